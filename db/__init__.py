@@ -1,0 +1,1 @@
+"""The ledger in PostgreSQL: tables, views, writes and queries."""

@@ -1,0 +1,1 @@
+"""The `dlr` command, one module a group of commands; no logic."""

@@ -1,0 +1,159 @@
+"""Every way in which work is refused, as one small tree and one table of codes.
+
+    DlrError
+    ├── Refused            a retry can not mend it: the study or the lesion ends here, with its code
+    │   ├── JobRefused         the message itself
+    │   ├── StudyRefused       the study's files
+    │   ├── LesionRefused      one lesion; its neighbours go on
+    │   ├── ModelRefused       a model's card or weights
+    │   └── SetupRefused       this installation: a setting, a server, a schema
+    └── Unavailable        a retry can mend it: a server or a disk that is away
+
+An exception prints its code alone: whatever logs it or sends it to Flower can not leak an identifier. The sentence
+for a person is in ``reason`` and is stored in the database.
+"""
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Stable codes. A code is never renamed, and never used for something else."""
+
+    JOB_INVALID = "job_invalid"
+    JOB_VERSION_UNSUPPORTED = "job_version_unsupported"
+    JOB_TOO_LARGE = "job_too_large"
+    MESSAGE_UNDECODABLE = "message_undecodable"
+    TASK_UNKNOWN = "task_unknown"
+    PATH_OUTSIDE_STORAGE = "path_outside_storage"
+
+    FILE_NOT_FOUND = "file_not_found"
+    FILE_NOT_REGULAR = "file_not_regular"
+    FILE_TOO_LARGE = "file_too_large"
+    FILE_NOT_DICOM = "file_not_dicom"
+    FILE_TRUNCATED = "file_truncated"
+    STUDY_UID_MISMATCH = "study_uid_mismatch"
+    PATIENT_MISMATCH = "patient_mismatch"
+    SOP_INSTANCE_NOT_FOUND = "sop_instance_not_found"
+    SOP_INSTANCE_AMBIGUOUS = "sop_instance_ambiguous"
+
+    MODALITY_NOT_ULTRASOUND = "modality_not_ultrasound"
+    PIXELS_MISSING = "pixels_missing"
+    PIXELS_TOO_LARGE = "pixels_too_large"
+    PIXELS_UNDECODABLE = "pixels_undecodable"
+    PIXELS_UNIFORM = "pixels_uniform"
+    TRANSFER_SYNTAX_UNSUPPORTED = "transfer_syntax_unsupported"
+    PHOTOMETRIC_UNSUPPORTED = "photometric_unsupported"
+    FRAME_NOT_GIVEN = "frame_not_given"
+    FRAME_NOT_FOUND = "frame_not_found"
+    ROI_OUTSIDE_IMAGE = "roi_outside_image"
+
+    AGE_MISSING = "age_missing"
+    AGE_IMPLAUSIBLE = "age_implausible"
+    AGE_CONTRADICTORY = "age_contradictory"
+    AGE_OUT_OF_RANGE = "age_out_of_range"
+
+    SCORES_NOT_FINITE = "scores_not_finite"
+    INFERENCE_FAILED = "inference_failed"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    INTERNAL_ERROR = "internal_error"
+
+    CARD_INVALID = "card_invalid"
+    WEIGHTS_MISSING = "weights_missing"
+    WEIGHTS_HASH_MISMATCH = "weights_hash_mismatch"
+    WEIGHTS_SHAPE_MISMATCH = "weights_shape_mismatch"
+    MODEL_NOT_FOUND = "model_not_found"
+    MODEL_EXISTS = "model_exists"
+    MODEL_NOT_ACTIVE = "model_not_active"
+
+    SETTING_INVALID = "setting_invalid"
+    STUDY_NOT_FOUND = "study_not_found"
+    ALREADY_RUNNING = "already_running"
+    SERVICE_UNAVAILABLE = "service_unavailable"
+    STORAGE_UNAVAILABLE = "storage_unavailable"
+
+
+MEANINGS: dict[Code, str] = {
+    Code.JOB_INVALID: "The job does not follow the contract; the reason names the field. Correct it and push it again.",
+    Code.JOB_VERSION_UNSUPPORTED: "The job's schema_version is not one that this worker reads (`dlr schema`).",
+    Code.JOB_TOO_LARGE: "The message is larger than DLR_MAX_MESSAGE_BYTES. A job holds references, never pixels.",
+    Code.MESSAGE_UNDECODABLE: "The message is not JSON of Celery's protocol 2, so nothing in it was read.",
+    Code.TASK_UNKNOWN: "The message names a task that this worker does not have.",
+    Code.PATH_OUTSIDE_STORAGE: "A path leads out of DLR_STORAGE_ROOT. Paths are relative to it.",
+    Code.FILE_NOT_FOUND: "No file at that path under DLR_STORAGE_ROOT.",
+    Code.FILE_NOT_REGULAR: "The path is a folder, a device or a pipe, not a file.",
+    Code.FILE_TOO_LARGE: "The file is larger than DLR_MAX_FILE_BYTES.",
+    Code.FILE_NOT_DICOM: "The file is not DICOM (PS3.10): no readable File Meta Information and data set.",
+    Code.FILE_TRUNCATED: "The file ends in the middle of a DICOM element. Send it again.",
+    Code.STUDY_UID_MISMATCH: "A file belongs to another Study Instance UID than the job says.",
+    Code.PATIENT_MISMATCH: "The study's files name more than one patient.",
+    Code.SOP_INSTANCE_NOT_FOUND: "No file of the study has the lesion's SOP Instance UID.",
+    Code.SOP_INSTANCE_AMBIGUOUS: "Two different files claim the lesion's SOP Instance UID.",
+    Code.MODALITY_NOT_ULTRASOUND: "The image's Modality is not ultrasound (US).",
+    Code.PIXELS_MISSING: "The file holds no pixels: no Pixel Data, or zero rows or columns.",
+    Code.PIXELS_TOO_LARGE: "The header declares a frame larger than DLR_MAX_FRAME_PIXELS, or more pixels than allowed.",
+    Code.PIXELS_UNDECODABLE: "The pixel data can not be decoded as its transfer syntax says.",
+    Code.PIXELS_UNIFORM: "Every pixel of the lesion's region has the same value: there is nothing to score.",
+    Code.TRANSFER_SYNTAX_UNSUPPORTED: "The pixel data's transfer syntax is not one that this worker decodes.",
+    Code.PHOTOMETRIC_UNSUPPORTED: "The photometric interpretation or the sample layout is not supported.",
+    Code.FRAME_NOT_GIVEN: "The file has several frames and the lesion does not say which one.",
+    Code.FRAME_NOT_FOUND: "The file has fewer frames than the lesion's frame number.",
+    Code.ROI_OUTSIDE_IMAGE: "The lesion's ROI does not lie within the image.",
+    Code.AGE_MISSING: "No age: none in the job, no Patient's Age, no birth date with a study date.",
+    Code.AGE_IMPLAUSIBLE: "Patient's Age or the dates can not be an age (`000Y`, a birth after the study).",
+    Code.AGE_CONTRADICTORY: "The job's age and the header's differ by more than a year.",
+    Code.AGE_OUT_OF_RANGE: "The age is outside 0 to 120 years.",
+    Code.SCORES_NOT_FINITE: "A model gave a score that is not a finite number.",
+    Code.INFERENCE_FAILED: "The device refused this lesion, alone in its batch.",
+    Code.ATTEMPTS_EXHAUSTED: "The study stopped its worker, or failed, as many times as DLR_MAX_ATTEMPTS allows.",
+    Code.INTERNAL_ERROR: "A defect of this software. The traceback is in study_event; please report it.",
+    Code.CARD_INVALID: "The model card does not follow its schema; the reason names the field.",
+    Code.WEIGHTS_MISSING: "The model's weights file is not there or can not be read.",
+    Code.WEIGHTS_HASH_MISMATCH: "The weights' SHA-256 is not the one on the card.",
+    Code.WEIGHTS_SHAPE_MISMATCH: "The weights do not fit the network that the card describes; the reason says where.",
+    Code.MODEL_NOT_FOUND: "The registry has no such model and version (`dlr models list`).",
+    Code.MODEL_EXISTS: "The registry has this version with other content. Give the new one a version of its own.",
+    Code.MODEL_NOT_ACTIVE: "No version of this model is active (`dlr models activate`).",
+    Code.SETTING_INVALID: "A setting is missing or wrong; the reason names its DLR_ variable.",
+    Code.STUDY_NOT_FOUND: "The database has no such study.",
+    Code.ALREADY_RUNNING: "Another `dlr up` runs on this DLR_HOME.",
+    Code.SERVICE_UNAVAILABLE: "PostgreSQL or Redis does not answer; the reason says which.",
+    Code.STORAGE_UNAVAILABLE: "The storage could not be read for now (not a missing file).",
+}
+"""What each code means and what to do, for the documentation and for `dlr`."""
+
+
+class DlrError(Exception):
+    """A failure with a stable code. ``str()`` is the code alone; ``reason`` is the sentence for a person."""
+
+    def __init__(self, code: Code, reason: str | None = None) -> None:
+        super().__init__(code.value)
+        self.code = code
+        self.reason = reason or MEANINGS[code]
+
+
+class Refused(DlrError):
+    """A retry can not mend it."""
+
+
+class JobRefused(Refused):
+    """The message can not be a job."""
+
+
+class StudyRefused(Refused):
+    """The study's files can not be used, for any of its lesions."""
+
+
+class LesionRefused(Refused):
+    """One lesion can not be scored."""
+
+
+class ModelRefused(Refused):
+    """A model's card or weights can not be used."""
+
+
+class SetupRefused(Refused):
+    """This installation can not do what was asked; a person has to change something."""
+
+
+class Unavailable(DlrError):
+    """A server or a disk is away: try again."""

@@ -1,0 +1,1 @@
+"""DICOM to pixels: reading, regions, age, cropping. No torch here."""

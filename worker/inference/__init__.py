@@ -1,0 +1,1 @@
+"""The two models: network, cards, registry, batcher, engine."""

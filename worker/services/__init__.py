@@ -1,0 +1,1 @@
+"""The embedded servers, `dlr up` and the configuration of Flower."""

@@ -1,0 +1,177 @@
+"""Every setting, and the one place that reads the environment.
+
+Each field is the variable ``DLR_<FIELD>``. A value is taken from, in this order: the environment, a file named
+``dlr_<field>`` in ``/run/secrets`` (Docker and Kubernetes secrets), the servers that a running ``dlr up`` announced in
+``DLR_HOME/services.json``, the default.
+"""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Self
+
+from platformdirs import user_data_path
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    JsonConfigSettingsSource,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from worker.errors import Code, SetupRefused
+
+SECRETS_DIR = Path("/run/secrets")
+SERVICES_FILE = "services.json"
+
+
+def default_home() -> Path:
+    """Return ``DLR_HOME``, else ``dlr-worker`` in the user's data folder."""
+    return Path(os.environ.get("DLR_HOME") or user_data_path("dlr-worker")).expanduser().resolve()
+
+
+def _with_password(url: SecretStr, password: SecretStr | None) -> SecretStr:
+    parsed = make_url(url.get_secret_value())
+    if password is None or parsed.password is not None:
+        return url
+    filled = parsed.set(password=password.get_secret_value())
+    return SecretStr(filled.render_as_string(hide_password=False))
+
+
+def _is_url(url: SecretStr) -> SecretStr:
+    try:
+        make_url(url.get_secret_value())
+    except ArgumentError:
+        raise ValueError("is not a URL") from None
+    return url
+
+
+ServerUrl = Annotated[SecretStr, AfterValidator(_is_url)]
+
+
+class Settings(BaseSettings):
+    """Settings of every ``dlr`` command and of the Celery application. Secrets print as asterisks."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DLR_", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    home: Path = Field(default_factory=default_home, description="What this installation keeps: servers, models, files")
+    storage_root: Path = Field(
+        default=Path("storage"), description="DICOM files live under it and nowhere else; relative to the home"
+    )
+    models_dir: Path = Field(default=Path("models"), description="The model registry; relative to the home")
+
+    database_url: ServerUrl | None = Field(
+        default=None, description="postgresql://user@host:5432/dlr as the running user; unset: `dlr up` starts one"
+    )
+    database_password: SecretStr | None = Field(default=None, description="For a DLR_DATABASE_URL without a password")
+    database_owner_url: ServerUrl | None = Field(
+        default=None, description="The same database as the user that migrates; unset: DLR_DATABASE_URL"
+    )
+    database_owner_password: SecretStr | None = Field(default=None, description="For DLR_DATABASE_OWNER_URL")
+    redis_url: ServerUrl | None = Field(
+        default=None, description="redis://user@host:6379/0 or rediss://; unset: `dlr up` starts one"
+    )
+    redis_password: SecretStr | None = Field(default=None, description="For a DLR_REDIS_URL without a password")
+    redis_key_prefix: str = Field(
+        default="", description="Before each of Celery's keys, on a Redis that others use too"
+    )
+
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    concurrency: int = Field(default=8, ge=1, le=256, description="Studies that one inference worker has at hand")
+    batch_max: int = Field(default=16, ge=1, le=512, description="Lesions in one batch at most")
+    batch_wait_ms: float = Field(
+        default=5.0, ge=0, le=1000, description="Wait for more, when more studies are known to be on their way"
+    )
+    inference_timeout_s: float = Field(default=300.0, gt=0, description="Longest wait of one study for the device")
+    max_attempts: int = Field(default=3, ge=1, le=100, description="Starts of a study before it is failed")
+    retry_wait_s: float = Field(
+        default=2.0, ge=0, description="First wait before work is tried again; it doubles, to 60 s"
+    )
+
+    max_message_bytes: int = Field(default=1 << 20, ge=1024, description="Largest job that is read from the queue")
+    max_file_bytes: int = Field(default=2 << 30, ge=1024, description="Largest DICOM file that is read")
+    max_frame_pixels: int = Field(default=50_000_000, ge=1, description="Largest rows x columns of a frame")
+
+    flower_user: str = Field(default="admin", min_length=1, description="Who may look at Flower")
+    flower_password: SecretStr | None = Field(
+        default=None, description="Flower does not start without; `dlr up` makes one up and keeps it in the home"
+    )
+    flower_address: str = Field(default="127.0.0.1", description="Where Flower listens")
+    flower_port: int = Field(default=5555, ge=0, le=65535, description="Flower's port; 0: any free one")
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  a .env file is not read: one place less to look
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the folder may be absent, which warns
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources, first wins."""
+        sources = [init_settings, env_settings]
+        if SECRETS_DIR.is_dir():
+            sources.append(SecretsSettingsSource(settings_cls, secrets_dir=SECRETS_DIR))
+        sources.append(JsonConfigSettingsSource(settings_cls, json_file=default_home() / SERVICES_FILE))
+        return tuple(sources)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        home = self.home.expanduser().resolve()
+        values: dict[str, object] = {
+            "home": home,
+            "storage_root": home / self.storage_root.expanduser(),
+            "models_dir": home / self.models_dir.expanduser(),
+        }
+        if self.database_url is not None:
+            values["database_url"] = _with_password(self.database_url, self.database_password)
+        owner_url = self.database_owner_url
+        if owner_url is not None:
+            values["database_owner_url"] = _with_password(owner_url, self.database_owner_password)
+        if self.redis_url is not None:
+            values["redis_url"] = _with_password(self.redis_url, self.redis_password)
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        return self
+
+    def require_database_url(self) -> str:
+        """Return the database's URL with its password, or say how to get one (``setting_invalid``)."""
+        return _required(self.database_url, "DLR_DATABASE_URL")
+
+    def require_owner_url(self) -> str:
+        """Return the URL to migrate with, or say how to get one (``setting_invalid``)."""
+        return _required(self.database_owner_url or self.database_url, "DLR_DATABASE_URL")
+
+    def require_redis_url(self) -> str:
+        """Return Redis's URL with its password, or say how to get one (``setting_invalid``)."""
+        return _required(self.redis_url, "DLR_REDIS_URL")
+
+
+def _required(url: SecretStr | None, variable: str) -> str:
+    if url is None:
+        raise SetupRefused(
+            Code.SETTING_INVALID,
+            f"{variable} is not set and no `dlr up` is running with this DLR_HOME: start it, or set the variable",
+        )
+    return url.get_secret_value()
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Read the settings once for this process.
+
+    Raises:
+        SetupRefused: ``setting_invalid``, naming each wrong variable and never its value.
+    """
+    try:
+        return Settings()
+    except ValidationError as invalid:
+        faults = invalid.errors(include_url=False, include_context=False, include_input=False)
+        reason = "; ".join(f"DLR_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in faults)
+    raise SetupRefused(Code.SETTING_INVALID, reason)

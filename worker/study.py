@@ -1,0 +1,124 @@
+"""The frozen values that cross from room to room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from worker.clinical.categories import Birads, Priority
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from uuid import UUID
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class AgeSource(StrEnum):
+    """Where a lesion's age came from."""
+
+    JOB = "job"
+    PATIENT_AGE = "patient_age"
+    BIRTH_DATE = "birth_date"
+
+
+class RegionSource(StrEnum):
+    """Where a lesion's region came from."""
+
+    JOB = "job"
+    ULTRASOUND_REGION = "ultrasound_region"
+    WHOLE_IMAGE = "whole_image"
+
+
+@dataclass(frozen=True, slots=True)
+class Roi:
+    """A rectangle in pixels of the stored frame; (x, y) is its top left pixel, counted from 0."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lesion:
+    """One marked lesion, as the job has it. Frames count from 1; ``None`` means the file's only frame."""
+
+    lesion_id: str
+    sop_instance_uid: str
+    frame: int | None
+    roi: Roi | None
+    birads: Birads
+    descriptors: Mapping[str, str | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A study to score. ``study_id`` is the ledger's opaque id; ``paths`` are relative to the storage root."""
+
+    study_id: UUID
+    study_instance_uid: str
+    priority: Priority
+    age_years: float | None
+    paths: tuple[str, ...]
+    lesions: tuple[Lesion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """A patient's age at the study, 0 to 120 years, and where it came from."""
+
+    years: float
+    source: AgeSource
+
+
+@dataclass(frozen=True, slots=True)
+class LesionImage:
+    """One lesion, ready for the models' preprocessing.
+
+    Attributes:
+        lesion_id: the job's name of the lesion.
+        frame: the decoded frame, uint8, (rows, columns) for grey or (rows, columns, 3) for RGB; white is bright.
+        region: the lesion's rectangle, wholly inside ``frame``, without any margin.
+        region_source: where the rectangle came from.
+        age: the patient's.
+    """
+
+    lesion_id: str
+    frame: NDArray[np.uint8]
+    region: Roi
+    region_source: RegionSource
+    age: Age
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What one model said about one lesion.
+
+    Attributes:
+        model: the model's name, ``DLR_LH`` or ``DLR_BM``.
+        version: the card's version.
+        probabilities: (class, probability) in the card's order; they sum to 1.
+        positive_probability: that of the card's positive class.
+        positive: the positive probability reached the threshold.
+        predicted_class: the positive class if ``positive``, else the other.
+        threshold: the card's.
+    """
+
+    model: str
+    version: str
+    probabilities: tuple[tuple[str, float], ...]
+    positive_probability: float
+    positive: bool
+    predicted_class: str
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Both models' scores of one lesion."""
+
+    lh: Score
+    bm: Score

@@ -1,0 +1,1 @@
+"""From images to a model: the phantom cohort, training and evaluation."""
