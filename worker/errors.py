@@ -31,6 +31,7 @@ class Code(StrEnum):
     FILE_TOO_LARGE = "file_too_large"
     FILE_NOT_DICOM = "file_not_dicom"
     FILE_TRUNCATED = "file_truncated"
+    STUDY_UID_MISSING = "study_uid_missing"
     STUDY_UID_MISMATCH = "study_uid_mismatch"
     PATIENT_MISMATCH = "patient_mismatch"
     SOP_INSTANCE_NOT_FOUND = "sop_instance_not_found"
@@ -84,6 +85,7 @@ MEANINGS: dict[Code, str] = {
     Code.FILE_TOO_LARGE: "The file is larger than DLR_MAX_FILE_BYTES.",
     Code.FILE_NOT_DICOM: "The file is not DICOM (PS3.10): no readable File Meta Information and data set.",
     Code.FILE_TRUNCATED: "The file ends in the middle of a DICOM element. Send it again.",
+    Code.STUDY_UID_MISSING: "The file has no Study Instance UID, so it can not be said whose study it is.",
     Code.STUDY_UID_MISMATCH: "A file belongs to another Study Instance UID than the job says.",
     Code.PATIENT_MISMATCH: "The study's files name more than one patient.",
     Code.SOP_INSTANCE_NOT_FOUND: "No file of the study has the lesion's SOP Instance UID.",

@@ -1,0 +1,39 @@
+# Everything works from a fresh clone: make and Python 3.11 are all that has to be there.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+CORES := $(shell nproc 2>/dev/null || echo 2)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-fast lint types clean
+
+help:  ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --editable '.[dev]'
+	@touch $@
+
+install: $(VENV)/.installed  ## Make .venv with everything in it
+
+demo: install  ## Run the whole service once, on phantom studies, and show the worklist
+	$(BIN)/dlr demo
+
+test: install  ## All tests, on all cores, against real PostgreSQL and Redis
+	$(BIN)/python -m pytest --numprocesses $(CORES)
+
+test-fast: install  ## The tests that take seconds
+	$(BIN)/python -m pytest --numprocesses $(CORES) -m 'not slow'
+
+lint: install  ## Ruff and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: install  ## mypy, strict
+	$(BIN)/mypy
+
+clean:  ## Remove what was made here
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -1,0 +1,280 @@
+"""The tables. Migrations make them; these classes are what the code reads and writes.
+
+Times are timestamptz. A table's constraints say what a row may be, so that a defect of the software can not store an
+impossible result.
+"""
+
+import uuid
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Double,
+    Enum,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from db.vocabulary import (
+    AgeSource,
+    Birads,
+    LesionState,
+    Outcome,
+    Priority,
+    Recommendation,
+    RegionSource,
+    StudyState,
+    WorklistClass,
+)
+
+type_names: dict[type[StrEnum], str] = {
+    Priority: "priority",
+    StudyState: "study_state",
+    WorklistClass: "worklist_class",
+    LesionState: "lesion_state",
+    Birads: "birads",
+    Recommendation: "recommendation",
+    Outcome: "outcome",
+    AgeSource: "age_source",
+    RegionSource: "region_source",
+}
+"""Each enumeration and the name of its PostgreSQL type."""
+
+
+def _enum(words: type[StrEnum]) -> Enum:
+    return Enum(words, name=type_names[words], values_callable=lambda members: [word.value for word in members])
+
+
+_OPEN = "is_current AND state IN ('queued', 'running')"
+_ENDED = "is_current AND state IN ('done', 'partial', 'failed')"
+
+
+class Base(DeclarativeBase):
+    """The base of the tables; holds their metadata."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: DateTime(timezone=True),
+        uuid.UUID: Uuid(),
+        str: Text(),
+        float: Double(),
+        dict[str, Any]: JSONB(none_as_null=True),
+        **{words: _enum(words) for words in type_names},
+    }
+
+
+class StudyRow(Base):
+    """One revision of a study, or one refused message (no Study Instance UID)."""
+
+    __tablename__ = "study"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
+    study_instance_uid: Mapped[str | None]
+    revision: Mapped[int] = mapped_column(server_default=text("1"))
+    is_current: Mapped[bool] = mapped_column(server_default=text("true"))
+    content_digest: Mapped[str] = mapped_column(String(64))
+    accession_number: Mapped[str | None]
+    priority: Mapped[Priority] = mapped_column(server_default=Priority.ROUTINE)
+    job: Mapped[Any] = mapped_column(JSONB)
+    source: Mapped[str]
+    state: Mapped[StudyState] = mapped_column(server_default=StudyState.QUEUED)
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    claims: Mapped[int] = mapped_column(server_default=text("0"))
+    claimed_at: Mapped[datetime | None]
+    error_code: Mapped[str | None]
+    error_reason: Mapped[str | None]
+    worklist_class: Mapped[WorklistClass | None]
+    worklist_order: Mapped[int | None] = mapped_column(BigInteger)
+    malignant_probability: Mapped[float | None]
+    received_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+
+    lesions: Mapped[list["LesionRow"]] = relationship(order_by="LesionRow.ordinal", back_populates="study")
+    events: Mapped[list["StudyEventRow"]] = relationship(order_by="StudyEventRow.id")
+
+    __table_args__ = (
+        UniqueConstraint("study_instance_uid", "revision"),
+        CheckConstraint("content_digest ~ '^[0-9a-f]{64}$'", "content_digest"),
+        CheckConstraint("revision >= 1 AND attempts >= 0 AND claims >= attempts", "counts"),
+        CheckConstraint("malignant_probability BETWEEN 0 AND 1", "malignant_probability"),
+        CheckConstraint("study_instance_uid IS NOT NULL OR state = 'failed'", "refused_is_failed"),
+        CheckConstraint("state <> 'failed' OR error_code IS NOT NULL", "failed_says_why"),
+        CheckConstraint(
+            "(state IN ('done', 'partial', 'failed')) = "
+            "(finished_at IS NOT NULL AND worklist_class IS NOT NULL AND worklist_order IS NOT NULL)",
+            "ended_has_a_place",
+        ),
+        Index("uq_study_current", "study_instance_uid", unique=True, postgresql_where=text("is_current")),
+        Index(
+            "uq_study_refused", "content_digest", unique=True, postgresql_where=text("study_instance_uid IS NULL")
+        ),
+        Index("ix_study_worklist", "worklist_order", "received_at", "id", postgresql_where=text(_ENDED)),
+        Index("ix_study_queue", "priority", "received_at", postgresql_where=text(_OPEN)),
+        Index("ix_study_accession_number", "accession_number"),
+        {"comment": "One revision of a study, or one refused message (study_instance_uid is null)"},
+    )
+
+
+class LesionRow(Base):
+    """One lesion of one revision of a study."""
+
+    __tablename__ = "lesion"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("study.id"))
+    lesion_id: Mapped[str]
+    ordinal: Mapped[int]
+    sop_instance_uid: Mapped[str]
+    frame: Mapped[int | None]
+    roi_x: Mapped[int | None]
+    roi_y: Mapped[int | None]
+    roi_width: Mapped[int | None]
+    roi_height: Mapped[int | None]
+    birads: Mapped[Birads]
+    descriptors: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    state: Mapped[LesionState] = mapped_column(server_default=LesionState.WAITING)
+    error_code: Mapped[str | None]
+    error_reason: Mapped[str | None]
+    age_years: Mapped[float | None]
+    age_source: Mapped[AgeSource | None]
+    region_x: Mapped[int | None]
+    region_y: Mapped[int | None]
+    region_width: Mapped[int | None]
+    region_height: Mapped[int | None]
+    region_source: Mapped[RegionSource | None]
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+
+    study: Mapped[StudyRow] = relationship(back_populates="lesions")
+    predictions: Mapped[list["PredictionRow"]] = relationship(order_by="PredictionRow.id")
+    restratifications: Mapped[list["RestratificationRow"]] = relationship(order_by="RestratificationRow.id")
+
+    __table_args__ = (
+        UniqueConstraint("study_id", "lesion_id"),
+        UniqueConstraint("study_id", "ordinal"),
+        CheckConstraint("ordinal >= 1 AND frame >= 1", "counts_from_one"),
+        CheckConstraint("num_nonnulls(roi_x, roi_y, roi_width, roi_height) IN (0, 4)", "roi_is_whole"),
+        CheckConstraint(
+            "num_nonnulls(region_x, region_y, region_width, region_height, region_source) IN (0, 5)", "region_is_whole"
+        ),
+        CheckConstraint("age_years BETWEEN 0 AND 120 AND (age_years IS NULL) = (age_source IS NULL)", "age"),
+        CheckConstraint("(state = 'failed') = (error_code IS NOT NULL)", "failed_says_why"),
+        {"comment": "One lesion of one revision of a study, as the sender marked it, and how far it came"},
+    )
+
+
+class ModelRow(Base):
+    """One version of a model that this database has seen."""
+
+    __tablename__ = "model"
+
+    id: Mapped[int] = mapped_column(Integer, Identity(always=True), primary_key=True)
+    name: Mapped[str]
+    version: Mapped[str]
+    weights_sha256: Mapped[str] = mapped_column(String(64))
+    notice: Mapped[str | None]
+    card: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (
+        UniqueConstraint("name", "version"),
+        CheckConstraint("weights_sha256 ~ '^[0-9a-f]{64}$'", "weights_sha256"),
+        {"comment": "One version of a model; its notice goes with each of its results"},
+    )
+
+
+class PredictionRow(Base):
+    """What one version of a model said about one lesion."""
+
+    __tablename__ = "prediction"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    lesion_id: Mapped[int] = mapped_column(ForeignKey("lesion.id"))
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), index=True)
+    probabilities: Mapped[dict[str, Any]]
+    positive_probability: Mapped[float]
+    predicted_class: Mapped[str]
+    positive: Mapped[bool]
+    threshold: Mapped[float]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+
+    model: Mapped[ModelRow] = relationship()
+
+    __table_args__ = (
+        UniqueConstraint("lesion_id", "model_id"),
+        UniqueConstraint("id", "lesion_id"),
+        CheckConstraint("positive_probability BETWEEN 0 AND 1 AND threshold BETWEEN 0 AND 1", "probability"),
+        {"comment": "What one version of a model said about one lesion; a newer version adds rows and erases none"},
+    )
+
+
+class RestratificationRow(Base):
+    """The recommendation that followed from one pair of predictions of one lesion."""
+
+    __tablename__ = "restratification"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    lesion_id: Mapped[int] = mapped_column(ForeignKey("lesion.id"))
+    lh_prediction_id: Mapped[int] = mapped_column(BigInteger)
+    bm_prediction_id: Mapped[int] = mapped_column(BigInteger)
+    rule_version: Mapped[str]
+    outcome: Mapped[Outcome]
+    original: Mapped[Birads]
+    recommended: Mapped[Recommendation]
+    is_current: Mapped[bool] = mapped_column(server_default=text("true"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+
+    __table_args__ = (
+        UniqueConstraint(
+            "lesion_id", "lh_prediction_id", "bm_prediction_id", "rule_version", name="uq_restratification_natural"
+        ),
+        # Over two columns: a recommendation can not rest on another lesion's scores.
+        ForeignKeyConstraint(["lh_prediction_id", "lesion_id"], ["prediction.id", "prediction.lesion_id"]),
+        ForeignKeyConstraint(["bm_prediction_id", "lesion_id"], ["prediction.id", "prediction.lesion_id"]),
+        CheckConstraint("lh_prediction_id <> bm_prediction_id", "two_models"),
+        Index("uq_restratification_current", "lesion_id", unique=True, postgresql_where=text("is_current")),
+        {"comment": "The recommendation for one lesion from one pair of predictions; the latest is current"},
+    )
+
+
+class StudyEventRow(Base):
+    """One thing that happened to a study. Rows are added and never changed."""
+
+    __tablename__ = "study_event"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("study.id"))
+    at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    actor: Mapped[str] = mapped_column(server_default=text("SESSION_USER"))
+    event: Mapped[str]
+    detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+
+    __table_args__ = (
+        Index("ix_study_event_study_id", "study_id", "id"),
+        {"comment": "Append-only history of each study; a trigger refuses UPDATE, DELETE and TRUNCATE"},
+    )

@@ -1,0 +1,141 @@
+"""The words of the database's enumerations, in the order in which SQL sorts them.
+
+``db`` never imports ``worker``, so the words that the worker knows too are repeated here; a test compares them.
+"""
+
+from enum import StrEnum
+
+LH_MODEL = "DLR_LH"
+"""The model that tells low from high risk."""
+
+BM_MODEL = "DLR_BM"
+"""The model that tells benign from malignant."""
+
+ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+"""The error code of a study that was started as often as is allowed."""
+
+
+class Priority(StrEnum):
+    """How urgently the sender wants a study read; SQL sorts ``stat`` first."""
+
+    STAT = "stat"
+    URGENT = "urgent"
+    ROUTINE = "routine"
+
+
+class StudyState(StrEnum):
+    """``queued -> running -> done | partial | failed``."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    PARTIAL = "partial"
+    FAILED = "failed"
+
+
+OPEN_STATES = (StudyState.QUEUED, StudyState.RUNNING)
+"""States of a study that still waits for its result."""
+
+ENDED_STATES = (StudyState.DONE, StudyState.PARTIAL, StudyState.FAILED)
+"""States of a study that stands on the worklist."""
+
+
+class WorklistClass(StrEnum):
+    """The classes of the worklist, in reading order."""
+
+    UPGRADED = "upgraded"
+    NEEDS_ATTENTION = "needs_attention"
+    MAINTAINED = "maintained"
+    NOT_APPLICABLE = "not_applicable"
+    DOWNGRADED = "downgraded"
+
+
+class LesionState(StrEnum):
+    """Whether a lesion has its scores."""
+
+    WAITING = "waiting"
+    SCORED = "scored"
+    FAILED = "failed"
+
+
+class Birads(StrEnum):
+    """The radiologist's category, in order of suspicion."""
+
+    INCOMPLETE = "0"
+    NEGATIVE = "1"
+    BENIGN = "2"
+    PROBABLY_BENIGN = "3"
+    LOW_SUSPICION = "4A"
+    MODERATE_SUSPICION = "4B"
+    HIGH_SUSPICION = "4C"
+    HIGHLY_SUGGESTIVE = "5"
+    KNOWN_MALIGNANCY = "6"
+
+
+class Recommendation(StrEnum):
+    """The recommended category, in order of suspicion."""
+
+    INCOMPLETE = "0"
+    NEGATIVE = "1"
+    BENIGN = "2"
+    PROBABLY_BENIGN = "3"
+    LOW_SUSPICION = "4A"
+    ABOVE_LOW_SUSPICION = ">4A"
+    MODERATE_SUSPICION = "4B"
+    HIGH_SUSPICION = "4C"
+    HIGHLY_SUGGESTIVE = "5"
+    KNOWN_MALIGNANCY = "6"
+
+
+class Outcome(StrEnum):
+    """What re-stratification says about one lesion."""
+
+    UPGRADED = "upgraded"
+    MAINTAINED = "maintained"
+    NOT_APPLICABLE = "not_applicable"
+    DOWNGRADED = "downgraded"
+
+
+class AgeSource(StrEnum):
+    """Where a lesion's age came from."""
+
+    JOB = "job"
+    PATIENT_AGE = "patient_age"
+    BIRTH_DATE = "birth_date"
+
+
+class RegionSource(StrEnum):
+    """Where a lesion's region came from."""
+
+    JOB = "job"
+    ULTRASOUND_REGION = "ultrasound_region"
+    WHOLE_IMAGE = "whole_image"
+
+
+class Event(StrEnum):
+    """What can happen to a study. A column of text: a new event needs no migration."""
+
+    RECEIVED = "received"
+    UNCHANGED = "unchanged"
+    EARLIER_REVISION = "earlier_revision"
+    PRIORITY_RAISED = "priority_raised"
+    REVISED = "revised"
+    SUPERSEDED = "superseded"
+    REFUSED = "refused"
+    CLAIMED = "claimed"
+    ATTEMPT_FAILED = "attempt_failed"
+    RELEASED = "released"
+    REQUEUED = "requeued"
+    DONE = "done"
+    PARTIAL = "partial"
+    FAILED = "failed"
+
+
+class Change(StrEnum):
+    """What a pushed study changed."""
+
+    NEW = "new"
+    UNCHANGED = "unchanged"
+    PRIORITY_RAISED = "priority_raised"
+    REVISED = "revised"
+    EARLIER_REVISION = "earlier_revision"

@@ -1,0 +1,129 @@
+"""What the gate lets through, and what becomes a refusal."""
+
+import base64
+import json
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.gate import INFER_STUDY, RECORD_REFUSAL, SUBMIT_STUDY, envelope, pass_gate, read_message
+
+LIMIT = 1 << 16
+STUDY_ID = str(uuid4())
+
+
+def pushed(  # noqa: PLR0913
+    task: object = SUBMIT_STUDY,
+    args: object = (),
+    kwargs: object = None,
+    *,
+    headers: dict[str, Any] | None = None,
+    embed: object = None,
+    **outer: Any,
+) -> bytes:
+    body = json.dumps([args, {"job": {"a": 1}} if kwargs is None else kwargs, embed or {}])
+    return json.dumps(
+        {
+            "body": base64.b64encode(body.encode()).decode(),
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": {"task": task, "id": str(uuid4()), **(headers or {})},
+            "properties": {"delivery_tag": "x", "body_encoding": "base64", "priority": 3},
+            **outer,
+        }
+    ).encode()
+
+
+def through(item: bytes, queue: str = "intake") -> tuple[str, list[Any], dict[str, Any], dict[str, Any]]:
+    out = json.loads(pass_gate(item, queue, LIMIT))
+    args, kwargs, embed = json.loads(base64.b64decode(out["body"]))
+    assert embed == {}
+    assert out["properties"]["delivery_info"] == {"exchange": "", "routing_key": queue}
+    UUID(out["headers"]["id"])
+    return out["headers"]["task"], args, kwargs, out
+
+
+def test_a_job_passes_unchanged() -> None:
+    task, args, kwargs, out = through(pushed())
+    assert (task, args, kwargs) == (SUBMIT_STUDY, [], {"job": {"a": 1}})
+    assert out["properties"]["priority"] == 3
+
+
+def test_a_study_id_passes_and_is_all_that_is_shown() -> None:
+    task, args, _, out = through(pushed(INFER_STUDY, [STUDY_ID], {}), "inference")
+    assert (task, args) == (INFER_STUDY, [STUDY_ID])
+    assert out["headers"]["argsrepr"] == f"('{STUDY_ID}',)"
+
+
+def test_nothing_that_a_sender_wrote_around_a_job_comes_through() -> None:
+    item = pushed(
+        headers={
+            "id": "PATIENT",
+            "root_id": "PATIENT",
+            "argsrepr": "PATIENT",
+            "kwargsrepr": "PATIENT",
+            "shadow": "PATIENT",
+            "origin": "PATIENT",
+            "eta": "PATIENT",
+            "stamps": {"PATIENT": 1},
+            "PATIENT": 1,
+        },
+        embed={"callbacks": [{"task": "PATIENT"}], "chain": [{"task": "PATIENT"}]},
+    )
+    assert b"PATIENT" not in pass_gate(item, "intake", LIMIT)
+
+
+REFUSED = {
+    "not JSON": (b"\x80\x04pickle", "message_undecodable"),
+    "empty": (b"", "message_undecodable"),
+    "a list": (b"[]", "message_undecodable"),
+    "nested without end": (b"[" * 10_000, "message_undecodable"),
+    "no task": (pushed(task=None), "message_undecodable"),
+    "an unknown task": (pushed("celery.backend_cleanup"), "task_unknown"),
+    "a pickle": (pushed(**{"content-type": "application/x-python-serialize"}), "message_undecodable"),
+    "compressed": (pushed(headers={"compression": "application/x-gzip"}), "message_undecodable"),
+    "a body that is no base64": (pushed(body="%%%"), "message_undecodable"),
+    "a body that is a number": (pushed(body=7), "message_undecodable"),
+    "too large": (pushed(kwargs={"job": "x" * 3 * LIMIT}), "job_too_large"),
+    "a positional job": (pushed(args=[{}], kwargs={}), "job_invalid"),
+    "two arguments": (pushed(kwargs={"job": {}, "more": 1}), "job_invalid"),
+    "a study id that is none": (pushed(INFER_STUDY, ["1.2.826"], {}), "job_invalid"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_can_not_be_read_becomes_the_record_of_its_refusal(name: str) -> None:
+    item, code = REFUSED[name]
+    task, args, kwargs, _ = through(item)
+    assert (task, args, kwargs["code"]) == (RECORD_REFUSAL, [], code)
+    assert kwargs["reason"]
+    assert kwargs["raw"] == item[: len(kwargs["raw"])].decode("utf-8", "backslashreplace")[: len(kwargs["raw"])]
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_stop_the_gate(item: bytes) -> None:
+    assert through(item)[0] == RECORD_REFUSAL
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(headers=json_values, properties=json_values, body=json_values)
+def test_no_json_stops_the_gate(headers: object, properties: object, body: object) -> None:
+    item = {"headers": headers, "properties": properties, "body": body, "content-type": "application/json"}
+    assert through(json.dumps(item).encode())[0] == RECORD_REFUSAL
+
+
+@given(item=st.binary(max_size=200))
+def test_what_passed_once_passes_again_as_it_is(item: bytes) -> None:
+    once = pass_gate(item, "intake", LIMIT)
+    message = read_message(once, LIMIT * 10)
+    again = read_message(envelope(message, "intake"), LIMIT * 10)
+    assert again == message

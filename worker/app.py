@@ -1,0 +1,75 @@
+"""The Celery application: broker, queues, serializer, signals; nothing else (``celery -A worker.app``)."""
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+from kombu import Queue
+
+from worker.clinical.categories import Priority
+from worker.gate import INFER_STUDY, QUEUE_OF_TASK
+from worker.logs import configure_logging
+from worker.settings import Settings, get_settings
+
+REDIS_PRIORITY = {Priority.STAT: 0, Priority.URGENT: 3, Priority.ROUTINE: 6}
+"""kombu keeps four lists a queue on Redis, at 0, 3, 6 and 9; the lowest number is taken first."""
+
+VISIBILITY_TIMEOUT_S = 900
+"""A message whose worker died comes back after this time; longer than any study may wait for the device."""
+
+
+def celery_settings(settings: Settings) -> dict[str, Any]:
+    """Return Celery's configuration.
+
+    Args:
+        settings: with a Redis URL; without one the application can be imported, and not connected.
+    """
+    broker = {"broker_url": settings.require_redis_url()} if settings.redis_url is not None else {}
+    return broker | {
+        "broker_transport": "worker.transport:Transport",
+        "broker_transport_options": {
+            "queue_order_strategy": "priority",
+            "visibility_timeout": VISIBILITY_TIMEOUT_S,
+            "unacked_restore_interval": 1,
+            "unacked_restore_throttle": 1,
+            "global_keyprefix": settings.redis_key_prefix,
+            "socket_keepalive": True,
+            "socket_connect_timeout": 5,
+            "health_check_interval": 25,
+        },
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        "event_serializer": "json",
+        "task_ignore_result": True,
+        "task_queues": [Queue(name) for name in sorted(set(QUEUE_OF_TASK.values()))],
+        "task_routes": {task: {"queue": queue} for task, queue in QUEUE_OF_TASK.items()},
+        "task_default_queue": "intake",
+        "task_create_missing_queues": False,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": False,
+        "worker_prefetch_multiplier": 1,
+        "worker_send_task_events": True,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "enable_utc": True,
+    }
+
+
+app = Celery("dlr", set_as_current=True, include=["worker.tasks"])
+app.add_defaults(lambda: celery_settings(get_settings()))
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def _logging(**_kwargs: Any) -> None:
+    configure_logging(get_settings().log_level)
+
+
+def enqueue(study_id: str, priority: Priority) -> None:
+    """Queue a study of the ledger for inference.
+
+    Raises:
+        kombu.exceptions.OperationalError: Redis does not answer.
+    """
+    app.send_task(INFER_STUDY, args=[study_id], task_id=study_id, priority=REDIS_PRIORITY[priority], retry=False)

@@ -1,0 +1,192 @@
+"""The gate: what comes off a queue is rewritten into a clean Celery message, or into the record of its refusal.
+
+Anyone who can reach Redis can push anything. Before Celery looks at a message, the gate reads it as JSON of Celery's
+message protocol 2 (https://docs.celeryq.dev/en/stable/internals/protocol.html), keeps the arguments of a task that this
+worker has, and drops all else: representations of the arguments (they would show identifiers in Flower and in logs),
+callbacks and chains (they would let a message start other tasks), times, and any name of the sender's. What can not be
+read becomes the task ``dlr.record_refusal``, so that it ends in the ledger and never in a log.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from worker.errors import MEANINGS, Code, JobRefused
+
+SUBMIT_STUDY = "dlr.submit_study"
+INFER_STUDY = "dlr.infer_study"
+RECORD_REFUSAL = "dlr.record_refusal"
+QUEUE_OF_TASK = {SUBMIT_STUDY: "intake", INFER_STUDY: "inference", RECORD_REFUSAL: "intake"}
+KEPT_OF_REFUSED = 1 << 16
+"""Characters of a refused message that are kept for a person to look at."""
+
+_ENVELOPE_OVERHEAD = 2
+_PRIORITIES = range(10)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMessage:
+    """A task and its arguments, which is all that a message may say."""
+
+    task: str
+    task_id: UUID
+    args: list[Any]
+    kwargs: dict[str, Any]
+    priority: int = 0
+
+
+def pass_gate(item: bytes, queue: str, max_bytes: int) -> bytes:
+    """Turn what was popped from a queue into an envelope that Celery can handle safely.
+
+    Args:
+        item: the element of the Redis list, of any content.
+        queue: the queue that it came from.
+        max_bytes: the largest message that is read.
+
+    Returns:
+        A JSON envelope in kombu's layout. Never raises on any ``item``.
+    """
+    try:
+        message = read_message(item, max_bytes)
+    except JobRefused as refused:
+        message = _refusal(item, refused)
+    return envelope(message, queue)
+
+
+def read_message(item: bytes, max_bytes: int) -> TaskMessage:
+    """Read a queue's element.
+
+    Raises:
+        JobRefused: ``job_too_large``, ``message_undecodable``, ``task_unknown`` or ``job_invalid``.
+    """
+    if len(item) > max_bytes * _ENVELOPE_OVERHEAD:
+        raise JobRefused(Code.JOB_TOO_LARGE)
+    outer = _object(_decoded(item))
+    headers, properties = _object(outer.get("headers")), _object(outer.get("properties"))
+    task = headers.get("task")
+    if not isinstance(task, str):
+        raise JobRefused(Code.MESSAGE_UNDECODABLE, "the message has no header `task`: Celery's protocol 2 is needed")
+    if task not in QUEUE_OF_TASK:
+        raise JobRefused(Code.TASK_UNKNOWN)
+    args, kwargs = _arguments(outer, headers, properties)
+    check = _ARGUMENTS_OF_TASK[task]
+    if not check(args, kwargs):
+        raise JobRefused(Code.JOB_INVALID, f"{task} takes {check.__doc__}")
+    priority = properties.get("priority")
+    return TaskMessage(
+        task=task,
+        task_id=_uuid(headers.get("id")) or uuid4(),
+        args=args,
+        kwargs=kwargs,
+        priority=priority if isinstance(priority, int) and priority in _PRIORITIES else 0,
+    )
+
+
+def envelope(message: TaskMessage, queue: str) -> bytes:
+    """Write a message in kombu's layout, with nothing in it that the gate did not put there."""
+    body = json.dumps([message.args, message.kwargs, {}]).encode()
+    task_id = str(message.task_id)
+    shown = f"('{message.args[0]}',)" if message.task == INFER_STUDY else "()"
+    return json.dumps(
+        {
+            "body": base64.b64encode(body).decode("ascii"),
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": {
+                "lang": "py",
+                "task": message.task,
+                "id": task_id,
+                "root_id": task_id,
+                "parent_id": None,
+                "group": None,
+                "retries": 0,
+                "eta": None,
+                "expires": None,
+                "timelimit": [None, None],
+                "argsrepr": shown,
+                "kwargsrepr": "{}",
+                "ignore_result": True,
+            },
+            "properties": {
+                "correlation_id": task_id,
+                "reply_to": "",
+                "delivery_mode": 2,
+                "delivery_tag": str(uuid4()),
+                "delivery_info": {"exchange": "", "routing_key": queue},
+                "priority": message.priority,
+                "body_encoding": "base64",
+            },
+        }
+    ).encode()
+
+
+def _refusal(item: bytes, refused: JobRefused) -> TaskMessage:
+    raw = item[:KEPT_OF_REFUSED].decode("utf-8", "backslashreplace").replace("\x00", "\\x00")
+    kwargs = {"code": refused.code.value, "reason": refused.reason, "raw": raw}
+    return TaskMessage(RECORD_REFUSAL, uuid4(), [], kwargs)
+
+
+def _decoded(data: bytes | str) -> object:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        raise JobRefused(Code.MESSAGE_UNDECODABLE) from None
+
+
+def _object(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise JobRefused(Code.MESSAGE_UNDECODABLE)
+    return value
+
+
+def _arguments(
+    outer: dict[str, Any], headers: dict[str, Any], properties: dict[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    if headers.get("compression") or outer.get("content-type") != "application/json":
+        raise JobRefused(Code.MESSAGE_UNDECODABLE, "the body has to be application/json, not compressed")
+    body = outer.get("body")
+    if not isinstance(body, str):
+        raise JobRefused(Code.MESSAGE_UNDECODABLE)
+    if properties.get("body_encoding") == "base64":
+        try:
+            body = base64.b64decode(body, validate=True)
+        except (binascii.Error, ValueError):
+            raise JobRefused(Code.MESSAGE_UNDECODABLE) from None
+    match _decoded(body):
+        case [list() as args, dict() as kwargs, *_]:
+            return args, kwargs
+    raise JobRefused(Code.MESSAGE_UNDECODABLE, "the body has to be [args, kwargs, embed]")
+
+
+def _uuid(value: object) -> UUID | None:
+    try:
+        return UUID(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _one_job(args: list[Any], kwargs: dict[str, Any]) -> bool:
+    """one keyword argument, job."""
+    return not args and set(kwargs) == {"job"}
+
+
+def _one_study_id(args: list[Any], kwargs: dict[str, Any]) -> bool:
+    """one argument, the ledger's study id."""
+    return len(args) == 1 and not kwargs and _uuid(args[0]) is not None
+
+
+def _one_refusal(args: list[Any], kwargs: dict[str, Any]) -> bool:
+    """the refusal of a message."""
+    texts = all(isinstance(value, str) for value in kwargs.values())
+    return not args and set(kwargs) == {"code", "reason", "raw"} and texts and kwargs["code"] in set(MEANINGS)
+
+
+_ARGUMENTS_OF_TASK: dict[str, Callable[[list[Any], dict[str, Any]], bool]] = {
+    SUBMIT_STUDY: _one_job,
+    INFER_STUDY: _one_study_id,
+    RECORD_REFUSAL: _one_refusal,
+}

@@ -1,0 +1,43 @@
+"""The file of ``--lesions``: what a radiologist marked, for DICOM files that bring no job of their own."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from worker.errors import Code, SetupRefused
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedLesions:
+    """The lesions, and whatever other fields of a job the file gives (age_years, accession_number, priority)."""
+
+    lesions: tuple[dict[str, Any], ...]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_lesions(path: Path) -> MarkedLesions:
+    """Read a JSON list of lesions, or a JSON object with ``lesions`` and other fields of a job.
+
+    Raises:
+        SetupRefused: ``setting_invalid``, when the file is not there or is not such JSON. What the lesions say is
+            checked later, by the contract.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except OSError:
+        raise SetupRefused(Code.SETTING_INVALID, "--lesions: the file can not be read") from None
+    except (ValueError, RecursionError):
+        raise SetupRefused(Code.SETTING_INVALID, "--lesions: the file is not JSON") from None
+    match content:
+        case [*lesions] if all(isinstance(lesion, dict) for lesion in lesions):
+            return MarkedLesions(tuple(lesions))
+        case {"lesions": [*lesions], **fields} if all(isinstance(lesion, dict) for lesion in lesions):
+            return MarkedLesions(tuple(lesions), fields)
+    raise SetupRefused(Code.SETTING_INVALID, '--lesions: a JSON list of lesions, or {"lesions": [...]}, is expected')
+
+
+def name_lesions(lesions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give lesions without a ``lesion_id`` the names L1, L2, ... by their place."""
+    return [{"lesion_id": f"L{place}", **lesion} for place, lesion in enumerate(lesions, start=1)]

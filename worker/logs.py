@@ -1,0 +1,56 @@
+"""What the workers write to their logs: our own sentences, and nobody else's words.
+
+A third party's message, a warning or an exception's text may quote a DICOM header or a row of the database, so those
+are reduced to the type of the exception and the place in the code. The full story of a failure is in ``study_event``.
+"""
+
+import logging
+import sys
+import traceback
+import warnings
+from types import TracebackType
+
+_SILENT = ("pydicom", "PIL", "pylibjpeg", "openjpeg", "libjpeg", "sqlalchemy", "py.warnings", "urllib3")
+_OWN = ("worker", "db", "alembic")
+
+
+class PlainFormatter(logging.Formatter):
+    """Formats a record without the text of exceptions, and without arguments that are not ours to show."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record; a foreign error keeps its place and its type alone."""
+        if record.exc_info or (record.levelno >= logging.WARNING and not record.name.startswith(_OWN)):
+            record = logging.makeLogRecord(record.__dict__)
+            if not record.name.startswith(_OWN):
+                record.msg, record.args = _template(record), None
+            record.exc_text = None
+        return super().format(record)
+
+    def formatException(  # noqa: N802  logging's own name
+        self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+    ) -> str:
+        """Return the exception's type and the places it passed, never its text."""
+        kind, _, tb = ei
+        places = [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in traceback.extract_tb(tb)]
+        return "\n".join([*places, kind.__qualname__ if kind else ""])
+
+
+def _template(record: logging.LogRecord) -> str:
+    shown = str(record.msg)
+    if "%" not in shown:
+        return shown if not record.args else shown.split("\n", 1)[0]
+    return shown.replace("%r", "…").replace("%s", "…").split("\n", 1)[0]
+
+
+def configure_logging(level: str) -> None:
+    """Send the process's logs to standard error, silence third parties, and keep Python's warnings out of them."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in _SILENT:
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [logging.NullHandler()]
+        logger.propagate = False
+    warnings.simplefilter("ignore")

@@ -1,0 +1,235 @@
+"""The order of the steps from a queued study to its result, and only that."""
+
+import logging
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import ledger
+from db.records import AssessmentRecord, Claim, LesionResultRecord, PredictionRecord, StudyResultRecord
+from worker.clinical.categories import Priority
+from worker.clinical.priority import place
+from worker.clinical.restratify import Assessment, restratify
+from worker.contract import LesionJob, parse_job
+from worker.errors import Code, DlrError, LesionRefused, Refused, Unavailable
+from worker.imaging.lesion import load_lesion
+from worker.imaging.reading import Limits, StudyFiles, index_study
+from worker.study import Lesion, LesionImage, Roi, Score, Scores, Study
+
+logger = logging.getLogger(__name__)
+
+
+class ScoringEngine(Protocol):
+    """What the pipeline needs of the inference engine, or of a simulated device."""
+
+    def submit(self, image: LesionImage, priority: Priority) -> Future[Scores]:
+        """Queue one lesion for both models."""
+
+    def arriving(self) -> AbstractContextManager[None]:
+        """Announce that lesions are on their way, until the context ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class LesionOutcome:
+    """What became of one lesion: scores and an assessment, or the refusal that says why not."""
+
+    lesion: Lesion
+    image: LesionImage | None = None
+    scores: Scores | None = None
+    assessment: Assessment | None = None
+    refused: DlrError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Scores studies of the ledger, one call a study; any number of threads at once."""
+
+    sessions: sessionmaker[Session]
+    engine: ScoringEngine
+    storage_root: Path
+    limits: Limits
+    max_attempts: int
+    inference_timeout_s: float
+
+    def run(self, study_id: UUID) -> str | None:
+        """Take a study through all steps and commit its result.
+
+        Args:
+            study_id: the ledger's.
+
+        Returns:
+            The state that it ended in. ``None`` when there was nothing to do: it has ended already, another revision
+            took its place, or its attempts are used up and it is failed.
+
+        Raises:
+            Unavailable: a server or the storage is away; the same study can be run again.
+        """
+        with self.sessions.begin() as session:
+            claim = ledger.claim(session, study_id, self.max_attempts, failed_place=failed_place)
+        if claim is None:
+            return None
+        try:
+            study = study_of(claim)
+            outcomes = self._score(study)
+        except Unavailable:
+            self._give_back(claim)
+            raise
+        result = result_record(claim, study.priority, outcomes)
+        with self.sessions.begin() as session:
+            return result.state if ledger.finish(session, result) else None
+
+    def _give_back(self, claim: Claim) -> None:
+        with self.sessions.begin() as session:
+            ledger.release(session, claim.study_id, claim.attempt)
+
+    def _score(self, study: Study) -> list[LesionOutcome]:
+        try:
+            files = index_study(self.storage_root, study.paths, study.study_instance_uid, self.limits)
+        except Refused as refused:
+            return [LesionOutcome(lesion, refused=refused) for lesion in study.lesions]
+        with self.engine.arriving():
+            started = [self._start(study, files, lesion) for lesion in study.lesions]
+        return [self._end(outcome, future) for outcome, future in started]
+
+    def _start(self, study: Study, files: StudyFiles, lesion: Lesion) -> tuple[LesionOutcome, Future[Scores] | None]:
+        try:
+            image = load_lesion(files, lesion, study.age_years, self.limits)
+            return LesionOutcome(lesion, image), self.engine.submit(image, study.priority)
+        except Refused as refused:
+            return LesionOutcome(lesion, refused=refused), None
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  a defect met on one lesion is not its neighbours' end
+            return LesionOutcome(lesion, refused=_defect(error)), None
+
+    def _end(self, outcome: LesionOutcome, future: Future[Scores] | None) -> LesionOutcome:
+        if future is None:
+            return outcome
+        lesion, image = outcome.lesion, outcome.image
+        try:
+            scores = future.result(self.inference_timeout_s)
+        except Refused as refused:
+            return LesionOutcome(lesion, image, refused=refused)
+        except FutureTimeoutError:
+            future.cancel()
+            return LesionOutcome(
+                lesion, image, refused=LesionRefused(Code.INFERENCE_FAILED, "the device did not answer in time")
+            )
+        except Exception as error:  # noqa: BLE001  the same
+            return LesionOutcome(lesion, image, refused=_defect(error))
+        assessment = restratify(lesion.birads, high_risk=scores.lh.positive, malignant=scores.bm.positive)
+        return LesionOutcome(lesion, image, scores, assessment)
+
+
+def study_of(claim: Claim) -> Study:
+    """Read the ledger's job back into a study.
+
+    Raises:
+        JobRefused: the stored job does not follow the contract.
+    """
+    job = parse_job(claim.job)
+    return Study(
+        study_id=claim.study_id,
+        study_instance_uid=job.study_instance_uid,
+        priority=Priority(claim.priority),
+        age_years=job.age_years,
+        paths=tuple(job.images.paths),
+        lesions=tuple(_lesion_of(lesion) for lesion in job.lesions),
+    )
+
+
+def _lesion_of(job: LesionJob) -> Lesion:
+    roi = None if job.roi is None else Roi(job.roi.x, job.roi.y, job.roi.width, job.roi.height)
+    return Lesion(job.lesion_id, job.sop_instance_uid, job.frame, roi, job.birads, job.descriptors)
+
+
+def failed_place(priority: str) -> tuple[str, int]:
+    """Return the worklist class and order of a study of which nothing was scored."""
+    at = place((), complete=False, priority=Priority(priority), malignant_probability=None)
+    return at.worklist_class.name.lower(), at.order
+
+
+def result_record(claim: Claim, priority: Priority, outcomes: Sequence[LesionOutcome]) -> StudyResultRecord:
+    """Sum a study up: its state, its place on the worklist, and one record a lesion."""
+    refused = [(outcome.lesion, outcome.refused) for outcome in outcomes if outcome.refused is not None]
+    assessed = [outcome.assessment.outcome for outcome in outcomes if outcome.assessment is not None]
+    malignant = [outcome.scores.bm.positive_probability for outcome in outcomes if outcome.scores is not None]
+    highest = max(malignant, default=None)
+    at = place(assessed, complete=not refused, priority=priority, malignant_probability=highest)
+    return StudyResultRecord(
+        study_id=claim.study_id,
+        attempt=claim.attempt,
+        state="done" if not refused else "partial" if assessed else "failed",
+        error_code=refused[0][1].code.value if refused else None,
+        error_reason="; ".join(f"{lesion.lesion_id}: {error.reason}" for lesion, error in refused) or None,
+        worklist_class=at.worklist_class.name.lower(),
+        worklist_order=at.order,
+        malignant_probability=highest,
+        lesions=tuple(_lesion_record(outcome) for outcome in outcomes),
+        detail=_details(outcomes),
+    )
+
+
+def _lesion_record(outcome: LesionOutcome) -> LesionResultRecord:
+    image, scores, assessment, refused = outcome.image, outcome.scores, outcome.assessment, outcome.refused
+    region = image.region if image is not None else None
+    return LesionResultRecord(
+        lesion_id=outcome.lesion.lesion_id,
+        state="scored" if refused is None else "failed",
+        error_code=None if refused is None else refused.code.value,
+        error_reason=None if refused is None else refused.reason,
+        age_years=None if image is None else image.age.years,
+        age_source=None if image is None else image.age.source.value,
+        region=None if region is None else (region.x, region.y, region.width, region.height),
+        region_source=None if image is None else image.region_source.value,
+        predictions=() if scores is None else (_prediction(scores.lh), _prediction(scores.bm)),
+        assessment=None if assessment is None else _assessment(assessment),
+    )
+
+
+def _prediction(score: Score) -> PredictionRecord:
+    return PredictionRecord(
+        model_name=score.model,
+        model_version=score.version,
+        probabilities=score.probabilities,
+        positive_probability=score.positive_probability,
+        predicted_class=score.predicted_class,
+        positive=score.positive,
+        threshold=score.threshold,
+    )
+
+
+def _assessment(assessment: Assessment) -> AssessmentRecord:
+    return AssessmentRecord(
+        outcome=assessment.outcome.value,
+        original=assessment.original.value,
+        recommended=assessment.recommended.value,
+        rule_version=assessment.rule_version,
+    )
+
+
+class _Defect(LesionRefused):
+    """An unforeseen exception; its traceback goes into the ledger and nowhere else."""
+
+    story = ""
+
+
+def _defect(error: Exception) -> _Defect:
+    logger.error("a lesion met a defect of this software: %s", type(error).__qualname__)
+    defect = _Defect(Code.INTERNAL_ERROR, f"unforeseen {type(error).__qualname__}; the traceback is in study_event")
+    defect.story = "".join(traceback.format_exception(error))
+    return defect
+
+
+def _details(outcomes: Sequence[LesionOutcome]) -> dict[str, str]:
+    return {
+        outcome.lesion.lesion_id: outcome.refused.story for outcome in outcomes if isinstance(outcome.refused, _Defect)
+    }

@@ -1,0 +1,50 @@
+"""What a worker process holds while it runs: sessions, the engine, the pipeline. Made on first use, once."""
+
+from functools import lru_cache
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from db.session import make_engine, session_factory
+from worker.intake.accept import Intake
+from worker.pipeline import Pipeline
+from worker.settings import get_settings
+
+
+@lru_cache(maxsize=1)
+def sessions() -> sessionmaker[Session]:
+    """Return the process's database sessions, as the role ``dlr_writer``."""
+    return session_factory(make_engine(get_settings().require_database_url()))
+
+
+@lru_cache(maxsize=1)
+def intake() -> Intake:
+    """Return the process's intake."""
+    from worker.app import enqueue
+
+    return Intake(sessions(), get_settings().storage_root, enqueue)
+
+
+@lru_cache(maxsize=1)
+def pipeline() -> Pipeline:
+    """Return the process's pipeline, with both active models on the device.
+
+    Raises:
+        ModelRefused: a model is not active, or its card and weights do not fit each other.
+    """
+    from db import ledger
+    from worker.imaging.reading import Limits
+    from worker.inference.engine import load_engine
+
+    settings = get_settings()
+    engine = load_engine(settings.models_dir, settings.device, settings.batch_max, settings.batch_wait_ms)
+    with sessions().begin() as session:
+        for card in engine.cards:
+            ledger.register_model(session, card.record())
+    return Pipeline(
+        sessions=sessions(),
+        engine=engine,
+        storage_root=settings.storage_root,
+        limits=Limits(settings.max_file_bytes, settings.max_frame_pixels),
+        max_attempts=settings.max_attempts,
+        inference_timeout_s=settings.inference_timeout_s,
+    )

@@ -1,0 +1,94 @@
+"""The folder that an installation keeps: who holds it, its secrets, and which servers it announces."""
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from worker.errors import Code, SetupRefused
+from worker.settings import SERVICES_FILE
+
+LOG_BYTES_MAX = 10 << 20
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600, all of it or nothing."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """``DLR_HOME``. Nothing is made before it is needed."""
+
+    path: Path
+
+    def folder(self, name: str) -> Path:
+        """Return a folder of the home, made with mode 0700 (the home as well) if it is new.
+
+        Raises:
+            SetupRefused: ``setting_invalid``, when it can not be made.
+        """
+        folder = self.path / name
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            reason = f"DLR_HOME {self.path} can not be used: {error.strerror}"
+            raise SetupRefused(Code.SETTING_INVALID, reason) from None
+        return folder
+
+    def secret_file(self, name: str) -> Path:
+        """Return the file that holds the generated secret ``name``."""
+        return self.folder("secrets") / name
+
+    def secret(self, name: str) -> str:
+        """Return the generated secret ``name`` (32 random bytes as URL-safe text); the first call makes it."""
+        file = self.secret_file(name)
+        if not file.exists():
+            write_private(file, secrets.token_urlsafe(32))
+        return file.read_text(encoding="utf-8").strip()
+
+    def log_file(self, name: str) -> Path:
+        """Return a log to append to. One that has grown past 10 MiB is put aside, over the one before."""
+        log = self.folder("logs") / f"{name}.log"
+        if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
+            log.replace(log.with_suffix(".log.1"))
+        log.touch(mode=0o600)
+        return log
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the home: one process at a time runs servers in it. The kernel lets go when the process ends.
+
+        Raises:
+            SetupRefused: ``already_running``, when another process holds it.
+        """
+        lock = os.open(self.folder("run") / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SetupRefused(Code.ALREADY_RUNNING, f"Another `dlr up` runs on {self.path}") from None
+            yield
+        finally:
+            os.close(lock)
+
+    def announce(self, settings: Mapping[str, str | int]) -> None:
+        """Say where the servers are, by the names of ``Settings``' fields: every other ``dlr`` command reads it."""
+        self.folder("run")
+        write_private(self.path / SERVICES_FILE, json.dumps(dict(settings), indent=2) + "\n")
+
+    def withdraw(self) -> None:
+        """Take the announcement back; one that a crash left behind as well."""
+        (self.path / SERVICES_FILE).unlink(missing_ok=True)
