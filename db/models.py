@@ -43,7 +43,7 @@ from db.vocabulary import (
     WorklistClass,
 )
 
-type_names: dict[type[StrEnum], str] = {
+TYPE_NAMES: dict[type[StrEnum], str] = {
     Priority: "priority",
     StudyState: "study_state",
     WorklistClass: "worklist_class",
@@ -58,7 +58,7 @@ type_names: dict[type[StrEnum], str] = {
 
 
 def _enum(words: type[StrEnum]) -> Enum:
-    return Enum(words, name=type_names[words], values_callable=lambda members: [word.value for word in members])
+    return Enum(words, name=TYPE_NAMES[words], values_callable=lambda members: [word.value for word in members])
 
 
 _OPEN = "is_current AND state IN ('queued', 'running')"
@@ -83,7 +83,7 @@ class Base(DeclarativeBase):
         str: Text(),
         float: Double(),
         dict[str, Any]: JSONB(none_as_null=True),
-        **{words: _enum(words) for words in type_names},
+        **{words: _enum(words) for words in TYPE_NAMES},
     }
 
 
@@ -221,7 +221,7 @@ class PredictionRow(Base):
     predicted_class: Mapped[str]
     positive: Mapped[bool]
     threshold: Mapped[float]
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     model: Mapped[ModelRow] = relationship()
 
@@ -247,7 +247,7 @@ class RestratificationRow(Base):
     original: Mapped[Birads]
     recommended: Mapped[Recommendation]
     is_current: Mapped[bool] = mapped_column(server_default=text("true"))
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     __table_args__ = (
         UniqueConstraint(

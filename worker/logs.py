@@ -5,13 +5,18 @@ are reduced to the type of the exception and the place in the code. The full sto
 """
 
 import logging
+import re
 import sys
 import traceback
 import warnings
+from collections.abc import Mapping
 from types import TracebackType
 
 _SILENT = ("pydicom", "PIL", "pylibjpeg", "openjpeg", "libjpeg", "sqlalchemy", "py.warnings", "urllib3")
 _OWN = ("worker", "db", "alembic")
+_TRUSTED = ("celery", "kombu")
+_SHOWN = {"name", "id"}
+_PLACEHOLDER = re.compile(r"%(?:\((\w+)\))?[-#0-9.]*[a-zA-Z]")
 
 
 class PlainFormatter(logging.Formatter):
@@ -36,10 +41,12 @@ class PlainFormatter(logging.Formatter):
 
 
 def _template(record: logging.LogRecord) -> str:
-    shown = str(record.msg)
-    if "%" not in shown:
-        return shown if not record.args else shown.split("\n", 1)[0]
-    return shown.replace("%r", "…").replace("%s", "…").split("\n", 1)[0]
+    """The record's first line, with every argument that could quote something left blank."""
+    line = str(record.msg).lstrip().split("\n", 1)[0]
+    if record.args:
+        named = record.args if isinstance(record.args, Mapping) else {}
+        return _PLACEHOLDER.sub(lambda found: str(named[found[1]]) if found[1] in _SHOWN & named.keys() else "…", line)
+    return line if record.name.startswith(_TRUSTED) else f"{record.levelname.lower()} of {record.name}"
 
 
 def configure_logging(level: str) -> None:

@@ -1,5 +1,6 @@
 """The tasks: parse, call the pipeline, classify the error. Flower imports this, so torch is imported inside a task."""
 
+import json
 import logging
 import threading
 from collections.abc import Callable
@@ -9,17 +10,28 @@ from uuid import UUID
 from celery.exceptions import Reject
 from celery.signals import worker_shutting_down
 from kombu.exceptions import OperationalError as BrokerError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 
 from worker.app import app
-from worker.errors import Code, DlrError, JobRefused, Unavailable
+from worker.errors import Code, DlrError, JobRefused, ModelRefused, SetupRefused, Unavailable
 from worker.gate import INFER_STUDY, RECORD_REFUSAL, SUBMIT_STUDY
 from worker.settings import get_settings
 
 logger = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 60.0
-_AWAY = (Unavailable, BrokerError, OperationalError, InterfaceError, ConnectionError)
+# A ProgrammingError is a schema that is not there yet, or not this version's: a person is migrating, or has to.
+# A refused model or setting is the same: the study waits until it is mended.
+_AWAY = (
+    Unavailable,
+    ModelRefused,
+    SetupRefused,
+    BrokerError,
+    OperationalError,
+    InterfaceError,
+    ProgrammingError,
+    ConnectionError,
+)
 _stopping = threading.Event()
 T = TypeVar("T")
 
@@ -32,33 +44,47 @@ def _stop_waiting(**_kwargs: Any) -> None:
 @app.task(name=SUBMIT_STUDY, typing=False)  # type: ignore[untyped-decorator]
 def submit_study(job: Any = None) -> str | None:
     """Accept a study that an integrator pushed. Returns the ledger's opaque id, or ``None`` when it was refused."""
-    from worker.runtime import intake
-
-    def accept() -> str | None:
-        try:
-            return str(intake().submit(job, "queue").study_id)
-        except JobRefused as refused:
-            logger.warning("a pushed job was refused: %s", refused.code)
-            return None
-
-    return patiently(accept)
+    return patiently(lambda: _accept(job))
 
 
 @app.task(name=RECORD_REFUSAL, typing=False)  # type: ignore[untyped-decorator]
-def record_refusal(code: str, reason: str, raw: str) -> str:
-    """Keep a message that could not be read. Returns the ledger's opaque id."""
-    from worker.runtime import intake
-
-    logger.warning("a message was refused: %s", Code(code))
-    return patiently(lambda: str(intake().refuse(raw, JobRefused(Code(code), reason), "queue")))
+def record_refusal(code: str, reason: str, raw: str) -> None:
+    """Keep a message that could not be read."""
+    patiently(lambda: _refuse(raw, JobRefused(Code(code), reason)))
 
 
 @app.task(name=INFER_STUDY)  # type: ignore[untyped-decorator]
 def infer_study(study_id: str) -> str | None:
     """Score a study of the ledger. Returns the state that it ended in, or ``None`` when there was nothing to do."""
-    from worker.runtime import pipeline
 
-    return patiently(lambda: pipeline().run(UUID(study_id)))
+    def infer() -> str | None:
+        from worker.runtime import pipeline
+
+        return pipeline().run(UUID(study_id))
+
+    return patiently(infer)
+
+
+def _accept(job: Any) -> str | None:
+    from worker.runtime import intake
+
+    try:
+        return str(intake().submit(job, "queue").study_id)
+    except JobRefused as refused:
+        logger.warning("a pushed job was refused: %s", refused.code)
+    except _AWAY:
+        raise
+    except Exception as error:
+        logger.error("a defect of this software", exc_info=error)
+        _refuse(json.dumps(job), JobRefused(Code.INTERNAL_ERROR))
+    return None
+
+
+def _refuse(raw: str, refused: JobRefused) -> None:
+    from worker.runtime import intake
+
+    logger.warning("a message was refused: %s", refused.code)
+    intake().refuse(raw, refused, "queue")
 
 
 def patiently(work: Callable[[], T]) -> T:
@@ -73,13 +99,10 @@ def patiently(work: Callable[[], T]) -> T:
         try:
             return work()
         except _AWAY as away:
-            logger.warning("waiting %.0f s for a service that is away: %s", wait_s, _kind(away))
-        except DBAPIError as error:
-            if not error.connection_invalidated:
-                raise _defect(error) from None
-            logger.warning("the database connection broke; trying again")
-        except Exception as error:  # noqa: BLE001  its text may quote an identifier
-            raise _defect(error) from None
+            logger.warning("waiting %.0f s for a service: %s", wait_s, _kind(away))
+        except Exception as error:
+            logger.error("a defect of this software", exc_info=error)
+            raise RuntimeError(type(error).__qualname__) from None
         if _stopping.wait(wait_s):
             raise Reject(requeue=True)
         wait_s = min(max(wait_s, 0.1) * 2, LONGEST_WAIT_S)
@@ -87,8 +110,3 @@ def patiently(work: Callable[[], T]) -> T:
 
 def _kind(error: Exception) -> str:
     return error.code.value if isinstance(error, DlrError) else type(error).__qualname__
-
-
-def _defect(error: Exception) -> RuntimeError:
-    logger.error("a defect of this software", exc_info=error)
-    return RuntimeError(type(error).__qualname__)

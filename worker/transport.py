@@ -1,8 +1,8 @@
 """Celery's Redis transport, with the gate at its mouth and a broom behind it.
 
 The gate (`worker.gate`) sees every message before Celery does. The broom: a job that an integrator pushes names a
-study, and Redis's append-only file keeps each command until it is rewritten; once such messages are acknowledged, the file is
-rewritten in the background, so that no identifier stays on the disk of the broker.
+study, and Redis's append-only file keeps each command until it is rewritten; once such messages are acknowledged, the
+file is rewritten in the background, so that no identifier stays on the disk of the broker.
 """
 
 import logging

@@ -15,7 +15,7 @@ LIMIT = 1 << 16
 STUDY_ID = str(uuid4())
 
 
-def pushed(  # noqa: PLR0913
+def pushed(
     task: object = SUBMIT_STUDY,
     args: object = (),
     kwargs: object = None,

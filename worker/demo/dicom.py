@@ -103,7 +103,7 @@ def _region(roi: Roi) -> Dataset:
 
 
 def _set_pixels(dataset: FileDataset, pixels: NDArray[np.uint8], transfer_syntax: str) -> None:
-    photometric = "RGB" if pixels.shape[-1] == 3 else "MONOCHROME2"  # noqa: PLR2004
+    photometric = "RGB" if pixels.shape[-1] == 3 else "MONOCHROME2"
     set_pixel_data(dataset, pixels, photometric, 8)
     if transfer_syntax == JPEGBaseline8Bit:
         _set_jpeg(dataset, pixels)
@@ -116,7 +116,7 @@ def _set_pixels(dataset: FileDataset, pixels: NDArray[np.uint8], transfer_syntax
 
 
 def _set_jpeg(dataset: FileDataset, pixels: NDArray[np.uint8]) -> None:
-    colour = dataset.SamplesPerPixel == 3  # noqa: PLR2004
+    colour = dataset.SamplesPerPixel == 3
     frames = pixels if "NumberOfFrames" in dataset else pixels[None]
     encoded = []
     for frame in frames:

@@ -48,7 +48,7 @@ def test_the_classes_are_read_in_the_order_of_the_design() -> None:
 
 
 @given(outcomes, st.booleans(), priorities, probabilities, outcomes, st.booleans(), priorities, probabilities)
-def test_the_order_is_class_then_priority_then_the_higher_probability(  # noqa: PLR0913
+def test_the_order_is_class_then_priority_then_the_higher_probability(
     a_lesions: list[Outcome],
     a_complete: bool,
     a_priority: Priority,

@@ -1,0 +1,308 @@
+"""The plain values that go into the ledger and come out of it. Enumerations are words of ``db.vocabulary``."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+Box = tuple[int, int, int, int]
+"""(x, y, width, height) in pixels of the stored frame; (x, y) is the top left pixel, counted from 0."""
+
+Place = tuple[str, int]
+"""A worklist class and the integer that sorts all ended studies, lowest first."""
+
+FailedPlace = Callable[[str], Place]
+"""Says, for a priority, where a study of which nothing was scored stands. The rule is the caller's."""
+
+
+@dataclass(frozen=True, slots=True)
+class LesionRecord:
+    """One lesion as the sender marked it. Frames count from 1; ``None`` means the file's only frame."""
+
+    lesion_id: str
+    sop_instance_uid: str
+    frame: int | None
+    roi: Box | None
+    birads: str
+    descriptors: Mapping[str, str | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRecord:
+    """A valid study to record.
+
+    Attributes:
+        content_digest: SHA-256 of the study's content in lower-case hexadecimal, the priority left out of it.
+        job: the job in its canonical form, JSON.
+        source: the way in, such as ``queue`` or ``submit``.
+        lesions: in the job's order.
+    """
+
+    study_instance_uid: str
+    content_digest: str
+    accession_number: str | None
+    priority: str
+    job: Mapping[str, Any]
+    source: str
+    lesions: tuple[LesionRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of a pushed study; all but ``change`` describe the revision that is current now.
+
+    Attributes:
+        change: ``new``, ``unchanged``, ``priority_raised``, ``revised``, or ``earlier_revision``: the content is that of
+            a revision which another has replaced, so nothing changed.
+    """
+
+    study_id: UUID
+    revision: int
+    change: str
+    state: str
+    priority: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A study to work on. ``attempt`` counts every start of the study, ever; a result is accepted under the last one.
+
+    ``priority`` is the ledger's and may be more urgent than the job's.
+    """
+
+    study_id: UUID
+    attempt: int
+    job: Mapping[str, Any]
+    priority: str
+    study_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """One version of a model. ``weights_sha256`` is lower-case hexadecimal; ``card`` is JSON."""
+
+    name: str
+    version: str
+    weights_sha256: str
+    notice: str | None
+    card: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionRecord:
+    """What one version of a model said about one lesion; probabilities are 0 to 1."""
+
+    model_name: str
+    model_version: str
+    probabilities: tuple[tuple[str, float], ...]
+    positive_probability: float
+    predicted_class: str
+    positive: bool
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class AssessmentRecord:
+    """The advice on one lesion, under one version of the rule."""
+
+    outcome: str
+    original: str
+    recommended: str
+    rule_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class LesionResultRecord:
+    """What became of one lesion.
+
+    Attributes:
+        state: ``scored``, with both models' predictions and an assessment; or ``failed``, with a code.
+        age_years: the age that was used, 0 to 120 years, with its source; both or neither.
+        region: the region that was used, with its source; both or neither.
+    """
+
+    lesion_id: str
+    state: str
+    error_code: str | None = None
+    error_reason: str | None = None
+    age_years: float | None = None
+    age_source: str | None = None
+    region: Box | None = None
+    region_source: str | None = None
+    predictions: tuple[PredictionRecord, ...] = ()
+    assessment: AssessmentRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StudyResultRecord:
+    """The result of one attempt at a study.
+
+    Attributes:
+        attempt: the claim's.
+        state: ``done``, ``partial`` or ``failed``.
+        malignant_probability: the highest of its lesions, 0 to 1; ``None`` when none was scored.
+        detail: for the study's history: a lesion's id and a traceback. No identifiers.
+    """
+
+    study_id: UUID
+    attempt: int
+    state: str
+    error_code: str | None
+    error_reason: str | None
+    worklist_class: str
+    worklist_order: int
+    malignant_probability: float | None
+    lesions: tuple[LesionResultRecord, ...]
+    detail: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What decides an ended study's place on the worklist.
+
+    Attributes:
+        outcomes: one for each lesion that was scored.
+        complete: every lesion was scored.
+    """
+
+    outcomes: tuple[str, ...]
+    complete: bool
+    priority: str
+    malignant_probability: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistRow:
+    """One row of the view ``worklist``; the view's comments say what each column means."""
+
+    position: int
+    study_id: UUID
+    study_instance_uid: str | None
+    accession_number: str | None
+    revision: int
+    priority: str
+    worklist_class: str
+    state: str
+    lesions: int
+    lesions_scored: int
+    highest_birads: str | None
+    upgraded: int
+    maintained: int
+    not_applicable: int
+    downgraded: int
+    malignant_probability: float | None
+    high_risk_probability: float | None
+    error_code: str | None
+    error_reason: str | None
+    received_at: datetime
+    finished_at: datetime
+    notice: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRow:
+    """One row of the view ``failed_study``."""
+
+    study_id: UUID
+    study_instance_uid: str | None
+    accession_number: str | None
+    priority: str
+    state: str
+    error_code: str | None
+    error_reason: str | None
+    source: str
+    attempts: int
+    lesions: int
+    lesions_failed: int
+    lesion_errors: str | None
+    received_at: datetime
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRow:
+    """One row of the view ``restratification_summary``."""
+
+    outcome: str
+    lesions: int
+    percent_of_4a: Decimal | None
+    mean_malignant_probability: float | None
+    mean_high_risk_probability: float | None
+    mean_age_years: float | None
+    lh_version: str
+    bm_version: str
+    rule_version: str
+    notice: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPrediction:
+    """A prediction on record, with its model's notice."""
+
+    model_name: str
+    model_version: str
+    weights_sha256: str
+    notice: str | None
+    probabilities: Mapping[str, float]
+    positive_probability: float
+    predicted_class: str
+    positive: bool
+    threshold: float
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LesionDetail:
+    """A lesion on record; ``predictions`` are those of every model that ever scored it, oldest model first."""
+
+    lesion_id: str
+    state: str
+    birads: str
+    frame: int | None
+    roi: Box | None
+    error_code: str | None
+    error_reason: str | None
+    age_years: float | None
+    age_source: str | None
+    region: Box | None
+    region_source: str | None
+    outcome: str | None
+    recommended: str | None
+    rule_version: str | None
+    predictions: tuple[StoredPrediction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StudyEvent:
+    """One line of a study's history."""
+
+    at: datetime
+    actor: str
+    event: str
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StudyDetail:
+    """A revision of a study on record, with its lesions in the job's order and its history."""
+
+    study_id: UUID
+    study_instance_uid: str | None
+    accession_number: str | None
+    revision: int
+    is_current: bool
+    priority: str
+    state: str
+    source: str
+    attempts: int
+    error_code: str | None
+    error_reason: str | None
+    worklist_class: str | None
+    malignant_probability: float | None
+    received_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    lesions: tuple[LesionDetail, ...]
+    events: tuple[StudyEvent, ...]

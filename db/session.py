@@ -1,0 +1,89 @@
+"""Connections to the ledger: which driver, which role, and no value of a row in any error."""
+
+from typing import Any
+
+import psycopg2
+from sqlalchemy import URL, Engine, Pool, create_engine, event, make_url
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from db.errors import RoleRefused
+from db.roles import WRITER
+
+CONNECT_TIMEOUT_S = 5
+
+
+def driver_url(url: str) -> URL:
+    """Return the URL with the driver that this package uses, whatever driver it named or left out."""
+    return make_url(url).set(drivername="postgresql+psycopg2")
+
+
+def make_engine(url: str, role: str | None = WRITER, *, poolclass: type[Pool] | None = None) -> Engine:
+    """Make an engine; it connects on first use.
+
+    Every connection acts as ``role``, in UTC, with the schema ``public``, and gives up after 5 s where no server
+    answers. Errors of the server are raised without the values that PostgreSQL puts into its messages.
+
+    Args:
+        url: ``postgresql://user:password@host:port/database``.
+        role: the role to act as; the login user is a member of it, or is it. ``None``: stay the login user.
+        poolclass: SQLAlchemy's ``NullPool`` for a connection that is used once; else its default pool.
+
+    Raises:
+        RoleRefused: on connecting, when the login user can not act as the role.
+    """
+    engine = create_engine(
+        driver_url(url),
+        poolclass=poolclass,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        executemany_mode="values_plus_batch",
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "application_name": "dlr",
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 60_000,
+        },
+    )
+
+    def prepare(connection: psycopg2.extensions.connection, _entry: ConnectionPoolEntry) -> None:
+        _prepare(connection, role)
+
+    event.listen(engine, "connect", prepare)
+    event.listen(engine, "handle_error", _withhold_values)
+    return engine
+
+
+def session_factory(engine: Engine) -> sessionmaker[Session]:
+    """Return a factory; ``with factory.begin() as session`` is one transaction."""
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def _prepare(connection: Any, role: str | None) -> None:
+    # Outside of a transaction, so that a rollback does not undo it.
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SET TIME ZONE 'UTC'; SET search_path TO public")
+            if role is not None:
+                cursor.execute(f"SET ROLE {role}")
+    except (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.InvalidParameterValue):
+        connection.close()
+        raise RoleRefused(
+            f"the database user of this URL can not act as {role}; ask an administrator for: GRANT {role} TO that user;"
+        ) from None
+    connection.autocommit = False
+
+
+def _withhold_values(context: ExceptionContext) -> None:
+    # "Key (study_instance_uid)=(1.2.840...) already exists" must not reach a log, so the message becomes the error's
+    # class, SQLSTATE and constraint. A message without an SQLSTATE comes from the driver: no connection.
+    original = context.original_exception
+    if not isinstance(original, psycopg2.Error) or original.pgcode is None or context.sqlalchemy_exception is None:
+        return
+    kept = f"{type(original).__name__} (SQLSTATE {original.pgcode}) {original.diag.constraint_name or ''}".strip()
+    original.args = (kept,)
+    context.sqlalchemy_exception.args = (kept,)

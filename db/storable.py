@@ -1,0 +1,44 @@
+"""What PostgreSQL can hold of a text or a JSON value from outside."""
+
+import json
+from typing import Any
+
+_DEEPEST = 200
+
+
+def storable_text(text: str) -> str:
+    """Return the text with what PostgreSQL can not hold, NUL and lone surrogates, written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+
+
+def storable_json(value: object) -> Any:
+    """Return a JSON value as it is where ``jsonb`` can hold it, else its JSON text, escaped as far as needed.
+
+    ``jsonb`` holds no NUL, no lone surrogate, no NaN or infinity, and no nesting without end.
+    """
+    try:
+        written = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        fits = storable_text(written) == written and "\\u0000" not in written and _depth(value) <= _DEEPEST
+    except (ValueError, TypeError, RecursionError):
+        fits = False
+    return value if fits else storable_text(_text(value))
+
+
+def _depth(value: object) -> int:
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        level = [
+            part
+            for whole in level
+            if isinstance(whole, dict | list | tuple)
+            for part in (whole.values() if isinstance(whole, dict) else whole)
+        ]
+    return depth
+
+
+def _text(value: object) -> str:
+    try:
+        return json.dumps(value, default=repr)
+    except (ValueError, TypeError, RecursionError):
+        return f"a {type(value).__name__} that JSON can not write"

@@ -1,0 +1,41 @@
+"""How Alembic runs here: on a live database, one at a time, as ``dlr_owner``.
+
+The URL comes from ``db.migrate``, or from a developer's ``alembic -x url=postgresql://... revision --autogenerate``.
+"""
+
+from alembic import context
+from sqlalchemy import NullPool, text
+
+from db.errors import DatabaseRefused, RoleRefused
+from db.migrate import LOCK_KEY, is_ours
+from db.models import Base
+from db.roles import OWNER, prepare_roles
+from db.session import make_engine
+
+
+def _url() -> str:
+    url = context.config.attributes.get("url") or context.get_x_argument(as_dictionary=True).get("url")
+    if not url:
+        raise DatabaseRefused("no database to migrate: give -x url=postgresql://...")
+    return str(url)
+
+
+def _migrate() -> None:
+    if context.is_offline_mode():
+        raise DatabaseRefused("migrations run on a live database; there is no offline mode")
+    with make_engine(_url(), role=None, poolclass=NullPool).connect() as connection:
+        # Held until the connection closes: a second migration waits here, and then finds nothing to do.
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
+        connection.commit()
+        prepare_roles(connection)
+        connection.commit()
+        if not connection.scalar(text("SELECT pg_has_role(:role, 'MEMBER')"), {"role": OWNER}):
+            raise RoleRefused(f"migrations run as {OWNER}; ask an administrator for: GRANT {OWNER} TO this user;")
+        connection.execute(text(f"SET ROLE {OWNER}"))
+        connection.commit()
+        context.configure(connection=connection, target_metadata=Base.metadata, include_object=is_ours)
+        with context.begin_transaction():
+            context.run_migrations()
+
+
+_migrate()

@@ -1,0 +1,101 @@
+"""Real servers for every test: one PostgreSQL and one Redis for each pytest process, started when first asked for."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from psycopg2 import sql
+from redis import Redis
+
+from worker.services.home import Home
+from worker.services.postgres import OWNER, READER, SUPERUSER, WRITER, EmbeddedPostgres
+from worker.services.redis import EmbeddedRedis
+from worker.settings import get_settings
+
+TEMPLATE = "migrated"
+
+
+@dataclass(frozen=True)
+class Database:
+    """One test's database, as each role sees it."""
+
+    owner_url: str
+    writer_url: str
+    reader_url: str
+    superuser_url: str
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_this_test_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Nobody's environment and nobody's running ``dlr up`` reach a test."""
+    for name in list(os.environ):
+        if name.startswith("DLR_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("DLR_HOME", str(tmp_path / "dlr-home"))
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(Home(tmp_path_factory.mktemp("postgres")))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def empty_database(postgres: EmbeddedPostgres) -> Iterator[Database]:
+    """A new database with nothing in it, which dlr_owner owns."""
+    with _new_database(postgres, "template1") as database:
+        yield database
+
+
+@pytest.fixture
+def database(postgres: EmbeddedPostgres, _template: str) -> Iterator[Database]:
+    """A new database with the schema in it."""
+    with _new_database(postgres, _template) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def _template(postgres: EmbeddedPostgres) -> str:
+    """Migrated once and then copied, which is quicker than to migrate for each test."""
+    from db.migrate import upgrade
+
+    postgres.create_database(TEMPLATE)
+    upgrade(postgres.url(OWNER, TEMPLATE))
+    return TEMPLATE
+
+
+@contextmanager
+def _new_database(server: EmbeddedPostgres, template: str) -> Iterator[Database]:
+    name = f"test_{uuid4().hex}"
+    server.create_database(name, template)
+    try:
+        yield Database(*(server.url(user, name) for user in (OWNER, WRITER, READER, SUPERUSER)))
+    finally:
+        with server.as_superuser() as cursor:
+            cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    server = EmbeddedRedis(Home(tmp_path_factory.mktemp("redis")))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(_redis: EmbeddedRedis) -> str:
+    """A Redis with nothing in it."""
+    with Redis.from_url(_redis.url()) as client:
+        for key in client.scan_iter():
+            client.delete(key)
+    return _redis.url()

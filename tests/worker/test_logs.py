@@ -1,0 +1,63 @@
+"""Logs hold our sentences and nobody else's words."""
+
+import logging
+import warnings
+
+import pytest
+
+from worker.logs import PlainFormatter, configure_logging
+
+SECRET = "Doe^Jane"
+
+
+def formatted(name: str, level: int, message: str, *args: object, error: BaseException | None = None) -> str:
+    exc_info = (type(error), error, error.__traceback__) if error else None
+    record = logging.getLogger(name).makeRecord(name, level, __file__, 1, message, args, exc_info)
+    return PlainFormatter("%(name)s %(message)s").format(record)
+
+
+def test_our_own_sentences_are_written_as_they_are() -> None:
+    assert (
+        formatted("worker.tasks", logging.WARNING, "refused: %s", "age_missing") == "worker.tasks refused: age_missing"
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "args"),
+    [
+        ("Could not restore message: %r", ({"job": SECRET},)),
+        ("Task %(name)s[%(id)s] %(description)s: %(exc)s", ({"name": "t", "id": "1", "exc": SECRET},)),
+        (f"line one\n{SECRET}", ()),
+    ],
+)
+def test_a_broker_s_or_celery_s_warning_loses_what_it_quotes(message: str, args: tuple[object, ...]) -> None:
+    assert SECRET not in formatted("kombu.transport", logging.ERROR, message, *args)
+
+
+def test_a_warning_of_any_other_library_says_only_whose_it_is() -> None:
+    assert formatted("some.library", logging.WARNING, f"bad value {SECRET}") == "some.library warning of some.library"
+
+
+def test_an_exception_is_its_type_and_its_places_and_never_its_text() -> None:
+    with pytest.raises(ValueError, match="Jane") as raised:
+        int(SECRET)
+    text = formatted("worker.tasks", logging.ERROR, "a defect", error=raised.value)
+    assert SECRET not in text
+    assert "ValueError" in text
+    assert "test_logs.py" in text
+
+
+def test_pydicom_s_warnings_reach_no_log(capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    handlers, level, filters = root.handlers[:], root.level, warnings.filters[:]
+    try:
+        configure_logging("INFO")
+        logging.getLogger("pydicom").warning(SECRET)
+        warnings.warn(SECRET, stacklevel=1)
+        logging.getLogger("worker").warning("ours")
+    finally:
+        root.handlers[:], root.level = handlers, level
+        warnings.filters[:] = filters
+    shown = capsys.readouterr().err
+    assert "ours" in shown
+    assert SECRET not in shown

@@ -1,0 +1,66 @@
+"""Where settings come from, and that secrets stay secret."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from worker import settings as room
+from worker.errors import SetupRefused
+from worker.settings import Settings, get_settings
+
+
+def test_folders_are_relative_to_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DLR_HOME", str(tmp_path))
+    monkeypatch.setenv("DLR_STORAGE_ROOT", "/mnt/images")
+    settings = Settings()
+    assert settings.models_dir == tmp_path / "models"
+    assert settings.storage_root == Path("/mnt/images")
+
+
+def test_a_password_from_a_secret_s_file_fills_the_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "dlr_database_password").write_text("p@ss/word\n")
+    monkeypatch.setattr(room, "SECRETS_DIR", tmp_path)
+    monkeypatch.setenv("DLR_DATABASE_URL", "postgresql://dlr_writer@db:5432/dlr")
+    assert Settings().require_database_url() == "postgresql://dlr_writer:p%40ss%2Fword@db:5432/dlr"
+
+
+def test_a_running_dlr_up_is_found_and_the_environment_wins_over_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DLR_HOME", str(tmp_path))
+    (tmp_path / "services.json").write_text(
+        json.dumps({"redis_url": "redis://a:1/0", "database_url": "postgresql://a/d"})
+    )
+    monkeypatch.setenv("DLR_REDIS_URL", "redis://b:2/0")
+    settings = Settings()
+    assert settings.require_redis_url() == "redis://b:2/0"
+    assert settings.require_owner_url() == "postgresql://a/d"
+
+
+def test_without_servers_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DLR_HOME", str(tmp_path))
+    with pytest.raises(SetupRefused) as refusal:
+        get_settings().require_redis_url()
+    assert "DLR_REDIS_URL" in refusal.value.reason
+    assert "dlr up" in refusal.value.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("DLR_BATCH_MAX", "0"), ("DLR_LOG_LEVEL", "LOUD"), ("DLR_DATABASE_URL", "hunter2"), ("DLR_MAX_ATTEMPTS", "x")],
+)
+def test_a_wrong_setting_is_named_and_its_value_is_not(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SetupRefused) as refusal:
+        get_settings()
+    assert name in refusal.value.reason
+    assert "hunter2" not in refusal.value.reason
+
+
+def test_no_secret_shows_in_the_settings_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_PASSWORD", "REDIS_PASSWORD", "FLOWER_PASSWORD"):
+        monkeypatch.setenv(f"DLR_{name}", "hunter2")
+    monkeypatch.setenv("DLR_DATABASE_URL", "postgresql://u:hunter2@h/d")
+    assert "hunter2" not in repr(Settings())
+    assert "hunter2" not in str(Settings())

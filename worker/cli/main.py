@@ -1,0 +1,87 @@
+"""The command ``dlr``: where every command is named, and where every error becomes a sentence and an exit status.
+
+Exit status: 0 done; 1 refused, or a service is away (the sentence says which); 2 wrong usage; 3 handed in, and a study
+ended failed, partial or refused.
+"""
+
+import sys
+
+import typer
+from sqlalchemy.exc import DBAPIError
+
+from worker import __version__
+from worker.cli import database, demo, failed, models, services, study
+from worker.cli.output import print_json, stderr
+from worker.contract import job_schema
+from worker.errors import DlrError
+
+app = typer.Typer(
+    name="dlr",
+    help="Breast-ultrasound inference: studies in through Redis, an ordered worklist out of PostgreSQL.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("up", help="Start everything on this machine, until Ctrl-C.")(services.up)
+app.command("worker", help="Run one Celery worker.")(services.worker)
+app.command("flower", help="Run Flower, to watch the workers.")(services.flower)
+app.command("demo", help="Run the whole service once, on phantom studies.")(demo.demo)
+app.command("submit", help="Hand in studies: job files, DICOM files or folders.")(study.submit)
+app.command("worklist", help="Show who is read first.")(study.worklist)
+app.command("show", help="Show one study, with all that happened to it.")(study.show)
+app.add_typer(failed.app, name="failed", help="Studies that a person has to look at.")
+app.add_typer(models.models, name="models", help="The model registry.")
+app.command("demo-models", help="Make the demo models from a synthetic cohort; never for clinical use.")(
+    models.demo_models
+)
+app.add_typer(database.app, name="db", help="The database's schema and addresses.")
+
+
+@app.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of a job (contract version 1)."""
+    print_json(job_schema())
+
+
+def _version(value: bool) -> None:
+    if value:
+        sys.stdout.write(f"dlr-worker {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Breast-ultrasound inference: studies in through Redis, an ordered worklist out of PostgreSQL."""
+
+
+def main() -> None:
+    """Run a command; print an error as one sentence on standard error."""
+    try:
+        app()
+    except DlrError as error:
+        _say(error.code.value, error.reason)
+    except DBAPIError as error:
+        _say("service_unavailable", _database_sentence(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _say(code: str, reason: str) -> None:
+    stderr.print(f"error: {code}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(1)
+
+
+def _database_sentence(error: DBAPIError) -> str:
+    state = getattr(error.orig, "pgcode", None)
+    if state == "42P01":
+        return "the database has no schema yet: run `dlr db upgrade`"
+    if state is None:
+        return "PostgreSQL does not answer at DLR_DATABASE_URL: is it running, and are address and password right?"
+    return f"PostgreSQL refused the request (SQLSTATE {state})"
+
+
+if __name__ == "__main__":
+    main()

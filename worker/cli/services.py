@@ -1,0 +1,84 @@
+"""``dlr up``, ``dlr worker`` and ``dlr flower``: the processes of the service."""
+
+import os
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from worker.cli.output import stderr
+from worker.settings import get_settings
+
+
+class QueueName(StrEnum):
+    """A worker serves one queue."""
+
+    INTAKE = "intake"
+    INFERENCE = "inference"
+
+
+def up() -> None:
+    """Start PostgreSQL and Redis (unless DLR_DATABASE_URL and DLR_REDIS_URL name your own), the workers and Flower.
+
+    Everything is kept under DLR_HOME and is there at the next start. Ctrl-C or SIGTERM stops it all cleanly.
+    """
+    from worker.services.up import run_up
+
+    raise typer.Exit(run_up())
+
+
+def worker(
+    queue: Annotated[QueueName, typer.Option(help="inference needs the models; intake needs no torch")] = (
+        QueueName.INFERENCE
+    ),
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Studies at hand at once; default DLR_CONCURRENCY, for intake 2")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The worker's name in Flower, <name>@<host>")] = None,
+) -> None:
+    """Run one Celery worker, until SIGTERM, which lets it finish what it has at hand.
+
+    An inference worker loads both active models first and refuses to start with what does not fit. One process a GPU:
+    set DLR_DEVICE=cuda:N.
+    """
+    from worker.app import app
+    from worker.logs import configure_logging
+
+    settings = get_settings()
+    settings.require_redis_url()
+    configure_logging(settings.log_level)
+    if queue is QueueName.INFERENCE:
+        _load_models()
+    threads = concurrency or (settings.concurrency if queue is QueueName.INFERENCE else 2)
+    app.worker_main(
+        [
+            "worker",
+            "--pool=threads",
+            f"--concurrency={threads}",
+            f"--queues={queue.value}",
+            f"--hostname={name or queue.value}@%h",
+            f"--loglevel={settings.log_level}",
+            "--without-gossip",
+            "--without-mingle",
+        ]
+    )
+
+
+def _load_models() -> None:
+    from worker.runtime import pipeline
+    from worker.tasks import patiently
+
+    cards = patiently(pipeline).engine.cards
+    for card in cards:
+        notice = f" ({card.notice})" if card.notice else ""
+        stderr.print(f"model {card.name} {card.version}{notice}", markup=False, highlight=False)
+
+
+def flower() -> None:
+    """Run Flower, read-only, behind DLR_FLOWER_USER and DLR_FLOWER_PASSWORD."""
+    from worker.services.flower import flower_command
+
+    command = flower_command(get_settings())
+    sys.stdout.flush()
+    os.execve(command.argv[0], list(command.argv), dict(os.environ) | dict(command.env))  # noqa: S606

@@ -1,0 +1,51 @@
+"""Files into the storage root, by their content, so that a study's files can not be changed or mixed up later."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from worker.errors import Code, Unavailable
+
+SUBMITTED = "submitted"
+
+
+def stored(path: Path, storage_root: Path) -> str:
+    """Return the path of a file relative to the storage root; a file from elsewhere is copied in first.
+
+    The copy is named by the SHA-256 of its content, never by a UID, and is on the disk before this returns.
+
+    Raises:
+        Unavailable: ``storage_unavailable``, when the file can not be read or the storage can not be written.
+    """
+    real = path.resolve()
+    root = storage_root.resolve()
+    if real.is_relative_to(root):
+        return str(real.relative_to(root))
+    try:
+        with real.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        target = root / SUBMITTED / digest[:2] / f"{digest}.dcm"
+        if not target.exists():
+            _copy(real, target)
+    except OSError as error:
+        raise Unavailable(
+            Code.STORAGE_UNAVAILABLE, f"the file could not be copied into the storage root ({error.strerror})"
+        ) from None
+    return str(target.relative_to(root))
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".arriving-")
+    try:
+        with os.fdopen(descriptor, "wb") as copy, source.open("rb") as original:
+            shutil.copyfileobj(original, copy)
+            copy.flush()
+            os.fsync(copy.fileno())
+        Path(name).chmod(0o640)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

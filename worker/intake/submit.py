@@ -1,0 +1,172 @@
+"""``dlr submit``: job files, DICOM files and folders become jobs, one a study."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worker.contract import SCHEMA_VERSION
+from worker.errors import Code, DlrError, JobRefused, Refused, SetupRefused
+from worker.imaging.reading import read_identity
+from worker.intake.lesions_file import MarkedLesions, name_lesions
+from worker.intake.storage import stored
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One job to hand in, or what is known of a file that can not become one.
+
+    Attributes:
+        name: the file or folder as the user gave it.
+        job: the job, not yet checked against the contract; of a refused file, what is to be kept of it.
+        refused: why there can be no job.
+        note: what the user should know, such as files that were left out.
+    """
+
+    name: str
+    job: Any
+    refused: DlrError | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the command line says for every job: it wins over files. ``None`` leaves a field as it is."""
+
+    age_years: float | None = None
+    priority: str | None = None
+
+    def apply(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the job with these fields set."""
+        said = {"age_years": self.age_years, "priority": self.priority}
+        return {**job, **{name: value for name, value in said.items() if value is not None}}
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    path: Path
+    study_instance_uid: str
+    sop_instance_uid: str
+    accession_number: str | None
+
+
+def plan(
+    paths: Sequence[Path], marked: MarkedLesions | None, overrides: Overrides, storage_root: Path
+) -> list[Submission]:
+    """Turn what the user named into submissions, one a study, in order. Nothing is handed in yet.
+
+    Args:
+        paths: job files (``*.json``), DICOM files and folders of DICOM files.
+        marked: the lesions of the DICOM files.
+        overrides: of the command line.
+        storage_root: where files go that are elsewhere.
+
+    Raises:
+        SetupRefused: ``setting_invalid``, when a path is not there, DICOM files come without lesions, or lesions and
+            studies can not be told to belong together.
+        Unavailable: ``storage_unavailable``, when a file can not be read or copied.
+    """
+    for path in paths:
+        if not path.exists():
+            raise SetupRefused(Code.SETTING_INVALID, f"{path}: there is no such file or folder")
+        if path.suffix != ".json" and marked is None:
+            raise SetupRefused(Code.SETTING_INVALID, f"{path}: a DICOM file or folder needs --lesions FILE")
+    job_files = [_from_job_file(path, overrides) for path in paths if path.suffix == ".json"]
+    dicom = [path for path in paths if path.suffix != ".json"]
+    if marked is None or not dicom:
+        return job_files
+    return job_files + _from_dicom(dicom, marked, overrides, storage_root)
+
+
+def _from_job_file(path: Path, overrides: Overrides) -> Submission:
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise SetupRefused(Code.SETTING_INVALID, f"{path}: the file can not be read as text") from None
+    try:
+        job = json.loads(text)
+    except (ValueError, RecursionError):
+        return Submission(str(path), {"text": text}, JobRefused(Code.JOB_INVALID, "the job file is not JSON"))
+    return Submission(str(path), overrides.apply(job) if isinstance(job, dict) else job)
+
+
+def _from_dicom(
+    paths: Sequence[Path], marked: MarkedLesions, overrides: Overrides, storage_root: Path
+) -> list[Submission]:
+    refused: list[Submission] = []
+    images: list[_Image] = []
+    left_out = 0
+    for file, in_folder in _files(paths):
+        try:
+            images.append(_image(file))
+        except Refused as error:
+            if in_folder and error.code is Code.FILE_NOT_DICOM:
+                left_out += 1
+                continue
+            kept = overrides.apply({"file": str(file), "lesions": list(marked.lesions), **marked.fields})
+            refused.append(Submission(str(file), kept, error))
+    if not images and not refused:
+        raise SetupRefused(Code.SETTING_INVALID, f"{paths[0]}: no DICOM file there")
+    note = f"{left_out} files that are not DICOM were left out" if left_out else ""
+    return refused + [
+        Submission(str(group.images[0].path), group.job(marked, overrides, storage_root), note=note)
+        for group in _groups(images, marked)
+    ]
+
+
+def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
+    for path in paths:
+        if path.is_dir():
+            yield from ((item, True) for item in sorted(path.rglob("*")) if not item.is_dir())
+        else:
+            yield path, False
+
+
+def _image(path: Path) -> _Image:
+    identity = read_identity(path)
+    if not identity.study_instance_uid:
+        raise JobRefused(Code.STUDY_UID_MISSING)
+    return _Image(path, identity.study_instance_uid, identity.sop_instance_uid, identity.accession_number or None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    images: tuple[_Image, ...]
+    lesions: tuple[dict[str, Any], ...]
+
+    def job(self, marked: MarkedLesions, overrides: Overrides, storage_root: Path) -> dict[str, Any]:
+        first = self.images[0]
+        job = {
+            "schema_version": SCHEMA_VERSION,
+            "study_instance_uid": first.study_instance_uid,
+            "accession_number": first.accession_number,
+            "images": {"kind": "files", "paths": [stored(image.path, storage_root) for image in self.images]},
+            **marked.fields,
+            "lesions": list(self.lesions),
+        }
+        return overrides.apply(job)
+
+
+def _groups(images: Sequence[_Image], marked: MarkedLesions) -> list[_Group]:
+    lesions = name_lesions(marked.lesions)
+    if len(images) == 1:
+        lesions = [{"sop_instance_uid": images[0].sop_instance_uid, **lesion} for lesion in lesions]
+    studies: dict[str, list[_Image]] = {}
+    for image in images:
+        studies.setdefault(image.study_instance_uid, []).append(image)
+    if len(studies) <= 1:
+        return [_Group(tuple(files), tuple(lesions)) for files in studies.values()]
+    groups = [_Group(tuple(files), tuple(_on(lesions, files))) for files in studies.values()]
+    if any(not group.lesions for group in groups) or sum(len(group.lesions) for group in groups) != len(lesions):
+        raise SetupRefused(
+            Code.SETTING_INVALID,
+            f"{len(studies)} studies were found, and the lesions file does not say for each lesion, by its "
+            "sop_instance_uid, on which image it is, or has none for one of the studies: nothing was handed in",
+        )
+    return groups
+
+
+def _on(lesions: Sequence[dict[str, Any]], images: Sequence[_Image]) -> list[dict[str, Any]]:
+    uids = {image.sop_instance_uid for image in images}
+    return [lesion for lesion in lesions if lesion.get("sop_instance_uid") in uids]

