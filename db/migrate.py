@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
+from alembic.script.revision import RevisionError
 from sqlalchemy import Connection, NullPool, text
 from sqlalchemy.schema import SchemaItem
 
@@ -58,7 +58,9 @@ def check(url: str) -> list[str]:
         pending = _pending(ScriptDirectory.from_config(_config(url)), context.get_current_heads())
         if pending:
             return pending
-        drift = [f"the tables differ from the models: {_sentence(diff)}" for diff in compare_metadata(context, Base.metadata)]
+        drift = [
+            f"the tables differ from the models: {_sentence(diff)}" for diff in compare_metadata(context, Base.metadata)
+        ]
         return drift + _other_words(connection) + _missing_views(connection)
 
 
@@ -76,8 +78,8 @@ def _config(url: str) -> Config:
 
 def _pending(script: ScriptDirectory, current: tuple[str, ...]) -> list[str]:
     try:
-        steps = list(script.iterate_revisions(script.get_heads(), current or "base"))
-    except CommandError:
+        steps = list(script.iterate_revisions("heads", current or "base"))
+    except RevisionError:
         return ["the database has a migration that this version of the software does not know"]
     return [f"migration {step.revision} is pending" for step in reversed(steps)]
 
@@ -93,11 +95,11 @@ def _sentence(diff: object) -> str:
 def _other_words(connection: Connection) -> list[str]:
     rows = connection.execute(
         text(
-            "SELECT t.typname, array_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_type t "
+            "SELECT t.typname, array_agg(e.enumlabel::text ORDER BY e.enumsortorder) AS words FROM pg_type t "
             "JOIN pg_enum e ON e.enumtypid = t.oid WHERE t.typnamespace = 'public'::regnamespace GROUP BY t.typname"
         )
     )
-    found = {name: labels for name, labels in rows}
+    found = {row.typname: row.words for row in rows}
     return [
         f"the enumeration {name} has other words"
         for words, name in TYPE_NAMES.items()

@@ -131,9 +131,7 @@ class StudyRow(Base):
             "ended_has_a_place",
         ),
         Index("uq_study_current", "study_instance_uid", unique=True, postgresql_where=text("is_current")),
-        Index(
-            "uq_study_refused", "content_digest", unique=True, postgresql_where=text("study_instance_uid IS NULL")
-        ),
+        Index("uq_study_refused", "content_digest", unique=True, postgresql_where=text("study_instance_uid IS NULL")),
         Index("ix_study_worklist", "worklist_order", "received_at", "id", postgresql_where=text(_ENDED)),
         Index("ix_study_queue", "priority", "received_at", postgresql_where=text(_OPEN)),
         Index("ix_study_accession_number", "accession_number"),

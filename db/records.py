@@ -54,8 +54,8 @@ class Recorded:
     """What became of a pushed study; all but ``change`` describe the revision that is current now.
 
     Attributes:
-        change: ``new``, ``unchanged``, ``priority_raised``, ``revised``, or ``earlier_revision``: the content is that of
-            a revision which another has replaced, so nothing changed.
+        change: ``new``, ``unchanged``, ``priority_raised``, ``revised``, or ``earlier_revision``: the content is that
+            of a revision which another has replaced, so nothing changed.
     """
 
     study_id: UUID

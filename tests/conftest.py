@@ -11,8 +11,9 @@ import pytest
 from psycopg2 import sql
 from redis import Redis
 
+from db.roles import OWNER, READER, WRITER
 from worker.services.home import Home
-from worker.services.postgres import OWNER, READER, SUPERUSER, WRITER, EmbeddedPostgres
+from worker.services.postgres import SUPERUSER, EmbeddedPostgres
 from worker.services.redis import EmbeddedRedis
 from worker.settings import get_settings
 

@@ -25,6 +25,7 @@ KEPT_OF_REFUSED = 1 << 16
 """Characters of a refused message that are kept for a person to look at."""
 
 _ENVELOPE_OVERHEAD = 2
+_DEEPEST = 32
 _PRIORITIES = range(10)
 
 
@@ -132,9 +133,24 @@ def _refusal(item: bytes, refused: JobRefused) -> TaskMessage:
 
 def _decoded(data: bytes | str) -> object:
     try:
-        return json.loads(data)
+        value: object = json.loads(data)
     except (ValueError, RecursionError):
         raise JobRefused(Code.MESSAGE_UNDECODABLE) from None
+    if _is_deeper(value, _DEEPEST):
+        raise JobRefused(Code.MESSAGE_UNDECODABLE, f"the message is nested more than {_DEEPEST} levels deep")
+    return value
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    level = [value]
+    for _ in range(levels):
+        level = [
+            part
+            for whole in level
+            if isinstance(whole, dict | list)
+            for part in (whole.values() if isinstance(whole, dict) else whole)
+        ]
+    return bool(level)
 
 
 def _object(value: object) -> dict[str, Any]:

@@ -1,28 +1,30 @@
 """The order of the steps from a queued study to its result, and only that."""
 
 import logging
+import threading
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger
-from db.records import AssessmentRecord, Claim, LesionResultRecord, PredictionRecord, StudyResultRecord
+from db.records import AssessmentRecord, Claim, LesionResultRecord, PredictionRecord, Standing, StudyResultRecord
 from worker.clinical.categories import Priority
-from worker.clinical.priority import place
 from worker.clinical.restratify import Assessment, restratify
 from worker.contract import LesionJob, parse_job
 from worker.errors import Code, DlrError, LesionRefused, Refused, Unavailable
 from worker.imaging.lesion import load_lesion
 from worker.imaging.reading import Limits, StudyFiles, index_study
 from worker.study import Lesion, LesionImage, Roi, Score, Scores, Study
+from worker.worklist import place_of, place_of_failed
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,26 @@ class LesionOutcome:
     refused: DlrError | None = None
 
 
+class AtHand:
+    """The studies that this process works on: a message delivered twice starts nothing twice."""
+
+    def __init__(self) -> None:
+        self._ids: set[UUID] = set()
+        self._lock = threading.Lock()
+
+    def take(self, study_id: UUID) -> bool:
+        """Take a study in hand; ``False`` when it is already."""
+        with self._lock:
+            fresh = study_id not in self._ids
+            self._ids.add(study_id)
+            return fresh
+
+    def put_back(self, study_id: UUID) -> None:
+        """Let go of a study."""
+        with self._lock:
+            self._ids.discard(study_id)
+
+
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """Scores studies of the ledger, one call a study; any number of threads at once."""
@@ -58,6 +80,7 @@ class Pipeline:
     limits: Limits
     max_attempts: int
     inference_timeout_s: float
+    _at_hand: AtHand = field(default_factory=AtHand, repr=False)
 
     def run(self, study_id: UUID) -> str | None:
         """Take a study through all steps and commit its result.
@@ -66,29 +89,46 @@ class Pipeline:
             study_id: the ledger's.
 
         Returns:
-            The state that it ended in. ``None`` when there was nothing to do: it has ended already, another revision
-            took its place, or its attempts are used up and it is failed.
+            The state that it ended in. ``None`` when there was nothing to do: this process works on it, it has ended
+            already, another revision took its place, or its attempts are used up and it is failed.
 
         Raises:
-            Unavailable: a server or the storage is away; the same study can be run again.
+            Unavailable: a server or the storage is away, or the attempt met a defect, which counts as an attempt; the
+                same study can be run again.
         """
+        if not self._at_hand.take(study_id):
+            return None
+        try:
+            return self._run(study_id)
+        finally:
+            self._at_hand.put_back(study_id)
+
+    def _run(self, study_id: UUID) -> str | None:
         with self.sessions.begin() as session:
-            claim = ledger.claim(session, study_id, self.max_attempts, failed_place=failed_place)
+            claim = ledger.claim(session, study_id, self.max_attempts, failed_place=place_of_failed)
         if claim is None:
             return None
         try:
-            study = study_of(claim)
-            outcomes = self._score(study)
+            return self._finish(claim, self._score(study_of(claim)))
         except Unavailable:
-            self._give_back(claim)
+            with self.sessions.begin() as session:
+                ledger.release(session, claim.study_id, claim.attempt)
             raise
-        result = result_record(claim, study.priority, outcomes)
-        with self.sessions.begin() as session:
-            return result.state if ledger.finish(session, result) else None
+        except OperationalError:
+            raise
+        except Exception as error:  # noqa: BLE001  any defect counts as an attempt, and is told in study_event
+            with self.sessions.begin() as session:
+                story = "".join(traceback.format_exception(error))
+                ledger.fail_attempt(session, claim.study_id, claim.attempt, Code.INTERNAL_ERROR.value, story)
+            raise Unavailable(Code.INTERNAL_ERROR) from None
 
-    def _give_back(self, claim: Claim) -> None:
+    def _finish(self, claim: Claim, outcomes: Sequence[LesionOutcome]) -> str | None:
         with self.sessions.begin() as session:
-            ledger.release(session, claim.study_id, claim.attempt)
+            priority = ledger.current_priority(session, claim.study_id, claim.attempt)
+            if priority is None:
+                return None
+            result = result_record(claim, Priority(priority), outcomes)
+            return result.state if ledger.finish(session, result) else None
 
     def _score(self, study: Study) -> list[LesionOutcome]:
         try:
@@ -151,27 +191,21 @@ def _lesion_of(job: LesionJob) -> Lesion:
     return Lesion(job.lesion_id, job.sop_instance_uid, job.frame, roi, job.birads, job.descriptors)
 
 
-def failed_place(priority: str) -> tuple[str, int]:
-    """Return the worklist class and order of a study of which nothing was scored."""
-    at = place((), complete=False, priority=Priority(priority), malignant_probability=None)
-    return at.worklist_class.name.lower(), at.order
-
-
 def result_record(claim: Claim, priority: Priority, outcomes: Sequence[LesionOutcome]) -> StudyResultRecord:
     """Sum a study up: its state, its place on the worklist, and one record a lesion."""
     refused = [(outcome.lesion, outcome.refused) for outcome in outcomes if outcome.refused is not None]
-    assessed = [outcome.assessment.outcome for outcome in outcomes if outcome.assessment is not None]
+    assessed = [outcome.assessment.outcome.value for outcome in outcomes if outcome.assessment is not None]
     malignant = [outcome.scores.bm.positive_probability for outcome in outcomes if outcome.scores is not None]
     highest = max(malignant, default=None)
-    at = place(assessed, complete=not refused, priority=priority, malignant_probability=highest)
+    worklist_class, order = place_of(Standing(tuple(assessed), not refused, priority.value, highest))
     return StudyResultRecord(
         study_id=claim.study_id,
         attempt=claim.attempt,
         state="done" if not refused else "partial" if assessed else "failed",
         error_code=refused[0][1].code.value if refused else None,
         error_reason="; ".join(f"{lesion.lesion_id}: {error.reason}" for lesion, error in refused) or None,
-        worklist_class=at.worklist_class.name.lower(),
-        worklist_order=at.order,
+        worklist_class=worklist_class,
+        worklist_order=order,
         malignant_probability=highest,
         lesions=tuple(_lesion_record(outcome) for outcome in outcomes),
         detail=_details(outcomes),

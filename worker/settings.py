@@ -6,6 +6,8 @@ Each field is the variable ``DLR_<FIELD>``. A value is taken from, in this order
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Self
@@ -151,6 +153,20 @@ class Settings(BaseSettings):
     def require_redis_url(self) -> str:
         """Return Redis's URL with its password, or say how to get one (``setting_invalid``)."""
         return _required(self.redis_url, "DLR_REDIS_URL")
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Forget every DLR_ variable while it lasts: what runs inside touches no server that the environment names."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith("DLR_")}
+    for name in kept:
+        del os.environ[name]
+    get_settings.cache_clear()
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+        get_settings.cache_clear()
 
 
 def _required(url: SecretStr | None, variable: str) -> str:

@@ -1,6 +1,5 @@
 """The tasks: parse, call the pipeline, classify the error. Flower imports this, so torch is imported inside a task."""
 
-import json
 import logging
 import threading
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 
 from worker.app import app
+from worker.contract import parse_job
 from worker.errors import Code, DlrError, JobRefused, ModelRefused, SetupRefused, Unavailable
 from worker.gate import INFER_STUDY, RECORD_REFUSAL, SUBMIT_STUDY
 from worker.settings import get_settings
@@ -69,18 +69,18 @@ def _accept(job: Any) -> str | None:
     from worker.runtime import intake
 
     try:
-        return str(intake().submit(job, "queue").study_id)
+        return str(intake().accept(parse_job(job), "queue").study_id)
     except JobRefused as refused:
-        logger.warning("a pushed job was refused: %s", refused.code)
+        _refuse(job, refused)
     except _AWAY:
         raise
     except Exception as error:
         logger.error("a defect of this software", exc_info=error)
-        _refuse(json.dumps(job), JobRefused(Code.INTERNAL_ERROR))
+        _refuse(job, JobRefused(Code.INTERNAL_ERROR))
     return None
 
 
-def _refuse(raw: str, refused: JobRefused) -> None:
+def _refuse(raw: object, refused: JobRefused) -> None:
     from worker.runtime import intake
 
     logger.warning("a message was refused: %s", refused.code)

@@ -81,6 +81,7 @@ REFUSED = {
     "empty": (b"", "message_undecodable"),
     "a list": (b"[]", "message_undecodable"),
     "nested without end": (b"[" * 10_000, "message_undecodable"),
+    "nested deeper than any job": (pushed(kwargs={"job": json.loads("[" * 40 + "]" * 40)}), "message_undecodable"),
     "no task": (pushed(task=None), "message_undecodable"),
     "an unknown task": (pushed("celery.backend_cleanup"), "task_unknown"),
     "a pickle": (pushed(**{"content-type": "application/x-python-serialize"}), "message_undecodable"),

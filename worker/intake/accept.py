@@ -10,11 +10,12 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger
+from db import ledger, queries
 from db.records import LesionRecord, Recorded, StudyRecord
 from worker.clinical.categories import Priority
-from worker.contract import LesionJob, StudyJob, parse_job
-from worker.errors import DlrError, JobRefused
+from worker.contract import LesionJob, StudyJob
+from worker.errors import DlrError
+from worker.worklist import place_of, place_of_failed
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,8 @@ class Intake:
 
         A study that is known with the same content is not recorded again; with other content it becomes a new
         revision, and the revision before it leaves the worklist. Content is the job, its priority apart, and the bytes
-        of the files that it lists.
+        of the files that it lists. A study that is queued is put on the queue again, in case its message was lost: the
+        ledger sees to it that it is scored once.
 
         Args:
             job: a job that `parse_job` passed.
@@ -48,30 +50,23 @@ class Intake:
         record = _study_record(job, content_digest(job, self.storage_root), source)
         with self.sessions.begin() as session:
             recorded = ledger.record_study(session, record)
+            if recorded.change == "priority_raised":
+                _place_anew(session, recorded.study_id)
         if recorded.state == "queued":
             self.enqueue(str(recorded.study_id), Priority(recorded.priority))
         return recorded
 
-    def submit(self, job: object, source: str) -> Recorded:
-        """Accept a job as it came, or record why not.
+    def refuse(self, raw: object, refused: DlrError, source: str) -> UUID:
+        """Keep what can not be a study: its content (JSON of any kind), the code and the reason; in the database only.
 
-        Raises:
-            JobRefused: the job is refused; the ledger has it, with the reason.
+        Returns:
+            The ledger's id of it; the same content again gives the same.
         """
-        try:
-            valid = parse_job(job)
-        except JobRefused as refused:
-            raw = json.dumps(job, sort_keys=True, default=str)
-            self.refuse(raw, refused, source)
-            raise
-        return self.accept(valid, source)
-
-    def refuse(self, raw: str, refused: DlrError, source: str) -> UUID:
-        """Keep a message that can not be a study: its content, the code and the reason; in the database only."""
-        kept = raw.replace("\x00", "\\x00").replace("\\u0000", "\\\\u0000")
-        digest = hashlib.sha256(kept.encode("utf-8", "backslashreplace")).hexdigest()
+        text = json.dumps(raw, sort_keys=True, default=str)
+        digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+        code, reason = refused.code.value, refused.reason
         with self.sessions.begin() as session:
-            return ledger.record_refusal(session, digest, {"raw": kept}, refused.code.value, refused.reason, source)
+            return ledger.record_refusal(session, digest, raw, code, reason, source, failed_place=place_of_failed)
 
 
 def content_digest(job: StudyJob, storage_root: Path) -> str:
@@ -82,6 +77,12 @@ def content_digest(job: StudyJob, storage_root: Path) -> str:
     fields = job.model_dump(mode="json", exclude={"priority"})
     files = [_file_digest(storage_root, path) for path in job.images.paths]
     return hashlib.sha256(json.dumps([fields, files], sort_keys=True).encode()).hexdigest()
+
+
+def _place_anew(session: Session, study_id: UUID) -> None:
+    standing = queries.standing(session, study_id)
+    if standing is not None:
+        ledger.set_worklist_place(session, study_id, *place_of(standing))
 
 
 def _file_digest(root: Path, path: str) -> str | None:

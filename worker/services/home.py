@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.engine import make_url
+
+from db.roles import WRITER
 from worker.errors import Code, SetupRefused
-from worker.settings import SERVICES_FILE
+from worker.settings import SERVICES_FILE, Settings
 
 LOG_BYTES_MAX = 10 << 20
 
@@ -92,3 +95,19 @@ class Home:
     def withdraw(self) -> None:
         """Take the announcement back; one that a crash left behind as well."""
         (self.path / SERVICES_FILE).unlink(missing_ok=True)
+
+
+def database_url_of(settings: Settings, role: str) -> str:
+    """Return the embedded database's URL, password included, for ``reader``, ``writer`` or ``owner``.
+
+    Raises:
+        SetupRefused: ``setting_invalid``, when no database is set, or it is not the one of `dlr up`, whose
+            passwords this installation does not know.
+    """
+    url = make_url(settings.require_database_url())
+    home = Home(settings.home)
+    if url.username != WRITER or url.password != home.secret(WRITER):
+        reason = "DLR_DATABASE_URL names a database of your own: its roles' passwords are not known here"
+        raise SetupRefused(Code.SETTING_INVALID, reason)
+    user = f"dlr_{role}"
+    return url.set(username=user, password=home.secret(user)).render_as_string(hide_password=False)

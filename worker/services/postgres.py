@@ -19,6 +19,7 @@ import psycopg2
 from psycopg2 import sql
 from sqlalchemy.engine import URL
 
+from db.roles import OWNER, ROLES
 from worker.errors import Code, SetupRefused, Unavailable
 from worker.services.account import server_account
 from worker.services.home import Home, write_private
@@ -27,10 +28,6 @@ from worker.services.port import LOOPBACK, free_port
 from worker.services.server_process import ServerProgram
 
 DATABASE = "dlr"
-OWNER = "dlr_owner"
-WRITER = "dlr_writer"
-READER = "dlr_reader"
-ROLES = (OWNER, WRITER, READER)
 SUPERUSER = "postgres"
 MAJOR_VERSION = "18"
 

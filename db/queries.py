@@ -1,0 +1,196 @@
+"""Every read of the ledger. The worklist and its companions come from the views that SQL users see."""
+
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import ColumnClause, column, func, or_, select, table
+from sqlalchemy.orm import Session, selectinload
+
+from db.models import LesionRow, PredictionRow, RestratificationRow, StudyRow
+from db.records import (
+    Box,
+    FailedRow,
+    LesionDetail,
+    Standing,
+    StoredPrediction,
+    StudyDetail,
+    StudyEvent,
+    SummaryRow,
+    WorklistRow,
+)
+from db.vocabulary import ENDED_STATES, LesionState, StudyState
+
+_R = TypeVar("_R", WorklistRow, FailedRow, SummaryRow)
+
+
+def worklist(session: Session, limit: int | None = None) -> list[WorklistRow]:
+    """Return the worklist in reading order, the first ``limit`` studies of it."""
+    return _view(session, WorklistRow, "worklist", limit)
+
+
+def failed(session: Session, limit: int | None = None) -> list[FailedRow]:
+    """Return the studies without a full result and the refused messages, in reading order."""
+    return _view(session, FailedRow, "failed_study", limit)
+
+
+def summary(session: Session) -> list[SummaryRow]:
+    """Return what became of the 4A lesions, one row an outcome for each pair of models, rule and notice."""
+    return _view(session, SummaryRow, "restratification_summary", None)
+
+
+def counts_by_state(session: Session) -> dict[str, int]:
+    """Return the number of current studies and refused messages in each state, 0 included."""
+    rows = session.execute(select(StudyRow.state, func.count()).where(StudyRow.is_current).group_by(StudyRow.state))
+    counted = {state.value: count for state, count in rows.tuples()}
+    return {state.value: counted.get(state.value, 0) for state in StudyState}
+
+
+def states(session: Session, study_ids: Iterable[UUID]) -> dict[UUID, str]:
+    """Return the state of each of these studies that the ledger has."""
+    rows = session.execute(select(StudyRow.id, StudyRow.state).where(StudyRow.id.in_(list(study_ids))))
+    return {study_id: state.value for study_id, state in rows.tuples()}
+
+
+def standing(session: Session, study_id: UUID) -> Standing | None:
+    """Return what decides the place of a current study that has ended; ``None`` for any other."""
+    study = session.execute(
+        select(StudyRow.priority, StudyRow.malignant_probability).where(
+            StudyRow.id == study_id, StudyRow.is_current, StudyRow.state.in_(ENDED_STATES)
+        )
+    ).one_or_none()
+    if study is None:
+        return None
+    lesions = session.execute(
+        select(LesionRow.state, RestratificationRow.outcome)
+        .outerjoin(
+            RestratificationRow,
+            (RestratificationRow.lesion_id == LesionRow.id) & RestratificationRow.is_current,
+        )
+        .where(LesionRow.study_id == study_id)
+        .order_by(LesionRow.ordinal)
+    ).all()
+    return Standing(
+        outcomes=tuple(lesion.outcome.value for lesion in lesions if lesion.outcome is not None),
+        complete=bool(lesions) and all(lesion.state is LesionState.SCORED for lesion in lesions),
+        priority=study.priority.value,
+        malignant_probability=study.malignant_probability,
+    )
+
+
+def study_details(session: Session, key: UUID | str) -> list[StudyDetail]:
+    """Return all that is on record of the studies that a key names, the job itself left out.
+
+    Args:
+        session: of a role that reads the tables.
+        key: the ledger's id, which finds that revision; or an exact Study Instance UID or accession number, which finds
+            current revisions. Several studies may share an accession number.
+
+    Returns:
+        The studies, the latest received first; empty when there is none.
+    """
+    study_id = _as_uuid(key)
+    if study_id is not None:
+        wanted = StudyRow.id == study_id
+    else:
+        wanted = StudyRow.is_current & or_(StudyRow.study_instance_uid == key, StudyRow.accession_number == key)
+    rows = session.scalars(
+        select(StudyRow)
+        .where(wanted)
+        .order_by(StudyRow.received_at.desc(), StudyRow.id)
+        .options(
+            selectinload(StudyRow.lesions).options(
+                selectinload(LesionRow.predictions).joinedload(PredictionRow.model),
+                selectinload(LesionRow.restratifications),
+            ),
+            selectinload(StudyRow.events),
+        )
+        .execution_options(populate_existing=True)
+    )
+    return [_study(row) for row in rows]
+
+
+def _view(session: Session, record: type[_R], name: str, limit: int | None) -> list[_R]:
+    columns: list[ColumnClause[Any]] = [column(field.name) for field in fields(record)]
+    rows = session.execute(select(*columns).select_from(table(name)).limit(limit))
+    return [record(**row._mapping) for row in rows]  # noqa: SLF001  public, by its documentation
+
+
+def _as_uuid(key: UUID | str) -> UUID | None:
+    if isinstance(key, UUID):
+        return key
+    try:
+        study_id = UUID(key)
+    except ValueError:
+        return None
+    return study_id if str(study_id) == key.lower() else None  # UUID() also takes 32 digits for one
+
+
+def _study(row: StudyRow) -> StudyDetail:
+    return StudyDetail(
+        study_id=row.id,
+        study_instance_uid=row.study_instance_uid,
+        accession_number=row.accession_number,
+        revision=row.revision,
+        is_current=row.is_current,
+        priority=row.priority.value,
+        state=row.state.value,
+        source=row.source,
+        attempts=row.attempts,
+        error_code=row.error_code,
+        error_reason=row.error_reason,
+        worklist_class=_word(row.worklist_class),
+        malignant_probability=row.malignant_probability,
+        received_at=row.received_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        lesions=tuple(_lesion(lesion) for lesion in row.lesions),
+        events=tuple(StudyEvent(event.at, event.actor, event.event, event.detail) for event in row.events),
+    )
+
+
+def _lesion(row: LesionRow) -> LesionDetail:
+    advice = next((advice for advice in row.restratifications if advice.is_current), None)
+    return LesionDetail(
+        lesion_id=row.lesion_id,
+        state=row.state.value,
+        birads=row.birads.value,
+        frame=row.frame,
+        roi=_box(row.roi_x, row.roi_y, row.roi_width, row.roi_height),
+        error_code=row.error_code,
+        error_reason=row.error_reason,
+        age_years=row.age_years,
+        age_source=_word(row.age_source),
+        region=_box(row.region_x, row.region_y, row.region_width, row.region_height),
+        region_source=_word(row.region_source),
+        outcome=None if advice is None else advice.outcome.value,
+        recommended=None if advice is None else advice.recommended.value,
+        rule_version=None if advice is None else advice.rule_version,
+        predictions=tuple(_prediction(prediction) for prediction in row.predictions),
+    )
+
+
+def _prediction(row: PredictionRow) -> StoredPrediction:
+    return StoredPrediction(
+        model_name=row.model.name,
+        model_version=row.model.version,
+        weights_sha256=row.model.weights_sha256,
+        notice=row.model.notice,
+        probabilities=row.probabilities,
+        positive_probability=row.positive_probability,
+        predicted_class=row.predicted_class,
+        positive=row.positive,
+        threshold=row.threshold,
+        created_at=row.created_at,
+    )
+
+
+def _box(x: int | None, y: int | None, width: int | None, height: int | None) -> Box | None:
+    if x is None or y is None or width is None or height is None:
+        return None
+    return x, y, width, height
+
+
+def _word(word: Any) -> str | None:
+    return None if word is None else str(word.value)

@@ -1,0 +1,170 @@
+"""Writes when a message arrives: studies, their revisions, and messages that are refused."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session, defer
+
+from db.history import note
+from db.models import LesionRow, StudyRow
+from db.records import FailedPlace, LesionRecord, Recorded, StudyRecord
+from db.storable import storable_json, storable_text
+from db.vocabulary import ENDED_STATES, Change, Event, Priority, StudyState, WorklistClass
+
+_URGENCY = list(Priority)
+
+
+def record_study(session: Session, record: StudyRecord) -> Recorded:
+    """Record a pushed study, once however often and however concurrently it is pushed.
+
+    Other content under a known Study Instance UID becomes a new revision, queued; the one before it is kept and leaves
+    the worklist. The content of an earlier revision, delivered late, changes nothing. A more urgent priority is taken
+    over, a less urgent one is not; where the study has ended, the caller then places it anew
+    (``queries.standing``, ``set_worklist_place``) in the same transaction.
+    """
+    # Held to the end of the transaction: two pushes of one study are recorded one after the other.
+    session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:uid, 0))"), {"uid": record.study_instance_uid})
+    revisions = session.scalars(
+        select(StudyRow)
+        .where(StudyRow.study_instance_uid == record.study_instance_uid)
+        .options(defer(StudyRow.job))
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).all()
+    current = next((row for row in revisions if row.is_current), None)
+    if current is None:
+        return _insert(session, record, 1, Change.NEW)
+    if current.content_digest == record.content_digest:
+        return _again(session, record, current)
+    for row in revisions:
+        if row.content_digest == record.content_digest:
+            note(session, current.id, Event.EARLIER_REVISION, {"revision": row.revision})
+            return _recorded(current, Change.EARLIER_REVISION, current.priority)
+    revision = current.revision + 1
+    session.execute(update(StudyRow).where(StudyRow.id == current.id).values(is_current=False))
+    note(session, current.id, Event.SUPERSEDED, {"by_revision": revision})
+    return _insert(session, record, revision, Change.REVISED)
+
+
+def record_refusal(
+    session: Session,
+    content_digest: str,
+    raw: object,
+    code: str,
+    reason: str,
+    source: str,
+    *,
+    failed_place: FailedPlace,
+    priority: str = Priority.ROUTINE.value,
+) -> UUID:
+    """Keep a message that can not be a study; the same message again adds an event and no row.
+
+    Args:
+        session: the caller commits.
+        content_digest: SHA-256 of the message, lower-case hexadecimal.
+        raw: the message, JSON of any kind; what ``jsonb`` can not hold is kept as escaped text.
+        code: why it was refused.
+        reason: the same as a sentence, without values of the message.
+        source: the way in.
+        failed_place: the worklist's rule; a refused message stands there like any failed study.
+        priority: the message's, where it could be read.
+
+    Returns:
+        The ledger's id of the message.
+    """
+    worklist_class, worklist_order = failed_place(priority)
+    study_id: UUID | None = session.scalar(
+        insert(StudyRow)
+        .values(
+            id=uuid4(),
+            content_digest=content_digest,
+            priority=Priority(priority),
+            job=storable_json(raw),
+            source=source,
+            state=StudyState.FAILED,
+            error_code=code,
+            error_reason=storable_text(reason),
+            worklist_class=WorklistClass(worklist_class),
+            worklist_order=worklist_order,
+            finished_at=func.now(),
+        )
+        .on_conflict_do_nothing(
+            index_elements=[StudyRow.content_digest], index_where=StudyRow.study_instance_uid.is_(None)
+        )
+        .returning(StudyRow.id)
+    )
+    if study_id is not None:
+        note(session, study_id, Event.REFUSED, {"code": code})
+        return study_id
+    known = session.scalars(
+        select(StudyRow.id).where(StudyRow.content_digest == content_digest, StudyRow.study_instance_uid.is_(None))
+    ).one()
+    note(session, known, Event.UNCHANGED)
+    return known
+
+
+def set_worklist_place(session: Session, study_id: UUID, worklist_class: str, worklist_order: int) -> bool:
+    """Place a study that has ended anew; ``False`` when it has not ended or is not current."""
+    placed = session.scalar(
+        update(StudyRow)
+        .where(StudyRow.id == study_id, StudyRow.is_current, StudyRow.state.in_(ENDED_STATES))
+        .values(worklist_class=WorklistClass(worklist_class), worklist_order=worklist_order)
+        .returning(StudyRow.id)
+    )
+    return placed is not None
+
+
+def _again(session: Session, record: StudyRecord, current: StudyRow) -> Recorded:
+    wanted = Priority(record.priority)
+    if _URGENCY.index(wanted) >= _URGENCY.index(current.priority):
+        note(session, current.id, Event.UNCHANGED, {"source": record.source})
+        return _recorded(current, Change.UNCHANGED, current.priority)
+    session.execute(update(StudyRow).where(StudyRow.id == current.id).values(priority=wanted))
+    note(session, current.id, Event.PRIORITY_RAISED, {"from": current.priority.value, "to": wanted.value})
+    return _recorded(current, Change.PRIORITY_RAISED, wanted)
+
+
+def _insert(session: Session, record: StudyRecord, revision: int, change: Change) -> Recorded:
+    study_id = uuid4()
+    priority = Priority(record.priority)
+    session.execute(
+        insert(StudyRow).values(
+            id=study_id,
+            study_instance_uid=record.study_instance_uid,
+            revision=revision,
+            content_digest=record.content_digest,
+            accession_number=record.accession_number,
+            priority=priority,
+            job=dict(record.job),
+            source=record.source,
+        )
+    )
+    if record.lesions:
+        lesions = [_lesion(study_id, ordinal, lesion) for ordinal, lesion in enumerate(record.lesions, start=1)]
+        session.execute(insert(LesionRow), lesions)
+    event = Event.RECEIVED if change is Change.NEW else Event.REVISED
+    note(session, study_id, event, {"source": record.source, "revision": revision})
+    return Recorded(study_id, revision, change.value, StudyState.QUEUED.value, priority.value)
+
+
+def _lesion(study_id: UUID, ordinal: int, lesion: LesionRecord) -> dict[str, Any]:
+    x, y, width, height = lesion.roi or (None, None, None, None)
+    return {
+        "study_id": study_id,
+        "lesion_id": lesion.lesion_id,
+        "ordinal": ordinal,
+        "sop_instance_uid": lesion.sop_instance_uid,
+        "frame": lesion.frame,
+        "roi_x": x,
+        "roi_y": y,
+        "roi_width": width,
+        "roi_height": height,
+        "birads": lesion.birads,
+        "descriptors": dict(lesion.descriptors),
+    }
+
+
+def _recorded(current: StudyRow, change: Change, priority: Priority) -> Recorded:
+    return Recorded(current.id, current.revision, change.value, current.state.value, priority.value)

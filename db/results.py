@@ -1,0 +1,221 @@
+"""Writes when an attempt has ended: lesions, predictions and advice, all or nothing."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import func, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from db.errors import ModelConflict, ModelUnknown, ResultInconsistent
+from db.history import note
+from db.models import LesionRow, ModelRow, PredictionRow, RestratificationRow, StudyRow
+from db.records import LesionResultRecord, ModelRecord, PredictionRecord, StudyResultRecord
+from db.running import under_attempt
+from db.storable import storable_text
+from db.vocabulary import BM_MODEL, LH_MODEL, Birads, Event, LesionState, StudyState, WorklistClass
+
+Version = tuple[str, str]
+
+
+def register_model(session: Session, model: ModelRecord) -> None:
+    """Put a version of a model on record; its notice and card are brought up to date.
+
+    Raises:
+        ModelConflict: the same name and version is on record with other weights.
+    """
+    new = insert(ModelRow).values(
+        name=model.name,
+        version=model.version,
+        weights_sha256=model.weights_sha256,
+        notice=model.notice,
+        card=dict(model.card),
+    )
+    known = session.scalar(
+        new.on_conflict_do_update(
+            index_elements=[ModelRow.name, ModelRow.version],
+            set_={"notice": new.excluded.notice, "card": new.excluded.card},
+            where=ModelRow.weights_sha256 == new.excluded.weights_sha256,
+        ).returning(ModelRow.id)
+    )
+    if known is None:
+        raise ModelConflict(f"{model.name} {model.version} is on record with other weights")
+
+
+def finish(session: Session, result: StudyResultRecord) -> bool:
+    """Write the result of an attempt in the caller's transaction: all of it, or nothing.
+
+    A lesion that the result leaves out failed with the study's error. The same model's scores of a lesion are brought
+    up to date; another model's stay. The latest advice on a lesion is the current one.
+
+    Returns:
+        ``False``, with nothing written, when the study does not run under this attempt any more: it was claimed anew,
+        it has ended, or another revision took its place.
+
+    Raises:
+        ResultInconsistent: a lesion is not the study's, was given twice or with another BI-RADS category, lacks a
+            model's scores, or the state does not follow from the lesions. Roll back.
+        ModelUnknown: a model was not registered. Roll back.
+    """
+    ended = session.scalar(
+        update(StudyRow)
+        .where(*under_attempt(result.study_id, result.attempt))
+        .values(
+            state=StudyState(result.state),
+            error_code=result.error_code,
+            error_reason=_storable(result.error_reason),
+            worklist_class=WorklistClass(result.worklist_class),
+            worklist_order=result.worklist_order,
+            malignant_probability=result.malignant_probability,
+            finished_at=func.now(),
+        )
+        .returning(StudyRow.id)
+    )
+    if ended is None:
+        return False
+    known = session.execute(
+        select(LesionRow.lesion_id, LesionRow.id, LesionRow.birads).where(LesionRow.study_id == result.study_id)
+    ).all()
+    lesions = _all_lesions(result, {row.lesion_id: row.birads for row in known})
+    _write_lesions(session, lesions, {row.lesion_id: row.id for row in known})
+    detail = {"attempt": result.attempt, "code": result.error_code, "lesions": dict(result.detail) or None}
+    note(session, result.study_id, Event(result.state), detail)
+    return True
+
+
+def _all_lesions(result: StudyResultRecord, known: Mapping[str, Birads]) -> list[LesionResultRecord]:
+    given = {lesion.lesion_id: lesion for lesion in result.lesions}
+    if len(given) != len(result.lesions) or not given.keys() <= known.keys():
+        raise ResultInconsistent("a lesion is not the study's, or is there twice")
+    scored = [lesion for lesion in result.lesions if lesion.state == LesionState.SCORED]
+    for lesion in scored:
+        models = sorted(prediction.model_name for prediction in lesion.predictions)
+        if models != [BM_MODEL, LH_MODEL] or lesion.assessment is None:
+            raise ResultInconsistent("a scored lesion has one prediction of each model, and an assessment")
+        if lesion.assessment.original != known[lesion.lesion_id]:
+            raise ResultInconsistent("an assessment rests on another BI-RADS category than the lesion's")
+    state = StudyState.FAILED
+    if scored:
+        state = StudyState.DONE if len(scored) == len(known) else StudyState.PARTIAL
+    if result.state != state:
+        raise ResultInconsistent(f"the study is {result.state}, and its lesions say {state.value}")
+    failed = LesionState.FAILED.value
+    missing = (name for name in known if name not in given)
+    return [
+        *result.lesions,
+        *(LesionResultRecord(name, failed, result.error_code, result.error_reason) for name in missing),
+    ]
+
+
+def _write_lesions(session: Session, lesions: Sequence[LesionResultRecord], keys: Mapping[str, int]) -> None:
+    session.execute(update(LesionRow), [_lesion_values(lesion, keys[lesion.lesion_id]) for lesion in lesions])
+    session.execute(
+        update(RestratificationRow)
+        .where(RestratificationRow.lesion_id.in_(keys.values()), RestratificationRow.is_current)
+        .values(is_current=False)
+    )
+    scored = [lesion for lesion in lesions if lesion.state == LesionState.SCORED]
+    if not scored:
+        return
+    models = _model_keys(session, {version_of(part) for lesion in scored for part in lesion.predictions})
+    new = insert(PredictionRow)
+    upsert = new.on_conflict_do_update(
+        index_elements=[PredictionRow.lesion_id, PredictionRow.model_id],
+        set_={
+            "probabilities": new.excluded.probabilities,
+            "positive_probability": new.excluded.positive_probability,
+            "predicted_class": new.excluded.predicted_class,
+            "positive": new.excluded.positive,
+            "threshold": new.excluded.threshold,
+            "created_at": func.now(),
+        },
+    ).returning(PredictionRow.id, PredictionRow.lesion_id, PredictionRow.model_id)
+    rows = [
+        _prediction_values(part, keys[lesion.lesion_id], models) for lesion in scored for part in lesion.predictions
+    ]
+    predictions = {(row.lesion_id, row.model_id): row.id for row in session.execute(upsert, rows)}
+    _write_advice(session, [_advice_values(lesion, keys[lesion.lesion_id], models, predictions) for lesion in scored])
+
+
+def _write_advice(session: Session, rows: list[dict[str, Any]]) -> None:
+    new = insert(RestratificationRow)
+    upsert = new.on_conflict_do_update(
+        constraint="uq_restratification_natural",
+        set_={
+            "outcome": new.excluded.outcome,
+            "original": new.excluded.original,
+            "recommended": new.excluded.recommended,
+            "is_current": True,
+            "created_at": func.now(),
+        },
+    )
+    session.execute(upsert, rows)
+
+
+def _model_keys(session: Session, versions: set[Version]) -> dict[Version, int]:
+    rows = session.execute(
+        select(ModelRow.name, ModelRow.version, ModelRow.id).where(
+            tuple_(ModelRow.name, ModelRow.version).in_(sorted(versions))
+        )
+    )
+    keys = {(row.name, row.version): row.id for row in rows}
+    for name, version in versions - keys.keys():
+        raise ModelUnknown(f"{name} {version} was not registered")
+    return keys
+
+
+def version_of(prediction: PredictionRecord) -> Version:
+    """Return the (name, version) of a prediction's model."""
+    return prediction.model_name, prediction.model_version
+
+
+def _lesion_values(lesion: LesionResultRecord, key: int) -> dict[str, Any]:
+    x, y, width, height = lesion.region or (None, None, None, None)
+    return {
+        "id": key,
+        "state": lesion.state,
+        "error_code": lesion.error_code,
+        "error_reason": _storable(lesion.error_reason),
+        "age_years": lesion.age_years,
+        "age_source": lesion.age_source,
+        "region_x": x,
+        "region_y": y,
+        "region_width": width,
+        "region_height": height,
+        "region_source": lesion.region_source,
+    }
+
+
+def _prediction_values(prediction: PredictionRecord, key: int, models: Mapping[Version, int]) -> dict[str, Any]:
+    return {
+        "lesion_id": key,
+        "model_id": models[version_of(prediction)],
+        "probabilities": dict(prediction.probabilities),
+        "positive_probability": prediction.positive_probability,
+        "predicted_class": prediction.predicted_class,
+        "positive": prediction.positive,
+        "threshold": prediction.threshold,
+    }
+
+
+def _advice_values(
+    lesion: LesionResultRecord, key: int, models: Mapping[Version, int], predictions: Mapping[tuple[int, int], int]
+) -> dict[str, Any]:
+    assessment = lesion.assessment
+    if assessment is None:
+        raise ResultInconsistent("a scored lesion has an assessment")
+    by_name = {part.model_name: predictions[key, models[version_of(part)]] for part in lesion.predictions}
+    return {
+        "lesion_id": key,
+        "lh_prediction_id": by_name[LH_MODEL],
+        "bm_prediction_id": by_name[BM_MODEL],
+        "rule_version": assessment.rule_version,
+        "outcome": assessment.outcome,
+        "original": assessment.original,
+        "recommended": assessment.recommended,
+        "is_current": True,
+    }
+
+
+def _storable(text: str | None) -> str | None:
+    return None if text is None else storable_text(text)

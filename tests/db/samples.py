@@ -1,0 +1,121 @@
+"""Records as a worker would write them, with what a test says made different."""
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from db import ledger
+from db.records import (
+    AssessmentRecord,
+    Claim,
+    LesionRecord,
+    LesionResultRecord,
+    ModelRecord,
+    PredictionRecord,
+    Recorded,
+    StudyRecord,
+    StudyResultRecord,
+)
+from worker.clinical.categories import Birads, Outcome, Priority
+from worker.clinical.priority import place
+from worker.clinical.restratify import restratify
+
+DEMO = "demo, synthetic, not for clinical use"
+
+
+def digest(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def failed_place(priority: str) -> tuple[str, int]:
+    at = place((), complete=False, priority=Priority(priority), malignant_probability=None)
+    return at.worklist_class.name.lower(), at.order
+
+
+def lesion(name: str = "L1", birads: str = "4A", **changes: Any) -> LesionRecord:
+    whole = LesionRecord(name, f"1.2.3.{sum(map(ord, name))}", 1, (10, 20, 30, 40), birads, {"shape": "oval"})
+    return replace(whole, **changes)
+
+
+def study(uid: str = "1.2.3", content: str = "a", *, lesions: Any = None, **changes: Any) -> StudyRecord:
+    whole = StudyRecord(uid, digest(content), "A1", "routine", {"content": content}, "queue", lesions or (lesion(),))
+    return replace(whole, **changes)
+
+
+def model(name: str, version: str = "1.0", notice: str | None = DEMO, weights: str = "") -> ModelRecord:
+    return ModelRecord(name, version, digest(f"{name} {version} {weights}"), notice, {"name": name})
+
+
+def register(session: Session, version: str = "1.0", notice: str | None = DEMO) -> None:
+    for name in ("DLR_LH", "DLR_BM"):
+        ledger.register_model(session, model(name, version, notice))
+
+
+def prediction(name: str, positive_probability: float, version: str = "1.0") -> PredictionRecord:
+    classes = {"DLR_LH": ("low risk", "high risk"), "DLR_BM": ("benign", "malignant")}[name]
+    positive = positive_probability >= 0.5
+    return PredictionRecord(
+        model_name=name,
+        model_version=version,
+        probabilities=((classes[0], 1 - positive_probability), (classes[1], positive_probability)),
+        positive_probability=positive_probability,
+        predicted_class=classes[positive],
+        positive=positive,
+        threshold=0.5,
+    )
+
+
+def scored(
+    name: str = "L1", lh: float = 0.9, bm: float = 0.8, birads: str = "4A", version: str = "1.0"
+) -> LesionResultRecord:
+    advice = restratify(Birads(birads), high_risk=lh >= 0.5, malignant=bm >= 0.5)
+    return LesionResultRecord(
+        lesion_id=name,
+        state="scored",
+        age_years=47.0,
+        age_source="job",
+        region=(10, 20, 30, 40),
+        region_source="job",
+        predictions=(prediction("DLR_LH", lh, version), prediction("DLR_BM", bm, version)),
+        assessment=AssessmentRecord(advice.outcome, advice.original, advice.recommended, advice.rule_version),
+    )
+
+
+def refused(name: str = "L1", code: str = "age_missing") -> LesionResultRecord:
+    return LesionResultRecord(name, "failed", code, "no age")
+
+
+def result(claim: Claim, *lesions: LesionResultRecord, **changes: Any) -> StudyResultRecord:
+    done = [part for part in lesions if part.state == "scored"]
+    complete = len(done) == len(lesions)
+    highest = max((part.predictions[1].positive_probability for part in done), default=None)
+    outcomes = [Outcome(part.assessment.outcome) for part in done if part.assessment]
+    at = place(outcomes, complete=complete, priority=Priority(claim.priority), malignant_probability=highest)
+    whole = StudyResultRecord(
+        study_id=claim.study_id,
+        attempt=claim.attempt,
+        state="failed" if not done else "done" if complete else "partial",
+        error_code=None if complete else "age_missing",
+        error_reason=None,
+        worklist_class=at.worklist_class.name.lower(),
+        worklist_order=at.order,
+        malignant_probability=highest,
+        lesions=lesions,
+    )
+    return replace(whole, **changes)
+
+
+def claimed(session: Session, study_id: UUID, max_attempts: int = 3) -> Claim:
+    claim = ledger.claim(session, study_id, max_attempts, failed_place=failed_place)
+    assert claim is not None
+    return claim
+
+
+def ended(session: Session, record: StudyRecord, *lesions: LesionResultRecord) -> Recorded:
+    """Record a study and give it its result."""
+    recorded = ledger.record_study(session, record)
+    assert ledger.finish(session, result(claimed(session, recorded.study_id), *lesions))
+    return recorded

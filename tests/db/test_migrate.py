@@ -1,0 +1,201 @@
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, NullPool, create_engine, text
+
+from db.errors import RoleRefused
+from db.migrate import VIEWS, check, downgrade, upgrade
+from db.models import Base
+from db.session import driver_url, make_engine
+from tests.conftest import Database
+from worker.services.postgres import EmbeddedPostgres
+
+OURS = "n.nspname = 'public' AND c.relname <> 'alembic_version'"
+
+# Everything that the models and the migration both declare, as PostgreSQL itself writes it down.
+CATALOGUE = {
+    "columns": f"""
+        SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity::text,
+               pg_get_expr(d.adbin, d.adrelid)
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+        LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+        WHERE {OURS} AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped""",
+    "constraints": f"""
+        SELECT c.relname, k.conname, pg_get_constraintdef(k.oid)
+        FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE {OURS}""",
+    "indexes": f"""
+        SELECT c.relname, pg_get_indexdef(i.indexrelid)
+        FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE {OURS}""",
+    "comments": f"""
+        SELECT c.relname, obj_description(c.oid, 'pg_class')
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {OURS} AND c.relkind = 'r'""",
+}
+
+
+def objects(connection: Connection) -> set[str]:
+    """Every table, view, type and function of the schema."""
+    found = connection.scalars(
+        text(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "
+            "UNION SELECT typname FROM pg_type WHERE typnamespace = 'public'::regnamespace "
+            "UNION SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+        )
+    )
+    return {name for name in found if "alembic_version" not in name}
+
+
+def connect(url: str) -> Any:
+    return create_engine(driver_url(url), poolclass=NullPool).connect()
+
+
+def test_up_down_and_up_again_leaves_the_schema_that_the_software_expects(empty_database: Database) -> None:
+    url = empty_database.owner_url
+    upgrade(url)
+    assert check(url) == []
+    with connect(url) as connection:
+        first = objects(connection)
+    downgrade(url, "base")
+    with connect(url) as connection:
+        assert objects(connection) == set()
+    assert check(url) == ["migration 0001 is pending"]
+    upgrade(url)
+    with connect(url) as connection:
+        assert objects(connection) == first
+    assert check(url) == []
+
+
+@pytest.mark.parametrize("catalogue", CATALOGUE)
+def test_the_models_and_the_migration_declare_the_same_to_the_letter(
+    database: Database, empty_database: Database, catalogue: str
+) -> None:
+    engine = create_engine(driver_url(empty_database.owner_url), poolclass=NullPool)
+    Base.metadata.create_all(engine)
+    with engine.connect() as modelled, connect(database.owner_url) as migrated:
+        wanted = {tuple(row) for row in modelled.execute(text(CATALOGUE[catalogue]))}
+        assert wanted
+        assert {tuple(row) for row in migrated.execute(text(CATALOGUE[catalogue]))} == wanted
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ("ALTER TABLE study ADD COLUMN colour text", "the tables differ from the models: remove_column study colour"),
+        ("DROP INDEX ix_study_queue", "the tables differ from the models: add_index ix_study_queue"),
+        ("ALTER TYPE priority ADD VALUE 'never'", "the enumeration priority has other words"),
+        ("DROP VIEW failed_study", "the view failed_study is missing"),
+        ("UPDATE alembic_version SET version_num = '9999'", "the database has a migration that this version"),
+    ],
+)
+def test_a_check_names_what_somebody_changed_by_hand(database: Database, change: str, difference: str) -> None:
+    with connect(database.owner_url) as connection:
+        connection.execute(text(change))
+        connection.commit()
+    found = check(database.owner_url)
+    assert len(found) == 1
+    assert found[0].startswith(difference)
+
+
+def test_a_table_of_somebody_else_in_the_same_database_is_no_difference(database: Database) -> None:
+    with connect(database.owner_url) as connection:
+        connection.execute(text("CREATE TABLE somebody_elses (id int)"))
+        connection.commit()
+    assert check(database.owner_url) == []
+
+
+def test_the_running_user_may_check(database: Database) -> None:
+    assert check(database.writer_url) == []
+
+
+def test_everything_belongs_to_the_owner_when_a_superuser_migrates(empty_database: Database) -> None:
+    upgrade(empty_database.superuser_url)
+    with connect(empty_database.superuser_url) as connection:
+        owners = connection.scalars(
+            text(
+                "SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'public'::regnamespace "
+                "UNION SELECT pg_get_userbyid(typowner) FROM pg_type WHERE typnamespace = 'public'::regnamespace "
+                "UNION SELECT pg_get_userbyid(proowner) FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+            )
+        )
+        assert set(owners) == {"dlr_owner"}
+
+
+def test_a_database_that_a_superuser_owns_can_be_migrated_by_it(postgres: EmbeddedPostgres) -> None:
+    with postgres.as_superuser() as cursor:
+        cursor.execute("CREATE DATABASE of_the_superuser")
+    url = postgres.url("postgres", "of_the_superuser")
+    upgrade(url)
+    assert check(url) == []
+
+
+def test_a_user_who_is_not_the_owner_is_told_what_to_ask_for(empty_database: Database) -> None:
+    with pytest.raises(RoleRefused, match="ask an administrator for: GRANT dlr_owner TO"):
+        upgrade(empty_database.writer_url)
+
+
+def test_two_migrations_at_once_do_the_work_once(empty_database: Database) -> None:
+    errors: list[BaseException] = []
+
+    def migrate() -> None:
+        try:
+            # Alembic's context belongs to one process.
+            subprocess.run(
+                [sys.executable, "-c", f"from db.migrate import upgrade; upgrade({empty_database.owner_url!r})"],
+                check=True,
+                capture_output=True,
+                timeout=60,
+            )
+        except BaseException as error:  # noqa: BLE001
+            errors.append(error)
+
+    threads = [threading.Thread(target=migrate) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert check(empty_database.owner_url) == []
+
+
+def test_migrations_are_found_without_the_checkout_as_the_working_folder(
+    empty_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    upgrade(empty_database.owner_url)
+    assert check(empty_database.owner_url) == []
+
+
+def test_each_view_and_each_of_its_columns_says_what_it_is(database: Database) -> None:
+    with connect(database.reader_url) as connection:
+        for view in VIEWS:
+            described = connection.execute(
+                text(
+                    "SELECT obj_description(attrelid, 'pg_class'), attname, col_description(attrelid, attnum) "
+                    "FROM pg_attribute WHERE attrelid = CAST(:view AS regclass) AND attnum > 0"
+                ),
+                {"view": view},
+            ).all()
+            assert described
+            assert [row for row in described if not row[0] or not row[2]] == []
+
+
+def test_nothing_in_the_database_is_open_to_public(database: Database) -> None:
+    with connect(database.superuser_url) as connection:
+        granted = connection.execute(
+            text(
+                "SELECT relname FROM pg_class, aclexplode(relacl) a "
+                "WHERE relnamespace = 'public'::regnamespace AND a.grantee = 0"
+            )
+        ).all()
+        assert granted == []
+        assert not connection.scalar(text("SELECT has_schema_privilege('dlr_reader', 'public', 'CREATE')"))
+
+
+def test_a_role_that_does_not_exist_can_not_be_acted_as(database: Database) -> None:
+    with pytest.raises(RoleRefused, match="dlr_nobody"):
+        make_engine(database.writer_url, role="dlr_nobody").connect()

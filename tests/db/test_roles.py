@@ -1,0 +1,144 @@
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine, NullPool, make_url, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import ledger
+from db.errors import RoleRefused
+from db.migrate import VIEWS, check, upgrade
+from db.session import make_engine
+from tests.conftest import Database
+from tests.db.samples import scored, study
+from tests.db.samples import ended as record_result
+from worker.services.home import Home
+from worker.services.postgres import EmbeddedPostgres
+
+TABLES = ("study", "lesion", "model", "prediction", "restratification", "study_event", "alembic_version")
+DENIED = "42501"
+
+
+def sqlstate(engine: Engine, statement: str) -> str | None:
+    """Run a statement and undo it; return the SQLSTATE with which it was refused."""
+    with engine.connect() as connection:
+        try:
+            connection.execute(text(statement))
+        except DBAPIError as error:
+            return str(getattr(error.orig, "pgcode", None))
+        return None
+
+
+@pytest.fixture
+def reader(database: Database, sessions: sessionmaker[Session]) -> Engine:
+    with sessions.begin() as session:
+        record_result(session, study(), scored())
+    return make_engine(database.reader_url, role=None, poolclass=NullPool)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_reader_sees_every_view(reader: Engine, view: str) -> None:
+    with reader.connect() as connection:
+        rows = connection.execute(text(f"SELECT * FROM {view}")).all()
+    assert len(rows) == {"failed_study": 0, "restratification_summary": 4}.get(view, 1)
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("statement", ["SELECT 1 FROM {}", "DELETE FROM {}", "TRUNCATE {}"])
+def test_a_reader_sees_and_changes_no_table(reader: Engine, table: str, statement: str) -> None:
+    assert sqlstate(reader, statement.format(table)) == DENIED
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE worklist SET state = 'done'",
+        "DELETE FROM failed_study",
+        "CREATE TABLE mine (id int)",
+        "SET ROLE dlr_writer",
+        "SELECT study_event_is_append_only()",
+    ],
+)
+def test_a_reader_can_do_nothing_else(reader: Engine, statement: str) -> None:
+    assert sqlstate(reader, statement) in {DENIED, "55000", "42809"}  # denied, or a view that can not be written
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("statement", ["DELETE FROM {}", "TRUNCATE {}", "DROP TABLE {}", "ALTER TABLE {} ADD x int"])
+def test_a_writer_deletes_nothing_and_changes_no_schema(writer: Engine, table: str, statement: str) -> None:
+    assert sqlstate(writer, statement.format(table)) == DENIED
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE study_event SET event = 'never'",
+        "UPDATE alembic_version SET version_num = '0'",
+        "CREATE TABLE mine (id int)",
+        "DROP VIEW worklist",
+        "ALTER TYPE priority ADD VALUE 'never'",
+        "SET ROLE dlr_owner",
+    ],
+)
+def test_a_writer_keeps_its_hands_off_the_history_and_the_schema(writer: Engine, statement: str) -> None:
+    assert sqlstate(writer, statement) == DENIED
+
+
+@pytest.mark.parametrize("who", ["owner_url", "superuser_url"])
+@pytest.mark.parametrize(
+    "statement", ["UPDATE study_event SET event = 'never'", "DELETE FROM study_event", "TRUNCATE study_event"]
+)
+def test_nobody_changes_the_history_not_even_its_owner(
+    database: Database, sessions: sessionmaker[Session], who: str, statement: str
+) -> None:
+    with sessions.begin() as session:
+        ledger.record_study(session, study())
+    engine = make_engine(getattr(database, who), role=None, poolclass=NullPool)
+    with engine.connect() as connection, pytest.raises(DBAPIError):
+        connection.execute(text(statement))
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM study_event WHERE event = 'received'")) == 1
+
+
+@pytest.fixture
+def bare_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A server of its own, on which the three roles do not exist yet."""
+    server = EmbeddedPostgres(Home(tmp_path_factory.mktemp("bare")))
+    server.start()
+    with server.as_superuser() as cursor:
+        cursor.execute("DROP DATABASE dlr")
+        cursor.execute("DROP ROLE dlr_owner, dlr_writer, dlr_reader")
+    yield server
+    server.stop()
+
+
+def managed(server: EmbeddedPostgres, user: str, rights: str) -> str:
+    """Return the URL of a user, who owns a database and is no superuser."""
+    with server.as_superuser() as cursor:
+        cursor.execute(f"CREATE ROLE {user} LOGIN {rights} PASSWORD 'a'")
+        cursor.execute(f"CREATE DATABASE {user} OWNER {user}")
+    url = make_url(server.url("postgres", user)).set(username=user, password="a")
+    return url.render_as_string(hide_password=False)
+
+
+def test_missing_roles_are_created_by_a_user_who_may_and_named_to_one_who_may_not(
+    bare_server: EmbeddedPostgres,
+) -> None:
+    with pytest.raises(RoleRefused, match="CREATE ROLE dlr_owner NOLOGIN; CREATE ROLE dlr_writer NOLOGIN; CREATE ROLE"):
+        upgrade(managed(bare_server, "plain", ""))
+    url = managed(bare_server, "administrator", "CREATEROLE")
+    upgrade(url)
+    assert check(url) == []
+    with make_engine(url, poolclass=NullPool).connect() as connection:
+        assert connection.scalar(text("SELECT CURRENT_USER")) == "dlr_writer"
+        login = connection.scalars(text("SELECT rolcanlogin FROM pg_roles WHERE rolname LIKE 'dlr%'")).all()
+        assert login == [False, False, False]
+
+
+def test_a_schema_that_belongs_to_somebody_else_is_said_so(bare_server: EmbeddedPostgres) -> None:
+    upgrade(managed(bare_server, "administrator", "CREATEROLE"))
+    url = managed(bare_server, "guest", "")
+    with bare_server.as_superuser("guest") as cursor:
+        cursor.execute("ALTER DATABASE guest OWNER TO postgres; GRANT dlr_owner TO guest")
+    with pytest.raises(RoleRefused, match="GRANT USAGE, CREATE ON SCHEMA public TO dlr_owner"):
+        upgrade(url)

@@ -1,0 +1,36 @@
+"""``db`` never imports ``worker``, so the words that both know are written twice; here they are compared."""
+
+from enum import StrEnum
+
+import pytest
+
+from db import vocabulary
+from worker import study
+from worker.clinical import categories
+from worker.clinical.priority import WorklistClass
+from worker.errors import Code
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        (vocabulary.Priority, categories.Priority),
+        (vocabulary.Birads, categories.Birads),
+        (vocabulary.Recommendation, categories.Recommendation),
+        (vocabulary.Outcome, categories.Outcome),
+        (vocabulary.AgeSource, study.AgeSource),
+        (vocabulary.RegionSource, study.RegionSource),
+    ],
+)
+def test_the_database_and_the_worker_use_the_same_words_in_the_same_order(
+    here: type[StrEnum], there: type[StrEnum]
+) -> None:
+    assert [(word.name, word.value) for word in here] == [(word.name, word.value) for word in there]
+
+
+def test_the_worklist_classes_are_the_workers_in_reading_order() -> None:
+    assert [word.value for word in vocabulary.WorklistClass] == [kind.name.lower() for kind in sorted(WorklistClass)]
+
+
+def test_the_code_of_a_study_that_is_started_too_often_is_one_of_the_workers() -> None:
+    assert Code(vocabulary.ATTEMPTS_EXHAUSTED) is Code.ATTEMPTS_EXHAUSTED

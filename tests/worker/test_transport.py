@@ -1,0 +1,94 @@
+"""The gate and the broom on a real Redis."""
+
+import time
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from celery import Celery
+from kombu import Connection, Consumer, Queue
+from redis import Redis
+
+from worker.gate import RECORD_REFUSAL, SUBMIT_STUDY
+from worker.services.home import Home
+from worker.services.redis import EmbeddedRedis
+from worker.settings import get_settings
+
+SECRET = "1.2.826.777.SECRET"
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    server = EmbeddedRedis(Home(tmp_path))
+    server.start()
+    monkeypatch.setenv("DLR_REDIS_URL", server.url())
+    get_settings.cache_clear()
+    yield server
+    server.stop()
+
+
+def taken(url: str, *, ack: bool = True) -> list[Any]:
+    """Take every message that waits on the intake queue, as a worker would."""
+    messages: list[Any] = []
+    with Connection(url, transport="worker.transport:Transport") as connection:
+        with Consumer(connection, [Queue("intake")], on_message=messages.append, accept=["json"]):
+            for _ in range(20):
+                try:
+                    connection.drain_events(timeout=0.3)
+                except TimeoutError:
+                    break
+        if ack:
+            for message in messages:
+                message.ack()
+            time.sleep(0.2)
+    return messages
+
+
+def on_disk(tmp_path: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file() and "redis" in str(file.parent))
+
+
+def push_job(url: str) -> None:
+    sender = Celery(broker=url)
+    sender.send_task(SUBMIT_STUDY, kwargs={"job": {"study_instance_uid": SECRET}}, queue="intake", shadow=SECRET)
+    sender.close()
+
+
+def test_a_job_pushed_by_any_celery_comes_without_the_sender_s_representations(own_redis: EmbeddedRedis) -> None:
+    push_job(own_redis.url())
+    (message,) = taken(own_redis.url())
+    assert SECRET not in str(message.headers)
+    assert message.payload == [[], {"job": {"study_instance_uid": SECRET}}, {}]
+
+
+@pytest.mark.parametrize("queue", ["intake", "intake\x06\x163"])
+def test_what_is_no_message_at_all_comes_as_its_refusal(own_redis: EmbeddedRedis, queue: str) -> None:
+    Redis.from_url(own_redis.url()).lpush(queue, b"\x80\x04not a message")
+    (message,) = taken(own_redis.url())
+    assert message.headers["task"] == RECORD_REFUSAL
+    assert message.payload[1]["code"] == "message_undecodable"
+
+
+def test_a_more_urgent_job_is_taken_first(own_redis: EmbeddedRedis) -> None:
+    sender = Celery(broker=own_redis.url(), broker_transport_options={"queue_order_strategy": "priority"})
+    for priority in (6, 3, 0):
+        job = {"job": {"priority": priority}}
+        sender.send_task(SUBMIT_STUDY, kwargs=job, queue="intake", priority=priority, task_id=str(uuid4()))
+    assert [message.payload[1]["job"]["priority"] for message in taken(own_redis.url())] == [0, 3, 6]
+
+
+def test_once_a_job_was_taken_nothing_of_it_is_left_on_redis_s_disk(own_redis: EmbeddedRedis, tmp_path: Path) -> None:
+    push_job(own_redis.url())
+    assert SECRET.encode() in on_disk(tmp_path)
+    taken(own_redis.url())
+    deadline = time.monotonic() + 15
+    while SECRET.encode() in on_disk(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert SECRET.encode() not in on_disk(tmp_path)
+
+
+def test_a_message_that_was_not_acknowledged_comes_back(own_redis: EmbeddedRedis) -> None:
+    push_job(own_redis.url())
+    taken(own_redis.url(), ack=False)
+    assert len(taken(own_redis.url())) == 1

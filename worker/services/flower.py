@@ -1,0 +1,72 @@
+"""How Flower is run: to look, behind a password, and with no argument of a task on any page."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+
+from worker.errors import Code, SetupRefused
+from worker.settings import Settings
+
+OFFLINE_SECONDS = 3600
+"""A worker that went away is shown for this long, so that a person sees it."""
+
+COLUMNS = ("name", "uuid", "state", "received", "started", "runtime", "worker")
+
+
+@dataclass(frozen=True, slots=True)
+class FlowerCommand:
+    """What to run; the password is in ``env`` and not in ``argv``, which every user of the machine can list."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(repr=False)
+
+
+def flower_is_installed() -> bool:
+    """Whether this installation has Flower."""
+    return find_spec("flower") is not None
+
+
+def flower_url(settings: Settings, port: int | None = None) -> str:
+    """Return the address of Flower's first page."""
+    return f"http://{settings.flower_address}:{settings.flower_port if port is None else port}"
+
+
+def healthcheck_url(settings: Settings, port: int | None = None) -> str:
+    """Return the one address that answers without a password: ``OK`` when Flower serves, and nothing else."""
+    return f"{flower_url(settings, port)}/healthcheck"
+
+
+def flower_command(settings: Settings, port: int | None = None) -> FlowerCommand:
+    """Return the command for Flower, on ``port`` if given and else on the one of the settings.
+
+    Raises:
+        SetupRefused: ``setting_invalid``, without Flower, without a password, without a Redis URL, or with a user or
+            password that Flower would split in two.
+    """
+    if not flower_is_installed():
+        raise SetupRefused(Code.SETTING_INVALID, "Flower is not installed: pip install 'dlr-worker[flower]'")
+    if settings.flower_password is None or not settings.flower_password.get_secret_value():
+        raise SetupRefused(Code.SETTING_INVALID, "DLR_FLOWER_PASSWORD is not set: Flower does not run without")
+    password = settings.flower_password.get_secret_value()
+    # Flower reads a list, separated by commas, of user:password: each part of a password with a comma would open it.
+    if "," in password or "," in settings.flower_user or ":" in settings.flower_user:
+        reason = "DLR_FLOWER_USER can not have a comma or a colon in it, and DLR_FLOWER_PASSWORD no comma"
+        raise SetupRefused(Code.SETTING_INVALID, reason)
+    settings.require_redis_url()
+    options = {
+        "address": settings.flower_address,
+        "port": settings.flower_port if port is None else port,
+        "conf": "/dev/null",  # else a flowerconfig.py in the current folder is executed
+        "read_only": True,
+        "persistent": False,
+        "auth": "",
+        "tasks_columns": ",".join(COLUMNS),
+        "purge_offline_workers": OFFLINE_SECONDS,
+    }
+    # -P: modules come from the installation and not from the current folder.
+    celery = (sys.executable, "-P", "-m", "celery", "-A", "worker.app", "flower")
+    return FlowerCommand(
+        argv=(*celery, *(f"--{name}={value}" for name, value in options.items())),
+        env={"FLOWER_BASIC_AUTH": f"{settings.flower_user}:{password}", "FLOWER_UNAUTHENTICATED_API": "false"},
+    )

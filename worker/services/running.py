@@ -1,0 +1,153 @@
+"""The servers of an installation, running: its own where the settings name none."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from db.errors import RoleRefused
+from db.migrate import upgrade
+from db.roles import OWNER, WRITER
+from worker.errors import Code, SetupRefused
+from worker.services.flower import flower_command, flower_is_installed
+from worker.services.home import Home
+from worker.services.port import free_port, is_free
+from worker.services.postgres import EmbeddedPostgres
+from worker.services.redis import EmbeddedRedis
+from worker.services.supervisor import Child
+from worker.settings import Settings, default_home, get_settings
+
+FLOWER_SECRET = "flower"  # noqa: S105  the secret's name
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What runs. ``settings`` say where; ``environment`` makes another process on this machine find the same."""
+
+    home: Home
+    settings: Settings
+    environment: Mapping[str, str]
+    postgres: EmbeddedPostgres | None
+    redis: EmbeddedRedis | None
+    flower_port: int | None
+    """None: Flower is not installed."""
+    flower_password_file: Path | None
+    """None: the password is set by DLR_FLOWER_PASSWORD."""
+
+    def worker(self, queue: str) -> Child:
+        """Return the worker of ``queue``: ``intake`` or ``inference``."""
+        argv = (sys.executable, "-P", "-m", "worker.cli.main", "worker", "--queue", queue)
+        return Child(f"{queue}-worker", argv, self.environment)
+
+    def flower(self) -> Child:
+        """Return Flower.
+
+        Raises:
+            SetupRefused: ``setting_invalid``, when it is not installed or its settings are wrong.
+        """
+        command = flower_command(self.settings, self.flower_port)
+        return Child("flower", command.argv, {**self.environment, **command.env})
+
+    def revive(self) -> str | None:
+        """Start an embedded server that has ended again, and name it."""
+        for name, server in (("PostgreSQL", self.postgres), ("Redis", self.redis)):
+            if server is not None and not server.is_running:
+                server.start()
+                return name
+        return None
+
+
+@contextmanager
+def running_services(home: Path | None = None, say: Callable[[str], None] = lambda _: None) -> Iterator[Services]:
+    """Hold the home, start what the settings do not name, migrate the schema, announce it; undo all but the data.
+
+    While it lasts, ``get_settings()`` in this process gives the running servers too.
+
+    Args:
+        home: the folder; None is ``DLR_HOME``. Another one becomes ``DLR_HOME`` of this process while it lasts.
+        say: is given a sentence for each step that takes time.
+
+    Raises:
+        SetupRefused: ``already_running``, or ``setting_invalid`` with the reason.
+        Unavailable: an embedded server does not come up.
+        sqlalchemy.exc.OperationalError: a database of your own does not answer.
+    """
+    with ExitStack() as stack:
+        kept = stack.enter_context(_as_home(home))
+        stack.enter_context(kept.held())
+        kept.withdraw()
+        get_settings.cache_clear()
+        stack.callback(get_settings.cache_clear)
+        settings = get_settings()
+        if settings.database_url is None and settings.database_owner_url is not None:
+            reason = "DLR_DATABASE_OWNER_URL is set and DLR_DATABASE_URL is not: set both, or none"
+            raise SetupRefused(Code.SETTING_INVALID, reason)
+        postgres = EmbeddedPostgres(kept) if settings.database_url is None else None
+        redis = EmbeddedRedis(kept) if settings.redis_url is None else None
+        for name, server in (("PostgreSQL", postgres), ("Redis", redis)):
+            if server is not None:
+                say(f"starting {name}")
+                stack.callback(server.stop)
+                server.start()
+        flower_port = _flower_port(kept, settings, say) if flower_is_installed() else None
+        stack.callback(kept.withdraw)
+        kept.announce(_announcement(kept, settings, postgres, redis, flower_port))
+        password_file = kept.secret_file(FLOWER_SECRET) if settings.flower_password is None else None
+        get_settings.cache_clear()
+        settings = get_settings()
+        say("migrating the schema")
+        _migrate(settings)
+        environment = {**os.environ, "DLR_HOME": str(kept.path)}
+        yield Services(kept, settings, environment, postgres, redis, flower_port, password_file)
+
+
+@contextmanager
+def _as_home(path: Path | None) -> Iterator[Home]:
+    before = os.environ.get("DLR_HOME")
+    if path is not None:
+        os.environ["DLR_HOME"] = str(path)
+    try:
+        yield Home(default_home())
+    finally:
+        if before is not None:
+            os.environ["DLR_HOME"] = before
+        elif path is not None:
+            del os.environ["DLR_HOME"]
+
+
+def _announcement(
+    home: Home,
+    settings: Settings,
+    postgres: EmbeddedPostgres | None,
+    redis: EmbeddedRedis | None,
+    flower_port: int | None,
+) -> dict[str, str | int]:
+    said: dict[str, str | int] = {}
+    if postgres is not None:
+        said["database_url"] = postgres.url(WRITER)
+        said["database_owner_url"] = postgres.url(OWNER)
+    if redis is not None:
+        said["redis_url"] = redis.url()
+    if flower_port is not None:
+        said["flower_port"] = flower_port
+        if settings.flower_password is None:
+            said["flower_password"] = home.secret(FLOWER_SECRET)
+    return said
+
+
+def _flower_port(home: Home, settings: Settings, say: Callable[[str], None]) -> int:
+    wanted = settings.flower_port
+    if wanted and is_free(wanted):
+        return wanted
+    if wanted:
+        say(f"port {wanted} is taken, so Flower gets another one")
+    return free_port(home.folder("run") / "flower.port")
+
+
+def _migrate(settings: Settings) -> None:
+    try:
+        upgrade(settings.require_owner_url())
+    except RoleRefused as refused:
+        raise SetupRefused(Code.SETTING_INVALID, f"DLR_DATABASE_OWNER_URL: {refused}") from None

@@ -1,0 +1,128 @@
+"""``dlr up``: the servers, both workers and Flower, as one process that a person starts and stops."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event
+from types import FrameType
+
+from sqlalchemy.engine import make_url
+
+from worker.errors import DlrError
+from worker.services.flower import flower_url
+from worker.services.running import Services, running_services
+from worker.services.supervisor import Supervisor
+
+LOOK_SECONDS = 0.25
+MODELS_LOOK_SECONDS = 2.0
+
+Say = Callable[[str], None]
+
+
+class _Stopped(BaseException):
+    """A first SIGINT or SIGTERM. Not an Exception: no ``except Exception`` on the way may swallow it."""
+
+
+def print_line(line: str) -> None:
+    """Say a line to the person at the terminal, at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def run_up(say: Say = print_line) -> int:
+    """Run everything until SIGINT or SIGTERM; return the exit status 0. A second signal ends what still hangs.
+
+    Raises:
+        SetupRefused: ``already_running``, or ``setting_invalid`` with the reason.
+        Unavailable: an embedded server does not come up.
+    """
+    hurry = Event()
+    try:
+        with _signals(hurry), running_services(say=say) as services:
+            supervisor = Supervisor(services.home, say)
+            supervisor.hurry = hurry
+            with supervisor:
+                _run(services, supervisor, say)
+    except _Stopped:
+        say("stopped; everything is kept in DLR_HOME for the next start")
+    return 0
+
+
+def _run(services: Services, supervisor: Supervisor, say: Say) -> None:
+    if services.flower_port is not None:
+        supervisor.start(services.flower())
+    supervisor.start(services.worker("intake"))
+    _describe(services, say)
+    waiting = not _models_are_ready(services)
+    if waiting:
+        say(
+            "No models are active yet, so studies wait: run `dlr demo-models` (never for patients), or "
+            "`dlr models add` and `dlr models activate`. The inference worker starts by itself then."
+        )
+    else:
+        supervisor.start(services.worker("inference"))
+    say("up; Ctrl-C stops it")
+    look_at_models = time.monotonic()
+    while True:
+        time.sleep(LOOK_SECONDS)
+        _revive(services, say)
+        supervisor.look()
+        if waiting and time.monotonic() > look_at_models:
+            look_at_models = time.monotonic() + MODELS_LOOK_SECONDS
+            if _models_are_ready(services):
+                waiting = False
+                say("both models are active: starting the inference worker")
+                supervisor.start(services.worker("inference"))
+
+
+def _models_are_ready(services: Services) -> bool:
+    from worker.inference.registry import Registry
+
+    return Registry(services.settings.models_dir).is_ready()
+
+
+def _revive(services: Services, say: Say) -> None:
+    try:
+        revived = services.revive()
+    except DlrError as error:
+        say(f"a server ended and does not start: {error.reason}")
+        time.sleep(MODELS_LOOK_SECONDS)
+    else:
+        if revived:
+            say(f"{revived} had ended and was started again; see {services.home.path / 'logs'}")
+
+
+def _describe(services: Services, say: Say) -> None:
+    """Say where everything is, without passwords."""
+    settings = services.settings
+    say(f"PostgreSQL  {make_url(settings.require_database_url()).render_as_string()}")
+    if services.postgres is not None:
+        say("            with password: dlr db url --role reader")
+    say(f"Redis       {make_url(settings.require_redis_url()).render_as_string()}")
+    if services.flower_port is None:
+        say("Flower      is not installed: pip install 'dlr-worker[flower]'")
+    else:
+        where = f"in {services.flower_password_file}" if services.flower_password_file else "DLR_FLOWER_PASSWORD"
+        say(f"Flower      {flower_url(settings, services.flower_port)}  user {settings.flower_user}, password {where}")
+    say(f"Logs        {services.home.path / 'logs'}")
+
+
+@contextmanager
+def _signals(hurry: Event) -> Iterator[None]:
+    """Turn the first signal into an exception, which unwinds every ``with`` on the way, and the next into a hurry."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        for number in before:
+            signal.signal(number, lambda *_: hurry.set())
+        raise _Stopped
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
