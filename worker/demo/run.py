@@ -27,6 +27,7 @@ SEED = 20261123
 WAIT_S = 300.0
 POLL_S = 0.25
 ENDED = ("done", "partial", "failed")
+Progress = Callable[[int], None]
 
 QUERIES = {
     "The worklist, in reading order": (

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Writes the access list from the secret, then becomes the server. The password itself is in no file but the secret.
+set -eu
+umask 077
+here="$(dirname "$0")"
+acl="${ACL_FILE:-/run/valkey/users.acl}"
+password="$(cat "${SECRETS_DIR:-/run/secrets}/dlr_redis_password")"
+if [ "${#password}" -lt 16 ]; then
+    echo "the secret dlr_redis_password has fewer than 16 characters" >&2
+    exit 1
+fi
+sha256="$(printf '%s' "$password" | sha256sum | cut -d ' ' -f 1)"
+sed "s/@SHA256@/$sha256/" "$here/users.acl" > "$acl"
+exec valkey-server "$here/valkey.conf" --aclfile "$acl" "$@"

@@ -1,0 +1,163 @@
+"""Into the ledger first, then onto the queue; once, however often it comes."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import ledger, queries
+from db.session import make_engine, session_factory
+from tests.conftest import Database
+from tests.worker.test_contract import JOB
+from worker.clinical.categories import Priority
+from worker.contract import parse_job
+from worker.errors import Code, JobRefused
+from worker.intake.accept import Intake, content_digest
+from worker.worklist import place_of_failed
+
+PATH = JOB["images"]["paths"][0]
+
+
+class Queue:
+    """Stands where Redis is: what was put on the queue."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, Priority]] = []
+
+    def __call__(self, study_id: str, priority: Priority) -> None:
+        self.messages.append((study_id, priority))
+
+
+@pytest.fixture
+def sessions(database: Database) -> sessionmaker[Session]:
+    return session_factory(make_engine(database.writer_url))
+
+
+@pytest.fixture
+def queue() -> Queue:
+    return Queue()
+
+
+@pytest.fixture
+def intake(sessions: sessionmaker[Session], tmp_path: Path, queue: Queue) -> Intake:
+    file = tmp_path / "storage" / PATH
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"pixels")
+    return Intake(sessions, tmp_path / "storage", queue)
+
+
+def job(**changes: Any) -> Any:
+    return parse_job({**deepcopy(JOB), **changes})
+
+
+def test_a_study_is_recorded_and_then_queued(intake: Intake, queue: Queue, sessions: sessionmaker[Session]) -> None:
+    recorded = intake.accept(job(priority="stat"), "queue")
+    assert recorded.change == "new"
+    assert queue.messages == [(str(recorded.study_id), Priority.STAT)]
+    with sessions() as session:
+        (study,) = queries.study_details(session, recorded.study_id)
+    assert (study.state, study.priority, study.source) == ("queued", "stat", "queue")
+    assert [lesion.lesion_id for lesion in study.lesions] == ["L1"]
+
+
+def test_when_the_queue_is_away_the_study_is_on_record_and_the_next_push_queues_it(
+    intake: Intake, sessions: sessionmaker[Session], queue: Queue
+) -> None:
+    def away(study_id: str, priority: Priority) -> None:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        Intake(sessions, intake.storage_root, away).accept(job(), "queue")
+    recorded = intake.accept(job(), "queue")
+    assert (recorded.change, recorded.state) == ("unchanged", "queued")
+    assert [study_id for study_id, _ in queue.messages] == [str(recorded.study_id)]
+
+
+def test_the_same_study_again_is_one_set_of_rows(intake: Intake, sessions: sessionmaker[Session]) -> None:
+    first, second = intake.accept(job(), "queue"), intake.accept(job(), "submit")
+    assert (second.study_id, second.change) == (first.study_id, "unchanged")
+    with sessions() as session:
+        assert session.scalar(text("SELECT count(*) FROM study")) == 1
+        assert session.scalar(text("SELECT count(*) FROM lesion")) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"age_years": 48.0},
+        {"accession_number": "B"},
+        {"lesions": [{**JOB["lesions"][0], "birads": "4B"}]},
+        {"lesions": [{**JOB["lesions"][0], "roi": None}]},
+    ],
+)
+def test_other_content_is_a_new_revision_and_the_former_is_kept_apart(
+    intake: Intake, sessions: sessionmaker[Session], change: dict[str, Any]
+) -> None:
+    first, second = intake.accept(job(), "queue"), intake.accept(job(**change), "queue")
+    assert (second.change, second.revision) == ("revised", 2)
+    with sessions() as session:
+        (old,), (new,) = (queries.study_details(session, item.study_id) for item in (first, second))
+    assert (old.is_current, new.is_current) == (False, True)
+    assert len(old.lesions) == len(new.lesions) == 1
+
+
+def test_other_bytes_in_a_file_are_other_content(intake: Intake) -> None:
+    intake.accept(job(), "queue")
+    (intake.storage_root / PATH).write_bytes(b"other pixels")
+    assert intake.accept(job(), "queue").change == "revised"
+
+
+def test_a_former_revision_delivered_late_changes_nothing(intake: Intake) -> None:
+    intake.accept(job(), "queue")
+    second = intake.accept(job(age_years=48.0), "queue")
+    late = intake.accept(job(), "queue")
+    assert (late.change, late.study_id) == ("earlier_revision", second.study_id)
+
+
+def test_a_more_urgent_push_moves_a_study_that_has_ended_up_the_worklist(
+    intake: Intake, queue: Queue, sessions: sessionmaker[Session]
+) -> None:
+    recorded = intake.accept(job(), "queue")
+    with sessions.begin() as session:  # no attempt is allowed, so that the study ends failed
+        assert ledger.claim(session, recorded.study_id, 0, failed_place=place_of_failed) is None
+    with sessions() as session:
+        before = session.scalar(text("SELECT worklist_order FROM study"))
+    queue.messages.clear()
+    assert intake.accept(job(priority="stat"), "queue").change == "priority_raised"
+    with sessions() as session:
+        after = session.scalar(text("SELECT worklist_order FROM study"))
+    assert after < before
+    assert queue.messages == []
+
+
+def test_a_refused_message_is_kept_with_its_code_once(intake: Intake, sessions: sessionmaker[Session]) -> None:
+    refused = JobRefused(Code.JOB_INVALID, "lesions: Field required")
+    raw = {"patient": "Doe^Jane", "odd": "\x00"}
+    assert intake.refuse(raw, refused, "queue") == intake.refuse(raw, refused, "queue")
+    with sessions() as session:
+        (row,) = queries.failed(session)
+    assert (row.state, row.error_code, row.error_reason) == ("failed", "job_invalid", "lesions: Field required")
+
+
+def test_the_digest_leaves_the_priority_out_and_takes_every_file_in(tmp_path: Path) -> None:
+    empty = content_digest(job(), tmp_path)
+    assert content_digest(job(priority="stat"), tmp_path) == empty
+    assert content_digest(job(age_years=1.0), tmp_path) != empty
+    file = tmp_path / PATH
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"")
+    assert content_digest(job(), tmp_path) != empty
+
+
+def test_the_digest_reads_nothing_outside_the_storage_root(tmp_path: Path) -> None:
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    outside.write_bytes(b"a")
+    link = root / PATH
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside)
+    before = content_digest(job(), root)
+    outside.write_bytes(b"b")
+    assert content_digest(job(), root) == before
