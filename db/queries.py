@@ -43,14 +43,14 @@ def summary(session: Session) -> list[SummaryRow]:
 def counts_by_state(session: Session) -> dict[str, int]:
     """Return the number of current studies and refused messages in each state, 0 included."""
     rows = session.execute(select(StudyRow.state, func.count()).where(StudyRow.is_current).group_by(StudyRow.state))
-    counted = {state.value: count for state, count in rows.tuples()}
+    counted = {state.value: count for state, count in rows}
     return {state.value: counted.get(state.value, 0) for state in StudyState}
 
 
 def states(session: Session, study_ids: Iterable[UUID]) -> dict[UUID, str]:
     """Return the state of each of these studies that the ledger has."""
     rows = session.execute(select(StudyRow.id, StudyRow.state).where(StudyRow.id.in_(list(study_ids))))
-    return {study_id: state.value for study_id, state in rows.tuples()}
+    return {study_id: state.value for study_id, state in rows}
 
 
 def standing(session: Session, study_id: UUID) -> Standing | None:

@@ -16,6 +16,8 @@ def storable_json(value: object) -> Any:
 
     ``jsonb`` holds no NUL, no lone surrogate, no NaN or infinity, and no nesting without end.
     """
+    if isinstance(value, str):
+        return storable_text(value)
     try:
         written = json.dumps(value, ensure_ascii=False, allow_nan=False)
         fits = storable_text(written) == written and "\\u0000" not in written and _depth(value) <= _DEEPEST

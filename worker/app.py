@@ -4,7 +4,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging
-from kombu import Queue
+from kombu.entity import Queue
 
 from worker.clinical.categories import Priority
 from worker.gate import INFER_STUDY, QUEUE_OF_TASK

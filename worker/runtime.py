@@ -1,13 +1,18 @@
 """What a worker process holds while it runs: sessions, the engine, the pipeline. Made on first use, once."""
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session, sessionmaker
 
+from db import ledger
 from db.session import make_engine, session_factory
 from worker.intake.accept import Intake
 from worker.pipeline import Pipeline
 from worker.settings import get_settings
+
+if TYPE_CHECKING:
+    from worker.inference.engine import Engine
 
 
 @lru_cache(maxsize=1)
@@ -25,24 +30,34 @@ def intake() -> Intake:
 
 
 @lru_cache(maxsize=1)
-def pipeline() -> Pipeline:
-    """Return the process's pipeline, with both active models on the device.
+def engine() -> "Engine":
+    """Return the process's engine, with both active models on its device.
 
     Raises:
-        ModelRefused: a model is not active, or its card and weights do not fit each other.
+        ModelRefused: a model is not active, or its card and weights do not fit each other; the reason says what.
     """
-    from db import ledger
-    from worker.imaging.reading import Limits
     from worker.inference.engine import load_engine
 
     settings = get_settings()
-    engine = load_engine(settings.models_dir, settings.device, settings.batch_max, settings.batch_wait_ms)
+    return load_engine(settings.models_dir, settings.device, settings.batch_max, settings.batch_wait_ms)
+
+
+@lru_cache(maxsize=1)
+def pipeline() -> Pipeline:
+    """Return the process's pipeline, with its models on record in the ledger.
+
+    Raises:
+        ModelRefused: as for `engine`.
+    """
+    from worker.imaging.reading import Limits
+
+    settings = get_settings()
     with sessions().begin() as session:
-        for card in engine.cards:
+        for card in engine().cards:
             ledger.register_model(session, card.record())
     return Pipeline(
         sessions=sessions(),
-        engine=engine,
+        engine=engine(),
         storage_root=settings.storage_root,
         limits=Limits(settings.max_file_bytes, settings.max_frame_pixels),
         max_attempts=settings.max_attempts,

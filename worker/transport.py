@@ -60,18 +60,18 @@ class Broom:
             time.sleep(self._interval_s)
 
 
-class QoS(kombu_redis.QoS):  # type: ignore[misc]
+class QoS(kombu_redis.QoS):
     """kombu's bookkeeping of unacknowledged messages, which tells the broom of each job that was taken."""
 
     def ack(self, delivery_tag: str) -> None:
         """Acknowledge a message; what it named may be forgotten now."""
         message = self._delivered.get(delivery_tag)
-        super().ack(delivery_tag)
+        super().ack(delivery_tag)  # type: ignore[no-untyped-call]
         if message is not None and message.delivery_info.get("routing_key") == QUEUE_OF_TASK[SUBMIT_STUDY]:
             self.channel.broom.sweep_soon()
 
 
-class Channel(kombu_redis.Channel):  # type: ignore[misc]
+class Channel(kombu_redis.Channel):
     """kombu's channel, reading through the gate."""
 
     QoS = QoS
@@ -83,7 +83,7 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
         return transport.broom
 
     def _create_client(self, asynchronous: bool = False) -> Any:
-        client = super()._create_client(asynchronous=asynchronous)
+        client = super()._create_client(asynchronous=asynchronous)  # type: ignore[no-untyped-call]
         client.set_response_callback("BRPOP", self._through_gate)
         return client
 
@@ -95,11 +95,11 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
         return destination, pass_gate(item, queue, get_settings().max_message_bytes)
 
 
-class Transport(kombu_redis.Transport):  # type: ignore[misc]
+class Transport(kombu_redis.Transport):
     """Redis as a Celery broker whose senders are not trusted."""
 
     Channel = Channel
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
         self.broom = Broom(get_settings().require_redis_url())

@@ -10,8 +10,8 @@ from db.errors import RoleRefused
 from db.migrate import VIEWS, check, upgrade
 from db.session import make_engine
 from tests.conftest import Database
-from tests.db.samples import scored, study
 from tests.db.samples import ended as record_result
+from tests.db.samples import scored, study
 from worker.services.home import Home
 from worker.services.postgres import EmbeddedPostgres
 
@@ -43,59 +43,50 @@ def test_a_reader_sees_every_view(reader: Engine, view: str) -> None:
     assert len(rows) == {"failed_study": 0, "restratification_summary": 4}.get(view, 1)
 
 
-@pytest.mark.parametrize("table", TABLES)
-@pytest.mark.parametrize("statement", ["SELECT 1 FROM {}", "DELETE FROM {}", "TRUNCATE {}"])
-def test_a_reader_sees_and_changes_no_table(reader: Engine, table: str, statement: str) -> None:
-    assert sqlstate(reader, statement.format(table)) == DENIED
+def test_a_reader_sees_and_changes_no_table(reader: Engine) -> None:
+    for table in TABLES:
+        for statement in ("SELECT 1 FROM {}", "DELETE FROM {}", "TRUNCATE {}"):
+            assert sqlstate(reader, statement.format(table)) == DENIED, (table, statement)
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
+def test_a_reader_can_do_nothing_else(reader: Engine) -> None:
+    for statement in (
         "UPDATE worklist SET state = 'done'",
         "DELETE FROM failed_study",
         "CREATE TABLE mine (id int)",
         "SET ROLE dlr_writer",
         "SELECT study_event_is_append_only()",
-    ],
-)
-def test_a_reader_can_do_nothing_else(reader: Engine, statement: str) -> None:
-    assert sqlstate(reader, statement) in {DENIED, "55000", "42809"}  # denied, or a view that can not be written
+    ):
+        assert sqlstate(reader, statement) in {DENIED, "55000"}, statement  # denied, or not a view to write to
 
 
-@pytest.mark.parametrize("table", TABLES)
-@pytest.mark.parametrize("statement", ["DELETE FROM {}", "TRUNCATE {}", "DROP TABLE {}", "ALTER TABLE {} ADD x int"])
-def test_a_writer_deletes_nothing_and_changes_no_schema(writer: Engine, table: str, statement: str) -> None:
-    assert sqlstate(writer, statement.format(table)) == DENIED
+def test_a_writer_deletes_nothing_and_changes_no_schema(writer: Engine) -> None:
+    for table in TABLES:
+        for statement in ("DELETE FROM {}", "TRUNCATE {}", "DROP TABLE {}", "ALTER TABLE {} ADD x int"):
+            assert sqlstate(writer, statement.format(table)) == DENIED, (table, statement)
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
+def test_a_writer_keeps_its_hands_off_the_history_and_the_schema(writer: Engine) -> None:
+    for statement in (
         "UPDATE study_event SET event = 'never'",
         "UPDATE alembic_version SET version_num = '0'",
         "CREATE TABLE mine (id int)",
         "DROP VIEW worklist",
         "ALTER TYPE priority ADD VALUE 'never'",
         "SET ROLE dlr_owner",
-    ],
-)
-def test_a_writer_keeps_its_hands_off_the_history_and_the_schema(writer: Engine, statement: str) -> None:
-    assert sqlstate(writer, statement) == DENIED
+    ):
+        assert sqlstate(writer, statement) == DENIED, statement
 
 
 @pytest.mark.parametrize("who", ["owner_url", "superuser_url"])
-@pytest.mark.parametrize(
-    "statement", ["UPDATE study_event SET event = 'never'", "DELETE FROM study_event", "TRUNCATE study_event"]
-)
 def test_nobody_changes_the_history_not_even_its_owner(
-    database: Database, sessions: sessionmaker[Session], who: str, statement: str
+    database: Database, sessions: sessionmaker[Session], who: str
 ) -> None:
     with sessions.begin() as session:
         ledger.record_study(session, study())
     engine = make_engine(getattr(database, who), role=None, poolclass=NullPool)
-    with engine.connect() as connection, pytest.raises(DBAPIError):
-        connection.execute(text(statement))
+    for statement in ("UPDATE study_event SET event = 'never'", "DELETE FROM study_event", "TRUNCATE study_event"):
+        assert sqlstate(engine, statement) == DENIED, statement
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM study_event WHERE event = 'received'")) == 1
 

@@ -49,7 +49,7 @@ def test_an_error_of_the_server_repeats_no_value_of_a_row(sessions: sessionmaker
         with pytest.raises(IntegrityError) as caught:
             session.flush()
     assert IDENTIFIER not in "".join(traceback.format_exception(caught.value))
-    assert "UniqueViolation (SQLSTATE 23505) uq_study_current" in str(caught.value)
+    assert "UniqueViolation (SQLSTATE 23505) uq_study_study_instance_uid_revision" in str(caught.value)
 
 
 def test_an_error_about_a_value_does_not_repeat_the_value(sessions: sessionmaker[Session]) -> None:

@@ -66,13 +66,13 @@ def worker(
 
 
 def _load_models() -> None:
-    from worker.runtime import pipeline
+    from worker.runtime import engine, pipeline
     from worker.tasks import patiently
 
-    cards = patiently(pipeline).engine.cards
-    for card in cards:
+    for card in engine().cards:
         notice = f" ({card.notice})" if card.notice else ""
         stderr.print(f"model {card.name} {card.version}{notice}", markup=False, highlight=False)
+    patiently(pipeline)
 
 
 def flower() -> None:

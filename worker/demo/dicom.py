@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.pixels import set_pixel_data
+from pydicom.pixels.utils import set_pixel_data
 from pydicom.uid import (
+    UID,
     ExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
@@ -43,7 +44,7 @@ class Header:
 
 
 def write_ultrasound(
-    path: Path, header: Header, frames: Sequence[NDArray[np.uint8]], transfer_syntax: str, b_mode: Roi | None = None
+    path: Path, header: Header, frames: Sequence[NDArray[np.uint8]], transfer_syntax: UID, b_mode: Roi | None = None
 ) -> str:
     """Write frames as one DICOM file (PS3.3, A.6 and A.7).
 
@@ -70,7 +71,7 @@ def write_ultrasound(
     return str(dataset.SOPInstanceUID)
 
 
-def _dataset(path: Path, header: Header, sop_class: str) -> FileDataset:
+def _dataset(path: Path, header: Header, sop_class: UID) -> FileDataset:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = sop_class
     meta.MediaStorageSOPInstanceUID = generate_uid()
@@ -102,7 +103,7 @@ def _region(roi: Roi) -> Dataset:
     return region
 
 
-def _set_pixels(dataset: FileDataset, pixels: NDArray[np.uint8], transfer_syntax: str) -> None:
+def _set_pixels(dataset: FileDataset, pixels: NDArray[np.uint8], transfer_syntax: UID) -> None:
     photometric = "RGB" if pixels.shape[-1] == 3 else "MONOCHROME2"
     set_pixel_data(dataset, pixels, photometric, 8)
     if transfer_syntax == JPEGBaseline8Bit:

@@ -19,6 +19,7 @@ from worker.clinical.categories import Priority
 from worker.demo.studies import MadeStudy, make_studies
 from worker.errors import Code, Unavailable
 from worker.gate import QUEUE_OF_TASK, SUBMIT_STUDY
+from worker.inference.card import DEMO_NOTICE
 from worker.inference.registry import Registry
 from worker.services.running import Services, running_services
 from worker.services.supervisor import Supervisor

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -39,7 +40,7 @@ class DemoStudy:
 
     name: str
     lesions: tuple[DemoLesion, ...]
-    transfer_syntax: str
+    transfer_syntax: UID
     frames: int = 1
     colour: bool = False
     priority: str = "routine"

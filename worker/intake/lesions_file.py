@@ -34,7 +34,7 @@ def read_lesions(path: Path) -> MarkedLesions:
         case [*lesions] if all(isinstance(lesion, dict) for lesion in lesions):
             return MarkedLesions(tuple(lesions))
         case {"lesions": [*lesions], **fields} if all(isinstance(lesion, dict) for lesion in lesions):
-            return MarkedLesions(tuple(lesions), fields)
+            return MarkedLesions(tuple(lesions), {str(name): value for name, value in fields.items()})
     raise SetupRefused(Code.SETTING_INVALID, '--lesions: a JSON list of lesions, or {"lesions": [...]}, is expected')
 
 

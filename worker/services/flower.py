@@ -1,4 +1,8 @@
-"""How Flower is run: to look, behind a password, and with no argument of a task on any page."""
+"""How Flower is run: to look, behind a password, and with no argument of a task on any page.
+
+Two of Flower's addresses need no password, and no option changes that: ``/healthcheck``, and ``/metrics`` for
+Prometheus, which counts tasks by their name and worker.
+"""
 
 import sys
 from collections.abc import Mapping
@@ -33,7 +37,7 @@ def flower_url(settings: Settings, port: int | None = None) -> str:
 
 
 def healthcheck_url(settings: Settings, port: int | None = None) -> str:
-    """Return the one address that answers without a password: ``OK`` when Flower serves, and nothing else."""
+    """Return the address that answers ``OK``, without a password, when Flower serves."""
     return f"{flower_url(settings, port)}/healthcheck"
 
 

@@ -26,8 +26,8 @@ SECRET = "redis"  # noqa: S105  the secret's name
 
 RULES = "~* &* +@all -@admin -@dangerous -@scripting +info +bgrewriteaof +evalsha +script|load +script|exists"
 """What the one user may do: what Celery and Flower need. Not read or change the server's settings, nor empty it, nor
-list its keys. kombu asks for ``info`` whenever it connects, and releases its lock by a script; ``bgrewriteaof`` makes the
-append-only file forget the messages that are done with (worker/transport.py)."""
+list its keys. kombu asks for ``info`` whenever it connects, and releases its lock by a script; ``bgrewriteaof`` makes
+the append-only file forget the messages that are done with (worker/transport.py)."""
 
 CONFIGURATION = {
     "bind": LOOPBACK,

@@ -1,0 +1,271 @@
+import json
+import threading
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import ledger, queries
+from db.errors import ModelConflict
+from db.models import LesionRow, StudyEventRow, StudyRow
+from db.records import Recorded
+from db.vocabulary import Priority
+from tests.db.samples import claimed, digest, ended, failed_place, lesion, model, refused, scored, study
+from worker.errors import Code
+
+
+def events(session: Session, study_id: UUID) -> list[str]:
+    rows = session.scalars(
+        select(StudyEventRow.event).where(StudyEventRow.study_id == study_id).order_by(StudyEventRow.id)
+    )
+    return list(rows)
+
+
+def refuse(session: Session, raw: object = None, content: str = "bad", priority: str = "routine") -> UUID:
+    return ledger.record_refusal(
+        session,
+        digest(content),
+        raw,
+        Code.JOB_INVALID.value,
+        "lesions: missing",
+        "queue",
+        failed_place=failed_place,
+        priority=priority,
+    )
+
+
+def test_a_new_study_is_queued_with_its_lesions_in_the_jobs_order(sessions: sessionmaker[Session]) -> None:
+    with sessions.begin() as session:
+        recorded = ledger.record_study(session, study(lesions=(lesion("L2", "5"), lesion("L1", roi=None, frame=None))))
+        assert recorded == Recorded(recorded.study_id, 1, "new", "queued", "routine")
+        [detail] = queries.study_details(session, recorded.study_id)
+    assert [(part.lesion_id, part.birads, part.roi, part.frame, part.state) for part in detail.lesions] == [
+        ("L2", "5", (10, 20, 30, 40), 1, "waiting"),
+        ("L1", "4A", None, None, "waiting"),
+    ]
+    assert [event.event for event in detail.events] == ["received"]
+
+
+def test_the_same_study_again_changes_nothing_and_is_remembered(sessions: sessionmaker[Session]) -> None:
+    with sessions.begin() as session:
+        first = ledger.record_study(session, study())
+    with sessions.begin() as session:
+        again = ledger.record_study(session, study())
+        assert again == Recorded(first.study_id, 1, "unchanged", "queued", "routine")
+        assert events(session, first.study_id) == ["received", "unchanged"]
+        assert session.scalar(select(func.count()).select_from(LesionRow)) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "change", "kept"),
+    [
+        ("routine", "urgent", "priority_raised", "urgent"),
+        ("urgent", "stat", "priority_raised", "stat"),
+        ("stat", "routine", "unchanged", "stat"),
+        ("urgent", "urgent", "unchanged", "urgent"),
+    ],
+)
+def test_a_priority_rises_and_never_falls(
+    sessions: sessionmaker[Session], before: str, after: str, change: str, kept: str
+) -> None:
+    with sessions.begin() as session:
+        ledger.record_study(session, study(priority=before))
+        recorded = ledger.record_study(session, study(priority=after))
+        assert (recorded.change, recorded.priority, recorded.revision) == (change, kept, 1)
+        assert claimed(session, recorded.study_id).priority == kept
+
+
+def test_a_study_that_ended_can_be_placed_anew_when_its_priority_rises(sessions: sessionmaker[Session]) -> None:
+    with sessions.begin() as session:
+        recorded = ended(session, study(lesions=(lesion("L1"), lesion("L2"))), scored("L1", bm=0.7), refused("L2"))
+        assert ledger.record_study(session, study(priority="stat")).state == "partial"
+        standing = queries.standing(session, recorded.study_id)
+        assert standing is not None
+        assert (standing.outcomes, standing.complete) == (("upgraded",), False)
+        assert (standing.priority, standing.malignant_probability) == ("stat", 0.7)
+        assert ledger.set_worklist_place(session, recorded.study_id, "upgraded", 7)
+        assert session.scalar(select(StudyRow.worklist_order)) == 7
+
+
+def test_a_study_that_has_not_ended_has_no_place(sessions: sessionmaker[Session]) -> None:
+    with sessions.begin() as session:
+        recorded = ledger.record_study(session, study())
+        assert queries.standing(session, recorded.study_id) is None
+        assert not ledger.set_worklist_place(session, recorded.study_id, "upgraded", 7)
+
+
+def test_other_content_is_a_new_revision_and_takes_the_earlier_one_off_the_worklist(
+    sessions: sessionmaker[Session],
+) -> None:
+    with sessions.begin() as session:
+        first = ended(session, study(content="a"), scored())
+        second = ledger.record_study(session, study(content="b", lesions=(lesion("L1", "5"),)))
+        assert (second.revision, second.change, second.state) == (2, "revised", "queued")
+        assert second.study_id != first.study_id
+        assert queries.worklist(session) == []
+        assert events(session, first.study_id)[-1] == "superseded"
+        assert events(session, second.study_id) == ["revised"]
+        [detail] = queries.study_details(session, "1.2.3")
+        assert [(part.birads, part.predictions, part.outcome) for part in detail.lesions] == [("5", (), None)]
+        [history] = queries.study_details(session, first.study_id)
+        assert (history.is_current, history.lesions[0].outcome) == (False, "upgraded")
+
+
+def test_an_earlier_revision_that_is_delivered_late_changes_nothing(sessions: sessionmaker[Session]) -> None:
+    with sessions.begin() as session:
+        ledger.record_study(session, study(content="a"))
+        second = ledger.record_study(session, study(content="b"))
+        late = ledger.record_study(session, study(content="a", priority="stat"))
+        assert late == Recorded(second.study_id, 2, "earlier_revision", "queued", "routine")
+        assert events(session, second.study_id) == ["revised", "earlier_revision"]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pushes=st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(list(Priority)), st.booleans()), min_size=1))
+def test_any_sequence_of_pushes_leaves_one_current_revision_and_the_latest_new_content(
+    sessions: sessionmaker[Session], pushes: list[tuple[str, Priority, bool]]
+) -> None:
+    uid = f"1.2.{uuid4().int}"
+    seen: list[str] = []
+    for content, priority, finish in pushes:
+        with sessions.begin() as session:
+            recorded = ledger.record_study(session, study(uid, content, priority=priority.value))
+            if finish and recorded.state == "queued":
+                ended(session, study(uid, content, priority=priority.value), scored())
+        if content not in seen:
+            seen.append(content)
+    with sessions.begin() as session:
+        rows = session.scalars(
+            select(StudyRow).where(StudyRow.study_instance_uid == uid).order_by(StudyRow.revision)
+        ).all()
+        assert [row.content_digest for row in rows] == [digest(content) for content in seen]
+        assert [row.is_current for row in rows] == [False] * (len(seen) - 1) + [True]
+
+
+def test_a_study_that_is_pushed_from_many_sides_at_once_is_recorded_once(sessions: sessionmaker[Session]) -> None:
+    recorded: list[Recorded] = []
+    start = threading.Barrier(12)
+
+    def push(content: str) -> None:
+        start.wait()
+        with sessions.begin() as session:
+            recorded.append(ledger.record_study(session, study(content=content)))
+
+    threads = [threading.Thread(target=push, args=(content,)) for content in "abc" * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    changes = sorted(item.change for item in recorded)
+    assert changes.count("new") == 1
+    assert changes.count("revised") == 2
+    assert len(changes) == 12
+    with sessions.begin() as session:
+        rows = session.execute(select(StudyRow.revision, StudyRow.is_current).order_by(StudyRow.revision)).all()
+        assert [tuple(row) for row in rows] == [(1, False), (2, False), (3, True)]
+        assert session.scalar(select(func.count()).select_from(LesionRow)) == 3
+
+
+def test_a_refused_message_stands_on_the_worklist_once_however_often_it_comes(
+    sessions: sessionmaker[Session],
+) -> None:
+    with sessions.begin() as session:
+        first = refuse(session, {"lesions": 3})
+        assert refuse(session, {"lesions": 3}) == first
+        assert events(session, first) == ["refused", "unchanged"]
+        [row] = queries.worklist(session)
+        assert (row.study_id, row.study_instance_uid, row.state) == (first, None, "failed")
+        assert (row.worklist_class, row.lesions) == ("needs_attention", 0)
+        [failure] = queries.failed(session)
+        assert (failure.error_code, failure.error_reason) == ("job_invalid", "lesions: missing")
+
+
+def test_refused_messages_stand_by_their_priority(sessions: sessionmaker[Session]) -> None:
+    with sessions.begin() as session:
+        refuse(session, content="routine")
+        urgent = refuse(session, content="stat", priority="stat")
+        assert queries.worklist(session)[0].study_id == urgent
+
+
+def test_a_message_refused_on_many_sides_at_once_is_one_row(sessions: sessionmaker[Session]) -> None:
+    start = threading.Barrier(8)
+    found: list[UUID] = []
+
+    def push() -> None:
+        start.wait()
+        with sessions.begin() as session:
+            found.append(refuse(session))
+
+    threads = [threading.Thread(target=push) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len(set(found)) == 1
+
+
+def test_a_refused_message_is_neither_claimed_nor_queued_again(sessions: sessionmaker[Session]) -> None:
+    with sessions.begin() as session:
+        study_id = refuse(session)
+        assert not ledger.requeue(session, study_id)
+        assert ledger.claim(session, study_id, 3, failed_place=failed_place) is None
+
+
+def nested(depth: int) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        None,
+        3,
+        "text",
+        "NUL \x00",
+        "\ud800 alone",
+        float("nan"),
+        {"a": float("inf")},
+        {"\x00": "\\u0000"},
+        b"bytes",
+        nested(150),
+        nested(5_000),
+        {"birads": "4A", "lesions": [{}] * 2_000},
+        "ä" * 10_000,
+    ],
+    ids=lambda raw: repr(raw)[:30] if not isinstance(raw, list) else "nested",
+)
+def test_whatever_was_refused_is_kept(sessions: sessionmaker[Session], raw: object) -> None:
+    with sessions.begin() as session:
+        study_id = refuse(session, raw)
+    with sessions.begin() as session:
+        kept = session.scalars(select(StudyRow.job).where(StudyRow.id == study_id)).one()
+    try:
+        same = kept == json.loads(json.dumps(raw))
+    except (TypeError, ValueError, RecursionError):
+        same = False
+    assert same or isinstance(kept, str)
+
+
+def test_a_studys_digest_and_probabilities_are_checked_by_the_database_itself(sessions: sessionmaker[Session]) -> None:
+    for change in ("content_digest = 'x'", "malignant_probability = 1.1", "malignant_probability = 'NaN'"):
+        with sessions.begin() as session:
+            ledger.record_study(session, study(change))
+        with sessions() as session, pytest.raises(IntegrityError):
+            session.execute(text(f"UPDATE study SET {change}"))
+
+
+def test_models_are_brought_up_to_date_but_never_change_their_weights(sessions: sessionmaker[Session]) -> None:
+    with sessions.begin() as session:
+        ledger.register_model(session, model("DLR_LH", notice="another"))
+        assert session.scalar(text("SELECT notice FROM model WHERE name = 'DLR_LH'")) == "another"
+        with pytest.raises(ModelConflict):
+            ledger.register_model(session, model("DLR_LH", weights="other"))
+        ledger.register_model(session, model("DLR_LH", "1.1", weights="other"))

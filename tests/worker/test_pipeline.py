@@ -1,0 +1,247 @@
+"""From a queued study to its result, with a simulated device and everything else real."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import ledger, queries
+from db.records import ModelRecord, StudyDetail
+from db.session import make_engine, session_factory
+from tests.conftest import Database
+from worker.clinical.categories import Priority
+from worker.contract import parse_job
+from worker.demo.dicom import Header, write_ultrasound
+from worker.errors import Code, LesionRefused, Unavailable
+from worker.imaging.reading import Limits
+from worker.intake.accept import Intake
+from worker.pipeline import Pipeline
+from worker.study import LesionImage, Score, Scores
+
+
+class SimulatedDevice:
+    """Answers like the engine: the mean grey of a lesion's region is its probability in both models."""
+
+    def __init__(self) -> None:
+        self.fault: Exception | None = None
+        self.silent = False
+        self.seen: list[LesionImage] = []
+
+    @contextmanager
+    def arriving(self) -> Iterator[None]:
+        yield
+
+    def submit(self, image: LesionImage, priority: Priority) -> Future[Scores]:  # noqa: ARG002
+        self.seen.append(image)
+        future: Future[Scores] = Future()
+        if self.silent:
+            return future
+        if self.fault is not None:
+            future.set_exception(self.fault)
+            return future
+        area = image.region
+        p = float(image.frame[area.y : area.y + area.height, area.x : area.x + area.width].mean()) / 255
+        future.set_result(Scores(_score("DLR_LH", "high_risk", p), _score("DLR_BM", "malignant", p)))
+        return future
+
+
+def _score(model: str, positive: str, p: float) -> Score:
+    other = {"high_risk": "low_risk", "malignant": "benign"}[positive]
+    said = p >= 0.5
+    return Score(model, "1", ((other, 1 - p), (positive, p)), p, said, positive if said else other, 0.5)
+
+
+@pytest.fixture
+def sessions(database: Database) -> sessionmaker[Session]:
+    sessions = session_factory(make_engine(database.writer_url))
+    with sessions.begin() as session:
+        for name in ("DLR_LH", "DLR_BM"):
+            ledger.register_model(session, ModelRecord(name, "1", "0" * 64, "simulated", {}))
+    return sessions
+
+
+@pytest.fixture
+def device() -> SimulatedDevice:
+    return SimulatedDevice()
+
+
+@pytest.fixture
+def pipeline(sessions: sessionmaker[Session], device: SimulatedDevice, tmp_path: Path) -> Pipeline:
+    return Pipeline(sessions, device, tmp_path, Limits(1 << 30, 1 << 26), max_attempts=3, inference_timeout_s=5.0)
+
+
+@pytest.fixture
+def study(pipeline: Pipeline) -> dict[str, Any]:
+    """A study on disk: one frame, bright on the left, dark on the right, a lesion on each side."""
+    frame = np.full((60, 100), 10, np.uint8)
+    frame[:, :50] = 240
+    frame[::2] += 5
+    uid = generate_uid()
+    header = Header(uid, "Doe^Jane", "P1", "A1", "20261123", patient_age="047Y")
+    sop = write_ultrasound(pipeline.storage_root / "a.dcm", header, [frame], ExplicitVRLittleEndian)
+    lesion = {"sop_instance_uid": sop, "frame": 1, "birads": "4A"}
+    return {
+        "schema_version": 1,
+        "study_instance_uid": uid,
+        "images": {"kind": "files", "paths": ["a.dcm"]},
+        "lesions": [
+            {**lesion, "lesion_id": "left", "roi": {"x": 5, "y": 5, "width": 30, "height": 40}},
+            {**lesion, "lesion_id": "right", "roi": {"x": 60, "y": 5, "width": 30, "height": 40}},
+        ],
+    }
+
+
+def queued(pipeline: Pipeline, job: dict[str, Any]) -> UUID:
+    return Intake(pipeline.sessions, pipeline.storage_root, lambda *_: None).accept(parse_job(job), "queue").study_id
+
+
+def detail(pipeline: Pipeline, study_id: UUID) -> StudyDetail:
+    with pipeline.sessions() as session:
+        (study,) = queries.study_details(session, study_id)
+    return study
+
+
+def test_each_lesion_gets_its_own_scores_and_recommendation(pipeline: Pipeline, study: dict[str, Any]) -> None:
+    study_id = queued(pipeline, study)
+    assert pipeline.run(study_id) == "done"
+    stored = detail(pipeline, study_id)
+    left, right = stored.lesions
+    assert (left.outcome, left.recommended, right.outcome, right.recommended) == ("upgraded", ">4A", "downgraded", "3")
+    assert left.predictions[0].positive_probability == pytest.approx(242.5 / 255)
+    assert (left.age_years, left.age_source, left.region) == (47.0, "patient_age", (5, 5, 30, 40))
+    assert stored.worklist_class == "upgraded"
+    assert stored.malignant_probability == pytest.approx(242.5 / 255)
+
+
+def test_a_lesion_that_can_not_be_scored_leaves_its_neighbour_alone(pipeline: Pipeline, study: dict[str, Any]) -> None:
+    study["lesions"][0]["roi"]["x"] = 90
+    study_id = queued(pipeline, study)
+    assert pipeline.run(study_id) == "partial"
+    stored = detail(pipeline, study_id)
+    assert [lesion.error_code for lesion in stored.lesions] == ["roi_outside_image", None]
+    assert (stored.error_code, stored.worklist_class) == ("roi_outside_image", "needs_attention")
+    assert stored.error_reason is not None
+    assert stored.error_reason.startswith("left: ")
+
+
+def test_a_study_without_its_file_fails_and_says_so(pipeline: Pipeline, study: dict[str, Any]) -> None:
+    (pipeline.storage_root / "a.dcm").unlink()
+    study_id = queued(pipeline, study)
+    assert pipeline.run(study_id) == "failed"
+    assert detail(pipeline, study_id).error_code == "file_not_found"
+
+
+def test_a_study_that_has_ended_is_not_scored_again(
+    pipeline: Pipeline, study: dict[str, Any], device: SimulatedDevice
+) -> None:
+    study_id = queued(pipeline, study)
+    pipeline.run(study_id)
+    assert pipeline.run(study_id) is None
+    assert len(device.seen) == 2
+
+
+def test_a_study_that_nobody_recorded_is_nothing_to_do(pipeline: Pipeline) -> None:
+    assert pipeline.run(uuid4()) is None
+
+
+def test_a_device_that_refuses_a_lesion_fails_that_lesion(
+    pipeline: Pipeline, study: dict[str, Any], device: SimulatedDevice
+) -> None:
+    device.fault = LesionRefused(Code.SCORES_NOT_FINITE)
+    study_id = queued(pipeline, study)
+    assert pipeline.run(study_id) == "failed"
+    assert {lesion.error_code for lesion in detail(pipeline, study_id).lesions} == {"scores_not_finite"}
+
+
+def test_a_device_that_does_not_answer_fails_the_lesion_in_time(
+    pipeline: Pipeline, study: dict[str, Any], device: SimulatedDevice
+) -> None:
+    device.silent = True
+    quick = Pipeline(pipeline.sessions, device, pipeline.storage_root, pipeline.limits, 3, inference_timeout_s=0.1)
+    study_id = queued(quick, study)
+    assert quick.run(study_id) == "failed"
+    assert detail(quick, study_id).error_code == "inference_failed"
+
+
+def test_a_defect_met_on_a_lesion_is_told_in_the_history_alone(
+    pipeline: Pipeline, study: dict[str, Any], device: SimulatedDevice
+) -> None:
+    device.fault = ValueError("Doe^Jane")
+    study_id = queued(pipeline, study)
+    assert pipeline.run(study_id) == "failed"
+    stored = detail(pipeline, study_id)
+    assert stored.error_code == "internal_error"
+    assert "Jane" not in str(stored.error_reason)
+    assert "ValueError" in str(stored.events[-1].detail)
+
+
+def test_storage_that_is_away_gives_the_study_back_and_counts_no_attempt(
+    pipeline: Pipeline, study: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_args: object) -> None:
+        raise Unavailable(Code.STORAGE_UNAVAILABLE)
+
+    study_id = queued(pipeline, study)
+    with monkeypatch.context() as patched:
+        patched.setattr("worker.pipeline.index_study", away)
+        for _ in range(5):
+            with pytest.raises(Unavailable):
+                pipeline.run(study_id)
+    assert (detail(pipeline, study_id).state, detail(pipeline, study_id).attempts) == ("queued", 0)
+    assert pipeline.run(study_id) == "done"
+
+
+def test_a_defect_outside_any_lesion_is_tried_again_until_the_attempts_are_used_up(
+    pipeline: Pipeline, study: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_args: object) -> None:
+        raise KeyError("Doe^Jane")
+
+    monkeypatch.setattr("worker.pipeline.index_study", broken)
+    study_id = queued(pipeline, study)
+    for _ in range(3):
+        with pytest.raises(Unavailable) as away:
+            pipeline.run(study_id)
+        assert str(away.value) == "internal_error"
+    assert pipeline.run(study_id) is None
+    assert (detail(pipeline, study_id).state, detail(pipeline, study_id).error_code) == ("failed", "attempts_exhausted")
+
+
+def test_a_priority_raised_while_the_study_runs_decides_its_place(
+    pipeline: Pipeline, study: dict[str, Any], device: SimulatedDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study_id = queued(pipeline, study)
+    submit = device.submit
+
+    def raise_meanwhile(image: LesionImage, priority: Priority) -> Future[Scores]:
+        queued(pipeline, study | {"priority": "stat"})
+        return submit(image, priority)
+
+    monkeypatch.setattr(device, "submit", raise_meanwhile)
+    assert pipeline.run(study_id) == "done"
+    with pipeline.sessions() as session:
+        (row,) = queries.worklist(session)
+    assert row.priority == "stat"
+
+
+def test_a_revision_that_came_while_the_study_ran_keeps_the_old_result_out(
+    pipeline: Pipeline, study: dict[str, Any], device: SimulatedDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study_id = queued(pipeline, study)
+    submit = device.submit
+
+    def revise_meanwhile(image: LesionImage, priority: Priority) -> Future[Scores]:
+        queued(pipeline, study | {"age_years": 47.5})
+        return submit(image, priority)
+
+    monkeypatch.setattr(device, "submit", revise_meanwhile)
+    assert pipeline.run(study_id) is None
+    with pipeline.sessions() as session:
+        assert queries.worklist(session) == []

@@ -1,0 +1,161 @@
+"""A model's card: all that is needed to run it besides its weights, and what a person has to know of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from db.records import ModelRecord
+from worker.errors import Code, ModelRefused
+
+CARD_VERSION = 1
+MAX_CARD_BYTES = 1 << 20
+_REASON_FAULTS = 5
+
+ModelName = Literal["DLR_LH", "DLR_BM"]
+MODEL_NAMES: tuple[ModelName, ...] = get_args(ModelName)
+CLASSES: dict[ModelName, tuple[str, str]] = {
+    "DLR_LH": ("low_risk", "high_risk"),
+    "DLR_BM": ("benign", "malignant"),
+}
+"""Each model's question, negative answer first."""
+
+Backbone = Literal[
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+]
+"""The ResNets of torchvision."""
+
+DEMO_NOTICE = "demo, synthetic, not for clinical use"
+"""The notice of each model that was trained on phantoms; it goes with each of its results."""
+
+_Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_OnUnitScale = tuple[_Fraction, _Fraction, _Fraction]
+_Spread = tuple[_Positive, _Positive, _Positive]
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """What is done to a lesion's pixels; two cards with equal preprocessing can share one image.
+
+    Attributes:
+        size: side of the network's square input, in pixels.
+        margin: context kept on each side of the lesion's rectangle, as a fraction of the rectangle's own side.
+        resize: ``letterbox`` keeps the aspect ratio, ``stretch`` does not.
+        channels: ``gray`` repeats the luminance three times, ``rgb`` keeps colours.
+        mean: subtracted from each channel, on the 0..1 scale.
+        std: divides each channel, on the 0..1 scale.
+    """
+
+    size: int
+    margin: float
+    resize: Literal["letterbox", "stretch"]
+    channels: Literal["gray", "rgb"]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class ModelCard(BaseModel):
+    """The card of one version of one model, kept as JSON beside its weights."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, protected_namespaces=()
+    )
+
+    schema_version: Literal[1] = Field(description="Of this card's format")
+    name: ModelName
+    version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z", description="The owner's; given once, for ever")
+    backbone: Backbone
+    classes: tuple[str, str] = Field(description="In the order of the network's outputs")
+    positive_class: str = Field(description="The class whose probability is compared with the threshold")
+    input_size: int = Field(ge=32, le=1024, description="Side of the square input, in pixels")
+    channels: Literal["gray", "rgb"]
+    resize: Literal["letterbox", "stretch"] = "letterbox"
+    pixel_mean: _OnUnitScale = Field(description="Subtracted from each channel, on the 0..1 scale")
+    pixel_std: _Spread = Field(description="Divides each channel, on the 0..1 scale")
+    roi_margin: float = Field(ge=0, le=2, allow_inf_nan=False, description="Context kept, in sides of the lesion's ROI")
+    age_mean: float = Field(ge=0, le=120, allow_inf_nan=False, description="Years; the study's cohort: 44.23")
+    age_sd: _Positive = Field(description="Years; the study's cohort: 12.67")
+    threshold: _Fraction = Field(description="A positive probability that reaches it is positive")
+    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}\Z")
+    intended_use: str = Field(min_length=1)
+    training_data: str = Field(min_length=1)
+    notice: str = Field(max_length=200, description="Goes with each result; empty for a model that needs none")
+    metrics: dict[str, float | str] = Field(default_factory=dict)
+    created_at: datetime
+
+    @model_validator(mode="after")
+    def _classes_are_the_models(self) -> Self:
+        known = CLASSES[self.name]
+        if set(self.classes) != set(known):
+            sentence = "classes of {name} are {known}, not {given}"
+            context = {"name": self.name, "known": " and ".join(known), "given": " and ".join(self.classes)}
+            raise PydanticCustomError("classes", sentence, context)
+        if self.positive_class != known[1]:
+            sentence = "positive_class of {name} is {known}, not {given}"
+            context = {"name": self.name, "known": known[1], "given": self.positive_class}
+            raise PydanticCustomError("positive_class", sentence, context)
+        return self
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What is done to a lesion's pixels."""
+        return Preprocessing(
+            self.input_size, self.roi_margin, self.resize, self.channels, self.pixel_mean, self.pixel_std
+        )
+
+    @property
+    def positive_index(self) -> int:
+        """The network's output that is the positive class."""
+        return self.classes.index(self.positive_class)
+
+    @property
+    def negative_class(self) -> str:
+        """The class that is not the positive one."""
+        return self.classes[1 - self.positive_index]
+
+    def to_json(self) -> str:
+        """Return the card as it is kept in a file."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    def record(self) -> ModelRecord:
+        """Return the model as the database keeps it."""
+        card = self.model_dump(mode="json")
+        return ModelRecord(self.name, self.version, self.weights_sha256, self.notice or None, card)
+
+
+def load_card(path: Path) -> ModelCard:
+    """Read a model's card.
+
+    Args:
+        path: a JSON file.
+
+    Raises:
+        ModelRefused: ``card_invalid``; the reason names each wrong field.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_CARD_BYTES + 1)
+    except OSError:
+        raise ModelRefused(Code.CARD_INVALID, "the card is not there or can not be read") from None
+    if len(content) > MAX_CARD_BYTES:
+        raise ModelRefused(Code.CARD_INVALID, f"the card is larger than {MAX_CARD_BYTES} bytes")
+    try:
+        return ModelCard.model_validate_json(content)
+    except ValidationError as invalid:
+        faults = invalid.errors(include_url=False, include_context=False, include_input=False)
+    shown = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ") for fault in faults]
+    more = [f"and {len(shown) - _REASON_FAULTS} more"] if len(shown) > _REASON_FAULTS else []
+    raise ModelRefused(Code.CARD_INVALID, "; ".join(shown[:_REASON_FAULTS] + more))
