@@ -71,6 +71,7 @@ class Code(StrEnum):
     ALREADY_RUNNING = "already_running"
     SERVICE_UNAVAILABLE = "service_unavailable"
     STORAGE_UNAVAILABLE = "storage_unavailable"
+    DEVICE_UNAVAILABLE = "device_unavailable"
 
 
 MEANINGS: dict[Code, str] = {
@@ -120,6 +121,7 @@ MEANINGS: dict[Code, str] = {
     Code.ALREADY_RUNNING: "Another `dlr up` runs on this DLR_HOME.",
     Code.SERVICE_UNAVAILABLE: "PostgreSQL or Redis does not answer; the reason says which.",
     Code.STORAGE_UNAVAILABLE: "The storage could not be read for now (not a missing file).",
+    Code.DEVICE_UNAVAILABLE: "The device scores nothing for now, or its worker is stopping; no lesion is to blame.",
 }
 """What each code means and what to do, for the documentation and for `dlr`."""
 

@@ -103,7 +103,7 @@ def test_why_an_attempt_failed_is_in_the_history(sessions: sessionmaker[Session]
         assert detail.events[-1].detail == {
             "attempt": 1,
             "code": "internal_error",
-            "detail": "Traceback \x00 ...",
+            "detail": "Traceback \\x00 ...",
         }
 
 

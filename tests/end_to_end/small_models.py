@@ -9,7 +9,7 @@ import torch
 from worker.inference.card import CLASSES, MODEL_NAMES, ModelCard, ModelName
 from worker.inference.network import DlrNetwork
 from worker.inference.registry import Registry
-from worker.inference.weights import save_weights
+from worker.inference.weights import save_network
 
 NOTICE = "small test model, not for clinical use"
 
@@ -29,7 +29,7 @@ def add_small_models(models_dir: Path, version: str = "test-1", seed: int = 7) -
 def _write(folder: Path, name: ModelName, version: str, seed: int) -> ModelCard:
     torch.manual_seed(seed)
     network = DlrNetwork("resnet18", 2).eval()
-    digest = save_weights(network, folder / "weights.safetensors")
+    digest = save_network(network, folder / "weights.safetensors")
     card = ModelCard(
         schema_version=1,
         name=name,

@@ -4,11 +4,11 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import contextmanager
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from worker.errors import Code, Unavailable
 
@@ -127,16 +127,14 @@ class Batcher(Generic[T, R]):
 
     def _answer(self, batch: list[_Waiting[T, R]]) -> None:
         try:
-            results = self._run([one.item for one in batch])
-            if len(results) != len(batch):
-                raise ValueError(f"{len(results)} results for {len(batch)} items")
+            answered = list(zip(batch, self._run([one.item for one in batch]), strict=True))
         except BaseException as error:  # noqa: BLE001  whatever it is, it belongs to an item and not to this thread
             if len(batch) == 1:
-                batch[0].future.set_exception(error)
+                _settle(batch[0].future, error=error)
                 return
         else:
-            for one, result in zip(batch, results, strict=True):
-                one.future.set_result(result)
+            for one, result in answered:
+                _settle(one.future, result=result)
             return
         middle = len(batch) // 2
         self._answer(batch[:middle])
@@ -147,5 +145,13 @@ class Batcher(Generic[T, R]):
             left = [*self._in_hand, *self._waiting]
             self._waiting = []
         for one in left:
-            if not one.future.done() and not one.future.cancel():
-                one.future.set_exception(Unavailable(Code.DEVICE_UNAVAILABLE))
+            _settle(one.future, error=Unavailable(Code.DEVICE_UNAVAILABLE))
+
+
+def _settle(future: Future[R], *, result: R | None = None, error: BaseException | None = None) -> None:
+    # A future that close() gave up on, or that its sender cancelled, has its end already.
+    with suppress(InvalidStateError):
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(cast("R", result))

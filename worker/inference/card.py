@@ -1,11 +1,10 @@
 """A model's card: all that is needed to run it besides its weights, and what a person has to know of it."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from db.records import ModelRecord
@@ -94,7 +93,7 @@ class ModelCard(BaseModel):
     training_data: str = Field(min_length=1)
     notice: str = Field(max_length=200, description="Goes with each result; empty for a model that needs none")
     metrics: dict[str, float | str] = Field(default_factory=dict)
-    created_at: datetime
+    created_at: AwareDatetime
 
     @model_validator(mode="after")
     def _classes_are_the_models(self) -> Self:

@@ -35,7 +35,7 @@ def load_network(card: ModelCard, weights_path: Path, device: torch.device) -> D
     if digest != card.weights_sha256:
         raise ModelRefused(
             Code.WEIGHTS_HASH_MISMATCH,
-            f"{card.name} {card.version}: SHA-256 {card.weights_sha256[:12]}... on the card, {digest[:12]}... in the file",
+            f"{card.name} {card.version}: SHA-256 {card.weights_sha256} on the card, {digest} in the file",
         )
     with torch.device("meta"):
         network = DlrNetwork(card.backbone, len(card.classes))

