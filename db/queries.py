@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnClause, column, func, or_, select, table
+from sqlalchemy import ColumnElement, Select, column, func, or_, select, table
 from sqlalchemy.orm import Session, selectinload
 
 from db.models import LesionRow, PredictionRow, RestratificationRow, StudyRow
@@ -22,22 +22,24 @@ from db.records import (
 )
 from db.vocabulary import ENDED_STATES, LesionState, StudyState
 
-_R = TypeVar("_R", WorklistRow, FailedRow, SummaryRow)
-
 
 def worklist(session: Session, limit: int | None = None) -> list[WorklistRow]:
     """Return the worklist in reading order, the first ``limit`` studies of it."""
-    return _view(session, WorklistRow, "worklist", limit)
+    query = _from_view(WorklistRow, "worklist").order_by(column("position"))
+    if limit is not None:
+        # Not LIMIT, under which PostgreSQL sums up every study before it sorts them.
+        query = query.where(column("position") <= limit)
+    return [WorklistRow(*row) for row in session.execute(query)]
 
 
-def failed(session: Session, limit: int | None = None) -> list[FailedRow]:
+def failed(session: Session) -> list[FailedRow]:
     """Return the studies without a full result and the refused messages, in reading order."""
-    return _view(session, FailedRow, "failed_study", limit)
+    return [FailedRow(*row) for row in session.execute(_from_view(FailedRow, "failed_study"))]
 
 
 def summary(session: Session) -> list[SummaryRow]:
     """Return what became of the 4A lesions, one row an outcome for each pair of models, rule and notice."""
-    return _view(session, SummaryRow, "restratification_summary", None)
+    return [SummaryRow(*row) for row in session.execute(_from_view(SummaryRow, "restratification_summary"))]
 
 
 def counts_by_state(session: Session) -> dict[str, int]:
@@ -111,10 +113,9 @@ def study_details(session: Session, key: UUID | str) -> list[StudyDetail]:
     return [_study(row) for row in rows]
 
 
-def _view(session: Session, record: type[_R], name: str, limit: int | None) -> list[_R]:
-    columns: list[ColumnClause[Any]] = [column(field.name) for field in fields(record)]
-    rows = session.execute(select(*columns).select_from(table(name)).limit(limit))
-    return [record(**row._mapping) for row in rows]  # noqa: SLF001  public, by its documentation
+def _from_view(record: type[WorklistRow | FailedRow | SummaryRow], name: str) -> "Select[*tuple[Any, ...]]":
+    columns: list[ColumnElement[Any]] = [column(field.name) for field in fields(record)]
+    return select(*columns).select_from(table(name))
 
 
 def _as_uuid(key: UUID | str) -> UUID | None:

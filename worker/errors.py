@@ -28,6 +28,7 @@ class Code(StrEnum):
 
     FILE_NOT_FOUND = "file_not_found"
     FILE_NOT_REGULAR = "file_not_regular"
+    FILE_NOT_READABLE = "file_not_readable"
     FILE_TOO_LARGE = "file_too_large"
     FILE_NOT_DICOM = "file_not_dicom"
     FILE_TRUNCATED = "file_truncated"
@@ -83,6 +84,7 @@ MEANINGS: dict[Code, str] = {
     Code.PATH_OUTSIDE_STORAGE: "A path leads out of DLR_STORAGE_ROOT. Paths are relative to it.",
     Code.FILE_NOT_FOUND: "No file at that path under DLR_STORAGE_ROOT.",
     Code.FILE_NOT_REGULAR: "The path is a folder, a device or a pipe, not a file.",
+    Code.FILE_NOT_READABLE: "The worker's user may not read the file. Correct its permissions and push the study again.",
     Code.FILE_TOO_LARGE: "The file is larger than DLR_MAX_FILE_BYTES.",
     Code.FILE_NOT_DICOM: "The file is not DICOM (PS3.10): no readable File Meta Information and data set.",
     Code.FILE_TRUNCATED: "The file ends in the middle of a DICOM element. Send it again.",

@@ -43,12 +43,12 @@ class Service:
     def storage_root(self) -> Path:
         return self.services.settings.storage_root
 
-    def dlr(self, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    def dlr(self, *arguments: str | Path, home: Path | None = None) -> "subprocess.CompletedProcess[str]":
         """Run a dlr command as a user would, in a terminal of its own."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("DLR_")}
         return subprocess.run(
             [sys.executable, "-m", "worker.cli.main", *map(str, arguments)],
-            env=clean | {"DLR_HOME": str(self.home)},
+            env=clean | {"DLR_HOME": str(home or self.home)},
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,

@@ -7,8 +7,11 @@ ended failed, partial or refused.
 import sys
 
 import typer
+from kombu.exceptions import OperationalError as BrokerError
+from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
+from db.errors import DatabaseRefused
 from worker import __version__
 from worker.cli import database, demo, failed, models, services, study
 from worker.cli.output import print_json, stderr
@@ -63,8 +66,16 @@ def main() -> None:
         app()
     except DlrError as error:
         _say(error.code.value, error.reason)
+    except DatabaseRefused as refused:
+        _say("setting_invalid", str(refused))
     except DBAPIError as error:
         _say("service_unavailable", _database_sentence(error))
+    except (RedisError, BrokerError):
+        _say(
+            "service_unavailable",
+            "Redis does not answer at DLR_REDIS_URL: is it running, and are address and password right? What was "
+            "recorded before stays recorded: hand it in again to queue it",
+        )
     except KeyboardInterrupt:
         sys.exit(130)
 

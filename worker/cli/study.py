@@ -15,6 +15,7 @@ from worker.cli.progress import counting_bar
 from worker.clinical.categories import Priority
 from worker.contract import parse_job
 from worker.errors import Code, Refused, SetupRefused, Unavailable
+from worker.imaging.storage import Limits
 from worker.intake.lesions_file import read_lesions
 from worker.intake.submit import Overrides, Submission, plan
 from worker.settings import get_settings
@@ -53,7 +54,9 @@ def submit(
     """
     overrides = Overrides(age, priority.value if priority else None)
     marked = read_lesions(lesions) if lesions else None
-    rows = [_hand_in(one) for one in plan(paths, marked, overrides, get_settings().storage_root)]
+    settings = get_settings()
+    limits = Limits(settings.max_file_bytes, settings.max_frame_pixels)
+    rows = [_hand_in(one) for one in plan(paths, marked, overrides, settings.storage_root, limits)]
     if wait:
         _await(rows, timeout)
     for row in rows:
@@ -76,6 +79,8 @@ def _hand_in(submission: Submission) -> dict[str, Any]:
         study_id = intake().refuse(submission.job, refused, "submit")
         said = {"change": "refused", "state": "failed", "code": refused.code.value, "reason": refused.reason}
         return row | {"study_id": study_id} | said
+    if recorded.change == "earlier_revision":
+        row["note"] = "a later revision has replaced this content, so nothing changed; to go back, change a field of it"
     return row | {
         "study_id": recorded.study_id,
         "revision": recorded.revision,

@@ -8,7 +8,8 @@ from typing import Any
 
 from worker.contract import SCHEMA_VERSION
 from worker.errors import Code, DlrError, JobRefused, Refused, SetupRefused
-from worker.imaging.reading import read_identity
+from worker.imaging.identity import read_identity
+from worker.imaging.storage import Limits
 from worker.intake.lesions_file import MarkedLesions, name_lesions
 from worker.intake.storage import stored
 
@@ -52,7 +53,7 @@ class _Image:
 
 
 def plan(
-    paths: Sequence[Path], marked: MarkedLesions | None, overrides: Overrides, storage_root: Path
+    paths: Sequence[Path], marked: MarkedLesions | None, overrides: Overrides, storage_root: Path, limits: Limits
 ) -> list[Submission]:
     """Turn what the user named into submissions, one a study, in order. Nothing is handed in yet.
 
@@ -61,6 +62,7 @@ def plan(
         marked: the lesions of the DICOM files.
         overrides: of the command line.
         storage_root: where files go that are elsewhere.
+        limits: the largest file.
 
     Raises:
         SetupRefused: ``setting_invalid``, when a path is not there, DICOM files come without lesions, or lesions and
@@ -76,7 +78,7 @@ def plan(
     dicom = [path for path in paths if path.suffix != ".json"]
     if marked is None or not dicom:
         return job_files
-    return job_files + _from_dicom(dicom, marked, overrides, storage_root)
+    return job_files + _from_dicom(dicom, marked, overrides, storage_root, limits)
 
 
 def _from_job_file(path: Path, overrides: Overrides) -> Submission:
@@ -92,14 +94,14 @@ def _from_job_file(path: Path, overrides: Overrides) -> Submission:
 
 
 def _from_dicom(
-    paths: Sequence[Path], marked: MarkedLesions, overrides: Overrides, storage_root: Path
+    paths: Sequence[Path], marked: MarkedLesions, overrides: Overrides, storage_root: Path, limits: Limits
 ) -> list[Submission]:
     refused: list[Submission] = []
     images: list[_Image] = []
     left_out = 0
     for file, in_folder in _files(paths):
         try:
-            images.append(_image(file))
+            images.append(_image(file, limits))
         except Refused as error:
             if in_folder and error.code is Code.FILE_NOT_DICOM:
                 left_out += 1
@@ -123,8 +125,8 @@ def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
             yield path, False
 
 
-def _image(path: Path) -> _Image:
-    identity = read_identity(path)
+def _image(path: Path, limits: Limits) -> _Image:
+    identity = read_identity(path, limits)
     if not identity.study_instance_uid:
         raise JobRefused(Code.STUDY_UID_MISSING)
     return _Image(path, identity.study_instance_uid, identity.sop_instance_uid, identity.accession_number or None)

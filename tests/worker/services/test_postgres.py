@@ -23,7 +23,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(Home(tmp_path / "home"))
+    server = EmbeddedPostgres(Home(tmp_path / "a home, später"))
     server.start()
     yield server
     server.stop()

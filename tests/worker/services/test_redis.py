@@ -15,7 +15,7 @@ from worker.services.redis import EmbeddedRedis
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    server = EmbeddedRedis(Home(tmp_path / "home"))
+    server = EmbeddedRedis(Home(tmp_path / "a home, später"))
     server.start()
     yield server
     server.stop()

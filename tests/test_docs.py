@@ -1,0 +1,306 @@
+"""What the documentation says, held against the code; `python -m tests.test_docs` renews its two tables."""
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from annotated_types import Ge, Gt, Le, Lt
+from kombu.transport import redis as kombu_redis
+from pydantic_core import PydanticUndefined
+from redis import Redis
+
+from tests.commands import command_fault
+from tests.test_compose import COMPOSE, PASSWORD, ROOT, composed_redis
+from worker.contract import StudyJob, parse_job
+from worker.errors import MEANINGS
+from worker.gate import QUEUE_OF_TASK, SUBMIT_STUDY, read_message
+from worker.intake.lesions_file import name_lesions
+from worker.services.redis import RULES, USER
+from worker.settings import Settings
+
+DOCS = ROOT / "docs"
+PAGES = {str(path.relative_to(ROOT)): path for path in [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]}
+INTEGRATOR, ADMINISTRATOR, INSTALL = (DOCS / f"{name}.md" for name in ("integrator", "administrator", "install"))
+LIMIT = Settings.model_fields["max_message_bytes"].default
+
+pages = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def prose(page: Path) -> str:
+    return re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+# --- tables that are written from the code
+
+
+def codes_table() -> str:
+    rows = [f"| `{code.value}` | {meaning} |" for code, meaning in MEANINGS.items()]
+    return "\n".join(["| code | meaning, and what to do |", "| --- | --- |", *rows])
+
+
+def settings_table() -> str:
+    rows = [f"| `DLR_{name.upper()}` | {_default(name)} | {_meaning(name)} |" for name in Settings.model_fields]
+    return "\n".join(["| variable | default | meaning |", "| --- | --- | --- |", *rows])
+
+
+def _default(name: str) -> str:
+    default = Settings.model_fields[name].default
+    if default is PydanticUndefined:
+        return "`dlr-worker` in the user's data folder"
+    return "" if default in (None, "") else f"`{default}`"
+
+
+def _meaning(name: str) -> str:
+    field = Settings.model_fields[name]
+    signs = {Ge: ("ge", "from"), Gt: ("gt", "above"), Le: ("le", "to"), Lt: ("lt", "below")}
+    limits = [f"{signs[type(rule)][1]} {getattr(rule, signs[type(rule)][0]):,}" for rule in field.metadata
+              if type(rule) in signs]  # fmt: skip
+    patterns = [rule.pattern.strip("^$()").replace("|", ", ") for rule in field.metadata if getattr(rule, "pattern", 0)]
+    return "; ".join(filter(None, [field.description, " ".join(limits), *patterns]))
+
+
+TABLES = {INTEGRATOR: ("codes", codes_table), ADMINISTRATOR: ("settings", settings_table)}
+
+
+def between_markers(page: Path) -> tuple[str, str, str]:
+    name = TABLES[page][0]
+    found = re.fullmatch(rf"(.*<!-- {name}: [^\n]*-->\n)(.*?)(<!-- end of {name} -->\n.*)", page.read_text(), re.DOTALL)
+    assert found, f"{page.name} has lost its markers"
+    return found[1], found[2], found[3]
+
+
+@pytest.mark.parametrize("page", TABLES, ids=lambda page: page.name)
+def test_a_table_is_what_the_code_says(page: Path) -> None:
+    table = between_markers(page)[1].strip()
+    assert table == TABLES[page][1](), "run: python -m tests.test_docs"
+
+
+# --- what every page names
+
+
+def command_lines(page: Path) -> list[list[str]]:
+    """Each `dlr ...` of a page, as words: in shell blocks on lines of their own, elsewhere between backticks."""
+    shell = "\n".join(blocks(page, "sh") + blocks(page, "bash") + blocks(page, "console")).replace("\\\n", " ")
+    lines = re.findall(r"(?:^|[\s\"(/])(dlr(?: [^\n|)>;#]*)?)", shell, re.MULTILINE)
+    lines = [line for line in lines if re.match(r"dlr [a-z-]", line)]
+    lines += re.findall(r"`(?:docker [a-z -]+ )?(?:\.venv/bin/)?(dlr [^`]+)`", prose(page))
+    return [words for line in lines for words in _alternatives(shlex.split(line.replace('"', "")))]
+
+
+def _alternatives(words: list[str]) -> list[list[str]]:
+    """`dlr failed list|show` names two commands."""
+    for place, word in enumerate(words):
+        if "|" in word:
+            return [[*words[:place], one, *words[place + 1 :]] for one in word.split("|")]
+    return [words]
+
+
+@pages
+def test_every_command_exists_with_its_options(page: Path) -> None:
+    faults = [fault for words in command_lines(page) if (fault := command_fault(words)) is not None]
+    assert not faults
+
+
+def test_the_command_lines_are_found_and_a_wrong_one_is_a_fault(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text('`dlr failed list|vanish`\n```sh\nDLR_X=1 dlr worklist --no-such\npsql "$(dlr db url)"\n```\n')
+    found = command_lines(page)
+    assert [" ".join(words) for words in found] == [
+        "dlr worklist --no-such", "dlr db url", "dlr failed list", "dlr failed vanish",
+    ]  # fmt: skip
+    assert [command_fault(words) is None for words in found] == [False, True, True, False]
+    assert sum(len(command_lines(path)) for path in (INTEGRATOR, ADMINISTRATOR, INSTALL)) > 30
+
+
+@pages
+def test_every_variable_is_a_setting(page: Path) -> None:
+    named = set(re.findall(r"\bDLR_[A-Z][A-Z_]*[A-Z]\b", page.read_text("utf-8")))
+    models = {"DLR_LH", "DLR_BM"}
+    assert {name for name in named - models if name.removeprefix("DLR_").lower() not in Settings.model_fields} == set()
+
+
+@pages
+def test_every_relative_link_resolves(page: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        if not linked.exists() or (anchor and anchor not in anchors(linked)):
+            broken.append(target)
+    assert not broken
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pages
+def test_no_page_names_a_folder_of_a_developers_machine(page: Path) -> None:
+    assert not re.findall(r"(?:/home/|/root\b|/work/|/Users/|/tmp/|[A-Z]:\\)\S*", page.read_text("utf-8"))
+
+
+@pages
+def test_an_error_code_in_backticks_after_a_code_option_exists(page: Path) -> None:
+    assert set(re.findall(r"--code (\w+)", page.read_text("utf-8"))) <= set(MEANINGS)
+
+
+# --- the integrator's page
+
+
+def example_job() -> dict[str, Any]:
+    jobs = [json.loads(block) for block in blocks(INTEGRATOR, "json")]
+    [job] = [job for job in jobs if isinstance(job, dict)]
+    return job
+
+
+def test_the_example_job_follows_the_contract_and_shows_every_field() -> None:
+    job = example_job()
+    parse_job(job)
+    assert set(job) == set(StudyJob.model_fields)
+    text = INTEGRATOR.read_text()
+    for path in ("sop_instance_uid", "frame", "roi", "birads", "descriptors"):
+        assert f"| `lesions[].{path}` |" in text
+    for name in set(StudyJob.model_fields):
+        assert f"| `{name}` |" in text
+
+
+def test_the_example_of_a_lesions_file_becomes_a_job() -> None:
+    [lesions] = [found for block in blocks(INTEGRATOR, "json") if isinstance(found := json.loads(block), list)]
+    named = [{"sop_instance_uid": "1.2.3", **lesion} for lesion in name_lesions(lesions)]
+    parse_job({**example_job(), "lesions": named})
+
+
+def run_example(code: str, redis_url: str, folder: Path) -> None:
+    (folder / "job.json").write_text(json.dumps(example_job()))
+    nothing_of_ours = "\nimport sys\nassert not {'worker', 'db'} & set(sys.modules)\n"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code + nothing_of_ours],
+        env={**os.environ, "REDIS_URL": redis_url},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+examples = pytest.mark.parametrize("code", blocks(INTEGRATOR, "python"), ids=["celery", "raw"])
+
+
+@examples
+def test_an_example_pushes_a_job_that_the_worker_reads(code: str, redis_url: str, tmp_path: Path) -> None:
+    run_example(code, redis_url, tmp_path)
+    with Redis.from_url(redis_url) as redis:
+        [item] = redis.lrange("intake", 0, -1)
+    message = read_message(item, LIMIT)
+    assert (message.task, message.args, set(message.kwargs)) == (SUBMIT_STUDY, [], {"job"})
+    assert parse_job(message.kwargs["job"]) == parse_job(example_job())
+
+
+@examples
+def test_an_example_works_as_the_sender_that_may_only_push(code: str, tmp_path: Path) -> None:
+    [line] = [line for block in blocks(ADMINISTRATOR, "text") for line in block.splitlines() if "user sender" in line]
+    password = "s" * 32
+    hashed = hashlib.sha256(password.encode()).hexdigest()
+    with composed_redis(tmp_path, more_users=line.replace("SHA256-OF-THE-PASSWORD", hashed) + "\n") as port:
+        run_example(code, f"redis://sender:{password}@127.0.0.1:{port}/0", tmp_path)
+        with Redis(port=port, username=USER, password=PASSWORD) as redis:
+            assert redis.llen("intake") == 1
+        with Redis(port=port, username="sender", password=password) as sender:
+            for forbidden in (
+                lambda: sender.lrange("intake", 0, -1),
+                lambda: sender.rpop("intake"),
+                lambda: sender.lpush("inference", "x"),
+            ):
+                with pytest.raises(Exception, match=r"(?i)no permission"):
+                    forbidden()
+
+
+def test_the_lists_of_the_priorities_are_the_brokers() -> None:
+    channel = kombu_redis.Channel
+    lists = dict(re.findall(r"^\| (\d)(?: to \d)? \| `(intake[^`]*)` \|$", INTEGRATOR.read_text(), re.MULTILINE))
+    separator = channel.sep.encode("unicode_escape").decode()
+    assert lists == {str(step): f"intake{separator}{step}" if step else "intake" for step in kombu_redis.PRIORITY_STEPS}
+
+
+def test_the_queues_are_the_services() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `(dlr\.\w+)`", INTEGRATOR.read_text(), re.MULTILINE)
+    assert {task: queue for queue, task in rows}.items() <= QUEUE_OF_TASK.items()
+    assert {queue for queue, _ in rows} == set(QUEUE_OF_TASK.values())
+
+
+# --- the administrator's and the installation page
+
+
+def test_the_rights_of_the_redis_user_are_the_ones_that_are_tested() -> None:
+    [line] = [line for block in blocks(ADMINISTRATOR, "text") for line in block.splitlines() if f"user {USER} " in line]
+    assert line == f"user {USER} on #SHA256-OF-THE-PASSWORD {RULES}"
+
+
+def test_the_commands_for_the_secrets_make_each_secret_of_the_compose_file_once(tmp_path: Path) -> None:
+    [block] = [block for block in blocks(INSTALL, "sh") if "openssl" in block]
+    runs = []
+    for _ in range(2):
+        subprocess.run(["sh", "-euc", block], cwd=tmp_path, check=True)
+        runs.append({path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()})
+    made = runs[0]
+    assert made == runs[1]
+    assert set(made) == set(COMPOSE["secrets"])
+    assert len(set(made.values())) == len(made)
+    assert all(len(text.strip()) >= 32 for text in made.values())
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_page_names_each_secret() -> None:
+    rows = re.findall(r"^\| `(\w+_password)` \|", INSTALL.read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(COMPOSE["secrets"])
+
+
+def test_each_compose_variable_that_is_named_is_in_the_file() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    named = set(re.findall(r"\b(?:BIND_[A-Z]+|STORAGE_DIR)\b", INSTALL.read_text()))
+    assert named == set(re.findall(r"\$\{([A-Z_]+)", text))
+
+
+def test_each_service_that_a_docker_command_names_is_in_the_file() -> None:
+    for page in (INSTALL, ADMINISTRATOR):
+        named = re.findall(r"docker compose (?:exec|run --rm|restart|logs --since \w+) ([a-z]+)", page.read_text())
+        assert set(named) <= set(COMPOSE["services"])
+
+
+def test_the_services_for_several_gpus_are_one_a_gpu() -> None:
+    [block] = blocks(INSTALL, "yaml")
+    text = (ROOT / "docker-compose.yml").read_text()
+    services = yaml.safe_load(text.split("\nservices:\n")[0] + "\nservices:\n" + block)["services"]
+    gpus = [one["deploy"]["resources"]["reservations"]["devices"][0]["device_ids"] for one in services.values()]
+    assert gpus == [["0"], ["1"]]
+    usual = COMPOSE["services"]["inference"]
+    for service in services.values():
+        assert {**service, "deploy": usual["deploy"]} == usual
+
+
+def write_tables() -> None:
+    for page, (_, table) in TABLES.items():
+        before, _, after = between_markers(page)
+        page.write_text(f"{before}{table()}\n{after}", "utf-8")
+
+
+if __name__ == "__main__":
+    write_tables()

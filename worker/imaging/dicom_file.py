@@ -1,0 +1,270 @@
+"""One DICOM file (PS3.10): its header as raw elements, and where its pixels start. No pixel is read here.
+
+pydicom parses the elements; their values are read here, since pydicom's own conversions put values of a header that
+they do not like into warnings and logs.
+"""
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import SEEK_END, BytesIO
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import data_element_generator, read_preamble
+from pydicom.tag import BaseTag
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from worker.errors import Code, LesionRefused
+from worker.imaging.storage import Limits, open_regular, storage_fault
+
+_KEYWORDS = [
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "StudyDate",
+    "AccessionNumber",
+    "Modality",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientAge",
+    "SequenceOfUltrasoundRegions",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+    "WindowCenter",
+    "WindowWidth",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "VOILUTFunction",
+    "ModalityLUTSequence",
+    "VOILUTSequence",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+    "RedPaletteColorLookupTableDescriptor",
+    "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor",
+    "RedPaletteColorLookupTableData",
+    "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData",
+    "SegmentedRedPaletteColorLookupTableData",
+    "SegmentedGreenPaletteColorLookupTableData",
+    "SegmentedBluePaletteColorLookupTableData",
+]
+_TAGS: list[BaseTag | int] = [tag for tag in map(tag_for_keyword, _KEYWORDS) if tag is not None]
+_PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
+_PIXEL_VRS = (b"OB", b"OW", b"OF", b"OD", b"UN")
+_SHORT_HEADER = 8
+_META_GROUP = 2
+_UNDEFINED = 0xFFFFFFFF
+_LARGEST_VALUE = 16 << 20
+_MAX_INFLATED_BYTES = 256 << 20
+_BLOCK = 1 << 20
+_WIDE = ("UL", "SL")
+_SIGNED = ("SS", "SL")
+_INTEGER_VRS = ("US", "SS", "UL", "SL", "IS")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Elements of a data set, or of an item of a sequence. An absent or unreadable value is empty, never an error."""
+
+    dataset: Dataset
+    little_endian: bool
+
+    def bytes_of(self, keyword: str) -> bytes:
+        """Return an element's value as it is stored."""
+        element = self._element(keyword)
+        return element.value or b"" if element is not None else b""
+
+    def text(self, keyword: str) -> str:
+        """Return a text element without its padding. Bytes map to characters one to one (ISO-IR 100)."""
+        return self.bytes_of(keyword).decode("latin-1").strip(" \0")
+
+    def decimals(self, keyword: str) -> tuple[float, ...]:
+        """Return the values of a DS element."""
+        try:
+            return tuple(float(part) for part in self.text(keyword).split("\\")) if self.text(keyword) else ()
+        except ValueError:
+            return ()
+
+    def integers(self, keyword: str, *, signed: bool = False) -> tuple[int, ...]:
+        """Return the values of an IS, US, SS, UL or SL element."""
+        element, known = self._element(keyword), dictionary_VR(keyword)
+        if element is None or not element.value:
+            return ()
+        vr = element.VR if element.VR in _INTEGER_VRS else known
+        if vr == "IS":
+            try:
+                return tuple(int(part) for part in self.text(keyword).split("\\"))
+            except ValueError:
+                return ()
+        width, value = 4 if vr in _WIDE else 2, element.value
+        order: Literal["little", "big"] = "little" if self.little_endian else "big"
+        parts = (value[at : at + width] for at in range(0, len(value) - width + 1, width))
+        return tuple(int.from_bytes(part, order, signed=signed or vr in _SIGNED) for part in parts)
+
+    def integer(self, keyword: str) -> int | None:
+        """Return the first value of an integer element."""
+        return next(iter(self.integers(keyword)), None)
+
+    def items(self, keyword: str) -> list["Header"]:
+        """Return a sequence's items; none where it can not be parsed."""
+        if keyword not in self.dataset:
+            return []
+        try:
+            return [Header(item, self.little_endian) for item in self.dataset[keyword].value or ()]
+        except Exception:  # noqa: BLE001  whatever pydicom makes of a malformed sequence
+            return []
+
+    def _element(self, keyword: str) -> RawDataElement | None:
+        element = self.dataset.get_item(keyword) if keyword in self.dataset else None
+        return element if isinstance(element, RawDataElement) else None
+
+
+@dataclass(frozen=True, slots=True)
+class PixelElement:
+    """Where the pixels are: keyword, VR, the value's offset in the stream, and its length (``None``: undefined)."""
+
+    keyword: str
+    vr: str
+    offset: int
+    length: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DicomFile:
+    """An open file: its header, its transfer syntax, and its bytes (inflated, where the file is deflated)."""
+
+    header: Header
+    transfer_syntax: UID
+    stream: BinaryIO
+    size: int
+    pixels: PixelElement | None
+    whole: bool
+
+    def require_whole(self) -> None:
+        """Raise ``file_truncated`` where the file ends within an element."""
+        if not self.whole:
+            raise LesionRefused(Code.FILE_TRUNCATED)
+
+
+@contextmanager
+def open_dicom(path: Path, limits: Limits) -> Iterator[DicomFile]:
+    """Open a file and read its header, up to the pixel data.
+
+    Args:
+        path: a confined path.
+        limits: the largest file; a deflated one may not inflate to more than that, nor to more than 256 MiB.
+
+    Raises:
+        LesionRefused: ``file_not_found``, ``file_not_readable``, ``file_not_regular``, ``file_too_large``,
+            ``file_not_dicom``, ``file_truncated``.
+        Unavailable: ``storage_unavailable``.
+    """
+    with open_regular(path, limits) as file:
+        try:
+            opened = _parse(file, limits)
+        except LesionRefused:
+            raise
+        except MemoryError:
+            raise LesionRefused(Code.FILE_TOO_LARGE) from None
+        except OSError as error:
+            raise storage_fault(error) from None
+        except (EOFError, struct.error):
+            raise LesionRefused(Code.FILE_TRUNCATED) from None
+        except Exception:  # noqa: BLE001  pydicom raises many things on bytes that are not DICOM, and quotes them
+            raise LesionRefused(Code.FILE_NOT_DICOM) from None
+        yield opened
+
+
+def _parse(file: BinaryIO, limits: Limits) -> DicomFile:
+    try:
+        read_preamble(file, force=False)
+    except InvalidDicomError:
+        raise LesionRefused(Code.FILE_NOT_DICOM) from None
+    meta, _ = _elements(file, ExplicitVRLittleEndian, lambda tag: tag >> 16 != _META_GROUP)
+    transfer_syntax = UID(meta.text("TransferSyntaxUID"))
+    if not transfer_syntax:
+        raise LesionRefused(Code.FILE_NOT_DICOM, "the File Meta Information has no Transfer Syntax UID")
+    stream = _inflate(file, limits) if transfer_syntax == DeflatedExplicitVRLittleEndian else file
+    header, ends_at = _elements(stream, transfer_syntax, lambda tag: tag in _PIXELS, _TAGS)
+    pixels = _pixel_element(stream, transfer_syntax)
+    size = stream.seek(0, SEEK_END)
+    whole = ends_at in (None, size) if pixels is None else pixels.offset + (pixels.length or 0) <= size
+    return DicomFile(header, transfer_syntax, stream, size, pixels, whole)
+
+
+def _elements(
+    stream: BinaryIO, transfer_syntax: UID, stop: Callable[[int], bool], tags: list[BaseTag | int] | None = None
+) -> tuple[Header, int | None]:
+    """Read a data set's elements, and say where the last one ends by its own length."""
+    ends_at: int | None = None
+
+    def at(tag: BaseTag, _vr: str | None, length: int) -> bool:
+        nonlocal ends_at
+        if stop(tag):
+            return True
+        ends_at = None if length == _UNDEFINED else stream.tell() + length
+        return False
+
+    little_endian = transfer_syntax != ExplicitVRBigEndian
+    found = data_element_generator(
+        stream,
+        is_implicit_VR=transfer_syntax == ImplicitVRLittleEndian,
+        is_little_endian=little_endian,
+        stop_when=at,
+        defer_size=_LARGEST_VALUE,
+        specific_tags=tags,
+    )
+    return Header(Dataset({element.tag: element for element in found}), little_endian), ends_at
+
+
+def _pixel_element(stream: BinaryIO, transfer_syntax: UID) -> PixelElement | None:
+    order = ">" if transfer_syntax == ExplicitVRBigEndian else "<"
+    start = stream.read(_SHORT_HEADER)
+    if len(start) < _SHORT_HEADER:
+        return None
+    group, number, vr, _ = struct.unpack(f"{order}HH2sH", start)
+    keyword = _PIXELS.get(group << 16 | number)
+    if keyword is None:
+        return None
+    if vr in _PIXEL_VRS:
+        (length,) = struct.unpack(f"{order}L", stream.read(4))
+    else:
+        vr, (length,) = b"OW", struct.unpack(f"{order}L", start[4:])
+    return PixelElement(keyword, vr.decode("ascii"), stream.tell(), None if length == _UNDEFINED else length)
+
+
+def _inflate(file: BinaryIO, limits: Limits) -> BinaryIO:
+    """Inflate the data set of the Deflated Explicit VR transfer syntax (PS3.5, A.5), up to a limit."""
+    limit = min(limits.max_file_bytes, _MAX_INFLATED_BYTES)
+    inflater, inflated, waiting = zlib.decompressobj(-zlib.MAX_WBITS), BytesIO(), b""
+    while not inflater.eof:
+        waiting = waiting or file.read(_BLOCK)
+        if not waiting:
+            raise LesionRefused(Code.FILE_TRUNCATED)
+        inflated.write(inflater.decompress(waiting, _BLOCK))
+        waiting = inflater.unconsumed_tail
+        if inflated.tell() > limit:
+            raise LesionRefused(Code.FILE_TOO_LARGE, "the deflated file inflates to more than is allowed")
+    inflated.seek(0)
+    return inflated

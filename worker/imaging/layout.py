@@ -1,0 +1,136 @@
+"""What a header says of its pixels, checked before any of them is decoded."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from pydicom.pixels import get_decoder
+from pydicom.uid import UID
+
+from worker.errors import Code, LesionRefused
+from worker.imaging.dicom_file import DicomFile, Header
+from worker.imaging.storage import Limits
+
+GREY: Final = ("MONOCHROME1", "MONOCHROME2")
+PALETTE: Final = "PALETTE COLOR"
+_COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
+_ENCAPSULATED_ONLY = ("YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
+_BITS_ALLOCATED = (8, 16)
+_RGB_SAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PixelLayout:
+    """The Image Pixel module (PS3.3, C.7.6.3) of a file that can be decoded. ``planar`` matters for native colour."""
+
+    transfer_syntax: UID
+    rows: int
+    columns: int
+    samples: int
+    frames: int
+    photometric: str
+    planar: int
+    bits_allocated: int
+    bits_stored: int
+    signed: bool
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one native frame (YBR_FULL_422 shares two chroma samples between two pixels: C.7.6.3.1.2)."""
+        size = self.rows * self.columns * self.samples * self.bits_allocated // 8
+        return size // 3 * 2 if self.photometric == "YBR_FULL_422" and not self.transfer_syntax.is_encapsulated else size
+
+
+def pixel_layout(file: DicomFile, limits: Limits) -> PixelLayout:
+    """Read the layout of a file's pixels and refuse what can not, or may not, be decoded.
+
+    Raises:
+        LesionRefused: ``file_truncated``, ``pixels_missing``, ``pixels_too_large``, ``transfer_syntax_unsupported``,
+            ``photometric_unsupported``, ``pixels_undecodable``.
+    """
+    file.require_whole()
+    header = file.header
+    rows, columns = header.integer("Rows") or 0, header.integer("Columns") or 0
+    if file.pixels is None or file.pixels.length == 0 or rows == 0 or columns == 0:
+        raise LesionRefused(Code.PIXELS_MISSING)
+    if rows * columns > limits.max_frame_pixels:
+        raise LesionRefused(Code.PIXELS_TOO_LARGE)
+    if file.pixels.keyword != "PixelData":
+        raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED, "the pixels are floating point numbers")
+    try:
+        decodable = get_decoder(file.transfer_syntax).is_available
+    except NotImplementedError:
+        decodable = False
+    if not decodable:
+        raise LesionRefused(Code.TRANSFER_SYNTAX_UNSUPPORTED)
+    layout = PixelLayout(
+        transfer_syntax=file.transfer_syntax,
+        rows=rows,
+        columns=columns,
+        samples=header.integer("SamplesPerPixel") or 0,
+        frames=_frames(header),
+        photometric=header.text("PhotometricInterpretation"),
+        planar=_planar(header, file.transfer_syntax),
+        bits_allocated=header.integer("BitsAllocated") or 0,
+        bits_stored=header.integer("BitsStored") or 0,
+        signed=header.integer("PixelRepresentation") == 1,
+    )
+    _check_samples(layout)
+    _check_length(layout, file, limits)
+    return layout
+
+
+def frame_index(layout: PixelLayout, frame: int | None) -> int:
+    """Return the index, from 0, of a lesion's frame, which counts from 1.
+
+    Raises:
+        LesionRefused: ``frame_not_given``, ``frame_not_found``.
+    """
+    if frame is None:
+        if layout.frames > 1:
+            raise LesionRefused(Code.FRAME_NOT_GIVEN)
+        return 0
+    if not 1 <= frame <= layout.frames:
+        raise LesionRefused(Code.FRAME_NOT_FOUND)
+    return frame - 1
+
+
+def _frames(header: Header) -> int:
+    frames = header.integer("NumberOfFrames")
+    if frames is None and not header.text("NumberOfFrames"):
+        return 1
+    if frames is None or frames < 0:
+        raise LesionRefused(Code.PIXELS_UNDECODABLE, "Number of Frames is not a number of frames")
+    return max(frames, 1)
+
+
+def _planar(header: Header, transfer_syntax: UID) -> int:
+    # Compressed frames carry their own order of samples (PS3.5, 8.2).
+    planar = header.integer("PlanarConfiguration")
+    return planar if planar is not None and not transfer_syntax.is_encapsulated else -1
+
+
+def _check_samples(layout: PixelLayout) -> None:
+    encapsulated = layout.transfer_syntax.is_encapsulated
+    depth = layout.bits_allocated in _BITS_ALLOCATED and 1 <= layout.bits_stored <= layout.bits_allocated
+    if layout.photometric in (*GREY, PALETTE):
+        supported = depth and layout.samples == 1
+    else:
+        supported = layout.photometric in _COLOUR and layout.samples == _RGB_SAMPLES
+        supported = supported and (layout.bits_allocated, layout.bits_stored, layout.signed) == (8, 8, False)
+        supported = supported and (encapsulated or layout.planar in (0, 1))
+        supported = supported and (encapsulated or layout.photometric not in _ENCAPSULATED_ONLY)
+    if not supported:
+        raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED)
+
+
+def _check_length(layout: PixelLayout, file: DicomFile, limits: Limits) -> None:
+    """A native Pixel Data element has to hold exactly what the header declares, the padding byte apart."""
+    if layout.transfer_syntax.is_encapsulated or file.pixels is None:
+        return
+    declared, length = layout.frame_bytes * layout.frames, file.pixels.length
+    if declared > limits.max_file_bytes:
+        raise LesionRefused(Code.PIXELS_TOO_LARGE)
+    if length is None or length < declared:
+        raise LesionRefused(Code.PIXELS_UNDECODABLE, "Pixel Data is shorter than the header declares")
+    if layout.photometric == "YBR_FULL_422" and (layout.columns % 2 or length >= declared // 2 * 3):
+        raise LesionRefused(Code.PIXELS_UNDECODABLE, "Pixel Data is not sub-sampled as its header says")

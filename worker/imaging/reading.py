@@ -1,0 +1,119 @@
+"""A study's files: which file holds which image, and what is wrong with those that hold none.
+
+Headers only; neither numpy nor Pillow is needed here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from filecmp import cmp as same_content
+from pathlib import Path
+
+from worker.errors import Code, LesionRefused, StudyRefused, Unavailable
+from worker.imaging.dicom_file import DicomFile, open_dicom
+from worker.imaging.storage import Limits, confine, storage_fault
+
+__all__ = ["FailedFile", "Limits", "StudyFiles", "index_study"]
+
+
+@dataclass(frozen=True, slots=True)
+class FailedFile:
+    """A file that can not be used: why, and the SOP Instance UID that it claims, where it could be read that far."""
+
+    refused: LesionRefused
+    sop_instance_uid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFiles:
+    """What a study's files are.
+
+    Attributes:
+        paths: the confined, absolute path of each readable image, by SOP Instance UID.
+        ambiguous: SOP Instance UIDs that two different files claim.
+        failed: the files that can not be used, in the job's order.
+    """
+
+    paths: Mapping[str, Path]
+    ambiguous: frozenset[str] = frozenset()
+    failed: tuple[FailedFile, ...] = ()
+
+    def path_of(self, sop_instance_uid: str) -> Path:
+        """Return the path of one image.
+
+        Raises:
+            LesionRefused: ``sop_instance_ambiguous``; what is wrong with a file that failed, since the image may be
+                inside it (first one that claims this UID, then one whose UID is unknown); ``sop_instance_not_found``.
+        """
+        if sop_instance_uid in self.ambiguous:
+            raise LesionRefused(Code.SOP_INSTANCE_AMBIGUOUS)
+        path = self.paths.get(sop_instance_uid)
+        if path is not None:
+            return path
+        for claimed in (sop_instance_uid, None):
+            for failed in self.failed:
+                if failed.sop_instance_uid == claimed:
+                    raise _again(failed.refused)
+        if self.failed:
+            raise _again(self.failed[0].refused)
+        raise LesionRefused(Code.SOP_INSTANCE_NOT_FOUND)
+
+
+def index_study(root: Path, paths: Sequence[str], study_instance_uid: str, limits: Limits) -> StudyFiles:
+    """Read the headers of a study's files. A bad file does not stop the others.
+
+    Args:
+        root: the storage root; a file elsewhere, by ``..`` or by symbolic links, is refused unread.
+        paths: relative to the root.
+        study_instance_uid: files of another study, or of none, are refused with ``study_uid_mismatch``.
+        limits: the largest file.
+
+    Raises:
+        StudyRefused: ``patient_mismatch``; the matching files name more than one Patient ID.
+        Unavailable: ``storage_unavailable``; the storage is away, which says nothing about its files.
+    """
+    try:
+        root = root.resolve(strict=True)
+    except OSError:
+        raise Unavailable(Code.STORAGE_UNAVAILABLE, "DLR_STORAGE_ROOT can not be reached") from None
+    found: dict[str, Path] = {}
+    ambiguous: set[str] = set()
+    failed: list[FailedFile] = []
+    patients: set[str] = set()
+    for relative in paths:
+        try:
+            path = confine(root, relative)
+            with open_dicom(path, limits) as file:
+                fault = _fault(file, study_instance_uid)
+                uid, patient = file.header.text("SOPInstanceUID"), file.header.text("PatientID")
+        except LesionRefused as refused:
+            failed.append(FailedFile(refused))
+            continue
+        if fault is not None:
+            failed.append(FailedFile(LesionRefused(fault), uid or None))
+            continue
+        patients |= {patient} - {""}
+        if not _same_file(found.setdefault(uid, path), path):
+            ambiguous.add(uid)
+    if len(patients) > 1:
+        raise StudyRefused(Code.PATIENT_MISMATCH)
+    return StudyFiles(found, frozenset(ambiguous), tuple(failed))
+
+
+def _fault(file: DicomFile, study_instance_uid: str) -> Code | None:
+    if file.header.text("StudyInstanceUID") != study_instance_uid:
+        return Code.STUDY_UID_MISMATCH
+    if not file.header.text("SOPInstanceUID"):
+        return Code.FILE_NOT_DICOM
+    return None if file.whole else Code.FILE_TRUNCATED
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return one == other or same_content(one, other, shallow=False)
+    except OSError as error:
+        raise storage_fault(error) from None
+
+
+def _again(refused: LesionRefused) -> LesionRefused:
+    """A refusal of its own for each lesion: an exception collects its raiser's traceback."""
+    return LesionRefused(refused.code, refused.reason)

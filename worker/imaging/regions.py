@@ -1,0 +1,80 @@
+"""The rectangle that a lesion is looked for in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from worker.errors import Code, LesionRefused
+from worker.imaging.dicom_file import Header
+from worker.study import RegionSource, Roi
+
+_TWO_DIMENSIONAL = 1
+_TISSUE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class UltrasoundRegion:
+    """An item of Sequence of Ultrasound Regions (PS3.3, C.8.5.5): its codes and its corner pixels, both included."""
+
+    spatial_format: int
+    data_type: int
+    min_x0: int
+    min_y0: int
+    max_x1: int
+    max_y1: int
+
+
+def ultrasound_regions(header: Header) -> list[UltrasoundRegion]:
+    """Read Sequence of Ultrasound Regions (0018,6011); an item that lacks a value is left out."""
+    regions = []
+    for item in header.items("SequenceOfUltrasoundRegions"):
+        values = [
+            item.integer("RegionSpatialFormat"),
+            item.integer("RegionDataType"),
+            item.integer("RegionLocationMinX0"),
+            item.integer("RegionLocationMinY0"),
+            item.integer("RegionLocationMaxX1"),
+            item.integer("RegionLocationMaxY1"),
+        ]
+        known = [value for value in values if value is not None]
+        if len(known) == len(values):
+            regions.append(UltrasoundRegion(*known))
+    return regions
+
+
+def resolve_region(
+    roi: Roi | None, *, rows: int, columns: int, ultrasound_regions: Sequence[UltrasoundRegion]
+) -> tuple[Roi, RegionSource]:
+    """Decide on a lesion's rectangle: the job's ROI, else the largest B-mode region, else the whole image.
+
+    Args:
+        roi: the job's, in pixels of the stored frame.
+        rows: of the frame.
+        columns: of the frame.
+        ultrasound_regions: those of the file. B-mode is spatial format 1 (2D) and data type 1 (tissue); it is clipped
+            to the frame.
+
+    Returns:
+        A rectangle wholly inside the frame, at least one pixel large, and its source.
+
+    Raises:
+        LesionRefused: ``roi_outside_image``; the job's ROI is not wholly inside the frame, or is empty.
+    """
+    if roi is not None:
+        inside = roi.x >= 0 and roi.y >= 0 and roi.x + roi.width <= columns and roi.y + roi.height <= rows
+        if not inside or roi.width < 1 or roi.height < 1:
+            raise LesionRefused(Code.ROI_OUTSIDE_IMAGE)
+        return roi, RegionSource.JOB
+    b_mode = [
+        _clipped(region, rows, columns)
+        for region in ultrasound_regions
+        if (region.spatial_format, region.data_type) == (_TWO_DIMENSIONAL, _TISSUE)
+    ]
+    usable = [region for region in b_mode if region.width > 0 and region.height > 0]
+    if not usable:
+        return Roi(0, 0, columns, rows), RegionSource.WHOLE_IMAGE
+    return max(usable, key=lambda region: region.width * region.height), RegionSource.ULTRASOUND_REGION
+
+
+def _clipped(region: UltrasoundRegion, rows: int, columns: int) -> Roi:
+    x, y = max(region.min_x0, 0), max(region.min_y0, 0)
+    return Roi(x, y, min(region.max_x1 + 1, columns) - x, min(region.max_y1 + 1, rows) - y)

@@ -1,0 +1,79 @@
+"""Files of the storage: never outside its root, never anything but a regular file, never larger than allowed."""
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from worker.errors import Code, DlrError, LesionRefused, Unavailable
+
+_REFUSED = {
+    errno.ENOENT: Code.FILE_NOT_FOUND,
+    errno.ENOTDIR: Code.FILE_NOT_FOUND,
+    errno.ENAMETOOLONG: Code.FILE_NOT_FOUND,
+    errno.ELOOP: Code.FILE_NOT_FOUND,
+    errno.EACCES: Code.FILE_NOT_READABLE,
+    errno.EPERM: Code.FILE_NOT_READABLE,
+    errno.ENXIO: Code.FILE_NOT_REGULAR,
+    errno.EISDIR: Code.FILE_NOT_REGULAR,
+}
+# Without O_NONBLOCK, opening a FIFO waits for a writer that may never come.
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is read at most: bytes of a file, rows x columns of a frame."""
+
+    max_file_bytes: int
+    max_frame_pixels: int
+
+
+def confine(root: Path, relative: str) -> Path:
+    """Return a path's real place, symbolic links followed.
+
+    Args:
+        root: the storage root, already resolved.
+        relative: a path below it, as a job gives it.
+
+    Raises:
+        LesionRefused: ``path_outside_storage``, ``file_not_found``.
+    """
+    try:
+        real = (root / relative).resolve()
+    except (ValueError, RuntimeError):
+        raise LesionRefused(Code.FILE_NOT_FOUND) from None
+    except OSError as error:
+        raise storage_fault(error) from None
+    if not real.is_relative_to(root):
+        raise LesionRefused(Code.PATH_OUTSIDE_STORAGE)
+    return real
+
+
+def open_regular(path: Path, limits: Limits) -> BinaryIO:
+    """Open a regular file of an allowed size, unbuffered links and FIFOs refused.
+
+    Raises:
+        LesionRefused: ``file_not_found``, ``file_not_readable``, ``file_not_regular``, ``file_too_large``.
+        Unavailable: ``storage_unavailable``.
+    """
+    try:
+        descriptor = os.open(path, _FLAGS)
+    except OSError as error:
+        raise storage_fault(error) from None
+    file = os.fdopen(descriptor, "rb") if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    if file is None:
+        os.close(descriptor)
+        raise LesionRefused(Code.FILE_NOT_REGULAR)
+    if os.fstat(descriptor).st_size > limits.max_file_bytes:
+        file.close()
+        raise LesionRefused(Code.FILE_TOO_LARGE)
+    return file
+
+
+def storage_fault(error: OSError) -> DlrError:
+    """Tell a file that will stay away from a storage that is away for now (EIO, ESTALE, ENOTCONN, ETIMEDOUT, ...)."""
+    code = _REFUSED.get(error.errno or 0)
+    return LesionRefused(code) if code is not None else Unavailable(Code.STORAGE_UNAVAILABLE)
