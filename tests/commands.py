@@ -1,8 +1,7 @@
-"""The `dlr` command as click sees it, to hold documentation and compose files against."""
+"""The `dlr` command, to hold documentation and compose files against."""
 
 from collections.abc import Sequence
 
-import click
 import typer
 
 
@@ -10,17 +9,17 @@ def command_fault(words: Sequence[str]) -> str | None:
     """Say what is wrong with a command line ``dlr ...``: no such command, or no such option; None when it exists."""
     from worker.cli.main import app
 
-    command: click.Command = typer.main.get_command(app)
+    command = typer.main.get_command(app)
     rest = list(words[1:])
-    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+    # By attribute and not by class: typer brings a click of its own.
+    while (commands := getattr(command, "commands", None)) and rest and not rest[0].startswith("-"):
         name = rest.pop(0)
-        if name not in command.commands:
+        if name not in commands:
             return f"there is no command {name} in {' '.join(words)}"
-        command = command.commands[name]
+        command = commands[name]
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-    known |= set(click.Context(command, parent=None, **command.context_settings).help_option_names) | {"-h"}
     for word in rest:
         option = word.split("=", 1)[0]
-        if option.startswith("-") and option not in known:
+        if option.startswith("-") and option not in known | {"--help", "-h"}:
             return f"there is no option {option} in {' '.join(words)}"
     return None

@@ -37,7 +37,7 @@ IMAGE_TOOLS = {"postgres": {"pg_isready", "-U"}, "redis": {"valkey-cli"}}
 PASSWORD = "p" * 32
 
 
-def each(services: Mapping[str, dict[str, Any]]) -> Any:
+def each(services: Mapping[str, dict[str, Any]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("name", "service"), services.items(), ids=list(services))
 
 

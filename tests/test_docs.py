@@ -95,7 +95,7 @@ def command_lines(page: Path) -> list[list[str]]:
     """Each `dlr ...` of a page, as words: in shell blocks on lines of their own, elsewhere between backticks."""
     shell = "\n".join(blocks(page, "sh") + blocks(page, "bash") + blocks(page, "console")).replace("\\\n", " ")
     lines = re.findall(r"(?:^|[\s\"(/])(dlr(?: [^\n|)>;#]*)?)", shell, re.MULTILINE)
-    lines = [line for line in lines if re.match(r"dlr [a-z-]", line)]
+    lines = [line for line in lines if re.match(r"dlr (--)?[a-z]", line)]
     lines += re.findall(r"`(?:docker [a-z -]+ )?(?:\.venv/bin/)?(dlr [^`]+)`", prose(page))
     return [words for line in lines for words in _alternatives(shlex.split(line.replace('"', "")))]
 

@@ -10,6 +10,7 @@ from worker.clinical.categories import Priority
 from worker.gate import INFER_STUDY, QUEUE_OF_TASK
 from worker.logs import configure_logging
 from worker.settings import Settings, get_settings
+from worker.transport import use_this_transport
 
 REDIS_PRIORITY = {Priority.STAT: 0, Priority.URGENT: 3, Priority.ROUTINE: 6}
 """kombu keeps four lists a queue on Redis, at 0, 3, 6 and 9; the lowest number is taken first."""
@@ -26,7 +27,6 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     """
     broker = {"broker_url": settings.require_redis_url()} if settings.redis_url is not None else {}
     return broker | {
-        "broker_transport": "worker.transport:Transport",
         "broker_transport_options": {
             "queue_order_strategy": "priority",
             "visibility_timeout": VISIBILITY_TIMEOUT_S,
@@ -57,6 +57,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
+use_this_transport()
 app = Celery("dlr", set_as_current=True, include=["worker.tasks"])
 app.add_defaults(lambda: celery_settings(get_settings()))
 

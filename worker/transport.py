@@ -8,8 +8,10 @@ file is rewritten in the background, so that no identifier stays on the disk of 
 import logging
 import threading
 import time
+from functools import cached_property
 from typing import Any
 
+from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
@@ -18,6 +20,9 @@ from worker.gate import QUEUE_OF_TASK, SUBMIT_STUDY, pass_gate
 from worker.settings import get_settings
 
 logger = logging.getLogger(__name__)
+
+TASK_QUEUES = frozenset(QUEUE_OF_TASK.values())
+"""The queues that the gate guards; the others are Celery's own, for replies to `celery inspect` and to Flower."""
 
 SWEEP_INTERVAL_S = 1.0
 """Shortest time between two rewrites of the append-only file."""
@@ -92,6 +97,8 @@ class Channel(kombu_redis.Channel):
             return None
         destination, item = response
         queue = destination.decode().removeprefix(self.global_keyprefix or "").rsplit(self.sep, 1)[0]
+        if queue not in TASK_QUEUES:
+            return destination, item
         return destination, pass_gate(item, queue, get_settings().max_message_bytes)
 
 
@@ -100,6 +107,15 @@ class Transport(kombu_redis.Transport):
 
     Channel = Channel
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
-        self.broom = Broom(get_settings().require_redis_url())
+    @cached_property
+    def broom(self) -> Broom:
+        """The broom of this connection; it starts when there is something to sweep."""
+        return Broom(get_settings().require_redis_url())
+
+
+def use_this_transport() -> None:
+    """Let ``redis://`` and ``rediss://`` mean this transport in this process.
+
+    Celery's setting ``broker_transport`` would do for a worker, but Flower reads that name and knows no such broker.
+    """
+    TRANSPORT_ALIASES["redis"] = TRANSPORT_ALIASES["rediss"] = f"{__name__}:Transport"

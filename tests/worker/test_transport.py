@@ -92,3 +92,13 @@ def test_a_message_that_was_not_acknowledged_comes_back(own_redis: EmbeddedRedis
     push_job(own_redis.url())
     taken(own_redis.url(), ack=False)
     assert len(taken(own_redis.url())) == 1
+
+
+def test_celery_s_own_queues_are_none_of_the_gate_s_business(own_redis: EmbeddedRedis) -> None:
+    with Connection(own_redis.url(), transport="worker.transport:Transport") as connection:
+        answers: list[Any] = []
+        queue = Queue("reply.celery.pidbox")
+        with Consumer(connection, [queue], callbacks=[lambda body, _message: answers.append(body)], accept=["json"]):
+            connection.Producer().publish({"ok": "pong"}, routing_key="reply.celery.pidbox", serializer="json")
+            connection.drain_events(timeout=2)
+    assert answers == [{"ok": "pong"}]

@@ -21,6 +21,7 @@ from worker.errors import Code, Unavailable
 from worker.gate import QUEUE_OF_TASK, SUBMIT_STUDY
 from worker.inference.card import DEMO_NOTICE
 from worker.inference.registry import Registry
+from worker.services.home import Home
 from worker.services.running import Services, running_services
 from worker.services.supervisor import Supervisor
 
@@ -81,8 +82,9 @@ def take_models(source: Registry, target: Registry) -> None:
 @contextmanager
 def demo_service(home: Path, say: Callable[[str], None]) -> Iterator[tuple[Services, Supervisor]]:
     """Run servers, both workers and Flower in a home of the demo's own, emptied of the last demo's studies."""
-    for folder in ("postgres", "redis", "storage"):
-        shutil.rmtree(home / folder, ignore_errors=True)
+    with Home(home).held():
+        for folder in ("postgres", "redis", "storage"):
+            shutil.rmtree(home / folder, ignore_errors=True)
     with running_services(home, say) as services, Supervisor(services.home, say) as supervisor:
         supervisor.start(services.worker("intake"))
         supervisor.start(services.worker("inference"))

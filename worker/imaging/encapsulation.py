@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from pydicom.encaps import get_frame
 
@@ -57,7 +58,8 @@ def _items(file: DicomFile) -> list[_Item]:
     """Walk the items of Pixel Data, the Basic Offset Table first, up to the sequence's end."""
     if file.pixels is None:
         raise LesionRefused(Code.PIXELS_MISSING)
-    at, items, length = file.pixels.offset, [], 0
+    items: list[_Item] = []
+    at = file.pixels.offset
     end = file.size if file.pixels.length is None else at + file.pixels.length
     while at + _TAG_BYTES <= end:
         file.stream.seek(at)
@@ -93,7 +95,7 @@ def _longs(value: bytes) -> list[int]:
 def _fits(offsets: Sequence[int], starts: Sequence[int], frames: int) -> bool:
     if not offsets:
         return True
-    rising = all(one < other for one, other in zip(offsets, offsets[1:], strict=False))
+    rising = all(one < other for one, other in pairwise(offsets))
     return len(offsets) == frames and offsets[0] == 0 and rising and set(offsets) <= set(starts)
 
 

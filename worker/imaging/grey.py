@@ -31,7 +31,7 @@ def displayed(stored: Values, header: Header) -> NDArray[np.uint8]:
     values = _modality(stored, header)
     levels = _voi(values, header)
     if levels is None:
-        plain = values is stored and stored.dtype == np.uint8 and header.integer("BitsStored") == 8  # noqa: PLR2004
+        plain = values is stored and stored.dtype == np.uint8 and header.integer("BitsStored") == 8
         levels = stored if plain else _stretched(values, values.min(), values.max())
     return np.subtract(255, levels, dtype=np.uint8) if _inverted(header) else levels.astype(np.uint8)
 
@@ -87,8 +87,10 @@ def _looked_up(values: Values, lut: Header) -> tuple[Values, int]:
     descriptor = lut.integers("LUTDescriptor")
     signed = lut.integers("LUTDescriptor", signed=True)
     table = np.frombuffer(lut.bytes_of("LUTData"), "<u2" if lut.little_endian else ">u2")
-    if len(descriptor) != 3 or len(table) != (descriptor[0] or 2**16) or not 8 <= descriptor[2] <= 16:  # noqa: PLR2004
-        raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED, "a look-up table of the header does not follow its descriptor")
+    if len(descriptor) != 3 or len(table) != (descriptor[0] or 2**16) or not 8 <= descriptor[2] <= 16:
+        raise LesionRefused(
+            Code.PHOTOMETRIC_UNSUPPORTED, "a look-up table of the header does not follow its descriptor"
+        )
     # Above 32767 the first input is negative where the inputs can be (its VR follows the pixels').
     first = signed[1] if values.min() < 0 else descriptor[1]
     inputs = np.clip(values.astype(np.int64) - first, 0, len(table) - 1)

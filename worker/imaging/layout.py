@@ -3,8 +3,17 @@
 from dataclasses import dataclass
 from typing import Final
 
-from pydicom.pixels import get_decoder
-from pydicom.uid import UID
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    UID,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+)
 
 from worker.errors import Code, LesionRefused
 from worker.imaging.dicom_file import DicomFile, Header
@@ -12,8 +21,16 @@ from worker.imaging.storage import Limits
 
 GREY: Final = ("MONOCHROME1", "MONOCHROME2")
 PALETTE: Final = "PALETTE COLOR"
-_COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
-_ENCAPSULATED_ONLY = ("YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
+JPEG: Final = (JPEGBaseline8Bit, JPEGExtended12Bit)
+JPEG_2000: Final = (JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K)
+_COLOUR: dict[str, tuple[UID, ...] | None] = {
+    "RGB": None,
+    "YBR_FULL": None,
+    "YBR_FULL_422": None,
+    "YBR_PARTIAL_420": JPEG,
+    "YBR_ICT": JPEG_2000,
+    "YBR_RCT": JPEG_2000,
+}
 _BITS_ALLOCATED = (8, 16)
 _RGB_SAMPLES = 3
 
@@ -37,7 +54,9 @@ class PixelLayout:
     def frame_bytes(self) -> int:
         """Bytes of one native frame (YBR_FULL_422 shares two chroma samples between two pixels: C.7.6.3.1.2)."""
         size = self.rows * self.columns * self.samples * self.bits_allocated // 8
-        return size // 3 * 2 if self.photometric == "YBR_FULL_422" and not self.transfer_syntax.is_encapsulated else size
+        return (
+            size // 3 * 2 if self.photometric == "YBR_FULL_422" and not self.transfer_syntax.is_encapsulated else size
+        )
 
 
 def pixel_layout(file: DicomFile, limits: Limits) -> PixelLayout:
@@ -116,9 +135,9 @@ def _check_samples(layout: PixelLayout) -> None:
         supported = depth and layout.samples == 1
     else:
         supported = layout.photometric in _COLOUR and layout.samples == _RGB_SAMPLES
+        supported = supported and layout.transfer_syntax in (_COLOUR[layout.photometric] or (layout.transfer_syntax,))
         supported = supported and (layout.bits_allocated, layout.bits_stored, layout.signed) == (8, 8, False)
         supported = supported and (encapsulated or layout.planar in (0, 1))
-        supported = supported and (encapsulated or layout.photometric not in _ENCAPSULATED_ONLY)
     if not supported:
         raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED)
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.pixels import apply_color_lut
+from pydicom.pixels.processing import apply_color_lut
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from worker.errors import Code, LesionRefused
@@ -32,17 +32,17 @@ def coloured(stored: NDArray[Any], header: Header) -> NDArray[np.uint8]:
         LesionRefused: ``photometric_unsupported``; the palette is missing or does not follow its descriptor.
     """
     descriptor = header.integers("RedPaletteColorLookupTableDescriptor")
-    if len(descriptor) != 3 or descriptor[2] not in (8, 16):  # noqa: PLR2004
+    if len(descriptor) != 3 or descriptor[2] not in (8, 16):
         raise _unusable()
     entries = descriptor[0] or 2**16
     # The second value has the sign of the pixels.
     first = header.integers("RedPaletteColorLookupTableDescriptor", signed=bool((stored < 0).any()))[1]
     if header.bytes_of("RedPaletteColorLookupTableData"):
-        table = np.stack([_plain(header, colour, entries) for colour in _COLOURS], axis=-1)
+        table: NDArray[np.uint16] = np.stack([_plain(header, colour, entries) for colour in _COLOURS], axis=-1)
     else:
         table = _segmented(header, entries, descriptor[2])
     if table.max() >= _ENTRIES_8_BIT:
-        table = table >> 8
+        table = (table >> 8).astype(np.uint16)
     inputs = np.clip(stored.astype(np.int64) - first, 0, entries - 1)
     return table.astype(np.uint8)[inputs]
 
@@ -60,7 +60,7 @@ def _plain(header: Header, colour: str, entries: int) -> NDArray[np.uint16]:
 
 def _segmented(header: Header, entries: int, bits: int) -> NDArray[np.uint16]:
     """Let pydicom expand the segments; it maps 8-bit tables of more than 256 entries wrongly."""
-    if bits == 8 and entries > _ENTRIES_8_BIT:  # noqa: PLR2004
+    if bits == 8 and entries > _ENTRIES_8_BIT:
         raise _unusable()
     palette = Dataset()
     palette.file_meta = FileMetaDataset()

@@ -10,7 +10,6 @@ from pydantic_core import PydanticCustomError
 from db.records import ModelRecord
 from worker.errors import Code, ModelRefused
 
-CARD_VERSION = 1
 MAX_CARD_BYTES = 1 << 20
 _REASON_FAULTS = 5
 
@@ -75,7 +74,7 @@ class ModelCard(BaseModel):
 
     schema_version: Literal[1] = Field(description="Of this card's format")
     name: ModelName
-    version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z", description="The owner's; given once, for ever")
+    version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="The owner's; given once, for ever")
     backbone: Backbone
     classes: tuple[str, str] = Field(description="In the order of the network's outputs")
     positive_class: str = Field(description="The class whose probability is compared with the threshold")
@@ -88,7 +87,7 @@ class ModelCard(BaseModel):
     age_mean: float = Field(ge=0, le=120, allow_inf_nan=False, description="Years; the study's cohort: 44.23")
     age_sd: _Positive = Field(description="Years; the study's cohort: 12.67")
     threshold: _Fraction = Field(description="A positive probability that reaches it is positive")
-    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}\Z")
+    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     intended_use: str = Field(min_length=1)
     training_data: str = Field(min_length=1)
     notice: str = Field(max_length=200, description="Goes with each result; empty for a model that needs none")

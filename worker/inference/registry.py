@@ -137,6 +137,10 @@ class Registry:
         except ModelRefused:
             return False
 
+    def is_sound(self, entry: Entry) -> bool:
+        """Return whether a version's weights are those of its card."""
+        return self._finding(entry.card.name, entry.card.version, active=entry.active).code is None
+
     def check(self) -> tuple[Finding, ...]:
         """Verify each version's card, hash and shapes, and that each active version is there."""
         active = self._active_versions()

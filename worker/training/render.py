@@ -1,6 +1,7 @@
 """Draws a made-up lesion as a B-mode image: tissue as a map of scatterers, speckle as their interference."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +11,13 @@ from worker.training.case import PhantomCase
 from worker.training.outline import draw_outline
 
 Map = NDArray[np.float64]
+Frequencies = NDArray[np.floating[Any]]
 
 DYNAMIC_RANGE_DB = 58.0
 LESION_ECHO = {
     "anechoic": 0.03,
     "complex_cystic_and_solid": 0.20,
-    "hypoechoic": 0.16,
+    "hypoechoic": 0.12,
     "isoechoic": 0.60,
     "heterogeneous": 0.30,
 }
@@ -168,7 +170,7 @@ def _smooth_noise(rng: np.random.Generator, canvas: _Canvas, size: float) -> Map
     return np.asarray(noise / (noise.std() + 1e-12), dtype=np.float64)
 
 
-def _beam(down: Map, across: Map, axial: float, lateral: float) -> NDArray[np.float32]:
+def _beam(down: Frequencies, across: Frequencies, axial: float, lateral: float) -> NDArray[np.float32]:
     """Return the Fourier transform of a Gaussian with these standard deviations, in pixels, at these frequencies."""
     decay = np.exp(-2 * (np.pi * down * axial) ** 2)[:, None] * np.exp(-2 * (np.pi * across * lateral) ** 2)[None, :]
     return np.asarray(decay, dtype=np.float32)
