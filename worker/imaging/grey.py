@@ -44,10 +44,10 @@ def _modality(stored: Values, header: Header) -> Values:
     luts = header.items("ModalityLUTSequence")
     if luts:
         return _looked_up(stored, luts[0])[0]
-    slope, intercept = header.decimals("RescaleSlope"), header.decimals("RescaleIntercept")
-    if not slope or not intercept or (slope[0], intercept[0]) == (1, 0):
+    slope, intercept = _decimal(header, "RescaleSlope"), _decimal(header, "RescaleIntercept")
+    if slope is None or intercept is None or (slope, intercept) == (1, 0):
         return stored
-    return stored * slope[0] + intercept[0]
+    return stored * slope + intercept
 
 
 def _voi(values: Values, header: Header) -> Values | None:
@@ -57,10 +57,17 @@ def _voi(values: Values, header: Header) -> Values | None:
             values = np.rint(values).astype(np.int64)
         levels, bits = _looked_up(values, luts[0])
         return _stretched(levels, 0, 2**bits - 1)
-    centre, width = header.decimals("WindowCenter"), header.decimals("WindowWidth")
-    if not centre or not width:
+    centre, width = _decimal(header, "WindowCenter"), _decimal(header, "WindowWidth")
+    if centre is None or width is None:
         return None
-    return _windowed(values, centre[0], width[0], header.text("VOILUTFunction") or "LINEAR")
+    return _windowed(values, centre, width, header.text("VOILUTFunction") or "LINEAR")
+
+
+def _decimal(header: Header, keyword: str) -> float | None:
+    values = header.decimals(keyword)
+    if not values and header.text(keyword):
+        raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED, "a window or a rescale value is not a number")
+    return values[0] if values else None
 
 
 def _windowed(values: Values, centre: float, width: float, function: str) -> Values:
@@ -88,9 +95,7 @@ def _looked_up(values: Values, lut: Header) -> tuple[Values, int]:
     signed = lut.integers("LUTDescriptor", signed=True)
     table = np.frombuffer(lut.bytes_of("LUTData"), "<u2" if lut.little_endian else ">u2")
     if len(descriptor) != 3 or len(table) != (descriptor[0] or 2**16) or not 8 <= descriptor[2] <= 16:
-        raise LesionRefused(
-            Code.PHOTOMETRIC_UNSUPPORTED, "a look-up table of the header does not follow its descriptor"
-        )
+        raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED, "a look-up table does not follow its descriptor")
     # Above 32767 the first input is negative where the inputs can be (its VR follows the pixels').
     first = signed[1] if values.min() < 0 else descriptor[1]
     inputs = np.clip(values.astype(np.int64) - first, 0, len(table) - 1)

@@ -1,18 +1,18 @@
 """One frame of a file, decoded: grey or RGB, 8 bits, white is bright."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
-import libjpeg
 import numpy as np
-import openjpeg
+from libjpeg.utils import get_parameters as jpeg_parameters
 from numpy.typing import NDArray
+from openjpeg.utils import get_parameters as jpeg_2000_parameters
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from pydicom.encaps import encapsulate
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import RLELossless
 
 from worker.errors import Code, DlrError, LesionRefused
@@ -127,11 +127,12 @@ def _component_ids(image: Image.Image) -> bytes:
 
 def _check_codestream(encoded: bytes, layout: PixelLayout) -> None:
     """A codestream may declare a far larger image than its header: see that before memory is taken for it."""
+    found: Mapping[str, int | str | bool]
     if layout.transfer_syntax in JPEG_2000:
-        found = openjpeg.get_parameters(encoded)
+        found = jpeg_2000_parameters(encoded)
         size = found["rows"], found["columns"], found["samples_per_pixel"]
     else:
-        found = libjpeg.get_parameters(encoded)
+        found = jpeg_parameters(encoded)
         size = found["rows"], found["columns"], found["nr_components"]
     if size != (layout.rows, layout.columns, layout.samples):
         raise LesionRefused(Code.PIXELS_UNDECODABLE, _OTHER_SIZE)

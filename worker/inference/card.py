@@ -33,6 +33,7 @@ Backbone = Literal[
     "wide_resnet50_2",
     "wide_resnet101_2",
 ]
+BACKBONES: tuple[Backbone, ...] = get_args(Backbone)
 """The ResNets of torchvision."""
 
 DEMO_NOTICE = "demo, synthetic, not for clinical use"

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from worker.errors import Code, ModelRefused
+from worker.inference.card import BACKBONES
 
 EMBEDDING_WIDTH = 128
 AGE_FEATURES = 16
@@ -112,7 +113,7 @@ def resnet(name: str) -> models.ResNet:
     Raises:
         ModelRefused: ``card_invalid``, when torchvision has no ResNet of that name.
     """
-    network = models.get_model(name, weights=None) if name in models.list_models(module=models) else None
-    if not isinstance(network, models.ResNet):
-        raise ModelRefused(Code.CARD_INVALID, "backbone: is not the name of a ResNet of torchvision")
+    if name not in BACKBONES:
+        raise ModelRefused(Code.CARD_INVALID, f"backbone: is not one of {', '.join(BACKBONES)}")
+    network: models.ResNet = models.get_model(name, weights=None)
     return network
