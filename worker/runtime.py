@@ -8,11 +8,11 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import ledger
 from db.session import make_engine, session_factory
 from worker.intake.accept import Intake
-from worker.pipeline import Pipeline
 from worker.settings import get_settings
 
 if TYPE_CHECKING:
     from worker.inference.engine import Engine
+    from worker.pipeline import Pipeline
 
 
 @lru_cache(maxsize=1)
@@ -43,13 +43,14 @@ def engine() -> "Engine":
 
 
 @lru_cache(maxsize=1)
-def pipeline() -> Pipeline:
+def pipeline() -> "Pipeline":
     """Return the process's pipeline, with its models on record in the ledger.
 
     Raises:
         ModelRefused: as for `engine`.
     """
     from worker.imaging.reading import Limits
+    from worker.pipeline import Pipeline
 
     settings = get_settings()
     with sessions().begin() as session:

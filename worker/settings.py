@@ -105,7 +105,9 @@ class Settings(BaseSettings):
     )
     flower_address: str = Field(default="127.0.0.1", description="Where Flower listens")
     flower_port: int = Field(default=5555, ge=0, le=65535, description="Flower's port; 0: any free one")
-    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    log_level: str = Field(
+        default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR"
+    )
 
     @classmethod
     def settings_customise_sources(
