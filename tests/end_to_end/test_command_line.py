@@ -117,7 +117,7 @@ REFUSED = [
     (("submit", "/nowhere.dcm"), 1, "no such file"),
     (("submit", __file__), 1, "--lesions"),
     (("submit", __file__, "--lesions", __file__), 1, "not JSON"),
-    (("submit",), 2, "PATHS"),
+    (("submit",), 2, "paths"),
     (("models", "activate", "DLR_LH", "9"), 1, "model_not_found"),
     (("worklist", "--format", "xml"), 2, "xml"),
 ]

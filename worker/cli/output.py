@@ -7,14 +7,20 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated
-from uuid import UUID
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-stdout = Console()
-stderr = Console(stderr=True)
+WIDTH_OF_A_FILE = 180
+"""Columns of text, where it is written to no terminal that has a width of its own."""
+
+NOTICE = "notice"
+"""The key of a row under which a model says what it is not for."""
+
+stdout = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
+stderr = Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH_OF_A_FILE)
 
 
 class Format(StrEnum):
@@ -31,20 +37,32 @@ FormatOption = Annotated[Format, typer.Option("--format", "-f", help="table for 
 def print_rows(
     rows: Sequence[Mapping[str, object]], columns: Sequence[str], fmt: Format, title: str | None = None
 ) -> None:
-    """Print rows to standard output: the named columns as a table or CSV; JSON has every key."""
+    """Print rows to standard output: the named columns as a table or CSV; JSON has every key.
+
+    A table whose rows all bear one notice has it as its caption instead of a column.
+    """
     if fmt is Format.JSON:
         print_json(list(rows))
     elif fmt is Format.CSV:
         writer = csv.writer(sys.stdout)
         writer.writerow(columns)
-        writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+        writer.writerows([_exact(row.get(name)) for name in columns] for row in rows)
+    elif rows:
+        stdout.print(_table(rows, columns, title), markup=False)
     else:
-        table = Table(title=title, title_justify="left")
-        for name in columns:
-            table.add_column(name.replace("_", " "), overflow="fold")
-        for row in rows:
-            table.add_row(*(_cell(row.get(name)) for name in columns))
-        stdout.print(table, markup=False) if rows else stdout.print(f"{title or 'result'}: none", markup=False)
+        stdout.print(f"{title or 'result'}: none", markup=False)
+
+
+def _table(rows: Sequence[Mapping[str, object]], columns: Sequence[str], title: str | None) -> Table:
+    notices = {row.get(NOTICE) for row in rows}
+    caption = str(notices.pop()) if len(notices) == 1 and notices != {None} else None
+    shown = [name for name in columns if caption is None or name != NOTICE]
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    for name in shown:
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(row.get(name))) for name in shown))
+    return table
 
 
 def print_json(value: object) -> None:
@@ -61,15 +79,19 @@ def _plain(value: object) -> object:
 
 def _cell(value: object) -> str:
     match value:
-        case None:
-            return ""
         case float():
             return f"{value:.4g}" if abs(value) >= 1 else f"{value:.4f}"
         case datetime():
             return value.isoformat(timespec="seconds")
-        case UUID():
-            return str(value)
+        case _:
+            return _exact(value)
+
+
+def _exact(value: object) -> str:
+    match value:
+        case None:
+            return ""
         case dict() | list():
             return json.dumps(value, default=_plain, ensure_ascii=False)
         case _:
-            return str(value)
+            return str(_plain(value))

@@ -132,7 +132,7 @@ def jpeg(frame: NDArray[np.uint8], **options: Any) -> bytes:
 
 
 def jpeg_lossless(frame: NDArray[np.uint8]) -> bytes:
-    """Encode grey as JPEG lossless, process 14, selection value 1 (ISO/IEC 10918-1, annex H): independent of decoders."""
+    """Encode grey as JPEG lossless, process 14, selection value 1 (ISO/IEC 10918-1, annex H), without any library."""
     values = frame.astype(int)
     predicted = np.empty_like(values)
     predicted[:, 1:], predicted[1:, 0], predicted[0, 0] = values[:, :-1], values[:-1, 0], 128
