@@ -33,11 +33,8 @@ def displayed(stored: Values, header: Header) -> NDArray[np.uint8]:
     if levels is None:
         plain = values is stored and stored.dtype == np.uint8 and header.integer("BitsStored") == 8
         levels = stored if plain else _stretched(values, values.min(), values.max())
-    return np.subtract(255, levels, dtype=np.uint8) if _inverted(header) else levels.astype(np.uint8)
-
-
-def _inverted(header: Header) -> bool:
-    return header.text("PhotometricInterpretation") == "MONOCHROME1"
+    shown = levels.astype(np.uint8)
+    return np.subtract(255, shown) if header.text("PhotometricInterpretation") == "MONOCHROME1" else shown
 
 
 def _modality(stored: Values, header: Header) -> Values:

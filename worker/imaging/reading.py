@@ -100,11 +100,13 @@ def index_study(root: Path, paths: Sequence[str], study_instance_uid: str, limit
 
 
 def _fault(file: DicomFile, study_instance_uid: str) -> Code | None:
-    if file.header.text("StudyInstanceUID") != study_instance_uid:
+    study = file.header.text("StudyInstanceUID")
+    # A file that was cut may have lost its UIDs with the rest.
+    if not file.whole and study in (study_instance_uid, ""):
+        return Code.FILE_TRUNCATED
+    if study != study_instance_uid:
         return Code.STUDY_UID_MISMATCH
-    if not file.header.text("SOPInstanceUID"):
-        return Code.FILE_NOT_DICOM
-    return None if file.whole else Code.FILE_TRUNCATED
+    return None if file.header.text("SOPInstanceUID") else Code.FILE_NOT_DICOM
 
 
 def _same_file(one: Path, other: Path) -> bool:

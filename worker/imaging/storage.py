@@ -9,7 +9,10 @@ from typing import BinaryIO
 
 from worker.errors import Code, DlrError, LesionRefused, Unavailable
 
-_REFUSED = {
+_REFUSED: dict[int | None, Code] = {
+    # pydicom's own OSError, at the end of a file, has no number.
+    None: Code.FILE_TRUNCATED,
+    errno.EINVAL: Code.FILE_TRUNCATED,
     errno.ENOENT: Code.FILE_NOT_FOUND,
     errno.ENOTDIR: Code.FILE_NOT_FOUND,
     errno.ENAMETOOLONG: Code.FILE_NOT_FOUND,
@@ -53,7 +56,7 @@ def confine(root: Path, relative: str) -> Path:
 
 
 def open_regular(path: Path, limits: Limits) -> BinaryIO:
-    """Open a regular file of an allowed size, unbuffered links and FIFOs refused.
+    """Open a regular file of an allowed size, without waiting on a FIFO and without following a last link.
 
     Raises:
         LesionRefused: ``file_not_found``, ``file_not_readable``, ``file_not_regular``, ``file_too_large``.
@@ -75,5 +78,5 @@ def open_regular(path: Path, limits: Limits) -> BinaryIO:
 
 def storage_fault(error: OSError) -> DlrError:
     """Tell a file that will stay away from a storage that is away for now (EIO, ESTALE, ENOTCONN, ETIMEDOUT, ...)."""
-    code = _REFUSED.get(error.errno or 0)
+    code = _REFUSED.get(error.errno)
     return LesionRefused(code) if code is not None else Unavailable(Code.STORAGE_UNAVAILABLE)

@@ -57,12 +57,13 @@ def region(roi: Roi, *, spatial_format: int = 1, data_type: int = 1) -> Dataset:
 def dataset(pixels: NDArray[Any], transfer_syntax: str = ExplicitVRLittleEndian, **elements: Any) -> FileDataset:
     """A data set that holds (rows, columns[, 3]), or (frames, rows, columns[, 3]) with ``NumberOfFrames``."""
     colour = pixels.shape[-1] == 3
-    multi = "NumberOfFrames" in elements
+    multi = pixels.ndim - colour == 3
+    big_endian = transfer_syntax == ExplicitVRBigEndian
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = UltrasoundMultiFrameImageStorage if multi else UltrasoundImageStorage
     meta.MediaStorageSOPInstanceUID = elements.get("SOPInstanceUID", SOP_UID)
     meta.TransferSyntaxUID = UID(transfer_syntax)
-    made = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    made = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128, is_little_endian=not big_endian)
     made.SOPClassUID, made.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
     made.StudyInstanceUID, made.Modality, made.PatientID, made.PatientAge = STUDY_UID, "US", "P1", "047Y"
     made.Rows, made.Columns = pixels.shape[1:3] if multi else pixels.shape[:2]
@@ -73,8 +74,7 @@ def dataset(pixels: NDArray[Any], transfer_syntax: str = ExplicitVRLittleEndian,
     made.BitsAllocated = made.BitsStored = 8 * pixels.dtype.itemsize
     made.HighBit = made.BitsStored - 1
     made.PixelRepresentation = int(pixels.dtype.kind == "i")
-    order = ">" if transfer_syntax == ExplicitVRBigEndian else "<"
-    data = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
+    data = pixels.astype(pixels.dtype.newbyteorder(">" if big_endian else "<")).tobytes()
     made.PixelData = data + b"\0" * (len(data) % 2)
     made["PixelData"].VR = "OB" if pixels.dtype.itemsize == 1 else "OW"
     for keyword, value in elements.items():
@@ -129,6 +129,21 @@ def jpeg(frame: NDArray[np.uint8], **options: Any) -> bytes:
     file = BytesIO()
     Image.fromarray(frame).save(file, "JPEG", **({"quality": 95} | options))
     return file.getvalue()
+
+
+def jpeg_without_colour(stream: bytes) -> bytes:
+    """Take out of a JPEG what tells its colour space: the JFIF and Adobe markers, and components called R, G and B."""
+    kept, at = stream[:2], 2
+    while True:
+        marker, length = stream[at + 1], int.from_bytes(stream[at + 2 : at + 4], "big")
+        body = stream[at + 4 : at + 2 + length]
+        if marker in (0xC0, 0xDA):
+            body = body.translate(bytes.maketrans(b"RGB", b"\1\2\3")) if b"R" in body else body
+        if marker not in (0xE0, 0xEE):
+            kept += _segment(marker, body)
+        at += 2 + length
+        if marker == 0xDA:
+            return kept + stream[at:]
 
 
 def jpeg_lossless(frame: NDArray[np.uint8]) -> bytes:

@@ -7,10 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, dataset, picture, write, write_deflated
+from tests.worker.imaging.dicom_files import (
+    LIMITS,
+    SOP_UID,
+    STUDY_UID,
+    dataset,
+    picture,
+    region,
+    save,
+    write,
+    write_deflated,
+)
 from worker.errors import Code, LesionRefused, StudyRefused, Unavailable
 from worker.imaging.reading import Limits, StudyFiles, index_study
 from worker.imaging.storage import storage_fault
+from worker.study import Roi
 
 OTHER_UID = SOP_UID + "2"
 
@@ -107,7 +118,7 @@ def _make_bad_files(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "cut-pixels.dcm").write_bytes(whole[:-1])
     deflated = write_deflated(root / "deflated.dcm", dataset(picture())).read_bytes()
     (root / "cut-deflated.dcm").write_bytes(deflated[:-100])
-    (root / "broken-deflated.dcm").write_bytes(deflated[:400] + b"\xff" * 400)
+    (root / "broken-deflated.dcm").write_bytes(deflated[: deflated.index(b"1.2.1.99") + 8] + b"\7" * 400)
     write(root / "other-study.dcm", picture(), StudyInstanceUID="1.2.3", SOPInstanceUID=OTHER_UID)
     write(root / "no-study.dcm", picture(), StudyInstanceUID=None, SOPInstanceUID=OTHER_UID)
     made = dataset(picture(), SOPInstanceUID=OTHER_UID)
@@ -130,6 +141,25 @@ def test_a_file_cut_anywhere_is_refused(root: Path, length: int) -> None:
     if failed is None:
         # Cut exactly between two elements before the pixels: a valid file, without pixels.
         assert whole[length : length + 2] in (b"\x10\x00", b"\x28\x00", b"\x20\x00", b"\xe0\x7f")
+
+
+@pytest.mark.parametrize("kept", [8, 12, 16, 20, 24, 30])
+def test_a_file_cut_within_a_sequence_is_cut_and_its_storage_is_not_away(root: Path, kept: int) -> None:
+    item = region(Roi(0, 0, 9, 9))
+    item.is_undefined_length_sequence_item = True
+    made = dataset(picture(), SequenceOfUltrasoundRegions=[item])
+    made["SequenceOfUltrasoundRegions"].is_undefined_length = True
+    whole = save(root / "cut.dcm", made).read_bytes()
+    (root / "cut.dcm").write_bytes(whole[: whole.index(b"\x18\x00\x11\x60") + kept])
+    assert _code(_index(root, "cut.dcm")) in (Code.FILE_TRUNCATED, Code.FILE_NOT_DICOM)
+
+
+def test_sequences_nested_without_end_are_no_dicom_file(root: Path) -> None:
+    made = (root / "good.dcm").read_bytes()
+    opening = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    start = made.index(b"\x08\x00\x16\x00")
+    (root / "deep.dcm").write_bytes(made[:start] + opening * 20_000)
+    assert _code(_index(root, "deep.dcm")) == Code.FILE_NOT_DICOM
 
 
 def test_a_link_that_stays_inside_is_followed(root: Path) -> None:
@@ -219,6 +249,20 @@ def test_a_storage_fault_can_be_tried_again(number: int) -> None:
     fault = storage_fault(OSError(number, "x", "/storage/Doe^Jane.dcm"))
     assert isinstance(fault, Unavailable)
     assert "Jane" not in fault.reason
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.EACCES, Code.FILE_NOT_READABLE),
+        (errno.ENOENT, Code.FILE_NOT_FOUND),
+        (None, Code.FILE_TRUNCATED),
+    ],
+)
+def test_a_fault_of_the_file_is_no_fault_of_the_storage(number: int | None, code: Code) -> None:
+    fault = storage_fault(OSError("x") if number is None else OSError(number, "x"))
+    assert isinstance(fault, LesionRefused)
+    assert fault.code == code
 
 
 def test_refusals_quote_neither_paths_nor_uids(root: Path) -> None:

@@ -1,0 +1,110 @@
+"""A lesion from its files: one image, or the first thing that a person has to look at."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, lesion, picture, region, write
+from worker.errors import Code, LesionRefused
+from worker.imaging.lesion import load_lesion
+from worker.imaging.reading import index_study
+from worker.study import Age, AgeSource, LesionImage, RegionSource, Roi
+
+
+def _load(path: Path, job_age: float | None = None, lesion_changes: dict[str, Any] | None = None) -> LesionImage:
+    files = index_study(path.parent, [path.name], STUDY_UID, LIMITS)
+    return load_lesion(files, lesion(**(lesion_changes or {})), job_age, LIMITS)
+
+
+def test_a_lesion_has_its_frame_its_region_and_its_age(tmp_path: Path) -> None:
+    frames = np.stack([picture(seed=1), picture(seed=2)])
+    path = write(tmp_path / "a.dcm", frames, NumberOfFrames=2)
+    image = _load(path, lesion_changes={"frame": 2, "roi": Roi(3, 4, 20, 10), "lesion_id": "left"})
+    assert image.lesion_id == "left"
+    assert np.array_equal(image.frame, picture(seed=2))
+    assert (image.region, image.region_source) == (Roi(3, 4, 20, 10), RegionSource.JOB)
+    assert image.age == Age(47.0, AgeSource.PATIENT_AGE)
+
+
+def test_the_job_s_age_goes_first(tmp_path: Path) -> None:
+    assert _load(write(tmp_path / "a.dcm", picture()), 47.6).age == Age(47.6, AgeSource.JOB)
+
+
+@pytest.mark.parametrize("undefined_length", [False, True])
+def test_the_b_mode_region_of_the_file_is_found(tmp_path: Path, undefined_length: bool) -> None:
+    regions = [region(Roi(0, 0, 9, 9)), region(Roi(10, 5, 30, 20)), region(Roi(0, 0, 64, 48), data_type=2)]
+    for item in regions:
+        item.is_undefined_length_sequence_item = undefined_length
+    path = write(tmp_path / "a.dcm", picture(), SequenceOfUltrasoundRegions=regions)
+    image = _load(path)
+    assert (image.region, image.region_source) == (Roi(10, 5, 30, 20), RegionSource.ULTRASOUND_REGION)
+
+
+@pytest.mark.parametrize("modality", ["US", "OT", "", None])
+def test_ultrasound_secondary_captures_and_files_without_a_modality_are_taken(
+    tmp_path: Path, modality: str | None
+) -> None:
+    assert _load(write(tmp_path / "a.dcm", picture(), Modality=modality)).lesion_id == "L1"
+
+
+@pytest.mark.parametrize(
+    ("header", "job_age", "changes", "code"),
+    [
+        ({"Modality": "MG"}, 47.0, {}, Code.MODALITY_NOT_ULTRASOUND),
+        ({"Modality": "IVUS"}, 47.0, {}, Code.MODALITY_NOT_ULTRASOUND),
+        ({"PatientAge": "000Y"}, None, {}, Code.AGE_IMPLAUSIBLE),
+        ({"PatientAge": None}, None, {}, Code.AGE_MISSING),
+        ({}, 60.0, {}, Code.AGE_CONTRADICTORY),
+        ({}, 130.0, {}, Code.AGE_OUT_OF_RANGE),
+        ({}, 47.0, {"roi": Roi(60, 0, 5, 5)}, Code.ROI_OUTSIDE_IMAGE),
+        ({}, 47.0, {"frame": 2}, Code.FRAME_NOT_FOUND),
+        ({}, 47.0, {"sop_instance_uid": "1.2.3"}, Code.SOP_INSTANCE_NOT_FOUND),
+    ],
+)
+def test_a_fault_is_this_lesion_s_refusal(
+    tmp_path: Path, header: dict[str, Any], job_age: float | None, changes: dict[str, Any], code: Code
+) -> None:
+    with pytest.raises(LesionRefused) as refused:
+        _load(write(tmp_path / "a.dcm", picture(), **header), job_age, changes)
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize("changes", [{"roi": Roi(60, 0, 50, 50)}, {"roi": None}])
+def test_age_and_region_are_checked_before_any_pixel_is_decoded(
+    tmp_path: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decoded(*_: object) -> None:
+        pytest.fail("a pixel was decoded")
+
+    monkeypatch.setattr("worker.imaging.lesion.decode_frame", decoded)
+    with pytest.raises(LesionRefused, match=r"roi_outside_image|age_contradictory"):
+        _load(write(tmp_path / "a.dcm", picture()), 47.0 if changes["roi"] else 70.0, changes)
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_region_of_one_value_has_nothing_to_score_though_its_surroundings_have(tmp_path: Path, colour: bool) -> None:
+    frame = picture(colour=colour)
+    frame[10:20, 10:20] = frame[10, 10]
+    path = write(tmp_path / "a.dcm", frame)
+    with pytest.raises(LesionRefused, match="pixels_uniform"):
+        _load(path, lesion_changes={"roi": Roi(10, 10, 10, 10)})
+    assert _load(path, lesion_changes={"roi": Roi(10, 10, 30, 30)}).lesion_id == "L1"
+
+
+def test_a_file_that_was_replaced_since_it_was_indexed_is_not_taken_for_the_first(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.dcm", picture())
+    files = index_study(tmp_path, ["a.dcm"], STUDY_UID, LIMITS)
+    write(path, picture(), SOPInstanceUID=SOP_UID + "9")
+    with pytest.raises(LesionRefused, match="sop_instance_not_found"):
+        load_lesion(files, lesion(), 47.0, LIMITS)
+
+
+def test_a_lesion_s_refusal_is_its_own_and_its_neighbour_is_loaded(tmp_path: Path) -> None:
+    write(tmp_path / "a.dcm", picture())
+    (tmp_path / "b.dcm").write_bytes(b"not DICOM")
+    files = index_study(tmp_path, ["b.dcm", "a.dcm"], STUDY_UID, LIMITS)
+    with pytest.raises(LesionRefused, match="file_not_dicom"):
+        load_lesion(files, lesion(sop_instance_uid="1.2.3"), 47.0, LIMITS)
+    assert load_lesion(files, lesion(), 47.0, LIMITS).age.years == 47.0
