@@ -84,7 +84,7 @@ MEANINGS: dict[Code, str] = {
     Code.PATH_OUTSIDE_STORAGE: "A path leads out of DLR_STORAGE_ROOT. Paths are relative to it.",
     Code.FILE_NOT_FOUND: "No file at that path under DLR_STORAGE_ROOT.",
     Code.FILE_NOT_REGULAR: "The path is a folder, a device or a pipe, not a file.",
-    Code.FILE_NOT_READABLE: "The worker's user may not read the file. Correct its permissions and push the study again.",
+    Code.FILE_NOT_READABLE: "The worker's user may not read the file. Mend its permissions and push the study again.",
     Code.FILE_TOO_LARGE: "The file is larger than DLR_MAX_FILE_BYTES.",
     Code.FILE_NOT_DICOM: "The file is not DICOM (PS3.10): no readable File Meta Information and data set.",
     Code.FILE_TRUNCATED: "The file ends in the middle of a DICOM element. Send it again.",

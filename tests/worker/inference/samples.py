@@ -1,5 +1,8 @@
 """Small models for the tests: ResNet-18 at 64 pixels with weights drawn from a seed."""
 
+import hashlib
+import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +62,20 @@ def sample_network(seed: int = 0, backbone: str = "resnet18") -> DlrNetwork:
     return network.eval()
 
 
+@lru_cache(maxsize=4)
+def _weights(seed: int, backbone: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        save_network(sample_network(seed, backbone), Path(folder) / "w")
+        return (Path(folder) / "w").read_bytes()
+
+
 def write_model(folder: Path, seed: int = 0, **changes: Any) -> tuple[Path, Path]:
     """Write a card and its weights; return both paths."""
     folder.mkdir(parents=True, exist_ok=True)
     card_path, weights_path = folder / "card.json", folder / "weights.safetensors"
-    digest = save_network(sample_network(seed, changes.get("backbone", "resnet18")), weights_path)
+    content = _weights(seed, changes.get("backbone", "resnet18"))
+    weights_path.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
     card_path.write_text(sample_card(**({"weights_sha256": digest} | changes)).to_json())
     return card_path, weights_path
 

@@ -1,0 +1,228 @@
+"""Scores are those that the card and the weights say, whatever batch a lesion travels in."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.worker.inference.samples import registry_with_both, sample_card
+from tests.worker.inference.straight_line import straight_line_probabilities
+from worker.clinical.categories import Priority
+from worker.errors import Code, LesionRefused, ModelRefused, SetupRefused, Unavailable
+from worker.inference.engine import Engine, choose_device, load_engine, score_of
+from worker.study import Age, AgeSource, LesionImage, RegionSource, Roi, Scores
+
+SOON = 60.0
+
+
+def _lesion(seed: int, *, colour: bool = False, age: float | None = None) -> LesionImage:
+    rng = np.random.default_rng(seed)
+    rows, columns = (int(side) for side in rng.integers(40, 200, size=2))
+    shape = (rows, columns, 3) if colour else (rows, columns)
+    frame = rng.integers(0, 256, shape, dtype=np.uint8)
+    x, y = int(rng.integers(0, columns - 20)), int(rng.integers(0, rows - 20))
+    region = Roi(x, y, int(rng.integers(10, columns - x + 1)), int(rng.integers(10, rows - y + 1)))
+    years = float(rng.uniform(0, 120)) if age is None else age
+    return LesionImage("L1", frame, region, RegionSource.JOB, Age(years, AgeSource.JOB))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    registry_with_both(folder)
+    return folder / "registry"
+
+
+@pytest.fixture(scope="module")
+def engine(models: Path) -> Iterator[Engine]:
+    engine = load_engine(models, "cpu", batch_max=8, wait_ms=500)
+    yield engine
+    engine.close(SOON)
+
+
+def _scores(engine: Engine, *lesions: LesionImage) -> list[Scores]:
+    with engine.arriving():
+        futures = [engine.submit(lesion, Priority.ROUTINE) for lesion in lesions]
+    return [future.result(SOON) for future in futures]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"channels": "rgb"},
+        {"resize": "stretch", "roi_margin": 0.0},
+        {"roi_margin": 2.0, "input_size": 33},
+        {"age_mean": 60.0, "age_sd": 3.0, "threshold": 0.0},
+    ],
+)
+@pytest.mark.parametrize("colour", [False, True])
+def test_scores_equal_a_straight_line_computation(tmp_path: Path, changes: dict[str, Any], colour: bool) -> None:
+    registry = registry_with_both(tmp_path, **changes)
+    engine = load_engine(tmp_path / "registry", "cpu", batch_max=8, wait_ms=500)
+    lesions = [_lesion(seed, colour=colour) for seed in range(5)]
+    for lesion, scores in zip(lesions, _scores(engine, *lesions), strict=True):
+        for entry, score in zip(
+            (registry.active("DLR_LH"), registry.active("DLR_BM")), (scores.lh, scores.bm), strict=True
+        ):
+            card = entry.card.model_dump(mode="json")
+            roi = (lesion.region.x, lesion.region.y, lesion.region.width, lesion.region.height)
+            expected = straight_line_probabilities(card, str(entry.weights_path), lesion.frame, roi, lesion.age.years)
+            assert [name for name, _ in score.probabilities] == card["classes"]
+            assert [value for _, value in score.probabilities] == pytest.approx(expected, abs=1e-5)
+            assert score.positive == (expected[1] >= card["threshold"])
+    engine.close(SOON)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seeds=st.lists(st.integers(0, 30), min_size=1, max_size=12), place=st.integers(0, 11))
+def test_a_lesions_scores_do_not_depend_on_its_batch(engine: Engine, seeds: list[int], place: int) -> None:
+    lesions = [_lesion(seed) for seed in seeds]
+    place %= len(lesions)
+    (alone,), together = _scores(engine, lesions[place]), _scores(engine, *lesions)
+    assert together[place].lh.positive_probability == pytest.approx(alone.lh.positive_probability, abs=1e-4)
+    assert together[place].bm.positive_probability == pytest.approx(alone.bm.positive_probability, abs=1e-4)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_probabilities_are_finite_and_sum_to_one(engine: Engine, seed: int) -> None:
+    (scores,) = _scores(engine, _lesion(seed))
+    for score in (scores.lh, scores.bm):
+        values = [value for _, value in score.probabilities]
+        assert all(math.isfinite(value) and 0 <= value <= 1 for value in values)
+        assert sum(values) == pytest.approx(1, abs=1e-12)
+        assert (
+            score.positive_probability
+            == dict(score.probabilities)[{"DLR_LH": "high_risk", "DLR_BM": "malignant"}[score.model]]
+        )
+
+
+def test_different_lesions_and_ages_score_differently(engine: Engine) -> None:
+    first, second, older = _scores(engine, _lesion(1, age=50), _lesion(2, age=50), _lesion(1, age=80))
+    assert len({scores.bm.positive_probability for scores in (first, second, older)}) == 3
+    assert first.lh.positive_probability != first.bm.positive_probability
+
+
+@pytest.mark.parametrize(
+    ("probability", "threshold", "predicted"),
+    [(0.5, 0.5, "malignant"), (0.4999, 0.5, "benign"), (0.0, 0.0, "malignant"), (1.0, 1.0, "malignant")],
+)
+def test_a_probability_that_reaches_the_threshold_is_positive(
+    probability: float, threshold: float, predicted: str
+) -> None:
+    score = score_of(sample_card(threshold=threshold), np.array([1 - probability, probability]))
+    assert score.predicted_class == predicted
+    assert score.positive == (predicted == "malignant")
+    assert (score.model, score.version, score.threshold) == ("DLR_BM", "1.0", threshold)
+
+
+def test_the_positive_class_is_found_by_its_name_and_not_by_its_place() -> None:
+    score = score_of(sample_card(classes=["malignant", "benign"]), np.array([0.9, 0.1]))
+    assert score.positive_probability == 0.9
+    assert score.predicted_class == "malignant"
+    assert score.probabilities == (("malignant", 0.9), ("benign", 0.1))
+
+
+def test_a_lesion_without_finite_scores_is_refused_and_its_neighbours_are_not(engine: Engine) -> None:
+    lesions = [_lesion(seed, age=math.nan if seed == 2 else 50) for seed in range(5)]
+    with engine.arriving():
+        futures = [engine.submit(lesion, Priority.ROUTINE) for lesion in lesions]
+    for seed, future in enumerate(futures):
+        if seed == 2:
+            with pytest.raises(LesionRefused) as refused:
+                future.result(SOON)
+            assert refused.value.code is Code.SCORES_NOT_FINITE
+        else:
+            assert future.result(SOON).bm.model == "DLR_BM"
+
+
+def test_a_lesion_that_the_device_refuses_fails_alone(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = load_engine(models, "cpu", batch_max=8, wait_ms=500)
+    _fail_when(monkeypatch, engine, lambda ages: 77.0 in ages)
+    with engine.arriving():
+        futures = [engine.submit(_lesion(seed, age=77.0 if seed == 3 else 50.0), Priority.STAT) for seed in range(6)]
+    codes = [getattr(future.exception(SOON), "code", None) for future in futures]
+    assert codes == [None, None, None, Code.INFERENCE_FAILED, None, None]
+    engine.close(SOON)
+
+
+def test_a_device_that_refuses_everything_is_away_and_no_lesion_is_to_blame(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = load_engine(models, "cpu", batch_max=8, wait_ms=500)
+    _fail_when(monkeypatch, engine, lambda _ages: True)
+    error = engine.submit(_lesion(1), Priority.ROUTINE).exception(SOON)
+    assert isinstance(error, Unavailable)
+    assert error.code is Code.DEVICE_UNAVAILABLE
+    engine.close(SOON)
+
+
+def _fail_when(monkeypatch: pytest.MonkeyPatch, engine: Engine, bad: Any) -> None:
+    """Make the device refuse batches by the ages in them, as CUDA would: by a RuntimeError."""
+    forward = engine._forward
+
+    def failing(batch: Any) -> Any:
+        if bad([prepared.age_years for prepared in batch]):
+            raise torch.OutOfMemoryError("a patient's name")
+        return forward(batch)
+
+    monkeypatch.setattr(engine, "_forward", failing)
+
+
+def test_a_closed_engine_takes_no_more(models: Path) -> None:
+    engine = load_engine(models, "cpu", batch_max=8, wait_ms=0)
+    engine.close(SOON)
+    with pytest.raises(Unavailable):
+        engine.submit(_lesion(1), Priority.ROUTINE)
+
+
+def test_the_engine_tells_the_cards_it_runs(engine: Engine) -> None:
+    assert [card.name for card in engine.cards] == ["DLR_LH", "DLR_BM"]
+
+
+def test_cards_that_differ_in_preprocessing_get_each_their_own_image(tmp_path: Path) -> None:
+    registry = registry_with_both(tmp_path)
+    from tests.worker.inference.samples import write_model
+
+    registry.add(*write_model(tmp_path / "newer", 1, name="DLR_BM", version="2.0", input_size=48, resize="stretch"))
+    (before,) = _scores(load_engine(tmp_path / "registry", "cpu", 8, 0), _lesion(4))
+    registry.activate("DLR_BM", "2.0")
+    (after,) = _scores(load_engine(tmp_path / "registry", "cpu", 8, 0), _lesion(4))
+    assert after.lh == before.lh
+    assert after.bm.version == "2.0"
+    assert after.bm.positive_probability != before.bm.positive_probability
+
+
+def test_it_does_not_start_without_both_models_active(tmp_path: Path) -> None:
+    with pytest.raises(ModelRefused) as refused:
+        load_engine(tmp_path, "cpu", 8, 0)
+    assert refused.value.code is Code.MODEL_NOT_ACTIVE
+
+
+def test_it_does_not_start_on_weights_that_changed_since(tmp_path: Path) -> None:
+    registry_with_both(tmp_path)
+    path = tmp_path / "registry/DLR_BM/1.0/weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    with pytest.raises(ModelRefused) as refused:
+        load_engine(tmp_path / "registry", "cpu", 8, 0)
+    assert refused.value.code is Code.WEIGHTS_HASH_MISMATCH
+    assert "DLR_BM 1.0" in refused.value.reason
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "tpu", "mps", "", "cpu:1x"])
+def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+    with pytest.raises(SetupRefused) as refused:
+        choose_device(device)
+    assert "DLR_DEVICE" in refused.value.reason
+
+
+def test_auto_is_cuda_where_there_is_one() -> None:
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert choose_device("cpu") == torch.device("cpu")
