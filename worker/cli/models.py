@@ -1,86 +1,124 @@
-"""``dlr models``: the registry of models, and ``dlr demo-models``."""
+"""``dlr models`` and ``dlr demo-models``: which models there are, and which are used."""
 
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from worker.cli.output import Format, FormatOption, print_rows, stderr
 from worker.inference.registry import Registry
 from worker.settings import get_settings
+from worker.training.recipe import DEMO_SEED
 
 models = typer.Typer(no_args_is_help=True)
 
-LIST_COLUMNS = ("name", "version", "active", "backbone", "input_size", "threshold", "notice", "created_at")
-CHECK_COLUMNS = ("name", "version", "active", "code", "reason")
+LIST_COLUMNS = ("name", "version", "active", "notice", "backbone", "input_size", "threshold", "created_at")
+CHECK_COLUMNS = ("name", "version", "active", "sound", "code", "reason")
+DEMO_COLUMNS = (
+    "name",
+    "version",
+    "active",
+    "auc",
+    "auc_age_only",
+    "auc_gain_over_age_lower_95",
+    "sensitivity",
+    "specificity",
+    "notice",
+)
+
+
+def _registry() -> Registry:
+    return Registry(get_settings().models_dir)
 
 
 @models.command()
 def add(
-    card: Annotated[Path, typer.Argument(help="The model card, JSON")],
-    weights: Annotated[Path, typer.Argument(help="The weights, safetensors")],
+    card: Annotated[Path, typer.Argument(help="The model's card, a JSON file")],
+    weights: Annotated[Path, typer.Argument(help="Its weights, a safetensors file")],
 ) -> None:
-    """Add a version of a model to the registry, once its card and weights are found to fit each other."""
-    added = Registry(get_settings().models_dir).add(card, weights)
-    stderr.print(
-        f"added {added.name} {added.version}; `dlr models activate {added.name} {added.version}` puts it to use"
-    )
+    """Add a version of a model, once its card and weights are found to be sound. It is not active yet."""
+    added = _registry().add(card, weights)
+    _say(f"added {added.name} {added.version}; to use it: dlr models activate {added.name} {added.version}")
 
 
 @models.command("list")
 def list_models(fmt: FormatOption = Format.TABLE) -> None:
-    """List every version in the registry, and which are active."""
-    entries = Registry(get_settings().models_dir).list()
-    rows: list[dict[str, Any]] = [entry.card.model_dump(mode="json") | {"active": entry.active} for entry in entries]
+    """List the versions of both models, and which are active."""
+    registry = _registry()
+    rows = [entry.card.model_dump(mode="json") | {"active": entry.active} for entry in registry.list()]
     print_rows(rows, LIST_COLUMNS, fmt, title="models")
+    unreadable = registry.count_unreadable()
+    if unreadable:
+        _say(f"{unreadable} more can not be read: dlr models check")
 
 
 @models.command()
 def activate(
     name: Annotated[str, typer.Argument(help="DLR_LH or DLR_BM")],
-    version: Annotated[str, typer.Argument(help="A version that `dlr models list` shows")],
+    version: Annotated[str, typer.Argument(help="As `dlr models list` has it")],
 ) -> None:
-    """Make a version the one that workers load at their next start."""
-    card = Registry(get_settings().models_dir).activate(name, version)
-    stderr.print(f"{card.name} {card.version} is active; restart the inference workers to load it")
+    """Use a version from the workers' next start on."""
+    active = _registry().activate(name, version)
+    _say(f"{active.name} {active.version} is active; workers that run already use it once they are started again")
 
 
 @models.command()
 def check(fmt: FormatOption = Format.TABLE) -> None:
-    """Verify every version's card, hash and shapes; exit status 1 when one is not sound."""
-    findings = Registry(get_settings().models_dir).check()
-    print_rows([asdict(finding) for finding in findings], CHECK_COLUMNS, fmt, title="models")
-    raise typer.Exit(1 if any(finding.code for finding in findings) else 0)
+    """Verify each version's card, hash and shapes; exit status 1 when one is not sound."""
+    findings = _registry().check()
+    rows = [
+        {
+            "name": finding.name,
+            "version": finding.version,
+            "active": finding.active,
+            "sound": finding.code is None,
+            "code": finding.code,
+            "reason": finding.reason,
+        }
+        for finding in findings
+    ]
+    print_rows(rows, CHECK_COLUMNS, fmt, title="models")
+    if any(finding.code is not None for finding in findings):
+        raise typer.Exit(1)
 
 
 def demo_models(
-    seed: Annotated[int, typer.Option(help="The same seed makes the same models")] = 20261123,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same models")] = DEMO_SEED,
     fmt: FormatOption = Format.TABLE,
 ) -> None:
-    """Make DLR_LH and DLR_BM from a synthetic cohort; never for clinical use. Made once, then reused.
+    """Train both demo models on phantoms, unless they are there, and activate them where no model is active.
 
-    They are activated only where no model is active.
+    They show how the service works and say nothing about any patient: each result carries their notice.
     """
-    from worker.training.demo import make_demo_models
+    with _training_bar() as on_progress:
+        from worker.training.demo import make_demo_models
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=stderr) as progress:
-        task = progress.add_task("demo models", total=1.0)
-        made = make_demo_models(
-            Registry(get_settings().models_dir),
-            seed=seed,
-            on_progress=lambda what, done: progress.update(task, description=what, completed=done),
-        )
+        registry = _registry()
+        made = make_demo_models(registry, seed=seed, on_progress=on_progress)
+    active = {(entry.card.name, entry.card.version) for entry in registry.list() if entry.active}
     rows = [
-        {"name": one.card.name, "version": one.card.version, "trained": one.trained, "activated": one.activated,
-         **one.card.metrics, "notice": one.card.notice}
-        for one in made
-    ]  # fmt: skip
-    print_rows(rows, list(rows[0]), fmt, title="demo models")
+        model.card.metrics
+        | {
+            "name": model.card.name,
+            "version": model.card.version,
+            "active": (model.card.name, model.card.version) in active,
+            "notice": model.card.notice,
+        }
+        for model in made
+    ]
+    print_rows(rows, DEMO_COLUMNS, fmt, title="demo models, on held-out phantoms")
+
+
+@contextmanager
+def _training_bar() -> Iterator[Callable[[str, float], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=stderr) as progress:
+        task = progress.add_task("loading torch", total=1.0)
+        yield lambda what, share: progress.update(task, description=what, completed=share)
+
+
+def _say(line: str) -> None:
+    stderr.print(line, markup=False, highlight=False)

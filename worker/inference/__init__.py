@@ -1,8 +1,8 @@
-"""The two models: network, cards, registry, engine and batcher. Torch is imported here and in training alone."""
+"""The two models: network, cards, registry, batcher, engine."""
 
 import os
 
 # Torch's threads spin while they wait for each other. On a machine that has anything else to do, such as PostgreSQL
-# beside the worker, they then wait for threads that are not running: four to five times slower. Asleep they do not.
-# libgomp reads this once, when torch is first imported, which is always after this package.
+# beside the worker, they then wait for threads that are not running, which measured four times slower. Asleep they do
+# not. libgomp reads this once, when torch is first imported, which is always after this package.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

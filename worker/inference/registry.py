@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.errors import Code, ModelRefused
+from worker.errors import Code, ModelRefused, SetupRefused
 from worker.inference.card import MODEL_NAMES, ModelCard, ModelName, load_card
 
 CARD_FILE = "card.json"
@@ -67,14 +67,21 @@ class Registry:
         self._models_dir = models_dir
 
     def add(self, card_path: Path, weights_path: Path) -> ModelCard:
-        """Add a version of a model, once its card and weights are found to be sound. Adding it again does nothing.
+        """Add a version of a model, once its card and weights are found to be sound.
+
+        Adding it again does nothing, unless its weights were damaged since: that mends them.
 
         Raises:
             ModelRefused: ``card_invalid``, ``weights_missing``, ``weights_hash_mismatch``, ``weights_shape_mismatch``;
                 ``model_exists``, when the registry has other content under this version.
+            SetupRefused: ``setting_invalid``, when the registry can not be written.
         """
+        with _written():
+            return self._add(card_path, weights_path)
+
+    def _add(self, card_path: Path, weights_path: Path) -> ModelCard:
         card = load_card(card_path)
-        folder = self._folder(card.name, card.version)
+        folder = self._models_dir / card.name / card.version
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=folder.parent))
         try:
@@ -86,6 +93,7 @@ class Registry:
             with self._locked():
                 if folder.exists():
                     _refuse_other_content(card, folder)
+                    _mend(folder, staging)
                 else:
                     staging.rename(folder)
                     _sync(folder.parent)
@@ -103,15 +111,20 @@ class Registry:
                 continue
         return tuple(sorted(entries, key=lambda entry: (entry.card.name, entry.card.created_at, entry.card.version)))
 
+    def count_unreadable(self) -> int:
+        """Return how many versions ``list`` leaves out."""
+        return len(self._versions()) - len(self.list())
+
     def activate(self, name: str, version: str) -> ModelCard:
         """Make a version the one that workers use from their next start on.
 
         Raises:
             ModelRefused: ``model_not_found``; or its card or weights are not sound.
+            SetupRefused: ``setting_invalid``, when the registry can not be written.
         """
         entry = self._entry(name, version)
         _verify(entry.card, entry.weights_path)
-        with self._locked():
+        with _written(), self._locked():
             chosen = {**self._active_versions(), entry.card.name: entry.card.version}
             temporary = self._models_dir / f".{ACTIVE_FILE}"
             _write(temporary, (json.dumps(chosen, indent=2) + "\n").encode())
@@ -178,9 +191,6 @@ class Registry:
             raise ModelRefused(Code.CARD_INVALID, f"the folder of {name} {version} holds {card.name} {card.version}")
         return Entry(card, self._active_versions().get(card.name) == version, folder)
 
-    def _folder(self, name: ModelName, version: str) -> Path:
-        return self._models_dir / name / version
-
     def _active_versions(self) -> dict[str, str]:
         """Read what is active. A file that can not be read says that nothing is, so activating mends it."""
         try:
@@ -208,12 +218,31 @@ def _verify(card: ModelCard, weights_path: Path) -> None:
 
 def _refuse_other_content(card: ModelCard, folder: Path) -> None:
     known = load_card(folder / CARD_FILE)
-    differing = [field for field in ModelCard.model_fields if getattr(known, field) != getattr(card, field)]
+    compared = [field for field in ModelCard.model_fields if field != "created_at"]
+    differing = [field for field in compared if getattr(known, field) != getattr(card, field)]
     if differing:
         reason = (
             f"{card.name} {card.version} is there already with another {', '.join(differing)}; give it a new version"
         )
         raise ModelRefused(Code.MODEL_EXISTS, reason)
+
+
+def _mend(folder: Path, staging: Path) -> None:
+    card, weights_path = load_card(folder / CARD_FILE), folder / WEIGHTS_FILE
+    try:
+        _verify(card, weights_path)
+    except ModelRefused:
+        (staging / WEIGHTS_FILE).replace(weights_path)
+        _sync(folder)
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        reason = "DLR_MODELS_DIR: the registry can not be written; is there room, and is this user allowed to?"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
 
 
 def _copy(source: Path, target: Path) -> None:

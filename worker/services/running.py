@@ -97,6 +97,9 @@ def running_services(home: Path | None = None, say: Callable[[str], None] = lamb
         password_file = kept.secret_file(FLOWER_SECRET) if settings.flower_password is None else None
         get_settings.cache_clear()
         settings = get_settings()
+        if settings.storage_root.is_relative_to(kept.path):
+            # A storage of the site's own is left alone: a folder made where its mount is missing would hide that.
+            settings.storage_root.mkdir(mode=0o700, parents=True, exist_ok=True)
         say("migrating the schema")
         _migrate(settings)
         environment = {**os.environ, "DLR_HOME": str(kept.path)}

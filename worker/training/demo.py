@@ -17,7 +17,7 @@ from worker.inference.registry import Entry, Registry
 from worker.inference.weights import save_network
 from worker.training.cohort import Cohort, make_cohort
 from worker.training.evaluate import auc, auc_gain, best_threshold, rates
-from worker.training.recipe import Recipe
+from worker.training.recipe import DEMO_SEED, Recipe
 from worker.training.train import (
     embed,
     new_network,
@@ -27,7 +27,6 @@ from worker.training.train import (
     train_image_network,
 )
 
-DEMO_SEED = 20261123
 OnProgress = Callable[[str, float], None]
 _COHORT_SHARE = 0.1
 
@@ -91,11 +90,12 @@ def _activate_if_none_is(registry: Registry, card: ModelCard) -> bool:
 
 def _train_both(registry: Registry, seed: int, recipe: Recipe, on_progress: OnProgress) -> dict[ModelName, ModelCard]:
     """Train DLR_LH, and DLR_BM on from its image network: what it learnt to see serves both."""
-    parts = (recipe.train, recipe.calibration, recipe.test)
+    learnt, count = recipe.train + recipe.calibration, recipe.train + recipe.calibration + recipe.test
     cohort = make_cohort(
-        seed, sum(parts), recipe.preprocessing, lambda share: on_progress("drawing phantoms", share * _COHORT_SHARE)
+        seed, count, recipe.preprocessing, lambda share: on_progress("drawing phantoms", share * _COHORT_SHARE)
     )
-    train, calibration, test = cohort.split(*parts)
+    both, test = cohort.split(learnt, recipe.test)
+    train, calibration = both.split(recipe.train, recipe.calibration)
     made: dict[ModelName, ModelCard] = {}
     with reproducible(seed):
         network = new_network(recipe)
@@ -105,8 +105,9 @@ def _train_both(registry: Registry, seed: int, recipe: Recipe, on_progress: OnPr
             def tell(done: float, what: str = f"training {name}", start: float = start, share: float = share) -> None:
                 on_progress(what, start + share * done)
 
-            train_image_network(network, train, labels_of(name, train), recipe, tell)
-            train_age_classifier(network, calibration, labels_of(name, calibration), recipe)
+            epochs = recipe.epochs if place == 0 else recipe.epochs_continued
+            train_image_network(network, train, labels_of(name, train), recipe, epochs, tell)
+            train_age_classifier(network, both, labels_of(name, both), recipe)
             made[name] = _add(registry, name, network, (calibration, test), seed, recipe)
     return made
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from worker.inference.card import Backbone, Preprocessing
 
+DEMO_SEED = 20261123
 DEMO_PREPROCESSING = Preprocessing(
     size=64, margin=0.25, resize="letterbox", channels="gray", mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)
 )
@@ -20,13 +21,16 @@ class Recipe:
         age_mean: years; the study's cohort.
         age_sd: years; the study's cohort.
         train: phantoms that the image network learns from.
-        calibration: phantoms that it does not learn from: the age classifier and the threshold do.
+        calibration: phantoms that it does not learn from: the age classifier and the threshold do too.
         test: phantoms that nothing learns from: the metrics are theirs.
-        epochs: of the image network, for each model.
+        epochs: of the first model's image network.
+        epochs_continued: of the second one's, which goes on from the first's.
         batch: lesions a step.
         learning_rate: the highest of the one-cycle schedule.
         weight_decay: of AdamW.
         age_steps: full-batch steps of the age classifier.
+        age_learning_rate: of the age classifier.
+        age_weight_decay: of the age classifier; strong, since it has few lesions to learn from.
         phantoms: the version of the phantoms' drawing; goes up when their pixels change.
     """
 
@@ -38,10 +42,13 @@ class Recipe:
     calibration: int = 400
     test: int = 500
     epochs: int = 3
+    epochs_continued: int = 2
     batch: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
     age_steps: int = 300
+    age_learning_rate: float = 3e-3
+    age_weight_decay: float = 1.0
     phantoms: int = 1
 
     def fingerprint(self) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.inference.samples import registry_with_both, sample_card, write_model
-from worker.errors import Code, ModelRefused
+from worker.errors import Code, ModelRefused, SetupRefused
 from worker.inference.registry import Registry
 
 
@@ -66,6 +66,22 @@ def test_weights_that_are_not_there_are_refused(registry: Registry, tmp_path: Pa
     with pytest.raises(ModelRefused) as refused:
         registry.add(card_path, tmp_path / "nowhere")
     assert refused.value.code is Code.WEIGHTS_MISSING
+
+
+def test_adding_it_again_mends_damaged_weights(registry: Registry, tmp_path: Path) -> None:
+    paths = write_model(tmp_path / "new")
+    registry.add(*paths)
+    (tmp_path / "registry/DLR_BM/1.0/weights.safetensors").write_bytes(b"damaged")
+    assert not registry.is_sound(registry.list()[0])
+    registry.add(*paths)
+    assert registry.is_sound(registry.list()[0])
+
+
+def test_a_registry_that_can_not_be_written_is_the_installations_fault(tmp_path: Path) -> None:
+    (tmp_path / "registry").write_text("a file where a folder should be")
+    with pytest.raises(SetupRefused) as refused:
+        Registry(tmp_path / "registry").add(*write_model(tmp_path / "new"))
+    assert refused.value.code is Code.SETTING_INVALID
 
 
 def test_what_an_interrupted_add_left_is_no_version(registry: Registry, tmp_path: Path) -> None:
@@ -145,8 +161,9 @@ def test_a_failed_activation_leaves_what_was_active(tmp_path: Path, monkeypatch:
         raise OSError
 
     monkeypatch.setattr(Path, "replace", disk_full)
-    with pytest.raises(OSError):
+    with pytest.raises(SetupRefused) as refused:
         registry.activate("DLR_BM", "2.0")
+    assert "DLR_MODELS_DIR" in refused.value.reason
     assert registry.active("DLR_BM").card.version == "1.0"
     assert registry.is_ready()
 
@@ -162,6 +179,7 @@ def test_a_check_tells_of_each_version_what_is_wrong(tmp_path: Path) -> None:
     chosen = json.loads((folder / "active.json").read_text())
     (folder / "active.json").write_text(json.dumps(chosen | {"DLR_LH": "gone"}))
     found = {(finding.name, finding.version): finding for finding in registry.check()}
+    assert registry.count_unreadable() == 2
     assert {place: finding.code for place, finding in found.items()} == {
         ("DLR_LH", "1.0"): None,
         ("DLR_LH", "gone"): Code.MODEL_NOT_FOUND,

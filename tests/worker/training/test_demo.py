@@ -1,0 +1,111 @@
+"""The demo models: reproducible, kept, marked, and never in place of a hospital's."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.worker.inference.samples import write_model
+from worker.inference.card import DEMO_NOTICE, Preprocessing
+from worker.inference.registry import Registry
+from worker.training.demo import DemoModel, make_demo_models
+from worker.training.recipe import Recipe
+
+TINY = Recipe(
+    backbone="resnet18",
+    preprocessing=Preprocessing(32, 0.25, "letterbox", "gray", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
+    train=48,
+    calibration=32,
+    test=32,
+    epochs=1,
+    batch=16,
+    age_steps=20,
+)
+
+
+def _make(folder: Path, seed: int = 1, recipe: Recipe = TINY) -> tuple[DemoModel, ...]:
+    return make_demo_models(Registry(folder), seed=seed, on_progress=lambda _what, _share: None, recipe=recipe)
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
+    first, again = _make(tmp_path / "first"), _make(tmp_path / "again")
+    assert [model.card.weights_sha256 for model in first] == [model.card.weights_sha256 for model in again]
+    assert [model.card.metrics for model in first] == [model.card.metrics for model in again]
+
+
+def test_another_seed_or_recipe_gives_another_version(tmp_path: Path) -> None:
+    made = [
+        *_make(tmp_path),
+        *_make(tmp_path, seed=2),
+        *_make(tmp_path, recipe=Recipe(**{**_fields(TINY), "learning_rate": 2e-3})),
+    ]
+    assert len({(model.card.name, model.card.version) for model in made}) == 6
+    assert len({model.card.weights_sha256 for model in made}) == 6
+
+
+def _fields(recipe: Recipe) -> dict[str, object]:
+    return {name: getattr(recipe, name) for name in Recipe.__slots__}
+
+
+def test_both_models_are_made_and_activated_and_say_what_they_are(tmp_path: Path) -> None:
+    lh, bm = _make(tmp_path)
+    assert (lh.card.name, bm.card.name) == ("DLR_LH", "DLR_BM")
+    assert DEMO_NOTICE == "demo, synthetic, not for clinical use"
+    for model in (lh, bm):
+        assert model.trained
+        assert model.activated
+        assert model.card.notice == DEMO_NOTICE
+        assert DEMO_NOTICE in model.card.intended_use
+        assert DEMO_NOTICE in model.card.training_data
+        assert DEMO_NOTICE in str(model.card.metrics["test_set"])
+    assert Registry(tmp_path).is_ready()
+    assert all(finding.code is None for finding in Registry(tmp_path).check())
+
+
+def test_progress_is_told_from_beginning_to_end(tmp_path: Path) -> None:
+    told: list[tuple[str, float]] = []
+    make_demo_models(
+        Registry(tmp_path), seed=1, on_progress=lambda what, share: told.append((what, share)), recipe=TINY
+    )
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert list(dict.fromkeys(what for what, _ in told)) == [
+        "drawing phantoms",
+        "training DLR_LH",
+        "training DLR_BM",
+        "done",
+    ]
+
+
+def test_what_is_there_is_not_trained_again(tmp_path: Path) -> None:
+    first, again = _make(tmp_path), _make(tmp_path)
+    assert [model.card for model in again] == [model.card for model in first]
+    assert not any(model.trained or model.activated for model in again)
+
+
+def test_damaged_weights_are_made_again(tmp_path: Path) -> None:
+    lh, bm = _make(tmp_path)
+    (tmp_path / "DLR_BM" / bm.card.version / "weights.safetensors").write_bytes(b"damaged")
+    again = _make(tmp_path)
+    assert [model.card.weights_sha256 for model in again] == [lh.card.weights_sha256, bm.card.weights_sha256]
+    assert all(finding.code is None for finding in Registry(tmp_path).check())
+
+
+def test_a_hospitals_model_stays_active(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "registry")
+    own = registry.add(*write_model(tmp_path / "own", name="DLR_BM"))
+    registry.activate("DLR_BM", own.version)
+    lh, bm = _make(tmp_path / "registry")
+    assert (lh.activated, bm.activated) == (True, False)
+    assert registry.active("DLR_BM").card == own
+
+
+@pytest.mark.slow
+def test_the_demo_models_see_more_than_age_on_phantoms_they_never_saw(tmp_path: Path) -> None:
+    for model in _make(tmp_path, seed=20261123, recipe=Recipe()):
+        metrics = {name: value for name, value in model.card.metrics.items() if isinstance(value, float)}
+        assert model.card.backbone == "resnet50"
+        assert metrics["auc"] >= 0.90, model.card.name
+        assert metrics["auc_gain_over_age_lower_95"] > 0, model.card.name
+        assert metrics["sensitivity"] > 0.75
+        assert metrics["specificity"] > 0.75
