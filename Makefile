@@ -22,10 +22,10 @@ demo: install  ## Run the whole service once, on phantom studies, and show the w
 	$(BIN)/dlr demo
 
 test: install  ## All tests, on all cores, against real PostgreSQL and Redis
-	$(BIN)/python -m pytest --numprocesses $(CORES)
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup
 
 test-fast: install  ## The tests that take seconds
-	$(BIN)/python -m pytest --numprocesses $(CORES) -m 'not slow'
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup -m 'not slow'
 
 lint: install  ## Ruff and the import contracts
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.utils import set_pixel_data
 from pydicom.uid import (
@@ -60,7 +60,7 @@ def write_ultrasound(
     """
     multi = len(frames) > 1
     sop_class = UltrasoundMultiFrameImageStorage if multi else UltrasoundImageStorage
-    dataset = _dataset(path, header, sop_class)
+    dataset = _dataset(header, sop_class)
     if b_mode is not None:
         dataset.SequenceOfUltrasoundRegions = [_region(b_mode)]
     _set_pixels(dataset, np.stack(frames) if multi else frames[0], transfer_syntax)
@@ -71,12 +71,13 @@ def write_ultrasound(
     return str(dataset.SOPInstanceUID)
 
 
-def _dataset(path: Path, header: Header, sop_class: UID) -> FileDataset:
+def _dataset(header: Header, sop_class: UID) -> Dataset:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = sop_class
     meta.MediaStorageSOPInstanceUID = generate_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset = Dataset()
+    dataset.file_meta, dataset.preamble = meta, b"\0" * 128
     dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class, meta.MediaStorageSOPInstanceUID
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = header.study_instance_uid, generate_uid()
     dataset.PatientName, dataset.PatientID = header.patient_name, header.patient_id
@@ -103,7 +104,7 @@ def _region(roi: Roi) -> Dataset:
     return region
 
 
-def _set_pixels(dataset: FileDataset, pixels: NDArray[np.uint8], transfer_syntax: UID) -> None:
+def _set_pixels(dataset: Dataset, pixels: NDArray[np.uint8], transfer_syntax: UID) -> None:
     photometric = "RGB" if pixels.shape[-1] == 3 else "MONOCHROME2"
     set_pixel_data(dataset, pixels, photometric, 8)
     if transfer_syntax == JPEGBaseline8Bit:
@@ -116,13 +117,13 @@ def _set_pixels(dataset: FileDataset, pixels: NDArray[np.uint8], transfer_syntax
             dataset.PlanarConfiguration = 0
 
 
-def _set_jpeg(dataset: FileDataset, pixels: NDArray[np.uint8]) -> None:
+def _set_jpeg(dataset: Dataset, pixels: NDArray[np.uint8]) -> None:
     colour = dataset.SamplesPerPixel == 3
     frames = pixels if "NumberOfFrames" in dataset else pixels[None]
     encoded = []
     for frame in frames:
         file = BytesIO()
-        Image.fromarray(frame).save(file, "JPEG", quality=95, subsampling="4:2:2" if colour else None)
+        Image.fromarray(frame).save(file, "JPEG", quality=95, subsampling="4:2:2" if colour else "4:4:4")
         encoded.append(file.getvalue())
     dataset.PixelData = encapsulate(encoded)
     dataset["PixelData"].VR = "OB"
