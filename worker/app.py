@@ -4,7 +4,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging
-from kombu.entity import Queue
+from kombu.entity import Exchange, Queue
 
 from worker.clinical.categories import Priority
 from worker.gate import INFER_STUDY, QUEUE_OF_TASK
@@ -43,7 +43,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "task_serializer": "json",
         "event_serializer": "json",
         "task_ignore_result": True,
-        "task_queues": [Queue(name) for name in sorted(set(QUEUE_OF_TASK.values()))],
+        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in sorted(set(QUEUE_OF_TASK.values()))],
         "task_routes": {task: {"queue": queue} for task, queue in QUEUE_OF_TASK.items()},
         "task_default_queue": "intake",
         "task_create_missing_queues": False,

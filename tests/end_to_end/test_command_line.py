@@ -103,7 +103,7 @@ def test_a_failed_study_is_listed_mended_and_queued_again(
     assert (failed.state, failed.error_code) == ("failed", "file_not_found")
     listed = json.loads(service.dlr("failed", "list", "--format", "json").stdout)
     (row,) = [row for row in listed if row["study_id"] == str(failed.study_id)]
-    assert "DLR_STORAGE_ROOT" in row["what_to_do"]
+    assert "DLR_STORAGE_ROOT" in row["error_reason"] + row["what_to_do"]
     (service.storage_root / name).write_bytes((path / "0.dcm").read_bytes())
     assert service.dlr("failed", "requeue", str(failed.study_id)).returncode == 0
     service.until(lambda: service.details(failed.study_id)[0].state == "done")

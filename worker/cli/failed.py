@@ -1,7 +1,8 @@
 """``dlr failed``: studies without a full result, and messages that could not be a study."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,7 +27,7 @@ def list_failed(
 
     with sessions()() as session:
         rows = [asdict(row) for row in queries.failed(session)]
-    shown = [row | {"what_to_do": _advice(row["error_code"])} for row in rows if code in (None, row["error_code"])]
+    shown = [row | {"what_to_do": _advice(row)} for row in rows if code in (None, row["error_code"])]
     print_rows(shown, COLUMNS, fmt, title="failed and partial studies")
 
 
@@ -65,5 +66,7 @@ def requeue(
             raise typer.Exit(1)
 
 
-def _advice(code: str | None) -> str:
-    return MEANINGS[Code(code)] if code in set(Code) else ""
+def _advice(row: Mapping[str, Any]) -> str:
+    code, reason = row["error_code"], row["error_reason"] or ""
+    meaning = MEANINGS[Code(code)] if code in set(Code) else ""
+    return "" if meaning in reason else meaning

@@ -90,7 +90,10 @@ def _database_sentence(error: DBAPIError) -> str:
     if state == "42P01":
         return "the database has no schema yet: run `dlr db upgrade`"
     if state is None:
-        return "PostgreSQL does not answer at DLR_DATABASE_URL: is it running, and are address and password right?"
+        return (
+            "PostgreSQL does not answer at DLR_DATABASE_URL: is it running (`dlr up`), "
+            "and are address and password right?"
+        )
     return f"PostgreSQL refused the request (SQLSTATE {state})"
 
 

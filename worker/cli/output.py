@@ -39,7 +39,8 @@ def print_rows(
 ) -> None:
     """Print rows to standard output: the named columns as a table or CSV; JSON has every key.
 
-    A table whose rows all bear one notice has it as its caption instead of a column.
+    A table leaves out columns that are empty in every row, and whose rows all bear one notice has it as its caption
+    instead of a column.
     """
     if fmt is Format.JSON:
         print_json(list(rows))
@@ -56,7 +57,8 @@ def print_rows(
 def _table(rows: Sequence[Mapping[str, object]], columns: Sequence[str], title: str | None) -> Table:
     notices = {row.get(NOTICE) for row in rows}
     caption = str(notices.pop()) if len(notices) == 1 and notices != {None} else None
-    shown = [name for name in columns if caption is None or name != NOTICE]
+    filled = [name for name in columns if any(row.get(name) not in (None, "") for row in rows)]
+    shown = [name for name in filled if caption is None or name != NOTICE]
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     for name in shown:
         table.add_column(name.replace("_", " "), overflow="fold")

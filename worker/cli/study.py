@@ -1,7 +1,7 @@
 """``dlr submit``, ``dlr worklist`` and ``dlr show``: studies, for people and for programs."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,8 +26,14 @@ ENDED = ("done", "partial", "failed")
 
 SUBMITTED_COLUMNS = ("submitted", "study_id", "change", "state", "code", "reason")
 WORKLIST_COLUMNS = (
-    "position", "study_id", "accession_number", "priority", "worklist_class", "state", "highest_birads", "lesions",
-    "upgraded", "maintained", "downgraded", "not_applicable", "malignant_probability", "error_code", "notice",
+    "position", "study_id", "study_instance_uid", "accession_number", "revision", "priority", "worklist_class", "state",
+    "highest_birads", "lesions", "lesions_scored", "upgraded", "maintained", "downgraded", "not_applicable",
+    "malignant_probability", "high_risk_probability", "error_code", "error_reason", "received_at", "finished_at",
+    "notice",
+)  # fmt: skip
+WORKLIST_COLUMNS_FOR_PEOPLE = (
+    "position", "study_id", "accession_number", "priority", "class", "state", "birads", "4A_lesions", "malignant",
+    "error_code", "notice",
 )  # fmt: skip
 LESION_COLUMNS = (
     "lesion_id", "state", "birads", "outcome", "recommended", "high_risk_probability", "malignant_probability",
@@ -124,10 +130,23 @@ def worklist(
     with sessions()() as session:
         rows = [asdict(row) for row in queries.worklist(session, limit)]
         counts = queries.counts_by_state(session)
-    print_rows(rows, WORKLIST_COLUMNS, fmt, title="worklist")
+    if fmt is Format.TABLE:
+        print_rows([row | _short(row) for row in rows], WORKLIST_COLUMNS_FOR_PEOPLE, fmt, title="worklist")
+    else:
+        print_rows(rows, WORKLIST_COLUMNS, fmt)
     waiting = counts["queued"] + counts["running"]
     if waiting:
         stderr.print(f"{waiting} more studies are queued or running and not on the list yet")
+
+
+def _short(row: Mapping[str, Any]) -> dict[str, Any]:
+    arms = ("upgraded", "maintained", "downgraded")
+    return {
+        "class": row["worklist_class"],
+        "birads": row["highest_birads"],
+        "4A_lesions": ", ".join(f"{row[arm]} {arm}" for arm in arms if row[arm]),
+        "malignant": row["malignant_probability"],
+    }
 
 
 def show(
