@@ -158,6 +158,8 @@ class Pipeline:
             scores = future.result(self.inference_timeout_s)
         except Refused as refused:
             return LesionOutcome(lesion, image, refused=refused)
+        except Unavailable:
+            raise
         except FutureTimeoutError:
             future.cancel()
             return LesionOutcome(

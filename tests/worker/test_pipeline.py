@@ -170,6 +170,18 @@ def test_a_device_that_does_not_answer_fails_the_lesion_in_time(
     assert detail(quick, study_id).error_code == "inference_failed"
 
 
+def test_a_device_that_is_away_gives_the_study_back(
+    pipeline: Pipeline, study: dict[str, Any], device: SimulatedDevice
+) -> None:
+    device.fault = Unavailable(Code.DEVICE_UNAVAILABLE)
+    study_id = queued(pipeline, study)
+    with pytest.raises(Unavailable):
+        pipeline.run(study_id)
+    assert (detail(pipeline, study_id).state, detail(pipeline, study_id).attempts) == ("queued", 0)
+    device.fault = None
+    assert pipeline.run(study_id) == "done"
+
+
 def test_a_defect_met_on_a_lesion_is_told_in_the_history_alone(
     pipeline: Pipeline, study: dict[str, Any], device: SimulatedDevice
 ) -> None:

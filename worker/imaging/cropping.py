@@ -6,9 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from worker.errors import Code, LesionRefused
 from worker.study import Roi
 
 Pixels = NDArray[np.uint8]
+
+LONGEST_SIDE = 12_000
+"""Pixels on a side of a letterboxed square: 144 MB of grey."""
 
 
 def model_input(
@@ -74,9 +78,15 @@ def crop(pixels: Pixels, region: Roi, margin: float) -> Pixels:
 
 
 def letterbox(pixels: Pixels) -> Pixels:
-    """Pad with zeros to a square, the pixels in its middle; an odd one more goes to the right or to the bottom."""
+    """Pad with zeros to a square, the pixels in its middle; an odd one more goes to the right or to the bottom.
+
+    Raises:
+        LesionRefused: ``pixels_too_large``; a region so long that its square would not fit into memory.
+    """
     rows, columns = pixels.shape[:2]
     side = max(rows, columns)
+    if side > LONGEST_SIDE:
+        raise LesionRefused(Code.PIXELS_TOO_LARGE, f"the lesion's region is longer than {LONGEST_SIDE} pixels")
     top, left = (side - rows) // 2, (side - columns) // 2
     square = np.zeros((side, side, *pixels.shape[2:]), np.uint8)
     square[top : top + rows, left : left + columns] = pixels

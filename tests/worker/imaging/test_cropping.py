@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.worker.imaging.dicom_files import picture
+from worker.errors import LesionRefused
 from worker.imaging.cropping import crop, letterbox, model_input
 from worker.study import Roi
 
@@ -45,6 +46,11 @@ def test_an_odd_pixel_of_padding_goes_to_the_right_or_the_bottom() -> None:
     tall, wide = np.full((4, 1), 9, np.uint8), np.full((1, 4), 9, np.uint8)
     assert letterbox(tall)[0].tolist() == [0, 9, 0, 0]
     assert letterbox(wide)[:, 0].tolist() == [0, 9, 0, 0]
+
+
+def test_a_region_whose_square_would_fill_the_memory_is_refused() -> None:
+    with pytest.raises(LesionRefused, match="pixels_too_large"):
+        letterbox(np.zeros((1, 1_000_000), np.uint8))
 
 
 def test_letterbox_keeps_the_aspect_ratio_and_stretch_does_not() -> None:

@@ -1,0 +1,85 @@
+"""`dlr models` adds, lists, activates and checks; programs can read what it prints."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.worker.inference.samples import registry_with_both, write_model
+from worker.cli.main import app
+from worker.errors import Code, ModelRefused
+from worker.inference.card import DEMO_NOTICE
+from worker.settings import get_settings
+
+
+def _dlr(*arguments: str, status: int = 0) -> str:
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    assert result.exit_code == status, result.output
+    return result.stdout
+
+
+@pytest.fixture
+def models_dir() -> Path:
+    return get_settings().models_dir
+
+
+def test_a_model_is_added_activated_and_listed_with_its_notice(tmp_path: Path) -> None:
+    card_path, weights_path = write_model(tmp_path / "new", notice=DEMO_NOTICE)
+    _dlr("models", "add", str(card_path), str(weights_path))
+    (row,) = json.loads(_dlr("models", "list", "--format", "json"))
+    assert (row["name"], row["version"], row["active"], row["notice"]) == ("DLR_BM", "1.0", False, DEMO_NOTICE)
+    _dlr("models", "activate", "DLR_BM", "1.0")
+    (line,) = csv.DictReader(io.StringIO(_dlr("models", "list", "--format", "csv")))
+    assert (line["active"], line["notice"]) == ("True", DEMO_NOTICE)
+    assert "demo" in _dlr("models", "list")
+
+
+def test_an_empty_registry_lists_nothing() -> None:
+    assert json.loads(_dlr("models", "list", "--format", "json")) == []
+    assert "none" in _dlr("models", "list")
+
+
+def test_what_is_refused_is_refused_with_its_code(tmp_path: Path) -> None:
+    card_path, _ = write_model(tmp_path / "new")
+    with pytest.raises(ModelRefused) as refused:
+        _dlr("models", "add", str(card_path), str(tmp_path / "nowhere"))
+    assert refused.value.code is Code.WEIGHTS_MISSING
+    with pytest.raises(ModelRefused) as refused:
+        _dlr("models", "activate", "DLR_BM", "7")
+    assert refused.value.code is Code.MODEL_NOT_FOUND
+
+
+def test_a_check_ends_with_1_when_something_is_wrong(tmp_path: Path, models_dir: Path) -> None:
+    registry_with_both(tmp_path)
+    (tmp_path / "registry").rename(tmp_path / "there")
+    models_dir.parent.mkdir(parents=True)
+    (tmp_path / "there").rename(models_dir)
+    rows = json.loads(_dlr("models", "check", "--format", "json"))
+    assert [(row["name"], row["sound"], row["active"]) for row in rows] == [
+        ("DLR_LH", True, True),
+        ("DLR_BM", True, True),
+    ]
+    (models_dir / "DLR_BM/1.0/weights.safetensors").write_bytes(b"")
+    rows = json.loads(_dlr("models", "check", "--format", "json", status=1))
+    assert [row["code"] for row in rows] == [None, "weights_hash_mismatch"]
+
+
+def test_a_version_that_can_not_be_read_is_not_passed_over_in_silence(models_dir: Path) -> None:
+    (models_dir / "DLR_BM" / "1.0").mkdir(parents=True)
+    result = CliRunner().invoke(app, ["models", "list", "--format", "json"])
+    assert json.loads(result.stdout) == []
+    assert "1 more can not be read" in result.stderr
+
+
+def test_listing_loads_no_torch() -> None:
+    program = (
+        "import sys; from typer.testing import CliRunner; from worker.cli.main import app;"
+        "assert CliRunner().invoke(app, ['models', 'list']).exit_code == 0;"
+        "assert not {'torch', 'torchvision', 'safetensors'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
