@@ -1,7 +1,9 @@
 """What a worker process holds while it runs: sessions, the engine, the pipeline. Made on first use, once."""
 
-from functools import lru_cache
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -15,13 +17,29 @@ if TYPE_CHECKING:
     from worker.pipeline import Pipeline
 
 
-@lru_cache(maxsize=1)
+T = TypeVar("T")
+_making = threading.RLock()
+
+
+def _once(make: Callable[[], T]) -> Callable[[], T]:
+    """Make it on the first call; threads that ask meanwhile wait for that one, and no second model is loaded."""
+    kept = lru_cache(maxsize=1)(make)
+
+    @wraps(make)
+    def ask() -> T:
+        with _making:
+            return kept()
+
+    return ask
+
+
+@_once
 def sessions() -> sessionmaker[Session]:
     """Return the process's database sessions, as the role ``dlr_writer``."""
     return session_factory(make_engine(get_settings().require_database_url()))
 
 
-@lru_cache(maxsize=1)
+@_once
 def intake() -> Intake:
     """Return the process's intake."""
     from worker.app import enqueue
@@ -29,7 +47,7 @@ def intake() -> Intake:
     return Intake(sessions(), get_settings().storage_root, enqueue)
 
 
-@lru_cache(maxsize=1)
+@_once
 def engine() -> "Engine":
     """Return the process's engine, with both active models on its device.
 
@@ -42,7 +60,7 @@ def engine() -> "Engine":
     return load_engine(settings.models_dir, settings.device, settings.batch_max, settings.batch_wait_ms)
 
 
-@lru_cache(maxsize=1)
+@_once
 def pipeline() -> "Pipeline":
     """Return the process's pipeline, with its models on record in the ledger.
 

@@ -1,0 +1,37 @@
+"""A process has one of each thing, however many threads ask for it first."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from worker.runtime import _once
+
+
+def test_threads_that_ask_at_once_get_the_same_thing_made_once() -> None:
+    made: list[object] = []
+
+    @_once
+    def thing() -> object:
+        time.sleep(0.05)
+        made.append(object())
+        return made[-1]
+
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda _: thing(), range(8)))
+    assert got == made * 8
+
+
+def test_what_could_not_be_made_is_tried_again() -> None:
+    failures = [ConnectionError()]
+
+    @_once
+    def thing() -> str:
+        if failures:
+            raise failures.pop()
+        return "made"
+
+    for expected in ("away", "made"):
+        try:
+            got = thing()
+        except ConnectionError:
+            got = "away"
+        assert got == expected
