@@ -11,6 +11,7 @@ from celery.signals import worker_shutting_down
 from kombu.exceptions import OperationalError as BrokerError
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 
+from db.errors import RoleRefused
 from worker.app import app
 from worker.contract import parse_job
 from worker.errors import Code, DlrError, JobRefused, ModelRefused, SetupRefused, Unavailable
@@ -21,11 +22,12 @@ logger = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 60.0
 # A ProgrammingError is a schema that is not there yet, or not this version's: a person is migrating, or has to.
-# A refused model or setting is the same: the study waits until it is mended.
+# A refused model, setting or database role is the same: the study waits until it is mended.
 _AWAY = (
     Unavailable,
     ModelRefused,
     SetupRefused,
+    RoleRefused,
     BrokerError,
     OperationalError,
     InterfaceError,

@@ -4,6 +4,7 @@ import pytest
 from celery.exceptions import Reject
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from db.errors import RoleRefused
 from worker import tasks
 from worker.errors import Code, ModelRefused, Unavailable
 from worker.settings import get_settings
@@ -22,6 +23,7 @@ AWAY = [
     OperationalError("SELECT 'Doe^Jane'", None, Exception()),
     ProgrammingError("SELECT 'Doe^Jane'", None, Exception()),
     ConnectionError("Doe^Jane"),
+    RoleRefused("GRANT dlr_writer"),
 ]
 
 
