@@ -5,11 +5,23 @@ Each is safe to repeat, and safe beside any number of other processes.
 
 from db.recording import record_refusal, record_study, set_worklist_place
 from db.results import finish, register_model
-from db.running import claim, current_priority, fail_attempt, release, requeue
+from db.running import (
+    claim,
+    count_queued,
+    current_priority,
+    extend_leases,
+    fail_attempt,
+    release,
+    requeue,
+    take_stranded,
+    take_unqueued,
+)
 
 __all__ = [
     "claim",
+    "count_queued",
     "current_priority",
+    "extend_leases",
     "fail_attempt",
     "finish",
     "record_refusal",
@@ -18,4 +30,6 @@ __all__ = [
     "release",
     "requeue",
     "set_worklist_place",
+    "take_stranded",
+    "take_unqueued",
 ]

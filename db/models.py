@@ -105,6 +105,8 @@ class StudyRow(Base):
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     claims: Mapped[int] = mapped_column(server_default=text("0"))
     claimed_at: Mapped[datetime | None]
+    lease_until: Mapped[datetime | None]
+    queued_at: Mapped[datetime | None] = mapped_column(server_default=func.now())
     error_code: Mapped[str | None]
     error_reason: Mapped[str | None]
     worklist_class: Mapped[WorklistClass | None]

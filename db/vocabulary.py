@@ -125,6 +125,7 @@ class Event(StrEnum):
     CLAIMED = "claimed"
     ATTEMPT_FAILED = "attempt_failed"
     RELEASED = "released"
+    STRANDED = "stranded"
     REQUEUED = "requeued"
     DONE = "done"
     PARTIAL = "partial"

@@ -1,5 +1,6 @@
 """The Celery application: broker, queues, serializer, signals; nothing else (``celery -A worker.app``)."""
 
+from math import ceil
 from typing import Any
 
 from celery import Celery
@@ -15,9 +16,6 @@ from worker.transport import use_this_transport
 REDIS_PRIORITY = {Priority.STAT: 0, Priority.URGENT: 3, Priority.ROUTINE: 6}
 """kombu keeps four lists a queue on Redis, at 0, 3, 6 and 9; the lowest number is taken first."""
 
-VISIBILITY_TIMEOUT_S = 900
-"""A message whose worker died comes back after this time; longer than any study may wait for the device."""
-
 
 def celery_settings(settings: Settings) -> dict[str, Any]:
     """Return Celery's configuration.
@@ -29,7 +27,11 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     return broker | {
         "broker_transport_options": {
             "queue_order_strategy": "priority",
-            "visibility_timeout": VISIBILITY_TIMEOUT_S,
+            # A message that is not acknowledged comes back as soon as a lease can have run out. That of a study at work
+            # comes back too, and changes nothing: its lease keeps everybody else away.
+            "visibility_timeout": ceil(settings.lease_s),
+            # Whoever dies while it restores messages holds the others up for no longer than that.
+            "unacked_mutex_expire": ceil(settings.lease_s),
             "unacked_restore_interval": 1,
             "unacked_restore_throttle": 1,
             "global_keyprefix": settings.redis_key_prefix,

@@ -1,13 +1,12 @@
 """The order of the steps from a queued study to its result, and only that."""
 
 import logging
-import threading
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
@@ -23,6 +22,7 @@ from worker.contract import LesionJob, parse_job
 from worker.errors import Code, DlrError, LesionRefused, Refused, Unavailable
 from worker.imaging.lesion import load_lesion
 from worker.imaging.reading import Limits, StudyFiles, index_study
+from worker.pulse import Pulse
 from worker.study import Lesion, LesionImage, Roi, Score, Scores, Study
 from worker.worklist import place_of, place_of_failed
 
@@ -50,26 +50,6 @@ class LesionOutcome:
     refused: DlrError | None = None
 
 
-class AtHand:
-    """The studies that this process works on: a message delivered twice starts nothing twice."""
-
-    def __init__(self) -> None:
-        self._ids: set[UUID] = set()
-        self._lock = threading.Lock()
-
-    def take(self, study_id: UUID) -> bool:
-        """Take a study in hand; ``False`` when it is already."""
-        with self._lock:
-            fresh = study_id not in self._ids
-            self._ids.add(study_id)
-            return fresh
-
-    def put_back(self, study_id: UUID) -> None:
-        """Let go of a study."""
-        with self._lock:
-            self._ids.discard(study_id)
-
-
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """Scores studies of the ledger, one call a study; any number of threads at once."""
@@ -80,7 +60,7 @@ class Pipeline:
     limits: Limits
     max_attempts: int
     inference_timeout_s: float
-    _at_hand: AtHand = field(default_factory=AtHand, repr=False)
+    pulse: Pulse
 
     def run(self, study_id: UUID) -> str | None:
         """Take a study through all steps and commit its result.
@@ -96,18 +76,21 @@ class Pipeline:
             Unavailable: a server or the storage is away, or the attempt met a defect, which counts as an attempt; the
                 same study can be run again.
         """
-        if not self._at_hand.take(study_id):
+        if not self.pulse.take(study_id):
             return None
         try:
             return self._run(study_id)
         finally:
-            self._at_hand.put_back(study_id)
+            self.pulse.put_back(study_id)
 
     def _run(self, study_id: UUID) -> str | None:
         with self.sessions.begin() as session:
-            claim = ledger.claim(session, study_id, self.max_attempts, failed_place=place_of_failed)
+            claim = ledger.claim(
+                session, study_id, self.max_attempts, lease_s=self.pulse.lease_s, failed_place=place_of_failed
+            )
         if claim is None:
             return None
+        self.pulse.claimed(study_id, claim.attempt)
         try:
             return self._finish(claim, self._score(study_of(claim)))
         except Unavailable:

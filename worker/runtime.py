@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import ledger
 from db.session import make_engine, session_factory
 from worker.intake.accept import Intake
+from worker.reconciler import Reconciler, messages_in
 from worker.settings import get_settings
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def pipeline() -> "Pipeline":
     """
     from worker.imaging.reading import Limits
     from worker.pipeline import Pipeline
+    from worker.pulse import Pulse
 
     settings = get_settings()
     with sessions().begin() as session:
@@ -81,4 +83,15 @@ def pipeline() -> "Pipeline":
         limits=Limits(settings.max_file_bytes, settings.max_frame_pixels),
         max_attempts=settings.max_attempts,
         inference_timeout_s=settings.inference_timeout_s,
+        pulse=Pulse(sessions(), settings.lease_s),
     )
+
+
+@_once
+def reconciler() -> Reconciler:
+    """Return the process's reconciler."""
+    from worker.app import enqueue
+
+    settings = get_settings()
+    messages = messages_in(settings.require_redis_url(), settings.redis_key_prefix)
+    return Reconciler(sessions(), enqueue, messages)

@@ -91,6 +91,15 @@ class Settings(BaseSettings):
     )
     inference_timeout_s: float = Field(default=300.0, gt=0, description="Longest wait of one study for the device")
     max_attempts: int = Field(default=3, ge=1, le=100, description="Starts of a study before it is failed")
+    lease_s: float = Field(
+        default=5.0,
+        ge=0.5,
+        le=600,
+        description="A worker that is silent for so long is dead; its studies go on",
+    )
+    reconcile_s: float = Field(
+        default=1.0, ge=0.1, le=600, description="How often each worker looks for studies that nobody works on"
+    )
     retry_wait_s: float = Field(
         default=2.0, ge=0, description="First wait before work is tried again; it doubles, to 60 s"
     )

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from celery.exceptions import Reject
-from celery.signals import worker_shutting_down
+from celery.signals import worker_ready, worker_shutting_down
 from kombu.exceptions import OperationalError as BrokerError
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 
@@ -36,6 +36,16 @@ _AWAY = (
 )
 _stopping = threading.Event()
 T = TypeVar("T")
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _start_reconciling(**_kwargs: Any) -> None:
+    from worker.runtime import reconciler
+
+    look = threading.Thread(
+        target=lambda: reconciler().run(get_settings().reconcile_s, _stopping), name="reconciler", daemon=True
+    )
+    look.start()
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

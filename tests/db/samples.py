@@ -109,7 +109,7 @@ def result(claim: Claim, *lesions: LesionResultRecord, **changes: Any) -> StudyR
 
 
 def claimed(session: Session, study_id: UUID, max_attempts: int = 3) -> Claim:
-    claim = ledger.claim(session, study_id, max_attempts, failed_place=failed_place)
+    claim = ledger.claim(session, study_id, max_attempts, lease_s=-1, failed_place=failed_place)
     assert claim is not None
     return claim
 

@@ -213,7 +213,7 @@ def test_a_refused_message_is_neither_claimed_nor_queued_again(sessions: session
     with sessions.begin() as session:
         study_id = refuse(session)
         assert not ledger.requeue(session, study_id)
-        assert ledger.claim(session, study_id, 3, failed_place=failed_place) is None
+        assert ledger.claim(session, study_id, 3, lease_s=-1, failed_place=failed_place) is None
 
 
 def nested(depth: int) -> object:

@@ -26,7 +26,7 @@ def test_there_is_nothing_to_claim_of_an_unknown_an_ended_or_a_replaced_study(se
         replaced = ledger.record_study(session, study("1.2", "a")).study_id
         ledger.record_study(session, study("1.2", "b"))
         for study_id in (uuid4(), done, replaced):
-            assert ledger.claim(session, study_id, 3, failed_place=failed_place) is None
+            assert ledger.claim(session, study_id, 3, lease_s=-1, failed_place=failed_place) is None
 
 
 def test_a_study_that_kills_its_workers_is_failed_and_stands_where_a_person_looks(
@@ -38,9 +38,9 @@ def test_a_study_that_kills_its_workers_is_failed_and_stands_where_a_person_look
         with sessions.begin() as session:
             assert claimed(session, study_id, 3).attempt == attempt
     with sessions.begin() as session:
-        assert ledger.claim(session, study_id, 3, failed_place=failed_place) is None
+        assert ledger.claim(session, study_id, 3, lease_s=-1, failed_place=failed_place) is None
     with sessions.begin() as session:
-        assert ledger.claim(session, study_id, 3, failed_place=failed_place) is None
+        assert ledger.claim(session, study_id, 3, lease_s=-1, failed_place=failed_place) is None
         [row] = queries.failed(session)
         assert (row.state, row.error_code, row.attempts, row.lesions_failed) == ("failed", "attempts_exhausted", 3, 2)
         assert row.lesion_errors == "L1: attempts_exhausted; L2: attempts_exhausted"
@@ -133,7 +133,7 @@ def test_a_worker_from_before_a_requeue_can_not_write_its_result(sessions: sessi
     with sessions.begin() as session:
         study_id = ledger.record_study(session, study()).study_id
         frozen = claimed(session, study_id, 1)
-        assert ledger.claim(session, study_id, 1, failed_place=failed_place) is None
+        assert ledger.claim(session, study_id, 1, lease_s=-1, failed_place=failed_place) is None
         assert ledger.requeue(session, study_id)
         claim = claimed(session, study_id, 1)
         assert not ledger.finish(session, result(frozen, scored(bm=0.1)))
@@ -163,7 +163,7 @@ def test_whatever_happens_a_study_is_either_waiting_for_work_or_on_the_worklist(
             if step in {"push", "revise"}:
                 study_id = ledger.record_study(session, study(uid, str(content))).study_id
             elif step == "claim":
-                claim = ledger.claim(session, study_id, 2, failed_place=failed_place)
+                claim = ledger.claim(session, study_id, 2, lease_s=-1, failed_place=failed_place)
                 claims += [claim] if claim else []
             elif step == "requeue":
                 ledger.requeue(session, study_id)

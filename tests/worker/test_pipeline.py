@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -23,6 +24,7 @@ from worker.errors import Code, LesionRefused, Unavailable
 from worker.imaging.reading import Limits
 from worker.intake.accept import Intake
 from worker.pipeline import Pipeline
+from worker.pulse import Pulse
 from worker.study import LesionImage, Score, Scores
 
 
@@ -74,7 +76,9 @@ def device() -> SimulatedDevice:
 
 @pytest.fixture
 def pipeline(sessions: sessionmaker[Session], device: SimulatedDevice, tmp_path: Path) -> Pipeline:
-    return Pipeline(sessions, device, tmp_path, Limits(1 << 30, 1 << 26), max_attempts=3, inference_timeout_s=5.0)
+    limits = Limits(1 << 30, 1 << 26)
+    pulse = Pulse(sessions, lease_s=5.0)
+    return Pipeline(sessions, device, tmp_path, limits, max_attempts=3, inference_timeout_s=5.0, pulse=pulse)
 
 
 @pytest.fixture
@@ -164,7 +168,7 @@ def test_a_device_that_does_not_answer_fails_the_lesion_in_time(
     pipeline: Pipeline, study: dict[str, Any], device: SimulatedDevice
 ) -> None:
     device.silent = True
-    quick = Pipeline(pipeline.sessions, device, pipeline.storage_root, pipeline.limits, 3, inference_timeout_s=0.1)
+    quick = replace(pipeline, inference_timeout_s=0.1)
     study_id = queued(quick, study)
     assert quick.run(study_id) == "failed"
     assert detail(quick, study_id).error_code == "inference_failed"

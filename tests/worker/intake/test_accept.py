@@ -122,7 +122,7 @@ def test_a_more_urgent_push_moves_a_study_that_has_ended_up_the_worklist(
 ) -> None:
     recorded = intake.accept(job(), "queue")
     with sessions.begin() as session:  # no attempt is allowed, so that the study ends failed
-        assert ledger.claim(session, recorded.study_id, 0, failed_place=place_of_failed) is None
+        assert ledger.claim(session, recorded.study_id, 0, lease_s=-1, failed_place=place_of_failed) is None
     with sessions() as session:
         before = session.scalar(text("SELECT worklist_order FROM study"))
     queue.messages.clear()

@@ -1,0 +1,59 @@
+"""A lease lasts while its worker lives, and not longer."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import ledger
+from db.session import make_engine, session_factory
+from tests.conftest import Database
+from tests.db.samples import failed_place, study
+from worker.pulse import Pulse
+
+
+@pytest.fixture
+def sessions(database: Database) -> sessionmaker[Session]:
+    return session_factory(make_engine(database.writer_url))
+
+
+@pytest.fixture
+def pulse(sessions: sessionmaker[Session]) -> Iterator[Pulse]:
+    pulse = Pulse(sessions, lease_s=0.6)
+    yield pulse
+    pulse.stop()
+
+
+def stranded(sessions: sessionmaker[Session]) -> int:
+    with sessions() as session:
+        count: int = session.scalar(text("SELECT count(*) FROM study WHERE lease_until < clock_timestamp()"))
+        return count
+
+
+def test_a_lease_is_prolonged_while_a_study_is_in_hand_and_runs_out_after(
+    sessions: sessionmaker[Session], pulse: Pulse
+) -> None:
+    with sessions.begin() as session:
+        study_id = ledger.record_study(session, study()).study_id
+    assert pulse.take(study_id)
+    with sessions.begin() as session:
+        claim = ledger.claim(session, study_id, 3, lease_s=pulse.lease_s, failed_place=failed_place)
+    assert claim is not None
+    pulse.claimed(study_id, claim.attempt)
+    for _ in range(4):
+        time.sleep(0.3)
+        assert stranded(sessions) == 0
+    pulse.put_back(study_id)
+    time.sleep(1.0)
+    assert stranded(sessions) == 1
+
+
+def test_a_study_is_taken_in_hand_once(pulse: Pulse, sessions: sessionmaker[Session]) -> None:
+    with sessions.begin() as session:
+        study_id = ledger.record_study(session, study()).study_id
+    assert pulse.take(study_id)
+    assert not pulse.take(study_id)
+    pulse.put_back(study_id)
+    assert pulse.take(study_id)

@@ -1,0 +1,68 @@
+"""The pulse of a worker: what it has at hand, told to the ledger for as long as it lives."""
+
+import logging
+import threading
+from uuid import UUID
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import ledger
+
+logger = logging.getLogger(__name__)
+
+BEATS_IN_A_LEASE = 3
+
+
+class Pulse:
+    """The studies that this process works on, and the thread that prolongs their leases.
+
+    Args:
+        sessions: the ledger's.
+        lease_s: seconds until a worker that says nothing more counts as dead.
+    """
+
+    def __init__(self, sessions: sessionmaker[Session], lease_s: float) -> None:
+        self._sessions = sessions
+        self.lease_s = lease_s
+        self._at_hand: dict[UUID, int | None] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+
+    def take(self, study_id: UUID) -> bool:
+        """Take a study in hand; ``False`` when it is already: a message delivered twice starts nothing twice."""
+        with self._lock:
+            if study_id in self._at_hand:
+                return False
+            self._at_hand[study_id] = None
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
+                self._thread.start()
+            return True
+
+    def claimed(self, study_id: UUID, attempt: int) -> None:
+        """Say under which attempt a study in hand is worked on: from now on its lease is prolonged."""
+        with self._lock:
+            self._at_hand[study_id] = attempt
+
+    def put_back(self, study_id: UUID) -> None:
+        """Let go of a study."""
+        with self._lock:
+            self._at_hand.pop(study_id, None)
+
+    def stop(self) -> None:
+        """Prolong no lease any more."""
+        self._stopped.set()
+
+    def _beat(self) -> None:
+        while not self._stopped.wait(self.lease_s / BEATS_IN_A_LEASE):
+            with self._lock:
+                claims = {study: attempt for study, attempt in self._at_hand.items() if attempt is not None}
+            if not claims:
+                continue
+            try:
+                with self._sessions.begin() as session:
+                    ledger.extend_leases(session, claims, self.lease_s)
+            except SQLAlchemyError as error:
+                logger.warning("leases were not prolonged: %s", type(error).__qualname__)
