@@ -7,10 +7,11 @@ import typer
 from worker.cli.output import Format, print_rows, stderr, stdout
 from worker.cli.progress import counting_bar
 from worker.settings import get_settings, isolated
+from worker.training.recipe import DEMO_SEED
 
 
 def demo(
-    seed: Annotated[int, typer.Option(help="Of the phantoms; the same seed makes the same images")] = 20261123,
+    seed: Annotated[int, typer.Option(help="Of the phantoms; the same seed makes the same images")] = DEMO_SEED,
 ) -> None:
     """Run PostgreSQL, Redis, both workers and Flower, push 12 phantom studies and a damaged one, show the results.
 

@@ -10,6 +10,7 @@ import typer
 
 from db import queries
 from db.records import LesionDetail, StudyDetail
+from db.vocabulary import ENDED_STATES
 from worker.cli.output import Format, FormatOption, print_json, print_rows, stderr, stdout
 from worker.cli.progress import counting_bar
 from worker.clinical.categories import Priority
@@ -22,7 +23,6 @@ from worker.settings import get_settings
 
 EXIT_NOT_DONE = 3
 POLL_S = 0.25
-ENDED = ("done", "partial", "failed")
 
 SUBMITTED_COLUMNS = ("submitted", "study_id", "change", "state", "code", "reason")
 WORKLIST_COLUMNS = (
@@ -104,7 +104,7 @@ def _await(rows: Sequence[dict[str, Any]], timeout: float) -> None:
         while True:
             with sessions()() as session:
                 states = queries.states(session, ids)
-            ended = sum(state in ENDED for state in states.values())
+            ended = sum(state in ENDED_STATES for state in states.values())
             advance(ended)
             if ended == len(ids):
                 break

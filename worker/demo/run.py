@@ -14,6 +14,7 @@ from sqlalchemy import text
 from db import queries
 from db.roles import READER
 from db.session import make_engine, session_factory
+from db.vocabulary import ENDED_STATES
 from worker.app import REDIS_PRIORITY
 from worker.clinical.categories import Priority
 from worker.demo.studies import MadeStudy, make_studies
@@ -25,11 +26,8 @@ from worker.services.home import Home
 from worker.services.running import Services, running_services
 from worker.services.supervisor import Supervisor
 
-SEED = 20261123
 WAIT_S = 300.0
 POLL_S = 0.25
-ENDED = ("done", "partial", "failed")
-Progress = Callable[[int], None]
 
 QUERIES = {
     "The worklist, in reading order": (
@@ -93,7 +91,7 @@ def demo_service(home: Path, say: Callable[[str], None]) -> Iterator[tuple[Servi
         yield services, supervisor
 
 
-def push(services: Services, seed: int = SEED) -> list[MadeStudy]:
+def push(services: Services, seed: int) -> list[MadeStudy]:
     """Write the studies and push each to Redis as a hospital's system would: by plain Celery, with nothing of ours."""
     made = list(make_studies(services.settings.storage_root, seed))
     sender = Celery(broker=services.settings.require_redis_url())
@@ -118,7 +116,7 @@ def wait_until_ended(
     while True:
         with sessions() as session:
             counts = queries.counts_by_state(session)
-        ended = sum(counts[state] for state in ENDED)
+        ended = sum(counts[state] for state in ENDED_STATES)
         on_progress(ended)
         if ended >= count:
             return

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,6 @@ from worker.contract import LesionJob, StudyJob
 from worker.errors import DlrError
 from worker.worklist import place_of, place_of_failed
 
-logger = logging.getLogger(__name__)
-
-_BLOCK = 1 << 20
 Enqueue = Callable[[str, Priority], None]
 """Queues a study id for inference at a priority."""
 
@@ -91,7 +87,7 @@ def _file_digest(root: Path, path: str) -> str | None:
         if not real.is_relative_to(root.resolve()) or not real.is_file():
             return None
         with real.open("rb") as file:
-            return hashlib.file_digest(file, "sha256", _bufsize=_BLOCK).hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None
 
