@@ -7,7 +7,7 @@ from db.recording import record_refusal, record_study, set_worklist_place
 from db.results import finish, register_model
 from db.running import (
     claim,
-    count_queued,
+    count_open,
     current_priority,
     extend_leases,
     fail_attempt,
@@ -15,11 +15,12 @@ from db.running import (
     requeue,
     take_stranded,
     take_unqueued,
+    was_started,
 )
 
 __all__ = [
     "claim",
-    "count_queued",
+    "count_open",
     "current_priority",
     "extend_leases",
     "fail_attempt",
@@ -32,4 +33,5 @@ __all__ = [
     "set_worklist_place",
     "take_stranded",
     "take_unqueued",
+    "was_started",
 ]

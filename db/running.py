@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from db.history import note
 from db.models import LesionRow, StudyRow
 from db.records import Claim, FailedPlace
-from db.vocabulary import ATTEMPTS_EXHAUSTED, Event, LesionState, Priority, StudyState, WorklistClass
+from db.vocabulary import ATTEMPTS_EXHAUSTED, OPEN_STATES, Event, LesionState, Priority, StudyState, WorklistClass
 
 _STRANDED = (StudyRow.state == StudyState.RUNNING) & or_(
     StudyRow.lease_until.is_(None), StudyRow.lease_until < func.now()
@@ -99,10 +99,11 @@ def take_stranded(session: Session, limit: int = 100) -> list[tuple[UUID, str]]:
     return [(row.id, row.priority.value) for row in taken]
 
 
-def take_unqueued(session: Session, older_than_s: float, limit: int = 1000) -> list[tuple[UUID, str]]:
+def take_unqueued(session: Session, older_than_s: float, limit: int) -> list[tuple[UUID, str]]:
     """Take studies that have been queued for longer, to put them on the queue again: Redis has lost messages.
 
-    A study whose message is there after all is then on the queue twice, which changes nothing.
+    Those that were put on the queue the longest ago are taken, ``limit`` at most. A study whose message is there after
+    all is then on the queue twice, which changes nothing.
 
     Returns:
         (id, priority) of each, the most urgent first.
@@ -114,7 +115,7 @@ def take_unqueued(session: Session, older_than_s: float, limit: int = 1000) -> l
             StudyRow.state == StudyState.QUEUED,
             StudyRow.queued_at < func.now() - timedelta(seconds=older_than_s),
         )
-        .order_by(StudyRow.priority, StudyRow.received_at)
+        .order_by(StudyRow.queued_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
@@ -129,12 +130,20 @@ def take_unqueued(session: Session, older_than_s: float, limit: int = 1000) -> l
     return [(row.id, row.priority.value) for row in ordered]
 
 
-def count_queued(session: Session) -> int:
-    """Return how many current studies are queued."""
-    counted = session.scalar(
-        select(func.count()).select_from(StudyRow).where(StudyRow.is_current, StudyRow.state == StudyState.QUEUED)
-    )
-    return counted or 0
+def count_open(session: Session) -> tuple[int, int]:
+    """Return how many current studies are queued, and how many are running."""
+    counted = session.execute(
+        select(
+            func.count().filter(StudyRow.state == StudyState.QUEUED),
+            func.count().filter(StudyRow.state == StudyState.RUNNING),
+        ).where(StudyRow.is_current, StudyRow.state.in_(OPEN_STATES))
+    ).one()
+    return counted[0], counted[1]
+
+
+def was_started(session: Session, study_id: UUID) -> bool:
+    """Tell whether a study was started before and did not end: its worker may have died of it."""
+    return bool(session.scalar(select(StudyRow.attempts > 0).where(StudyRow.id == study_id)))
 
 
 def current_priority(session: Session, study_id: UUID, attempt: int) -> str | None:

@@ -2,16 +2,14 @@
 
 import logging
 import traceback
-from collections.abc import Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 from uuid import UUID
 
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger
@@ -22,6 +20,8 @@ from worker.contract import LesionJob, parse_job
 from worker.errors import Code, DlrError, LesionRefused, Refused, Unavailable
 from worker.imaging.lesion import load_lesion
 from worker.imaging.reading import Limits, StudyFiles, index_study
+from worker.isolation import Isolation
+from worker.patience import DATABASE_AWAY, Stopping, patiently
 from worker.pulse import Pulse
 from worker.study import Lesion, LesionImage, Roi, Score, Scores, Study
 from worker.worklist import place_of, place_of_failed
@@ -52,7 +52,19 @@ class LesionOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Scores studies of the ledger, one call a study; any number of threads at once."""
+    """Scores studies of the ledger, one call a study; any number of threads at once.
+
+    Attributes:
+        sessions: the ledger's.
+        engine: both models on their device.
+        storage_root: the files' folder.
+        limits: the largest file and the largest frame.
+        max_attempts: starts of a study before it is failed.
+        inference_timeout_s: seconds that the device may work on one batch.
+        pulse: tells the ledger what is at hand.
+        end_worker: ends this process, when its device hangs; its studies are tried again, each alone.
+        isolation: who works beside whom.
+    """
 
     sessions: sessionmaker[Session]
     engine: ScoringEngine
@@ -61,6 +73,8 @@ class Pipeline:
     max_attempts: int
     inference_timeout_s: float
     pulse: Pulse
+    end_worker: Callable[[], NoReturn]
+    isolation: Isolation = field(default_factory=Isolation)
 
     def run(self, study_id: UUID) -> str | None:
         """Take a study through all steps and commit its result.
@@ -79,7 +93,10 @@ class Pipeline:
         if not self.pulse.take(study_id):
             return None
         try:
-            return self._run(study_id)
+            with self.sessions() as session:
+                suspect = ledger.was_started(session, study_id)
+            with self.isolation.alone() if suspect else self.isolation.together():
+                return self._run(study_id)
         finally:
             self.pulse.put_back(study_id)
 
@@ -92,12 +109,13 @@ class Pipeline:
             return None
         self.pulse.claimed(study_id, claim.attempt)
         try:
-            return self._finish(claim, self._score(study_of(claim)))
+            outcomes = self._score(study_of(claim))
+            return patiently(lambda: self._finish(claim, outcomes), DATABASE_AWAY)
         except Unavailable:
             with self.sessions.begin() as session:
                 ledger.release(session, claim.study_id, claim.attempt)
             raise
-        except OperationalError:
+        except (*DATABASE_AWAY, Stopping):
             raise
         except Exception as error:  # noqa: BLE001  any defect counts as an attempt, and is told in study_event
             with self.sessions.begin() as session:
@@ -138,20 +156,26 @@ class Pipeline:
             return outcome
         lesion, image = outcome.lesion, outcome.image
         try:
-            scores = future.result(self.inference_timeout_s)
+            scores = self._scores(future)
         except Refused as refused:
             return LesionOutcome(lesion, image, refused=refused)
         except Unavailable:
             raise
-        except FutureTimeoutError:
-            future.cancel()
-            return LesionOutcome(
-                lesion, image, refused=LesionRefused(Code.INFERENCE_FAILED, "the device did not answer in time")
-            )
         except Exception as error:  # noqa: BLE001  the same
             return LesionOutcome(lesion, image, refused=_defect(error))
         assessment = restratify(lesion.birads, high_risk=scores.lh.positive, malignant=scores.bm.positive)
         return LesionOutcome(lesion, image, scores, assessment)
+
+    def _scores(self, future: Future[Scores]) -> Scores:
+        """Wait for the device, for as long as it takes on others; one that hangs on these is given up."""
+        while True:
+            at_work = future.running()
+            wait([future], self.inference_timeout_s)
+            if future.done():
+                return future.result()
+            if at_work:
+                logger.critical("the device has hung for %.0f s: this worker ends", self.inference_timeout_s)
+                self.end_worker()
 
 
 def study_of(claim: Claim) -> Study:

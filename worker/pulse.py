@@ -51,14 +51,24 @@ class Pulse:
         with self._lock:
             self._at_hand.pop(study_id, None)
 
+    def give_back(self) -> int:
+        """Give what is in hand back to the queue, its attempts uncounted; say how many studies that were.
+
+        Their results are refused from now on. The worker has to end at once.
+
+        Raises:
+            SQLAlchemyError: PostgreSQL is away; the studies come back when their leases have run out.
+        """
+        with self._sessions.begin() as session:
+            return sum(ledger.release(session, study, attempt) for study, attempt in self._claims().items())
+
     def stop(self) -> None:
         """Prolong no lease any more."""
         self._stopped.set()
 
     def _beat(self) -> None:
         while not self._stopped.wait(self.lease_s / BEATS_IN_A_LEASE):
-            with self._lock:
-                claims = {study: attempt for study, attempt in self._at_hand.items() if attempt is not None}
+            claims = self._claims()
             if not claims:
                 continue
             try:
@@ -66,3 +76,7 @@ class Pulse:
                     ledger.extend_leases(session, claims, self.lease_s)
             except SQLAlchemyError as error:
                 logger.warning("leases were not prolonged: %s", type(error).__qualname__)
+
+    def _claims(self) -> dict[UUID, int]:
+        with self._lock:
+            return {study: attempt for study, attempt in self._at_hand.items() if attempt is not None}

@@ -1,14 +1,17 @@
 """The reconciler: what the ledger says is to be done, and nobody does, is put back on the queue.
 
-PostgreSQL is the source of truth. A worker that dies leaves a lease that runs out; a Redis that loses its messages
-leaves studies that are queued in the ledger alone. Safe to run in every worker of every host at once: a study is taken
-by one (``FOR UPDATE SKIP LOCKED``), and a message too many changes nothing.
+PostgreSQL is the source of truth. A worker that dies leaves a lease that runs out, or a message that it took and did
+not write down; a Redis that loses its messages leaves studies that are queued in the ledger alone. Safe to run in every
+worker of every host at once: a study is taken by one (``FOR UPDATE SKIP LOCKED``), and a message too many changes
+nothing.
 """
 
 import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
+from uuid import UUID
 
 from kombu.exceptions import OperationalError as BrokerError
 from redis import Redis
@@ -18,13 +21,44 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger
 from worker.clinical.categories import Priority
+from worker.delivery import TAKEN, put_back
 
 logger = logging.getLogger(__name__)
 
-UNQUEUED_AFTER_S = 15.0
-"""A study has been queued for longer than this, and Redis has fewer messages than the ledger has queued studies."""
+UNQUEUED_AFTER_S = 5.0
+"""A study is looked after once it has been queued for so long; until then its message may be on its way."""
+
+MOST_AT_ONCE = 1000
+"""Studies that one look puts back."""
 
 _SEPARATOR, _STEPS = "\x06\x16", (0, 3, 6, 9)
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """The messages of the workers in Redis.
+
+    Attributes:
+        client: with time limits; Redis may hang.
+        key_prefix: before each of Celery's keys.
+    """
+
+    client: Redis
+    key_prefix: str
+
+    def count(self) -> int:
+        """Return how many messages Redis holds for studies: waiting, and taken but not acknowledged."""
+        lists = [f"inference{_SEPARATOR}{step}" if step else "inference" for step in _STEPS]
+        with self.client.pipeline(transaction=False) as pipe:
+            for name in lists:
+                pipe.llen(f"{self.key_prefix}{name}")
+            for name in ("unacked", TAKEN):
+                pipe.hlen(f"{self.key_prefix}{name}")
+            return sum(pipe.execute())
+
+    def put_back(self, older_than_s: float) -> int:
+        """Put messages back that a worker took longer ago and never wrote down; say how many."""
+        return put_back(self.client, self.key_prefix, ceil(older_than_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,34 +68,48 @@ class Reconciler:
     Attributes:
         sessions: the ledger's.
         enqueue: puts a study id on the queue.
-        count_messages: says how many messages Redis holds for studies, those that workers have taken included.
+        messages: what Redis holds.
+        lease_s: seconds until a worker that says nothing more counts as dead.
     """
 
     sessions: sessionmaker[Session]
     enqueue: Callable[[str, Priority], None]
-    count_messages: Callable[[], int]
+    messages: Messages
+    lease_s: float
 
     def reconcile(self) -> int:
-        """Look once; return how many studies were put back.
+        """Look once; return how many messages and studies were put back.
 
         Raises:
             SQLAlchemyError, RedisError, BrokerError: a server is away; nothing is lost, the next look finds the same.
         """
+        returned = self.messages.put_back(self.lease_s)
+        if returned:
+            logger.warning("%d messages had lost their worker and are back on their queue", returned)
         with self.sessions.begin() as session:
             found = ledger.take_stranded(session)
         if found:
             logger.warning("%d studies had lost their worker and are queued again", len(found))
-        with self.sessions() as session:
-            queued = ledger.count_queued(session)
-        if queued > self.count_messages() + len(found):
-            with self.sessions.begin() as session:
-                lost = ledger.take_unqueued(session, UNQUEUED_AFTER_S)
-            if lost:
-                logger.warning("%d studies were queued in the ledger and not in Redis; queued again", len(lost))
-            found += lost
+        found += self._lost_by_redis(len(found))
         for study_id, priority in found:
             self.enqueue(str(study_id), Priority(priority))
-        return len(found)
+        return returned + len(found)
+
+    def _lost_by_redis(self, on_their_way: int) -> list[tuple[UUID, str]]:
+        """Find studies that are queued in the ledger and have no message.
+
+        A study at work has a message too, or had one: a lesser count of messages than this can not be explained.
+        """
+        with self.sessions() as session:
+            queued, running = ledger.count_open(session)
+        missing = queued - on_their_way - max(self.messages.count() - running, 0)
+        if missing <= 0:
+            return []
+        with self.sessions.begin() as session:
+            lost = ledger.take_unqueued(session, UNQUEUED_AFTER_S, min(missing, MOST_AT_ONCE))
+        if lost:
+            logger.warning("%d studies were queued in the ledger and not in Redis; queued again", len(lost))
+        return lost
 
     def run(self, interval_s: float, stopped: threading.Event) -> None:
         """Look every ``interval_s`` seconds until ``stopped``; servers that are away are waited for."""
@@ -70,18 +118,3 @@ class Reconciler:
                 self.reconcile()
             except (SQLAlchemyError, RedisError, BrokerError) as error:
                 logger.warning("the reconciler waits for a service: %s", type(error).__qualname__)
-
-
-def messages_in(redis_url: str, key_prefix: str) -> Callable[[], int]:
-    """Return a function that counts the messages for studies in Redis: waiting, and taken but not acknowledged."""
-    client = Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=5)
-    lists = [f"{key_prefix}inference{_SEPARATOR}{step}" if step else f"{key_prefix}inference" for step in _STEPS]
-
-    def count() -> int:
-        with client.pipeline(transaction=False) as pipe:
-            for name in lists:
-                pipe.llen(name)
-            pipe.hlen(f"{key_prefix}unacked")
-            return sum(pipe.execute())
-
-    return count

@@ -1,16 +1,19 @@
 """What a worker process holds while it runs: sessions, the engine, the pipeline. Made on first use, once."""
 
+import os
 import threading
 from collections.abc import Callable
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, TypeVar
 
+from redis import Redis
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger
 from db.session import make_engine, session_factory
 from worker.intake.accept import Intake
-from worker.reconciler import Reconciler, messages_in
+from worker.pulse import Pulse
+from worker.reconciler import Messages, Reconciler
 from worker.settings import get_settings
 
 if TYPE_CHECKING:
@@ -62,6 +65,12 @@ def engine() -> "Engine":
 
 
 @_once
+def pulse() -> Pulse:
+    """Return the process's pulse."""
+    return Pulse(sessions(), get_settings().lease_s)
+
+
+@_once
 def pipeline() -> "Pipeline":
     """Return the process's pipeline, with its models on record in the ledger.
 
@@ -70,7 +79,6 @@ def pipeline() -> "Pipeline":
     """
     from worker.imaging.reading import Limits
     from worker.pipeline import Pipeline
-    from worker.pulse import Pulse
 
     settings = get_settings()
     with sessions().begin() as session:
@@ -83,7 +91,8 @@ def pipeline() -> "Pipeline":
         limits=Limits(settings.max_file_bytes, settings.max_frame_pixels),
         max_attempts=settings.max_attempts,
         inference_timeout_s=settings.inference_timeout_s,
-        pulse=Pulse(sessions(), settings.lease_s),
+        pulse=pulse(),
+        end_worker=lambda: os._exit(os.EX_SOFTWARE),
     )
 
 
@@ -93,5 +102,5 @@ def reconciler() -> Reconciler:
     from worker.app import enqueue
 
     settings = get_settings()
-    messages = messages_in(settings.require_redis_url(), settings.redis_key_prefix)
-    return Reconciler(sessions(), enqueue, messages)
+    client = Redis.from_url(settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=5)
+    return Reconciler(sessions(), enqueue, Messages(client, settings.redis_key_prefix), settings.lease_s)

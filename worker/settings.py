@@ -89,7 +89,9 @@ class Settings(BaseSettings):
     batch_wait_ms: float = Field(
         default=5.0, ge=0, le=1000, description="Wait for more, when more studies are known to be on their way"
     )
-    inference_timeout_s: float = Field(default=300.0, gt=0, description="Longest wait of one study for the device")
+    inference_timeout_s: float = Field(
+        default=60.0, gt=0, description="A device that works on one batch for longer hangs: its worker ends"
+    )
     max_attempts: int = Field(default=3, ge=1, le=100, description="Starts of a study before it is failed")
     lease_s: float = Field(
         default=5.0,
@@ -100,8 +102,13 @@ class Settings(BaseSettings):
     reconcile_s: float = Field(
         default=1.0, ge=0.1, le=600, description="How often each worker looks for studies that nobody works on"
     )
+    stop_s: float = Field(
+        default=20.0,
+        gt=0,
+        description="After SIGTERM a worker finishes what it can for so long, and gives back the rest",
+    )
     retry_wait_s: float = Field(
-        default=2.0, ge=0, description="First wait before work is tried again; it doubles, to 60 s"
+        default=2.0, ge=0, description="First wait before work is tried again; it doubles, to 10 s"
     )
 
     max_message_bytes: int = Field(default=1 << 20, ge=1024, description="Largest job that is read from the queue")

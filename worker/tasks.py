@@ -1,41 +1,27 @@
 """The tasks: parse, call the pipeline, classify the error. Flower imports this, so torch is imported inside a task."""
 
 import logging
+import os
 import threading
+import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from celery.exceptions import Reject
 from celery.signals import worker_ready, worker_shutting_down
-from kombu.exceptions import OperationalError as BrokerError
-from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 
-from db.errors import RoleRefused
 from worker.app import app
 from worker.contract import parse_job
-from worker.errors import Code, DlrError, JobRefused, ModelRefused, SetupRefused, Unavailable
+from worker.errors import Code, JobRefused
 from worker.gate import INFER_STUDY, RECORD_REFUSAL, SUBMIT_STUDY
+from worker.patience import AWAY, Stopping, kind_of, patiently, stopping
 from worker.settings import get_settings
 
 logger = logging.getLogger(__name__)
 
-LONGEST_WAIT_S = 60.0
-# A ProgrammingError is a schema that is not there yet, or not this version's: a person is migrating, or has to.
-# A refused model, setting or database role is the same: the study waits until it is mended.
-_AWAY = (
-    Unavailable,
-    ModelRefused,
-    SetupRefused,
-    RoleRefused,
-    BrokerError,
-    OperationalError,
-    InterfaceError,
-    ProgrammingError,
-    ConnectionError,
-)
-_stopping = threading.Event()
-T = TypeVar("T")
+GIVE_BACK_S = 5.0
+"""How long PostgreSQL may take to hear what a worker gives back at its end, in seconds."""
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
@@ -43,26 +29,46 @@ def _start_reconciling(**_kwargs: Any) -> None:
     from worker.runtime import reconciler
 
     look = threading.Thread(
-        target=lambda: reconciler().run(get_settings().reconcile_s, _stopping), name="reconciler", daemon=True
+        target=lambda: reconciler().run(get_settings().reconcile_s, stopping), name="reconciler", daemon=True
     )
     look.start()
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
-def _stop_waiting(**_kwargs: Any) -> None:
-    _stopping.set()
+def _stop(**_kwargs: Any) -> None:
+    if not stopping.is_set():
+        stopping.set()
+        threading.Thread(target=_end_in_time, args=[get_settings().stop_s], name="stop", daemon=True).start()
+
+
+def _end_in_time(stop_s: float) -> None:
+    """End this process after ``stop_s`` seconds, unless it has ended by then; what it has at hand goes back."""
+    time.sleep(stop_s)
+    giving_back = threading.Thread(target=_give_back, name="give-back", daemon=True)
+    giving_back.start()
+    giving_back.join(GIVE_BACK_S)
+    os._exit(os.EX_OK)
+
+
+def _give_back() -> None:
+    from worker.runtime import pulse
+
+    try:
+        logger.warning("%d studies were not done in time and are queued again", pulse().give_back())
+    except Exception as error:  # noqa: BLE001  whatever it is, the leases run out
+        logger.warning("studies come back when their leases have run out: %s", kind_of(error))
 
 
 @app.task(name=SUBMIT_STUDY, typing=False)  # type: ignore[untyped-decorator]
 def submit_study(job: Any = None) -> str | None:
     """Accept a study that an integrator pushed. Returns the ledger's opaque id, or ``None`` when it was refused."""
-    return patiently(lambda: _accept(job))
+    return _run(lambda: _accept(job))
 
 
 @app.task(name=RECORD_REFUSAL, typing=False)  # type: ignore[untyped-decorator]
 def record_refusal(code: str, reason: str, raw: str) -> None:
     """Keep a message that could not be read."""
-    patiently(lambda: _refuse(raw, JobRefused(Code(code), reason)))
+    _run(lambda: _refuse(raw, JobRefused(Code(code), reason)))
 
 
 @app.task(name=INFER_STUDY)  # type: ignore[untyped-decorator]
@@ -74,7 +80,7 @@ def infer_study(study_id: str) -> str | None:
 
         return pipeline().run(UUID(study_id))
 
-    return patiently(infer)
+    return _run(infer)
 
 
 def _accept(job: Any) -> str | None:
@@ -84,7 +90,7 @@ def _accept(job: Any) -> str | None:
         return str(intake().accept(parse_job(job), "queue").study_id)
     except JobRefused as refused:
         _refuse(job, refused)
-    except _AWAY:
+    except AWAY:
         raise
     except Exception as error:
         logger.error("a defect of this software", exc_info=error)
@@ -99,26 +105,17 @@ def _refuse(raw: object, refused: JobRefused) -> None:
     intake().refuse(raw, refused, "queue")
 
 
-def patiently(work: Callable[[], T]) -> T:
-    """Do work, and while a server or the storage is away, wait and do it again.
+def _run(work: Callable[[], str | None]) -> str | None:
+    """Do a task's work.
 
     Raises:
         Reject: the worker is stopping; the message goes back to its queue.
         RuntimeError: a defect; its text is the type of the exception alone.
     """
-    wait_s = get_settings().retry_wait_s
-    while True:
-        try:
-            return work()
-        except _AWAY as away:
-            logger.warning("waiting %.0f s for a service: %s", wait_s, _kind(away))
-        except Exception as error:
-            logger.error("a defect of this software", exc_info=error)
-            raise RuntimeError(type(error).__qualname__) from None
-        if _stopping.wait(wait_s):
-            raise Reject(requeue=True)
-        wait_s = min(max(wait_s, 0.1) * 2, LONGEST_WAIT_S)
-
-
-def _kind(error: Exception) -> str:
-    return error.code.value if isinstance(error, DlrError) else type(error).__qualname__
+    try:
+        return patiently(work)
+    except Stopping:
+        raise Reject(requeue=True) from None
+    except Exception as error:
+        logger.error("a defect of this software", exc_info=error)
+        raise RuntimeError(type(error).__qualname__) from None

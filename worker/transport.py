@@ -1,21 +1,27 @@
 """Celery's Redis transport, with the gate at its mouth and a broom behind it.
 
-The gate (`worker.gate`) sees every message before Celery does. The broom: a job that an integrator pushes names a
-study, and Redis's append-only file keeps each command until it is rewritten; once such messages are acknowledged, the
-file is rewritten in the background, so that no identifier stays on the disk of the broker.
+A message leaves its queue in one step (`worker.delivery`). The gate (`worker.gate`) sees it before Celery does. The
+broom: a job that an integrator pushes names a study, and Redis's append-only file keeps each command until it is
+rewritten; once such messages are acknowledged, the file is rewritten in the background, so that no identifier stays on
+the disk of the broker.
 """
 
+import json
 import logging
 import threading
 import time
 from functools import cached_property
+from hashlib import sha1
+from queue import Empty
 from typing import Any
+from uuid import uuid4
 
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 from redis import Redis
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
 
+from worker.delivery import NOTHING, TAKE, TAKEN
 from worker.gate import QUEUE_OF_TASK, SUBMIT_STUDY, pass_gate
 from worker.settings import get_settings
 
@@ -23,6 +29,11 @@ logger = logging.getLogger(__name__)
 
 TASK_QUEUES = frozenset(QUEUE_OF_TASK.values())
 """The queues that the gate guards; the others are Celery's own, for replies to `celery inspect` and to Flower."""
+
+LOOK_INTERVAL_S = 0.02
+"""How long a worker whose queues are empty waits before it looks again, in seconds."""
+
+_TAKE_SHA = sha1(TAKE.encode()).hexdigest()  # noqa: S324  the name by which Redis knows a script
 
 SWEEP_INTERVAL_S = 1.0
 """Shortest time between two rewrites of the append-only file."""
@@ -77,9 +88,14 @@ class QoS(kombu_redis.QoS):
 
 
 class Channel(kombu_redis.Channel):
-    """kombu's channel, reading through the gate."""
+    """kombu's channel, which takes messages in one step on the server and reads them through the gate."""
 
     QoS = QoS
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self._queues_are_empty = False
+        self._token = ""
 
     @property
     def broom(self) -> Broom:
@@ -87,19 +103,56 @@ class Channel(kombu_redis.Channel):
         transport: Transport = self.connection
         return transport.broom
 
-    def _create_client(self, asynchronous: bool = False) -> Any:
-        client = super()._create_client(asynchronous=asynchronous)  # type: ignore[no-untyped-call]
-        client.set_response_callback("BRPOP", self._through_gate)
-        return client
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        """Ask for the next message; after an answer of none, only once a moment has passed on the server."""
+        if not TASK_QUEUES.issuperset(self.active_queues):
+            super()._brpop_start(timeout)  # type: ignore[no-untyped-call]
+            return
+        queues = self._queue_cycle.consume(len(self.active_queues))
+        if not queues:
+            return
+        lists = [self._q_for_pri(queue, step) for step in self.priority_steps for queue in queues]  # type: ignore[no-untyped-call]
+        keys = [f"{self.global_keyprefix}{key}" for key in (TAKEN, *lists)]
+        self._token = str(uuid4())
+        connection = self._in_poll = self.client.connection
+        self._brpop_sent_at: Any = time.monotonic()
+        if self._queues_are_empty:
+            connection.send_command("BRPOP", f"{self.global_keyprefix}{NOTHING}", LOOK_INTERVAL_S)
+        connection.send_command("EVALSHA", _TAKE_SHA, len(keys), *keys, self._token)
 
-    def _through_gate(self, response: Any, **_options: Any) -> Any:
-        if not response:
+    def _brpop_read(self, **options: Any) -> bool:
+        """Read the answer, and deliver the message that it holds."""
+        if not TASK_QUEUES.issuperset(self.active_queues):
+            return bool(super()._brpop_read(**options))  # type: ignore[no-untyped-call]
+        try:
+            answer = self._answer()
+            self._queues_are_empty = not answer
+            if not answer:
+                raise Empty
+            queue = answer[0].decode().removeprefix(self.global_keyprefix or "").rsplit(self.sep, 1)[0]
+            self._queue_cycle.rotate(queue)
+            message = json.loads(pass_gate(answer[1], queue, get_settings().max_message_bytes))
+            self.connection._deliver(message, queue)  # noqa: SLF001  as kombu's own channel does
+            with self.conn_or_acquire() as client:
+                client.hdel(TAKEN, self._token)
+            return True
+        finally:
+            self._in_poll: Any = None
+            self._flush_brpop_reauth()  # type: ignore[no-untyped-call]
+
+    def _answer(self) -> Any:
+        connection = self.client.connection
+        try:
+            if self._queues_are_empty:
+                connection.read_response()
+            return connection.read_response()
+        except NoScriptError:  # a server that was started anew
+            with self.conn_or_acquire() as client:
+                client.script_load(TAKE)
             return None
-        destination, item = response
-        queue = destination.decode().removeprefix(self.global_keyprefix or "").rsplit(self.sep, 1)[0]
-        if queue not in TASK_QUEUES:
-            return destination, item
-        return destination, pass_gate(item, queue, get_settings().max_message_bytes)
+        except self.connection_errors:
+            connection.disconnect()
+            raise
 
 
 class Transport(kombu_redis.Transport):

@@ -1,7 +1,10 @@
 """From a queued study to its result, with a simulated device and everything else real."""
 
+import sys
+import threading
+import time
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +14,11 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger, queries
-from db.records import ModelRecord, StudyDetail
+from db.records import ModelRecord, StudyDetail, StudyResultRecord
 from db.session import make_engine, session_factory
 from tests.conftest import Database
 from worker.clinical.categories import Priority
@@ -25,7 +29,9 @@ from worker.imaging.reading import Limits
 from worker.intake.accept import Intake
 from worker.pipeline import Pipeline
 from worker.pulse import Pulse
+from worker.settings import get_settings
 from worker.study import LesionImage, Score, Scores
+from worker.worklist import place_of_failed
 
 
 class SimulatedDevice:
@@ -34,6 +40,7 @@ class SimulatedDevice:
     def __init__(self) -> None:
         self.fault: Exception | None = None
         self.silent = False
+        self.busy_s = 0.0
         self.seen: list[LesionImage] = []
 
     @contextmanager
@@ -44,13 +51,15 @@ class SimulatedDevice:
         self.seen.append(image)
         future: Future[Scores] = Future()
         if self.silent:
+            future.set_running_or_notify_cancel()
             return future
         if self.fault is not None:
             future.set_exception(self.fault)
             return future
         area = image.region
         p = float(image.frame[area.y : area.y + area.height, area.x : area.x + area.width].mean()) / 255
-        future.set_result(Scores(_score("DLR_LH", "high_risk", p), _score("DLR_BM", "malignant", p)))
+        scores = Scores(_score("DLR_LH", "high_risk", p), _score("DLR_BM", "malignant", p))
+        threading.Timer(self.busy_s, future.set_result, [scores]).start()
         return future
 
 
@@ -78,7 +87,9 @@ def device() -> SimulatedDevice:
 def pipeline(sessions: sessionmaker[Session], device: SimulatedDevice, tmp_path: Path) -> Pipeline:
     limits = Limits(1 << 30, 1 << 26)
     pulse = Pulse(sessions, lease_s=5.0)
-    return Pipeline(sessions, device, tmp_path, limits, max_attempts=3, inference_timeout_s=5.0, pulse=pulse)
+    return Pipeline(
+        sessions, device, tmp_path, limits, max_attempts=3, inference_timeout_s=5.0, pulse=pulse, end_worker=sys.exit
+    )
 
 
 @pytest.fixture
@@ -164,14 +175,75 @@ def test_a_device_that_refuses_a_lesion_fails_that_lesion(
     assert {lesion.error_code for lesion in detail(pipeline, study_id).lesions} == {"scores_not_finite"}
 
 
-def test_a_device_that_does_not_answer_fails_the_lesion_in_time(
+def test_a_device_that_hangs_on_a_lesion_ends_the_worker_and_the_attempt_counts(
     pipeline: Pipeline, study: dict[str, Any], device: SimulatedDevice
 ) -> None:
     device.silent = True
     quick = replace(pipeline, inference_timeout_s=0.1)
     study_id = queued(quick, study)
-    assert quick.run(study_id) == "failed"
-    assert detail(quick, study_id).error_code == "inference_failed"
+    with pytest.raises(SystemExit):
+        quick.run(study_id)
+    assert (detail(quick, study_id).state, detail(quick, study_id).attempts) == ("running", 1)
+
+
+def test_a_device_that_is_busy_with_others_is_waited_for(
+    pipeline: Pipeline, study: dict[str, Any], device: SimulatedDevice
+) -> None:
+    device.busy_s = 0.5
+    quick = replace(pipeline, inference_timeout_s=0.1)
+    assert quick.run(queued(quick, study)) == "done"
+
+
+def test_a_study_that_was_started_before_is_tried_again_with_nobody_beside_it(
+    pipeline: Pipeline, study: dict[str, Any], device: SimulatedDevice
+) -> None:
+    def pushed(number: int) -> UUID:
+        return queued(pipeline, study | {"study_instance_uid": f"1.2.{number}"})
+
+    suspects, others = [pushed(number) for number in range(3)], [pushed(number) for number in range(3, 9)]
+    with pipeline.sessions.begin() as session:
+        for study_id in suspects:
+            ledger.claim(session, study_id, 3, lease_s=-1, failed_place=place_of_failed)
+    running: set[UUID] = set()
+    beside: dict[UUID, int] = {}
+    run, lock = Pipeline._run, threading.Lock()
+
+    def watched(self: Pipeline, study_id: UUID) -> str | None:
+        with lock:
+            running.add(study_id)
+        time.sleep(0.05)
+        with lock:
+            beside[study_id] = len(running)
+        try:
+            return run(self, study_id)
+        finally:
+            with lock:
+                running.remove(study_id)
+
+    with pytest.MonkeyPatch.context() as patched, ThreadPoolExecutor(6) as pool:
+        patched.setattr(Pipeline, "_run", watched)
+        ended = list(pool.map(pipeline.run, [*others[:3], *suspects, *others[3:]]))
+    assert len(ended) == 9
+    assert [beside[study_id] for study_id in suspects] == [1, 1, 1]
+    assert max(beside[study_id] for study_id in others) > 1
+
+
+def test_scores_are_kept_while_postgresql_is_away_and_no_attempt_is_used_up(
+    pipeline: Pipeline, study: dict[str, Any], device: SimulatedDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DLR_RETRY_WAIT_S", "0")
+    get_settings.cache_clear()
+    study_id = queued(pipeline, study)
+    finish, left = ledger.finish, [1, 2]
+
+    def away_twice(session: Session, result: StudyResultRecord) -> bool:
+        if left and left.pop():
+            session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        return finish(session, result)
+
+    monkeypatch.setattr(ledger, "finish", away_twice)
+    assert pipeline.run(study_id) == "done"
+    assert (len(device.seen), detail(pipeline, study_id).attempts) == (2, 1)
 
 
 def test_a_device_that_is_away_gives_the_study_back(

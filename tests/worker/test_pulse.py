@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import ledger
 from db.session import make_engine, session_factory
 from tests.conftest import Database
-from tests.db.samples import failed_place, study
+from tests.db.samples import failed_place, register, result, scored, study
 from worker.pulse import Pulse
 
 
@@ -57,3 +57,23 @@ def test_a_study_is_taken_in_hand_once(pulse: Pulse, sessions: sessionmaker[Sess
     assert not pulse.take(study_id)
     pulse.put_back(study_id)
     assert pulse.take(study_id)
+
+
+def test_what_is_given_back_is_queued_again_uncounted_and_its_late_result_is_refused(
+    pulse: Pulse, sessions: sessionmaker[Session]
+) -> None:
+    with sessions.begin() as session:
+        register(session)
+        ids = [ledger.record_study(session, study(f"1.2.{number}")).study_id for number in range(2)]
+    claims = []
+    for study_id in ids:
+        pulse.take(study_id)
+        with sessions.begin() as session:
+            claims.append(ledger.claim(session, study_id, 3, lease_s=pulse.lease_s, failed_place=failed_place))
+        pulse.claimed(study_id, claims[-1].attempt)
+    pulse.put_back(ids[1])
+    assert pulse.give_back() == 1
+    with sessions.begin() as session:
+        states = session.execute(text("SELECT state, attempts FROM study ORDER BY study_instance_uid")).all()
+        assert not ledger.finish(session, result(claims[0], scored()))
+    assert [tuple(row) for row in states] == [("queued", 0), ("running", 1)]

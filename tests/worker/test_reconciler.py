@@ -12,7 +12,7 @@ from db.session import make_engine, session_factory
 from tests.conftest import Database
 from tests.db.samples import failed_place, register, result, scored, study
 from worker.clinical.categories import Priority
-from worker.reconciler import Reconciler, messages_in
+from worker.reconciler import Messages, Reconciler
 
 
 class Queue:
@@ -42,7 +42,7 @@ def queue(redis_url: str) -> Queue:
 
 @pytest.fixture
 def reconciler(sessions: sessionmaker[Session], queue: Queue, redis_url: str) -> Reconciler:
-    return Reconciler(sessions, queue, messages_in(redis_url, ""))
+    return Reconciler(sessions, queue, Messages(Redis.from_url(redis_url), ""), lease_s=5.0)
 
 
 def recorded(sessions: sessionmaker[Session], uid: str = "1.2.3") -> UUID:
@@ -121,3 +121,27 @@ def test_while_redis_has_a_message_for_each_queued_study_nothing_is_sent_twice(
         queue(str(recorded(sessions, f"1.2.{number}")), Priority.ROUTINE)
     age(sessions, 3600)
     assert reconciler.reconcile() == 0
+
+
+def test_a_lost_message_is_missed_though_other_studies_are_at_work(
+    sessions: sessionmaker[Session], reconciler: Reconciler, queue: Queue
+) -> None:
+    for number in range(3):
+        at_work = recorded(sessions, f"1.2.{number}")
+        claim(sessions, at_work, lease_s=60)
+        queue.redis.hset("unacked", str(number), "a message")
+    lost = recorded(sessions, "1.9")
+    age(sessions, 60)
+    assert reconciler.reconcile() == 1
+    assert queue.put == [lost]
+
+
+def test_a_message_that_a_worker_took_and_never_wrote_down_goes_back_to_its_own_list(
+    reconciler: Reconciler, queue: Queue
+) -> None:
+    raw = b'\x00 \n "a message" \xff'
+    queue.redis.hset("dlr.taken", "old", b"1 intake\x06\x163\n" + raw)
+    queue.redis.hset("dlr.taken", "new", f"{queue.redis.time()[0]} intake\n".encode() + raw)
+    assert reconciler.reconcile() == 1
+    assert queue.redis.lrange("intake\x06\x163", 0, -1) == [raw]
+    assert queue.redis.hkeys("dlr.taken") == [b"new"]

@@ -1,5 +1,6 @@
 """The gate and the broom on a real Redis."""
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from celery import Celery
 from kombu import Connection, Consumer, Queue
 from redis import Redis
 
+from worker import transport
+from worker.delivery import TAKEN, put_back
 from worker.gate import RECORD_REFUSAL, SUBMIT_STUDY
 from worker.services.home import Home
 from worker.services.redis import EmbeddedRedis
@@ -28,10 +31,10 @@ def own_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     server.stop()
 
 
-def taken(url: str, *, ack: bool = True) -> list[Any]:
+def taken(url: str, *, ack: bool = True, options: dict[str, str] | None = None) -> list[Any]:
     """Take every message that waits on the intake queue, as a worker would."""
     messages: list[Any] = []
-    with Connection(url, transport="worker.transport:Transport") as connection:
+    with Connection(url, transport="worker.transport:Transport", transport_options=options or {}) as connection:
         with Consumer(connection, [Queue("intake")], on_message=messages.append, accept=["json"]):
             for _ in range(20):
                 try:
@@ -102,3 +105,41 @@ def test_celery_s_own_queues_are_none_of_the_gate_s_business(own_redis: Embedded
             connection.Producer().publish({"ok": "pong"}, routing_key="reply.celery.pidbox", serializer="json")
             connection.drain_events(timeout=2)
     assert answers == [{"ok": "pong"}]
+
+
+def test_a_worker_that_dies_between_taking_a_message_and_writing_it_down_leaves_it_behind(
+    own_redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis = Redis.from_url(own_redis.url())
+    push_job(own_redis.url())
+    with monkeypatch.context() as dying:
+        dying.setattr(transport, "pass_gate", lambda *_: sys.exit())
+        with pytest.raises(SystemExit):
+            taken(own_redis.url())
+    assert (redis.llen("intake"), redis.hlen("unacked"), redis.hlen(TAKEN)) == (0, 0, 1)
+    assert put_back(redis, "", older_than_s=60) == 0
+    time.sleep(1.1)
+    assert put_back(redis, "", older_than_s=0) == 1
+    (message,) = taken(own_redis.url())
+    assert message.payload[1]["job"] == {"study_instance_uid": SECRET}
+    assert redis.hlen(TAKEN) == 0
+
+
+def test_messages_are_taken_though_the_server_was_started_anew(own_redis: EmbeddedRedis) -> None:
+    push_job(own_redis.url())
+    assert len(taken(own_redis.url())) == 1
+    port = own_redis.port
+    own_redis.stop()
+    own_redis.start()
+    assert own_redis.port == port
+    push_job(own_redis.url())
+    assert len(taken(own_redis.url())) == 1
+
+
+def test_with_a_key_prefix_every_key_has_it(own_redis: EmbeddedRedis) -> None:
+    redis, options = Redis.from_url(own_redis.url()), {"global_keyprefix": "site."}
+    sender = Celery(broker=own_redis.url(), broker_transport_options=options)
+    sender.send_task(SUBMIT_STUDY, kwargs={"job": {}}, queue="intake")
+    (message,) = taken(own_redis.url(), ack=False, options=options)
+    assert message.payload == [[], {"job": {}}, {}]
+    assert all(key.startswith(b"site.") for key in redis.scan_iter())

@@ -66,8 +66,8 @@ def worker(
 
 
 def _load_models() -> None:
+    from worker.patience import patiently
     from worker.runtime import engine, pipeline
-    from worker.tasks import patiently
 
     for card in engine().cards:
         notice = f" ({card.notice})" if card.notice else ""

@@ -1,0 +1,58 @@
+"""Patience with what is away, and silence about what went wrong."""
+
+import pytest
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from db.errors import RoleRefused
+from worker import patience
+from worker.errors import Code, ModelRefused, Unavailable
+from worker.settings import get_settings
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLR_RETRY_WAIT_S", "0")
+    monkeypatch.setattr(patience, "LONGEST_WAIT_S", 0.01)
+    get_settings.cache_clear()
+
+
+AWAY = [
+    Unavailable(Code.STORAGE_UNAVAILABLE),
+    ModelRefused(Code.MODEL_NOT_ACTIVE),
+    OperationalError("SELECT 'Doe^Jane'", None, Exception()),
+    ProgrammingError("SELECT 'Doe^Jane'", None, Exception()),
+    ConnectionError("Doe^Jane"),
+    RoleRefused("GRANT dlr_writer"),
+]
+
+
+@pytest.mark.parametrize("error", AWAY, ids=lambda error: type(error).__name__)
+def test_work_is_done_again_until_what_is_away_is_back(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    left = [error, error]
+
+    def work() -> str:
+        if left:
+            raise left.pop()
+        return "done"
+
+    assert patience.patiently(work) == "done"
+    assert "waiting" in caplog.text
+    assert "Jane" not in caplog.text
+
+
+def test_a_worker_that_stops_waits_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience.stopping, "wait", lambda _seconds: True)
+
+    def away() -> None:
+        raise ConnectionError
+
+    with pytest.raises(patience.Stopping):
+        patience.patiently(away)
+
+
+def test_what_is_not_to_be_waited_for_is_raised_at_once() -> None:
+    def refused() -> None:
+        raise ModelRefused(Code.MODEL_NOT_ACTIVE)
+
+    with pytest.raises(ModelRefused):
+        patience.patiently(refused, patience.DATABASE_AWAY)

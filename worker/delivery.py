@@ -1,0 +1,57 @@
+"""How a message leaves its queue: in one step on the server, so that it is never in a dying worker's hands alone.
+
+Celery's Redis transport pops a message and then writes down that it did. A worker that is frozen between the two, and
+killed, takes the message with it. Here one script moves it from its list to the hash ``dlr.taken``; once it stands
+among Celery's unacknowledged messages it leaves the hash. What stays there is put back where it came from.
+"""
+
+from typing import Final
+
+from redis import Redis
+
+TAKEN: Final = "dlr.taken"
+"""Hash of what was taken and is not yet among the unacknowledged messages: token -> time, list and message."""
+
+NOTHING: Final = "dlr.nothing"
+"""A list that is always empty: to wait for it is to wait on the server's side."""
+
+TAKE: Final = """
+for place = 2, #KEYS do
+    local message = redis.call('RPOP', KEYS[place])
+    if message then
+        redis.call('HSET', KEYS[1], ARGV[1], redis.call('TIME')[1] .. ' ' .. KEYS[place] .. '\\n' .. message)
+        return {KEYS[place], message}
+    end
+end
+return false
+"""
+"""Takes the next message. Keys: the hash, then the lists, the most urgent first. Argument: a token for the hash.
+Returns (list, message), or nil when all lists are empty."""
+
+_PUT_BACK: Final = """
+local oldest = redis.call('TIME')[1] - ARGV[1]
+local taken, count = redis.call('HGETALL', KEYS[1]), 0
+for place = 1, #taken, 2 do
+    local token, record = taken[place], taken[place + 1]
+    local space, line = string.find(record, ' ', 1, true), string.find(record, '\\n', 1, true)
+    if tonumber(string.sub(record, 1, space - 1)) < oldest then
+        redis.call('RPUSH', string.sub(record, space + 1, line - 1), string.sub(record, line + 1))
+        redis.call('HDEL', KEYS[1], token)
+        count = count + 1
+    end
+end
+return count
+"""
+
+
+def put_back(client: "Redis", key_prefix: str, older_than_s: int) -> int:
+    """Put messages back whose worker took them longer ago and never wrote that down; say how many.
+
+    Safe to call from every worker at once. A worker that was only slow then delivers a message a second time, which
+    changes nothing.
+
+    Raises:
+        RedisError: Redis does not answer.
+    """
+    count: int = client.register_script(_PUT_BACK)(keys=[key_prefix + TAKEN], args=[older_than_s])
+    return count
