@@ -51,6 +51,9 @@ def codes_table() -> str:
     return "\n".join(["| code | meaning, and what to do |", "| --- | --- |", *rows])
 
 
+MADE_DEFAULTS = {"home": "`dlr-worker` in the user's data folder", "decoders": "one a core, 8 at most"}
+
+
 def settings_table() -> str:
     rows = [f"| `DLR_{name.upper()}` | {_default(name)} | {_meaning(name)} |" for name in Settings.model_fields]
     return "\n".join(["| variable | default | meaning |", "| --- | --- | --- |", *rows])
@@ -59,7 +62,7 @@ def settings_table() -> str:
 def _default(name: str) -> str:
     default = Settings.model_fields[name].default
     if default is PydanticUndefined:
-        return "`dlr-worker` in the user's data folder"
+        return MADE_DEFAULTS[name]
     return "" if default in (None, "") else f"`{default}`"
 
 

@@ -45,6 +45,8 @@ class Code(StrEnum):
     PIXELS_UNIFORM = "pixels_uniform"
     TRANSFER_SYNTAX_UNSUPPORTED = "transfer_syntax_unsupported"
     PHOTOMETRIC_UNSUPPORTED = "photometric_unsupported"
+    DECODER_CRASHED = "decoder_crashed"
+    DECODE_TIMEOUT = "decode_timeout"
     FRAME_NOT_GIVEN = "frame_not_given"
     FRAME_NOT_FOUND = "frame_not_found"
     ROI_OUTSIDE_IMAGE = "roi_outside_image"
@@ -85,7 +87,7 @@ MEANINGS: dict[Code, str] = {
     Code.FILE_NOT_FOUND: "No file at that path under DLR_STORAGE_ROOT.",
     Code.FILE_NOT_REGULAR: "The path is a folder, a device or a pipe, not a file.",
     Code.FILE_NOT_READABLE: "The worker's user may not read the file. Mend its permissions and push the study again.",
-    Code.FILE_TOO_LARGE: "The file is larger than DLR_MAX_FILE_BYTES.",
+    Code.FILE_TOO_LARGE: "The file is larger than DLR_MAX_FILE_BYTES, or inflates to more than DLR_MAX_INFLATED_BYTES.",
     Code.FILE_NOT_DICOM: "The file is not DICOM (PS3.10): no readable File Meta Information and data set.",
     Code.FILE_TRUNCATED: "The file ends in the middle of a DICOM element. Send it again.",
     Code.STUDY_UID_MISSING: "The file has no Study Instance UID, so it can not be said whose study it is.",
@@ -100,6 +102,8 @@ MEANINGS: dict[Code, str] = {
     Code.PIXELS_UNIFORM: "Every pixel of the lesion's region has the same value: there is nothing to score.",
     Code.TRANSFER_SYNTAX_UNSUPPORTED: "The pixel data's transfer syntax is not one that this worker decodes.",
     Code.PHOTOMETRIC_UNSUPPORTED: "The photometric interpretation or the sample layout is not supported.",
+    Code.DECODER_CRASHED: "Reading the file ended its decoder process twice: a crash, or more memory than it may have.",
+    Code.DECODE_TIMEOUT: "Reading the file took longer than DLR_DECODE_TIMEOUT_S.",
     Code.FRAME_NOT_GIVEN: "The file has several frames and the lesion does not say which one.",
     Code.FRAME_NOT_FOUND: "The file has fewer frames than the lesion's frame number.",
     Code.ROI_OUTSIDE_IMAGE: "The lesion's ROI does not lie within the image.",

@@ -18,8 +18,7 @@ from worker.clinical.categories import Priority
 from worker.clinical.restratify import Assessment, restratify
 from worker.contract import LesionJob, parse_job
 from worker.errors import Code, DlrError, LesionRefused, Refused, Unavailable
-from worker.imaging.lesion import load_lesion
-from worker.imaging.reading import Limits, StudyFiles, index_study
+from worker.imaging.reading import StudyFiles
 from worker.isolation import Isolation
 from worker.patience import DATABASE_AWAY, Stopping, patiently
 from worker.pulse import Pulse
@@ -37,6 +36,16 @@ class ScoringEngine(Protocol):
 
     def arriving(self) -> AbstractContextManager[None]:
         """Announce that lesions are on their way, until the context ends."""
+
+
+class Decoders(Protocol):
+    """What the pipeline needs of `worker.imaging.decoder_pool.DecoderPool`."""
+
+    def index(self, root: Path, paths: Sequence[str], study_instance_uid: str) -> StudyFiles:
+        """Read the headers of a study's files."""
+
+    def load(self, files: StudyFiles, lesion: Lesion, age_years: float | None) -> LesionImage:
+        """Load one lesion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +67,7 @@ class Pipeline:
         sessions: the ledger's.
         engine: both models on their device.
         storage_root: the files' folder.
-        limits: the largest file and the largest frame.
+        decoders: read the files.
         max_attempts: starts of a study before it is failed.
         inference_timeout_s: seconds that the device may work on one batch.
         pulse: tells the ledger what is at hand.
@@ -69,7 +78,7 @@ class Pipeline:
     sessions: sessionmaker[Session]
     engine: ScoringEngine
     storage_root: Path
-    limits: Limits
+    decoders: Decoders
     max_attempts: int
     inference_timeout_s: float
     pulse: Pulse
@@ -133,7 +142,7 @@ class Pipeline:
 
     def _score(self, study: Study) -> list[LesionOutcome]:
         try:
-            files = index_study(self.storage_root, study.paths, study.study_instance_uid, self.limits)
+            files = self.decoders.index(self.storage_root, study.paths, study.study_instance_uid)
         except Refused as refused:
             return [LesionOutcome(lesion, refused=refused) for lesion in study.lesions]
         with self.engine.arriving():
@@ -142,7 +151,7 @@ class Pipeline:
 
     def _start(self, study: Study, files: StudyFiles, lesion: Lesion) -> tuple[LesionOutcome, Future[Scores] | None]:
         try:
-            image = load_lesion(files, lesion, study.age_years, self.limits)
+            image = self.decoders.load(files, lesion, study.age_years)
             return LesionOutcome(lesion, image), self.engine.submit(image, study.priority)
         except Refused as refused:
             return LesionOutcome(lesion, refused=refused), None

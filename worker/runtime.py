@@ -77,7 +77,7 @@ def pipeline() -> "Pipeline":
     Raises:
         ModelRefused: as for `engine`.
     """
-    from worker.imaging.reading import Limits
+    from worker.imaging.decoder_pool import DecoderPool
     from worker.pipeline import Pipeline
 
     settings = get_settings()
@@ -88,7 +88,7 @@ def pipeline() -> "Pipeline":
         sessions=sessions(),
         engine=engine(),
         storage_root=settings.storage_root,
-        limits=Limits(settings.max_file_bytes, settings.max_frame_pixels),
+        decoders=DecoderPool(settings.limits, settings.decoders, settings.decode_timeout_s),
         max_attempts=settings.max_attempts,
         inference_timeout_s=settings.inference_timeout_s,
         pulse=pulse(),

@@ -25,6 +25,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from worker.errors import Code, SetupRefused
+from worker.imaging.storage import Limits
 
 SECRETS_DIR = Path("/run/secrets")
 SERVICES_FILE = "services.json"
@@ -49,6 +50,10 @@ def _is_url(url: SecretStr) -> SecretStr:
     except ArgumentError:
         raise ValueError("is not a URL") from None
     return url
+
+
+def _own_cores() -> int:
+    return min(len(os.sched_getaffinity(0)), 8)
 
 
 ServerUrl = Annotated[SecretStr, AfterValidator(_is_url)]
@@ -113,7 +118,16 @@ class Settings(BaseSettings):
 
     max_message_bytes: int = Field(default=1 << 20, ge=1024, description="Largest job that is read from the queue")
     max_file_bytes: int = Field(default=2 << 30, ge=1024, description="Largest DICOM file that is read")
-    max_frame_pixels: int = Field(default=50_000_000, ge=1, description="Largest rows x columns of a frame")
+    max_inflated_bytes: int = Field(
+        default=128 << 20, ge=1024, description="Largest data set that a deflated DICOM file may inflate to"
+    )
+    max_frame_pixels: int = Field(default=4096 * 4096, ge=1, description="Largest rows x columns of a frame")
+    decoders: int = Field(
+        default_factory=_own_cores, ge=1, le=64, description="Processes that read images, for one worker"
+    )
+    decode_timeout_s: float = Field(
+        default=30.0, gt=0, le=3600, description="Longest time for reading one file, or one lesion of it"
+    )
 
     flower_user: str = Field(default="admin", min_length=1, description="Who may look at Flower")
     flower_password: SecretStr | None = Field(
@@ -159,6 +173,11 @@ class Settings(BaseSettings):
         for name, value in values.items():
             object.__setattr__(self, name, value)
         return self
+
+    @property
+    def limits(self) -> Limits:
+        """What is read of a DICOM file at most."""
+        return Limits(self.max_file_bytes, self.max_frame_pixels, self.max_inflated_bytes)
 
     def require_database_url(self) -> str:
         """Return the database's URL with its password, or say how to get one (``setting_invalid``)."""

@@ -25,7 +25,8 @@ from worker.clinical.categories import Priority
 from worker.contract import parse_job
 from worker.demo.dicom import Header, write_ultrasound
 from worker.errors import Code, LesionRefused, Unavailable
-from worker.imaging.reading import Limits
+from worker.imaging.decoder_pool import DecoderPool
+from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
 from worker.pipeline import Pipeline
 from worker.pulse import Pulse
@@ -83,12 +84,20 @@ def device() -> SimulatedDevice:
     return SimulatedDevice()
 
 
+@pytest.fixture(scope="module")
+def decoders() -> Iterator[DecoderPool]:
+    pool = DecoderPool(Limits(1 << 30, 1 << 24), processes=2, timeout_s=30)
+    yield pool
+    pool.close()
+
+
 @pytest.fixture
-def pipeline(sessions: sessionmaker[Session], device: SimulatedDevice, tmp_path: Path) -> Pipeline:
-    limits = Limits(1 << 30, 1 << 26)
+def pipeline(
+    sessions: sessionmaker[Session], device: SimulatedDevice, decoders: DecoderPool, tmp_path: Path
+) -> Pipeline:
     pulse = Pulse(sessions, lease_s=5.0)
     return Pipeline(
-        sessions, device, tmp_path, limits, max_attempts=3, inference_timeout_s=5.0, pulse=pulse, end_worker=sys.exit
+        sessions, device, tmp_path, decoders, max_attempts=3, inference_timeout_s=5.0, pulse=pulse, end_worker=sys.exit
     )
 
 
@@ -278,7 +287,7 @@ def test_storage_that_is_away_gives_the_study_back_and_counts_no_attempt(
 
     study_id = queued(pipeline, study)
     with monkeypatch.context() as patched:
-        patched.setattr("worker.pipeline.index_study", away)
+        patched.setattr(DecoderPool, "index", away)
         for _ in range(5):
             with pytest.raises(Unavailable):
                 pipeline.run(study_id)
@@ -292,7 +301,7 @@ def test_a_defect_outside_any_lesion_is_tried_again_until_the_attempts_are_used_
     def broken(*_args: object) -> None:
         raise KeyError("Doe^Jane")
 
-    monkeypatch.setattr("worker.pipeline.index_study", broken)
+    monkeypatch.setattr(DecoderPool, "index", broken)
     study_id = queued(pipeline, study)
     for _ in range(3):
         with pytest.raises(Unavailable) as away:

@@ -16,7 +16,6 @@ from worker.cli.progress import counting_bar
 from worker.clinical.categories import Priority
 from worker.contract import parse_job
 from worker.errors import Code, Refused, SetupRefused, Unavailable
-from worker.imaging.storage import Limits
 from worker.intake.lesions_file import read_lesions
 from worker.intake.submit import Overrides, Submission, plan
 from worker.settings import get_settings
@@ -61,8 +60,7 @@ def submit(
     overrides = Overrides(age, priority.value if priority else None)
     marked = read_lesions(lesions) if lesions else None
     settings = get_settings()
-    limits = Limits(settings.max_file_bytes, settings.max_frame_pixels)
-    rows = [_hand_in(one) for one in plan(paths, marked, overrides, settings.storage_root, limits)]
+    rows = [_hand_in(one) for one in plan(paths, marked, overrides, settings.storage_root, settings.limits)]
     if wait:
         _await(rows, timeout)
     for row in rows:

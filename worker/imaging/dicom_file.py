@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from io import SEEK_END, BytesIO
 from math import isfinite
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, cast
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
@@ -77,11 +77,27 @@ _SHORT_HEADER = 8
 _META_GROUP = 2
 _UNDEFINED = 0xFFFFFFFF
 _LARGEST_VALUE = 16 << 20
-_MAX_INFLATED_BYTES = 256 << 20
+_MOST_READS = 200_000
 _BLOCK = 1 << 20
 _WIDE = ("UL", "SL")
 _SIGNED = ("SS", "SL")
 _INTEGER_VRS = ("US", "SS", "UL", "SL", "IS")
+
+
+class _Metered:
+    """A stream that ends a header of more elements than any image has, nested ones included."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._read = stream.read
+        self.tell = stream.tell
+        self.seek = stream.seek
+        self._left = _MOST_READS
+
+    def read(self, size: int = -1) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise LesionRefused(Code.FILE_NOT_DICOM, "the header has more elements than any image has")
+        return self._read(size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +191,7 @@ def open_dicom(path: Path, limits: Limits) -> Iterator[DicomFile]:
 
     Args:
         path: a confined path.
-        limits: the largest file; a deflated one may not inflate to more than that, nor to more than 256 MiB.
+        limits: the largest file, and what a deflated one may inflate to.
 
     Raises:
         LesionRefused: ``file_not_found``, ``file_not_readable``, ``file_not_regular``, ``file_too_large``,
@@ -230,7 +246,7 @@ def _elements(
 
     little_endian = transfer_syntax != ExplicitVRBigEndian
     found = data_element_generator(
-        stream,
+        cast("BinaryIO", _Metered(stream)),
         is_implicit_VR=transfer_syntax == ImplicitVRLittleEndian,
         is_little_endian=little_endian,
         stop_when=at,
@@ -258,7 +274,7 @@ def _pixel_element(stream: BinaryIO, transfer_syntax: UID) -> PixelElement | Non
 
 def _inflate(file: BinaryIO, limits: Limits) -> BinaryIO:
     """Inflate the data set of the Deflated Explicit VR transfer syntax (PS3.5, A.5), up to a limit."""
-    limit = min(limits.max_file_bytes, _MAX_INFLATED_BYTES)
+    limit = min(limits.max_file_bytes, limits.max_inflated_bytes)
     inflater, inflated, waiting = zlib.decompressobj(-zlib.MAX_WBITS), BytesIO(), b""
     while not inflater.eof:
         waiting = waiting or file.read(_BLOCK)

@@ -24,6 +24,7 @@ from worker.imaging.palette import coloured
 from worker.imaging.storage import storage_fault
 
 _PIXEL_BITS = 8
+_RLE_HEADER = 64
 _OTHER_SIZE = "the frame is not of the size that the header declares"
 Stored = NDArray[Any]
 
@@ -102,6 +103,9 @@ def _decompressed(encoded: bytes, layout: PixelLayout) -> tuple[Stored, str]:
         return _jpeg(encoded, layout)
     if layout.transfer_syntax != RLELossless:
         _check_codestream(encoded, layout)
+    elif len(encoded) > _RLE_HEADER + 2 * layout.frame_bytes:
+        # Packing what does not repeat adds one byte in 128 (PS3.5, G.3.1): the rest would be inflated for nothing.
+        raise LesionRefused(Code.PIXELS_UNDECODABLE, "the compressed frame holds more than the header declares")
     # One decoder, so that every installation gives the same pixels.
     stored, found = get_decoder(layout.transfer_syntax).as_array(
         encapsulate([encoded]), index=0, raw=True, decoding_plugin="pylibjpeg", **_options(layout)

@@ -3,16 +3,16 @@
 Headers only; neither numpy nor Pillow is needed here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from filecmp import cmp as same_content
 from pathlib import Path
 
 from worker.errors import Code, LesionRefused, StudyRefused, Unavailable
-from worker.imaging.dicom_file import DicomFile, open_dicom
+from worker.imaging.dicom_file import open_dicom
 from worker.imaging.storage import Limits, confine, storage_fault
 
-__all__ = ["FailedFile", "Limits", "StudyFiles", "index_study"]
+__all__ = ["FailedFile", "FileEntry", "Limits", "StudyFiles", "index_study", "read_entry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,40 @@ class StudyFiles:
         raise LesionRefused(Code.SOP_INSTANCE_NOT_FOUND)
 
 
-def index_study(root: Path, paths: Sequence[str], study_instance_uid: str, limits: Limits) -> StudyFiles:
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """What the header of one file says of whose it is, and whether the file is whole."""
+
+    study_instance_uid: str
+    sop_instance_uid: str
+    patient_id: str
+    whole: bool
+
+
+def read_entry(path: Path, limits: Limits) -> FileEntry:
+    """Read what index_study has to know of one file.
+
+    Raises:
+        LesionRefused: any code of a file.
+        Unavailable: ``storage_unavailable``.
+    """
+    with open_dicom(path, limits) as file:
+        header = file.header
+        return FileEntry(
+            header.text("StudyInstanceUID"), header.text("SOPInstanceUID"), header.text("PatientID"), file.whole
+        )
+
+
+def index_study(
+    root: Path, paths: Sequence[str], study_instance_uid: str, read: Callable[[Path], FileEntry]
+) -> StudyFiles:
     """Read the headers of a study's files. A bad file does not stop the others.
 
     Args:
         root: the storage root; a file elsewhere, by ``..`` or by symbolic links, is refused unread.
         paths: relative to the root.
         study_instance_uid: files of another study, or of none, are refused with ``study_uid_mismatch``.
-        limits: the largest file.
+        read: `read_entry`, here or in another process.
 
     Raises:
         StudyRefused: ``patient_mismatch``; the matching files name more than one Patient ID.
@@ -82,16 +108,15 @@ def index_study(root: Path, paths: Sequence[str], study_instance_uid: str, limit
     for relative in paths:
         try:
             path = confine(root, relative)
-            with open_dicom(path, limits) as file:
-                fault = _fault(file, study_instance_uid)
-                uid, patient = file.header.text("SOPInstanceUID"), file.header.text("PatientID")
+            entry = read(path)
         except LesionRefused as refused:
             failed.append(FailedFile(refused))
             continue
+        fault, uid = _fault(entry, study_instance_uid), entry.sop_instance_uid
         if fault is not None:
             failed.append(FailedFile(LesionRefused(fault), uid or None))
             continue
-        patients |= {patient} - {""}
+        patients |= {entry.patient_id} - {""}
         if not _same_file(found.setdefault(uid, path), path):
             ambiguous.add(uid)
     if len(patients) > 1:
@@ -99,14 +124,14 @@ def index_study(root: Path, paths: Sequence[str], study_instance_uid: str, limit
     return StudyFiles(found, frozenset(ambiguous), tuple(failed))
 
 
-def _fault(file: DicomFile, study_instance_uid: str) -> Code | None:
-    study = file.header.text("StudyInstanceUID")
+def _fault(entry: FileEntry, study_instance_uid: str) -> Code | None:
+    study = entry.study_instance_uid
     # A file that was cut may have lost its UIDs with the rest.
-    if not file.whole and study in (study_instance_uid, ""):
+    if not entry.whole and study in (study_instance_uid, ""):
         return Code.FILE_TRUNCATED
     if study != study_instance_uid:
         return Code.STUDY_UID_MISMATCH
-    return None if file.header.text("SOPInstanceUID") else Code.FILE_NOT_DICOM
+    return None if entry.sop_instance_uid else Code.FILE_NOT_DICOM
 
 
 def _same_file(one: Path, other: Path) -> bool:

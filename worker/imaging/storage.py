@@ -28,10 +28,11 @@ _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is read at most: bytes of a file, rows x columns of a frame."""
+    """What is read at most: bytes of a file, rows x columns of a frame, bytes of a deflated file once inflated."""
 
     max_file_bytes: int
     max_frame_pixels: int
+    max_inflated_bytes: int = 128 << 20
 
 
 def confine(root: Path, relative: str) -> Path:

@@ -1,5 +1,6 @@
 """A lesion from its files: one image, or the first thing that a person has to look at."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,21 +9,28 @@ import pytest
 
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, lesion, picture, region, write
 from worker.errors import Code, LesionRefused
-from worker.imaging.lesion import load_lesion
-from worker.imaging.reading import index_study
-from worker.study import Age, AgeSource, LesionImage, RegionSource, Roi
+from worker.imaging.lesion import Decoded, Marked, decode_lesion
+from worker.imaging.reading import StudyFiles, index_study, read_entry
+from worker.study import Age, AgeSource, Lesion, RegionSource, Roi
 
 
-def _load(path: Path, job_age: float | None = None, lesion_changes: dict[str, Any] | None = None) -> LesionImage:
-    files = index_study(path.parent, [path.name], STUDY_UID, LIMITS)
-    return load_lesion(files, lesion(**(lesion_changes or {})), job_age, LIMITS)
+def _index(folder: Path, *names: str) -> StudyFiles:
+    return index_study(folder, names, STUDY_UID, partial(read_entry, limits=LIMITS))
+
+
+def _decode(files: StudyFiles, lesion: Lesion, job_age: float | None) -> Decoded:
+    path = str(files.path_of(lesion.sop_instance_uid))
+    return decode_lesion(Marked(path, lesion.sop_instance_uid, lesion.frame, lesion.roi, job_age), LIMITS)
+
+
+def _load(path: Path, job_age: float | None = None, lesion_changes: dict[str, Any] | None = None) -> Decoded:
+    return _decode(_index(path.parent, path.name), lesion(**(lesion_changes or {})), job_age)
 
 
 def test_a_lesion_has_its_frame_its_region_and_its_age(tmp_path: Path) -> None:
     frames = np.stack([picture(seed=1), picture(seed=2)])
     path = write(tmp_path / "a.dcm", frames, NumberOfFrames=2)
-    image = _load(path, lesion_changes={"frame": 2, "roi": Roi(3, 4, 20, 10), "lesion_id": "left"})
-    assert image.lesion_id == "left"
+    image = _load(path, lesion_changes={"frame": 2, "roi": Roi(3, 4, 20, 10)})
     assert np.array_equal(image.frame, picture(seed=2))
     assert (image.region, image.region_source) == (Roi(3, 4, 20, 10), RegionSource.JOB)
     assert image.age == Age(47.0, AgeSource.PATIENT_AGE)
@@ -46,7 +54,7 @@ def test_the_b_mode_region_of_the_file_is_found(tmp_path: Path, undefined_length
 def test_ultrasound_secondary_captures_and_files_without_a_modality_are_taken(
     tmp_path: Path, modality: str | None
 ) -> None:
-    assert _load(write(tmp_path / "a.dcm", picture(), Modality=modality)).lesion_id == "L1"
+    assert _load(write(tmp_path / "a.dcm", picture(), Modality=modality)).frame.shape == picture().shape
 
 
 @pytest.mark.parametrize(
@@ -90,21 +98,21 @@ def test_a_region_of_one_value_has_nothing_to_score_though_its_surroundings_have
     path = write(tmp_path / "a.dcm", frame)
     with pytest.raises(LesionRefused, match="pixels_uniform"):
         _load(path, lesion_changes={"roi": Roi(10, 10, 10, 10)})
-    assert _load(path, lesion_changes={"roi": Roi(10, 10, 30, 30)}).lesion_id == "L1"
+    assert _load(path, lesion_changes={"roi": Roi(10, 10, 30, 30)}).region == Roi(10, 10, 30, 30)
 
 
 def test_a_file_that_was_replaced_since_it_was_indexed_is_not_taken_for_the_first(tmp_path: Path) -> None:
     path = write(tmp_path / "a.dcm", picture())
-    files = index_study(tmp_path, ["a.dcm"], STUDY_UID, LIMITS)
+    files = _index(tmp_path, "a.dcm")
     write(path, picture(), SOPInstanceUID=SOP_UID + "9")
     with pytest.raises(LesionRefused, match="sop_instance_not_found"):
-        load_lesion(files, lesion(), 47.0, LIMITS)
+        _decode(files, lesion(), 47.0)
 
 
 def test_a_lesion_s_refusal_is_its_own_and_its_neighbour_is_loaded(tmp_path: Path) -> None:
     write(tmp_path / "a.dcm", picture())
     (tmp_path / "b.dcm").write_bytes(b"not DICOM")
-    files = index_study(tmp_path, ["b.dcm", "a.dcm"], STUDY_UID, LIMITS)
+    files = _index(tmp_path, "b.dcm", "a.dcm")
     with pytest.raises(LesionRefused, match="file_not_dicom"):
-        load_lesion(files, lesion(sop_instance_uid="1.2.3"), 47.0, LIMITS)
-    assert load_lesion(files, lesion(), 47.0, LIMITS).age.years == 47.0
+        _decode(files, lesion(sop_instance_uid="1.2.3"), 47.0)
+    assert _decode(files, lesion(), 47.0).age.years == 47.0

@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from tests.worker.imaging.dicom_files import (
     write_deflated,
 )
 from worker.errors import Code, LesionRefused, StudyRefused, Unavailable
-from worker.imaging.reading import Limits, StudyFiles, index_study
+from worker.imaging.reading import Limits, StudyFiles, index_study, read_entry
 from worker.imaging.storage import storage_fault
 from worker.study import Roi
 
@@ -35,7 +36,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def _index(root: Path, *paths: str, limits: Limits = LIMITS) -> StudyFiles:
-    return index_study(root, paths, STUDY_UID, limits)
+    return index_study(root, paths, STUDY_UID, partial(read_entry, limits=limits))
 
 
 def _code(files: StudyFiles, uid: str = OTHER_UID) -> Code:

@@ -1,5 +1,7 @@
 """Every ultrasound file that pydicom's packages have, through the whole of imaging."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from pydicom import dcmread
@@ -14,18 +16,25 @@ from tests.end_to_end.ultrasound_files import (
 )
 from tests.worker.imaging.dicom_files import lesion
 from worker.errors import LesionRefused
-from worker.imaging.lesion import load_lesion
-from worker.imaging.reading import Limits, index_study
+from worker.imaging.decoder_pool import DecoderPool
+from worker.imaging.storage import Limits
 from worker.study import AgeSource, LesionImage
 
 _LIMITS = Limits(max_file_bytes=2 << 30, max_frame_pixels=50_000_000)
 
 
-def _load(name: str, frame: int = 1) -> LesionImage:
+@pytest.fixture(scope="module")
+def decoders() -> Iterator[DecoderPool]:
+    pool = DecoderPool(_LIMITS, processes=1, timeout_s=60)
+    yield pool
+    pool.close()
+
+
+def _load(decoders: DecoderPool, name: str, frame: int = 1) -> LesionImage:
     path = locate(name)
     header = dcmread(path, stop_before_pixels=True)
-    files = index_study(path.parent, [path.name], str(header.StudyInstanceUID), _LIMITS)
-    return load_lesion(files, lesion(sop_instance_uid=str(header.SOPInstanceUID), frame=frame), JOB_AGE_YEARS, _LIMITS)
+    files = decoders.index(path.parent, [path.name], str(header.StudyInstanceUID))
+    return decoders.load(files, lesion(sop_instance_uid=str(header.SOPInstanceUID), frame=frame), JOB_AGE_YEARS)
 
 
 def test_the_table_names_every_ultrasound_file_of_the_packages_and_no_other() -> None:
@@ -34,13 +43,13 @@ def test_the_table_names_every_ultrasound_file_of_the_packages_and_no_other() ->
 
 
 @pytest.mark.parametrize("file", ULTRASOUND_FILES, ids=lambda file: file.name)
-def test_a_file_gives_what_the_table_says(file: UltrasoundFile) -> None:
+def test_a_file_gives_what_the_table_says(decoders: DecoderPool, file: UltrasoundFile) -> None:
     if file.expected != "scored":
         with pytest.raises(LesionRefused) as refused:
-            _load(file.name)
+            _load(decoders, file.name)
         assert refused.value.code == file.expected
         return
-    image = _load(file.name)
+    image = _load(decoders, file.name)
     assert image.frame.shape[:2] == (file.rows, file.columns)
     assert image.region_source == file.region
     assert image.region.x + image.region.width <= file.columns
@@ -49,10 +58,10 @@ def test_a_file_gives_what_the_table_says(file: UltrasoundFile) -> None:
 
 
 @pytest.mark.parametrize("file", [file for file in ULTRASOUND_FILES if file.frames > 1], ids=lambda file: file.name)
-def test_the_last_frame_is_there_and_the_one_after_it_is_not(file: UltrasoundFile) -> None:
-    _load(file.name, file.frames)
+def test_the_last_frame_is_there_and_the_one_after_it_is_not(decoders: DecoderPool, file: UltrasoundFile) -> None:
+    _load(decoders, file.name, file.frames)
     with pytest.raises(LesionRefused, match="frame_not_found"):
-        _load(file.name, file.frames + 1)
+        _load(decoders, file.name, file.frames + 1)
 
 
 @pytest.mark.parametrize(
@@ -67,5 +76,5 @@ def test_the_last_frame_is_there_and_the_one_after_it_is_not(file: UltrasoundFil
         ("color-pl.dcm", "color-px.dcm"),
     ],
 )
-def test_one_picture_written_in_two_ways_gives_one_array(one: str, other: str) -> None:
-    assert np.array_equal(_load(one).frame, _load(other).frame)
+def test_one_picture_written_in_two_ways_gives_one_array(decoders: DecoderPool, one: str, other: str) -> None:
+    assert np.array_equal(_load(decoders, one).frame, _load(decoders, other).frame)

@@ -1,0 +1,1 @@
+"""Figures, each from one command; none of them is a test."""

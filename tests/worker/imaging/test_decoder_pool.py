@@ -1,0 +1,184 @@
+"""Decoders: the same pixels as in process, and no file that takes its worker or its neighbours with it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, lesion, picture, write
+from worker.errors import Code, DlrError, LesionRefused, Unavailable
+from worker.imaging.decoder_pool import DecoderPool
+from worker.imaging.lesion import Marked, decode_lesion
+from worker.study import LesionImage, Roi
+
+
+@pytest.fixture
+def pool() -> Iterator[DecoderPool]:
+    pool = DecoderPool(LIMITS, processes=2, timeout_s=20)
+    yield pool
+    pool.close()
+
+
+def load(pool: DecoderPool, path: Path, roi: Roi | None = None) -> LesionImage:
+    return pool.load(pool.index(path.parent, [path.name], STUDY_UID), lesion(roi=roi), 47.0)
+
+
+def decoders() -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process().children()
+        if child.status() != psutil.STATUS_ZOMBIE and "worker.imaging.decoder_process" in " ".join(child.cmdline())
+    ]
+
+
+def at_work(pool: DecoderPool, path: Path, meanwhile: Callable[[psutil.Process], object]) -> LesionImage | DlrError:
+    """Load a lesion by a decoder that stands still, and do something to it meanwhile."""
+    load(pool, path)
+    (decoder,) = decoders()
+    decoder.suspend()
+    with ThreadPoolExecutor(1) as thread:
+        loading = thread.submit(load, pool, path)
+        time.sleep(0.3)
+        meanwhile(decoder)
+        try:
+            return loading.result(60)
+        except DlrError as error:
+            return error
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_decoder_gives_the_pixels_region_and_age_that_reading_here_gives(
+    pool: DecoderPool, tmp_path: Path, colour: bool
+) -> None:
+    path = write(tmp_path / "a.dcm", picture(colour=colour))
+    here = decode_lesion(Marked(str(path), SOP_UID, 1, Roi(3, 4, 20, 10), 47.0), LIMITS)
+    there = load(pool, path, Roi(3, 4, 20, 10))
+    assert np.array_equal(there.frame, here.frame)
+    assert there.frame.dtype == np.uint8
+    assert (there.region, there.region_source, there.age) == (here.region, here.region_source, here.age)
+
+
+def test_many_threads_each_get_their_own_lesion(pool: DecoderPool, tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"{seed}.dcm", picture(seed=seed)) for seed in range(24)]
+    with ThreadPoolExecutor(8) as threads:
+        images = list(threads.map(lambda path: load(pool, path), paths))
+    assert all(np.array_equal(image.frame, picture(seed=seed)) for seed, image in enumerate(images))
+    assert len(decoders()) == 2
+
+
+def test_a_refusal_and_a_storage_that_is_away_come_as_they_are(
+    pool: DecoderPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.dcm", picture(), Modality="MG")
+    with pytest.raises(LesionRefused, match="modality_not_ultrasound"):
+        load(pool, path)
+    with pytest.raises(Unavailable, match="storage_unavailable"):
+        pool.index(tmp_path / "away", ["a.dcm"], STUDY_UID)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_decoder_that_dies_once_at_work_costs_nothing(pool: DecoderPool, tmp_path: Path, number: int) -> None:
+    path = write(tmp_path / "a.dcm", picture())
+
+    def die(decoder: psutil.Process) -> None:
+        decoder.send_signal(number)
+        decoder.resume()
+
+    image = at_work(pool, path, die)
+    assert isinstance(image, LesionImage)
+    assert np.array_equal(image.frame, picture())
+
+
+def test_a_file_that_ends_each_decoder_is_refused_after_two_and_the_next_file_is_read(
+    pool: DecoderPool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    poison, good = write(tmp_path / "poison.dcm", picture()), write(tmp_path / "good.dcm", picture(seed=2))
+    dead: set[int] = set()
+    with ThreadPoolExecutor(1) as thread:
+        loading = thread.submit(load, pool, poison)
+        while not loading.done():
+            for decoder in decoders():
+                decoder.kill()
+                dead.add(decoder.pid)
+    with pytest.raises(LesionRefused) as refused:
+        loading.result()
+    assert refused.value.code is Code.DECODER_CRASHED
+    assert len(dead) == 2
+    assert "signal 9" in caplog.text
+    assert "poison" not in caplog.text
+    assert np.array_equal(load(pool, good).frame, picture(seed=2))
+
+
+def test_a_file_that_is_never_done_is_refused_in_time(tmp_path: Path) -> None:
+    pool = DecoderPool(LIMITS, processes=1, timeout_s=1.5)
+    started = time.monotonic()
+    error = at_work(pool, write(tmp_path / "a.dcm", picture()), lambda _decoder: None)
+    assert isinstance(error, LesionRefused)
+    assert error.code is Code.DECODE_TIMEOUT
+    assert time.monotonic() - started < 10
+    assert np.array_equal(load(pool, tmp_path / "a.dcm").frame, picture())
+    pool.close()
+
+
+def test_waiting_for_a_decoder_is_not_decoding(tmp_path: Path) -> None:
+    pool = DecoderPool(LIMITS, processes=1, timeout_s=2)
+    path = write(tmp_path / "a.dcm", picture())
+    load(pool, path)
+    (decoder,) = decoders()
+    decoder.suspend()
+    with ThreadPoolExecutor(3) as threads:
+        loading = [threads.submit(load, pool, path) for _ in range(3)]
+        time.sleep(1.5)
+        decoder.resume()
+        assert all(np.array_equal(one.result(30).frame, picture()) for one in loading)
+    pool.close()
+
+
+def test_a_decoder_knows_no_secret_and_can_write_no_file(
+    pool: DecoderPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DLR_DATABASE_PASSWORD", "a-secret")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
+    load(pool, write(tmp_path / "a.dcm", picture()))
+    (decoder,) = decoders()
+    assert "a-secret" not in str(decoder.environ())
+    assert decoder.rlimit(psutil.RLIMIT_FSIZE) == (0, 0)
+    assert decoder.rlimit(psutil.RLIMIT_CORE) == (0, 0)
+    assert decoder.cwd() == "/"
+
+
+WORKER = """
+import sys, threading, time
+from pathlib import Path
+from tests.worker.imaging.dicom_files import LIMITS, STUDY_UID, lesion
+from worker.imaging.decoder_pool import DecoderPool
+pool, path = DecoderPool(LIMITS, 1, timeout_s=3), Path(sys.argv[1])
+pool.load(pool.index(path.parent, [path.name], STUDY_UID), lesion(), 47.0)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_decoder_goes_when_its_worker_was_killed(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.dcm", picture())
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, str(path)], stdout=subprocess.PIPE, env=dict(os.environ))
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == b"ready\n"
+    (decoder,) = psutil.Process(worker.pid).children()
+    worker.kill()
+    worker.wait()
+    assert psutil.wait_procs([decoder], timeout=10)[1] == []
+
+
+def test_a_decoder_needs_neither_torch_nor_celery_nor_a_database() -> None:
+    names = "[name for name in ('torch', 'celery', 'sqlalchemy') if name in sys.modules]"
+    code = f"import sys, worker.imaging.decoder_process; print({names})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,0 +1,220 @@
+"""The decoders of a worker: a few processes that read its DICOM files, so that no file takes the device down with it.
+
+Each has a socket of its own and one caller at a time; nothing is shared, so a decoder that is killed harms its own
+request alone. Why not a process pool of the standard library: docs/decisions/0009-decoders-are-processes.md.
+"""
+
+import logging
+import os
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from queue import LifoQueue
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from worker.errors import Code, LesionRefused, Unavailable
+from worker.imaging.decoder_process import (
+    ANSWER,
+    COLOURS,
+    LIMITS,
+    REQUEST,
+    Answer,
+    DecodeLesion,
+    EntryRead,
+    LesionDecoded,
+    ReadEntry,
+    Request,
+    RequestFailed,
+    SharedFrame,
+)
+from worker.imaging.lesion import Marked
+from worker.imaging.reading import FileEntry, StudyFiles, index_study
+from worker.imaging.storage import Limits
+from worker.study import Lesion, LesionImage
+
+logger = logging.getLogger(__name__)
+
+TRIES = 2
+"""How often a file may end its decoder; the kernel may have chosen an innocent one when memory ran out."""
+
+_LONGEST_ANSWER = 1 << 16
+_KEPT_ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+class _Ended(Exception):
+    """The decoder ended before it answered."""
+
+
+class _TimedOut(Exception):
+    """The decoder took too long, and was killed."""
+
+
+class _Decoder:
+    """One process and the socket to it; for one thread at a time."""
+
+    def __init__(self, limits: Limits, timeout_s: float) -> None:
+        self._frame = SharedFrame.made(limits.max_frame_pixels * COLOURS)
+        ours, theirs = socket.socketpair()
+        seconds, fraction = divmod(timeout_s, 1)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(seconds), int(fraction * 1e6)))
+        with theirs:
+            argv = [sys.executable, "-P", "-m", "worker.imaging.decoder_process"]
+            self._process = subprocess.Popen(
+                [
+                    *argv,
+                    str(theirs.fileno()),
+                    str(self._frame.descriptor),
+                    LIMITS.dump_json(limits).decode(),
+                    str(timeout_s),
+                ],
+                env={name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ} | _ONE_THREAD,
+                cwd="/",
+                pass_fds=[theirs.fileno(), self._frame.descriptor],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        self._connection = Connection(ours.detach())
+
+    @property
+    def lives(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, request: Request) -> Answer:
+        """Send a request and wait for the answer."""
+        try:
+            self._connection.send_bytes(REQUEST.dump_json(request))
+            return ANSWER.validate_json(self._connection.recv_bytes(_LONGEST_ANSWER))
+        except BlockingIOError:
+            raise _TimedOut from None
+        except (EOFError, OSError, ValidationError):
+            raise _Ended from None
+
+    def frame(self, answer: LesionDecoded) -> NDArray[np.uint8]:
+        """Take the frame out of the memory that it was left in."""
+        return self._frame.take(answer.shape)
+
+    def end(self) -> int:
+        """Kill the process; return its exit status, or the negative number of the signal that ended it before."""
+        self._process.kill()
+        self._connection.close()
+        self._frame.close()
+        return self._process.wait()
+
+
+class DecoderPool:
+    """Reads studies' files in processes of its own, which are started when they are needed.
+
+    Any number of threads may ask; as many requests are at work at once as there are processes.
+
+    Args:
+        limits: the largest file and the largest frame.
+        processes: the most decoders at once.
+        timeout_s: the longest time for one file's entry, or one lesion.
+    """
+
+    def __init__(self, limits: Limits, processes: int, timeout_s: float) -> None:
+        self._limits = limits
+        self._timeout_s = timeout_s
+        self._processes = processes
+        self._idle: LifoQueue[_Decoder | None] = LifoQueue()
+        for _ in range(processes):
+            self._idle.put(None)
+
+    def index(self, root: Path, paths: Sequence[str], study_instance_uid: str) -> StudyFiles:
+        """Read the headers of a study's files (`worker.imaging.reading.index_study`), each in a decoder.
+
+        Raises:
+            StudyRefused: ``patient_mismatch``.
+            Unavailable: ``storage_unavailable``, or ``service_unavailable`` where no process can be started.
+        """
+        return index_study(root, paths, study_instance_uid, self._entry)
+
+    def load(self, files: StudyFiles, lesion: Lesion, age_years: float | None) -> LesionImage:
+        """Load one lesion (`worker.imaging.lesion.decode_lesion`) in a decoder.
+
+        Args:
+            files: of the lesion's study.
+            lesion: as the job has it.
+            age_years: the job's, if it gives one.
+
+        Raises:
+            LesionRefused: this lesion can not be scored; any code of a file, of pixels, of a region or of an age, and
+                ``decoder_crashed`` or ``decode_timeout``.
+            Unavailable: as for `index`.
+        """
+        path = files.path_of(lesion.sop_instance_uid)
+        marked = Marked(str(path), lesion.sop_instance_uid, lesion.frame, lesion.roi, age_years)
+        answer, frame = self._ask(DecodeLesion(marked))
+        if not isinstance(answer, LesionDecoded) or frame is None:
+            raise LesionRefused(Code.DECODER_CRASHED)
+        return LesionImage(lesion.lesion_id, frame, answer.region, answer.region_source, answer.age)
+
+    def close(self) -> None:
+        """End the decoders, once their requests are answered."""
+        for _ in range(self._processes):
+            decoder = self._idle.get()
+            if decoder is not None:
+                decoder.end()
+
+    def _entry(self, path: Path) -> FileEntry:
+        answer, _ = self._ask(ReadEntry(str(path)))
+        if not isinstance(answer, EntryRead):
+            raise LesionRefused(Code.DECODER_CRASHED)
+        return answer.entry
+
+    def _ask(self, request: Request) -> tuple[Answer, NDArray[np.uint8] | None]:
+        for _ in range(TRIES):
+            idle, ready = self._idle.get(), None
+            try:
+                decoder = self._living(idle)
+                answer = decoder.ask(request)
+                frame = None
+                if isinstance(answer, LesionDecoded) and _is_sound(answer, self._limits):
+                    frame = decoder.frame(answer)
+                ready = decoder
+            except _Ended:
+                logger.warning("a decoder ended at work: %s", _ending(decoder.end()))
+                continue
+            except _TimedOut:
+                decoder.end()
+                logger.warning("a decoder took longer than %.0f s and was killed", self._timeout_s)
+                raise LesionRefused(Code.DECODE_TIMEOUT) from None
+            finally:
+                self._idle.put(ready)
+            if isinstance(answer, RequestFailed):
+                raise (Unavailable if answer.again else LesionRefused)(answer.code, answer.reason)
+            return answer, frame
+        raise LesionRefused(Code.DECODER_CRASHED)
+
+    def _living(self, decoder: _Decoder | None) -> _Decoder:
+        if decoder is not None:
+            if decoder.lives:
+                return decoder
+            decoder.end()
+        try:
+            return _Decoder(self._limits, self._timeout_s)
+        except OSError:
+            raise Unavailable(Code.SERVICE_UNAVAILABLE, "a decoder process can not be started") from None
+
+
+def _is_sound(answer: LesionDecoded, limits: Limits) -> bool:
+    """Whether what a decoder says of its frame can be: it has read what a stranger wrote."""
+    rows, columns, *colours = answer.shape
+    region = answer.region
+    inside = region.x >= 0 and region.y >= 0 and region.width > 0 and region.height > 0
+    inside = inside and region.x + region.width <= columns and region.y + region.height <= rows
+    return inside and colours in ([], [COLOURS]) and rows * columns <= limits.max_frame_pixels
+
+
+def _ending(returncode: int) -> str:
+    return f"signal {-returncode}" if returncode < 0 else f"exit status {returncode}"
