@@ -15,12 +15,17 @@ TAKEN: Final = "dlr.taken"
 NOTHING: Final = "dlr.nothing"
 """A list that is always empty: to wait for it is to wait on the server's side."""
 
-TAKE: Final = """
+_NOW: Final = """
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1e6
+"""
+
+TAKE: Final = f"""{_NOW}
 for place = 2, #KEYS do
     local message = redis.call('RPOP', KEYS[place])
     if message then
-        redis.call('HSET', KEYS[1], ARGV[1], redis.call('TIME')[1] .. ' ' .. KEYS[place] .. '\\n' .. message)
-        return {KEYS[place], message}
+        redis.call('HSET', KEYS[1], ARGV[1], string.format('%.3f ', now) .. KEYS[place] .. '\\n' .. message)
+        return {{KEYS[place], message}}
     end
 end
 return false
@@ -28,8 +33,8 @@ return false
 """Takes the next message. Keys: the hash, then the lists, the most urgent first. Argument: a token for the hash.
 Returns (list, message), or nil when all lists are empty."""
 
-_PUT_BACK: Final = """
-local oldest = redis.call('TIME')[1] - ARGV[1]
+_PUT_BACK: Final = f"""{_NOW}
+local oldest = now - ARGV[1]
 local taken, count = redis.call('HGETALL', KEYS[1]), 0
 for place = 1, #taken, 2 do
     local token, record = taken[place], taken[place + 1]
@@ -44,7 +49,7 @@ return count
 """
 
 
-def put_back(client: "Redis", key_prefix: str, older_than_s: int) -> int:
+def put_back(client: "Redis", key_prefix: str, older_than_s: float) -> int:
     """Put messages back whose worker took them longer ago and never wrote that down; say how many.
 
     Safe to call from every worker at once. A worker that was only slow then delivers a message a second time, which

@@ -10,7 +10,6 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil
 from uuid import UUID
 
 from kombu.exceptions import OperationalError as BrokerError
@@ -58,7 +57,7 @@ class Messages:
 
     def put_back(self, older_than_s: float) -> int:
         """Put messages back that a worker took longer ago and never wrote down; say how many."""
-        return put_back(self.client, self.key_prefix, ceil(older_than_s))
+        return put_back(self.client, self.key_prefix, older_than_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from uuid import uuid4
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
 
 from worker.delivery import NOTHING, TAKE, TAKEN
@@ -102,6 +103,13 @@ class Channel(kombu_redis.Channel):
         """The broom of this connection."""
         transport: Transport = self.connection
         return transport.broom
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        """Refuse to connect once closed: a late acknowledgement then meets a lost connection, which Celery survives."""
+        if self.connection is None or self.connection.client is None:
+            raise RedisConnectionError("the channel is closed")
+        parameters: dict[str, Any] = super()._connparams(asynchronous=asynchronous)  # type: ignore[no-untyped-call]
+        return parameters
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         """Ask for the next message; after an answer of none, only once a moment has passed on the server."""

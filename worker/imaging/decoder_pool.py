@@ -63,6 +63,9 @@ class _Decoder:
     def __init__(self, limits: Limits, timeout_s: float) -> None:
         self._frame = SharedFrame.made(limits.max_frame_pixels * COLOURS)
         ours, theirs = socket.socketpair()
+        # Celery sets a default time limit for new sockets while it stops, which makes them non-blocking.
+        ours.setblocking(True)
+        theirs.setblocking(True)
         seconds, fraction = divmod(timeout_s, 1)
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(seconds), int(fraction * 1e6)))

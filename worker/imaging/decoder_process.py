@@ -151,11 +151,12 @@ def main(socket: str, memory: str, limits: str, timeout_s: str) -> None:
 
 
 def _give_up_rights() -> None:
-    """No core dump, which would hold pixels; no file written; hardly any opened."""
+    """No core dump, which would hold pixels; no file written; hardly any opened. A stop is the worker's to follow."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (MOST_OPEN_FILES, MOST_OPEN_FILES))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _answer(request: Request, limits: Limits) -> tuple[Answer, NDArray[np.uint8] | None]:

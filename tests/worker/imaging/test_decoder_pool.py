@@ -2,11 +2,13 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +92,8 @@ def test_a_decoder_that_dies_once_at_work_costs_nothing(pool: DecoderPool, tmp_p
 
     def die(decoder: psutil.Process) -> None:
         decoder.send_signal(number)
-        decoder.resume()
+        with suppress(psutil.NoSuchProcess):
+            decoder.resume()
 
     image = at_work(pool, path, die)
     assert isinstance(image, LesionImage)
@@ -176,6 +179,26 @@ def test_a_decoder_goes_when_its_worker_was_killed(tmp_path: Path) -> None:
     worker.kill()
     worker.wait()
     assert psutil.wait_procs([decoder], timeout=10)[1] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_decoder_reads_on_when_the_whole_group_is_told_to_stop(
+    pool: DecoderPool, tmp_path: Path, number: int
+) -> None:
+    path = write(tmp_path / "a.dcm", picture())
+    load(pool, path)
+    (decoder,) = decoders()
+    decoder.send_signal(number)
+    assert np.array_equal(load(pool, path).frame, picture())
+    assert decoders() == [decoder]
+
+
+def test_a_decoder_started_while_celery_stops_reads_too(pool: DecoderPool, tmp_path: Path) -> None:
+    socket.setdefaulttimeout(0.01)
+    try:
+        assert np.array_equal(load(pool, write(tmp_path / "a.dcm", picture())).frame, picture())
+    finally:
+        socket.setdefaulttimeout(None)
 
 
 def test_a_decoder_needs_neither_torch_nor_celery_nor_a_database() -> None:

@@ -1,0 +1,70 @@
+"""``python -m benchmarks.faults``: do each fault, print the table; exit status 1 if a promise was not kept."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from benchmarks.faults import bombs, identifiers, mutants, poison, servers, workers
+from benchmarks.faults.service import Say
+from benchmarks.faults.table import Figure, as_markdown
+from worker.cli.output import Format, print_rows
+
+ROWS: dict[str, Callable[..., Figure]] = {
+    "kill": workers.kill_the_tree,
+    "freeze": workers.freeze_and_kill,
+    "redis": servers.redis_killed,
+    "postgres": servers.postgres_stopped,
+    "frozen": servers.server_frozen,
+    "poison": poison.poison,
+    "mutants": mutants.mutants,
+    "bombs": bombs.bombs,
+    "rolling": workers.rolling_restarts,
+    "identifiers": identifiers.identifiers,
+}
+COLUMNS = ("fault", "done", "figure", "must_show", "passed", "seconds")
+
+
+def run(name: str, say: Say, *, quick: bool) -> Figure:
+    """Do one row; a row that breaks is a figure too."""
+    started = time.monotonic()
+    try:
+        figure = ROWS[name](lambda line: say(f"{name}: {line}"), quick=quick)
+    except (TimeoutError, AssertionError) as broken:
+        figure = Figure(name, "", f"broken off: {broken}", "", passed=False)
+    return replace(figure, seconds=time.monotonic() - started)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small numbers: minutes instead of hours")
+    parser.add_argument("--only", nargs="+", choices=list(ROWS), metavar="ROW", help=f"of {', '.join(ROWS)}")
+    parser.add_argument("--format", choices=["table", "json", "markdown"], default="table")
+    parser.add_argument("--out", type=Path, help="write the figures to this JSON file, after each row")
+    asked = parser.parse_args(arguments)
+    figures: list[Figure] = []
+    for name in asked.only or ROWS:
+        _say(f"{name}: starts")
+        figures.append(run(name, _say, quick=asked.quick))
+        _say(f"{name}: {'kept' if figures[-1].passed else 'NOT KEPT'} after {figures[-1].seconds:.0f} s")
+        if asked.out:
+            asked.out.write_text(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
+    if asked.format == "json":
+        json.dump([asdict(figure) for figure in figures], sys.stdout, indent=2)
+    elif asked.format == "markdown":
+        sys.stdout.write(as_markdown(figures))
+    else:
+        print_rows([figure.as_row() for figure in figures], COLUMNS, Format.TABLE, title="faults")
+    return 0 if all(figure.passed for figure in figures) else 1
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""The running service that faults are done to: real servers, and workers whose processes this program holds."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psycopg2
+import psycopg2.extras
+from celery import Celery
+from redis import Redis
+from redis.exceptions import RedisError
+
+from benchmarks.faults.studies import MadeStudy, StudyMaker
+from worker.app import REDIS_PRIORITY
+from worker.clinical.categories import Priority
+from worker.gate import SUBMIT_STUDY
+from worker.services.running import Services, running_services
+
+ROOT = Path(__file__).resolve().parents[2]
+LOOK_S = 0.05
+LOG_LINES = 300
+ENDED = ["done", "partial", "failed"]
+
+Say = Callable[[str], None]
+
+
+class FaultService:
+    """Servers in a home of their own, workers by name, and what a hospital does: push, look, wait."""
+
+    def __init__(self, services: Services, environment: Mapping[str, str], say: Say) -> None:
+        if services.postgres is None or services.redis is None:
+            sys.exit("faults are done to the embedded servers: unset DLR_DATABASE_URL and DLR_REDIS_URL")
+        self.services = services
+        self.postgres, self.redis = services.postgres, services.redis
+        self.say = say
+        self.studies = StudyMaker(services.settings.storage_root)
+        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._environment = {**services.environment, "PYTHONPATH": str(ROOT), **environment}
+        self._sender: Celery | None = None
+
+    # --- workers
+
+    def start_worker(self, name: str, *arguments: str) -> "subprocess.Popen[bytes]":
+        """Start ``intake...`` or ``inference...``, a process group of its own."""
+        queue = "intake" if name.startswith("intake") else "inference"
+        real, simulated = ["worker.cli.main", "worker", "--queue", "intake"], ["benchmarks.faults.simulated_device"]
+        command = [sys.executable, "-m", *(real if queue == "intake" else simulated), "--name", name, *arguments]
+        log = self.services.home.log_file(name)
+        with log.open("ab") as output:
+            self.workers[name] = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        return self.workers[name]
+
+    def signal_workers(self, number: int, names: Iterable[str] | None = None) -> None:
+        """Send a signal to the whole tree of workers; all of them if none is named."""
+        for name in list(self.workers) if names is None else names:
+            with suppress(ProcessLookupError):
+                os.killpg(self.workers[name].pid, number)
+
+    def kill_workers(self, names: Sequence[str] | None = None) -> None:
+        """kill -9 whole trees, and wait until they are gone."""
+        self.signal_workers(signal.SIGKILL, names)
+        for name in list(self.workers) if names is None else names:
+            self.workers.pop(name).wait()
+
+    def keep_alive(self) -> int:
+        """Start each worker again that has ended; say how many those were."""
+        dead = [name for name, process in self.workers.items() if process.poll() is not None]
+        for name in dead:
+            self.start_worker(name)
+        return len(dead)
+
+    # --- a hospital
+
+    def push(self, study: MadeStudy) -> None:
+        """Push a job as a hospital's system would, and again until Redis has taken it."""
+        self._send(
+            SUBMIT_STUDY,
+            kwargs={"job": study.job},
+            queue="intake",
+            priority=REDIS_PRIORITY[Priority(study.job["priority"])],
+        )
+
+    def _send(self, task: str, **options: Any) -> None:
+        while True:
+            try:
+                self.sender().send_task(task, retry=False, **options)
+            except Exception:  # noqa: BLE001  whatever Celery raises while Redis is away
+                self.hang_up()
+                time.sleep(0.2)
+            else:
+                return
+
+    def sender(self) -> Celery:
+        """Return the hospital's Celery, connected."""
+        if self._sender is None:
+            self._sender = Celery(broker=self.redis.url(), set_as_current=False)
+            self._sender.conf.broker_transport_options = {"socket_timeout": 5, "socket_connect_timeout": 5}
+        return self._sender
+
+    def hang_up(self) -> None:
+        """Forget the hospital's connection."""
+        if self._sender is not None:
+            with suppress(Exception):
+                self._sender.close()
+            self._sender = None
+
+    # --- looking
+
+    def sql(self, statement: str, *values: object) -> list[dict[str, Any]]:
+        """Ask the database, as its superuser; wait while it is away."""
+        while True:
+            try:
+                connection = psycopg2.connect(self.postgres.url("postgres"), connect_timeout=5)
+                try:
+                    with connection, connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+                        cursor.execute(statement, values)
+                        return [dict(row) for row in cursor.fetchall()]
+                finally:
+                    connection.close()
+            except psycopg2.OperationalError:
+                time.sleep(0.2)
+
+    def ended(self, studies: Sequence[MadeStudy]) -> int:
+        """Count those that have ended."""
+        statement = (
+            "SELECT count(*) FROM study WHERE is_current AND state::text = ANY(%s) AND study_instance_uid = ANY(%s)"
+        )
+        return int(self.sql(statement, ENDED, [study.uid for study in studies])[0]["count"])
+
+    def recorded(self, studies: Sequence[MadeStudy]) -> set[str]:
+        """Return the UIDs of those that the ledger has."""
+        uids = [study.uid for study in studies]
+        rows = self.sql("SELECT study_instance_uid FROM study WHERE study_instance_uid = ANY(%s)", uids)
+        return {row["study_instance_uid"] for row in rows}
+
+    def until(self, found: Callable[[], Any], seconds: float, what: str, every_s: float = LOOK_S) -> float:
+        """Wait until something is found, and say after how many seconds; too long is the end of the row."""
+        started = time.monotonic()
+        while not found():
+            if time.monotonic() - started > seconds:
+                raise TimeoutError(f"{what}: not within {seconds:.0f} s")
+            time.sleep(every_s)
+        return time.monotonic() - started
+
+    def until_ended(self, studies: Sequence[MadeStudy], seconds: float) -> float:
+        """Wait until all have ended, whatever it takes to keep the workers alive; never raises for some that do not."""
+        started = time.monotonic()
+        told = started
+        while (ended := self.ended(studies)) < len(studies) and time.monotonic() - started < seconds:
+            self.keep_alive()
+            if time.monotonic() - told > 10:
+                told = time.monotonic()
+                self.say(f"{ended} of {len(studies)} studies have ended")
+            time.sleep(0.2)
+        return time.monotonic() - started
+
+    def waiting(self) -> int:
+        """Count the messages in Redis: waiting, taken, and not acknowledged."""
+        try:
+            with Redis.from_url(self.redis.url(), socket_timeout=5) as client:
+                queues = [
+                    f"{queue}{step}" for queue in ("intake", "inference") for step in ("", "\x06\x163", "\x06\x166")
+                ]
+                return sum(client.llen(name) for name in queues) + client.hlen("unacked") + client.hlen("dlr.taken")
+        except RedisError:
+            return -1
+
+
+@contextmanager
+def fault_service(say: Say, **environment: str) -> Iterator[FaultService]:
+    """Run PostgreSQL and Redis in a folder that is gone afterwards; workers are started by name."""
+    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("DLR_")}
+    with TemporaryDirectory(prefix="dlr-faults-") as folder, running_services(Path(folder), lambda _: None) as services:
+        service = FaultService(services, environment, say)
+        try:
+            yield service
+        except (TimeoutError, AssertionError):
+            for log in sorted((service.services.home.path / "logs").glob("*.log")):
+                say(f"{log.name}:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:]))
+            raise
+        finally:
+            service.kill_workers()
+            service.hang_up()
+            os.environ.update(kept)
