@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.clinical.categories import Priority
+from worker.errors import Code, LesionRefused
 from worker.inference.card import CLASSES, MODEL_NAMES, ModelCard
 from worker.study import LesionImage, Score, Scores
 
@@ -55,7 +56,7 @@ class SimulatedEngine:
         if region.width == KILLS_ITS_WORKER:
             os.kill(os.getpid(), signal.SIGKILL)
         if region.width == RAISES_MEMORY_ERROR:
-            raise MemoryError
+            raise LesionRefused(Code.INFERENCE_FAILED) from MemoryError()  # as worker.inference.engine does
         while region.width == HANGS:
             time.sleep(1)
         time.sleep(self._seconds)

@@ -1,6 +1,6 @@
 """Studies to push in numbers: each with UIDs, pixels and an age of its own, two lesions, scores known beforehand."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ ROIS = (Roi(4, 4, 24, 24), Roi(36, 8, 24, 32))
 _UID = "1.2.826.0.1.3680043.10.777.{}"
 _FIRST = 10_000_000
 _DIGITS = 8
+_AGE = 44.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,19 @@ class StudyMaker:
         """Make studies with lesions at these places."""
         return [self._one(priority, rois) for _ in range(count)]
 
+    def around(self, write: Callable[[Path, dict[str, str]], object]) -> MadeStudy:
+        """Make a study of one lesion, its region the whole image, around a file.
+
+        Args:
+            write: writes the file; called with its path and its UIDs by keyword.
+        """
+        self._number += 1
+        uid, sop = _UID.format(self._number), f"{self._sop[:-_DIGITS]}{self._number}"
+        path = f"{uid}.dcm"
+        write(self._storage / path, {"StudyInstanceUID": uid, "SOPInstanceUID": sop})
+        lesion = {"lesion_id": "L1", "sop_instance_uid": sop, "frame": 1, "birads": "4A"}
+        return MadeStudy(uid, _job(uid, "routine", _AGE, path, [lesion]), {})
+
     def _one(self, priority: str, rois: Sequence[Roi]) -> MadeStudy:
         self._number += 1
         uid, sop = _UID.format(self._number), f"{self._sop[:-_DIGITS]}{self._number}"
@@ -75,16 +89,20 @@ class StudyMaker:
         ]
         return MadeStudy(
             uid,
-            {
-                "schema_version": 1,
-                "study_instance_uid": uid,
-                "priority": priority,
-                "age_years": age,
-                "images": {"kind": "files", "paths": [path]},
-                "lesions": lesions,
-            },
+            _job(uid, priority, age, path, lesions),
             {f"L{place}": (age, *scores_of(_crop(frame, roi), age)) for place, roi in enumerate(rois, start=1)},
         )
+
+
+def _job(uid: str, priority: str, age: float, path: str, lesions: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "study_instance_uid": uid,
+        "priority": priority,
+        "age_years": age,
+        "images": {"kind": "files", "paths": [path]},
+        "lesions": lesions,
+    }
 
 
 def _crop(frame: NDArray[np.uint8], roi: Roi) -> NDArray[np.uint8]:

@@ -154,7 +154,7 @@ class Header:
             return []
 
     def _element(self, keyword: str) -> RawDataElement | None:
-        element = self.dataset.get_item(keyword) if keyword in self.dataset else None
+        element = self.dataset.get_item(keyword, keep_deferred=True) if keyword in self.dataset else None
         return element if isinstance(element, RawDataElement) else None
 
 

@@ -1,14 +1,12 @@
 """One frame of a file, decoded: grey or RGB, 8 bits, white is bright."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
 import numpy as np
-from libjpeg.utils import get_parameters as jpeg_parameters
 from numpy.typing import NDArray
-from openjpeg.utils import get_parameters as jpeg_2000_parameters
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from pydicom.encaps import encapsulate
@@ -16,6 +14,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import RLELossless
 
 from worker.errors import Code, DlrError, LesionRefused
+from worker.imaging.codestream import jpeg_2000_size, jpeg_size
 from worker.imaging.dicom_file import DicomFile
 from worker.imaging.encapsulation import encoded_frame
 from worker.imaging.grey import displayed
@@ -25,6 +24,9 @@ from worker.imaging.storage import storage_fault
 
 _PIXEL_BITS = 8
 _RLE_HEADER = 64
+_LARGE_FRAME = 4 << 20
+# Lossless compression of ultrasound reaches 3 or so, and lossy 50; an empty JPEG 2000 codestream reaches 50,000.
+_MOST_COMPRESSION = 2000
 _OTHER_SIZE = "the frame is not of the size that the header declares"
 Stored = NDArray[Any]
 
@@ -99,6 +101,8 @@ def _native(file: DicomFile, layout: PixelLayout, index: int) -> tuple[Stored, s
 
 
 def _decompressed(encoded: bytes, layout: PixelLayout) -> tuple[Stored, str]:
+    if layout.frame_bytes > _LARGE_FRAME and layout.frame_bytes > _MOST_COMPRESSION * len(encoded):
+        raise LesionRefused(Code.PIXELS_UNDECODABLE, "the compressed frame holds too little for a frame of its size")
     if layout.transfer_syntax in JPEG and layout.bits_stored == layout.bits_allocated == _PIXEL_BITS:
         return _jpeg(encoded, layout)
     if layout.transfer_syntax != RLELossless:
@@ -131,13 +135,7 @@ def _component_ids(image: Image.Image) -> bytes:
 
 def _check_codestream(encoded: bytes, layout: PixelLayout) -> None:
     """A codestream may declare a far larger image than its header: see that before memory is taken for it."""
-    found: Mapping[str, int | str | bool]
-    if layout.transfer_syntax in JPEG_2000:
-        found = jpeg_2000_parameters(encoded)
-        size = found["rows"], found["columns"], found["samples_per_pixel"]
-    else:
-        found = jpeg_parameters(encoded)
-        size = found["rows"], found["columns"], found["nr_components"]
+    size = jpeg_2000_size(encoded) if layout.transfer_syntax in JPEG_2000 else jpeg_size(encoded)
     if size != (layout.rows, layout.columns, layout.samples):
         raise LesionRefused(Code.PIXELS_UNDECODABLE, _OTHER_SIZE)
 

@@ -14,6 +14,9 @@ from worker.imaging.storage import Limits, confine, storage_fault
 
 __all__ = ["FailedFile", "FileEntry", "Limits", "StudyFiles", "index_study", "read_entry"]
 
+_LONGEST_TEXT = 1024
+"""Characters of a UID or a Patient ID that are looked at; 64 are allowed (PS3.5, table 6.2-1)."""
+
 
 @dataclass(frozen=True, slots=True)
 class FailedFile:
@@ -76,10 +79,8 @@ def read_entry(path: Path, limits: Limits) -> FileEntry:
         Unavailable: ``storage_unavailable``.
     """
     with open_dicom(path, limits) as file:
-        header = file.header
-        return FileEntry(
-            header.text("StudyInstanceUID"), header.text("SOPInstanceUID"), header.text("PatientID"), file.whole
-        )
+        study, sop, patient = map(file.header.text, ("StudyInstanceUID", "SOPInstanceUID", "PatientID"))
+        return FileEntry(study[:_LONGEST_TEXT], sop[:_LONGEST_TEXT], patient[:_LONGEST_TEXT], file.whole)
 
 
 def index_study(

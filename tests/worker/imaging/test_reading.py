@@ -20,6 +20,7 @@ from tests.worker.imaging.dicom_files import (
     write_deflated,
 )
 from worker.errors import Code, LesionRefused, StudyRefused, Unavailable
+from worker.imaging.dicom_file import open_dicom
 from worker.imaging.reading import Limits, StudyFiles, index_study, read_entry
 from worker.imaging.storage import storage_fault
 from worker.study import Roi
@@ -161,6 +162,23 @@ def test_sequences_nested_without_end_are_no_dicom_file(root: Path) -> None:
     start = made.index(b"\x08\x00\x16\x00")
     (root / "deep.dcm").write_bytes(made[:start] + opening * 20_000)
     assert _code(_index(root, "deep.dcm")) == Code.FILE_NOT_DICOM
+
+
+@pytest.mark.parametrize("keyword", ["PatientID", "StudyInstanceUID"])
+def test_a_name_longer_than_any_name_is_another_s_and_not_read_as_a_whole(root: Path, keyword: str) -> None:
+    write(root / "long.dcm", picture())
+    data = (root / "long.dcm").read_bytes()
+    at = data.index({"PatientID": b"\x10\x00\x20\x00LO", "StudyInstanceUID": b"\x20\x00\x0d\x00UI"}[keyword])
+    element = data[at : at + 4] + b"UN" + bytes(2) + (17 << 20).to_bytes(4, "little") + b"7" * (17 << 20)
+    skipped = 8 + int.from_bytes(data[at + 6 : at + 8], "little")
+    (root / "long.dcm").write_bytes(data[:at] + element + data[at + skipped :])
+    with open_dicom(root / "long.dcm", LIMITS) as file:
+        assert file.header.text(keyword) == ""
+
+
+def test_an_entry_says_no_more_of_a_name_than_a_name_can_have(root: Path) -> None:
+    path = write(root / "long.dcm", picture(), PatientID="7" * 60_000)
+    assert read_entry(path, LIMITS).patient_id == "7" * 1024
 
 
 def test_a_link_that_stays_inside_is_followed(root: Path) -> None:
