@@ -3,6 +3,7 @@
 Each is safe to repeat, and safe beside any number of other processes.
 """
 
+from db.dead_letters import discard, purge, purgeable, requeue
 from db.recording import record_refusal, record_study, set_worklist_place
 from db.results import finish, register_model
 from db.running import (
@@ -12,7 +13,6 @@ from db.running import (
     extend_leases,
     fail_attempt,
     release,
-    requeue,
     take_stranded,
     take_unqueued,
     was_started,
@@ -22,9 +22,12 @@ __all__ = [
     "claim",
     "count_open",
     "current_priority",
+    "discard",
     "extend_leases",
     "fail_attempt",
     "finish",
+    "purge",
+    "purgeable",
     "record_refusal",
     "record_study",
     "register_model",

@@ -62,6 +62,7 @@ def _enum(words: type[StrEnum]) -> Enum:
 
 
 _OPEN = "is_current AND state IN ('queued', 'running')"
+_REFUSED = "study_instance_uid IS NULL AND purged_at IS NULL"
 _ENDED = "is_current AND state IN ('done', 'partial', 'failed')"
 
 
@@ -116,6 +117,9 @@ class StudyRow(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+    discarded_at: Mapped[datetime | None]
+    discard_reason: Mapped[str | None]
+    purged_at: Mapped[datetime | None]
 
     lesions: Mapped[list["LesionRow"]] = relationship(order_by="LesionRow.ordinal", back_populates="study")
     events: Mapped[list["StudyEventRow"]] = relationship(order_by="StudyEventRow.id")
@@ -125,7 +129,14 @@ class StudyRow(Base):
         CheckConstraint("content_digest ~ '^[0-9a-f]{64}$'", "content_digest"),
         CheckConstraint("revision >= 1 AND attempts >= 0 AND claims >= attempts", "counts"),
         CheckConstraint("malignant_probability BETWEEN 0 AND 1", "malignant_probability"),
-        CheckConstraint("study_instance_uid IS NOT NULL OR state = 'failed'", "refused_is_failed"),
+        CheckConstraint(
+            "study_instance_uid IS NOT NULL OR state = 'failed' OR purged_at IS NOT NULL", "refused_is_failed"
+        ),
+        CheckConstraint(
+            "purged_at IS NULL OR num_nonnulls(study_instance_uid, accession_number, error_reason, discard_reason) = 0 "
+            "AND job = '{}'",
+            "purged_has_no_identifiers",
+        ),
         CheckConstraint("state <> 'failed' OR error_code IS NOT NULL", "failed_says_why"),
         CheckConstraint(
             "(state IN ('done', 'partial', 'failed')) = "
@@ -133,7 +144,7 @@ class StudyRow(Base):
             "ended_has_a_place",
         ),
         Index("uq_study_current", "study_instance_uid", unique=True, postgresql_where=text("is_current")),
-        Index("uq_study_refused", "content_digest", unique=True, postgresql_where=text("study_instance_uid IS NULL")),
+        Index("uq_study_refused", "content_digest", unique=True, postgresql_where=text(_REFUSED)),
         Index("ix_study_worklist", "worklist_order", "received_at", "id", postgresql_where=text(_ENDED)),
         Index("ix_study_queue", "priority", "received_at", postgresql_where=text(_OPEN)),
         Index("ix_study_accession_number", "accession_number"),

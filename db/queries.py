@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import fields
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -32,9 +33,26 @@ def worklist(session: Session, limit: int | None = None) -> list[WorklistRow]:
     return [WorklistRow(*row) for row in session.execute(query)]
 
 
-def failed(session: Session) -> list[FailedRow]:
-    """Return the studies without a full result and the refused messages, in reading order."""
-    return [FailedRow(*row) for row in session.execute(_from_view(FailedRow, "failed_study"))]
+def failed(
+    session: Session, code: str | None = None, since: datetime | None = None, until: datetime | None = None
+) -> list[FailedRow]:
+    """Return the studies without a full result and the refused messages, in reading order.
+
+    Args:
+        session: of any role.
+        code: only those with this code, the study's own or one lesion's.
+        since: only those that ended then or later.
+        until: only those that ended then or earlier.
+    """
+    query = _from_view(FailedRow, "failed_study")
+    if code is not None:
+        of_a_lesion = func.concat(column("lesion_errors"), ";").contains(f": {code};", autoescape=True)
+        query = query.where(or_(column("error_code") == code, of_a_lesion))
+    if since is not None:
+        query = query.where(column("finished_at") >= since)
+    if until is not None:
+        query = query.where(column("finished_at") <= until)
+    return [FailedRow(*row) for row in session.execute(query)]
 
 
 def summary(session: Session) -> list[SummaryRow]:

@@ -14,6 +14,7 @@ from db.storable import storable_json, storable_text
 from db.vocabulary import ENDED_STATES, Change, Event, Priority, StudyState, WorklistClass
 
 _URGENCY = list(Priority)
+_IS_REFUSED = StudyRow.study_instance_uid.is_(None) & StudyRow.purged_at.is_(None)
 
 
 def record_study(session: Session, record: StudyRecord) -> Recorded:
@@ -90,17 +91,13 @@ def record_refusal(
             worklist_order=worklist_order,
             finished_at=func.now(),
         )
-        .on_conflict_do_nothing(
-            index_elements=[StudyRow.content_digest], index_where=StudyRow.study_instance_uid.is_(None)
-        )
+        .on_conflict_do_nothing(index_elements=[StudyRow.content_digest], index_where=_IS_REFUSED)
         .returning(StudyRow.id)
     )
     if study_id is not None:
         note(session, study_id, Event.REFUSED, {"code": code})
         return study_id
-    known = session.scalars(
-        select(StudyRow.id).where(StudyRow.content_digest == content_digest, StudyRow.study_instance_uid.is_(None))
-    ).one()
+    known = session.scalars(select(StudyRow.id).where(StudyRow.content_digest == content_digest, _IS_REFUSED)).one()
     note(session, known, Event.UNCHANGED)
     return known
 

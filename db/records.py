@@ -143,7 +143,7 @@ class StudyResultRecord:
         attempt: the claim's.
         state: ``done``, ``partial`` or ``failed``.
         malignant_probability: the highest of its lesions, 0 to 1; ``None`` when none was scored.
-        detail: for the study's history: a lesion's id and a traceback. No identifiers.
+        detail: for the study's history: a lesion's ordinal, and the places of a traceback. No identifiers.
     """
 
     study_id: UUID

@@ -78,9 +78,21 @@ def finish(session: Session, result: StudyResultRecord) -> bool:
     ).all()
     lesions = _all_lesions(result, {row.lesion_id: row.birads for row in known})
     _write_lesions(session, lesions, {row.lesion_id: row.id for row in known})
-    detail = {"attempt": result.attempt, "code": result.error_code, "lesions": dict(result.detail) or None}
-    note(session, result.study_id, Event(result.state), detail)
+    note(session, result.study_id, Event(result.state), _history(result))
     return True
+
+
+def _history(result: StudyResultRecord) -> dict[str, Any]:
+    """What the study's history says of its end: under which models and which rule, and no lesion's name."""
+    versions = {version_of(prediction) for lesion in result.lesions for prediction in lesion.predictions}
+    rules = {lesion.assessment.rule_version for lesion in result.lesions if lesion.assessment is not None}
+    return {
+        "attempt": result.attempt,
+        "code": result.error_code,
+        "models": dict(sorted(versions)) or None,
+        "rule": ", ".join(sorted(rules)) or None,
+        "lesions": dict(result.detail) or None,
+    }
 
 
 def _all_lesions(result: StudyResultRecord, known: Mapping[str, Birads]) -> list[LesionResultRecord]:

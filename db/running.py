@@ -20,7 +20,13 @@ _QUEUED_AS_STRANDED = (StudyRow.state == StudyState.QUEUED) & StudyRow.lease_unt
 
 
 def claim(
-    session: Session, study_id: UUID, max_attempts: int, *, lease_s: float, failed_place: FailedPlace
+    session: Session,
+    study_id: UUID,
+    max_attempts: int,
+    *,
+    lease_s: float,
+    failed_place: FailedPlace,
+    worker: str | None = None,
 ) -> Claim | None:
     """Start an attempt at a study. Commit before the work starts, so that one that kills its worker is counted.
 
@@ -35,6 +41,7 @@ def claim(
         max_attempts: starts of a study before it is failed.
         lease_s: seconds until a worker that says nothing more counts as dead.
         failed_place: the worklist's rule.
+        worker: who claims it, for the study's history: a process of a host.
 
     Returns:
         The claim, or ``None`` when there is nothing to do: no such study, ended, at work elsewhere, another revision
@@ -58,7 +65,7 @@ def claim(
     study.lease_until = _lease(lease_s)
     study.started_at = study.started_at or func.now()
     session.flush()
-    note(session, study_id, Event.CLAIMED, {"attempt": study.claims})
+    note(session, study_id, Event.CLAIMED, {"attempt": study.claims, "worker": worker})
     return Claim(study_id, study.claims, study.job, study.priority.value, study.study_instance_uid)
 
 
@@ -159,7 +166,7 @@ def current_priority(session: Session, study_id: UUID, attempt: int) -> str | No
 def fail_attempt(session: Session, study_id: UUID, attempt: int, code: str, detail: str | None = None) -> None:
     """End an attempt without a result: the study is queued again, the attempt counts.
 
-    Why is noted in the study's history; ``detail`` may be a traceback.
+    Why is noted in the study's history; ``detail`` may be the places of a traceback, and never its text.
     """
     session.execute(
         update(StudyRow)
@@ -189,46 +196,6 @@ def release(session: Session, study_id: UUID, attempt: int) -> bool:
     if released is None:
         return False
     note(session, study_id, Event.RELEASED, {"attempt": attempt})
-    return True
-
-
-def requeue(session: Session, study_id: UUID) -> bool:
-    """Queue a failed or partial study again, with all its attempts, because a person asked for it.
-
-    It is off the worklist until it has ended again. ``False`` for any other study, and for a refused message.
-    """
-    queued = session.scalar(
-        update(StudyRow)
-        .where(
-            StudyRow.id == study_id,
-            StudyRow.is_current,
-            StudyRow.study_instance_uid.is_not(None),
-            StudyRow.state.in_((StudyState.FAILED, StudyState.PARTIAL)),
-        )
-        .values(
-            state=StudyState.QUEUED,
-            attempts=0,
-            lease_until=None,
-            queued_at=func.now(),
-            error_code=None,
-            error_reason=None,
-            worklist_class=None,
-            worklist_order=None,
-            malignant_probability=None,
-            claimed_at=None,
-            started_at=None,
-            finished_at=None,
-        )
-        .returning(StudyRow.id)
-    )
-    if queued is None:
-        return False
-    session.execute(
-        update(LesionRow)
-        .where(LesionRow.study_id == study_id, LesionRow.state == LesionState.FAILED)
-        .values(state=LesionState.WAITING, error_code=None, error_reason=None)
-    )
-    note(session, study_id, Event.REQUEUED)
     return True
 
 

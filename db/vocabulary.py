@@ -127,6 +127,8 @@ class Event(StrEnum):
     RELEASED = "released"
     STRANDED = "stranded"
     REQUEUED = "requeued"
+    DISCARDED = "discarded"
+    PURGED = "purged"
     DONE = "done"
     PARTIAL = "partial"
     FAILED = "failed"

@@ -16,6 +16,9 @@ from worker.transport import use_this_transport
 REDIS_PRIORITY = {Priority.STAT: 0, Priority.URGENT: 3, Priority.ROUTINE: 6}
 """kombu keeps four lists a queue on Redis, at 0, 3, 6 and 9; the lowest number is taken first."""
 
+COMMAND_TIMEOUT_S = 5
+"""How long a command waits for an answer of Redis, in seconds."""
+
 
 def celery_settings(settings: Settings) -> dict[str, Any]:
     """Return Celery's configuration.
@@ -68,6 +71,11 @@ app.add_defaults(lambda: celery_settings(get_settings()))
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _logging(**_kwargs: Any) -> None:
     configure_logging(get_settings().log_level)
+
+
+def give_up_soon() -> None:
+    """Let this process, which is a command and no worker, give up on a Redis that hangs."""
+    app.conf.broker_transport_options = {**app.conf.broker_transport_options, "socket_timeout": COMMAND_TIMEOUT_S}
 
 
 def enqueue(study_id: str, priority: Priority) -> None:

@@ -35,9 +35,17 @@ class PlainFormatter(logging.Formatter):
         self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
     ) -> str:
         """Return the exception's type and the places it passed, never its text."""
-        kind, _, tb = ei
-        places = [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in traceback.extract_tb(tb)]
-        return "\n".join([*places, kind.__qualname__ if kind else ""])
+        return story_of(ei[1])
+
+
+def story_of(error: BaseException | None) -> str:
+    """Return an exception's type and the places that it passed, and never its text, which may quote a header."""
+    if error is None:
+        return ""
+    places = [
+        f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
+    ]
+    return "\n".join([*places, type(error).__qualname__])
 
 
 def _template(record: logging.LogRecord) -> str:

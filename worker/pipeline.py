@@ -1,7 +1,6 @@
 """The order of the steps from a queued study to its result, and only that."""
 
 import logging
-import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager
@@ -20,6 +19,7 @@ from worker.contract import LesionJob, parse_job
 from worker.errors import Code, DlrError, LesionRefused, Refused, Unavailable
 from worker.imaging.reading import StudyFiles
 from worker.isolation import Isolation
+from worker.logs import story_of
 from worker.patience import DATABASE_AWAY, Stopping, patiently
 from worker.pulse import Pulse
 from worker.study import Lesion, LesionImage, Roi, Score, Scores, Study
@@ -112,7 +112,12 @@ class Pipeline:
     def _run(self, study_id: UUID) -> str | None:
         with self.sessions.begin() as session:
             claim = ledger.claim(
-                session, study_id, self.max_attempts, lease_s=self.pulse.lease_s, failed_place=place_of_failed
+                session,
+                study_id,
+                self.max_attempts,
+                lease_s=self.pulse.lease_s,
+                failed_place=place_of_failed,
+                worker=self.pulse.worker,
             )
         if claim is None:
             return None
@@ -128,8 +133,7 @@ class Pipeline:
             raise
         except Exception as error:  # noqa: BLE001  any defect counts as an attempt, and is told in study_event
             with self.sessions.begin() as session:
-                story = "".join(traceback.format_exception(error))
-                ledger.fail_attempt(session, claim.study_id, claim.attempt, Code.INTERNAL_ERROR.value, story)
+                ledger.fail_attempt(session, claim.study_id, claim.attempt, Code.INTERNAL_ERROR.value, story_of(error))
             raise Unavailable(Code.INTERNAL_ERROR) from None
 
     def _finish(self, claim: Claim, outcomes: Sequence[LesionOutcome]) -> str | None:
@@ -277,11 +281,13 @@ class _Defect(LesionRefused):
 def _defect(error: Exception) -> _Defect:
     logger.error("a lesion met a defect of this software: %s", type(error).__qualname__)
     defect = _Defect(Code.INTERNAL_ERROR, f"unforeseen {type(error).__qualname__}; the traceback is in study_event")
-    defect.story = "".join(traceback.format_exception(error))
+    defect.story = story_of(error)
     return defect
 
 
 def _details(outcomes: Sequence[LesionOutcome]) -> dict[str, str]:
     return {
-        outcome.lesion.lesion_id: outcome.refused.story for outcome in outcomes if isinstance(outcome.refused, _Defect)
+        str(ordinal): outcome.refused.story
+        for ordinal, outcome in enumerate(outcomes, start=1)
+        if isinstance(outcome.refused, _Defect)
     }

@@ -1,6 +1,8 @@
 """The pulse of a worker: what it has at hand, told to the ledger for as long as it lives."""
 
 import logging
+import os
+import socket
 import threading
 from uuid import UUID
 
@@ -25,6 +27,7 @@ class Pulse:
     def __init__(self, sessions: sessionmaker[Session], lease_s: float) -> None:
         self._sessions = sessions
         self.lease_s = lease_s
+        self.worker = f"{socket.gethostname()}:{os.getpid()}"
         self._at_hand: dict[UUID, int | None] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None

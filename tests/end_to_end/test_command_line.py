@@ -109,7 +109,28 @@ def test_a_failed_study_is_listed_mended_and_queued_again(
     service.until(lambda: service.details(failed.study_id)[0].state == "done")
     again = service.dlr("failed", "requeue", str(failed.study_id))
     assert again.returncode == 1
-    assert "done" in again.stderr
+    assert "not queued" in again.stdout
+    assert "requeued" in [event.event for event in service.details(failed.study_id)[0].events]
+
+
+def test_what_has_failed_is_chosen_by_code_and_time_discarded_and_purged(
+    service: Service, folder: tuple[Path, list[dict[str, str]]], job_for: Callable[..., Any]
+) -> None:
+    _, images = folder
+    service.push(job_for(images[1]["study"], images[1]["sop"], "none.dcm", age_years=50.0))
+    failed = service.ended(images[1]["study"])
+    chosen = ("--code", "file_not_found", "--since", "10m")
+    unsure = service.dlr("failed", "discard", "--reason", "test", *chosen)
+    assert (unsure.returncode, "--yes" in unsure.stderr) == (2, True)
+    done = service.dlr("failed", "discard", "--reason", "test", *chosen, "--yes", "--format", "json")
+    rows = {row["study_id"]: row["result"] for row in json.loads(done.stdout)}
+    assert (done.returncode, rows[str(failed.study_id)]) == (0, "discarded")
+    assert str(failed.study_id) not in service.dlr("failed", "list", "--format", "json").stdout
+    assert str(failed.study_id) not in service.dlr("worklist", "--format", "json").stdout
+    dry = json.loads(service.dlr("purge", "--older-than", "0d", "--dry-run", "--format", "json").stdout)
+    assert (dry[0]["studies"] >= 1, dry[0]["purged"]) == (True, 0)
+    assert service.dlr("purge", "--older-than", "365d", "--yes").returncode == 0
+    assert service.details(failed.study_id)[0].study_instance_uid == images[1]["study"]
 
 
 REFUSED = [

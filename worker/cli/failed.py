@@ -1,13 +1,19 @@
 """``dlr failed``: studies without a full result, and messages that could not be a study."""
 
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
 from db import ledger, queries
+from db.records import FailedRow
 from worker.cli.output import Format, FormatOption, print_rows, stderr
+from worker.cli.person import who_asks
 from worker.cli.study import show as show_study
 from worker.clinical.categories import Priority
 from worker.errors import MEANINGS, Code, SetupRefused
@@ -15,20 +21,44 @@ from worker.errors import MEANINGS, Code, SetupRefused
 app = typer.Typer(no_args_is_help=True)
 
 COLUMNS = ("study_id", "state", "error_code", "error_reason", "lesions_failed", "source", "received_at", "what_to_do")
+CHANGED_COLUMNS = ("study_id", "state", "error_code", "result")
+_AGO = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def moment(value: str) -> datetime:
+    """Read a time: ISO 8601 (UTC where it names no zone), or how long ago, such as 90m, 12h or 7d."""
+    ago = re.fullmatch(r"(\d+)([smhd])", value)
+    if ago:
+        return datetime.now(UTC) - timedelta(**{_AGO[ago[2]]: int(ago[1])})
+    try:
+        read = datetime.fromisoformat(value)
+    except ValueError:
+        raise typer.BadParameter("a time such as 2026-11-24T08:00 or 12h (ago)") from None
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+CodeOption = Annotated[Code | None, typer.Option(help="Only those with this code, the study's or a lesion's")]
+SinceOption = Annotated[
+    datetime | None,
+    typer.Option(parser=moment, metavar="TIME", help="Only those that ended since then: ISO 8601, or 12h"),
+]
+UntilOption = Annotated[
+    datetime | None,
+    typer.Option(parser=moment, metavar="TIME", help="Only those that ended until then: ISO 8601, or 7d"),
+]
+StudiesArgument = Annotated[
+    list[str] | None, typer.Argument(help="Ids, Study Instance UIDs or accession numbers; or choose by the options")
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, where options chose the studies")]
 
 
 @app.command("list")
 def list_failed(
-    code: Annotated[Code | None, typer.Option(help="Only studies with this code")] = None,
-    fmt: FormatOption = Format.TABLE,
+    code: CodeOption = None, since: SinceOption = None, until: UntilOption = None, fmt: FormatOption = Format.TABLE
 ) -> None:
     """List failed and partial studies, each with its code, its reason and what to do."""
-    from worker.runtime import sessions
-
-    with sessions()() as session:
-        rows = [asdict(row) for row in queries.failed(session)]
-    shown = [row | {"what_to_do": _advice(row)} for row in rows if code in (None, row["error_code"])]
-    print_rows(shown, COLUMNS, fmt, title="failed and partial studies")
+    rows = [asdict(row) for row in _chosen(code, since, until)]
+    print_rows([row | {"what_to_do": _advice(row)} for row in rows], COLUMNS, fmt, title="failed and partial studies")
 
 
 @app.command("show")
@@ -42,28 +72,102 @@ def show_failed(
 
 @app.command()
 def requeue(
-    studies: Annotated[list[str], typer.Argument(help="Ids, Study Instance UIDs or accession numbers")],
+    studies: StudiesArgument = None,
+    code: CodeOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    yes: YesOption = False,
+    fmt: FormatOption = Format.TABLE,
 ) -> None:
-    """Queue failed or partial studies again, with all their attempts, once the cause is mended."""
-    from worker.app import enqueue
+    """Queue failed or partial studies again, with all their attempts, once the cause is mended.
+
+    Exit status 1: one of them can not be queued again. Who asked is noted in each study's history.
+    """
+    from worker.app import enqueue, give_up_soon
     from worker.runtime import sessions
 
-    for key in studies:
+    give_up_soon()
+    rows = []
+    for study_id, state, error_code, priority in _targets("queue again", studies, code, since, until, yes=yes):
         with sessions().begin() as session:
-            found = queries.study_details(session, key)
-            if not found:
-                raise SetupRefused(Code.STUDY_NOT_FOUND)
-            queued = [study for study in found if ledger.requeue(session, study.study_id)]
-        for study in queued:
-            enqueue(str(study.study_id), Priority(study.priority))
-            stderr.print(f"{study.study_id} is queued again", highlight=False)
-        if not queued:
-            stderr.print(
-                f"{found[0].study_id} is {found[0].state}: only a failed or partial study that was accepted can be "
-                "queued again; a refused message has to be corrected and pushed anew",
-                highlight=False,
-            )
-            raise typer.Exit(1)
+            queued = ledger.requeue(session, study_id, who_asks())
+        if queued:
+            enqueue(str(study_id), Priority(priority))
+        result = "queued again" if queued else "not queued: only a failed or partial study that was accepted can be"
+        rows.append({"study_id": study_id, "state": state, "error_code": error_code, "result": result, "done": queued})
+    _report(rows, fmt, "queued again")
+
+
+@app.command()
+def discard(
+    reason: Annotated[str, typer.Option(help="Why nothing more has to be done; kept with the study")],
+    studies: StudiesArgument = None,
+    code: CodeOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    yes: YesOption = False,
+    fmt: FormatOption = Format.TABLE,
+) -> None:
+    """Put failed or partial studies, and refused messages, aside: a person has dealt with them.
+
+    They leave this list, and a failed one leaves the worklist. They stay on record and can be queued again.
+    """
+    from worker.runtime import sessions
+
+    rows = []
+    for study_id, state, error_code, _ in _targets("discard", studies, code, since, until, yes=yes):
+        with sessions().begin() as session:
+            done = ledger.discard(session, study_id, reason, who_asks())
+        result = "discarded" if done else "not discarded: it is not failed or partial, or was discarded before"
+        rows.append({"study_id": study_id, "state": state, "error_code": error_code, "result": result, "done": done})
+    _report(rows, fmt, "discarded")
+
+
+def _report(rows: list[dict[str, Any]], fmt: Format, title: str) -> None:
+    print_rows(rows, CHANGED_COLUMNS, fmt, title=title)
+    raise typer.Exit(0 if all(row["done"] for row in rows) else 1)
+
+
+def _chosen(code: Code | None, since: datetime | None, until: datetime | None) -> list[FailedRow]:
+    from worker.runtime import sessions
+
+    with sessions()() as session:
+        return queries.failed(session, code and code.value, since, until)
+
+
+def _targets(
+    what: str,
+    studies: list[str] | None,
+    code: Code | None,
+    since: datetime | None,
+    until: datetime | None,
+    *,
+    yes: bool,
+) -> list[tuple[UUID, str, str | None, str]]:
+    """Find the studies that a command is about, by name or by the options: id, state, code and priority of each."""
+    by_options = (code, since, until) != (None, None, None)
+    if bool(studies) == by_options:
+        raise typer.BadParameter("name studies, or choose them by --code, --since and --until")
+    if studies:
+        return [one for key in studies for one in _named(key)]
+    chosen = _chosen(code, since, until)
+    if chosen and not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter(f"this would {what} {len(chosen)} studies: say --yes")
+        typer.confirm(f"{what} {len(chosen)} studies?", abort=True, err=True)
+    if not chosen:
+        stderr.print("no failed or partial study is like that", highlight=False)
+    return [(row.study_id, row.state, row.error_code, row.priority) for row in chosen]
+
+
+def _named(key: str) -> list[tuple[UUID, str, str | None, str]]:
+    from worker.runtime import sessions
+
+    with sessions()() as session:
+        found = queries.study_details(session, key)
+    if not found:
+        raise SetupRefused(Code.STUDY_NOT_FOUND)
+    return [(study.study_id, study.state, study.error_code, study.priority) for study in found]
 
 
 def _advice(row: Mapping[str, Any]) -> str:

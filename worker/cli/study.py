@@ -57,6 +57,9 @@ def submit(
     Files outside DLR_STORAGE_ROOT are copied into it. Exit status 3: something was refused or, with --wait, did not end
     `done`.
     """
+    from worker.app import give_up_soon
+
+    give_up_soon()
     overrides = Overrides(age, priority.value if priority else None)
     marked = read_lesions(lesions) if lesions else None
     settings = get_settings()

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from worker.errors import Code, Unavailable
 
 SUBMITTED = "submitted"
+_COPY = re.compile(rf"{SUBMITTED}/[0-9a-f]{{2}}/[0-9a-f]{{64}}\.dcm")
 
 
 def stored(path: Path, storage_root: Path) -> str:
@@ -34,6 +36,11 @@ def stored(path: Path, storage_root: Path) -> str:
             Code.STORAGE_UNAVAILABLE, f"the file could not be copied into the storage root ({error.strerror})"
         ) from None
     return str(target.relative_to(root))
+
+
+def is_copy(path: str) -> bool:
+    """Tell whether a path, relative to the storage root, is of a copy that `stored` made."""
+    return _COPY.fullmatch(path) is not None
 
 
 def _copy(source: Path, target: Path) -> None:
