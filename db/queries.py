@@ -21,7 +21,7 @@ from db.records import (
     SummaryRow,
     WorklistRow,
 )
-from db.vocabulary import ENDED_STATES, LesionState, StudyState
+from db.vocabulary import ENDED_STATES, OPEN_STATES, LesionState, StudyState
 
 
 def worklist(session: Session, limit: int | None = None) -> list[WorklistRow]:
@@ -65,6 +65,13 @@ def counts_by_state(session: Session) -> dict[str, int]:
     rows = session.execute(select(StudyRow.state, func.count()).where(StudyRow.is_current).group_by(StudyRow.state))
     counted = {state.value: count for state, count in rows}
     return {state.value: counted.get(state.value, 0) for state in StudyState}
+
+
+def oldest_open(session: Session) -> datetime | None:
+    """Return when the oldest current study came that is queued or running."""
+    return session.scalar(
+        select(func.min(StudyRow.received_at)).where(StudyRow.is_current, StudyRow.state.in_(OPEN_STATES))
+    )
 
 
 def states(session: Session, study_ids: Iterable[UUID]) -> dict[UUID, str]:

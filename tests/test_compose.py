@@ -456,7 +456,8 @@ def test_the_health_check_of_a_worker_tells_a_worker_from_none(redis_url: str, t
 
 @pytest.mark.parametrize("name", ["intake", "inference"])
 def test_the_health_check_names_the_worker_that_the_command_starts(name: str) -> None:
-    assert f'-d "{name}@$(hostname)"' in check_of(name)[-1]
+    assert check_of(name) == ["dlr", "health", "--worker", name]
+    assert command_fault(check_of(name)) is None
     assert SERVICES[name]["command"][-2:] == ["--queue", name]
 
 

@@ -1,11 +1,13 @@
 """The Celery application: broker, queues, serializer, signals; nothing else (``celery -A worker.app``)."""
 
+import ssl
 from math import ceil
 from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging
 from kombu.entity import Exchange, Queue
+from sqlalchemy.engine import make_url
 
 from worker.clinical.categories import Priority
 from worker.gate import INFER_STUDY, QUEUE_OF_TASK
@@ -26,7 +28,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     Args:
         settings: with a Redis URL; without one the application can be imported, and not connected.
     """
-    broker = {"broker_url": settings.require_redis_url()} if settings.redis_url is not None else {}
+    broker = {"broker_url": settings.require_redis_url(), **_tls(settings)} if settings.redis_url is not None else {}
     return broker | {
         "broker_transport_options": {
             "queue_order_strategy": "priority",
@@ -63,6 +65,15 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _tls(settings: Settings) -> dict[str, Any]:
+    """Return what the URL says of TLS, in the form in which Flower looks for it."""
+    url = make_url(settings.require_redis_url())
+    if url.drivername != "rediss":
+        return {}
+    options = {name: url.query[name] for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") if name in url.query}
+    return {"broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True, **options}}
+
+
 use_this_transport()
 app = Celery("dlr", set_as_current=True, include=["worker.tasks"])
 app.add_defaults(lambda: celery_settings(get_settings()))
@@ -70,7 +81,7 @@ app.add_defaults(lambda: celery_settings(get_settings()))
 
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _logging(**_kwargs: Any) -> None:
-    configure_logging(get_settings().log_level)
+    configure_logging(get_settings().log_level, get_settings().log_format)
 
 
 def give_up_soon() -> None:

@@ -4,13 +4,17 @@ A third party's message, a warning or an exception's text may quote a DICOM head
 are reduced to the type of the exception and the place in the code. The full story of a failure is in ``study_event``.
 """
 
+import json
 import logging
 import re
 import sys
 import traceback
 import warnings
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from types import TracebackType
+
+from celery import current_task
 
 _SILENT = ("pydicom", "PIL", "pylibjpeg", "openjpeg", "libjpeg", "sqlalchemy", "py.warnings", "urllib3")
 _OWN = ("worker", "db", "alembic")
@@ -38,6 +42,21 @@ class PlainFormatter(logging.Formatter):
         return story_of(ei[1])
 
 
+class JsonFormatter(PlainFormatter):
+    """Formats a record as one line of JSON, with the id of the task that wrote it: for inference the study's."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return an object with ``time`` (UTC), ``level``, ``logger``, ``message`` and, within a task, ``id``."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": super().format(record),
+        }
+        task = current_task
+        return json.dumps(line | ({"id": task.request.id} if task else {}), ensure_ascii=False)
+
+
 def story_of(error: BaseException | None) -> str:
     """Return an exception's type and the places that it passed, and never its text, which may quote a header."""
     if error is None:
@@ -57,10 +76,11 @@ def _template(record: logging.LogRecord) -> str:
     return line if record.name.startswith(_TRUSTED) else f"{record.levelname.lower()} of {record.name}"
 
 
-def configure_logging(level: str) -> None:
+def configure_logging(level: str, form: str = "json") -> None:
     """Send the process's logs to standard error, silence third parties, and keep Python's warnings out of them."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    text = PlainFormatter("%(asctime)s %(levelname)s %(name)s %(message)s")
+    handler.setFormatter(JsonFormatter("%(message)s") if form == "json" else text)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

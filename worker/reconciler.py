@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import ledger
 from worker.clinical.categories import Priority
 from worker.delivery import TAKEN, put_back
+from worker.gate import QUEUE_OF_TASK
 
 logger = logging.getLogger(__name__)
 
@@ -47,17 +48,26 @@ class Messages:
 
     def count(self) -> int:
         """Return how many messages Redis holds for studies: waiting, and taken but not acknowledged."""
-        lists = [f"inference{_SEPARATOR}{step}" if step else "inference" for step in _STEPS]
         with self.client.pipeline(transaction=False) as pipe:
-            for name in lists:
+            for name in _lists("inference"):
                 pipe.llen(f"{self.key_prefix}{name}")
             for name in ("unacked", TAKEN):
                 pipe.hlen(f"{self.key_prefix}{name}")
             return sum(pipe.execute())
 
+    def waiting(self) -> dict[str, int]:
+        """Return how many messages wait on each queue."""
+        queues = sorted(set(QUEUE_OF_TASK.values()))
+        return {queue: sum(self.client.llen(f"{self.key_prefix}{name}") for name in _lists(queue)) for queue in queues}
+
     def put_back(self, older_than_s: float) -> int:
         """Put messages back that a worker took longer ago and never wrote down; say how many."""
         return put_back(self.client, self.key_prefix, older_than_s)
+
+
+def _lists(queue: str) -> list[str]:
+    """Name the lists in which kombu keeps a queue, one a priority."""
+    return [f"{queue}{_SEPARATOR}{step}" if step else queue for step in _STEPS]
 
 
 @dataclass(frozen=True, slots=True)

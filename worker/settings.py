@@ -8,6 +8,7 @@ Each field is the variable ``DLR_<FIELD>``. A value is taken from, in this order
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Self
@@ -21,11 +22,12 @@ from pydantic_settings import (
     SecretsSettingsSource,
     SettingsConfigDict,
 )
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from worker.errors import Code, SetupRefused
 from worker.imaging.storage import Limits
+from worker.tls import TlsFiles, postgres_url, redis_url
 
 SECRETS_DIR = Path("/run/secrets")
 SERVICES_FILE = "services.json"
@@ -36,12 +38,15 @@ def default_home() -> Path:
     return Path(os.environ.get("DLR_HOME") or user_data_path("dlr-worker")).expanduser().resolve()
 
 
-def _with_password(url: SecretStr, password: SecretStr | None) -> SecretStr:
+def _with_password(url: SecretStr, password: SecretStr | None) -> URL:
     parsed = make_url(url.get_secret_value())
     if password is None or parsed.password is not None:
-        return url
-    filled = parsed.set(password=password.get_secret_value())
-    return SecretStr(filled.render_as_string(hide_password=False))
+        return parsed
+    return parsed.set(password=password.get_secret_value())
+
+
+def _secret(url: URL) -> SecretStr:
+    return SecretStr(url.render_as_string(hide_password=False))
 
 
 def _is_url(url: SecretStr) -> SecretStr:
@@ -84,6 +89,16 @@ class Settings(BaseSettings):
         default=None, description="redis://user@host:6379/0 or rediss://; unset: `dlr up` starts one"
     )
     redis_password: SecretStr | None = Field(default=None, description="For a DLR_REDIS_URL without a password")
+    database_ca: Path | None = Field(
+        default=None, description="PEM of whom to trust: PostgreSQL over TLS only, its certificate and name verified"
+    )
+    database_certificate: Path | None = Field(default=None, description="PEM of a client certificate for PostgreSQL")
+    database_key: Path | None = Field(default=None, description="Its key, readable by its owner alone")
+    redis_ca: Path | None = Field(
+        default=None, description="PEM of whom to trust, for rediss://; unset: whom the system trusts"
+    )
+    redis_certificate: Path | None = Field(default=None, description="PEM of a client certificate for Redis")
+    redis_key: Path | None = Field(default=None, description="Its key")
     redis_key_prefix: str = Field(
         default="", description="Before each of Celery's keys, on a Redis that others use too"
     )
@@ -135,6 +150,9 @@ class Settings(BaseSettings):
     )
     flower_address: str = Field(default="127.0.0.1", description="Where Flower listens")
     flower_port: int = Field(default=5555, ge=0, le=65535, description="Flower's port; 0: any free one")
+    log_format: str = Field(
+        default="json", pattern="^(json|text)$", description="json: one object a line; text: for people"
+    )
     log_level: str = Field(
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR"
     )
@@ -163,13 +181,17 @@ class Settings(BaseSettings):
             "storage_root": home / self.storage_root.expanduser(),
             "models_dir": home / self.models_dir.expanduser(),
         }
+        of_database = TlsFiles(self.database_ca, self.database_certificate, self.database_key)
+        of_redis = TlsFiles(self.redis_ca, self.redis_certificate, self.redis_key)
         if self.database_url is not None:
-            values["database_url"] = _with_password(self.database_url, self.database_password)
-        owner_url = self.database_owner_url
-        if owner_url is not None:
-            values["database_owner_url"] = _with_password(owner_url, self.database_owner_password)
+            url = _with_password(self.database_url, self.database_password)
+            values["database_url"] = _secret(postgres_url(url, of_database))
+        if self.database_owner_url is not None:
+            url = _with_password(self.database_owner_url, self.database_owner_password)
+            values["database_owner_url"] = _secret(postgres_url(url, of_database))
         if self.redis_url is not None:
-            values["redis_url"] = _with_password(self.redis_url, self.redis_password)
+            url = _with_password(self.redis_url, self.redis_password)
+            values["redis_url"] = _secret(redis_url(url, of_redis))
         for name, value in values.items():
             object.__setattr__(self, name, value)
         return self
@@ -204,6 +226,40 @@ def isolated() -> Iterator[None]:
     finally:
         os.environ.update(kept)
         get_settings.cache_clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """One setting, to be shown: its value as text, without secrets, and where it was found."""
+
+    variable: str
+    value: str | None
+    source: str
+    description: str
+
+
+def described(settings: Settings) -> list[Described]:
+    """Describe every setting; a URL is shown without its password, any other secret as asterisks."""
+    announced = JsonConfigSettingsSource(Settings, json_file=default_home() / SERVICES_FILE)()
+    rows = []
+    for name, field in Settings.model_fields.items():
+        value, variable = getattr(settings, name), f"DLR_{name.upper()}"
+        if os.environ.get(variable):
+            source = "environment"
+        elif (SECRETS_DIR / variable.lower()).is_file():
+            source = f"{SECRETS_DIR / variable.lower()}"
+        else:
+            source = f"DLR_HOME/{SERVICES_FILE}" if name in announced else "default"
+        rows.append(Described(variable, _shown(name, value), source, field.description or ""))
+    return rows
+
+
+def _shown(name: str, value: object) -> str | None:
+    if isinstance(value, SecretStr) and name.endswith("_url"):
+        url = make_url(value.get_secret_value())
+        secret = [parameter for parameter in url.query if "password" in parameter]
+        return url.difference_update_query(secret).render_as_string(hide_password=True)
+    return None if value is None else str(value)
 
 
 def _required(url: SecretStr | None, variable: str) -> str:

@@ -1,2 +1,266 @@
-def identifiers(say, *, quick):
-    raise NotImplementedError
+"""Identifiers planted wherever a hospital can put them, and searched wherever they must not be."""
+
+import base64
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydicom.datadict import DicomDictionary
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEGBaseline8Bit
+from redis import Redis
+
+from benchmarks.faults.service import FaultService, Say, fault_service
+from benchmarks.faults.simulated_device import QUOTES_WHAT_IT_GOT
+from benchmarks.faults.table import Figure
+from tests.worker.imaging.dicom_files import dataset, picture, save
+from worker.gate import SUBMIT_STUDY
+
+MARK = "ZQX7"
+"""Begins each planted text."""
+
+ROOT = "1.2.826.0.1.3680043.10.778"
+"""Begins each planted UID."""
+
+BIRTH, STUDY_DATE, OTHER_DATE, TIME = "19311107", "19751107", "19321203", "104217.7793"
+AGE_YEARS = 44.0
+_PLANTED = re.compile("|".join(map(re.escape, (MARK, ROOT, BIRTH, OTHER_DATE, TIME, "Roe^"))).encode())
+_TEXT_VRS = ("PN", "LO", "SH", "LT", "ST", "UT", "UC", "UR", "AE")
+_PATIENCE_S = 90
+_PAGES = (
+    "/api/tasks?limit=10000", "/tasks", "/workers", "/broker", "/api/workers?refresh=1", "/api/queues/length",
+    "/api/task/types", "/metrics",
+)  # fmt: skip
+
+
+def identifiers(say: Say, *, quick: bool) -> Figure:
+    """Push studies that end in every way, each full of identifiers, and search."""
+    del quick
+    with fault_service(say) as service:
+        _start_flower(service)
+        service.start_worker("intake")
+        service.start_worker("inference")
+        planted = 0
+        for number, plant in enumerate(_WAYS):
+            planted = max(planted, plant(service, number))
+        refused = "SELECT 1 FROM study WHERE state IN ('queued', 'running')"
+        service.until(lambda: service.sql("SELECT 1 FROM study"), _PATIENCE_S, "the first study")
+        service.until(
+            lambda: service.waiting() == 0 and not service.sql(refused), _PATIENCE_S, "the end of every study", 0.5
+        )
+        ends = service.sql("SELECT coalesce(error_code, state::text) AS how FROM study")
+        places, found = _search(service)
+        tries = 0
+        while found and tries < 60:  # Redis's file forgets a second after the message is done with
+            tries += 1
+            service.until(lambda: True, 1, "a second", 0.5)
+            places, found = _search(service)
+        known = service.sql("SELECT count(*) AS n FROM study WHERE job::text LIKE %s", f"%{MARK}%")[0]["n"]
+    for place in found:
+        say(f"found in {place}")
+    say(f"ends: {sorted(row['how'] for row in ends)}")
+    how = ", ".join(sorted({row["how"] for row in ends}))
+    return Figure(
+        "identifiers planted in every identifying DICOM tag and job field",
+        f"{len(ends)} messages and studies that ended {how}; {planted:,} identifying values a file, in every "
+        f"text, name, date, time and UID attribute of the DICOM dictionary",
+        f"{len(found)} found in {places} places: Redis's keys and files, logs, Flower's pages and API, stored "
+        f"exceptions ({known} of them are in the database, where they belong)",
+        "0 found in Redis files, logs, Flower API, exceptions",
+        not found and known > 0 and len(ends) == len(_WAYS),
+    )
+
+
+def _start_flower(service: FaultService) -> None:
+    child = service.services.flower()
+    service.start_program("flower", child.argv, child.env)
+    service.until(lambda: _page(service, "/healthcheck"), 60, "Flower")
+
+
+def full_of_identifiers(number: int, **elements: Any) -> tuple[FileDataset, int]:
+    """Make a file with a value in each attribute that can hold text, a name, a date, a time or a UID."""
+    made = dataset(picture(), StudyInstanceUID=f"{ROOT}.1.{number}", SOPInstanceUID=f"{ROOT}.2.{number}")
+    kept = {element.tag for element in made}
+    count = 0
+    for tag, (vr, _multiplicity, _name, _retired, keyword) in DicomDictionary.items():
+        if tag in kept or tag >> 16 in (0, 2, 4) or not keyword:
+            continue
+        value = {"UI": f"{ROOT}.3.{tag}", "DA": OTHER_DATE, "TM": TIME, "DT": f"{OTHER_DATE}{TIME[:6]}"}.get(vr)
+        if vr in _TEXT_VRS:
+            value = f"Roe^{MARK}" if vr == "PN" else f"{MARK}{tag:08x}"
+        if value is not None:
+            made.add_new(tag, vr, value)
+            count += 1
+    nested = Dataset()
+    nested.PatientID, nested.PatientName = f"{MARK}nested", f"Roe^{MARK}nested"
+    made.OtherPatientIDsSequence = [nested]
+    made.private_block(0x0011, f"{MARK} CREATOR", create=True).add_new(1, "LO", f"{MARK}private")
+    made.PatientID, made.PatientBirthDate, made.StudyDate, made.PatientAge = f"{MARK}id", BIRTH, STUDY_DATE, "044Y"
+    made.file_meta.SourceApplicationEntityTitle = f"{MARK}AE"
+    for keyword, value in elements.items():
+        setattr(made, keyword, value)
+    return made, count + 6
+
+
+def _job(number: int, path: str, **fields: Any) -> dict[str, Any]:
+    lesion = {"lesion_id": f"{MARK} lesion", "sop_instance_uid": f"{ROOT}.2.{number}", "frame": 1, "birads": "4A"}
+    return {
+        "schema_version": 1,
+        "study_instance_uid": f"{ROOT}.1.{number}",
+        "accession_number": f"{MARK}accession",
+        "age_years": AGE_YEARS,
+        "images": {"kind": "files", "paths": [path]},
+        "lesions": [lesion | fields.pop("lesion", {})],
+    } | fields
+
+
+def _file(service: FaultService, number: int, **elements: Any) -> tuple[Path, int]:
+    made, count = full_of_identifiers(number, **elements)
+    path = service.services.settings.storage_root / f"{MARK}-roe-{number}.dcm"
+    return save(path, made), count
+
+
+def _push(service: FaultService, job: object, task: str = SUBMIT_STUDY, **options: Any) -> None:
+    service.sender().send_task(task, kwargs={"job": job}, queue="intake", **options)
+
+
+def _good(service: FaultService, number: int) -> int:
+    path, count = _file(service, number)
+    _push(service, _job(number, path.name))
+    return count
+
+
+def _named_by_its_sender(service: FaultService, number: int) -> int:
+    """Everything that a sender can say of a task besides its arguments."""
+    path, count = _file(service, number)
+    _push(
+        service,
+        _job(number, path.name),
+        task_id=f"{MARK}-task",
+        shadow=f"Roe^{MARK}",
+        argsrepr=f"{MARK}args",
+        kwargsrepr=f"{MARK}kwargs",
+        headers={"patient": f"Roe^{MARK}"},
+        reply_to=f"{MARK}reply",
+        correlation_id=f"{MARK}correlation",
+        root_id=f"{MARK}root",
+        group_id=f"{MARK}group",
+    )
+    return count
+
+
+def _with_fields_of_its_own(service: FaultService, number: int) -> int:
+    _push(service, _job(number, f"{MARK}.dcm", patient_name=f"Roe^{MARK}", birth_date=BIRTH))
+    return 0
+
+
+def _no_job(service: FaultService, number: int) -> int:  # noqa: ARG001
+    _push(service, f"Roe^{MARK} {BIRTH}")
+    return 0
+
+
+def _unknown_task(service: FaultService, number: int) -> int:
+    _push(service, _job(number, f"{MARK}.dcm"), task=f"{MARK}.task")
+    return 0
+
+
+def _no_message(service: FaultService, number: int) -> int:  # noqa: ARG001
+    with Redis.from_url(service.redis.url()) as client:
+        client.lpush("intake", f"no message at all, of Roe^{MARK} {BIRTH}")
+    return 0
+
+
+def _missing_file(service: FaultService, number: int) -> int:
+    _push(service, _job(number, f"{MARK}-missing.dcm"))
+    return 0
+
+
+def _truncated(service: FaultService, number: int) -> int:
+    path, count = _file(service, number)
+    path.write_bytes(path.read_bytes()[:-900])
+    _push(service, _job(number, path.name))
+    return count
+
+
+def _undecodable(service: FaultService, number: int) -> int:
+    """A codestream that is text."""
+    made, count = full_of_identifiers(number)
+    made.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    made.PixelData = encapsulate([f"Roe^{MARK} ".encode() * 20])
+    made["PixelData"].VR, made["PixelData"].is_undefined_length = "OB", True
+    path = save(service.services.settings.storage_root / f"{MARK}-roe-{number}.dcm", made)
+    _push(service, _job(number, path.name))
+    return count
+
+
+def _defect(service: FaultService, number: int) -> int:
+    """A defect whose exception quotes what it was given."""
+    path, count = _file(service, number)
+    roi = {"x": 2, "y": 2, "width": QUOTES_WHAT_IT_GOT, "height": 24}
+    _push(service, _job(number, path.name, lesion={"roi": roi}))
+    return count
+
+
+def _values_that_warn(service: FaultService, number: int) -> int:
+    """Values that pydicom warns of, with the value in the warning."""
+    path, count = _file(service, number, PixelSpacing=None)
+    data = path.read_bytes().replace(OTHER_DATE.encode(), b"Roe^" + MARK.encode())
+    path.write_bytes(data)
+    _push(service, _job(number, path.name))
+    return count
+
+
+_WAYS = (
+    _good, _named_by_its_sender, _with_fields_of_its_own, _no_job, _unknown_task, _no_message, _missing_file,
+    _truncated, _undecodable, _defect, _values_that_warn,
+)  # fmt: skip
+
+
+def _search(service: FaultService) -> tuple[int, list[str]]:
+    """Return how many places were searched, and those where something planted is."""
+    searched, found = 0, []
+    for place, held in _places(service):
+        searched += 1
+        hit = _PLANTED.search(held)
+        if hit:
+            found.append(f"{place}: {hit[0].decode()}")
+    return searched, found
+
+
+def _places(service: FaultService) -> Iterator[tuple[str, bytes]]:
+    home = service.services.home.path
+    with Redis.from_url(service.redis.url()) as client:
+        for key in client.scan_iter():
+            yield f"Redis's key {key!r}", key + (client.dump(key) or b"")
+    for folder in ("redis", "logs", "run"):
+        for file in sorted((home / folder).rglob("*")):
+            if file.is_file():
+                yield str(file.relative_to(home)), file.read_bytes()
+    for page in (*_PAGES, *_task_pages(service)):
+        yield f"Flower's {page}", _page(service, page)
+    for row in service.sql("SELECT event, detail::text AS detail FROM study_event"):
+        yield f"study_event {row['event']}", str(row["detail"]).encode()
+
+
+def _task_pages(service: FaultService) -> list[str]:
+    rows = service.sql("SELECT id FROM study")
+    return [f"/task/{row['id']}" for row in rows] + [f"/api/task/info/{row['id']}" for row in rows]
+
+
+def _page(service: FaultService, page: str) -> bytes:
+    settings = service.services.settings
+    password = settings.flower_password.get_secret_value() if settings.flower_password else ""
+    token = base64.b64encode(f"{settings.flower_user}:{password}".encode()).decode()
+    address = f"http://127.0.0.1:{service.services.flower_port}{page}"
+    request = urllib.request.Request(address, headers={"Authorization": f"Basic {token}"})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+            return bytes(answer.read())
+    except urllib.error.HTTPError as error:
+        return bytes(error.read())
+    except OSError:
+        return b""

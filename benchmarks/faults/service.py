@@ -52,12 +52,17 @@ class FaultService:
         queue = "intake" if name.startswith("intake") else "inference"
         real, simulated = ["worker.cli.main", "worker", "--queue", "intake"], ["benchmarks.faults.simulated_device"]
         command = [sys.executable, "-m", *(real if queue == "intake" else simulated), "--name", name, *arguments]
-        log = self.services.home.log_file(name)
-        with log.open("ab") as output:
+        return self.start_program(name, command, self._environment)
+
+    def start_program(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str]
+    ) -> "subprocess.Popen[bytes]":
+        """Start a program beside the workers, its output in a log of its name."""
+        with self.services.home.log_file(name).open("ab") as output:
             self.workers[name] = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=self._environment,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -118,6 +123,14 @@ class FaultService:
             with suppress(Exception):
                 self._sender.close()
             self._sender = None
+
+    def requeue_failed(self, code: str) -> set[str]:
+        """Do what a person does with the studies that failed with a code; return their UIDs."""
+        failed = self.sql("SELECT study_instance_uid AS uid FROM failed_study WHERE error_code = %s", code)
+        if failed:
+            command = [sys.executable, "-m", "worker.cli.main", "failed", "requeue", "--code", code, "--yes"]
+            subprocess.run(command, cwd=ROOT, env=self._environment, check=True, capture_output=True)
+        return {row["uid"] for row in failed}
 
     # --- looking
 

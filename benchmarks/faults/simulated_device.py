@@ -25,7 +25,7 @@ DEVICE_MS = "FAULTS_DEVICE_MS"
 """Variable: milliseconds that the device takes for one lesion."""
 
 VERSION = "simulated-1"
-KILLS_ITS_WORKER, RAISES_MEMORY_ERROR, HANGS = 13, 17, 19
+KILLS_ITS_WORKER, RAISES_MEMORY_ERROR, HANGS, QUOTES_WHAT_IT_GOT = 13, 17, 19, 23
 """Widths of a lesion's region that are poison."""
 
 _PARTS = 9973
@@ -57,6 +57,8 @@ class SimulatedEngine:
             os.kill(os.getpid(), signal.SIGKILL)
         if region.width == RAISES_MEMORY_ERROR:
             raise LesionRefused(Code.INFERENCE_FAILED) from MemoryError()  # as worker.inference.engine does
+        if region.width == QUOTES_WHAT_IT_GOT:
+            raise ValueError(f"a defect that quotes {image.lesion_id}")
         while region.width == HANGS:
             time.sleep(1)
         time.sleep(self._seconds)

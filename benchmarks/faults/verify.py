@@ -1,7 +1,7 @@
 """What the database has to say after a fault: nothing lost, nothing twice, nothing that contradicts itself."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,8 +52,20 @@ class Verdict:
         return not self.lost and not self.wrong
 
 
-def verify(service: FaultService, studies: Sequence[MadeStudy], may_fail: Sequence[MadeStudy] = ()) -> Verdict:
-    """Hold the database against what each study has to have; those that ``may_fail`` may end without scores."""
+def verify(
+    service: FaultService,
+    studies: Sequence[MadeStudy],
+    may_fail: Sequence[MadeStudy] = (),
+    ended_before: Collection[str] = (),
+) -> Verdict:
+    """Hold the database against what each study has to have.
+
+    Args:
+        service: its database.
+        studies: all that were pushed.
+        may_fail: those that may end without scores.
+        ended_before: UIDs of those that a person queued again, and that have ended twice therefore.
+    """
     uids = [study.uid for study in studies]
     rows = {row["uid"]: row for row in service.sql(_STUDIES, uids)}
     ends = {row["uid"]: row["ends"] for row in service.sql(_ENDS, uids)}
@@ -67,7 +79,7 @@ def verify(service: FaultService, studies: Sequence[MadeStudy], may_fail: Sequen
             verdict.lost.append(study.uid)
             continue
         verdict.states[row["state"]] += 1
-        faults = _row_faults(row, lesions[study.uid], ends.get(study.uid, 0))
+        faults = _row_faults(row, lesions[study.uid], ends.get(study.uid, 0) - (study.uid in ended_before))
         if study.uid not in poison:
             faults += _score_faults(study, row, lesions[study.uid])
         verdict.wrong += [f"{study.uid}: {fault}" for fault in faults]

@@ -43,11 +43,14 @@ def kill_the_tree(say: Say, *, quick: bool) -> Figure:
                 service.start_worker("intake")
                 service.start_worker("inference")
             time.sleep(0.1)
-        verdict = verify(service, studies)
+        given_up = service.requeue_failed("attempts_exhausted")
+        service.until_ended(studies, PATIENCE_S)
+        verdict = verify(service, studies, ended_before=given_up)
     return Figure(
         "kill -9 of the whole worker tree every 6 s",
         f"{count} studies, {kills} kills",
-        said(verdict),
+        f"{said(verdict)}; {len(given_up)} had been at work in three kills, stood on the list of failed studies, and "
+        f"were done after `dlr failed requeue`",
         "0 lost, 0 duplicate or contradictory rows",
         verdict.is_clean and kills > 0,
     )

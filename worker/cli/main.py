@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db.errors import DatabaseRefused
 from worker import __version__
-from worker.cli import database, demo, failed, models, purge, services, study
+from worker.cli import database, demo, failed, models, purge, services, state, study
 from worker.cli.output import print_json, stderr
 from worker.contract import job_schema
 from worker.errors import DlrError
@@ -33,6 +33,9 @@ app.command("demo", help="Run the whole service once, on phantom studies.")(demo
 app.command("submit", help="Hand in studies: job files, DICOM files or folders.")(study.submit)
 app.command("worklist", help="Show who is read first.")(study.worklist)
 app.command("show", help="Show one study, with all that happened to it.")(study.show)
+app.command("health", help="Answer a probe: are the servers there, or does this host's worker answer?")(state.health)
+app.command("doctor", help="Look at every component, and say what is wrong.")(state.doctor)
+app.command("settings", help="Show every setting and where it comes from; secrets stay hidden.")(state.settings)
 app.command("purge", help="Remove the identifiers of studies that ended long ago.")(purge.purge)
 app.add_typer(failed.app, name="failed", help="Studies that a person has to look at.")
 app.add_typer(models.models, name="models", help="The model registry.")

@@ -47,7 +47,7 @@ def worker(
 
     settings = get_settings()
     settings.require_redis_url()
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     if queue is QueueName.INFERENCE:
         _load_models()
     threads = concurrency or (settings.concurrency if queue is QueueName.INFERENCE else 2)

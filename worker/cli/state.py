@@ -1,0 +1,48 @@
+"""``dlr health``, ``dlr doctor`` and ``dlr settings``: how the service is, for probes and for people."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from worker.cli.output import Format, FormatOption, print_rows, stderr
+from worker.cli.services import QueueName
+from worker.settings import described, get_settings
+
+COLUMNS = ("component", "health", "version", "detail")
+SETTING_COLUMNS = ("variable", "value", "source", "description")
+
+
+def health(
+    worker: Annotated[QueueName | None, typer.Option(help="Ask this host's worker of a queue instead")] = None,
+    fmt: FormatOption = Format.TABLE,
+) -> None:
+    """Answer a probe: exit status 0 when PostgreSQL, its schema and Redis are there, or this host's worker answers.
+
+    Takes a few seconds at most, also where a server hangs.
+    """
+    from worker.components import Health, servers, worker_answers
+
+    settings = get_settings()
+    found = servers(settings) if worker is None else [worker_answers(worker.value, settings)]
+    down = [component for component in found if component.health is Health.DOWN]
+    if fmt is Format.TABLE:
+        for component in down:
+            stderr.print(f"{component.component}: {component.detail}", markup=False, highlight=False, soft_wrap=True)
+    else:
+        print_rows([asdict(component) for component in found], COLUMNS, fmt)
+    raise typer.Exit(1 if down else 0)
+
+
+def doctor(fmt: FormatOption = Format.TABLE) -> None:
+    """Look at every component: is it there, in which version, what is wrong. Exit status 1: something is down."""
+    from worker.components import Health, everything
+
+    found = everything(get_settings())
+    print_rows([asdict(component) for component in found], COLUMNS, fmt, title="components")
+    raise typer.Exit(1 if any(component.health is Health.DOWN for component in found) else 0)
+
+
+def settings(fmt: FormatOption = Format.TABLE) -> None:
+    """Show every setting: its variable, its value, where that comes from. Secrets are asterisks."""
+    print_rows([asdict(setting) for setting in described(get_settings())], SETTING_COLUMNS, fmt, title="settings")

@@ -1,0 +1,211 @@
+"""Each component that the service needs: whether it is there, in which version, and what to do if it is not.
+
+Every look is bounded: a server that hangs is as good as none after a few seconds.
+"""
+
+import os
+import socket
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError
+from sqlalchemy import NullPool, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from db import queries
+from db.errors import DatabaseRefused
+from db.migrate import check
+from db.session import make_engine, session_factory
+from worker import __version__
+from worker.app import app, give_up_soon
+from worker.errors import DlrError
+from worker.gate import QUEUE_OF_TASK
+from worker.reconciler import Messages
+from worker.settings import Settings
+
+LOOK_S = 5.0
+"""How long a component may take to answer, in seconds."""
+
+
+class Health(StrEnum):
+    """How a component is: ``warning`` works, and somebody should look."""
+
+    OK = "ok"
+    WARNING = "warning"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One component: its name, how it is, its version if it has one, and a sentence without identifiers."""
+
+    component: str
+    health: Health
+    version: str | None
+    detail: str
+
+
+Look = Callable[[Settings], Component]
+
+
+def servers(settings: Settings) -> list[Component]:
+    """Look at what a study needs to be accepted and kept: PostgreSQL, its schema, Redis."""
+    return [_look("PostgreSQL", postgres, settings), _look("schema", schema, settings), _look("Redis", redis, settings)]
+
+
+def everything(settings: Settings) -> list[Component]:
+    """Look at all components, the software itself first."""
+    others: Sequence[tuple[str, Look]] = (
+        ("queues", queues),
+        ("studies", studies),
+        ("workers", workers),
+        ("models", models),
+        ("device", device),
+        ("storage", storage),
+        ("Flower", flower),
+    )
+    software = Component("dlr-worker", Health.OK, __version__, f"DLR_HOME {settings.home}")
+    return [software, *servers(settings), *(_look(name, look, settings) for name, look in others)]
+
+
+def worker_answers(queue: str, settings: Settings) -> Component:
+    """Ask the worker of a queue on this host whether it is at its work; it answers through Redis."""
+    return _look(f"{queue} worker", lambda _: _answer_of(queue), settings)
+
+
+def postgres(settings: Settings) -> Component:
+    """Connect as a worker does."""
+    with make_engine(settings.require_database_url(), poolclass=NullPool).connect() as connection:
+        connection.execute(text(f"SET statement_timeout = '{LOOK_S:.0f}s'"))
+        version = connection.scalar(text("SHOW server_version"))
+    return Component("PostgreSQL", Health.OK, str(version).split()[0], "answers")
+
+
+def schema(settings: Settings) -> Component:
+    """Compare the tables, enumerations and views with what this version expects."""
+    faults = check(settings.require_database_url())
+    if faults:
+        return Component("schema", Health.DOWN, None, f"{'; '.join(faults[:3])}: run `dlr db upgrade`")
+    return Component("schema", Health.OK, None, "is this version's")
+
+
+def redis(settings: Settings) -> Component:
+    """Connect as a worker does."""
+    with _client(settings) as client:
+        client.ping()
+        try:
+            found = client.info("server")
+        except ResponseError:
+            return Component("Redis", Health.OK, None, "answers")
+    return Component("Redis", Health.OK, found.get("valkey_version") or found.get("redis_version"), "answers")
+
+
+def queues(settings: Settings) -> Component:
+    """Count the messages that wait."""
+    with _client(settings) as client:
+        waiting = Messages(client, settings.redis_key_prefix).waiting()
+    said = ", ".join(f"{waiting[queue]} wait for {queue}" for queue in sorted(set(QUEUE_OF_TASK.values())))
+    return Component("queues", Health.OK, None, said)
+
+
+def studies(settings: Settings) -> Component:
+    """Count the studies of the ledger, and say since when the oldest one waits."""
+    engine = make_engine(settings.require_database_url(), poolclass=NullPool)
+    with session_factory(engine)() as session:
+        counts, oldest = queries.counts_by_state(session), queries.oldest_open(session)
+    said = ", ".join(f"{count} {state}" for state, count in counts.items())
+    if oldest is not None:
+        waits = (datetime.now(UTC) - oldest).total_seconds()
+        said += f"; the oldest that has not ended came {waits:.0f} s ago"
+    return Component("studies", Health.OK, None, said)
+
+
+def workers(settings: Settings) -> Component:
+    """Ask who is at work, on every host."""
+    del settings
+    names = sorted(name for answer in app.control.ping(timeout=2.0) for name in answer)
+    missing = [queue for queue in sorted(set(QUEUE_OF_TASK.values())) if not any(queue in name for name in names)]
+    if not names:
+        return Component("workers", Health.DOWN, None, "none answers: start them (`dlr up`, or `dlr worker`)")
+    if missing:
+        return Component("workers", Health.WARNING, None, f"{', '.join(names)}; none is named after {missing[0]}")
+    return Component("workers", Health.OK, None, ", ".join(names))
+
+
+def models(settings: Settings) -> Component:
+    """Read the active models' cards and hash their weights."""
+    from worker.inference.card import MODEL_NAMES
+    from worker.inference.registry import Registry
+
+    registry = Registry(settings.models_dir)
+    entries = [registry.active(name) for name in MODEL_NAMES]
+    versions = ", ".join(f"{entry.card.name} {entry.card.version}" for entry in entries)
+    broken = [entry.card.name for entry in entries if not registry.is_sound(entry)]
+    if broken:
+        return Component("models", Health.DOWN, versions, f"{broken[0]}: the weights are not those of its card")
+    notices = "; ".join(sorted({entry.card.notice for entry in entries if entry.card.notice}))
+    return Component("models", Health.WARNING if notices else Health.OK, versions, notices or "active")
+
+
+def device(settings: Settings) -> Component:
+    """Find the device that an inference worker here would take."""
+    try:
+        import torch
+
+        from worker.inference.engine import choose_device
+    except ImportError:
+        return Component("device", Health.OK, None, "no torch here: this installation is a client")
+    chosen = choose_device(settings.device)
+    return Component("device", Health.OK, f"torch {torch.__version__}", str(chosen))
+
+
+def storage(settings: Settings) -> Component:
+    """Look whether the files' folder is there and can be read."""
+    root = settings.storage_root
+    if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
+        return Component("storage", Health.DOWN, None, f"DLR_STORAGE_ROOT {root} is no folder that can be read")
+    return Component("storage", Health.OK, None, str(root))
+
+
+def flower(settings: Settings) -> Component:
+    """Ask Flower whether it serves."""
+    from worker.services.flower import healthcheck_url
+
+    try:
+        with urllib.request.urlopen(healthcheck_url(settings), timeout=LOOK_S):  # noqa: S310  our own http:// address
+            return Component("Flower", Health.OK, None, "serves")
+    except OSError:
+        return Component("Flower", Health.WARNING, None, "does not serve; studies are scored without it")
+
+
+def _answer_of(queue: str) -> Component:
+    name = f"{queue}@{socket.gethostname()}"
+    if app.control.ping(destination=[name], timeout=LOOK_S):
+        return Component(f"{queue} worker", Health.OK, None, f"{name} answers")
+    return Component(f"{queue} worker", Health.DOWN, None, f"{name} does not answer")
+
+
+def _look(name: str, look: Look, settings: Settings) -> Component:
+    """Look at one component; whatever keeps it from answering is told in our words."""
+    give_up_soon()
+    try:
+        return look(settings)
+    except DlrError as error:
+        return Component(name, Health.DOWN, None, f"{error.code}: {error.reason}")
+    except DatabaseRefused as refused:
+        return Component(name, Health.DOWN, None, str(refused))
+    except SQLAlchemyError as error:
+        state = getattr(getattr(error, "orig", None), "pgcode", None)
+        said = f"refuses (SQLSTATE {state})" if state else "does not answer at DLR_DATABASE_URL"
+        return Component(name, Health.DOWN, None, f"PostgreSQL {said}")
+    except (RedisError, OSError) as error:
+        said = f"Redis does not answer at DLR_REDIS_URL ({type(error).__qualname__})"
+        return Component(name, Health.DOWN, None, said)
+
+
+def _client(settings: Settings) -> "Redis":
+    return Redis.from_url(settings.require_redis_url(), socket_timeout=LOOK_S, socket_connect_timeout=LOOK_S)
