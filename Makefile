@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES := $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint types clean
+.PHONY: help install demo test faults test-fast lint types clean
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,11 +21,14 @@ install: $(VENV)/.installed  ## Make .venv with everything in it
 demo: install  ## Run the whole service once, on phantom studies, and show the worklist
 	$(BIN)/dlr demo
 
-test: install  ## All tests, on all cores, against real PostgreSQL and Redis
-	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup
+test: install  ## All tests but the faults, on all cores, against real PostgreSQL and Redis
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup -m 'not faults'
+
+faults: install  ## Kill, freeze, fill and poison a running service: does it keep its promises? Four minutes
+	$(BIN)/python -m pytest -m faults --durations 0
 
 test-fast: install  ## The tests that take seconds
-	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup -m 'not slow'
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup -m 'not slow and not faults'
 
 lint: install  ## Ruff and the import contracts
 	$(BIN)/ruff check .

@@ -114,7 +114,7 @@ MEANINGS: dict[Code, str] = {
     Code.SCORES_NOT_FINITE: "A model gave a score that is not a finite number.",
     Code.INFERENCE_FAILED: "The device refused this lesion, alone in its batch.",
     Code.ATTEMPTS_EXHAUSTED: "The study stopped its worker, or failed, as many times as DLR_MAX_ATTEMPTS allows.",
-    Code.INTERNAL_ERROR: "A defect of this software. The traceback is in study_event; please report it.",
+    Code.INTERNAL_ERROR: "A defect of this software. Its place in the code is in study_event; please report it.",
     Code.CARD_INVALID: "The model card does not follow its schema; the reason names the field.",
     Code.WEIGHTS_MISSING: "The model's weights file is not there or can not be read.",
     Code.WEIGHTS_HASH_MISMATCH: "The weights' SHA-256 is not the one on the card.",

@@ -280,7 +280,7 @@ class _Defect(LesionRefused):
 
 def _defect(error: Exception) -> _Defect:
     logger.error("a lesion met a defect of this software: %s", type(error).__qualname__)
-    defect = _Defect(Code.INTERNAL_ERROR, f"unforeseen {type(error).__qualname__}; the traceback is in study_event")
+    defect = _Defect(Code.INTERNAL_ERROR, f"unforeseen {type(error).__qualname__}; its place is in study_event")
     defect.story = story_of(error)
     return defect
 

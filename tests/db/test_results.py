@@ -10,7 +10,7 @@ from db import ledger, queries
 from db.errors import ModelUnknown, ResultInconsistent
 from db.models import PredictionRow, RestratificationRow
 from db.records import Claim, LesionResultRecord
-from tests.db.samples import claimed, ended, lesion, prediction, refused, register, result, scored, study
+from tests.db.samples import claimed, ended, failed_place, lesion, prediction, refused, register, result, scored, study
 
 
 def running(session: Session, *lesions: Any) -> Claim:
@@ -188,3 +188,26 @@ def test_a_thousand_lesions_are_written_with_few_statements(sessions: sessionmak
         assert ledger.finish(session, result(claim, *(scored(name) for name in names)))
         assert len(statements) < 20
         assert queries.worklist(session)[0].lesions_scored == 1_000
+
+
+def test_the_history_says_under_which_models_and_rule_a_study_ended(sessions: sessionmaker[Session]) -> None:
+    with sessions.begin() as session:
+        study_id = ended(session, study(lesions=(lesion("L1"), lesion("L2"))), scored("L1"), refused("L2")).study_id
+        [detail] = queries.study_details(session, study_id)
+    assert (detail.events[-1].event, dict(detail.events[-1].detail)) == (
+        "partial",
+        {
+            "attempt": 1,
+            "code": "age_missing",
+            "models": {"DLR_BM": "1.0", "DLR_LH": "1.0"},
+            "rule": scored().assessment.rule_version,
+        },
+    )
+
+
+def test_the_history_says_which_worker_took_a_study(sessions: sessionmaker[Session]) -> None:
+    with sessions.begin() as session:
+        study_id = ledger.record_study(session, study()).study_id
+        ledger.claim(session, study_id, 3, lease_s=5, failed_place=failed_place, worker="gpu-1:4711")
+        [detail] = queries.study_details(session, study_id)
+    assert dict(detail.events[-1].detail) == {"attempt": 1, "worker": "gpu-1:4711"}

@@ -91,6 +91,14 @@ def test_nobody_changes_the_history_not_even_its_owner(
         assert connection.scalar(text("SELECT count(*) FROM study_event WHERE event = 'received'")) == 1
 
 
+def test_a_replica_session_does_not_get_around_the_trigger(database: Database, sessions: sessionmaker[Session]) -> None:
+    with sessions.begin() as session:
+        ledger.record_study(session, study())
+    engine = make_engine(database.superuser_url, role=None, poolclass=NullPool)
+    for statement in ("UPDATE study_event SET event = 'never'", "DELETE FROM study_event", "TRUNCATE study_event"):
+        assert sqlstate(engine, f"SET LOCAL session_replication_role = replica; {statement}") == DENIED, statement
+
+
 @pytest.fixture
 def bare_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """A server of its own, on which the three roles do not exist yet."""

@@ -1,11 +1,13 @@
 """Logs hold our sentences and nobody else's words."""
 
+import json
 import logging
 import warnings
 
 import pytest
 
-from worker.logs import PlainFormatter, configure_logging
+from worker.app import app
+from worker.logs import JsonFormatter, PlainFormatter, configure_logging
 
 SECRET = "Doe^Jane"
 
@@ -61,3 +63,37 @@ def test_pydicom_s_warnings_reach_no_log(capsys: pytest.CaptureFixture[str]) -> 
     shown = capsys.readouterr().err
     assert "ours" in shown
     assert SECRET not in shown
+
+
+def as_json(message: str, *args: object, error: BaseException | None = None) -> dict[str, str]:
+    exc_info = (type(error), error, error.__traceback__) if error else None
+    record = logging.getLogger("worker.tasks").makeRecord(
+        "worker.tasks", logging.ERROR, __file__, 1, message, args, exc_info
+    )
+    line = JsonFormatter("%(message)s").format(record)
+    assert "\n" not in line
+    found: dict[str, str] = json.loads(line)
+    return found
+
+
+def test_a_line_of_json_says_when_how_bad_where_and_what() -> None:
+    found = as_json("refused: %s", "age_missing")
+    assert found.pop("time").endswith("+00:00")
+    assert found == {"level": "ERROR", "logger": "worker.tasks", "message": "refused: age_missing"}
+
+
+def test_within_a_task_it_bears_the_task_s_opaque_id() -> None:
+    @app.task(name="test.log", shared=False)  # type: ignore[untyped-decorator]
+    def log() -> dict[str, str]:
+        return as_json("scored")
+
+    assert log.apply(task_id="6b2f").result["id"] == "6b2f"
+
+
+def test_an_exception_s_text_is_in_no_line_of_json() -> None:
+    with pytest.raises(ValueError) as caught:
+        int(SECRET)
+    found = as_json("a defect", error=caught.value)
+    assert SECRET not in str(found)
+    assert "ValueError" in found["message"]
+    assert "test_logs.py" in found["message"]
