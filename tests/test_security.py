@@ -33,6 +33,14 @@ def test_every_fault_that_is_done_is_a_threat_that_is_named() -> None:
     assert [fault for fault in ROWS if f"[{fault}]" not in THREATS] == []
 
 
+def test_the_page_of_faults_has_a_figure_for_each_and_says_of_which_commit() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text("utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) == len(ROWS)
+    assert all(row.endswith("| yes |") for row in rows)
+    assert re.search(r"commit `[0-9a-f]{7,40}`", page)
+
+
 def test_every_dependency_has_a_lower_bound() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]

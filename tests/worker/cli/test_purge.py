@@ -1,0 +1,102 @@
+"""`dlr purge` on a real database and a real storage."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from db import ledger
+from db.session import make_engine, session_factory
+from tests.conftest import Database
+from tests.db.samples import ended, register, scored, study
+from worker.intake.storage import is_copy, stored
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Path:
+    (tmp_path / "storage").mkdir()
+    return tmp_path / "storage"
+
+
+def dlr_purge(database: Database, storage: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "worker.cli.main", "purge", *arguments],
+        env={**os.environ, "DLR_DATABASE_URL": database.writer_url, "DLR_STORAGE_ROOT": str(storage)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def submitted(tmp_path: Path, storage: Path, content: bytes) -> str:
+    file = tmp_path / "from-a-cd.dcm"
+    file.write_bytes(content)
+    return stored(file, storage)
+
+
+@pytest.fixture
+def paths(database: Database, storage: Path, tmp_path: Path) -> list[str]:
+    """A study of three files: a copy, a copy that another study names too, and a file of the hospital's own."""
+    names = [submitted(tmp_path, storage, b"one"), submitted(tmp_path, storage, b"two"), "own.dcm"]
+    (storage / "own.dcm").write_bytes(b"three")
+    engine = make_engine(database.writer_url)
+    with session_factory(engine).begin() as session:
+        register(session)
+        ended(session, study("1.1", job={"images": {"kind": "files", "paths": names}}), scored())
+        ledger.record_study(session, study("1.2", job={"images": {"kind": "files", "paths": names[1:2]}}))
+    engine.dispose()
+    return names
+
+
+def test_a_purge_removes_the_copies_that_nobody_names_and_no_file_of_the_hospital_s(
+    database: Database, storage: Path, paths: list[str]
+) -> None:
+    done = dlr_purge(database, storage, "--older-than", "0d", "--yes", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert (row["studies"], row["purged"], row["files_removed"], row["files_left"]) == (1, 1, 1, 0)
+    assert [(storage / path).exists() for path in paths] == [False, True, True]
+
+
+def test_a_rehearsal_and_a_purge_that_nobody_confirmed_change_nothing(
+    database: Database, storage: Path, paths: list[str]
+) -> None:
+    (row,) = json.loads(dlr_purge(database, storage, "--older-than", "0", "--dry-run", "--format", "json").stdout)
+    assert (row["studies"], row["purged"]) == (1, 0)
+    unsure = dlr_purge(database, storage, "--older-than", "0d")
+    assert (unsure.returncode, "--yes" in unsure.stderr) == (2, True)
+    assert all((storage / path).exists() for path in paths)
+
+
+def test_what_is_younger_stays(database: Database, storage: Path, paths: list[str]) -> None:
+    (row,) = json.loads(dlr_purge(database, storage, "--older-than", "365d", "--yes", "--format", "json").stdout)
+    assert (row["studies"], row["purged"]) == (0, 0)
+    assert (storage / paths[0]).exists()
+
+
+@pytest.mark.parametrize("value", ["soon", "-1d", "1y", ""])
+def test_an_age_that_is_none_is_wrong_usage(database: Database, storage: Path, value: str) -> None:
+    assert dlr_purge(database, storage, "--older-than", value, "--yes").returncode == 2
+
+
+DIGEST = hashlib.sha256(b"").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("path", "copy"),
+    [
+        (f"submitted/{DIGEST[:2]}/{DIGEST}.dcm", True),
+        (f"submitted/../{DIGEST}.dcm", False),
+        (f"other/{DIGEST[:2]}/{DIGEST}.dcm", False),
+        (f"/submitted/{DIGEST[:2]}/{DIGEST}.dcm", False),
+        ("submitted/scan.dcm", False),
+    ],
+)
+def test_only_what_submit_copied_counts_as_a_copy(path: str, copy: bool) -> None:
+    assert is_copy(path) is copy
