@@ -109,3 +109,12 @@ def test_the_settings_show_where_each_comes_from_and_hide_secrets(service: Servi
         assert (found["DLR_LEASE_S"]["value"], found["DLR_LEASE_S"]["source"]) == ("7.0", "environment")
         assert found["DLR_REDIS_URL"]["source"] == "DLR_HOME/services.json"
         assert found["DLR_DECODERS"]["source"] == "default"
+
+
+@pytest.mark.parametrize("worker", ["intake", "inference"])
+def test_each_line_of_a_worker_s_log_is_a_json_object(service: Service, worker: str) -> None:
+    service.until(lambda: dlr(service, "health", "--worker", worker).returncode == 0)
+    lines = (service.home / "logs" / f"{worker}-worker.log").read_text().splitlines()
+    assert lines
+    for line in lines:
+        assert {"time", "level", "logger", "message"} <= set(json.loads(line))

@@ -1,5 +1,6 @@
 """``dlr up``, ``dlr worker`` and ``dlr flower``: the processes of the service."""
 
+import logging
 import os
 import sys
 from enum import StrEnum
@@ -7,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.output import stderr
 from worker.settings import get_settings
+
+logger = logging.getLogger(__name__)
 
 
 class QueueName(StrEnum):
@@ -53,6 +55,7 @@ def worker(
     threads = concurrency or (settings.concurrency if queue is QueueName.INFERENCE else 2)
     app.worker_main(
         [
+            "--quiet",
             "worker",
             "--pool=threads",
             f"--concurrency={threads}",
@@ -71,7 +74,7 @@ def _load_models() -> None:
 
     for card in engine().cards:
         notice = f" ({card.notice})" if card.notice else ""
-        stderr.print(f"model {card.name} {card.version}{notice}", markup=False, highlight=False)
+        logger.info("model %s %s%s", card.name, card.version, notice)
     patiently(pipeline)
 
 
