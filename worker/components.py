@@ -72,9 +72,9 @@ def everything(settings: Settings) -> list[Component]:
     return [software, *servers(settings), *(_look(name, look, settings) for name, look in others)]
 
 
-def worker_answers(queue: str, settings: Settings) -> Component:
-    """Ask the worker of a queue on this host whether it is at its work; it answers through Redis."""
-    return _look(f"{queue} worker", lambda _: _answer_of(queue), settings)
+def worker_answers(name: str, settings: Settings) -> Component:
+    """Ask a worker of this host, by its name, whether it is at its work; it answers through Redis."""
+    return _look(f"worker {name}", lambda _: _answer_of(name), settings)
 
 
 def postgres(settings: Settings) -> Component:
@@ -182,11 +182,11 @@ def flower(settings: Settings) -> Component:
         return Component("Flower", Health.WARNING, None, "does not serve; studies are scored without it")
 
 
-def _answer_of(queue: str) -> Component:
-    name = f"{queue}@{socket.gethostname()}"
-    if app.control.ping(destination=[name], timeout=LOOK_S):
-        return Component(f"{queue} worker", Health.OK, None, f"{name} answers")
-    return Component(f"{queue} worker", Health.DOWN, None, f"{name} does not answer")
+def _answer_of(name: str) -> Component:
+    address = f"{name}@{socket.gethostname()}"
+    if app.control.ping(destination=[address], timeout=LOOK_S):
+        return Component(f"worker {name}", Health.OK, None, f"{address} answers")
+    return Component(f"worker {name}", Health.DOWN, None, f"{address} does not answer")
 
 
 def _look(name: str, look: Look, settings: Settings) -> Component:

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from worker.cli.output import Format, FormatOption, print_rows, stderr
-from worker.cli.services import QueueName
 from worker.settings import described, get_settings
 
 COLUMNS = ("component", "health", "version", "detail")
@@ -14,7 +13,9 @@ SETTING_COLUMNS = ("variable", "value", "source", "description")
 
 
 def health(
-    worker: Annotated[QueueName | None, typer.Option(help="Ask this host's worker of a queue instead")] = None,
+    worker: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Ask this host's worker instead: its --name, else its queue")
+    ] = None,
     fmt: FormatOption = Format.TABLE,
 ) -> None:
     """Answer a probe: exit status 0 when PostgreSQL, its schema and Redis are there, or this host's worker answers.
@@ -24,7 +25,7 @@ def health(
     from worker.components import Health, servers, worker_answers
 
     settings = get_settings()
-    found = servers(settings) if worker is None else [worker_answers(worker.value, settings)]
+    found = servers(settings) if worker is None else [worker_answers(worker, settings)]
     down = [component for component in found if component.health is Health.DOWN]
     if fmt is Format.TABLE:
         for component in down:
