@@ -58,7 +58,7 @@ def test_the_doctor_names_every_component_with_its_version(service: Service) -> 
     assert "intake@" in found["workers"]["detail"]
     assert "DLR_LH" in found["models"]["version"]
     assert "wait for inference" in found["queues"]["detail"]
-    assert "0 running" in found["studies"]["detail"] or "running" in found["studies"]["detail"]
+    assert "running" in found["studies"]["detail"]
 
 
 @pytest.mark.parametrize("worker", ["intake", "inference"])
@@ -77,7 +77,6 @@ def test_a_server_that_hangs_is_named_within_seconds(
     service: Service, hung: int, tmp_path: Path, server: str, command: str
 ) -> None:
     job = tmp_path / "job.json"
-    job.write_text(json.dumps({"schema_version": 1}))
     study = {
         "schema_version": 1,
         "study_instance_uid": f"1.2.3.{time.monotonic_ns()}",
