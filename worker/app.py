@@ -10,7 +10,7 @@ from kombu.entity import Exchange, Queue
 from sqlalchemy.engine import make_url
 
 from worker.clinical.categories import Priority
-from worker.gate import INFER_STUDY, QUEUE_OF_TASK
+from worker.gate import INFER_STUDY, QUEUE_OF_TASK, QUEUES
 from worker.logs import configure_logging
 from worker.settings import Settings, get_settings
 from worker.transport import use_this_transport
@@ -50,7 +50,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "task_serializer": "json",
         "event_serializer": "json",
         "task_ignore_result": True,
-        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in sorted(set(QUEUE_OF_TASK.values()))],
+        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
         "task_routes": {task: {"queue": queue} for task, queue in QUEUE_OF_TASK.items()},
         "task_default_queue": "intake",
         "task_create_missing_queues": False,

@@ -23,7 +23,7 @@ from db.session import make_engine, session_factory
 from worker import __version__
 from worker.app import app, give_up_soon
 from worker.errors import DlrError
-from worker.gate import QUEUE_OF_TASK
+from worker.gate import QUEUES
 from worker.reconciler import Messages
 from worker.settings import Settings
 
@@ -108,7 +108,7 @@ def queues(settings: Settings) -> Component:
     """Count the messages that wait."""
     with _client(settings) as client:
         waiting = Messages(client, settings.redis_key_prefix).waiting()
-    said = ", ".join(f"{waiting[queue]} wait for {queue}" for queue in sorted(set(QUEUE_OF_TASK.values())))
+    said = ", ".join(f"{waiting[queue]} wait for {queue}" for queue in QUEUES)
     return Component("queues", Health.OK, None, said)
 
 
@@ -128,7 +128,7 @@ def workers(settings: Settings) -> Component:
     """Ask who is at work, on every host."""
     del settings
     names = sorted(name for answer in app.control.ping(timeout=2.0) for name in answer)
-    missing = [queue for queue in sorted(set(QUEUE_OF_TASK.values())) if not any(queue in name for name in names)]
+    missing = [queue for queue in QUEUES if not any(queue in name for name in names)]
     if not names:
         return Component("workers", Health.DOWN, None, "none answers: start them (`dlr up`, or `dlr worker`)")
     if missing:

@@ -21,6 +21,7 @@ SUBMIT_STUDY = "dlr.submit_study"
 INFER_STUDY = "dlr.infer_study"
 RECORD_REFUSAL = "dlr.record_refusal"
 QUEUE_OF_TASK = {SUBMIT_STUDY: "intake", INFER_STUDY: "inference", RECORD_REFUSAL: "intake"}
+QUEUES = tuple(sorted(set(QUEUE_OF_TASK.values())))
 KEPT_OF_REFUSED = 1 << 16
 """Characters of a refused message that are kept for a person to look at."""
 

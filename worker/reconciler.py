@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import ledger
 from worker.clinical.categories import Priority
 from worker.delivery import TAKEN, put_back
-from worker.gate import QUEUE_OF_TASK
+from worker.gate import QUEUES
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +57,7 @@ class Messages:
 
     def waiting(self) -> dict[str, int]:
         """Return how many messages wait on each queue."""
-        queues = sorted(set(QUEUE_OF_TASK.values()))
-        return {queue: sum(self.client.llen(f"{self.key_prefix}{name}") for name in _lists(queue)) for queue in queues}
+        return {queue: sum(self.client.llen(f"{self.key_prefix}{name}") for name in _lists(queue)) for queue in QUEUES}
 
     def put_back(self, older_than_s: float) -> int:
         """Put messages back that a worker took longer ago and never wrote down; say how many."""

@@ -23,12 +23,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
 
 from worker.delivery import NOTHING, TAKE, TAKEN
-from worker.gate import QUEUE_OF_TASK, SUBMIT_STUDY, pass_gate
+from worker.gate import QUEUE_OF_TASK, QUEUES, SUBMIT_STUDY, pass_gate
 from worker.settings import get_settings
 
 logger = logging.getLogger(__name__)
 
-TASK_QUEUES = frozenset(QUEUE_OF_TASK.values())
+TASK_QUEUES = frozenset(QUEUES)
 """The queues that the gate guards; the others are Celery's own, for replies to `celery inspect` and to Flower."""
 
 LOOK_INTERVAL_S = 0.02

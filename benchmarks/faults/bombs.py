@@ -69,7 +69,7 @@ def _read(path: Path) -> tuple[float, int, Code | None]:
         except LesionRefused as refused:
             code = refused.code
         seconds = time.perf_counter() - started
-        peak = _peak_mib(decoder.pid) if decoder.is_running() and [decoder] == _decoders() else WITHIN_MIB + 1
+        peak = peak_mib(decoder.pid) if decoder.is_running() and [decoder] == _decoders() else WITHIN_MIB + 1
         return seconds, peak, code
     finally:
         pool.close()
@@ -86,7 +86,8 @@ def _decoders() -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if "decoder_process" in " ".join(child.cmdline())]
 
 
-def _peak_mib(pid: int) -> int:
+def peak_mib(pid: int) -> int:
+    """Return the largest resident memory that the kernel saw of a process, in MiB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) >> 10

@@ -42,15 +42,14 @@ def identifiers(say: Say, *, quick: bool) -> Figure:
     del quick
     with fault_service(say) as service:
         _start_flower(service)
-        service.start_worker("intake")
-        service.start_worker("inference")
+        service.start_workers()
         planted = 0
         for number, plant in enumerate(_WAYS):
             planted = max(planted, plant(service, number))
-        refused = "SELECT 1 FROM study WHERE state IN ('queued', 'running')"
+        unended = "SELECT 1 FROM study WHERE state IN ('queued', 'running')"
         service.until(lambda: service.sql("SELECT 1 FROM study"), _PATIENCE_S, "the first study")
         service.until(
-            lambda: service.waiting() == 0 and not service.sql(refused), _PATIENCE_S, "the end of every study", 0.5
+            lambda: service.waiting() == 0 and not service.sql(unended), _PATIENCE_S, "the end of every study", 0.5
         )
         ends = service.sql("SELECT coalesce(error_code, state::text) AS how FROM study")
         places, found = _search(service)

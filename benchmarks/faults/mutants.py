@@ -1,10 +1,9 @@
 """Mutants: real DICOM files with bytes changed, cut, doubled and swapped, read as a worker reads them."""
 
 import logging
+import os
 import re
-import resource
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import psutil
 from pydicom import dcmread
 
+from benchmarks.faults.bombs import peak_mib
 from benchmarks.faults.service import Say
 from benchmarks.faults.table import Figure
 from tests.end_to_end.ultrasound_files import package_files
@@ -175,12 +175,4 @@ class _heard(logging.Handler):  # noqa: N801  a context manager
 
 
 def _peak_mib() -> int:
-    peaks = [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10, *_children_mib()]
-    return sum(peaks)
-
-
-def _children_mib() -> Iterator[int]:
-    for child in psutil.Process().children():
-        for line in Path(f"/proc/{child.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                yield int(line.split()[1]) >> 10
+    return peak_mib(os.getpid()) + sum(peak_mib(child.pid) for child in psutil.Process().children())

@@ -41,8 +41,7 @@ def poison(say: Say, *, quick: bool) -> Figure:
         for one in good[len(bad) * every :]:
             service.push(one)
         with _killer_of_readers(service, f"{bad[_CRASH].uid}.dcm"):
-            service.start_worker("intake")
-            service.start_worker("inference")
+            service.start_workers()
             service.until_ended([*good, *bad.values()], PATIENCE_S)
         verdict = verify(service, [*good, *bad.values()], may_fail=list(bad.values()))
         rows = {row["uid"]: row for row in service.sql(_HOW, [study.uid for study in bad.values()])}

@@ -22,16 +22,12 @@ def redis_killed(say: Say, *, quick: bool) -> Figure:
     """Kill -9 Redis again and again while studies are pushed; sometimes its data is gone as well."""
     kills, wipes = (6, 2) if quick else (50, 5)
     with fault_service(say, **{DEVICE_MS: "10"}) as service:
-        _start(service)
+        service.start_workers()
         studies: list[MadeStudy] = []
         pushed_again = 0
         for kill in range(1, kills + 1):
             wiped = kill % (kills // wipes) == 0
-            more = service.studies.make(20)
-            studies += more
-            for study in more:
-                service.push(study)
-            service.until(lambda new=more: service.ended(new) > 0, 60, "the first study's end")
+            studies += _push_some(service, 20)
             time.sleep(0.1 * (kill % 4))
             _kill_redis(service)
             if wiped:
@@ -66,14 +62,10 @@ def postgres_stopped(say: Say, *, quick: bool) -> Figure:
     """Stop PostgreSQL as ``pg_ctl stop -m immediate`` does, while results are written."""
     stops = 3 if quick else 20
     with fault_service(say, **{DEVICE_MS: "10"}) as service:
-        _start(service)
+        service.start_workers()
         studies: list[MadeStudy] = []
         for stop in range(1, stops + 1):
-            more = service.studies.make(40)
-            studies += more
-            for study in more:
-                service.push(study)
-            service.until(lambda new=more: service.ended(new) > 0, 60, "the first study's end")
+            studies += _push_some(service, 40)
             time.sleep(0.2 * (stop % 4))
             os.kill(_postmaster(service), signal.SIGQUIT)
             service.until(lambda: not service.postgres.is_running, 60, "PostgreSQL's end")
@@ -96,23 +88,18 @@ def server_frozen(say: Say, *, quick: bool) -> Figure:
     freezes, seconds = (1, 10.0) if quick else (5, 60.0)
     resumed: dict[str, list[float]] = {"Redis": [], "PostgreSQL": []}
     with fault_service(say, **{DEVICE_MS: "50"}) as service:
-        _start(service)
+        service.start_workers()
         studies: list[MadeStudy] = []
         for freeze in range(freezes):
             for name, took in resumed.items():
-                more = service.studies.make(30)
+                more = _push_some(service, 30)
                 studies += more
-                for study in more:
-                    service.push(study)
-                service.until(lambda new=more: service.ended(new) > 0, 60, "the first study's end")
                 before = service.ended(more)
                 pids = _tree(_postmaster(service) if name == "PostgreSQL" else _redis(service))
                 _signal(pids, signal.SIGSTOP)
                 time.sleep(seconds)
                 _signal(pids, signal.SIGCONT)
-                took.append(
-                    service.until(lambda new=more, had=before: service.ended(new) > had + 8, 120, "a study's end")
-                )
+                took.append(_resumed(service, more, before))
                 service.until_ended(more, PATIENCE_S)
                 say(f"{name} frozen {freeze + 1} of {freezes} times; resumed after {took[-1]:.1f} s")
         verdict = verify(service, studies)
@@ -128,9 +115,13 @@ def server_frozen(say: Say, *, quick: bool) -> Figure:
     )
 
 
-def _start(service: FaultService) -> None:
-    service.start_worker("intake")
-    service.start_worker("inference")
+def _push_some(service: FaultService, count: int) -> list[MadeStudy]:
+    """Push studies, and return them once the first of them has ended."""
+    studies = service.studies.make(count)
+    for study in studies:
+        service.push(study)
+    service.until(lambda: service.ended(studies) > 0, 60, "the first study's end")
+    return studies
 
 
 def _resumed(service: FaultService, studies: Sequence[MadeStudy], ended: int) -> float:

@@ -20,8 +20,11 @@ from redis.exceptions import RedisError
 from benchmarks.faults.studies import MadeStudy, StudyMaker
 from worker.app import REDIS_PRIORITY
 from worker.clinical.categories import Priority
-from worker.gate import SUBMIT_STUDY
+from worker.delivery import TAKEN
+from worker.gate import QUEUES, SUBMIT_STUDY
+from worker.reconciler import Messages
 from worker.services.running import Services, running_services
+from worker.settings import isolated
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOK_S = 0.05
@@ -69,6 +72,11 @@ class FaultService:
                 start_new_session=True,
             )
         return self.workers[name]
+
+    def start_workers(self) -> None:
+        """Start one worker of each queue."""
+        for queue in QUEUES:
+            self.start_worker(queue)
 
     def signal_workers(self, number: int, names: Iterable[str] | None = None) -> None:
         """Send a signal to the whole tree of workers; all of them if none is named."""
@@ -186,10 +194,8 @@ class FaultService:
         """Count the messages in Redis: waiting, taken, and not acknowledged."""
         try:
             with Redis.from_url(self.redis.url(), socket_timeout=5) as client:
-                queues = [
-                    f"{queue}{step}" for queue in ("intake", "inference") for step in ("", "\x06\x163", "\x06\x166")
-                ]
-                return sum(client.llen(name) for name in queues) + client.hlen("unacked") + client.hlen("dlr.taken")
+                waiting = sum(Messages(client, "").waiting().values())
+                return waiting + client.hlen("unacked") + client.hlen(TAKEN)
         except RedisError:
             return -1
 
@@ -197,8 +203,11 @@ class FaultService:
 @contextmanager
 def fault_service(say: Say, **environment: str) -> Iterator[FaultService]:
     """Run PostgreSQL and Redis in a folder that is gone afterwards; workers are started by name."""
-    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("DLR_")}
-    with TemporaryDirectory(prefix="dlr-faults-") as folder, running_services(Path(folder), lambda _: None) as services:
+    with (
+        isolated(),
+        TemporaryDirectory(prefix="dlr-faults-") as folder,
+        running_services(Path(folder), lambda _: None) as services,
+    ):
         service = FaultService(services, environment, say)
         try:
             yield service
@@ -209,4 +218,3 @@ def fault_service(say: Say, **environment: str) -> Iterator[FaultService]:
         finally:
             service.kill_workers()
             service.hang_up()
-            os.environ.update(kept)

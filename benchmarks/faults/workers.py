@@ -28,8 +28,7 @@ def kill_the_tree(say: Say, *, quick: bool) -> Figure:
     """Kill -9 the whole tree of both workers every 6 s until all studies have ended."""
     count, device_ms = (150, "60") if quick else (2000, "20")
     with fault_service(say, **{DEVICE_MS: device_ms}) as service:
-        service.start_worker("intake")
-        service.start_worker("inference")
+        service.start_workers()
         studies = service.studies.make(count)
         for study in studies:
             service.push(study)
@@ -40,8 +39,7 @@ def kill_the_tree(say: Say, *, quick: bool) -> Figure:
                 service.kill_workers()
                 kills, last = kills + 1, time.monotonic()
                 say(f"{kills} kills, {ended} of {count} studies have ended")
-                service.start_worker("intake")
-                service.start_worker("inference")
+                service.start_workers()
             time.sleep(0.1)
         given_up = service.requeue_failed("attempts_exhausted")
         service.until_ended(studies, PATIENCE_S)
@@ -67,8 +65,7 @@ def freeze_and_kill(say: Say, *, quick: bool) -> Figure:
     wanted = 4 if quick else 200
     cycles: list[_Cycle] = []
     with fault_service(say) as service:
-        service.start_worker("intake")
-        service.start_worker("inference")
+        service.start_workers()
         studies = service.studies.make(1)
         service.push(studies[0])
         service.until_ended(studies, 60)

@@ -1,7 +1,6 @@
 """``dlr failed``: studies without a full result, and messages that could not be a study."""
 
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ import typer
 from db import ledger, queries
 from db.records import FailedRow
 from worker.cli.output import Format, FormatOption, print_rows, stderr
-from worker.cli.person import who_asks
+from worker.cli.person import make_sure, who_asks
 from worker.cli.study import show as show_study
 from worker.clinical.categories import Priority
 from worker.errors import MEANINGS, Code, SetupRefused
@@ -152,9 +151,7 @@ def _targets(
         return [one for key in studies for one in _named(key)]
     chosen = _chosen(code, since, until)
     if chosen and not yes:
-        if not sys.stdin.isatty():
-            raise typer.BadParameter(f"this would {what} {len(chosen)} studies: say --yes")
-        typer.confirm(f"{what} {len(chosen)} studies?", abort=True, err=True)
+        make_sure(f"{what} {len(chosen)} studies?", f"this would {what} {len(chosen)} studies: say --yes")
     if not chosen:
         stderr.print("no failed or partial study is like that", highlight=False)
     return [(row.study_id, row.state, row.error_code, row.priority) for row in chosen]

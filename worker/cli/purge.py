@@ -1,7 +1,6 @@
 """``dlr purge``: what has ended long ago keeps its counts and its history, and loses its identifiers."""
 
 import re
-import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +10,7 @@ import typer
 
 from db import ledger
 from worker.cli.output import Format, FormatOption, print_rows, stderr
-from worker.cli.person import who_asks
+from worker.cli.person import make_sure, who_asks
 from worker.cli.progress import counting_bar
 from worker.intake.storage import is_copy
 from worker.settings import get_settings
@@ -46,9 +45,8 @@ def purge(
     row = {"ended_before": before.isoformat(timespec="seconds"), "studies": studies, "purged": 0}
     if studies and not dry_run:
         if not yes:
-            if not sys.stdin.isatty():
-                raise typer.BadParameter(f"this would purge {studies} studies: say --yes, or --dry-run")
-            typer.confirm(f"remove the identifiers of {studies} studies?", abort=True, err=True)
+            otherwise = f"this would purge {studies} studies: say --yes, or --dry-run"
+            make_sure(f"remove the identifiers of {studies} studies?", otherwise)
         row |= _purge(before, studies)
     print_rows([row], COLUMNS, fmt, title="purged")
     raise typer.Exit(1 if row.get("files_left") else 0)
