@@ -15,6 +15,43 @@ LONGEST_SIDE = 12_000
 """Pixels on a side of a letterboxed square: 144 MB of grey."""
 
 
+def model_pixels(frame: Pixels, region: Roi, *, size: int, margin: float, resize: str, channels: str) -> Pixels:
+    """Crop and resize one lesion. In this order:
+
+    1. Crop, with ``margin`` of the region's width to the left and right and of its height above and below: columns
+       ``floor(x - margin * width)`` to ``ceil(x + width + margin * width)``, rows likewise, the end not included,
+       clipped to the frame.
+    2. ``channels="gray"``: RGB becomes grey by Pillow's ``convert("L")``.
+    3. ``resize="letterbox"``: pad with zeros to the smallest square that holds the crop, the crop in the middle; an
+       odd pixel more goes to the right or to the bottom. The aspect ratio is kept. ``"stretch"``: no padding.
+    4. Resize to ``size`` x ``size`` with Pillow's ``BILINEAR``, on uint8.
+
+    Args:
+        frame: uint8, (rows, columns) or (rows, columns, 3).
+        region: at least one pixel, wholly inside the frame.
+        size: of the side, in pixels.
+        margin: a fraction, 0 or more.
+        resize: ``letterbox`` or ``stretch``.
+        channels: ``gray`` or ``rgb``.
+
+    Returns:
+        uint8, (1, size, size) for ``gray``, (3, size, size) for ``rgb``, where a grey frame is repeated.
+
+    Raises:
+        ValueError: ``resize`` or ``channels`` is none of these words.
+        LesionRefused: ``pixels_too_large``; a region so long that its square would not fit into memory.
+    """
+    if resize not in ("letterbox", "stretch") or channels not in ("gray", "rgb"):
+        raise ValueError("resize is letterbox or stretch, channels is gray or rgb")
+    pixels = crop(frame, region, margin)
+    if channels == "gray":
+        pixels = to_grey(pixels)
+    if resize == "letterbox":
+        pixels = letterbox(pixels)
+    pixels = resized(pixels, size)
+    return pixels[np.newaxis] if channels == "gray" else to_three_channels(pixels)
+
+
 def model_input(
     frame: Pixels,
     region: Roi,
@@ -26,41 +63,21 @@ def model_input(
     mean: tuple[float, ...],
     std: tuple[float, ...],
 ) -> NDArray[np.float32]:
-    """Crop, resize and normalize one lesion. In this order:
+    """Crop, resize (`model_pixels`) and normalize one lesion: ``(value / 255 - mean) / std`` of three channels.
 
-    1. ``channels="gray"``: an RGB frame becomes grey by Pillow's ``convert("L")``.
-    2. Crop, with ``margin`` of the region's width to the left and right and of its height above and below: columns
-       ``floor(x - margin * width)`` to ``ceil(x + width + margin * width)``, rows likewise, the end not included,
-       clipped to the frame.
-    3. ``resize="letterbox"``: pad with zeros to the smallest square that holds the crop, the crop in the middle; an
-       odd pixel more goes to the right or to the bottom. The aspect ratio is kept. ``"stretch"``: no padding.
-    4. Resize to ``size`` x ``size`` with Pillow's ``BILINEAR``, on uint8.
-    5. Grey is repeated to three channels (also under ``channels="rgb"``, where RGB stays as it is).
-    6. ``(value / 255 - mean) / std`` for each channel, in float32.
+    The inference engine takes the uint8 pixels to its device and does this last step there
+    (`worker.inference.pair`), in the same order and in float32 too.
 
     Args:
-        frame: uint8, (rows, columns) or (rows, columns, 3).
-        region: at least one pixel, wholly inside the frame.
-        size: of the side, in pixels.
-        margin: a fraction, 0 or more.
-        resize: ``letterbox`` or ``stretch``.
-        channels: ``gray`` or ``rgb``.
+        frame: and all that follow up to ``channels``: as `model_pixels` takes them.
         mean: three values, or one for all channels.
         std: the same, not 0.
 
     Returns:
-        float32, (3, size, size).
-
-    Raises:
-        ValueError: ``resize`` or ``channels`` is none of these words.
+        float32, (3, size, size); grey is repeated.
     """
-    if resize not in ("letterbox", "stretch") or channels not in ("gray", "rgb"):
-        raise ValueError("resize is letterbox or stretch, channels is gray or rgb")
-    pixels = to_grey(frame) if channels == "gray" else frame
-    pixels = crop(pixels, region, margin)
-    if resize == "letterbox":
-        pixels = letterbox(pixels)
-    return normalized(to_three_channels(resized(pixels, size)), mean, std)
+    pixels = model_pixels(frame, region, size=size, margin=margin, resize=resize, channels=channels)
+    return normalized(np.broadcast_to(pixels, (3, size, size)), mean, std)
 
 
 def to_grey(pixels: Pixels) -> Pixels:

@@ -1,9 +1,9 @@
-"""Continuous batching: one thread that owns the device, and takes what is waiting, whoever sent it."""
+"""Continuous batching: threads of its own take what is waiting, whoever sent it."""
 
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,31 +25,46 @@ class _Waiting(Generic[T, R]):
 
 
 class Batcher(Generic[T, R]):
-    """Answers items in batches; its one thread starts at once.
+    """Answers items in batches; its threads start at once.
 
-    A batch is what is waiting, up to ``batch_max``, lowest rank first and first come within a rank. The thread waits
+    A batch is what is waiting, up to ``batch_max``, lowest rank first and first come within a rank. A thread waits
     for more only while somebody says that more is ``arriving``, and then ``wait_s`` at most.
 
     A batch whose ``run`` raises is halved until the bad item is alone: it alone gets the exception.
 
     Args:
-        run: answers a batch, with one result for each item, in order. Called on the batcher's thread alone.
+        run: answers a batch, with one result for each item, in order. Called on the batcher's threads alone.
         batch_max: the most items in one batch.
         wait_s: the longest wait for more, in seconds.
+        threads: the most batches at once.
+        nobodys: what ``run`` raises when no item is to blame; all items of the batch get it, at once.
     """
 
-    def __init__(self, run: Callable[[Sequence[T]], Sequence[R]], *, batch_max: int, wait_s: float) -> None:
+    def __init__(
+        self,
+        run: Callable[[Sequence[T]], Sequence[R]],
+        *,
+        batch_max: int,
+        wait_s: float = 0,
+        threads: int = 1,
+        nobodys: tuple[type[Exception], ...] = (),
+    ) -> None:
         self._run = run
         self._batch_max = batch_max
         self._wait_s = wait_s
         self._changed = threading.Condition()
         self._waiting: list[_Waiting[T, R]] = []
-        self._in_hand: list[_Waiting[T, R]] = []
+        self._nobodys = nobodys
+        self._in_hand: dict[int, list[_Waiting[T, R]]] = {}
         self._numbers = itertools.count()
         self._arriving = 0
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._work, args=[number], name=f"batcher-{number}", daemon=True)
+            for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, item: T, rank: int = 0) -> Future[R]:
         """Queue an item.
@@ -81,41 +96,45 @@ class Batcher(Generic[T, R]):
                 self._changed.notify()
 
     def close(self, timeout_s: float | None = None) -> None:
-        """Take no more, answer what is waiting, and end the thread.
+        """Take no more, answer what is waiting, and end the threads.
 
         Args:
             timeout_s: what is not answered by then fails with ``device_unavailable``; ``None`` waits for all.
         """
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join(timeout_s)
-        self._give_up()
+            self._changed.notify_all()
+        ends = None if timeout_s is None else time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(None if ends is None else max(ends - time.monotonic(), 0))
+        self._give_up(self._in_hand)
 
-    def _work(self) -> None:
+    def _work(self, thread: int) -> None:
         try:
-            while batch := self._next_batch():
+            while batch := self._next_batch(thread):
                 self._answer(batch)
         finally:
             # Reached at the end, and if this thread dies of what nobody foresaw: a future fails rather than hangs.
             with self._changed:
                 self._closed = True
-            self._give_up()
+                self._changed.notify_all()
+            self._give_up([thread])
 
-    def _next_batch(self) -> list[_Waiting[T, R]]:
+    def _next_batch(self, thread: int) -> list[_Waiting[T, R]]:
         """Return the next batch; empty when closed and nothing is left."""
         with self._changed:
             while True:
-                self._in_hand = []
+                self._in_hand[thread] = []
                 while not self._waiting and not self._closed:
                     self._changed.wait()
                 if not self._waiting:
                     return []
                 self._wait_for_more()
                 taken = [heappop(self._waiting) for _ in range(min(len(self._waiting), self._batch_max))]
-                self._in_hand = [one for one in taken if one.future.set_running_or_notify_cancel()]
-                if self._in_hand:
-                    return self._in_hand
+                batch = [one for one in taken if one.future.set_running_or_notify_cancel()]
+                if batch:
+                    self._in_hand[thread] = batch
+                    return batch
 
     def _wait_for_more(self) -> None:
         deadline = time.monotonic() + self._wait_s
@@ -129,8 +148,9 @@ class Batcher(Generic[T, R]):
         try:
             answered = list(zip(batch, self._run([one.item for one in batch]), strict=True))
         except BaseException as error:  # noqa: BLE001  whatever it is, it belongs to an item and not to this thread
-            if len(batch) == 1:
-                _settle(batch[0].future, error=error)
+            if len(batch) == 1 or isinstance(error, self._nobodys):
+                for one in batch:
+                    _settle(one.future, error=error)
                 return
         else:
             for one, result in answered:
@@ -140,9 +160,10 @@ class Batcher(Generic[T, R]):
         self._answer(batch[:middle])
         self._answer(batch[middle:])
 
-    def _give_up(self) -> None:
+    def _give_up(self, threads: Iterable[int]) -> None:
         with self._changed:
-            left = [*self._in_hand, *self._waiting]
+            left = [one for thread in threads for one in self._in_hand.get(thread, [])]
+            left += self._waiting
             self._waiting = []
         for one in left:
             _settle(one.future, error=Unavailable(Code.DEVICE_UNAVAILABLE))

@@ -47,7 +47,7 @@ _Spread = tuple[_Positive, _Positive, _Positive]
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """What is done to a lesion's pixels; two cards with equal preprocessing can share one image.
+    """What is done to a lesion's pixels; two cards that differ in mean and std alone can share one image.
 
     Attributes:
         size: side of the network's square input, in pixels.

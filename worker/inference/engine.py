@@ -10,80 +10,60 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from worker.clinical.categories import Priority
 from worker.errors import Code, LesionRefused, ModelRefused, SetupRefused, Unavailable
 from worker.inference.batcher import Batcher
 from worker.inference.card import ModelCard
-from worker.inference.network import DlrNetwork
-from worker.inference.preprocess import preprocess_for_each
-from worker.inference.registry import Entry, Registry
+from worker.inference.cpu import cpu_runner
+from worker.inference.pair import ModelPair, Pixels, Runner, TorchRunner, probabilities
+from worker.inference.preprocess import pixels_for_each
+from worker.inference.registry import Registry
 from worker.inference.weights import load_network
 from worker.study import LesionImage, Score, Scores
 
 logger = logging.getLogger(__name__)
 
+_COMPARED = 3
+"""Images of noise on which a device is compared with PyTorch."""
+
 RANKS = {Priority.STAT: 0, Priority.URGENT: 1, Priority.ROUTINE: 2}
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A model on its device: its card, and its network in evaluation mode."""
-
-    card: ModelCard
-    network: DlrNetwork
-
-    def probabilities(self, images: Tensor, ages: Tensor) -> NDArray[np.float64]:
-        """Return the AI scores.
-
-        Args:
-            images: float32 (N, 3, S, S), preprocessed as the card says, on the network's device.
-            ages: float64 (N,), years, on the same device.
-
-        Returns:
-            float64 (N, classes), in the card's order; each row sums to 1.
-        """
-        normalized = ((ages - self.card.age_mean) / self.card.age_sd).float()
-        logits = self.network(images, normalized)
-        probabilities: NDArray[np.float64] = torch.softmax(logits.double(), dim=1).cpu().numpy()
-        return probabilities
-
-
-@dataclass(frozen=True, slots=True)
 class Prepared:
-    """One lesion, as a batch takes it: an image for each model (the same one where the cards agree) and the age."""
+    """One lesion, as a batch takes it: pixels for each model (the same where the cards agree) and the age."""
 
-    lh: NDArray[np.float32]
-    bm: NDArray[np.float32]
+    lh: Pixels
+    bm: Pixels
     age_years: float
 
 
 class Engine:
-    """Scores lesions with both models; one thread owns the device.
+    """Scores lesions with both models, in batches across studies.
 
     Args:
-        lh: DLR_LH, on ``device``.
-        bm: DLR_BM, on ``device``.
-        device: where both are.
+        cards: of DLR_LH and DLR_BM.
+        runner: both models on their device.
         batch_max: the most lesions in one batch.
         wait_s: the longest wait for more, while more is arriving, in seconds.
     """
 
-    def __init__(self, lh: LoadedModel, bm: LoadedModel, device: torch.device, batch_max: int, wait_s: float) -> None:
-        self._lh = lh
-        self._bm = bm
-        self._device = device
-        self._preprocessing = (lh.card.preprocessing, bm.card.preprocessing)
-        self._batcher: Batcher[Prepared, Scores] = Batcher(self._score, batch_max=batch_max, wait_s=wait_s)
+    def __init__(self, cards: tuple[ModelCard, ModelCard], runner: Runner, batch_max: int, wait_s: float) -> None:
+        self._cards = cards
+        self._runner = runner
+        self._preprocessing = tuple(card.preprocessing for card in cards)
+        self._batcher: Batcher[Prepared, Scores] = Batcher(
+            self._score, batch_max=batch_max, wait_s=wait_s, threads=runner.threads
+        )
 
     @property
     def cards(self) -> tuple[ModelCard, ModelCard]:
         """The cards of DLR_LH and DLR_BM."""
-        return self._lh.card, self._bm.card
+        return self._cards
 
     def submit(self, image: LesionImage, priority: Priority) -> Future[Scores]:
-        """Queue one lesion for both models. Its pixels are preprocessed on the caller's thread.
+        """Queue one lesion for both models. Its pixels are cropped and resized on the caller's thread.
 
         Args:
             image: the lesion.
@@ -96,7 +76,7 @@ class Engine:
         Raises:
             Unavailable: ``device_unavailable``, when the engine is closed.
         """
-        lh, bm = preprocess_for_each(image.frame, image.region, self._preprocessing)
+        lh, bm = pixels_for_each(image.frame, image.region, self._preprocessing)
         return self._batcher.submit(Prepared(lh, bm, image.age.years), RANKS[priority])
 
     def arriving(self) -> AbstractContextManager[None]:
@@ -110,7 +90,7 @@ class Engine:
     def _score(self, batch: Sequence[Prepared]) -> list[Scores]:
         """Score a batch. One lesion alone is refused with its code; a larger batch fails as it likes."""
         try:
-            lh, bm = self._forward(batch)
+            scores = self._forward(batch)
         except (RuntimeError, MemoryError) as error:
             if len(batch) > 1:
                 raise
@@ -118,23 +98,15 @@ class Engine:
             logger.error("the device refused a lesion: %s", type(error).__qualname__)
             self.probe()
             raise LesionRefused(Code.INFERENCE_FAILED) from None
-        if not (np.isfinite(lh).all() and np.isfinite(bm).all()):
+        # Some devices' ReLU makes a number of what is none, so that the scores alone do not tell.
+        if not np.isfinite(scores).all() or not np.isfinite([one.age_years for one in batch]).all():
             raise LesionRefused(Code.SCORES_NOT_FINITE)
-        return [
-            Scores(score_of(self._lh.card, lh_row), score_of(self._bm.card, bm_row))
-            for lh_row, bm_row in zip(lh, bm, strict=True)
-        ]
+        lh, bm = self._cards
+        return [Scores(score_of(lh, lh_row), score_of(bm, bm_row)) for lh_row, bm_row in scores]
 
-    def _forward(self, batch: Sequence[Prepared]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        with torch.inference_mode():
-            ages = torch.tensor([one.age_years for one in batch], dtype=torch.float64, device=self._device)
-            lh_images = self._to_device([one.lh for one in batch])
-            shared = all(one.bm is one.lh for one in batch)
-            bm_images = lh_images if shared else self._to_device([one.bm for one in batch])
-            return self._lh.probabilities(lh_images, ages), self._bm.probabilities(bm_images, ages)
-
-    def _to_device(self, images: list[NDArray[np.float32]]) -> Tensor:
-        return torch.from_numpy(np.stack(images)).to(self._device)
+    def _forward(self, batch: Sequence[Prepared]) -> NDArray[np.float64]:
+        lh, bm, ages = [one.lh for one in batch], [one.bm for one in batch], [one.age_years for one in batch]
+        return probabilities(self._runner.run(lh, bm, ages))
 
     def probe(self) -> None:
         """Score a blank image, which no healthy device refuses.
@@ -143,13 +115,13 @@ class Engine:
             Unavailable: ``device_unavailable``: the device is at fault, and no lesion.
             ModelRefused: ``weights_shape_mismatch``: the weights give scores that are not finite.
         """
-        lh, bm = (np.zeros((3, one.size, one.size), np.float32) for one in self._preprocessing)
+        lh, bm = (np.zeros((_channels(card), card.input_size, card.input_size), np.uint8) for card in self._cards)
         try:
-            scores = self._forward([Prepared(lh, bm, self._lh.card.age_mean)])
+            (scores,) = self._forward([Prepared(lh, bm, self._cards[0].age_mean)])
         except (RuntimeError, MemoryError):
             raise Unavailable(Code.DEVICE_UNAVAILABLE, "the device refuses a blank image too") from None
-        for card, rows in zip(self.cards, scores, strict=True):
-            if not np.isfinite(rows).all():
+        for card, row in zip(self._cards, scores, strict=True):
+            if not np.isfinite(row).all():
                 reason = f"{card.name} {card.version}: the scores of a blank image are not finite"
                 raise ModelRefused(Code.WEIGHTS_SHAPE_MISMATCH, reason)
 
@@ -171,7 +143,7 @@ def score_of(card: ModelCard, probabilities: NDArray[np.float64]) -> Score:
 
 
 def load_engine(models_dir: Path, device: str, batch_max: int, wait_ms: float) -> Engine:
-    """Load both active models and start the engine.
+    """Load both active models and start the engine, once it scores as PyTorch does in float32.
 
     Args:
         models_dir: the registry's folder.
@@ -182,14 +154,32 @@ def load_engine(models_dir: Path, device: str, batch_max: int, wait_ms: float) -
     Raises:
         ModelRefused: a model is not active, or its card and weights do not fit each other; the reason says where.
         SetupRefused: ``setting_invalid``, when there is no such device.
-        Unavailable: ``device_unavailable``, when the device does not score a blank image.
+        Unavailable: ``device_unavailable``, when the device does not score, or scores differently.
     """
     place = choose_device(device)
     registry = Registry(models_dir)
-    lh, bm = (_load(registry.active(name), place) for name in ("DLR_LH", "DLR_BM"))
-    engine = Engine(lh, bm, place, batch_max, wait_ms / 1000)
+    lh, bm = registry.active("DLR_LH"), registry.active("DLR_BM")
+    cards = lh.card, bm.card
+    pair = ModelPair(cards, [load_network(one.card, one.weights_path, torch.device("cpu")) for one in (lh, bm)])
+    noise = pair.noise(_COMPARED)
+    expected = probabilities(TorchRunner(pair).run(*noise))
+    runner = _runner_on(place, pair, batch_max)
+    engine = Engine(cards, runner, batch_max, wait_ms / 1000)
     engine.probe()
+    difference = float(np.abs(probabilities(runner.run(*noise)) - expected).max())
+    if not difference <= runner.tolerance:
+        engine.close()
+        reason = f"the device's scores differ by {difference:.2g} from PyTorch's in float32"
+        raise Unavailable(Code.DEVICE_UNAVAILABLE, reason)
     return engine
+
+
+def _runner_on(device: torch.device, pair: ModelPair, batch_max: int) -> Runner:
+    if device.type == "cuda":
+        from worker.inference.cuda import CudaRunner
+
+        return CudaRunner(pair, device, batch_max)
+    return cpu_runner(pair)
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -213,5 +203,5 @@ def choose_device(wanted: str) -> torch.device:
     return device
 
 
-def _load(entry: Entry, device: torch.device) -> LoadedModel:
-    return LoadedModel(entry.card, load_network(entry.card, entry.weights_path, device))
+def _channels(card: ModelCard) -> int:
+    return 1 if card.channels == "gray" else 3

@@ -3,7 +3,8 @@
 import numpy as np
 
 from tests.worker.inference.samples import sample_card
-from worker.inference.preprocess import preprocess, preprocess_for_each
+from worker.imaging.cropping import normalized
+from worker.inference.preprocess import pixels_for_each, preprocess, same_crop
 from worker.study import Roi
 
 FRAME = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
@@ -26,14 +27,26 @@ def test_the_cards_fields_reach_the_pixels() -> None:
     assert preprocess(FRAME, REGION, sample_card(input_size=32).preprocessing).shape == (3, 32, 32)
 
 
-def test_cards_that_agree_share_one_image() -> None:
-    lh, bm = sample_card(name="DLR_LH", threshold=0.2), sample_card(name="DLR_BM", threshold=0.7)
-    first, second = preprocess_for_each(FRAME, REGION, (lh.preprocessing, bm.preprocessing))
+def test_cards_that_differ_in_normalization_alone_share_one_crop() -> None:
+    lh, bm = sample_card(name="DLR_LH", threshold=0.2), sample_card(name="DLR_BM", pixel_mean=[0.1, 0.2, 0.3])
+    first, second = pixels_for_each(FRAME, REGION, (lh.preprocessing, bm.preprocessing))
     assert first is second
+    assert same_crop(lh.preprocessing, bm.preprocessing)
+    assert (first.shape, first.dtype) == ((1, 64, 64), np.uint8)
 
 
 def test_cards_that_differ_get_each_their_own() -> None:
-    lh, bm = sample_card(name="DLR_LH", input_size=32), sample_card(name="DLR_BM")
-    first, second = preprocess_for_each(FRAME, REGION, (lh.preprocessing, bm.preprocessing))
+    lh, bm = sample_card(name="DLR_LH", input_size=32, channels="rgb"), sample_card(name="DLR_BM")
+    first, second = pixels_for_each(FRAME, REGION, (lh.preprocessing, bm.preprocessing))
+    assert not same_crop(lh.preprocessing, bm.preprocessing)
     assert first.shape == (3, 32, 32)
-    assert np.array_equal(second, preprocess(FRAME, REGION, bm.preprocessing))
+    assert second.shape == (1, 64, 64)
+
+
+def test_what_is_normalized_are_the_same_pixels() -> None:
+    card = sample_card()
+    (pixels,) = pixels_for_each(FRAME, REGION, (card.preprocessing,))
+    assert np.array_equal(
+        preprocess(FRAME, REGION, card.preprocessing),
+        normalized(np.repeat(pixels, 3, axis=0), tuple(card.pixel_mean), tuple(card.pixel_std)),
+    )

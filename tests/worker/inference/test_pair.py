@@ -1,0 +1,103 @@
+"""Both models as one module; each way to run it gives PyTorch's scores."""
+
+import copy
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from tests.worker.inference.samples import sample_card, sample_network
+from worker.inference.card import BACKBONES
+from worker.inference.cpu import OpenVinoRunner, cpu_runner
+from worker.inference.pair import ModelPair, TorchRunner, probabilities
+
+CARDS = (sample_card(name="DLR_LH", age_mean=40.0), sample_card(name="DLR_BM", age_sd=9.0))
+
+
+def _pair(backbone: str = "resnet18", **bm: object) -> ModelPair:
+    cards = (CARDS[0], sample_card(name="DLR_BM", age_sd=9.0, **bm))
+    return ModelPair(cards, [sample_network(seed, backbone) for seed in (0, 1)])
+
+
+def test_it_is_each_model_on_its_own() -> None:
+    pair = _pair()
+    lh, bm, ages = pair.noise(3)
+    logits = TorchRunner(pair).run(lh, bm, ages)
+    for place, card in enumerate(CARDS):
+        images = (torch.from_numpy(np.stack(lh)).float() / 255 - torch.tensor(card.pixel_mean).reshape(3, 1, 1)) / (
+            torch.tensor(card.pixel_std).reshape(3, 1, 1)
+        )
+        age = torch.tensor([(years - card.age_mean) / card.age_sd for years in ages], dtype=torch.float32)
+        alone = sample_network(place)(images, age).detach().numpy()
+        np.testing.assert_allclose(logits[:, place], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2"])
+def test_folding_leaves_no_batchnorm_and_the_same_scores(backbone: str) -> None:
+    pair = _pair(backbone)
+    batch = pair.noise(2)
+    before = TorchRunner(pair).run(*batch)
+    pair.fold()
+    assert not [module for module in pair.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    np.testing.assert_allclose(probabilities(TorchRunner(pair).run(*batch)), probabilities(before), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [name if name in ("resnet18", "resnet50") else pytest.param(name, marks=pytest.mark.slow) for name in BACKBONES],
+)
+def test_openvino_scores_as_pytorch_does(backbone: str) -> None:
+    pair = _pair(backbone)
+    batch = pair.noise(3)
+    expected = probabilities(TorchRunner(pair).run(*batch))
+    assert np.abs(probabilities(OpenVinoRunner(pair.fold()).run(*batch)) - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("bm", [{"input_size": 48}, {"channels": "rgb"}, {"roi_margin": 0.0}])
+def test_models_that_take_other_crops_get_each_their_own(bm: dict[str, object]) -> None:
+    pair = _pair(**bm)
+    assert not pair.one_crop
+    batch = pair.noise(2)
+    expected = probabilities(TorchRunner(copy.deepcopy(pair)).run(*batch))
+    assert np.abs(probabilities(cpu_runner(pair).run(*batch)) - expected).max() < 1e-5
+
+
+def test_any_number_of_lesions_makes_a_batch() -> None:
+    pair = _pair()
+    lh, bm, ages = pair.noise(9)
+    runner = cpu_runner(pair)
+    together = runner.run(lh, bm, ages)
+    for count in (1, 2, 5):
+        np.testing.assert_allclose(runner.run(lh[:count], bm[:count], ages[:count]), together[:count], atol=1e-4)
+
+
+def test_without_openvino_pytorch_runs_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.inference.cpu.find_spec", lambda _name: None)
+    pair = _pair()
+    batch = pair.noise(2)
+    expected = probabilities(TorchRunner(copy.deepcopy(pair)).run(*batch))
+    runner = cpu_runner(pair)
+    assert isinstance(runner, TorchRunner)
+    assert np.abs(probabilities(runner.run(*batch)) - expected).max() < 1e-5
+
+
+def test_nothing_is_reported_to_anybody() -> None:
+    program = (
+        "import openvino_telemetry\n"
+        "def used(*arguments, **options): raise SystemExit('OpenVINO reports its use')\n"
+        "openvino_telemetry.Telemetry.__init__ = used\n"
+        "from tests.worker.inference.test_pair import _pair\n"
+        "from worker.inference.cpu import OpenVinoRunner, cpu_runner\n"
+        "pair = _pair()\n"
+        "runner = cpu_runner(pair)\n"
+        "assert isinstance(runner, OpenVinoRunner)\n"
+        "runner.run(*pair.noise(1))\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_probabilities_are_the_softmax() -> None:
+    logits = np.array([[[0.0, 0.0], [1000.0, -1000.0]]], np.float32)
+    np.testing.assert_array_equal(probabilities(logits), [[[0.5, 0.5], [1.0, 0.0]]])
