@@ -9,23 +9,22 @@ from db.results import finish, register_model
 from db.running import (
     claim,
     count_open,
-    current_priority,
     extend_leases,
     fail_attempt,
+    hold,
     release,
     take_stranded,
     take_unqueued,
-    was_started,
 )
 
 __all__ = [
     "claim",
     "count_open",
-    "current_priority",
     "discard",
     "extend_leases",
     "fail_attempt",
     "finish",
+    "hold",
     "purge",
     "purgeable",
     "record_refusal",
@@ -36,5 +35,4 @@ __all__ = [
     "set_worklist_place",
     "take_stranded",
     "take_unqueued",
-    "was_started",
 ]

@@ -80,6 +80,19 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Claimed:
+    """What came of claiming several studies; one that is in neither has nothing to be done.
+
+    Attributes:
+        claims: the studies to work on.
+        suspects: studies that were started before and did not end, where those were not to be claimed.
+    """
+
+    claims: Mapping[UUID, Claim]
+    suspects: frozenset[UUID]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRecord:
     """One version of a model. ``weights_sha256`` is lower-case hexadecimal; ``card`` is JSON."""
 

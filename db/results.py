@@ -1,21 +1,55 @@
 """Writes when an attempt has ended: lesions, predictions and advice, all or nothing."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+from uuid import UUID
 
-from sqlalchemy import func, select, tuple_, update
+from sqlalchemy import Table, bindparam, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db.errors import ModelConflict, ModelUnknown, ResultInconsistent
-from db.history import note
+from db.history import note_all
 from db.models import LesionRow, ModelRow, PredictionRow, RestratificationRow, StudyRow
 from db.records import LesionResultRecord, ModelRecord, PredictionRecord, StudyResultRecord
-from db.running import under_attempt
+from db.running import hold
 from db.storable import storable_text
 from db.vocabulary import BM_MODEL, LH_MODEL, Birads, Event, LesionState, StudyState, WorklistClass
 
 Version = tuple[str, str]
+
+# Tables and not their classes: a batch of rows passes SQLAlchemy's ORM by.
+_STUDIES, _LESIONS, _PREDICTIONS, _ADVICE = (
+    cast("Table", row.__table__) for row in (StudyRow, LesionRow, PredictionRow, RestratificationRow)
+)
+
+_END_STUDY = update(_STUDIES).where(_STUDIES.c.id == bindparam("key")).values(finished_at=func.now())
+_END_LESION = update(_LESIONS).where(_LESIONS.c.id == bindparam("key"))
+
+_new_prediction = insert(_PREDICTIONS)
+_UPSERT_PREDICTION = _new_prediction.on_conflict_do_update(
+    index_elements=[_PREDICTIONS.c.lesion_id, _PREDICTIONS.c.model_id],
+    set_={
+        "probabilities": _new_prediction.excluded.probabilities,
+        "positive_probability": _new_prediction.excluded.positive_probability,
+        "predicted_class": _new_prediction.excluded.predicted_class,
+        "positive": _new_prediction.excluded.positive,
+        "threshold": _new_prediction.excluded.threshold,
+        "created_at": func.now(),
+    },
+).returning(_PREDICTIONS.c.id, _PREDICTIONS.c.lesion_id, _PREDICTIONS.c.model_id)
+
+_new_advice = insert(_ADVICE)
+_UPSERT_ADVICE = _new_advice.on_conflict_do_update(
+    constraint="uq_restratification_natural",
+    set_={
+        "outcome": _new_advice.excluded.outcome,
+        "original": _new_advice.excluded.original,
+        "recommended": _new_advice.excluded.recommended,
+        "is_current": True,
+        "created_at": func.now(),
+    },
+)
 
 
 def register_model(session: Session, model: ModelRecord) -> None:
@@ -42,44 +76,63 @@ def register_model(session: Session, model: ModelRecord) -> None:
         raise ModelConflict(f"{model.name} {model.version} is on record with other weights")
 
 
-def finish(session: Session, result: StudyResultRecord) -> bool:
-    """Write the result of an attempt in the caller's transaction: all of it, or nothing.
+def finish(session: Session, results: Collection[StudyResultRecord]) -> set[UUID]:
+    """Write the results of attempts, each of another study, in the caller's transaction: all of them, or nothing.
 
-    A lesion that the result leaves out failed with the study's error. The same model's scores of a lesion are brought
+    A lesion that a result leaves out failed with the study's error. The same model's scores of a lesion are brought
     up to date; another model's stay. The latest advice on a lesion is the current one.
 
     Returns:
-        ``False``, with nothing written, when the study does not run under this attempt any more: it was claimed anew,
-        it has ended, or another revision took its place.
+        The studies whose result was written. Of the others nothing was: the study does not run under this attempt any
+        more, since it was claimed anew, has ended, or another revision took its place.
 
     Raises:
         ResultInconsistent: a lesion is not the study's, was given twice or with another BI-RADS category, lacks a
             model's scores, or the state does not follow from the lesions. Roll back.
         ModelUnknown: a model was not registered. Roll back.
     """
-    ended = session.scalar(
-        update(StudyRow)
-        .where(*under_attempt(result.study_id, result.attempt))
-        .values(
-            state=StudyState(result.state),
-            error_code=result.error_code,
-            error_reason=_storable(result.error_reason),
-            worklist_class=WorklistClass(result.worklist_class),
-            worklist_order=result.worklist_order,
-            malignant_probability=result.malignant_probability,
-            finished_at=func.now(),
+    held = hold(session, {result.study_id: result.attempt for result in results})
+    written = {result.study_id: result for result in results if result.study_id in held}
+    if not written:
+        return set()
+    known = _known_lesions(session, written)
+    lesions = [
+        (known[study_id, lesion.lesion_id].key, lesion)
+        for study_id, result in written.items()
+        for lesion in _all_lesions(
+            result, {name: one.birads for (study, name), one in known.items() if study == study_id}
         )
-        .returning(StudyRow.id)
+    ]
+    session.execute(_END_STUDY, [_study_values(result) for result in written.values()])
+    _write_lesions(session, lesions)
+    note_all(session, [(result.study_id, Event(result.state), _history(result)) for result in written.values()])
+    return set(written)
+
+
+class _Known(NamedTuple):
+    key: int
+    birads: Birads
+
+
+def _known_lesions(session: Session, studies: Iterable[UUID]) -> dict[tuple[UUID, str], _Known]:
+    rows = session.execute(
+        select(LesionRow.study_id, LesionRow.lesion_id, LesionRow.id, LesionRow.birads).where(
+            LesionRow.study_id.in_(list(studies))
+        )
     )
-    if ended is None:
-        return False
-    known = session.execute(
-        select(LesionRow.lesion_id, LesionRow.id, LesionRow.birads).where(LesionRow.study_id == result.study_id)
-    ).all()
-    lesions = _all_lesions(result, {row.lesion_id: row.birads for row in known})
-    _write_lesions(session, lesions, {row.lesion_id: row.id for row in known})
-    note(session, result.study_id, Event(result.state), _history(result))
-    return True
+    return {(row.study_id, row.lesion_id): _Known(row.id, row.birads) for row in rows}
+
+
+def _study_values(result: StudyResultRecord) -> dict[str, Any]:
+    return {
+        "key": result.study_id,
+        "state": StudyState(result.state),
+        "error_code": result.error_code,
+        "error_reason": _storable(result.error_reason),
+        "worklist_class": WorklistClass(result.worklist_class),
+        "worklist_order": result.worklist_order,
+        "malignant_probability": result.malignant_probability,
+    }
 
 
 def _history(result: StudyResultRecord) -> dict[str, Any]:
@@ -119,49 +172,22 @@ def _all_lesions(result: StudyResultRecord, known: Mapping[str, Birads]) -> list
     ]
 
 
-def _write_lesions(session: Session, lesions: Sequence[LesionResultRecord], keys: Mapping[str, int]) -> None:
-    session.execute(update(LesionRow), [_lesion_values(lesion, keys[lesion.lesion_id]) for lesion in lesions])
+def _write_lesions(session: Session, lesions: Sequence[tuple[int, LesionResultRecord]]) -> None:
+    if not lesions:
+        return
+    session.execute(_END_LESION, [_lesion_values(lesion, key) for key, lesion in lesions])
     session.execute(
-        update(RestratificationRow)
-        .where(RestratificationRow.lesion_id.in_(keys.values()), RestratificationRow.is_current)
+        update(_ADVICE)
+        .where(_ADVICE.c.lesion_id.in_([key for key, _ in lesions]), _ADVICE.c.is_current)
         .values(is_current=False)
     )
-    scored = [lesion for lesion in lesions if lesion.state == LesionState.SCORED]
+    scored = [(key, lesion) for key, lesion in lesions if lesion.state == LesionState.SCORED]
     if not scored:
         return
-    models = _model_keys(session, {version_of(part) for lesion in scored for part in lesion.predictions})
-    new = insert(PredictionRow)
-    upsert = new.on_conflict_do_update(
-        index_elements=[PredictionRow.lesion_id, PredictionRow.model_id],
-        set_={
-            "probabilities": new.excluded.probabilities,
-            "positive_probability": new.excluded.positive_probability,
-            "predicted_class": new.excluded.predicted_class,
-            "positive": new.excluded.positive,
-            "threshold": new.excluded.threshold,
-            "created_at": func.now(),
-        },
-    ).returning(PredictionRow.id, PredictionRow.lesion_id, PredictionRow.model_id)
-    rows = [
-        _prediction_values(part, keys[lesion.lesion_id], models) for lesion in scored for part in lesion.predictions
-    ]
-    predictions = {(row.lesion_id, row.model_id): row.id for row in session.execute(upsert, rows)}
-    _write_advice(session, [_advice_values(lesion, keys[lesion.lesion_id], models, predictions) for lesion in scored])
-
-
-def _write_advice(session: Session, rows: list[dict[str, Any]]) -> None:
-    new = insert(RestratificationRow)
-    upsert = new.on_conflict_do_update(
-        constraint="uq_restratification_natural",
-        set_={
-            "outcome": new.excluded.outcome,
-            "original": new.excluded.original,
-            "recommended": new.excluded.recommended,
-            "is_current": True,
-            "created_at": func.now(),
-        },
-    )
-    session.execute(upsert, rows)
+    models = _model_keys(session, {version_of(part) for _, lesion in scored for part in lesion.predictions})
+    rows = [_prediction_values(part, key, models) for key, lesion in scored for part in lesion.predictions]
+    predictions = {(row.lesion_id, row.model_id): row.id for row in session.execute(_UPSERT_PREDICTION, rows)}
+    session.execute(_UPSERT_ADVICE, [_advice_values(lesion, key, models, predictions) for key, lesion in scored])
 
 
 def _model_keys(session: Session, versions: set[Version]) -> dict[Version, int]:
@@ -184,8 +210,8 @@ def version_of(prediction: PredictionRecord) -> Version:
 def _lesion_values(lesion: LesionResultRecord, key: int) -> dict[str, Any]:
     x, y, width, height = lesion.region or (None, None, None, None)
     return {
-        "id": key,
-        "state": lesion.state,
+        "key": key,
+        "state": LesionState(lesion.state),
         "error_code": lesion.error_code,
         "error_reason": _storable(lesion.error_reason),
         "age_years": lesion.age_years,

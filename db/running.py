@@ -1,15 +1,16 @@
 """Writes while a study is worked on: claimed, given back, queued again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Table, func, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from db.history import note
+from db.history import note, note_all
 from db.models import LesionRow, StudyRow
-from db.records import Claim, FailedPlace
+from db.records import Claim, Claimed, FailedPlace, Place
 from db.vocabulary import ATTEMPTS_EXHAUSTED, OPEN_STATES, Event, LesionState, Priority, StudyState, WorklistClass
 
 _STRANDED = (StudyRow.state == StudyState.RUNNING) & or_(
@@ -18,17 +19,24 @@ _STRANDED = (StudyRow.state == StudyState.RUNNING) & or_(
 
 _QUEUED_AS_STRANDED = (StudyRow.state == StudyState.QUEUED) & StudyRow.lease_until.is_not(None)
 
+_AT_WORK = (StudyRow.is_current.is_(True), or_(StudyRow.state == StudyState.RUNNING, _QUEUED_AS_STRANDED))
+"""With a study's last attempt, the fence of every result. A study that was queued again because its worker was not
+heard of, and that nobody has claimed since, still takes that worker's result."""
+
+_STUDIES = cast("Table", StudyRow.__table__)
+
 
 def claim(
     session: Session,
-    study_id: UUID,
+    study_ids: Collection[UUID],
     max_attempts: int,
     *,
     lease_s: float,
     failed_place: FailedPlace,
     worker: str | None = None,
-) -> Claim | None:
-    """Start an attempt at a study. Commit before the work starts, so that one that kills its worker is counted.
+    suspects_too: bool = True,
+) -> Claimed:
+    """Start an attempt at each study. Commit before the work starts, so that one that kills its worker is counted.
 
     The claim is a lease: its worker prolongs it while it lives (``extend_leases``). A study that runs under a lease is
     left to its worker; once the lease has run out it is claimed anew, and the former worker's result is refused
@@ -37,49 +45,81 @@ def claim(
 
     Args:
         session: the caller commits.
-        study_id: the ledger's.
+        study_ids: the ledger's; one that is not there, has ended, is at work elsewhere, or was replaced by another
+            revision is passed over.
         max_attempts: starts of a study before it is failed.
         lease_s: seconds until a worker that says nothing more counts as dead.
         failed_place: the worklist's rule.
-        worker: who claims it, for the study's history: a process of a host.
-
-    Returns:
-        The claim, or ``None`` when there is nothing to do: no such study, ended, at work elsewhere, another revision
-        took its place, or its attempts are used up.
+        worker: who claims them, for the studies' history: a process of a host.
+        suspects_too: whether a study that was started before and did not end is claimed too; its worker may have died
+            of it.
     """
-    study = session.execute(
-        select(StudyRow)
-        .where(StudyRow.id == study_id, StudyRow.is_current, or_(StudyRow.state == StudyState.QUEUED, _STRANDED))
+    found = session.execute(
+        select(
+            StudyRow.id,
+            StudyRow.attempts,
+            StudyRow.claims,
+            StudyRow.job,
+            StudyRow.priority,
+            StudyRow.study_instance_uid,
+        )
+        .where(
+            StudyRow.id.in_(study_ids),
+            StudyRow.study_instance_uid.is_not(None),
+            StudyRow.is_current,
+            or_(StudyRow.state == StudyState.QUEUED, _STRANDED),
+        )
+        .order_by(StudyRow.id)
         .with_for_update()
-        .execution_options(populate_existing=True)
-    ).scalar_one_or_none()
-    if study is None or study.study_instance_uid is None:
-        return None
-    if study.attempts >= max_attempts:
-        _exhaust(session, study, failed_place)
-        return None
-    study.state = StudyState.RUNNING
-    study.attempts += 1
-    study.claims += 1
-    study.claimed_at = func.now()
-    study.lease_until = _lease(lease_s)
-    study.started_at = study.started_at or func.now()
-    session.flush()
-    note(session, study_id, Event.CLAIMED, {"attempt": study.claims, "worker": worker})
-    return Claim(study_id, study.claims, study.job, study.priority.value, study.study_instance_uid)
+    ).all()
+    suspects = frozenset(study.id for study in found if study.attempts and not suspects_too)
+    wanted = [study for study in found if study.id not in suspects]
+    for study in wanted:
+        if study.attempts >= max_attempts:
+            _exhaust(session, study.id, study.attempts, study.claims, failed_place(study.priority.value))
+    claims = {
+        study.id: Claim(study.id, study.claims + 1, study.job, study.priority.value, study.study_instance_uid)
+        for study in wanted
+        if study.attempts < max_attempts
+    }
+    if claims:
+        session.execute(
+            update(_STUDIES)
+            .where(_STUDIES.c.id.in_(claims))
+            .values(
+                state=StudyState.RUNNING,
+                attempts=_STUDIES.c.attempts + 1,
+                claims=_STUDIES.c.claims + 1,
+                claimed_at=func.now(),
+                lease_until=_lease(lease_s),
+                started_at=func.coalesce(_STUDIES.c.started_at, func.now()),
+            )
+        )
+        note_all(
+            session,
+            [(one.study_id, Event.CLAIMED, {"attempt": one.attempt, "worker": worker}) for one in claims.values()],
+        )
+    return Claimed(claims, suspects)
 
 
 def extend_leases(session: Session, claims: Mapping[UUID, int], lease_s: float) -> int:
     """Prolong the leases of the studies, by id and attempt, that a worker has at hand; say how many are still its."""
     if not claims:
         return 0
-    extended = session.execute(
-        update(StudyRow)
+    # Locked in one order by everybody, so that no two transactions wait for each other.
+    held = (
+        select(StudyRow.id)
         .where(
             tuple_(StudyRow.id, StudyRow.claims).in_(list(claims.items())),
             StudyRow.is_current,
             StudyRow.state == StudyState.RUNNING,
         )
+        .order_by(StudyRow.id)
+        .with_for_update()
+    )
+    extended = session.execute(
+        update(StudyRow)
+        .where(StudyRow.id.in_(held.scalar_subquery()))
         .values(lease_until=_lease(lease_s))
         .returning(StudyRow.id)
     )
@@ -148,19 +188,19 @@ def count_open(session: Session) -> tuple[int, int]:
     return counted[0], counted[1]
 
 
-def was_started(session: Session, study_id: UUID) -> bool:
-    """Tell whether a study was started before and did not end: its worker may have died of it."""
-    return bool(session.scalar(select(StudyRow.attempts > 0).where(StudyRow.id == study_id)))
+def hold(session: Session, attempts: Mapping[UUID, int]) -> dict[UUID, str]:
+    """Hold studies still that run under these attempts, until the caller commits; return the priority of each.
 
-
-def current_priority(session: Session, study_id: UUID, attempt: int) -> str | None:
-    """Return the priority of a study that runs under this attempt, and hold it still until the caller commits.
-
-    Read it in the transaction of ``finish``, to place the study by a priority that was raised while it ran. ``None``
-    when the attempt is no longer the study's.
+    Read it in the transaction of ``finish``, to place a study by a priority that was raised while it ran. A study whose
+    attempt is not the last any more is left out.
     """
-    priority = session.scalar(select(StudyRow.priority).where(*under_attempt(study_id, attempt)).with_for_update())
-    return None if priority is None else priority.value
+    held = session.execute(
+        select(StudyRow.id, StudyRow.priority)
+        .where(tuple_(StudyRow.id, StudyRow.claims).in_(list(attempts.items())), *_AT_WORK)
+        .order_by(StudyRow.id)
+        .with_for_update()
+    )
+    return {row.id: row.priority.value for row in held}
 
 
 def fail_attempt(session: Session, study_id: UUID, attempt: int, code: str, detail: str | None = None) -> None:
@@ -170,7 +210,7 @@ def fail_attempt(session: Session, study_id: UUID, attempt: int, code: str, deta
     """
     session.execute(
         update(StudyRow)
-        .where(*under_attempt(study_id, attempt))
+        .where(*_under_attempt(study_id, attempt))
         .values(state=StudyState.QUEUED, lease_until=None, queued_at=func.now())
     )
     note(session, study_id, Event.ATTEMPT_FAILED, {"attempt": attempt, "code": code, "detail": detail})
@@ -184,7 +224,7 @@ def release(session: Session, study_id: UUID, attempt: int) -> bool:
     """
     released = session.scalar(
         update(StudyRow)
-        .where(*under_attempt(study_id, attempt))
+        .where(*_under_attempt(study_id, attempt))
         .values(
             state=StudyState.QUEUED,
             attempts=func.greatest(StudyRow.attempts - 1, 0),
@@ -199,35 +239,32 @@ def release(session: Session, study_id: UUID, attempt: int) -> bool:
     return True
 
 
-def under_attempt(study_id: UUID, attempt: int) -> Sequence[ColumnElement[bool]]:
-    """Return the conditions under which this attempt is the study's last: the fence of every result.
-
-    A study that was queued again because its worker was not heard of, and that nobody has claimed since, still takes
-    that worker's result.
-    """
-    return (
-        StudyRow.id == study_id,
-        StudyRow.is_current.is_(True),
-        or_(StudyRow.state == StudyState.RUNNING, _QUEUED_AS_STRANDED),
-        StudyRow.claims == attempt,
-    )
+def _under_attempt(study_id: UUID, attempt: int) -> Sequence[ColumnElement[bool]]:
+    return (StudyRow.id == study_id, StudyRow.claims == attempt, *_AT_WORK)
 
 
 def _lease(seconds: float) -> ColumnElement[datetime]:
     return func.now() + timedelta(seconds=seconds)
 
 
-def _exhaust(session: Session, study: StudyRow, failed_place: FailedPlace) -> None:
-    worklist_class, study.worklist_order = failed_place(study.priority.value)
-    study.worklist_class = WorklistClass(worklist_class)
-    study.state = StudyState.FAILED
-    study.error_code = ATTEMPTS_EXHAUSTED
-    study.error_reason = f"the study was started {study.attempts} times and never ended"
-    study.finished_at = func.now()
-    session.flush()
+def _exhaust(session: Session, study_id: UUID, attempts: int, claims: int, place: Place) -> None:
+    worklist_class, worklist_order = place
+    reason = f"the study was started {attempts} times and never ended"
+    session.execute(
+        update(StudyRow)
+        .where(StudyRow.id == study_id)
+        .values(
+            state=StudyState.FAILED,
+            error_code=ATTEMPTS_EXHAUSTED,
+            error_reason=reason,
+            worklist_class=WorklistClass(worklist_class),
+            worklist_order=worklist_order,
+            finished_at=func.now(),
+        )
+    )
     session.execute(
         update(LesionRow)
-        .where(LesionRow.study_id == study.id, LesionRow.state == LesionState.WAITING)
-        .values(state=LesionState.FAILED, error_code=ATTEMPTS_EXHAUSTED, error_reason=study.error_reason)
+        .where(LesionRow.study_id == study_id, LesionRow.state == LesionState.WAITING)
+        .values(state=LesionState.FAILED, error_code=ATTEMPTS_EXHAUSTED, error_reason=reason)
     )
-    note(session, study.id, Event.FAILED, {"code": ATTEMPTS_EXHAUSTED, "attempt": study.claims})
+    note(session, study_id, Event.FAILED, {"code": ATTEMPTS_EXHAUSTED, "attempt": claims})

@@ -77,6 +77,7 @@ def pipeline() -> "Pipeline":
     Raises:
         ModelRefused: as for `engine`.
     """
+    from worker.bookkeeping import Bookkeeper
     from worker.imaging.decoder_pool import DecoderPool
     from worker.pipeline import Pipeline
 
@@ -85,13 +86,11 @@ def pipeline() -> "Pipeline":
         for card in engine().cards:
             ledger.register_model(session, card.record())
     return Pipeline(
-        sessions=sessions(),
+        books=Bookkeeper(sessions(), pulse(), settings.max_attempts),
         engine=engine(),
         storage_root=settings.storage_root,
         decoders=DecoderPool(settings.limits, settings.decoders, settings.decode_timeout_s),
-        max_attempts=settings.max_attempts,
         inference_timeout_s=settings.inference_timeout_s,
-        pulse=pulse(),
         end_worker=lambda: os._exit(os.EX_SOFTWARE),
     )
 

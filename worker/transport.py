@@ -18,6 +18,8 @@ from uuid import uuid4
 
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
+from kombu.transport.virtual.base import QoS as VirtualQoS
+from kombu.utils.json import dumps
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
@@ -80,6 +82,18 @@ class Broom:
 class QoS(kombu_redis.QoS):
     """kombu's bookkeeping of unacknowledged messages, which tells the broom of each job that was taken."""
 
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Write a message down as kombu does, and let go of it in ``dlr.taken`` in the same step."""
+        delivery = message.delivery_info
+        written = dumps([message._raw, delivery["exchange"], delivery["routing_key"]])  # noqa: SLF001
+        with self.pipe_or_acquire() as pipe:
+            pipe.zadd(self.unacked_index_key, {delivery_tag: time.time()})
+            pipe.hset(self.unacked_key, delivery_tag, written)
+            if self.channel.token:
+                pipe.hdel(TAKEN, self.channel.token)
+            pipe.execute()
+        VirtualQoS.append(self, message, delivery_tag)
+
     def ack(self, delivery_tag: str) -> None:
         """Acknowledge a message; what it named may be forgotten now."""
         message = self._delivered.get(delivery_tag)
@@ -96,7 +110,8 @@ class Channel(kombu_redis.Channel):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
         self._queues_are_empty = False
-        self._token = ""
+        self._kept_client: Any = None
+        self.token = ""
 
     @property
     def broom(self) -> Broom:
@@ -111,6 +126,14 @@ class Channel(kombu_redis.Channel):
         parameters: dict[str, Any] = super()._connparams(asynchronous=asynchronous)  # type: ignore[no-untyped-call]
         return parameters
 
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        """Return one client for all commands; kombu makes another for each."""
+        if asynchronous:
+            return super()._create_client(asynchronous=True)  # type: ignore[no-untyped-call]
+        if self._kept_client is None or self._kept_client.connection_pool is not self.pool:
+            self._kept_client = super()._create_client()  # type: ignore[no-untyped-call]
+        return self._kept_client
+
     def _brpop_start(self, timeout: float | None = None) -> None:
         """Ask for the next message; after an answer of none, only once a moment has passed on the server."""
         if not TASK_QUEUES.issuperset(self.active_queues):
@@ -121,12 +144,12 @@ class Channel(kombu_redis.Channel):
             return
         lists = [self._q_for_pri(queue, step) for step in self.priority_steps for queue in queues]  # type: ignore[no-untyped-call]
         keys = [f"{self.global_keyprefix}{key}" for key in (TAKEN, *lists)]
-        self._token = str(uuid4())
+        self.token = str(uuid4())
         connection = self._in_poll = self.client.connection
         self._brpop_sent_at: Any = time.monotonic()
         if self._queues_are_empty:
             connection.send_command("BRPOP", f"{self.global_keyprefix}{NOTHING}", LOOK_INTERVAL_S)
-        connection.send_command("EVALSHA", _TAKE_SHA, len(keys), *keys, self._token)
+        connection.send_command("EVALSHA", _TAKE_SHA, len(keys), *keys, self.token)
 
     def _brpop_read(self, **options: Any) -> bool:
         """Read the answer, and deliver the message that it holds."""
@@ -141,8 +164,6 @@ class Channel(kombu_redis.Channel):
             self._queue_cycle.rotate(queue)
             message = json.loads(pass_gate(answer[1], queue, get_settings().max_message_bytes))
             self.connection._deliver(message, queue)  # noqa: SLF001  as kombu's own channel does
-            with self.conn_or_acquire() as client:
-                client.hdel(TAKEN, self._token)
             return True
         finally:
             self._in_poll: Any = None

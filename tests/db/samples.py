@@ -109,13 +109,25 @@ def result(claim: Claim, *lesions: LesionResultRecord, **changes: Any) -> StudyR
 
 
 def claimed(session: Session, study_id: UUID, max_attempts: int = 3) -> Claim:
-    claim = ledger.claim(session, study_id, max_attempts, lease_s=-1, failed_place=failed_place)
+    claim = claim_one(session, study_id, max_attempts)
     assert claim is not None
     return claim
+
+
+def claim_one(
+    session: Session, study_id: UUID, max_attempts: int = 3, lease_s: float = -1, **options: Any
+) -> Claim | None:
+    claimed = ledger.claim(session, [study_id], max_attempts, lease_s=lease_s, failed_place=failed_place, **options)
+    assert not claimed.suspects
+    return claimed.claims.get(study_id)
+
+
+def finish_one(session: Session, record: StudyResultRecord) -> bool:
+    return bool(ledger.finish(session, [record]))
 
 
 def ended(session: Session, record: StudyRecord, *lesions: LesionResultRecord) -> Recorded:
     """Record a study and give it its result."""
     recorded = ledger.record_study(session, record)
-    assert ledger.finish(session, result(claimed(session, recorded.study_id), *lesions))
+    assert finish_one(session, result(claimed(session, recorded.study_id), *lesions))
     return recorded

@@ -10,7 +10,7 @@ from db import ledger, queries
 from db.records import FailedRow
 from db.session import make_engine
 from tests.conftest import Database
-from tests.db.samples import claimed, ended, failed_place, lesion, refused, result, scored, study
+from tests.db.samples import claimed, ended, failed_place, finish_one, lesion, refused, result, scored, study
 
 ANNE = "anne@ward"
 UID, ACCESSION, LESION = "1.2.3.4.5", "ACC-77", "left breast of Mary Roe"
@@ -77,7 +77,7 @@ def test_a_discarded_study_can_be_queued_again_and_is_listed_when_it_fails_again
         study_id = failed_study(session)
         ledger.discard(session, study_id, "wrong", ANNE)
         assert ledger.requeue(session, study_id, ANNE)
-        assert ledger.finish(session, result(claimed(session, study_id), refused()))
+        assert finish_one(session, result(claimed(session, study_id), refused()))
         assert [row.study_id for row in queries.failed(session)] == [study_id]
 
 
@@ -88,7 +88,7 @@ def test_nothing_else_is_discarded(sessions: sessionmaker[Session], state: str) 
         if state != "queued":
             claim = claimed(session, study_id)
             if state == "done":
-                ledger.finish(session, result(claim, scored()))
+                finish_one(session, result(claim, scored()))
         assert not ledger.discard(session, study_id, "no", ANNE)
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger, queries
-from tests.db.samples import DEMO, claimed, ended, lesion, model, refused, register, result, scored, study
+from tests.db.samples import DEMO, claimed, ended, finish_one, lesion, model, refused, register, result, scored, study
 
 
 def test_the_worklist_is_in_reading_order(sessions: sessionmaker[Session]) -> None:
@@ -44,7 +44,7 @@ def test_studies_of_one_class_and_score_are_read_as_they_arrived(
             studies.append(ledger.record_study(session, study(f"1.{number}.{uuid4().int}")).study_id)
     for number in order:
         with sessions.begin() as session:
-            assert ledger.finish(session, result(claimed(session, studies[number]), scored()))
+            assert finish_one(session, result(claimed(session, studies[number]), scored()))
     with sessions.begin() as session:
         assert [row.study_id for row in queries.worklist(session)] == studies
 

@@ -14,7 +14,7 @@ from db.errors import ModelConflict
 from db.models import LesionRow, StudyEventRow, StudyRow
 from db.records import Recorded
 from db.vocabulary import Priority
-from tests.db.samples import claimed, digest, ended, failed_place, lesion, model, refused, scored, study
+from tests.db.samples import claim_one, claimed, digest, ended, failed_place, lesion, model, refused, scored, study
 from worker.errors import Code
 
 
@@ -213,7 +213,7 @@ def test_a_refused_message_is_neither_claimed_nor_queued_again(sessions: session
     with sessions.begin() as session:
         study_id = refuse(session)
         assert not ledger.requeue(session, study_id)
-        assert ledger.claim(session, study_id, 3, lease_s=-1, failed_place=failed_place) is None
+        assert claim_one(session, study_id, 3, lease_s=-1) is None
 
 
 def nested(depth: int) -> object:

@@ -10,7 +10,19 @@ from db import ledger, queries
 from db.errors import ModelUnknown, ResultInconsistent
 from db.models import PredictionRow, RestratificationRow
 from db.records import Claim, LesionResultRecord
-from tests.db.samples import claimed, ended, failed_place, lesion, prediction, refused, register, result, scored, study
+from tests.db.samples import (
+    claim_one,
+    claimed,
+    ended,
+    finish_one,
+    lesion,
+    prediction,
+    refused,
+    register,
+    result,
+    scored,
+    study,
+)
 
 
 def running(session: Session, *lesions: Any) -> Claim:
@@ -26,7 +38,7 @@ def test_a_result_is_stored_as_it_was_given(sessions: sessionmaker[Session]) -> 
     with sessions.begin() as session:
         claim = running(session)
         given = scored(lh=0.875, bm=0.25)
-        assert ledger.finish(session, result(claim, given))
+        assert finish_one(session, result(claim, given))
     with sessions.begin() as session:
         [detail] = queries.study_details(session, claim.study_id)
         assert (detail.state, detail.worklist_class, detail.malignant_probability) == ("done", "maintained", 0.25)
@@ -44,10 +56,10 @@ def test_a_result_is_stored_as_it_was_given(sessions: sessionmaker[Session]) -> 
 def test_a_result_that_is_delivered_twice_is_written_once(sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as session:
         claim = running(session)
-        assert ledger.finish(session, result(claim, scored()))
+        assert finish_one(session, result(claim, scored()))
     with sessions.begin() as session:
         before = contents(session)
-        assert not ledger.finish(session, result(claim, scored(bm=0.1)))
+        assert not finish_one(session, result(claim, scored(bm=0.1)))
         assert contents(session) == before
 
 
@@ -56,14 +68,14 @@ def test_a_result_of_a_replaced_revision_is_refused_and_never_mixed_in(sessions:
         claim = running(session)
         ledger.record_study(session, study(content="b"))
         before = contents(session)
-        assert not ledger.finish(session, result(claim, scored()))
+        assert not finish_one(session, result(claim, scored()))
         assert contents(session) == before
 
 
 def test_a_lesion_that_the_result_leaves_out_says_why(sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as session:
         claim = running(session, lesion("L1"), lesion("L2"))
-        assert ledger.finish(session, result(claim, error_code="file_not_found", error_reason="no file"))
+        assert finish_one(session, result(claim, error_code="file_not_found", error_reason="no file"))
         [detail] = queries.study_details(session, claim.study_id)
         assert [(part.state, part.error_code) for part in detail.lesions] == [("failed", "file_not_found")] * 2
 
@@ -105,7 +117,7 @@ def test_a_result_that_does_not_fit_its_study_is_not_written(
         before = contents(session)
     given = replace(result(claim, scored("L1"), scored("L2")), lesions=lesions, **changes)
     with pytest.raises(ResultInconsistent), sessions.begin() as session:
-        ledger.finish(session, given)
+        finish_one(session, given)
     with sessions.begin() as session:
         assert contents(session) == before
 
@@ -114,7 +126,7 @@ def test_a_score_of_a_model_that_nobody_registered_is_not_written(sessions: sess
     with sessions.begin() as session:
         claim = running(session)
     with pytest.raises(ModelUnknown), sessions.begin() as session:
-        ledger.finish(session, result(claim, scored(version="9.9")))
+        finish_one(session, result(claim, scored(version="9.9")))
     with sessions.begin() as session:
         assert queries.states(session, [claim.study_id]) == {claim.study_id: "running"}
 
@@ -122,13 +134,13 @@ def test_a_score_of_a_model_that_nobody_registered_is_not_written(sessions: sess
 def again(session: Session, claim: Claim, given: LesionResultRecord) -> None:
     """Run a study that ended once more, as another model would."""
     session.execute(text("UPDATE study SET state = 'running', finished_at = NULL, claims = claims + 1"))
-    assert ledger.finish(session, result(replace(claim, attempt=claim.attempt + 1), given))
+    assert finish_one(session, result(replace(claim, attempt=claim.attempt + 1), given))
 
 
 def test_a_newer_model_adds_predictions_and_erases_none(sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as session:
         claim = running(session)
-        assert ledger.finish(session, result(claim, scored(lh=0.9, bm=0.9)))
+        assert finish_one(session, result(claim, scored(lh=0.9, bm=0.9)))
         register(session, "2.0")
         again(session, claim, scored(lh=0.1, bm=0.1, version="2.0"))
         assert session.scalars(select(PredictionRow.positive_probability).order_by(PredictionRow.id)).all() == [
@@ -149,7 +161,7 @@ def test_a_newer_model_adds_predictions_and_erases_none(sessions: sessionmaker[S
 def test_the_same_model_again_leaves_one_result(sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as session:
         claim = running(session)
-        assert ledger.finish(session, result(claim, scored(bm=0.9)))
+        assert finish_one(session, result(claim, scored(bm=0.9)))
         again(session, claim, scored(bm=0.8))
         assert session.scalars(select(PredictionRow.positive_probability).order_by(PredictionRow.id)).all() == [
             0.9,
@@ -161,7 +173,7 @@ def test_the_same_model_again_leaves_one_result(sessions: sessionmaker[Session])
 def test_a_lesion_that_can_not_be_scored_any_more_has_no_advice(sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as session:
         claim = running(session)
-        assert ledger.finish(session, result(claim, scored()))
+        assert finish_one(session, result(claim, scored()))
         again(session, claim, refused())
         [row] = queries.worklist(session)
         assert (row.state, row.upgraded, row.lesions_scored) == ("failed", 0, 0)
@@ -185,7 +197,7 @@ def test_a_thousand_lesions_are_written_with_few_statements(sessions: sessionmak
         claim = running(session, *(lesion(name) for name in names))
         statements: list[str] = []
         event.listen(session.get_bind(), "before_cursor_execute", lambda *call: statements.append(call[2]))
-        assert ledger.finish(session, result(claim, *(scored(name) for name in names)))
+        assert finish_one(session, result(claim, *(scored(name) for name in names)))
         assert len(statements) < 20
         assert queries.worklist(session)[0].lesions_scored == 1_000
 
@@ -208,6 +220,6 @@ def test_the_history_says_under_which_models_and_rule_a_study_ended(sessions: se
 def test_the_history_says_which_worker_took_a_study(sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as session:
         study_id = ledger.record_study(session, study()).study_id
-        ledger.claim(session, study_id, 3, lease_s=5, failed_place=failed_place, worker="gpu-1:4711")
+        claim_one(session, study_id, 3, lease_s=5, worker="gpu-1:4711")
         [detail] = queries.study_details(session, study_id)
     assert dict(detail.events[-1].detail) == {"attempt": 1, "worker": "gpu-1:4711"}

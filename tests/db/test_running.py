@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import ledger, queries
 from db.models import StudyRow
 from db.records import Claim
-from tests.db.samples import claimed, ended, failed_place, lesion, refused, result, scored, study
+from tests.db.samples import claim_one, claimed, ended, failed_place, finish_one, lesion, refused, result, scored, study
 
 
 def test_a_claim_holds_what_is_needed_to_work(sessions: sessionmaker[Session]) -> None:
@@ -26,7 +26,7 @@ def test_there_is_nothing_to_claim_of_an_unknown_an_ended_or_a_replaced_study(se
         replaced = ledger.record_study(session, study("1.2", "a")).study_id
         ledger.record_study(session, study("1.2", "b"))
         for study_id in (uuid4(), done, replaced):
-            assert ledger.claim(session, study_id, 3, lease_s=-1, failed_place=failed_place) is None
+            assert claim_one(session, study_id, 3, lease_s=-1) is None
 
 
 def test_a_study_that_kills_its_workers_is_failed_and_stands_where_a_person_looks(
@@ -38,9 +38,9 @@ def test_a_study_that_kills_its_workers_is_failed_and_stands_where_a_person_look
         with sessions.begin() as session:
             assert claimed(session, study_id, 3).attempt == attempt
     with sessions.begin() as session:
-        assert ledger.claim(session, study_id, 3, lease_s=-1, failed_place=failed_place) is None
+        assert claim_one(session, study_id, 3, lease_s=-1) is None
     with sessions.begin() as session:
-        assert ledger.claim(session, study_id, 3, lease_s=-1, failed_place=failed_place) is None
+        assert claim_one(session, study_id, 3, lease_s=-1) is None
         [row] = queries.failed(session)
         assert (row.state, row.error_code, row.attempts, row.lesions_failed) == ("failed", "attempts_exhausted", 3, 2)
         assert row.lesion_errors == "L1: attempts_exhausted; L2: attempts_exhausted"
@@ -73,7 +73,7 @@ def test_of_many_claims_at_once_each_has_an_attempt_of_its_own_and_the_last_one_
     accepted = []
     for claim in claims:
         with sessions.begin() as session:
-            if ledger.finish(session, result(claim, scored())):
+            if finish_one(session, result(claim, scored())):
                 accepted.append(claim.attempt)
     assert accepted == [6]
 
@@ -88,8 +88,8 @@ def test_waiting_for_a_server_that_is_away_uses_up_no_attempt(sessions: sessionm
             assert not ledger.release(session, study_id, claim.attempt)
     with sessions.begin() as session:
         assert queries.states(session, [study_id]) == {study_id: "queued"}
-        assert not ledger.finish(session, result(claim, scored()))
-        assert ledger.finish(session, result(claimed(session, study_id, 1), scored()))
+        assert not finish_one(session, result(claim, scored()))
+        assert finish_one(session, result(claimed(session, study_id, 1), scored()))
 
 
 def test_why_an_attempt_failed_is_in_the_history(sessions: sessionmaker[Session]) -> None:
@@ -119,7 +119,7 @@ def test_a_failed_or_partial_study_can_be_queued_again_with_all_its_attempts(ses
         assert [part.state for part in detail.lesions] == ["scored", "waiting"]
     with sessions.begin() as session:
         claim = claimed(session, study_id, 1)
-        assert ledger.finish(session, result(claim, scored("L1"), scored("L2")))
+        assert finish_one(session, result(claim, scored("L1"), scored("L2")))
         [row] = queries.worklist(session)
         assert (row.state, row.error_code, row.lesions_scored) == ("done", None, 2)
 
@@ -133,13 +133,13 @@ def test_a_worker_from_before_a_requeue_can_not_write_its_result(sessions: sessi
     with sessions.begin() as session:
         study_id = ledger.record_study(session, study()).study_id
         frozen = claimed(session, study_id, 1)
-        assert ledger.claim(session, study_id, 1, lease_s=-1, failed_place=failed_place) is None
+        assert claim_one(session, study_id, 1, lease_s=-1) is None
         assert ledger.requeue(session, study_id)
         claim = claimed(session, study_id, 1)
-        assert not ledger.finish(session, result(frozen, scored(bm=0.1)))
-        assert ledger.current_priority(session, study_id, frozen.attempt) is None
-        assert ledger.current_priority(session, study_id, claim.attempt) == "routine"
-        assert ledger.finish(session, result(claim, scored()))
+        assert not finish_one(session, result(frozen, scored(bm=0.1)))
+        assert ledger.hold(session, {study_id: frozen.attempt}) == {}
+        assert ledger.hold(session, {study_id: claim.attempt}) == {study_id: "routine"}
+        assert finish_one(session, result(claim, scored()))
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -163,7 +163,7 @@ def test_whatever_happens_a_study_is_either_waiting_for_work_or_on_the_worklist(
             if step in {"push", "revise"}:
                 study_id = ledger.record_study(session, study(uid, str(content))).study_id
             elif step == "claim":
-                claim = ledger.claim(session, study_id, 2, lease_s=-1, failed_place=failed_place)
+                claim = claim_one(session, study_id, 2, lease_s=-1)
                 claims += [claim] if claim else []
             elif step == "requeue":
                 ledger.requeue(session, study_id)
@@ -172,7 +172,7 @@ def test_whatever_happens_a_study_is_either_waiting_for_work_or_on_the_worklist(
                 if step == "release":
                     ledger.release(session, claim.study_id, claim.attempt)
                 else:
-                    ledger.finish(session, result(claim, refused() if step == "fail" else scored()))
+                    finish_one(session, result(claim, refused() if step == "fail" else scored()))
         with sessions.begin() as session:
             [state] = queries.states(session, [study_id]).values()
             listed = [row.study_id for row in queries.worklist(session) if row.study_instance_uid == uid]

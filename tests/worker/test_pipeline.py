@@ -18,9 +18,11 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger, queries
-from db.records import ModelRecord, StudyDetail, StudyResultRecord
+from db.records import Claim, ModelRecord, StudyDetail, StudyResultRecord
 from db.session import make_engine, session_factory
 from tests.conftest import Database
+from tests.db.samples import claim_one
+from worker.bookkeeping import Bookkeeper
 from worker.clinical.categories import Priority
 from worker.contract import parse_job
 from worker.demo.dicom import Header, write_ultrasound
@@ -32,7 +34,6 @@ from worker.pipeline import Pipeline
 from worker.pulse import Pulse
 from worker.settings import get_settings
 from worker.study import LesionImage, Score, Scores
-from worker.worklist import place_of_failed
 
 
 class SimulatedDevice:
@@ -95,10 +96,8 @@ def decoders() -> Iterator[DecoderPool]:
 def pipeline(
     sessions: sessionmaker[Session], device: SimulatedDevice, decoders: DecoderPool, tmp_path: Path
 ) -> Pipeline:
-    pulse = Pulse(sessions, lease_s=5.0)
-    return Pipeline(
-        sessions, device, tmp_path, decoders, max_attempts=3, inference_timeout_s=5.0, pulse=pulse, end_worker=sys.exit
-    )
+    books = Bookkeeper(sessions, Pulse(sessions, lease_s=5.0), max_attempts=3)
+    return Pipeline(books, device, tmp_path, decoders, inference_timeout_s=5.0, end_worker=sys.exit)
 
 
 @pytest.fixture
@@ -123,11 +122,13 @@ def study(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def queued(pipeline: Pipeline, job: dict[str, Any]) -> UUID:
-    return Intake(pipeline.sessions, pipeline.storage_root, lambda *_: None).accept(parse_job(job), "queue").study_id
+    return (
+        Intake(pipeline.books.sessions, pipeline.storage_root, lambda *_: None).accept(parse_job(job), "queue").study_id
+    )
 
 
 def detail(pipeline: Pipeline, study_id: UUID) -> StudyDetail:
-    with pipeline.sessions() as session:
+    with pipeline.books.sessions() as session:
         (study,) = queries.study_details(session, study_id)
     return study
 
@@ -210,27 +211,29 @@ def test_a_study_that_was_started_before_is_tried_again_with_nobody_beside_it(
         return queued(pipeline, study | {"study_instance_uid": f"1.2.{number}"})
 
     suspects, others = [pushed(number) for number in range(3)], [pushed(number) for number in range(3, 9)]
-    with pipeline.sessions.begin() as session:
+    with pipeline.books.sessions.begin() as session:
         for study_id in suspects:
-            ledger.claim(session, study_id, 3, lease_s=-1, failed_place=place_of_failed)
+            claim_one(session, study_id)
     running: set[UUID] = set()
     beside: dict[UUID, int] = {}
-    run, lock = Pipeline._run, threading.Lock()
+    work, lock = Pipeline._work, threading.Lock()
 
-    def watched(self: Pipeline, study_id: UUID) -> str | None:
+    def watched(self: Pipeline, claim: Claim | None) -> str | None:
+        assert claim is not None
+        study_id = claim.study_id
         with lock:
             running.add(study_id)
         time.sleep(0.05)
         with lock:
             beside[study_id] = len(running)
         try:
-            return run(self, study_id)
+            return work(self, claim)
         finally:
             with lock:
                 running.remove(study_id)
 
     with pytest.MonkeyPatch.context() as patched, ThreadPoolExecutor(6) as pool:
-        patched.setattr(Pipeline, "_run", watched)
+        patched.setattr(Pipeline, "_work", watched)
         ended = list(pool.map(pipeline.run, [*others[:3], *suspects, *others[3:]]))
     assert len(ended) == 9
     assert [beside[study_id] for study_id in suspects] == [1, 1, 1]
@@ -245,10 +248,10 @@ def test_scores_are_kept_while_postgresql_is_away_and_no_attempt_is_used_up(
     study_id = queued(pipeline, study)
     finish, left = ledger.finish, [1, 2]
 
-    def away_twice(session: Session, result: StudyResultRecord) -> bool:
+    def away_twice(session: Session, results: list[StudyResultRecord]) -> set[UUID]:
         if left and left.pop():
             session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
-        return finish(session, result)
+        return finish(session, results)
 
     monkeypatch.setattr(ledger, "finish", away_twice)
     assert pipeline.run(study_id) == "done"
@@ -323,7 +326,7 @@ def test_a_priority_raised_while_the_study_runs_decides_its_place(
 
     monkeypatch.setattr(device, "submit", raise_meanwhile)
     assert pipeline.run(study_id) == "done"
-    with pipeline.sessions() as session:
+    with pipeline.books.sessions() as session:
         (row,) = queries.worklist(session)
     assert row.priority == "stat"
 
@@ -340,5 +343,5 @@ def test_a_revision_that_came_while_the_study_ran_keeps_the_old_result_out(
 
     monkeypatch.setattr(device, "submit", revise_meanwhile)
     assert pipeline.run(study_id) is None
-    with pipeline.sessions() as session:
+    with pipeline.books.sessions() as session:
         assert queries.worklist(session) == []

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import ledger
 from db.session import make_engine, session_factory
 from tests.conftest import Database
-from tests.db.samples import failed_place, register, result, scored, study
+from tests.db.samples import claim_one, finish_one, register, result, scored, study
 from worker.pulse import Pulse
 
 
@@ -39,7 +39,7 @@ def test_a_lease_is_prolonged_while_a_study_is_in_hand_and_runs_out_after(
         study_id = ledger.record_study(session, study()).study_id
     assert pulse.take(study_id)
     with sessions.begin() as session:
-        claim = ledger.claim(session, study_id, 3, lease_s=pulse.lease_s, failed_place=failed_place)
+        claim = claim_one(session, study_id, 3, lease_s=pulse.lease_s)
     assert claim is not None
     pulse.claimed(study_id, claim.attempt)
     for _ in range(4):
@@ -69,11 +69,11 @@ def test_what_is_given_back_is_queued_again_uncounted_and_its_late_result_is_ref
     for study_id in ids:
         pulse.take(study_id)
         with sessions.begin() as session:
-            claims.append(ledger.claim(session, study_id, 3, lease_s=pulse.lease_s, failed_place=failed_place))
+            claims.append(claim_one(session, study_id, 3, lease_s=pulse.lease_s))
         pulse.claimed(study_id, claims[-1].attempt)
     pulse.put_back(ids[1])
     assert pulse.give_back() == 1
     with sessions.begin() as session:
         states = session.execute(text("SELECT state, attempts FROM study ORDER BY study_instance_uid")).all()
-        assert not ledger.finish(session, result(claims[0], scored()))
+        assert not finish_one(session, result(claims[0], scored()))
     assert [tuple(row) for row in states] == [("queued", 0), ("running", 1)]

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import ledger
 from db.session import make_engine, session_factory
 from tests.conftest import Database
-from tests.db.samples import failed_place, register, result, scored, study
+from tests.db.samples import claim_one, finish_one, register, result, scored, study
 from worker.clinical.categories import Priority
 from worker.reconciler import Messages, Reconciler
 
@@ -52,7 +52,7 @@ def recorded(sessions: sessionmaker[Session], uid: str = "1.2.3") -> UUID:
 
 def claim(sessions: sessionmaker[Session], study_id: UUID, lease_s: float) -> int:
     with sessions.begin() as session:
-        claimed = ledger.claim(session, study_id, 3, lease_s=lease_s, failed_place=failed_place)
+        claimed = claim_one(session, study_id, 3, lease_s=lease_s)
     assert claimed is not None
     return claimed.attempt
 
@@ -69,7 +69,7 @@ def test_a_study_whose_worker_lives_is_left_alone(
     claim(sessions, study_id, lease_s=60)
     assert reconciler.reconcile() == 0
     with sessions.begin() as session:
-        assert ledger.claim(session, study_id, 3, lease_s=60, failed_place=failed_place) is None
+        assert claim_one(session, study_id, 3, lease_s=60) is None
     assert queue.put == []
 
 
@@ -88,11 +88,11 @@ def test_a_worker_that_was_only_slow_still_brings_its_result_unless_another_bega
 ) -> None:
     study_id = recorded(sessions)
     with sessions.begin() as session:
-        slow = ledger.claim(session, study_id, 3, lease_s=-1, failed_place=failed_place)
+        slow = claim_one(session, study_id, 3, lease_s=-1)
     assert slow is not None
     reconciler.reconcile()
     with sessions.begin() as session:
-        assert ledger.finish(session, result(slow, scored()))
+        assert finish_one(session, result(slow, scored()))
     assert reconciler.reconcile() == 0
 
 

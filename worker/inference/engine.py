@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from worker.batcher import Batcher
 from worker.clinical.categories import Priority
 from worker.errors import Code, LesionRefused, ModelRefused, SetupRefused, Unavailable
-from worker.inference.batcher import Batcher
 from worker.inference.card import ModelCard
 from worker.inference.cpu import cpu_runner
 from worker.inference.pair import ModelPair, Pixels, Runner, TorchRunner, probabilities

@@ -8,15 +8,15 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger, queries
+from db import queries
 from db.session import make_engine, session_factory
 from tests.conftest import Database
+from tests.db.samples import claim_one
 from tests.worker.test_contract import JOB
 from worker.clinical.categories import Priority
 from worker.contract import parse_job
 from worker.errors import Code, JobRefused
 from worker.intake.accept import Intake, content_digest
-from worker.worklist import place_of_failed
 
 PATH = JOB["images"]["paths"][0]
 
@@ -122,7 +122,7 @@ def test_a_more_urgent_push_moves_a_study_that_has_ended_up_the_worklist(
 ) -> None:
     recorded = intake.accept(job(), "queue")
     with sessions.begin() as session:  # no attempt is allowed, so that the study ends failed
-        assert ledger.claim(session, recorded.study_id, 0, lease_s=-1, failed_place=place_of_failed) is None
+        assert claim_one(session, recorded.study_id, 0, lease_s=-1) is None
     with sessions() as session:
         before = session.scalar(text("SELECT worklist_order FROM study"))
     queue.messages.clear()

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from worker.batcher import Batcher
 from worker.errors import Code, Unavailable
-from worker.inference.batcher import Batcher
 
 SOON = 10.0
 

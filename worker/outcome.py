@@ -1,0 +1,107 @@
+"""What became of a study's lesions, and the record of it that the ledger keeps."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from db.records import AssessmentRecord, Claim, LesionResultRecord, PredictionRecord, Standing, StudyResultRecord
+from worker.clinical.categories import Priority
+from worker.clinical.restratify import Assessment
+from worker.errors import Code, DlrError, LesionRefused
+from worker.logs import story_of
+from worker.study import Lesion, LesionImage, Score, Scores
+from worker.worklist import place_of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LesionOutcome:
+    """What became of one lesion: scores and an assessment, or the refusal that says why not."""
+
+    lesion: Lesion
+    image: LesionImage | None = None
+    scores: Scores | None = None
+    assessment: Assessment | None = None
+    refused: DlrError | None = None
+
+
+def result_record(claim: Claim, priority: Priority, outcomes: Sequence[LesionOutcome]) -> StudyResultRecord:
+    """Sum a study up: its state, its place on the worklist, and one record a lesion."""
+    refused = [(outcome.lesion, outcome.refused) for outcome in outcomes if outcome.refused is not None]
+    assessed = [outcome.assessment.outcome.value for outcome in outcomes if outcome.assessment is not None]
+    malignant = [outcome.scores.bm.positive_probability for outcome in outcomes if outcome.scores is not None]
+    highest = max(malignant, default=None)
+    worklist_class, order = place_of(Standing(tuple(assessed), not refused, priority.value, highest))
+    return StudyResultRecord(
+        study_id=claim.study_id,
+        attempt=claim.attempt,
+        state="done" if not refused else "partial" if assessed else "failed",
+        error_code=refused[0][1].code.value if refused else None,
+        error_reason="; ".join(f"{lesion.lesion_id}: {error.reason}" for lesion, error in refused) or None,
+        worklist_class=worklist_class,
+        worklist_order=order,
+        malignant_probability=highest,
+        lesions=tuple(_lesion_record(outcome) for outcome in outcomes),
+        detail=_details(outcomes),
+    )
+
+
+def _lesion_record(outcome: LesionOutcome) -> LesionResultRecord:
+    image, scores, assessment, refused = outcome.image, outcome.scores, outcome.assessment, outcome.refused
+    region = image.region if image is not None else None
+    return LesionResultRecord(
+        lesion_id=outcome.lesion.lesion_id,
+        state="scored" if refused is None else "failed",
+        error_code=None if refused is None else refused.code.value,
+        error_reason=None if refused is None else refused.reason,
+        age_years=None if image is None else image.age.years,
+        age_source=None if image is None else image.age.source.value,
+        region=None if region is None else (region.x, region.y, region.width, region.height),
+        region_source=None if image is None else image.region_source.value,
+        predictions=() if scores is None else (_prediction(scores.lh), _prediction(scores.bm)),
+        assessment=None if assessment is None else _assessment(assessment),
+    )
+
+
+def _prediction(score: Score) -> PredictionRecord:
+    return PredictionRecord(
+        model_name=score.model,
+        model_version=score.version,
+        probabilities=score.probabilities,
+        positive_probability=score.positive_probability,
+        predicted_class=score.predicted_class,
+        positive=score.positive,
+        threshold=score.threshold,
+    )
+
+
+def _assessment(assessment: Assessment) -> AssessmentRecord:
+    return AssessmentRecord(
+        outcome=assessment.outcome.value,
+        original=assessment.original.value,
+        recommended=assessment.recommended.value,
+        rule_version=assessment.rule_version,
+    )
+
+
+class Defect(LesionRefused):
+    """An unforeseen exception; its traceback goes into the ledger and nowhere else."""
+
+    story = ""
+
+
+def defect_of(error: Exception) -> Defect:
+    """Make a lesion's refusal of an unforeseen exception, and say so in the log, without its words."""
+    logger.error("a lesion met a defect of this software: %s", type(error).__qualname__)
+    defect = Defect(Code.INTERNAL_ERROR, f"unforeseen {type(error).__qualname__}; its place is in study_event")
+    defect.story = story_of(error)
+    return defect
+
+
+def _details(outcomes: Sequence[LesionOutcome]) -> dict[str, str]:
+    return {
+        str(ordinal): outcome.refused.story
+        for ordinal, outcome in enumerate(outcomes, start=1)
+        if isinstance(outcome.refused, Defect)
+    }
