@@ -152,15 +152,14 @@ def models(settings: Settings) -> Component:
 
 
 def device(settings: Settings) -> Component:
-    """Find the device that an inference worker here would take."""
+    """Find the devices that inference workers here would take."""
     try:
         import torch
 
-        from worker.inference.engine import choose_device
+        from worker.inference.devices import devices_named
     except ImportError:
         return Component("device", Health.OK, None, "no torch here: this installation is a client")
-    chosen = choose_device(settings.device)
-    return Component("device", Health.OK, f"torch {torch.__version__}", str(chosen))
+    return Component("device", Health.OK, f"torch {torch.__version__}", ", ".join(devices_named(settings.device)))
 
 
 def storage(settings: Settings) -> Component:

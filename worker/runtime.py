@@ -17,6 +17,7 @@ from worker.reconciler import Messages, Reconciler
 from worker.settings import get_settings
 
 if TYPE_CHECKING:
+    from worker.imaging.decoder_pool import DecoderPool
     from worker.inference.engine import Engine
     from worker.pipeline import Pipeline
 
@@ -65,6 +66,15 @@ def engine() -> "Engine":
 
 
 @_once
+def decoders() -> "DecoderPool":
+    """Return the process's decoders, which are started when they are needed."""
+    from worker.imaging.decoder_pool import DecoderPool
+
+    settings = get_settings()
+    return DecoderPool(settings.limits, settings.decoders, settings.decode_timeout_s)
+
+
+@_once
 def pulse() -> Pulse:
     """Return the process's pulse."""
     return Pulse(sessions(), get_settings().lease_s)
@@ -78,7 +88,6 @@ def pipeline() -> "Pipeline":
         ModelRefused: as for `engine`.
     """
     from worker.bookkeeping import Bookkeeper
-    from worker.imaging.decoder_pool import DecoderPool
     from worker.pipeline import Pipeline
 
     settings = get_settings()
@@ -89,7 +98,7 @@ def pipeline() -> "Pipeline":
         books=Bookkeeper(sessions(), pulse(), settings.max_attempts),
         engine=engine(),
         storage_root=settings.storage_root,
-        decoders=DecoderPool(settings.limits, settings.decoders, settings.decode_timeout_s),
+        decoders=decoders(),
         inference_timeout_s=settings.inference_timeout_s,
         end_worker=lambda: os._exit(os.EX_SOFTWARE),
     )

@@ -103,7 +103,10 @@ class Settings(BaseSettings):
         default="", description="Before each of Celery's keys, on a Redis that others use too"
     )
 
-    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    device: str = Field(
+        default="auto",
+        description="auto, cpu, cuda or cuda:N; for several workers cuda:0,cuda:1, or all: one on each CUDA device",
+    )
     concurrency: int = Field(default=8, ge=1, le=256, description="Studies that one inference worker has at hand")
     batch_max: int = Field(default=16, ge=1, le=512, description="Lesions in one batch at most")
     batch_wait_ms: float = Field(
@@ -226,6 +229,12 @@ def isolated() -> Iterator[None]:
     finally:
         os.environ.update(kept)
         get_settings.cache_clear()
+
+
+def use_device(device: str) -> None:
+    """Let this process have another ``DLR_DEVICE`` than it was given."""
+    os.environ["DLR_DEVICE"] = device
+    get_settings.cache_clear()
 
 
 @dataclass(frozen=True, slots=True)

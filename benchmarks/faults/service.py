@@ -84,6 +84,15 @@ class FaultService:
             with suppress(ProcessLookupError):
                 os.killpg(self.workers[name].pid, number)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Freeze all workers while it lasts."""
+        self.signal_workers(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal_workers(signal.SIGCONT)
+
     def kill_workers(self, names: Sequence[str] | None = None) -> None:
         """kill -9 whole trees, and wait until they are gone."""
         self.signal_workers(signal.SIGKILL, names)

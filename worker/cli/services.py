@@ -4,11 +4,15 @@ import logging
 import os
 import sys
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from worker.settings import get_settings
+from worker.services.fleet import name_of
+from worker.settings import Settings, get_settings, use_device
+
+STOP_MARGIN_S = 10.0
+"""How much longer than DLR_STOP_S a worker of several may take to end before it is killed, in seconds."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,19 +41,35 @@ def worker(
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Studies at hand at once; default DLR_CONCURRENCY, for intake 2")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="The worker's name in Flower, <name>@<host>")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The worker's name in Flower, <name>@<host>; default: its queue and its --device")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Where both models run: auto, cpu, cuda or cuda:N; default DLR_DEVICE")
+    ] = None,
+    devices: Annotated[
+        str | None, typer.Option(help="One worker process a device, kept running: all, or such as cuda:0,cuda:1")
+    ] = None,
 ) -> None:
-    """Run one Celery worker, until SIGTERM, which lets it finish what it has at hand.
+    """Run a Celery worker, until SIGTERM, which lets it finish what it has at hand.
 
-    An inference worker loads both active models first and refuses to start with what does not fit. One process a GPU:
-    set DLR_DEVICE=cuda:N.
+    An inference worker loads both active models first and refuses to start with what does not fit. One process drives
+    one GPU: --devices all, or DLR_DEVICE=all, starts one for each, named inference-cuda-0 and so on.
     """
     from worker.app import app
     from worker.logs import configure_logging
 
+    if devices is not None and (device is not None or name is not None or queue is QueueName.INTAKE):
+        raise typer.BadParameter("--devices gives each inference worker its device and name: leave out the others")
+    if device is not None:
+        use_device(device)
     settings = get_settings()
     settings.require_redis_url()
     configure_logging(settings.log_level, settings.log_format)
+    if queue is QueueName.INFERENCE and (devices is not None or _is_several(settings.device)):
+        _run_fleet(devices or settings.device, concurrency, settings)
+    if name is None and queue is QueueName.INFERENCE and device is not None:
+        name = name_of(device)
     if queue is QueueName.INFERENCE:
         _load_models()
     threads = concurrency or (settings.concurrency if queue is QueueName.INFERENCE else 2)
@@ -66,6 +86,20 @@ def worker(
             "--without-mingle",
         ]
     )
+
+
+def _is_several(device: str) -> bool:
+    return device == "all" or "," in device
+
+
+def _run_fleet(devices: str, concurrency: int | None, settings: Settings) -> NoReturn:
+    from worker.inference.devices import devices_named
+    from worker.services.fleet import run_fleet
+
+    found = devices_named(devices)
+    logger.info("one worker on each of %s", ", ".join(found))
+    arguments = [] if concurrency is None else ["--concurrency", str(concurrency)]
+    raise typer.Exit(run_fleet(found, arguments, logger.warning, settings.stop_s + STOP_MARGIN_S))
 
 
 def _load_models() -> None:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from worker.batcher import Batcher
 from worker.clinical.categories import Priority
-from worker.errors import Code, LesionRefused, ModelRefused, SetupRefused, Unavailable
+from worker.errors import Code, LesionRefused, ModelRefused, Unavailable
 from worker.inference.card import ModelCard
 from worker.inference.cpu import cpu_runner
+from worker.inference.devices import choose_device
 from worker.inference.pair import ModelPair, Pixels, Runner, TorchRunner, probabilities
 from worker.inference.preprocess import pixels_for_each
 from worker.inference.registry import Registry
@@ -180,27 +181,6 @@ def _runner_on(device: torch.device, pair: ModelPair, batch_max: int) -> Runner:
 
         return CudaRunner(pair, device, batch_max)
     return cpu_runner(pair)
-
-
-def choose_device(wanted: str) -> torch.device:
-    """Read a device's name.
-
-    Raises:
-        SetupRefused: ``setting_invalid``, when this machine has no such device.
-    """
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-    except RuntimeError:
-        device = None
-    if device == torch.device("cpu"):
-        return device
-    if device is None or device.type != "cuda" or (device.index or 0) >= torch.cuda.device_count():
-        raise SetupRefused(
-            Code.SETTING_INVALID, "DLR_DEVICE: this machine has no such device (auto, cpu, cuda, cuda:N)"
-        )
-    return device
 
 
 def _channels(card: ModelCard) -> int:

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -33,7 +33,7 @@ class Child:
 @dataclass(slots=True)
 class _Run:
     child: Child
-    log: Path
+    log: Path | None
     process: "subprocess.Popen[bytes]"
     since: float
     deaths: int = 0
@@ -44,10 +44,15 @@ class Supervisor:
     """Starts children, restarts those that die, and stops them all.
 
     Each child has a session of its own, so that Ctrl-C in the terminal reaches this process alone, and the kernel
-    kills it when the thread that started it ends: use it from the main thread. A child's output goes to its log.
+    kills it when the thread that started it ends: use it from the main thread.
+
+    Args:
+        home: keeps a log for each child; ``None``: their output is this process's own.
+        say: is given a sentence for each child that ends.
+        grace_s: how long a child may take to end, in seconds.
     """
 
-    def __init__(self, home: Home, say: Callable[[str], None], grace_s: float = GRACE_SECONDS) -> None:
+    def __init__(self, home: Home | None, say: Callable[[str], None], grace_s: float = GRACE_SECONDS) -> None:
         self._home = home
         self._say = say
         self._grace_s = grace_s
@@ -65,7 +70,7 @@ class Supervisor:
 
     def start(self, child: Child) -> None:
         """Start a child and keep it running from now on."""
-        log = self._home.log_file(child.name)
+        log = None if self._home is None else self._home.log_file(child.name)
         self._runs.append(_Run(child, log, self._spawn(child, log), time.monotonic()))
 
     def pid(self, name: str) -> int | None:
@@ -83,9 +88,9 @@ class Supervisor:
                 run.deaths = 1 if now - run.since > STEADY_SECONDS else run.deaths + 1
                 pause = min(FIRST_PAUSE_SECONDS * 2 ** (run.deaths - 1), LONGEST_PAUSE_SECONDS)
                 run.due = now + pause
+                see = "" if run.log is None else f". See {run.log}"
                 self._say(
-                    f"{run.child.name} ended ({_ending(run.process.returncode)}); it starts again in {pause:.0f} s. "
-                    f"See {run.log}"
+                    f"{run.child.name} ended ({_ending(run.process.returncode)}); it starts again in {pause:.0f} s{see}"
                 )
             if run.due is not None and now >= run.due:
                 run.process, run.since, run.due = self._spawn(run.child, run.log), time.monotonic(), None
@@ -105,13 +110,13 @@ class Supervisor:
                     run.process.wait(LOOK_SECONDS)
 
     @staticmethod
-    def _spawn(child: Child, log: Path) -> "subprocess.Popen[bytes]":
+    def _spawn(child: Child, log: Path | None) -> "subprocess.Popen[bytes]":
         argv = wrapped(child.argv, death_signal=signal.SIGKILL)
-        with log.open("ab") as output:
+        with nullcontext() if log is None else log.open("ab") as output:
             return subprocess.Popen(
                 argv,
                 env=dict(child.env),
-                cwd=log.parent,
+                cwd=None if log is None else log.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -1,28 +1,22 @@
 """``dlr up``: the servers, both workers and Flower, as one process that a person starts and stops."""
 
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from threading import Event
-from types import FrameType
 
 from sqlalchemy.engine import make_url
 
 from worker.errors import DlrError
 from worker.services.flower import flower_url
 from worker.services.running import Services, running_services
+from worker.services.signals import Stopped, stopped_by_signals
 from worker.services.supervisor import Supervisor
 
 LOOK_SECONDS = 0.25
 MODELS_LOOK_SECONDS = 2.0
 
 Say = Callable[[str], None]
-
-
-class _Stopped(BaseException):
-    """A first SIGINT or SIGTERM. Not an Exception: no ``except Exception`` on the way may swallow it."""
 
 
 def print_line(line: str) -> None:
@@ -40,12 +34,12 @@ def run_up(say: Say = print_line) -> int:
     """
     hurry = Event()
     try:
-        with _signals(hurry), running_services(say=say) as services:
+        with stopped_by_signals(hurry), running_services(say=say) as services:
             supervisor = Supervisor(services.home, say)
             supervisor.hurry = hurry
             with supervisor:
                 _run(services, supervisor, say)
-    except _Stopped:
+    except Stopped:
         say("stopped; everything is kept in DLR_HOME for the next start")
     return 0
 
@@ -107,22 +101,3 @@ def _describe(services: Services, say: Say) -> None:
         where = f"in {services.flower_password_file}" if services.flower_password_file else "DLR_FLOWER_PASSWORD"
         say(f"Flower      {flower_url(settings, services.flower_port)}  user {settings.flower_user}, password {where}")
     say(f"Logs        {services.home.path / 'logs'}")
-
-
-@contextmanager
-def _signals(hurry: Event) -> Iterator[None]:
-    """Turn the first signal into an exception, which unwinds every ``with`` on the way, and the next into a hurry."""
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        for number in before:
-            signal.signal(number, lambda *_: hurry.set())
-        raise _Stopped
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

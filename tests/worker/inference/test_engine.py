@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tests.worker.inference.samples import registry_with_both, sample_card
 from tests.worker.inference.straight_line import straight_line_probabilities
 from worker.clinical.categories import Priority
-from worker.errors import Code, LesionRefused, ModelRefused, SetupRefused, Unavailable
-from worker.inference.engine import Engine, choose_device, load_engine, score_of
+from worker.errors import Code, LesionRefused, ModelRefused, Unavailable
+from worker.inference.engine import Engine, load_engine, score_of
 from worker.study import Age, AgeSource, LesionImage, RegionSource, Roi, Scores
 
 SOON = 60.0
@@ -214,15 +214,3 @@ def test_it_does_not_start_on_weights_that_changed_since(tmp_path: Path) -> None
         load_engine(tmp_path / "registry", "cpu", 8, 0)
     assert refused.value.code is Code.WEIGHTS_HASH_MISMATCH
     assert "DLR_BM 1.0" in refused.value.reason
-
-
-@pytest.mark.parametrize("device", ["cuda:99", "tpu", "mps", "", "cpu:1x"])
-def test_a_device_that_is_not_there_is_refused(device: str) -> None:
-    with pytest.raises(SetupRefused) as refused:
-        choose_device(device)
-    assert "DLR_DEVICE" in refused.value.reason
-
-
-def test_auto_is_cuda_where_there_is_one() -> None:
-    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert choose_device("cpu") == torch.device("cpu")

@@ -1,0 +1,148 @@
+"""The whole service with both models on this machine's CPU: from a job in Redis to its rows, and from its start."""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom.uid import JPEGBaseline8Bit
+
+from benchmarks.bare_loop import bare_loop
+from benchmarks.faults.service import ROOT, FaultService, fault_service
+from benchmarks.faults.studies import ROIS
+from benchmarks.measuring import Figure, Ratio, Say
+from benchmarks.queueing import counting, queue
+from benchmarks.samples import add_models
+from benchmarks.timed_start import STEPS
+from worker.demo.dicom import Header, write_ultrasound
+from worker.gate import SUBMIT_STUDY
+
+ROWS, COLUMNS = 480, 640
+_ROI = {"x": 200, "y": 120, "width": 180, "height": 140}
+_PATIENCE_S = 600
+_UID = "1.2.826.0.1.3680043.10.778.{}"
+_FIRST = 10_000_000
+
+
+def pipeline(say: Say, *, quick: bool) -> Figure:
+    """Lesions a second from a pushed job to its rows, against a loop of the same models; a study of one lesion each."""
+    count, rounds, seconds = (32, 2, 5.0) if quick else (240, 5, 25.0)
+    with _service(say) as service, bare_loop() as loop:
+        jobs = _jobs(service.services.settings.storage_root, 32 + count * rounds)
+        say("starts the workers")
+        _start(service, "intake")
+        _start(service, "inference")
+        _pushed(service, [next(jobs) for _ in range(32)])
+        ours, peers = [], []
+        for number in range(rounds):
+            ours.append(_pushed(service, [next(jobs) for _ in range(count)]))
+            with service.frozen():
+                peers.append(loop(seconds))
+            say(f"round {number + 1}: {ours[-1]:.2f} lesions/s, the bare loop {peers[-1]:.2f}")
+    ratio = Ratio(ours, peers)
+    return Figure(
+        "pipeline",
+        f"lesions/s from a job in Redis (JPEG in DICOM, {ROWS} x {COLUMNS}, a study of one lesion each) to its rows / "
+        f"a bare loop of both models on ready tensors, CPU",
+        ">= 0.95",
+        ratio.median,
+        ratio.spread,
+        ratio.median >= 0.95,
+        f"{statistics.median(ours):.2f} lesions/s",
+        f"{statistics.median(peers):.2f} lesions/s",
+    )
+
+
+@contextmanager
+def _service(say: Say) -> Iterator[FaultService]:
+    with fault_service(say) as service:
+        say("makes both models")
+        add_models(service.services.settings.models_dir)
+        yield service
+
+
+def _start(service: FaultService, queue: str) -> None:
+    command = [sys.executable, "-m", "worker.cli.main", "worker", "--queue", queue]
+    service.start_program(queue, command, {**service.services.environment, "PYTHONPATH": str(ROOT)})
+
+
+def _pushed(service: FaultService, jobs: list[dict[str, Any]]) -> float:
+    """Push jobs, and return how many of them a second are done."""
+    with counting(service) as ended:
+        before, started = ended(), time.monotonic()
+        for job in jobs:
+            service.sender().send_task(SUBMIT_STUDY, kwargs={"job": job}, queue="intake", priority=6)
+        service.until(lambda: ended() - before >= len(jobs), _PATIENCE_S, "the studies' end", every_s=0.02)
+        return len(jobs) / (time.monotonic() - started)
+
+
+def _jobs(storage: Path, count: int) -> Iterator[dict[str, Any]]:
+    """Write studies that differ in their UIDs and ages; a JPEG image is compressed once."""
+    template, first = storage / "template.dcm", _UID.format(_FIRST)
+    frame = np.clip(np.random.default_rng(0).rayleigh(60, (ROWS, COLUMNS)), 0, 255).astype(np.uint8)
+    sop = write_ultrasound(template, Header(first, "", "", "", "20261124"), [frame], JPEGBaseline8Bit)
+    data = template.read_bytes()
+    template.unlink()
+    jobs = []
+    for number in range(_FIRST + 1, _FIRST + 1 + count):
+        uid, own_sop, path = _UID.format(number), f"{sop[:-8]}{number}", f"{number}.dcm"
+        (storage / path).write_bytes(data.replace(first.encode(), uid.encode()).replace(sop.encode(), own_sop.encode()))
+        lesion = {"lesion_id": "L1", "sop_instance_uid": own_sop, "frame": 1, "birads": "4A", "roi": _ROI}
+        jobs.append(
+            {
+                "schema_version": 1,
+                "study_instance_uid": uid,
+                "priority": "routine",
+                "age_years": 20.5 + number % 60,
+                "images": {"kind": "files", "paths": [path]},
+                "lesions": [lesion],
+            }
+        )
+    return iter(jobs)
+
+
+def start(say: Say, *, quick: bool) -> Figure:
+    """Seconds from the start of `dlr worker` to its first task, and where they go; weights are in the page cache."""
+    rounds = 1 if quick else 5
+    found: list[dict[str, float]] = []
+    with _service(say) as service:
+        for number in range(rounds + 1):
+            found.append(_steps(service, number))
+            say(f"start {number}: {found[-1][_LAST]:.2f} s")
+    found = found[1:]
+    totals = [steps[_LAST] for steps in found]
+    ends = [statistics.median(steps[name] for steps in found) for name in found[0]]
+    parts = {name: round(end - before, 2) for name, end, before in zip(found[0], ends, [0.0, *ends], strict=False)}
+    return Figure(
+        "start",
+        "seconds from `dlr worker` to the first task taken, two ResNet-50, weights in the page cache, CPU",
+        "reported",
+        statistics.median(totals),
+        (min(totals), max(totals)),
+        None,
+        ", ".join(f"{name} {seconds:.2f} s" for name, seconds in parts.items()),
+        "",
+        {"steps": parts},
+    )
+
+
+_LAST = "first task taken"
+
+
+def _steps(service: FaultService, number: int) -> dict[str, float]:
+    """Start a worker while a study waits, and end it again; return when each step was reached."""
+    steps = service.services.home.path / f"steps-{number}"
+    queue(service, service.studies.make(1, rois=ROIS[:1]))
+    known = {**service.services.environment, "PYTHONPATH": str(ROOT), STEPS: str(steps)}
+    service.start_program("started", [sys.executable, "-m", "benchmarks.timed_start"], known)
+    try:
+        service.until(lambda: steps.exists() and _LAST in steps.read_text(), 120, "the first task")
+    finally:
+        service.kill_workers(["started"])
+    lines = map(json.loads, steps.read_text().splitlines())
+    return {line["step"]: line["seconds"] for line in lines}

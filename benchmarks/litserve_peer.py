@@ -1,0 +1,82 @@
+"""LitServe (`benchmarks.litserve_server`) in a process of its own, and requests to it."""
+
+import base64
+import http.client
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measuring import percentile
+from benchmarks.samples import SIZE
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@contextmanager
+def running(kind: str) -> Iterator[int]:
+    """Run the server in a process of its own; the port is yielded once it answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "benchmarks.litserve_server", kind, str(port)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        ends = time.monotonic() + 120
+        while time.monotonic() < ends:
+            try:
+                ask(http.client.HTTPConnection("127.0.0.1", port, timeout=60), body())
+                break
+            except (OSError, AssertionError):
+                time.sleep(0.3)
+        else:
+            raise TimeoutError("LitServe does not answer")
+        yield port
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def body() -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE), np.uint8)
+    return json.dumps({"pixels": base64.b64encode(pixels.tobytes()).decode(), "age": 47.0}).encode()
+
+
+def ask(connection: http.client.HTTPConnection, content: bytes) -> None:
+    connection.request("POST", "/predict", content, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    answer.read()
+    assert answer.status == 200, answer.status
+
+
+def loaded(port: int, in_flight: int, seconds: float) -> tuple[float, float]:
+    """Keep so many requests in flight; return requests a second and the 99th percentile of seconds for one."""
+    content, taken = body(), []
+    starts = time.perf_counter() + 0.5
+    ends = starts + seconds
+
+    def repeat() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        while (began := time.perf_counter()) < ends:
+            ask(connection, content)
+            if began >= starts:
+                taken.append(time.perf_counter() - began)
+
+    threads = [threading.Thread(target=repeat) for _ in range(in_flight)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return len(taken) / seconds, percentile(taken, 0.99)

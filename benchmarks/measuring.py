@@ -1,0 +1,107 @@
+"""How two ways are compared: in turns, several rounds, the ratio of each round, and its median and spread."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+
+Say = Callable[[str], None]
+ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """What came of several rounds.
+
+    Attributes:
+        ours: a figure a round.
+        peers: the peer's, in the same order.
+    """
+
+    ours: Sequence[float]
+    peers: Sequence[float]
+
+    @property
+    def rounds(self) -> list[float]:
+        return [ours / peers for ours, peers in zip(self.ours, self.peers, strict=True)]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.rounds)
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        return min(self.rounds), max(self.rounds)
+
+
+def in_turns(ours: Callable[[], float], peers: Callable[[], float], rounds: int = ROUNDS) -> Ratio:
+    """Measure both ways in turns (ABAB); each returns its figure."""
+    pairs = [(ours(), peers()) for _ in range(rounds)]
+    return Ratio([one for one, _ in pairs], [other for _, other in pairs])
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Return how long some work takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def rate_of(work: Callable[[], int], seconds: float) -> float:
+    """Repeat some work for so long; return how many things it did a second."""
+    started, done = time.perf_counter(), 0
+    while (taken := time.perf_counter() - started) < seconds:
+        done += work()
+    return done / taken
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value that this share of all values does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One row of the table.
+
+    Attributes:
+        row: its name.
+        what: ours against what.
+        goal: in words, such as ``>= 0.95``.
+        value: the median of all rounds; a ratio where ``goal`` is one.
+        spread: the least and the greatest round.
+        passed: the goal is reached; ``None`` where there is none.
+        ours: our own figure in its unit.
+        peers: the peer's.
+        detail: whatever else was measured.
+        seconds: how long the row took.
+    """
+
+    row: str
+    what: str
+    goal: str
+    value: float
+    spread: tuple[float, float]
+    passed: bool | None
+    ours: str
+    peers: str
+    detail: dict[str, object] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def as_row(self) -> dict[str, object]:
+        low, high = self.spread
+        return asdict(self) | {
+            "value": f"{self.value:.3g}",
+            "spread": f"{low:.3g} to {high:.3g}",
+            "reached": {True: "yes", False: "NO", None: "reported"}[self.passed],
+            "seconds": round(self.seconds),
+        }
+
+
+def as_markdown(figures: Sequence[Figure]) -> str:
+    """Write the table for docs/performance.md."""
+    columns = ("row", "what", "goal", "value", "spread", "reached", "ours", "peers")
+    lines = [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
+    lines += [f"| {' | '.join(str(one.as_row()[column]) for column in columns)} |" for one in figures]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,149 @@
+"""What the queue costs: the whole service against plain Celery, on the same Redis, with every guarantee on."""
+
+import signal
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+
+import psycopg2
+from redis import Redis
+
+from benchmarks import celery_peer
+from benchmarks.celery_peer import Peer
+from benchmarks.faults.service import ROOT, FaultService, fault_service
+from benchmarks.faults.studies import ROIS, MadeStudy
+from benchmarks.measuring import Figure, Ratio, Say, in_turns
+from benchmarks.simulated_gpu import BATCH, N_MAX
+from db.session import make_engine, session_factory
+from worker.contract import parse_job
+from worker.gate import INFER_STUDY, TaskMessage, envelope
+from worker.intake.accept import Intake
+
+OURS, PEER = "inference", "celery"
+_LOOK_S = 0.02
+_PATIENCE_S = 300
+
+
+def one_by_one(say: Say, *, quick: bool) -> Figure:
+    """Lesions a second, in batches across studies, against a task a lesion; a study of one lesion each."""
+    ours, peers = (600, 120) if quick else (2400, 400)
+    with _both(say, "benchmarks.simulated_gpu", N_MAX, ("solo", 1), {BATCH: str(N_MAX)}) as (service, peer):
+        ratio = _compared(service, peer, celery_peer.LESION, (ours, peers), 2 if quick else 5)
+    return Figure(
+        "one-by-one",
+        f"lesions/s, a study of one lesion each, {N_MAX} in flight / plain Celery, solo, a task a lesion, early ack; "
+        f"simulated device of T(n) = 19 + n ms",
+        ">= 8x",
+        ratio.median,
+        ratio.spread,
+        ratio.median >= 8,
+        f"{statistics.median(ratio.ours):.0f} lesions/s: decoded, scored, committed, acknowledged late",
+        f"{statistics.median(ratio.peers):.0f} lesions/s: the device alone",
+    )
+
+
+def queue_overhead(say: Say, *, quick: bool) -> Figure:
+    """Tasks a second with late acknowledgement, ledger and reconciler, against a bare task; 20 ms of work in each."""
+    count, threads = (800, 8) if quick else (2400, 8)
+    with _both(say, "benchmarks.task_of_20_ms", threads, ("threads", threads), {}) as (service, peer):
+        ratio = _compared(service, peer, celery_peer.TASK_OF_20_MS, (count, count), 2 if quick else 5)
+    return Figure(
+        "queue",
+        f"tasks/s, {threads} threads, 20 ms of work: acks late, ledger, reconciler / bare Celery, early ack",
+        ">= 0.85",
+        ratio.median,
+        ratio.spread,
+        ratio.median >= 0.85,
+        f"{statistics.median(ratio.ours):.0f} tasks/s",
+        f"{statistics.median(ratio.peers):.0f} tasks/s",
+    )
+
+
+@contextmanager
+def _both(
+    say: Say, module: str, concurrency: int, pool: tuple[str, int], environment: Mapping[str, str]
+) -> Iterator[tuple[FaultService, Peer]]:
+    """Run our worker and the peer's beside each other, on one Redis, both frozen."""
+    with fault_service(say) as service:
+        say("starts both workers")
+        peer = Peer(service.redis.url(), service.services.home.path / "done")
+        known = {**service.services.environment, "PYTHONPATH": str(ROOT)}
+        start_inference(service, OURS, module, concurrency, environment)
+        command = [sys.executable, "-m", *celery_peer.command(*pool)]
+        service.start_program(PEER, command, {**known, **peer.environment})
+        yield service, peer
+
+
+def start_inference(
+    service: FaultService, name: str, module: str, concurrency: int, environment: Mapping[str, str]
+) -> None:
+    """Start a worker on the queue ``inference``, by the module that gives it its device."""
+    known = {**service.services.environment, "PYTHONPATH": str(ROOT), **environment}
+    command = [sys.executable, "-m", module, "--name", name, "--concurrency", str(concurrency)]
+    service.start_program(name, command, known)
+
+
+def _compared(service: FaultService, peer: Peer, task: str, counts: tuple[int, int], rounds: int) -> Ratio:
+    ours, peers = counts
+
+    def our_turn(count: int = ours) -> float:
+        return emptied(service, [OURS], service.studies.make(count, rois=ROIS[:1]))
+
+    def peers_turn(count: int = peers) -> float:
+        before = peer.done
+        return _turn(service, [PEER], lambda: peer.push(task, count), lambda: peer.done - before, count)
+
+    our_turn(count=64), peers_turn(count=64)
+    ratio = in_turns(our_turn, peers_turn, rounds)
+    service.say(
+        f"ours {[round(rate) for rate in ratio.ours]}, peer's {[round(rate) for rate in ratio.peers]}, a second"
+    )
+    return ratio
+
+
+def emptied(service: FaultService, workers: Sequence[str], studies: Sequence[MadeStudy]) -> float:
+    """Put studies on the queue ``inference``, thaw workers, and return how many lesions a second they finish."""
+    with counting(service) as ended:
+        before = ended()
+        rate = _turn(service, workers, lambda: queue(service, studies), lambda: ended() - before, len(studies))
+    return rate * len(studies[0].job["lesions"])
+
+
+def queue(service: FaultService, studies: Sequence[MadeStudy]) -> None:
+    """Write studies into the ledger and put their messages on the queue, as `dlr submit` does."""
+    settings = service.services.settings
+    engine = make_engine(settings.require_database_url())
+    intake = Intake(session_factory(engine), settings.storage_root, lambda *_: None)
+    ids = [intake.accept(parse_job(study.job), "benchmark").study_id for study in studies]
+    engine.dispose()
+    messages = [envelope(TaskMessage(INFER_STUDY, study_id, [str(study_id)], {}), "inference") for study_id in ids]
+    with Redis.from_url(service.redis.url()) as client:
+        client.lpush("inference", *messages)
+
+
+@contextmanager
+def counting(service: FaultService) -> Iterator[Callable[[], int]]:
+    """Give a function that counts the studies that have ended, on one connection."""
+    with closing(psycopg2.connect(service.postgres.url("postgres"))) as connection:
+        connection.autocommit = True
+
+        def ended() -> int:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM study WHERE state IN ('done', 'partial', 'failed')")
+                return int(cursor.fetchone()[0])
+
+        yield ended
+
+
+def _turn(
+    service: FaultService, workers: Sequence[str], push: Callable[[], None], done: Callable[[], int], count: int
+) -> float:
+    """Freeze all workers, fill the queue, thaw these, and return how many things a second they do."""
+    with service.frozen():
+        push()
+        service.signal_workers(signal.SIGCONT, workers)
+        started = time.monotonic()
+        service.until(lambda: done() >= count, _PATIENCE_S, "the end of the queue", _LOOK_S)
+        return count / (time.monotonic() - started)

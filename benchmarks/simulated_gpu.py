@@ -1,0 +1,63 @@
+"""A device with the timing of a GPU, under the real engine: a batch of n lesions takes T(n) = b + a * n.
+
+``python -m benchmarks.simulated_gpu`` is `dlr worker --queue inference` on that device.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.samples import cards
+from worker.inference.engine import Engine
+from worker.inference.pair import Pixels
+
+FIXED_MS, PER_LESION_MS, BATCH = "BENCHMARK_FIXED_MS", "BENCHMARK_PER_LESION_MS", "DLR_BATCH_MAX"
+B_MS, A_MS, N_MAX = 19.0, 1.0, 64
+"""T(1) is 20 ms, which two ResNet-50 take as a lesion comes on a small GPU without graphs; T(64) is 83 ms."""
+
+
+def batch_seconds(count: int, fixed_ms: float = B_MS, per_lesion_ms: float = A_MS) -> float:
+    return (fixed_ms + per_lesion_ms * count) / 1e3
+
+
+class SimulatedGpu:
+    """Sleeps as long as the device would compute; a lesion's logits follow from its pixels and age."""
+
+    tolerance = 1e-4
+    threads = 1
+
+    def __init__(self, fixed_ms: float = B_MS, per_lesion_ms: float = A_MS) -> None:
+        self._fixed_ms, self._per_lesion_ms = fixed_ms, per_lesion_ms
+
+    def run(
+        self,
+        lh: Sequence[Pixels],
+        bm: Sequence[Pixels],  # noqa: ARG002
+        ages: Sequence[float],
+    ) -> NDArray[np.float32]:
+        ends = time.perf_counter() + batch_seconds(len(ages), self._fixed_ms, self._per_lesion_ms)
+        grey = np.array([crop[0, ::16, ::16].mean() / 255 for crop in lh], np.float32)
+        logits = np.stack([grey, np.asarray(ages, np.float32) / 100], axis=1)
+        time.sleep(max(ends - time.perf_counter(), 0))
+        return np.stack([logits, logits[:, ::-1]], axis=1)
+
+
+def main() -> None:
+    from worker import runtime
+    from worker.cli.main import main as dlr
+    from worker.settings import get_settings
+
+    device = SimulatedGpu(float(os.environ.get(FIXED_MS, B_MS)), float(os.environ.get(PER_LESION_MS, A_MS)))
+    settings = get_settings()
+    engine = Engine(cards(), device, settings.batch_max, settings.batch_wait_ms / 1000)
+    runtime.engine = lambda: engine  # type: ignore[assignment]
+    sys.argv[1:] = ["worker", "--queue", "inference", *sys.argv[1:]]
+    dlr()
+
+
+if __name__ == "__main__":
+    main()

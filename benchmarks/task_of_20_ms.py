@@ -1,0 +1,66 @@
+"""``python -m benchmarks.task_of_20_ms`` is `dlr worker --queue inference` on studies that take 20 ms.
+
+Nothing is decoded and nothing is computed, so that what surrounds the work is measured alone: a message that is
+acknowledged late, a ledger that is written before and after, and a reconciler that looks on.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.samples import cards, lesion
+from worker.clinical.categories import Priority
+from worker.imaging.reading import StudyFiles
+from worker.inference.engine import score_of
+from worker.study import Lesion, LesionImage, Scores
+
+_PROBABILITIES = np.array([0.25, 0.75])
+
+
+class NoDecoders:
+    """Gives every lesion the same image, at once."""
+
+    def __init__(self) -> None:
+        self._image = lesion()
+
+    def index(self, root: Path, paths: Sequence[str], study_instance_uid: str) -> StudyFiles:  # noqa: ARG002
+        return StudyFiles({})
+
+    def load(self, files: StudyFiles, lesion: Lesion, age_years: float | None) -> LesionImage:  # noqa: ARG002
+        return self._image
+
+
+class SleepingEngine:
+    """Scores each lesion after 20 ms, any number at once."""
+
+    cards = cards()
+
+    def submit(self, image: LesionImage, priority: Priority) -> Future[Scores]:  # noqa: ARG002
+        time.sleep(0.02)
+        scored: Future[Scores] = Future()
+        lh, bm = (score_of(card, _PROBABILITIES) for card in self.cards)
+        scored.set_result(Scores(lh, bm))
+        return scored
+
+    def arriving(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+def main() -> None:
+    from worker import runtime
+    from worker.cli.main import main as dlr
+
+    engine, decoders = SleepingEngine(), NoDecoders()
+    runtime.engine = lambda: engine  # type: ignore[assignment,return-value]
+    runtime.decoders = lambda: decoders  # type: ignore[assignment,return-value]
+    sys.argv[1:] = ["worker", "--queue", "inference", *sys.argv[1:]]
+    dlr()
+
+
+if __name__ == "__main__":
+    main()
