@@ -1,5 +1,6 @@
 """What the queue costs: the whole service against plain Celery, on the same Redis, with every guarantee on."""
 
+import json
 import signal
 import statistics
 import sys
@@ -120,7 +121,7 @@ def queue(service: FaultService, studies: Sequence[MadeStudy]) -> None:
     engine.dispose()
     messages = [envelope(TaskMessage(INFER_STUDY, study_id, [str(study_id)], {}), "inference") for study_id in ids]
     with Redis.from_url(service.redis.url()) as client:
-        client.lpush("inference", *messages)
+        client.lpush("inference", *map(json.dumps, messages))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Final
 from redis import Redis
 
 TAKEN: Final = "dlr.taken"
-"""Hash of what was taken and is not yet among the unacknowledged messages: token -> time, list and message."""
+"""Hash of what was taken and is not yet among the unacknowledged messages: name -> time, list and message."""
 
 NOTHING: Final = "dlr.nothing"
 """A list that is always empty: to wait for it is to wait on the server's side."""
@@ -21,17 +21,21 @@ local now = time[1] + time[2] / 1e6
 """
 
 TAKE: Final = f"""{_NOW}
+local answer, left = {{}}, tonumber(ARGV[2])
 for place = 2, #KEYS do
-    local message = redis.call('RPOP', KEYS[place])
-    if message then
-        redis.call('HSET', KEYS[1], ARGV[1], string.format('%.3f ', now) .. KEYS[place] .. '\\n' .. message)
-        return {{KEYS[place], message}}
+    while left > 0 do
+        local message = redis.call('RPOP', KEYS[place])
+        if not message then break end
+        left = left - 1
+        local record = string.format('%.3f ', now) .. KEYS[place] .. '\\n' .. message
+        redis.call('HSET', KEYS[1], ARGV[1] .. ':' .. #answer / 2, record)
+        answer[#answer + 1], answer[#answer + 2] = KEYS[place], message
     end
 end
-return false
+return answer
 """
-"""Takes the next message. Keys: the hash, then the lists, the most urgent first. Argument: a token for the hash.
-Returns (list, message), or nil when all lists are empty."""
+"""Takes the next messages. Keys: the hash, then the lists, the most urgent first. Arguments: a name for this call, and
+the most messages. Returns list, message, list, message and so on; the n-th message, from 0, is ``name:n`` there."""
 
 _PUT_BACK: Final = f"""{_NOW}
 local oldest = now - ARGV[1]

@@ -41,7 +41,7 @@ class TaskMessage:
     priority: int = 0
 
 
-def pass_gate(item: bytes, queue: str, max_bytes: int) -> bytes:
+def pass_gate(item: bytes, queue: str, max_bytes: int) -> dict[str, Any]:
     """Turn what was popped from a queue into an envelope that Celery can handle safely.
 
     Args:
@@ -50,7 +50,7 @@ def pass_gate(item: bytes, queue: str, max_bytes: int) -> bytes:
         max_bytes: the largest message that is read.
 
     Returns:
-        A JSON envelope in kombu's layout. Never raises on any ``item``.
+        An envelope in kombu's layout. Never raises on any ``item``.
     """
     try:
         message = read_message(item, max_bytes)
@@ -88,42 +88,40 @@ def read_message(item: bytes, max_bytes: int) -> TaskMessage:
     )
 
 
-def envelope(message: TaskMessage, queue: str) -> bytes:
-    """Write a message in kombu's layout, with nothing in it that the gate did not put there."""
+def envelope(message: TaskMessage, queue: str) -> dict[str, Any]:
+    """Put a message into kombu's layout, with nothing in it that the gate did not put there; it is stored as JSON."""
     body = json.dumps([message.args, message.kwargs, {}]).encode()
     task_id = str(message.task_id)
     shown = f"('{message.args[0]}',)" if message.task == INFER_STUDY else "()"
-    return json.dumps(
-        {
-            "body": base64.b64encode(body).decode("ascii"),
-            "content-encoding": "utf-8",
-            "content-type": "application/json",
-            "headers": {
-                "lang": "py",
-                "task": message.task,
-                "id": task_id,
-                "root_id": task_id,
-                "parent_id": None,
-                "group": None,
-                "retries": 0,
-                "eta": None,
-                "expires": None,
-                "timelimit": [None, None],
-                "argsrepr": shown,
-                "kwargsrepr": "{}",
-                "ignore_result": True,
-            },
-            "properties": {
-                "correlation_id": task_id,
-                "reply_to": "",
-                "delivery_mode": 2,
-                "delivery_tag": str(uuid4()),
-                "delivery_info": {"exchange": "", "routing_key": queue},
-                "priority": message.priority,
-                "body_encoding": "base64",
-            },
-        }
-    ).encode()
+    return {
+        "body": base64.b64encode(body).decode("ascii"),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {
+            "lang": "py",
+            "task": message.task,
+            "id": task_id,
+            "root_id": task_id,
+            "parent_id": None,
+            "group": None,
+            "retries": 0,
+            "eta": None,
+            "expires": None,
+            "timelimit": [None, None],
+            "argsrepr": shown,
+            "kwargsrepr": "{}",
+            "ignore_result": True,
+        },
+        "properties": {
+            "correlation_id": task_id,
+            "reply_to": "",
+            "delivery_mode": 2,
+            "delivery_tag": str(uuid4()),
+            "delivery_info": {"exchange": "", "routing_key": queue},
+            "priority": message.priority,
+            "body_encoding": "base64",
+        },
+    }
 
 
 def _refusal(item: bytes, refused: JobRefused) -> TaskMessage:

@@ -1,15 +1,16 @@
 """Celery's Redis transport, with the gate at its mouth and a broom behind it.
 
-A message leaves its queue in one step (`worker.delivery`). The gate (`worker.gate`) sees it before Celery does. The
-broom: a job that an integrator pushes names a study, and Redis's append-only file keeps each command until it is
-rewritten; once such messages are acknowledged, the file is rewritten in the background, so that no identifier stays on
-the disk of the broker.
+Messages are taken and acknowledged several at a time. They leave their queue in one step (`worker.delivery`), and the
+gate (`worker.gate`) sees them before Celery does. The broom: a job that an integrator pushes names a study, and Redis's
+append-only file keeps each command until it is rewritten; once such messages are acknowledged, the file is rewritten in
+the background, so that no identifier stays on the disk of the broker.
 """
 
-import json
 import logging
 import threading
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from hashlib import sha1
 from queue import Empty
@@ -32,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 TASK_QUEUES = frozenset(QUEUES)
 """The queues that the gate guards; the others are Celery's own, for replies to `celery inspect` and to Flower."""
+
+MOST_AT_ONCE = 32
+"""Messages that a worker takes in one step, as far as it has room for them."""
 
 LOOK_INTERVAL_S = 0.02
 """How long a worker whose queues are empty waits before it looks again, in seconds."""
@@ -80,26 +84,41 @@ class Broom:
 
 
 class QoS(kombu_redis.QoS):
-    """kombu's bookkeeping of unacknowledged messages, which tells the broom of each job that was taken."""
+    """kombu's bookkeeping of unacknowledged messages: written by the channel, and acknowledged several at a time."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self._acknowledged: list[str] = []
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Write a message down as kombu does, and let go of it in ``dlr.taken`` in the same step."""
-        delivery = message.delivery_info
-        written = dumps([message._raw, delivery["exchange"], delivery["routing_key"]])  # noqa: SLF001
-        with self.pipe_or_acquire() as pipe:
-            pipe.zadd(self.unacked_index_key, {delivery_tag: time.time()})
-            pipe.hset(self.unacked_key, delivery_tag, written)
-            if self.channel.token:
-                pipe.hdel(TAKEN, self.channel.token)
-            pipe.execute()
-        VirtualQoS.append(self, message, delivery_tag)
+        """Remember a message; one of the workers' own queues is written down already (`Channel._write_down`)."""
+        if message.delivery_info.get("routing_key") in TASK_QUEUES:
+            VirtualQoS.append(self, message, delivery_tag)
+        else:
+            super().append(message, delivery_tag)  # type: ignore[no-untyped-call]
 
     def ack(self, delivery_tag: str) -> None:
         """Acknowledge a message; what it named may be forgotten now."""
         message = self._delivered.get(delivery_tag)
-        super().ack(delivery_tag)  # type: ignore[no-untyped-call]
+        self._acknowledged.append(delivery_tag)
+        VirtualQoS.ack(self, delivery_tag)
+        if not self.channel.connection.gathers:
+            self.write_acknowledged()
         if message is not None and message.delivery_info.get("routing_key") == QUEUE_OF_TASK[SUBMIT_STUDY]:
             self.channel.broom.sweep_soon()
+
+    def write_acknowledged(self) -> None:
+        """Tell Redis what was acknowledged since the last time. What it is not told comes back, and changes nothing."""
+        tags, self._acknowledged = self._acknowledged, []
+        if tags:
+            with self.pipe_or_acquire() as pipe:
+                pipe.zrem(self.unacked_index_key, *tags).hdel(self.unacked_key, *tags).execute()
+
+    def restore_unacked_once(self, stderr: Any = None) -> None:
+        """Put back at the end what was not acknowledged, and nothing else."""
+        with suppress(*self.channel.connection_errors):
+            self.write_acknowledged()
+        super().restore_unacked_once(stderr)  # type: ignore[no-untyped-call]
 
 
 class Channel(kombu_redis.Channel):
@@ -111,7 +130,7 @@ class Channel(kombu_redis.Channel):
         super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
         self._queues_are_empty = False
         self._kept_client: Any = None
-        self.token = ""
+        self._taken_as = ""
 
     @property
     def broom(self) -> Broom:
@@ -135,7 +154,7 @@ class Channel(kombu_redis.Channel):
         return self._kept_client
 
     def _brpop_start(self, timeout: float | None = None) -> None:
-        """Ask for the next message; after an answer of none, only once a moment has passed on the server."""
+        """Ask for the next messages; after an answer of none, only once a moment has passed on the server."""
         if not TASK_QUEUES.issuperset(self.active_queues):
             super()._brpop_start(timeout)  # type: ignore[no-untyped-call]
             return
@@ -144,15 +163,16 @@ class Channel(kombu_redis.Channel):
             return
         lists = [self._q_for_pri(queue, step) for step in self.priority_steps for queue in queues]  # type: ignore[no-untyped-call]
         keys = [f"{self.global_keyprefix}{key}" for key in (TAKEN, *lists)]
-        self.token = str(uuid4())
+        self._taken_as = str(uuid4())
         connection = self._in_poll = self.client.connection
         self._brpop_sent_at: Any = time.monotonic()
         if self._queues_are_empty:
             connection.send_command("BRPOP", f"{self.global_keyprefix}{NOTHING}", LOOK_INTERVAL_S)
-        connection.send_command("EVALSHA", _TAKE_SHA, len(keys), *keys, self.token)
+        most = min(self.qos.can_consume_max_estimate() or MOST_AT_ONCE, MOST_AT_ONCE)
+        connection.send_command("EVALSHA", _TAKE_SHA, len(keys), *keys, self._taken_as, most)
 
     def _brpop_read(self, **options: Any) -> bool:
-        """Read the answer, and deliver the message that it holds."""
+        """Read the answer, and deliver the messages that it holds."""
         if not TASK_QUEUES.issuperset(self.active_queues):
             return bool(super()._brpop_read(**options))  # type: ignore[no-untyped-call]
         try:
@@ -160,14 +180,35 @@ class Channel(kombu_redis.Channel):
             self._queues_are_empty = not answer
             if not answer:
                 raise Empty
-            queue = answer[0].decode().removeprefix(self.global_keyprefix or "").rsplit(self.sep, 1)[0]
-            self._queue_cycle.rotate(queue)
-            message = json.loads(pass_gate(answer[1], queue, get_settings().max_message_bytes))
-            self.connection._deliver(message, queue)  # noqa: SLF001  as kombu's own channel does
+            queues = [self._queue_of(place) for place in answer[::2]]
+            limit = get_settings().max_message_bytes
+            messages = [pass_gate(item, queue, limit) for queue, item in zip(queues, answer[1::2], strict=True)]
+            self._write_down(messages)
+            for queue, message in zip(queues, messages, strict=True):
+                self._queue_cycle.rotate(queue)
+                self.connection._deliver(message, queue)  # noqa: SLF001  as kombu's own channel does
             return True
         finally:
             self._in_poll: Any = None
             self._flush_brpop_reauth()  # type: ignore[no-untyped-call]
+
+    def _queue_of(self, place: bytes) -> str:
+        """Return the queue that a list belongs to."""
+        return place.decode().removeprefix(self.global_keyprefix or "").rsplit(self.sep, 1)[0]
+
+    def _write_down(self, messages: Sequence[dict[str, Any]]) -> None:
+        """Write messages among the unacknowledged as kombu does, and let go of them in ``dlr.taken``, in one step."""
+        written = {}
+        for message in messages:
+            properties = message["properties"]
+            place = properties["delivery_info"]
+            written[properties["delivery_tag"]] = dumps([message, place["exchange"], place["routing_key"]])
+        with self.conn_or_acquire() as client:
+            pipe = client.pipeline()
+            pipe.zadd(self.unacked_index_key, dict.fromkeys(written, time.time()))
+            pipe.hset(self.unacked_key, mapping=written)
+            pipe.hdel(TAKEN, *(f"{self._taken_as}:{place}" for place in range(len(messages))))
+            pipe.execute()
 
     def _answer(self) -> Any:
         connection = self.client.connection
@@ -188,6 +229,18 @@ class Transport(kombu_redis.Transport):
     """Redis as a Celery broker whose senders are not trusted."""
 
     Channel = Channel
+    gathers = False
+    """Acknowledgements gather for a turn of Celery's event loop; without one they are written one by one."""
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        """Do as kombu does, and write acknowledgements at each turn of the loop."""
+        super().register_with_event_loop(connection, loop)  # type: ignore[no-untyped-call]
+        self.gathers = True
+        loop.on_tick.add(self._write_acknowledged)
+
+    def _write_acknowledged(self) -> None:
+        for channel in self.channels:
+            channel.qos.write_acknowledged()
 
     @cached_property
     def broom(self) -> Broom:

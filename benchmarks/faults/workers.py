@@ -1,5 +1,6 @@
 """Faults of the workers: killed with everything below them, frozen and killed, stopped one after the other."""
 
+import json
 import signal
 import time
 from dataclasses import dataclass
@@ -105,11 +106,11 @@ def _cycle(service: FaultService, study: MadeStudy, queue: str) -> _Cycle:
 def _message(service: FaultService, study: MadeStudy, queue: str) -> bytes:
     """A message as Celery pushes it; one for inference is of a study that the ledger has already."""
     if queue == "intake":
-        return envelope(TaskMessage(SUBMIT_STUDY, uuid4(), [], {"job": study.job}, 6), queue)
+        return json.dumps(envelope(TaskMessage(SUBMIT_STUDY, uuid4(), [], {"job": study.job}, 6), queue)).encode()
     sessions = session_factory(make_engine(service.services.settings.require_database_url()))
     intake = Intake(sessions, service.services.settings.storage_root, lambda *_: None)
     study_id = intake.accept(parse_job(study.job), "submit").study_id
-    return envelope(TaskMessage(INFER_STUDY, study_id, [str(study_id)], {}, 6), queue)
+    return json.dumps(envelope(TaskMessage(INFER_STUDY, study_id, [str(study_id)], {}, 6), queue)).encode()
 
 
 def rolling_restarts(say: Say, *, quick: bool) -> Figure:
