@@ -26,7 +26,7 @@ from worker.worklist import place_of_failed
 MOST_AT_ONCE = 64
 """Studies in one transaction."""
 
-GATHER_S = 0.025
+GATHER_S = 0.01
 """How long a transaction waits for other studies that are at work, in seconds."""
 
 

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from worker.errors import Code, LesionRefused
 from worker.imaging.age import resolve_age
-from worker.imaging.dicom_file import Header, open_dicom
+from worker.imaging.dicom_file import DicomFile, Header, open_dicom
 from worker.imaging.layout import PixelLayout, frame_index, pixel_layout
 from worker.imaging.pixels import decode_frame
+from worker.imaging.reading import entry_of, fault_of
 from worker.imaging.regions import resolve_region, ultrasound_regions
 from worker.imaging.storage import Limits
 from worker.study import Age, RegionSource, Roi
@@ -21,13 +22,23 @@ _MODALITIES = ("US", "OT", "")
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """What a decoder has to know of a lesion: its file, the image that it has to hold, the job's frame, ROI and age."""
+    """What a decoder has to know of a lesion.
+
+    Attributes:
+        path: of its file, confined.
+        sop_instance_uid: of the image that the file has to hold.
+        frame: the job's.
+        roi: the job's.
+        age_years: the job's.
+        study_instance_uid: the study that the file has to be of, where nobody has looked yet.
+    """
 
     path: str
     sop_instance_uid: str
     frame: int | None
     roi: Roi | None
     age_years: float | None
+    study_instance_uid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +69,7 @@ def decode_lesion(
         Unavailable: ``storage_unavailable``; the same lesion can be tried again.
     """
     with open_dicom(Path(marked.path), limits) as file:
-        if file.header.text("SOPInstanceUID") != marked.sop_instance_uid:
-            raise LesionRefused(Code.SOP_INSTANCE_NOT_FOUND, "the file changed after the study was indexed")
+        _check_identity(file, marked)
         # OT is what secondary captures of ultrasound carry. A Modality that is missing says nothing against it.
         if file.header.text("Modality") not in _MODALITIES:
             raise LesionRefused(Code.MODALITY_NOT_ULTRASOUND)
@@ -77,6 +87,15 @@ def decode_lesion(
     if _uniform(frame, region):
         raise LesionRefused(Code.PIXELS_UNIFORM)
     return Decoded(frame, region, source, age)
+
+
+def _check_identity(file: DicomFile, marked: Marked) -> None:
+    if marked.study_instance_uid is not None:
+        fault = fault_of(entry_of(file), marked.study_instance_uid)
+        if fault is not None:
+            raise LesionRefused(fault)
+    if file.header.text("SOPInstanceUID") != marked.sop_instance_uid:
+        raise LesionRefused(Code.SOP_INSTANCE_NOT_FOUND)
 
 
 def _age(header: Header, age_years: float | None) -> Age:

@@ -9,7 +9,7 @@ from filecmp import cmp as same_content
 from pathlib import Path
 
 from worker.errors import Code, LesionRefused, StudyRefused, Unavailable
-from worker.imaging.dicom_file import open_dicom
+from worker.imaging.dicom_file import DicomFile, open_dicom
 from worker.imaging.storage import Limits, confine, storage_fault
 
 __all__ = ["FailedFile", "FileEntry", "Limits", "StudyFiles", "index_study", "read_entry"]
@@ -27,6 +27,14 @@ class FailedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class OnlyFile:
+    """The only file of a study, whose header has not been read: `worker.imaging.lesion.decode_lesion` does so."""
+
+    path: Path
+    study_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class StudyFiles:
     """What a study's files are.
 
@@ -34,11 +42,13 @@ class StudyFiles:
         paths: the confined, absolute path of each readable image, by SOP Instance UID.
         ambiguous: SOP Instance UIDs that two different files claim.
         failed: the files that can not be used, in the job's order.
+        only: the study's only file, in place of the others.
     """
 
     paths: Mapping[str, Path]
     ambiguous: frozenset[str] = frozenset()
     failed: tuple[FailedFile, ...] = ()
+    only: OnlyFile | None = None
 
     def path_of(self, sop_instance_uid: str) -> Path:
         """Return the path of one image.
@@ -47,6 +57,8 @@ class StudyFiles:
             LesionRefused: ``sop_instance_ambiguous``; what is wrong with a file that failed, since the image may be
                 inside it (first one that claims this UID, then one whose UID is unknown); ``sop_instance_not_found``.
         """
+        if self.only is not None:
+            return self.only.path
         if sop_instance_uid in self.ambiguous:
             raise LesionRefused(Code.SOP_INSTANCE_AMBIGUOUS)
         path = self.paths.get(sop_instance_uid)
@@ -79,8 +91,13 @@ def read_entry(path: Path, limits: Limits) -> FileEntry:
         Unavailable: ``storage_unavailable``.
     """
     with open_dicom(path, limits) as file:
-        study, sop, patient = map(file.header.text, ("StudyInstanceUID", "SOPInstanceUID", "PatientID"))
-        return FileEntry(study[:_LONGEST_TEXT], sop[:_LONGEST_TEXT], patient[:_LONGEST_TEXT], file.whole)
+        return entry_of(file)
+
+
+def entry_of(file: DicomFile) -> FileEntry:
+    """Return what index_study has to know of a file that is open."""
+    study, sop, patient = map(file.header.text, ("StudyInstanceUID", "SOPInstanceUID", "PatientID"))
+    return FileEntry(study[:_LONGEST_TEXT], sop[:_LONGEST_TEXT], patient[:_LONGEST_TEXT], file.whole)
 
 
 def index_study(
@@ -98,10 +115,7 @@ def index_study(
         StudyRefused: ``patient_mismatch``; the matching files name more than one Patient ID.
         Unavailable: ``storage_unavailable``; the storage is away, which says nothing about its files.
     """
-    try:
-        root = root.resolve(strict=True)
-    except OSError:
-        raise Unavailable(Code.STORAGE_UNAVAILABLE, "DLR_STORAGE_ROOT can not be reached") from None
+    root = _reached(root)
     found: dict[str, Path] = {}
     ambiguous: set[str] = set()
     failed: list[FailedFile] = []
@@ -113,7 +127,7 @@ def index_study(
         except LesionRefused as refused:
             failed.append(FailedFile(refused))
             continue
-        fault, uid = _fault(entry, study_instance_uid), entry.sop_instance_uid
+        fault, uid = fault_of(entry, study_instance_uid), entry.sop_instance_uid
         if fault is not None:
             failed.append(FailedFile(LesionRefused(fault), uid or None))
             continue
@@ -125,7 +139,27 @@ def index_study(
     return StudyFiles(found, frozenset(ambiguous), tuple(failed))
 
 
-def _fault(entry: FileEntry, study_instance_uid: str) -> Code | None:
+def only_file(root: Path, path: str, study_instance_uid: str) -> StudyFiles:
+    """Confine the only file of a study, and leave it unread: reading its lesions reads its header too.
+
+    Raises:
+        Unavailable: ``storage_unavailable``.
+    """
+    try:
+        return StudyFiles({}, only=OnlyFile(confine(_reached(root), path), study_instance_uid))
+    except LesionRefused as refused:
+        return StudyFiles({}, failed=(FailedFile(refused),))
+
+
+def _reached(root: Path) -> Path:
+    try:
+        return root.resolve(strict=True)
+    except OSError:
+        raise Unavailable(Code.STORAGE_UNAVAILABLE, "DLR_STORAGE_ROOT can not be reached") from None
+
+
+def fault_of(entry: FileEntry, study_instance_uid: str) -> Code | None:
+    """Say why a file can not be used for a study; ``None`` when it can."""
     study = entry.study_instance_uid
     # A file that was cut may have lost its UIDs with the rest.
     if not entry.whole and study in (study_instance_uid, ""):
