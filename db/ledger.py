@@ -5,13 +5,12 @@ Each is safe to repeat, and safe beside any number of other processes.
 
 from db.dead_letters import discard, purge, purgeable, requeue
 from db.recording import record_refusal, record_study, set_worklist_place
-from db.results import finish, register_model
+from db.results import finish, hold, register_model
 from db.running import (
     claim,
     count_open,
     extend_leases,
     fail_attempt,
-    hold,
     release,
     take_stranded,
     take_unqueued,

@@ -93,6 +93,23 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldLesion:
+    """A lesion of a study that is held still: the ledger's key, its category, and whether it has advice already."""
+
+    key: int
+    birads: str
+    advised: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A study that is held still for its result: its priority now, and its lesions by name."""
+
+    priority: str
+    lesions: Mapping[str, HeldLesion]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRecord:
     """One version of a model. ``weights_sha256`` is lower-case hexadecimal; ``card`` is JSON."""
 

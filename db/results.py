@@ -1,20 +1,20 @@
 """Writes when an attempt has ended: lesions, predictions and advice, all or nothing."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, func, select, tuple_, update
+from sqlalchemy import Table, bindparam, exists, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db.errors import ModelConflict, ModelUnknown, ResultInconsistent
 from db.history import note_all
 from db.models import LesionRow, ModelRow, PredictionRow, RestratificationRow, StudyRow
-from db.records import LesionResultRecord, ModelRecord, PredictionRecord, StudyResultRecord
-from db.running import hold
+from db.records import Held, HeldLesion, LesionResultRecord, ModelRecord, PredictionRecord, StudyResultRecord
+from db.running import AT_WORK
 from db.storable import storable_text
-from db.vocabulary import BM_MODEL, LH_MODEL, Birads, Event, LesionState, StudyState, WorklistClass
+from db.vocabulary import BM_MODEL, LH_MODEL, Event, LesionState, StudyState, WorklistClass
 
 Version = tuple[str, str]
 
@@ -76,11 +76,47 @@ def register_model(session: Session, model: ModelRecord) -> None:
         raise ModelConflict(f"{model.name} {model.version} is on record with other weights")
 
 
-def finish(session: Session, results: Collection[StudyResultRecord]) -> set[UUID]:
+def hold(session: Session, attempts: Mapping[UUID, int]) -> dict[UUID, Held]:
+    """Hold studies still that run under these attempts, until the caller commits.
+
+    Read it in the transaction of ``finish``, to place a study by a priority that was raised while it ran. A study whose
+    attempt is not the last any more is left out.
+    """
+    advised = exists().where(RestratificationRow.lesion_id == LesionRow.id, RestratificationRow.is_current)
+    rows = session.execute(
+        select(
+            StudyRow.id,
+            StudyRow.priority,
+            LesionRow.lesion_id,
+            LesionRow.id.label("key"),
+            LesionRow.birads,
+            advised.label("advised"),
+        )
+        .outerjoin(LesionRow, LesionRow.study_id == StudyRow.id)
+        .where(tuple_(StudyRow.id, StudyRow.claims).in_(list(attempts.items())), *AT_WORK)
+        .order_by(StudyRow.id)
+        .with_for_update(of=StudyRow)
+    )
+    held: dict[UUID, tuple[str, dict[str, HeldLesion]]] = {}
+    for row in rows:
+        _, lesions = held.setdefault(row.id, (row.priority.value, {}))
+        if row.key is not None:
+            lesions[row.lesion_id] = HeldLesion(row.key, row.birads.value, row.advised)
+    return {study_id: Held(priority, lesions) for study_id, (priority, lesions) in held.items()}
+
+
+def finish(
+    session: Session, results: Collection[StudyResultRecord], held: Mapping[UUID, Held] | None = None
+) -> set[UUID]:
     """Write the results of attempts, each of another study, in the caller's transaction: all of them, or nothing.
 
     A lesion that a result leaves out failed with the study's error. The same model's scores of a lesion are brought
     up to date; another model's stay. The latest advice on a lesion is the current one.
+
+    Args:
+        session: the caller commits.
+        results: of one study each.
+        held: what ``hold`` gave for them in this transaction; ``None``: they are held here.
 
     Returns:
         The studies whose result was written. Of the others nothing was: the study does not run under this attempt any
@@ -91,36 +127,20 @@ def finish(session: Session, results: Collection[StudyResultRecord]) -> set[UUID
             model's scores, or the state does not follow from the lesions. Roll back.
         ModelUnknown: a model was not registered. Roll back.
     """
-    held = hold(session, {result.study_id: result.attempt for result in results})
-    written = {result.study_id: result for result in results if result.study_id in held}
+    if held is None:
+        held = hold(session, {result.study_id: result.attempt for result in results})
+    written = [result for result in results if result.study_id in held]
     if not written:
         return set()
-    known = _known_lesions(session, written)
     lesions = [
-        (known[study_id, lesion.lesion_id].key, lesion)
-        for study_id, result in written.items()
-        for lesion in _all_lesions(
-            result, {name: one.birads for (study, name), one in known.items() if study == study_id}
-        )
+        (held[result.study_id].lesions[lesion.lesion_id], lesion)
+        for result in written
+        for lesion in _all_lesions(result, held[result.study_id].lesions)
     ]
-    session.execute(_END_STUDY, [_study_values(result) for result in written.values()])
+    session.execute(_END_STUDY, [_study_values(result) for result in written])
     _write_lesions(session, lesions)
-    note_all(session, [(result.study_id, Event(result.state), _history(result)) for result in written.values()])
-    return set(written)
-
-
-class _Known(NamedTuple):
-    key: int
-    birads: Birads
-
-
-def _known_lesions(session: Session, studies: Iterable[UUID]) -> dict[tuple[UUID, str], _Known]:
-    rows = session.execute(
-        select(LesionRow.study_id, LesionRow.lesion_id, LesionRow.id, LesionRow.birads).where(
-            LesionRow.study_id.in_(list(studies))
-        )
-    )
-    return {(row.study_id, row.lesion_id): _Known(row.id, row.birads) for row in rows}
+    note_all(session, [(result.study_id, Event(result.state), _history(result)) for result in written])
+    return {result.study_id for result in written}
 
 
 def _study_values(result: StudyResultRecord) -> dict[str, Any]:
@@ -148,7 +168,7 @@ def _history(result: StudyResultRecord) -> dict[str, Any]:
     }
 
 
-def _all_lesions(result: StudyResultRecord, known: Mapping[str, Birads]) -> list[LesionResultRecord]:
+def _all_lesions(result: StudyResultRecord, known: Mapping[str, HeldLesion]) -> list[LesionResultRecord]:
     given = {lesion.lesion_id: lesion for lesion in result.lesions}
     if len(given) != len(result.lesions) or not given.keys() <= known.keys():
         raise ResultInconsistent("a lesion is not the study's, or is there twice")
@@ -157,7 +177,7 @@ def _all_lesions(result: StudyResultRecord, known: Mapping[str, Birads]) -> list
         models = sorted(prediction.model_name for prediction in lesion.predictions)
         if models != [BM_MODEL, LH_MODEL] or lesion.assessment is None:
             raise ResultInconsistent("a scored lesion has one prediction of each model, and an assessment")
-        if lesion.assessment.original != known[lesion.lesion_id]:
+        if lesion.assessment.original != known[lesion.lesion_id].birads:
             raise ResultInconsistent("an assessment rests on another BI-RADS category than the lesion's")
     state = StudyState.FAILED
     if scored:
@@ -172,16 +192,15 @@ def _all_lesions(result: StudyResultRecord, known: Mapping[str, Birads]) -> list
     ]
 
 
-def _write_lesions(session: Session, lesions: Sequence[tuple[int, LesionResultRecord]]) -> None:
+def _write_lesions(session: Session, lesions: Sequence[tuple[HeldLesion, LesionResultRecord]]) -> None:
     if not lesions:
         return
-    session.execute(_END_LESION, [_lesion_values(lesion, key) for key, lesion in lesions])
-    session.execute(
-        update(_ADVICE)
-        .where(_ADVICE.c.lesion_id.in_([key for key, _ in lesions]), _ADVICE.c.is_current)
-        .values(is_current=False)
-    )
-    scored = [(key, lesion) for key, lesion in lesions if lesion.state == LesionState.SCORED]
+    session.execute(_END_LESION, [_lesion_values(lesion, known.key) for known, lesion in lesions])
+    advised = [known.key for known, _ in lesions if known.advised]
+    if advised:
+        former = _ADVICE.c.lesion_id.in_(advised) & _ADVICE.c.is_current
+        session.execute(update(_ADVICE).where(former).values(is_current=False))
+    scored = [(known.key, lesion) for known, lesion in lesions if lesion.state == LesionState.SCORED]
     if not scored:
         return
     models = _model_keys(session, {version_of(part) for _, lesion in scored for part in lesion.predictions})

@@ -2,10 +2,23 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Table, func, or_, select, tuple_, update
+from sqlalchemy import (
+    ARRAY,
+    BindParameter,
+    ColumnElement,
+    Table,
+    Uuid,
+    any_,
+    bindparam,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from db.history import note, note_all
@@ -19,11 +32,17 @@ _STRANDED = (StudyRow.state == StudyState.RUNNING) & or_(
 
 _QUEUED_AS_STRANDED = (StudyRow.state == StudyState.QUEUED) & StudyRow.lease_until.is_not(None)
 
-_AT_WORK = (StudyRow.is_current.is_(True), or_(StudyRow.state == StudyState.RUNNING, _QUEUED_AS_STRANDED))
+AT_WORK = (StudyRow.is_current.is_(True), or_(StudyRow.state == StudyState.RUNNING, _QUEUED_AS_STRANDED))
 """With a study's last attempt, the fence of every result. A study that was queued again because its worker was not
 heard of, and that nobody has claimed since, still takes that worker's result."""
 
 _STUDIES = cast("Table", StudyRow.__table__)
+
+_CLAIMABLE = (
+    StudyRow.study_instance_uid.is_not(None),
+    StudyRow.is_current,
+    or_(StudyRow.state == StudyState.QUEUED, _STRANDED),
+)
 
 
 def claim(
@@ -54,52 +73,80 @@ def claim(
         suspects_too: whether a study that was started before and did not end is claimed too; its worker may have died
             of it.
     """
+    claims = _claim_new(session, study_ids, lease_s)
+    rest = set(study_ids) - claims.keys()
+    suspects: frozenset[UUID] = frozenset()
+    if rest:
+        started, suspects = _claim_started(
+            session, rest, max_attempts, lease_s, failed_place, suspects_too=suspects_too
+        )
+        claims |= started
+    note_all(
+        session,
+        [(one.study_id, Event.CLAIMED, {"attempt": one.attempt, "worker": worker}) for one in claims.values()],
+    )
+    return Claimed(claims, suspects)
+
+
+def _claim_new(session: Session, study_ids: Collection[UUID], lease_s: float) -> dict[UUID, Claim]:
+    """Claim the studies that were never started, which are nearly all, in one statement."""
+    new = (
+        select(_STUDIES.c.id)
+        .where(_STUDIES.c.id == any_(_ids(study_ids)), *_CLAIMABLE, _STUDIES.c.attempts == 0)
+        .order_by(_STUDIES.c.id)
+        .with_for_update()
+    )
+    return _started(session, _STUDIES.c.id.in_(new.scalar_subquery()), lease_s)
+
+
+def _claim_started(
+    session: Session,
+    study_ids: Collection[UUID],
+    max_attempts: int,
+    lease_s: float,
+    failed_place: FailedPlace,
+    *,
+    suspects_too: bool,
+) -> tuple[dict[UUID, Claim], frozenset[UUID]]:
+    """Claim studies that were started before and did not end, or fail them, or say which they are."""
     found = session.execute(
-        select(
-            StudyRow.id,
-            StudyRow.attempts,
-            StudyRow.claims,
-            StudyRow.job,
-            StudyRow.priority,
-            StudyRow.study_instance_uid,
-        )
-        .where(
-            StudyRow.id.in_(study_ids),
-            StudyRow.study_instance_uid.is_not(None),
-            StudyRow.is_current,
-            or_(StudyRow.state == StudyState.QUEUED, _STRANDED),
-        )
+        select(StudyRow.id, StudyRow.attempts, StudyRow.claims, StudyRow.priority)
+        .where(_STUDIES.c.id == any_(_ids(study_ids)), *_CLAIMABLE, _STUDIES.c.attempts > 0)
         .order_by(StudyRow.id)
         .with_for_update()
     ).all()
-    suspects = frozenset(study.id for study in found if study.attempts and not suspects_too)
-    wanted = [study for study in found if study.id not in suspects]
-    for study in wanted:
+    if not suspects_too:
+        return {}, frozenset(study.id for study in found)
+    for study in found:
         if study.attempts >= max_attempts:
             _exhaust(session, study.id, study.attempts, study.claims, failed_place(study.priority.value))
-    claims = {
-        study.id: Claim(study.id, study.claims + 1, study.job, study.priority.value, study.study_instance_uid)
-        for study in wanted
-        if study.attempts < max_attempts
+    wanted = [study.id for study in found if study.attempts < max_attempts]
+    return _started(session, _STUDIES.c.id == any_(_ids(wanted)), lease_s) if wanted else {}, frozenset()
+
+
+def _started(session: Session, which: ColumnElement[bool], lease_s: float) -> dict[UUID, Claim]:
+    started = session.execute(
+        update(_STUDIES)
+        .where(which)
+        .values(
+            state=StudyState.RUNNING,
+            attempts=_STUDIES.c.attempts + 1,
+            claims=_STUDIES.c.claims + 1,
+            claimed_at=func.now(),
+            lease_until=_lease(lease_s),
+            started_at=func.coalesce(_STUDIES.c.started_at, func.now()),
+        )
+        .returning(_STUDIES.c.id, _STUDIES.c.claims, _STUDIES.c.job, _STUDIES.c.priority, _STUDIES.c.study_instance_uid)
+    )
+    return {
+        study.id: Claim(study.id, study.claims, study.job, study.priority.value, study.study_instance_uid)
+        for study in started
     }
-    if claims:
-        session.execute(
-            update(_STUDIES)
-            .where(_STUDIES.c.id.in_(claims))
-            .values(
-                state=StudyState.RUNNING,
-                attempts=_STUDIES.c.attempts + 1,
-                claims=_STUDIES.c.claims + 1,
-                claimed_at=func.now(),
-                lease_until=_lease(lease_s),
-                started_at=func.coalesce(_STUDIES.c.started_at, func.now()),
-            )
-        )
-        note_all(
-            session,
-            [(one.study_id, Event.CLAIMED, {"attempt": one.attempt, "worker": worker}) for one in claims.values()],
-        )
-    return Claimed(claims, suspects)
+
+
+def _ids(study_ids: Collection[UUID]) -> BindParameter[Any]:
+    """An array, and not a list of parameters, so that a statement is the same for any number of studies."""
+    return bindparam("ids", list(study_ids), type_=ARRAY(Uuid()), unique=True)
 
 
 def extend_leases(session: Session, claims: Mapping[UUID, int], lease_s: float) -> int:
@@ -188,21 +235,6 @@ def count_open(session: Session) -> tuple[int, int]:
     return counted[0], counted[1]
 
 
-def hold(session: Session, attempts: Mapping[UUID, int]) -> dict[UUID, str]:
-    """Hold studies still that run under these attempts, until the caller commits; return the priority of each.
-
-    Read it in the transaction of ``finish``, to place a study by a priority that was raised while it ran. A study whose
-    attempt is not the last any more is left out.
-    """
-    held = session.execute(
-        select(StudyRow.id, StudyRow.priority)
-        .where(tuple_(StudyRow.id, StudyRow.claims).in_(list(attempts.items())), *_AT_WORK)
-        .order_by(StudyRow.id)
-        .with_for_update()
-    )
-    return {row.id: row.priority.value for row in held}
-
-
 def fail_attempt(session: Session, study_id: UUID, attempt: int, code: str, detail: str | None = None) -> None:
     """End an attempt without a result: the study is queued again, the attempt counts.
 
@@ -240,7 +272,7 @@ def release(session: Session, study_id: UUID, attempt: int) -> bool:
 
 
 def _under_attempt(study_id: UUID, attempt: int) -> Sequence[ColumnElement[bool]]:
-    return (StudyRow.id == study_id, StudyRow.claims == attempt, *_AT_WORK)
+    return (StudyRow.id == study_id, StudyRow.claims == attempt, *AT_WORK)
 
 
 def _lease(seconds: float) -> ColumnElement[datetime]:

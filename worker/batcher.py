@@ -80,7 +80,9 @@ class Batcher(Generic[T, R]):
             if self._closed:
                 raise Unavailable(Code.DEVICE_UNAVAILABLE)
             heappush(self._waiting, _Waiting(rank, next(self._numbers), item, future))
-            self._changed.notify()
+            # A thread that waits for anything at all, or for a full batch, has something to do; no other one has.
+            if len(self._waiting) in (1, self._batch_max):
+                self._changed.notify()
         return future
 
     @contextmanager
@@ -93,7 +95,8 @@ class Batcher(Generic[T, R]):
         finally:
             with self._changed:
                 self._arriving -= 1
-                self._changed.notify()
+                if not self._arriving:
+                    self._changed.notify()
 
     def close(self, timeout_s: float | None = None) -> None:
         """Take no more, answer what is waiting, and end the threads.
@@ -132,6 +135,8 @@ class Batcher(Generic[T, R]):
                 self._wait_for_more()
                 taken = [heappop(self._waiting) for _ in range(min(len(self._waiting), self._batch_max))]
                 batch = [one for one in taken if one.future.set_running_or_notify_cancel()]
+                if self._waiting:
+                    self._changed.notify()
                 if batch:
                     self._in_hand[thread] = batch
                     return batch

@@ -127,9 +127,9 @@ class Bookkeeper:
         with self.sessions.begin() as session:
             held = ledger.hold(session, {result.claim.study_id: result.claim.attempt for result in results})
             records = {
-                claim.study_id: result_record(claim, Priority(held[claim.study_id]), outcomes)
+                claim.study_id: result_record(claim, Priority(held[claim.study_id].priority), outcomes)
                 for claim, outcomes in results
                 if claim.study_id in held
             }
-            written = ledger.finish(session, list(records.values()))
+            written = ledger.finish(session, list(records.values()), held)
         return [records[claim.study_id].state if claim.study_id in written else None for claim, _ in results]

@@ -84,6 +84,8 @@ def configure_logging(level: str, form: str = "json") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    # A line when a task is done is enough: it has the time that the task took.
+    logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
     for name in _SILENT:
         logger = logging.getLogger(name)
         logger.handlers[:] = [logging.NullHandler()]

@@ -18,7 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger, queries
-from db.records import Claim, ModelRecord, StudyDetail, StudyResultRecord
+from db.records import Claim, Held, ModelRecord, StudyDetail, StudyResultRecord
 from db.session import make_engine, session_factory
 from tests.conftest import Database
 from tests.db.samples import claim_one
@@ -248,10 +248,10 @@ def test_scores_are_kept_while_postgresql_is_away_and_no_attempt_is_used_up(
     study_id = queued(pipeline, study)
     finish, left = ledger.finish, [1, 2]
 
-    def away_twice(session: Session, results: list[StudyResultRecord]) -> set[UUID]:
+    def away_twice(session: Session, results: list[StudyResultRecord], held: dict[UUID, Held]) -> set[UUID]:
         if left and left.pop():
             session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
-        return finish(session, results)
+        return finish(session, results, held)
 
     monkeypatch.setattr(ledger, "finish", away_twice)
     assert pipeline.run(study_id) == "done"

@@ -35,7 +35,7 @@ from worker.imaging.decoder_process import (
     SharedFrame,
 )
 from worker.imaging.lesion import Marked
-from worker.imaging.reading import FileEntry, StudyFiles, index_study, only_file
+from worker.imaging.reading import FileEntry, OnlyFile, StudyFiles, index_study
 from worker.imaging.storage import Limits
 from worker.study import Lesion, LesionImage
 
@@ -143,7 +143,7 @@ class DecoderPool:
             Unavailable: ``storage_unavailable``, or ``service_unavailable`` where no process can be started.
         """
         if len(paths) == 1:
-            return only_file(root, paths[0], study_instance_uid)
+            return StudyFiles({}, only=OnlyFile(str(root), paths[0], study_instance_uid))
         return index_study(root, paths, study_instance_uid, self._entry)
 
     def load(self, files: StudyFiles, lesion: Lesion, age_years: float | None) -> LesionImage:
@@ -159,9 +159,8 @@ class DecoderPool:
                 ``decoder_crashed`` or ``decode_timeout``.
             Unavailable: as for `index`.
         """
-        path = files.path_of(lesion.sop_instance_uid)
-        study = None if files.only is None else files.only.study_instance_uid
-        marked = Marked(str(path), lesion.sop_instance_uid, lesion.frame, lesion.roi, age_years, study)
+        file = files.only or str(files.path_of(lesion.sop_instance_uid))
+        marked = Marked(file, lesion.sop_instance_uid, lesion.frame, lesion.roi, age_years)
         answer, frame = self._ask(DecodeLesion(marked))
         if not isinstance(answer, LesionDecoded) or frame is None:
             raise LesionRefused(Code.DECODER_CRASHED)

@@ -12,7 +12,7 @@ from worker.imaging.age import resolve_age
 from worker.imaging.dicom_file import DicomFile, Header, open_dicom
 from worker.imaging.layout import PixelLayout, frame_index, pixel_layout
 from worker.imaging.pixels import decode_frame
-from worker.imaging.reading import entry_of, fault_of
+from worker.imaging.reading import OnlyFile, confined, entry_of, fault_of
 from worker.imaging.regions import resolve_region, ultrasound_regions
 from worker.imaging.storage import Limits
 from worker.study import Age, RegionSource, Roi
@@ -25,20 +25,18 @@ class Marked:
     """What a decoder has to know of a lesion.
 
     Attributes:
-        path: of its file, confined.
+        file: the confined path of its file; or the study's only file, at which nobody has looked yet.
         sop_instance_uid: of the image that the file has to hold.
         frame: the job's.
         roi: the job's.
         age_years: the job's.
-        study_instance_uid: the study that the file has to be of, where nobody has looked yet.
     """
 
-    path: str
+    file: str | OnlyFile
     sop_instance_uid: str
     frame: int | None
     roi: Roi | None
     age_years: float | None
-    study_instance_uid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,8 @@ def decode_lesion(
         LesionRefused: this lesion can not be scored; any code of a file, of pixels, of a region or of an age.
         Unavailable: ``storage_unavailable``; the same lesion can be tried again.
     """
-    with open_dicom(Path(marked.path), limits) as file:
+    path = confined(marked.file) if isinstance(marked.file, OnlyFile) else Path(marked.file)
+    with open_dicom(path, limits) as file:
         _check_identity(file, marked)
         # OT is what secondary captures of ultrasound carry. A Modality that is missing says nothing against it.
         if file.header.text("Modality") not in _MODALITIES:
@@ -90,8 +89,8 @@ def decode_lesion(
 
 
 def _check_identity(file: DicomFile, marked: Marked) -> None:
-    if marked.study_instance_uid is not None:
-        fault = fault_of(entry_of(file), marked.study_instance_uid)
+    if isinstance(marked.file, OnlyFile):
+        fault = fault_of(entry_of(file), marked.file.study_instance_uid)
         if fault is not None:
             raise LesionRefused(fault)
     if file.header.text("SOPInstanceUID") != marked.sop_instance_uid:

@@ -28,9 +28,16 @@ class FailedFile:
 
 @dataclass(frozen=True, slots=True)
 class OnlyFile:
-    """The only file of a study, whose header has not been read: `worker.imaging.lesion.decode_lesion` does so."""
+    """The only file of a study. Nobody has looked at it yet: `worker.imaging.lesion.decode_lesion` does.
 
-    path: Path
+    Attributes:
+        root: the storage root.
+        path: relative to it, as the job has it.
+        study_instance_uid: of the study that the file has to be of.
+    """
+
+    root: str
+    path: str
     study_instance_uid: str
 
 
@@ -57,8 +64,6 @@ class StudyFiles:
             LesionRefused: ``sop_instance_ambiguous``; what is wrong with a file that failed, since the image may be
                 inside it (first one that claims this UID, then one whose UID is unknown); ``sop_instance_not_found``.
         """
-        if self.only is not None:
-            return self.only.path
         if sop_instance_uid in self.ambiguous:
             raise LesionRefused(Code.SOP_INSTANCE_AMBIGUOUS)
         path = self.paths.get(sop_instance_uid)
@@ -139,16 +144,14 @@ def index_study(
     return StudyFiles(found, frozenset(ambiguous), tuple(failed))
 
 
-def only_file(root: Path, path: str, study_instance_uid: str) -> StudyFiles:
-    """Confine the only file of a study, and leave it unread: reading its lesions reads its header too.
+def confined(only: OnlyFile) -> Path:
+    """Confine the only file of a study.
 
     Raises:
+        LesionRefused: ``path_outside_storage``, ``file_not_found``.
         Unavailable: ``storage_unavailable``.
     """
-    try:
-        return StudyFiles({}, only=OnlyFile(confine(_reached(root), path), study_instance_uid))
-    except LesionRefused as refused:
-        return StudyFiles({}, failed=(FailedFile(refused),))
+    return confine(_reached(Path(only.root)), only.path)
 
 
 def _reached(root: Path) -> Path:

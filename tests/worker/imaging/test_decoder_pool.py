@@ -83,7 +83,9 @@ def test_a_refusal_and_a_storage_that_is_away_come_as_they_are(
     with pytest.raises(LesionRefused, match="modality_not_ultrasound"):
         load(pool, path)
     with pytest.raises(Unavailable, match="storage_unavailable"):
-        pool.index(tmp_path / "away", ["a.dcm"], STUDY_UID)
+        pool.index(tmp_path / "away", ["a.dcm", "b.dcm"], STUDY_UID)
+    with pytest.raises(Unavailable, match="storage_unavailable"):
+        pool.load(pool.index(tmp_path / "away", ["a.dcm"], STUDY_UID), lesion(), None)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
