@@ -45,11 +45,11 @@ def bare_loop() -> Iterator[Callable[[float], float]]:
 def main() -> None:
     from benchmarks.measuring import rate_of
     from benchmarks.models import pair
-    from worker.inference.cpu import cpu_runner
+    from worker.inference.cpu import OpenVinoRunner
 
     made = pair()
     batch = made.noise(BATCH)
-    runner = cpu_runner(made)
+    runner = OpenVinoRunner(made.fold(), streams=1)
     runner.run(*batch)
     print(READY, flush=True)
     for line in sys.stdin:

@@ -12,7 +12,7 @@ import torch
 from benchmarks.measuring import Figure, Say, in_turns, rate_of
 from benchmarks.samples import SIZE, cards, lesion, network
 from worker.clinical.categories import Priority
-from worker.inference.cpu import cpu_runner
+from worker.inference.cpu import OpenVinoRunner, cpu_runner
 from worker.inference.engine import Engine
 from worker.inference.pair import ModelPair, Runner
 
@@ -29,7 +29,7 @@ def roofline(say: Say, *, quick: bool) -> Figure:
     """Images a second times what a ResNet-50 computes, against a matrix product of the same run."""
     made = pair()
     batch = made.noise(BATCH)
-    runner = cpu_runner(made)
+    runner = OpenVinoRunner(made.fold(), streams=1)
     one, other = torch.randn(_SIDE, _SIDE), torch.randn(_SIDE, _SIDE)
     seconds = 1.0 if quick else 4.0
 
@@ -66,7 +66,7 @@ def peer(say: Say, *, quick: bool) -> Figure:
     sessions = onnx_sessions(made)
     images, ages = np.random.default_rng(0).normal(size=(BATCH, 3, SIZE, SIZE)).astype(np.float32), np.zeros(BATCH)
     feed = {"images": images, "normalized_age": ages.astype(np.float32)}
-    engine = Engine(cards(), cpu_runner(made), BATCH, 0.05)
+    engine = Engine(cards(), cpu_runner(made), None, 0.05)
     lesions = [lesion(seed) for seed in range(BATCH)]
     seconds = 2.0 if quick else 6.0
 

@@ -72,7 +72,7 @@ def onnx_runtime(made: ModelPair) -> Run:
 
 
 def openvino(made: ModelPair) -> Run:
-    return OpenVinoRunner(made.fold()).run
+    return OpenVinoRunner(made.fold(), streams=1).run
 
 
 WAYS: dict[str, Callable[[ModelPair], Run]] = {

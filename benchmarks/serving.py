@@ -74,7 +74,7 @@ def idle(say: Say, *, quick: bool) -> Figure:
     count, rounds = (5, 2) if quick else (20, 5)
     image, preprocessing = lesion(), [card.preprocessing for card in cards()]
     runner = cpu_runner(pair())
-    engine = Engine(cards(), runner, N_MAX, 0.005)
+    engine = Engine(cards(), runner, None, 0.005)
 
     def direct() -> None:
         lh, bm = pixels_for_each(image.frame, image.region, preprocessing)

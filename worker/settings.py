@@ -107,8 +107,15 @@ class Settings(BaseSettings):
         default="auto",
         description="auto, cpu, cuda or cuda:N; for several workers cuda:0,cuda:1, or all: one on each CUDA device",
     )
-    concurrency: int = Field(default=8, ge=1, le=256, description="Studies that one inference worker has at hand")
-    batch_max: int = Field(default=16, ge=1, le=512, description="Lesions in one batch at most")
+    concurrency: int | None = Field(
+        default=None,
+        ge=1,
+        le=256,
+        description="Studies that one inference worker has at hand; unset: 64 on CUDA, 4 a core on a CPU",
+    )
+    batch_max: int | None = Field(
+        default=None, ge=1, le=512, description="Lesions in one batch at most; unset: 64 on CUDA, 2 on a CPU"
+    )
     batch_wait_ms: float = Field(
         default=5.0, ge=0, le=1000, description="Wait for more, when more studies are known to be on their way"
     )

@@ -40,6 +40,8 @@ def scores_of(crop: NDArray[np.uint8], age_years: float) -> tuple[float, float]:
 class SimulatedEngine:
     """The engine's interface (`worker.pipeline.ScoringEngine`); one thread is the device."""
 
+    studies = 8
+
     def __init__(self) -> None:
         self._device = ThreadPoolExecutor(1)
         self._seconds = float(os.environ.get(DEVICE_MS, "2")) / 1000

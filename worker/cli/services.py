@@ -12,6 +12,9 @@ import typer
 from worker.services.fleet import name_of
 from worker.settings import Settings, get_settings, use_device
 
+INTAKE_STUDIES = 2
+"""Studies that an intake worker has at hand."""
+
 STOP_MARGIN_S = 10.0
 """How much longer than DLR_STOP_S a worker of several may take to end before it is killed, in seconds."""
 
@@ -40,7 +43,11 @@ def worker(
         QueueName.INFERENCE
     ),
     concurrency: Annotated[
-        int | None, typer.Option(min=1, help="Studies at hand at once; default DLR_CONCURRENCY, for intake 2")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Studies at hand at once; default DLR_CONCURRENCY, else what suits the device",
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="The worker's name in Flower, <name>@<host>; default: its queue and its --device")
@@ -71,9 +78,10 @@ def worker(
         _run_fleet(devices or settings.device, concurrency, settings)
     if name is None and queue is QueueName.INFERENCE and device is not None:
         name = name_of(device)
+    threads = concurrency or INTAKE_STUDIES
     if queue is QueueName.INFERENCE:
-        _load_models()
-    threads = concurrency or (settings.concurrency if queue is QueueName.INFERENCE else 2)
+        studies = _load_models()
+        threads = concurrency or settings.concurrency or studies
     app.worker_main(
         [
             "--quiet",
@@ -103,7 +111,8 @@ def _run_fleet(devices: str, concurrency: int | None, settings: Settings) -> NoR
     raise typer.Exit(run_fleet(found, arguments, logger.warning, settings.stop_s + STOP_MARGIN_S))
 
 
-def _load_models() -> None:
+def _load_models() -> int:
+    """Load both models; return how many studies at hand keep their device busy."""
     from worker.patience import patiently
     from worker.runtime import engine, pipeline
 
@@ -115,6 +124,7 @@ def _load_models() -> None:
     # quarter of a second.
     gc.collect()
     gc.freeze()
+    return engine().studies
 
 
 def flower() -> None:

@@ -90,8 +90,10 @@ class CudaRunner:
 
     tolerance = 0.03
     threads = 2
+    studies = 64
 
-    def __init__(self, pair: ModelPair, device: torch.device, batch_max: int) -> None:
+    def __init__(self, pair: ModelPair, device: torch.device, batch_max: int = 64) -> None:
+        self.batch_max = batch_max
         self._inputs_of = pair.inputs_of
         self._shapes = pair.shapes[:1] if pair.one_crop else pair.shapes
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

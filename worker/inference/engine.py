@@ -46,17 +46,24 @@ class Engine:
     Args:
         cards: of DLR_LH and DLR_BM.
         runner: both models on their device.
-        batch_max: the most lesions in one batch.
+        batch_max: the most lesions in one batch; ``None``: what suits the device.
         wait_s: the longest wait for more, while more is arriving, in seconds.
     """
 
-    def __init__(self, cards: tuple[ModelCard, ModelCard], runner: Runner, batch_max: int, wait_s: float) -> None:
+    def __init__(
+        self, cards: tuple[ModelCard, ModelCard], runner: Runner, batch_max: int | None, wait_s: float
+    ) -> None:
         self._cards = cards
         self._runner = runner
         self._preprocessing = tuple(card.preprocessing for card in cards)
         self._batcher: Batcher[Prepared, Scores] = Batcher(
-            self._score, batch_max=batch_max, wait_s=wait_s, threads=runner.threads
+            self._score, batch_max=batch_max or runner.batch_max, wait_s=wait_s, threads=runner.threads
         )
+
+    @property
+    def studies(self) -> int:
+        """So many studies at hand keep the device busy."""
+        return self._runner.studies
 
     @property
     def cards(self) -> tuple[ModelCard, ModelCard]:
@@ -143,13 +150,13 @@ def score_of(card: ModelCard, probabilities: NDArray[np.float64]) -> Score:
     )
 
 
-def load_engine(models_dir: Path, device: str, batch_max: int, wait_ms: float) -> Engine:
+def load_engine(models_dir: Path, device: str, batch_max: int | None, wait_ms: float) -> Engine:
     """Load both active models and start the engine, once it scores as PyTorch does in float32.
 
     Args:
         models_dir: the registry's folder.
         device: ``auto`` (CUDA where there is one, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
-        batch_max: the most lesions in one batch.
+        batch_max: the most lesions in one batch; ``None``: what suits the device.
         wait_ms: the longest wait for more, while more is arriving, in milliseconds.
 
     Raises:
@@ -175,11 +182,11 @@ def load_engine(models_dir: Path, device: str, batch_max: int, wait_ms: float) -
     return engine
 
 
-def _runner_on(device: torch.device, pair: ModelPair, batch_max: int) -> Runner:
+def _runner_on(device: torch.device, pair: ModelPair, batch_max: int | None) -> Runner:
     if device.type == "cuda":
         from worker.inference.cuda import CudaRunner
 
-        return CudaRunner(pair, device, batch_max)
+        return CudaRunner(pair, device) if batch_max is None else CudaRunner(pair, device, batch_max)
     return cpu_runner(pair)
 
 

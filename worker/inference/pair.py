@@ -23,10 +23,14 @@ class Runner(Protocol):
     Attributes:
         tolerance: by how much a probability may differ from that of `ModelPair` in float32.
         threads: how many batches may be at work at once.
+        batch_max: the most lesions in a batch, where a site says nothing.
+        studies: so many at hand keep it busy, where a site says nothing.
     """
 
     tolerance: float
     threads: int
+    batch_max: int
+    studies: int
 
     def run(self, lh: Sequence[Pixels], bm: Sequence[Pixels], ages: Sequence[float]) -> NDArray[np.float32]:
         """Score a batch.
@@ -149,6 +153,8 @@ class TorchRunner:
 
     tolerance = 1e-4
     threads = 1
+    batch_max = 8
+    studies = 16
 
     def __init__(self, pair: ModelPair) -> None:
         self._pair = pair
