@@ -23,7 +23,7 @@ from kombu.transport.virtual.base import QoS as VirtualQoS
 from kombu.utils.json import dumps
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoPermissionError, NoScriptError, RedisError
 
 from worker.delivery import NOTHING, TAKE, TAKEN
 from worker.gate import QUEUE_OF_TASK, QUEUES, SUBMIT_STUDY, pass_gate
@@ -44,6 +44,12 @@ _TAKE_SHA = sha1(TAKE.encode()).hexdigest()  # noqa: S324  the name by which Red
 
 SWEEP_INTERVAL_S = 1.0
 """Shortest time between two rewrites of the append-only file."""
+
+SWEEP_PAUSE = 10.0
+"""How many times longer Redis rests than it rewrites: a file that holds a long queue is rewritten less often."""
+
+SWEEP_LOOK_S = 0.05
+"""How often the broom looks whether a rewrite has ended, in seconds."""
 
 
 class Broom:
@@ -76,11 +82,20 @@ class Broom:
                     "identifiers of pushed jobs stay in that file until Redis rewrites it by itself"
                 )
                 return
-            except ResponseError:
-                self._due.set()
             except RedisError:
                 self._due.set()
-            time.sleep(self._interval_s)
+            time.sleep(max(self._interval_s, SWEEP_PAUSE * _rewriting_s(client)))
+
+
+def _rewriting_s(client: "Redis") -> float:
+    """Wait until Redis has rewritten its append-only file, and say how long that took, in seconds."""
+    started = time.monotonic()
+    try:
+        while client.info("persistence")["aof_rewrite_in_progress"]:
+            time.sleep(SWEEP_LOOK_S)
+    except RedisError:
+        return 0.0
+    return time.monotonic() - started
 
 
 class QoS(kombu_redis.QoS):

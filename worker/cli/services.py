@@ -12,7 +12,7 @@ import typer
 from worker.services.fleet import name_of
 from worker.settings import Settings, get_settings, use_device
 
-INTAKE_STUDIES = 2
+INTAKE_STUDIES = 4
 """Studies that an intake worker has at hand."""
 
 STOP_MARGIN_S = 10.0
