@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES := $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test faults test-fast lint types clean
+.PHONY: help install demo test faults test-fast bench lint types clean
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ faults: install  ## Kill, freeze, fill and poison a running service: does it kee
 
 test-fast: install  ## The tests that take seconds
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup -m 'not slow and not faults'
+
+bench: install  ## Measure every row of docs/performance.md, side by side with its peer; an hour, on a quiet machine
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --editable '.[dev,bench]'
+	$(BIN)/python -m benchmarks --out benchmarks/figures.json
 
 lint: install  ## Ruff and the import contracts
 	$(BIN)/ruff check .

@@ -41,7 +41,6 @@ def memory(say: Say, *, quick: bool) -> Figure:
     return Figure(
         "memory",
         f"MiB that intake, inference worker and decoders grow, at most, over {burst:,} studies pushed at once",
-        f"<= {GOAL_MIB}",
         most - before,
         (most - before, most - before),
         most - before <= GOAL_MIB,

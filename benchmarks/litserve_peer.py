@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 @contextmanager
 def running(kind: str) -> Iterator[int]:
     """Run the server in a process of its own; the port is yielded once it answers."""
+    if find_spec("litserve") is None:
+        raise ImportError("LitServe is not installed: pip install --editable '.[bench]'")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

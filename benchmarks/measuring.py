@@ -68,32 +68,31 @@ class Figure:
     Attributes:
         row: its name.
         what: ours against what.
-        goal: in words, such as ``>= 0.95``.
-        value: the median of all rounds; a ratio where ``goal`` is one.
+        value: the median of all rounds; a ratio where the goal is one. ``None``: the row broke off.
         spread: the least and the greatest round.
         passed: the goal is reached; ``None`` where there is none.
         ours: our own figure in its unit.
         peers: the peer's.
         detail: whatever else was measured.
+        goal: in words, such as ``>= 0.95``.
         seconds: how long the row took.
     """
 
     row: str
     what: str
-    goal: str
-    value: float
-    spread: tuple[float, float]
+    value: float | None
+    spread: tuple[float, float] | None
     passed: bool | None
     ours: str
     peers: str
     detail: dict[str, object] = field(default_factory=dict)
+    goal: str = ""
     seconds: float = 0.0
 
     def as_row(self) -> dict[str, object]:
-        low, high = self.spread
         return asdict(self) | {
-            "value": f"{self.value:.3g}",
-            "spread": f"{low:.3g} to {high:.3g}",
+            "value": "" if self.value is None else f"{self.value:.3g}",
+            "spread": "" if self.spread is None else " to ".join(f"{end:.3g}" for end in self.spread),
             "reached": {True: "yes", False: "NO", None: "reported"}[self.passed],
             "seconds": round(self.seconds),
         }

@@ -2,6 +2,7 @@
 
 import statistics
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -46,7 +47,6 @@ def roofline(say: Say, *, quick: bool) -> Figure:
     return Figure(
         "roofline",
         "ResNet-50 images/s x 8.2 GFLOP / sgemm GFLOP/s",
-        ">= 0.85",
         ratio.median,
         ratio.spread,
         ratio.median >= 0.85,
@@ -85,7 +85,6 @@ def peer(say: Say, *, quick: bool) -> Figure:
     return Figure(
         "peer",
         "engine lesions/s / ONNX Runtime on the same graphs",
-        ">= 1.0",
         ratio.median,
         ratio.spread,
         ratio.median >= 1.0,
@@ -96,6 +95,8 @@ def peer(say: Say, *, quick: bool) -> Figure:
 
 def onnx_sessions(made: ModelPair) -> list[Any]:
     """Load both networks into ONNX Runtime, with its default options."""
+    if find_spec("onnxruntime") is None or find_spec("onnxscript") is None:
+        raise ImportError("ONNX Runtime is not installed: pip install --editable '.[bench]'")
     import onnxruntime
 
     with TemporaryDirectory() as folder:

@@ -40,7 +40,6 @@ def one_by_one(say: Say, *, quick: bool) -> Figure:
         "one-by-one",
         f"lesions/s, {at_hand} studies of two lesions in flight / plain Celery, solo, a task a lesion, early ack; "
         f"simulated device of T(n) = 19 + n ms",
-        ">= 8x",
         ratio.median,
         ratio.spread,
         ratio.median >= 8,
@@ -59,7 +58,6 @@ def queue_overhead(say: Say, *, quick: bool) -> Figure:
         "queue",
         f"tasks/s of 20 ms, {AT_ONCE} at work at once: acks late, ledger, reconciler, {N_MAX} at hand / "
         f"bare Celery, {AT_ONCE} threads, early ack",
-        ">= 0.85",
         ratio.median,
         ratio.spread,
         ratio.median >= 0.85,

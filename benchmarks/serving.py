@@ -36,7 +36,6 @@ def batcher(say: Say, *, quick: bool) -> Figure:
     return Figure(
         "batcher",
         f"engine on a device of T(n) = 19 + n ms, {IN_FLIGHT} lesions in flight / n_max/T(n_max), n_max {N_MAX}",
-        ">= 0.95, and >= LitServe's at no greater p99",
         ratio.median,
         ratio.spread,
         ratio.median >= 0.95 and rate >= their_rate and p99 <= their_p99,
@@ -107,7 +106,6 @@ def idle(say: Say, *, quick: bool) -> Figure:
     return Figure(
         "idle",
         "one lesion, nothing else queued, both models on the CPU, p50: through the engine / direct call, seconds",
-        "<= 1.05, and <= LitServe's",
         ratio.median,
         ratio.spread,
         ratio.median <= 1.05 and statistics.median(ours) <= statistics.median(served),

@@ -64,6 +64,7 @@ def _enum(words: type[StrEnum]) -> Enum:
 _OPEN = "is_current AND state IN ('queued', 'running')"
 _REFUSED = "study_instance_uid IS NULL AND purged_at IS NULL"
 _ENDED = "is_current AND state IN ('done', 'partial', 'failed')"
+_TO_BE_LOOKED_AT = "is_current AND state IN ('partial', 'failed') AND discarded_at IS NULL AND purged_at IS NULL"
 
 
 class Base(DeclarativeBase):
@@ -146,6 +147,7 @@ class StudyRow(Base):
         Index("uq_study_current", "study_instance_uid", unique=True, postgresql_where=text("is_current")),
         Index("uq_study_refused", "content_digest", unique=True, postgresql_where=text(_REFUSED)),
         Index("ix_study_worklist", "worklist_order", "received_at", "id", postgresql_where=text(_ENDED)),
+        Index("ix_study_failed", "worklist_order", "received_at", "id", postgresql_where=text(_TO_BE_LOOKED_AT)),
         Index("ix_study_queue", "priority", "received_at", postgresql_where=text(_OPEN)),
         Index("ix_study_accession_number", "accession_number"),
         {"comment": "One revision of a study, or one refused message (study_instance_uid is null)"},

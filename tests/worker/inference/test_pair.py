@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -71,6 +72,20 @@ def test_any_number_of_lesions_makes_a_batch() -> None:
     together = runner.run(lh, bm, ages)
     for count in (1, 2, 5):
         np.testing.assert_allclose(runner.run(lh[:count], bm[:count], ages[:count]), together[:count], atol=1e-4)
+
+
+def test_batches_beside_each_other_and_a_lesion_alone_give_the_same_scores() -> None:
+    pair = _pair()
+    lh, bm, ages = pair.noise(12)
+    expected = probabilities(TorchRunner(pair).run(lh, bm, ages))
+    runner = OpenVinoRunner(pair.fold(), streams=3)
+    assert runner.threads == 3
+    with ThreadPoolExecutor(6) as threads:
+        for count in (1, 2):
+            parts = [slice(start, start + count) for start in range(0, 12, count)] * 3
+            found = threads.map(lambda part: runner.run(lh[part], bm[part], ages[part]), parts)
+            for part, logits in zip(parts, found, strict=True):
+                np.testing.assert_allclose(probabilities(logits), expected[part], atol=1e-4)
 
 
 def test_without_openvino_pytorch_runs_the_models(monkeypatch: pytest.MonkeyPatch) -> None:

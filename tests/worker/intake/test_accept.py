@@ -121,8 +121,10 @@ def test_a_more_urgent_push_moves_a_study_that_has_ended_up_the_worklist(
     intake: Intake, queue: Queue, sessions: sessionmaker[Session]
 ) -> None:
     recorded = intake.accept(job(), "queue")
-    with sessions.begin() as session:  # no attempt is allowed, so that the study ends failed
-        assert claim_one(session, recorded.study_id, 0, lease_s=-1) is None
+    with sessions.begin() as session:  # its one attempt does not end, so that the study ends failed
+        assert claim_one(session, recorded.study_id, 1, lease_s=-1) is not None
+    with sessions.begin() as session:
+        assert claim_one(session, recorded.study_id, 1, lease_s=-1) is None
     with sessions() as session:
         before = session.scalar(text("SELECT worklist_order FROM study"))
     queue.messages.clear()

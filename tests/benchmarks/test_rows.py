@@ -1,0 +1,47 @@
+"""The command runs rows by name, with their goals, and says in its exit status whether all were reached."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import litserve_peer, models
+from benchmarks.__main__ import ROWS, main, run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.slow
+def test_rows_run_by_name_and_are_written_as_json(tmp_path: Path) -> None:
+    out = tmp_path / "figures.json"
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--only", "decode", "write", "--out", str(out)]
+    ended = subprocess.run([*command, "--format", "json"], cwd=ROOT, capture_output=True, text=True, check=False)
+    said = json.loads(ended.stdout)
+    assert said == json.loads(out.read_text())
+    assert [(figure["row"], figure["goal"]) for figure in said["figures"]] == [
+        ("decode", "<= 0.05"),
+        ("write", ">= 5x"),
+    ]
+    assert all(figure["value"] > 0 for figure in said["figures"])
+    assert ended.returncode == (0 if all(figure["passed"] for figure in said["figures"]) else 1)
+    assert {"commit", "processor", "cores", "torch"} <= said["machine"].keys()
+
+
+def test_a_row_that_there_is_not_is_refused_with_the_names_of_those_that_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--only", "speed"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert all(name in said for name in ROWS)
+
+
+@pytest.mark.parametrize(("row", "module"), [("batcher", litserve_peer), ("peer", models)])
+def test_a_peer_that_is_not_installed_is_said(row: str, module: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "find_spec", lambda _name: None)
+    figure = run(row, lambda _line: None, quick=True)
+    assert (figure.passed, figure.value, figure.goal) == (False, None, ROWS[row].goal)
+    assert "is not installed: pip install --editable '.[bench]'" in figure.what
