@@ -77,7 +77,7 @@ def _pushed(service: FaultService, jobs: list[dict[str, Any]]) -> float:
         before, started = ended(), time.monotonic()
         for job in jobs:
             service.sender().send_task(SUBMIT_STUDY, kwargs={"job": job}, queue="intake", priority=6)
-        service.until(lambda: ended() - before >= len(jobs), _PATIENCE_S, "the studies' end", every_s=0.1)
+        service.until(lambda: ended() - before >= len(jobs), _PATIENCE_S, "the studies' end", every_s=0.4)
         return sum(len(job["lesions"]) for job in jobs) / (time.monotonic() - started)
 
 

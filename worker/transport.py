@@ -40,6 +40,9 @@ MOST_AT_ONCE = 32
 LOOK_INTERVAL_S = 0.02
 """How long a worker whose queues are empty waits before it looks again, in seconds."""
 
+IDLE_LOOKS, IDLE_LOOK_INTERVAL_S = 50, 0.05
+"""After so many looks that found nothing it waits longer."""
+
 _TAKE_SHA = sha1(TAKE.encode()).hexdigest()  # noqa: S324  the name by which Redis knows a script
 
 SWEEP_INTERVAL_S = 1.0
@@ -143,7 +146,7 @@ class Channel(kombu_redis.Channel):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
-        self._queues_are_empty = False
+        self._empty_looks = 0
         self._kept_client: Any = None
         self._taken_as = ""
 
@@ -181,8 +184,9 @@ class Channel(kombu_redis.Channel):
         self._taken_as = str(uuid4())
         connection = self._in_poll = self.client.connection
         self._brpop_sent_at: Any = time.monotonic()
-        if self._queues_are_empty:
-            connection.send_command("BRPOP", f"{self.global_keyprefix}{NOTHING}", LOOK_INTERVAL_S)
+        if self._empty_looks:
+            wait_s = LOOK_INTERVAL_S if self._empty_looks < IDLE_LOOKS else IDLE_LOOK_INTERVAL_S
+            connection.send_command("BRPOP", f"{self.global_keyprefix}{NOTHING}", wait_s)
         most = min(self.qos.can_consume_max_estimate() or MOST_AT_ONCE, MOST_AT_ONCE)
         connection.send_command("EVALSHA", _TAKE_SHA, len(keys), *keys, self._taken_as, most)
 
@@ -192,7 +196,7 @@ class Channel(kombu_redis.Channel):
             return bool(super()._brpop_read(**options))  # type: ignore[no-untyped-call]
         try:
             answer = self._answer()
-            self._queues_are_empty = not answer
+            self._empty_looks = 0 if answer else self._empty_looks + 1
             if not answer:
                 raise Empty
             queues = [self._queue_of(place) for place in answer[::2]]
@@ -228,7 +232,7 @@ class Channel(kombu_redis.Channel):
     def _answer(self) -> Any:
         connection = self.client.connection
         try:
-            if self._queues_are_empty:
+            if self._empty_looks:
                 connection.read_response()
             return connection.read_response()
         except NoScriptError:  # a server that was started anew

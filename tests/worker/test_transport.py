@@ -1,14 +1,17 @@
 """The gate and the broom on a real Redis."""
 
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from celery import Celery
 from kombu import Connection, Consumer, Queue
+from kombu.asynchronous import Hub
 from redis import Redis
 
 from worker import transport
@@ -95,6 +98,63 @@ def test_a_message_that_was_not_acknowledged_comes_back(own_redis: EmbeddedRedis
     push_job(own_redis.url())
     taken(own_redis.url(), ack=False)
     assert len(taken(own_redis.url())) == 1
+
+
+def test_several_messages_are_taken_in_one_step_as_far_as_there_is_room(own_redis: EmbeddedRedis) -> None:
+    redis = Redis.from_url(own_redis.url())
+    for _ in range(7):
+        push_job(own_redis.url())
+    messages: list[Any] = []
+    with (
+        Connection(own_redis.url(), transport="worker.transport:Transport") as connection,
+        Consumer(connection, [Queue("intake")], on_message=messages.append, accept=["json"]) as consumer,
+    ):
+        consumer.qos(prefetch_count=5)
+        connection.drain_events(timeout=2)
+        assert (len(messages), redis.llen("intake")) == (5, 2)
+        assert (redis.hlen("unacked"), redis.zcard("unacked_index"), redis.hlen(TAKEN)) == (5, 5, 0)
+        for message in messages:
+            message.ack()
+        assert (redis.hlen("unacked"), redis.zcard("unacked_index")) == (0, 0)
+
+
+def test_acknowledgements_gather_for_a_turn_of_the_event_loop(own_redis: EmbeddedRedis) -> None:
+    redis = Redis.from_url(own_redis.url())
+    for _ in range(3):
+        push_job(own_redis.url())
+    messages: list[Any] = []
+    with Connection(own_redis.url(), transport="worker.transport:Transport") as connection:
+        loop = Hub()
+        with Consumer(connection, [Queue("intake")], on_message=messages.append, accept=["json"]):
+            connection.register_with_event_loop(loop)
+            turns = loop.create_loop()
+            deadline = time.monotonic() + 10
+            while len(messages) < 3 and time.monotonic() < deadline:
+                next(turns)
+            for message in messages:
+                message.ack()
+            assert redis.hlen("unacked") == 3
+            next(turns)
+            assert redis.hlen("unacked") == 0
+        loop.close()
+
+
+def test_a_file_that_takes_long_to_rewrite_is_rewritten_less_often(
+    own_redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rests: list[float] = []
+    rested = threading.Event()
+
+    def rest(seconds: float) -> None:
+        rests.append(seconds)
+        rested.set()
+        raise SystemExit
+
+    monkeypatch.setattr(transport, "_rewriting_s", lambda _client: 3.0)
+    monkeypatch.setattr(transport, "time", SimpleNamespace(sleep=rest, monotonic=time.monotonic))
+    transport.Broom(own_redis.url(), interval_s=1.0).sweep_soon()
+    assert rested.wait(10)
+    assert rests == [30.0]
 
 
 def test_celery_s_own_queues_are_none_of_the_gate_s_business(own_redis: EmbeddedRedis) -> None:

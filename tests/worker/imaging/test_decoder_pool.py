@@ -88,6 +88,46 @@ def test_a_refusal_and_a_storage_that_is_away_come_as_they_are(
         pool.load(pool.index(tmp_path / "away", ["a.dcm"], STUDY_UID), lesion(), None)
 
 
+def _cut(path: Path) -> Path:
+    write(path, picture())
+    path.write_bytes(path.read_bytes()[:-200])
+    return path
+
+
+def _text(path: Path) -> Path:
+    path.write_text("no DICOM at all")
+    return path
+
+
+BAD: dict[str, Callable[[Path], Path]] = {
+    "file_not_found": lambda path: path,
+    "file_not_dicom": _text,
+    "file_truncated": _cut,
+    "study_uid_mismatch": lambda path: write(path, picture(), StudyInstanceUID="1.2.3"),
+    "sop_instance_not_found": lambda path: write(path, picture(), SOPInstanceUID="1.2.3"),
+    "modality_not_ultrasound": lambda path: write(path, picture(), Modality="MG"),
+}
+
+
+@pytest.mark.parametrize("code", BAD)
+def test_a_study_s_only_file_is_refused_as_one_among_several_is(pool: DecoderPool, tmp_path: Path, code: str) -> None:
+    path = BAD[code](tmp_path / "bad.dcm")
+    other = write(tmp_path / "other.dcm", picture(), SOPInstanceUID="1.2.3.4")
+    for names in ([path.name], [path.name, other.name]):
+        with pytest.raises(LesionRefused) as refused:
+            pool.load(pool.index(tmp_path, names, STUDY_UID), lesion(), 47.0)
+        assert refused.value.code == code
+
+
+@pytest.mark.parametrize("name", ["../outside.dcm", "link.dcm"])
+def test_a_study_s_only_file_is_confined(pool: DecoderPool, tmp_path: Path, name: str) -> None:
+    (tmp_path / "root").mkdir()
+    outside = write(tmp_path / "outside.dcm", picture())
+    (tmp_path / "root" / "link.dcm").symlink_to(outside)
+    with pytest.raises(LesionRefused, match="path_outside_storage"):
+        pool.load(pool.index(tmp_path / "root", [name], STUDY_UID), lesion(), 47.0)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_decoder_that_dies_once_at_work_costs_nothing(pool: DecoderPool, tmp_path: Path, number: int) -> None:
     path = write(tmp_path / "a.dcm", picture())
