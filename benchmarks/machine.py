@@ -16,7 +16,7 @@ PACKAGES = ("torch", "openvino", "onnxruntime", "litserve", "celery", "redis", "
 def machine() -> dict[str, str]:
     """Describe this machine and this checkout."""
     found = {
-        "commit": _commit(),
+        "commit": commit(),
         "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0))),
         "memory_gib": str(round(psutil.virtual_memory().total / 2**30)),
@@ -26,7 +26,8 @@ def machine() -> dict[str, str]:
     return {"summary": f"{found['commit']} on {found['cores']} cores of {found['processor']}"} | found
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Name this checkout."""
     here = Path(__file__).parent
     said = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True, check=False

@@ -76,6 +76,7 @@ class Figure:
         detail: whatever else was measured.
         goal: in words, such as ``>= 0.95``.
         seconds: how long the row took.
+        commit: of this checkout, when the row began.
     """
 
     row: str
@@ -88,6 +89,7 @@ class Figure:
     detail: dict[str, object] = field(default_factory=dict)
     goal: str = ""
     seconds: float = 0.0
+    commit: str = ""
 
     def as_row(self) -> dict[str, object]:
         return asdict(self) | {
