@@ -7,6 +7,7 @@ the folder for temporary files. ``--quick`` makes all small.
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -63,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--out", type=Path, help="keep the figures in this JSON file: each row takes its last one's place"
     )
     asked = parser.parse_args(arguments)
+    # So that what a row has started ends with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     figures: list[Figure] = []
     for name in asked.only or ROWS:
         _say(f"{name}: starts")

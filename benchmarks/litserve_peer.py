@@ -3,6 +3,8 @@
 import base64
 import http.client
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -45,11 +47,9 @@ def running(kind: str) -> Iterator[int]:
             raise TimeoutError("LitServe does not answer")
         yield port
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        # Its own processes stay behind when it is merely told to end, and go on taking processor time.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def body() -> bytes:

@@ -1,4 +1,4 @@
-"""What the documentation says, held against the code; `python -m tests.test_docs` renews its two tables."""
+"""What the documentation says, held against the code; `python -m tests.test_docs` renews its three tables."""
 
 import hashlib
 import json
@@ -17,6 +17,9 @@ from kombu.transport import redis as kombu_redis
 from pydantic_core import PydanticUndefined
 from redis import Redis
 
+from benchmarks.__main__ import ROWS
+from benchmarks.machine import PACKAGES
+from benchmarks.measuring import Figure, as_markdown
 from tests.commands import command_fault
 from tests.test_compose import COMPOSE, PASSWORD, ROOT, composed_redis
 from worker.contract import StudyJob, parse_job
@@ -28,7 +31,10 @@ from worker.settings import Settings
 
 DOCS = ROOT / "docs"
 PAGES = {str(path.relative_to(ROOT)): path for path in [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]}
-INTEGRATOR, ADMINISTRATOR, INSTALL = (DOCS / f"{name}.md" for name in ("integrator", "administrator", "install"))
+INTEGRATOR, ADMINISTRATOR, INSTALL, PERFORMANCE = (
+    DOCS / f"{name}.md" for name in ("integrator", "administrator", "install", "performance")
+)
+FIGURES: dict[str, Any] = json.loads((ROOT / "benchmarks" / "figures.json").read_text("utf-8"))
 LIMIT = Settings.model_fields["max_message_bytes"].default
 
 pages = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
@@ -75,7 +81,20 @@ def _meaning(name: str) -> str:
     return "; ".join(filter(None, [field.description, " ".join(limits), *patterns]))
 
 
-TABLES = {INTEGRATOR: ("codes", codes_table), ADMINISTRATOR: ("settings", settings_table)}
+def figures_table() -> str:
+    machine = FIGURES["machine"]
+    versions = ", ".join(f"{name} {machine[name]}" for name in PACKAGES)
+    hardware = f"{machine['cores']} cores of {machine['processor']}, {machine['memory_gib']} GiB"
+    commits = ", ".join(dict.fromkeys(figure["commit"] for figure in FIGURES["figures"]))
+    said = f"Commit {commits}; {hardware}; Python {machine['python']}, {versions}."
+    return "\n".join([said, "", as_markdown([Figure(**figure) for figure in FIGURES["figures"]]).rstrip()])
+
+
+TABLES = {
+    INTEGRATOR: ("codes", codes_table),
+    ADMINISTRATOR: ("settings", settings_table),
+    PERFORMANCE: ("figures", figures_table),
+}
 
 
 def between_markers(page: Path) -> tuple[str, str, str]:
@@ -89,6 +108,12 @@ def between_markers(page: Path) -> tuple[str, str, str]:
 def test_a_table_is_what_the_code_says(page: Path) -> None:
     table = between_markers(page)[1].strip()
     assert table == TABLES[page][1](), "run: python -m tests.test_docs"
+
+
+def test_every_row_of_the_benchmarks_has_its_figure_and_its_goal() -> None:
+    assert {figure["row"]: figure["goal"] for figure in FIGURES["figures"]} == {
+        name: row.goal for name, row in ROWS.items()
+    }
 
 
 # --- what every page names

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--format", choices=["table", "json", "markdown"], default="table")
     parser.add_argument("--out", type=Path, help="write the figures to this JSON file, after each row")
     asked = parser.parse_args(arguments)
+    # So that what a row has started ends with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     figures: list[Figure] = []
     for name in asked.only or ROWS:
         _say(f"{name}: starts")
