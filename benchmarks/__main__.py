@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks import database, end_to_end, endurance, imaging, models, queueing, serving
 from benchmarks.machine import commit, machine
-from benchmarks.measuring import Figure, Say, as_markdown
+from benchmarks.measuring import Figure, Say, as_markdown, say_on_stderr
 from worker.cli.output import Format, print_rows
 
 
@@ -68,9 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     figures: list[Figure] = []
     for name in asked.only or ROWS:
-        _say(f"{name}: starts")
-        figures.append(run(name, _say, quick=asked.quick))
-        _say(f"{name}: {figures[-1].as_row()['value']}, goal {figures[-1].goal}, after {figures[-1].seconds:.0f} s")
+        say_on_stderr(f"{name}: starts")
+        figures.append(run(name, say_on_stderr, quick=asked.quick))
+        say_on_stderr(
+            f"{name}: {figures[-1].as_row()['value']}, goal {figures[-1].goal}, after {figures[-1].seconds:.0f} s"
+        )
         if asked.out:
             _keep(asked.out, figures[-1])
     if asked.format == "json":
@@ -91,11 +93,6 @@ def _keep(path: Path, figure: Figure) -> None:
 
 def _as_json(figures: Sequence[Figure]) -> str:
     return json.dumps({"machine": machine(), "figures": [asdict(figure) for figure in figures]}, indent=1) + "\n"
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import json
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from pydicom.uid import JPEGBaseline8Bit
 from redis import Redis
 
 from benchmarks.bare_loop import BATCH, bare_loop
-from benchmarks.faults.service import ROOT, FaultService, fault_service
+from benchmarks.faults.service import FaultService, fault_service
 from benchmarks.faults.studies import ROIS
 from benchmarks.measuring import Figure, Ratio, Say
 from benchmarks.queueing import counting, queue
@@ -69,8 +68,7 @@ def _service(say: Say) -> Iterator[FaultService]:
 
 
 def _start(service: FaultService, queue: str) -> None:
-    command = [sys.executable, "-m", "worker.cli.main", "worker", "--queue", queue]
-    service.start_program(queue, command, {**service.services.environment, "PYTHONPATH": str(ROOT)})
+    service.start_module(queue, "worker.cli.main", "worker", "--queue", queue)
 
 
 def _pushed(service: FaultService, jobs: list[dict[str, Any]]) -> float:
@@ -142,8 +140,7 @@ def _steps(service: FaultService, number: int) -> dict[str, float]:
     """Start a worker while a study waits, and end it again; return when each step was reached."""
     steps = service.services.home.path / f"steps-{number}"
     queue(service, service.studies.make(1, rois=ROIS[:1]))
-    known = {**service.services.environment, "PYTHONPATH": str(ROOT), STEPS: str(steps)}
-    service.start_program("started", [sys.executable, "-m", "benchmarks.timed_start"], known)
+    service.start_module("started", "benchmarks.timed_start", **{STEPS: str(steps)})
     try:
         service.until(lambda: steps.exists() and _LAST in steps.read_text(), 120, "the first task")
     finally:

@@ -1,11 +1,10 @@
 """A burst of many studies at once: does what the workers hold in memory grow with it?"""
 
-import sys
 import time
 
 import psutil
 
-from benchmarks.faults.service import ROOT, FaultService, fault_service
+from benchmarks.faults.service import FaultService, fault_service
 from benchmarks.faults.studies import ROIS
 from benchmarks.measuring import Figure, Say
 from benchmarks.queueing import counting, start_inference
@@ -21,8 +20,7 @@ def memory(say: Say, *, quick: bool) -> Figure:
     """MiB by which the workers, their decoders included, grow over a burst of jobs that are pushed all at once."""
     first, burst = (500, 2_000) if quick else (5_000, 100_000)
     with fault_service(say) as service, counting(service) as ended:
-        command = [sys.executable, "-m", "worker.cli.main", "worker", "--queue", "intake"]
-        service.start_program("intake", command, {**service.services.environment, "PYTHONPATH": str(ROOT)})
+        service.start_module("intake", "worker.cli.main", "worker", "--queue", "intake")
         start_inference(service, "inference", "benchmarks.simulated_gpu", N_MAX, _FAST)
         _push(service, first)
         service.until(lambda: ended() >= first, _PATIENCE_S, "the first studies", every_s=0.2)

@@ -8,16 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measuring import percentile
+from benchmarks import measuring
 from benchmarks.samples import SIZE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,20 +65,10 @@ def ask(connection: http.client.HTTPConnection, content: bytes) -> None:
 
 def loaded(port: int, in_flight: int, seconds: float) -> tuple[float, float]:
     """Keep so many requests in flight; return requests a second and the 99th percentile of seconds for one."""
-    content, taken = body(), []
-    starts = time.perf_counter() + 0.5
-    ends = starts + seconds
+    content = body()
 
-    def repeat() -> None:
+    def client() -> Callable[[], None]:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        while (began := time.perf_counter()) < ends:
-            ask(connection, content)
-            if began >= starts:
-                taken.append(time.perf_counter() - began)
+        return lambda: ask(connection, content)
 
-    threads = [threading.Thread(target=repeat) for _ in range(in_flight)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return len(taken) / seconds, percentile(taken, 0.99)
+    return measuring.loaded(client, in_flight, seconds)

@@ -1,12 +1,20 @@
 """How two ways are compared: in turns, several rounds, the ratio of each round, and its median and spread."""
 
 import statistics
+import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
 Say = Callable[[str], None]
 ROUNDS = 5
+
+
+def say_on_stderr(line: str) -> None:
+    """Say a line to whoever waits for the figures, which go to standard output."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,33 @@ def rate_of(work: Callable[[], int], seconds: float) -> float:
     while (taken := time.perf_counter() - started) < seconds:
         done += work()
     return done / taken
+
+
+def loaded(client: Callable[[], Callable[[], object]], in_flight: int, seconds: float) -> tuple[float, float]:
+    """Keep so many requests in flight; return requests a second and the 99th percentile of seconds for one.
+
+    Args:
+        client: makes, on each thread, the function that asks once and waits for the answer.
+        in_flight: threads that ask.
+        seconds: what is counted; half a second before it warms up.
+    """
+    taken: list[float] = []
+    starts = time.perf_counter() + 0.5
+    ends = starts + seconds
+
+    def repeat() -> None:
+        ask = client()
+        while (began := time.perf_counter()) < ends:
+            ask()
+            if began >= starts:
+                taken.append(time.perf_counter() - began)
+
+    threads = [threading.Thread(target=repeat) for _ in range(in_flight)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return len(taken) / seconds, percentile(taken, 0.99)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

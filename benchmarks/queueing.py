@@ -3,7 +3,6 @@
 import json
 import signal
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -13,7 +12,7 @@ from redis import Redis
 
 from benchmarks import celery_peer
 from benchmarks.celery_peer import Peer
-from benchmarks.faults.service import ROOT, FaultService, fault_service
+from benchmarks.faults.service import FaultService, fault_service
 from benchmarks.faults.studies import ROIS, MadeStudy
 from benchmarks.measuring import Figure, Ratio, Say, in_turns
 from benchmarks.simulated_gpu import BATCH, N_MAX
@@ -75,10 +74,8 @@ def _both(
     with fault_service(say) as service:
         say("starts both workers")
         peer = Peer(service.redis.url(), service.services.home.path / "done")
-        known = {**service.services.environment, "PYTHONPATH": str(ROOT)}
         start_inference(service, OURS, module, concurrency, environment)
-        command = [sys.executable, "-m", *celery_peer.command(*pool)]
-        service.start_program(PEER, command, {**known, **peer.environment})
+        service.start_module(PEER, *celery_peer.command(*pool), **peer.environment)
         yield service, peer
 
 
@@ -86,9 +83,7 @@ def start_inference(
     service: FaultService, name: str, module: str, concurrency: int, environment: Mapping[str, str]
 ) -> None:
     """Start a worker on the queue ``inference``, by the module that gives it its device."""
-    known = {**service.services.environment, "PYTHONPATH": str(ROOT), **environment}
-    command = [sys.executable, "-m", module, "--name", name, "--concurrency", str(concurrency)]
-    service.start_program(name, command, known)
+    service.start_module(name, module, "--name", name, "--concurrency", str(concurrency), **environment)
 
 
 def _compared(

@@ -5,7 +5,6 @@ processor time of each part says where it saturates: docs/scaling.md.
 """
 
 import argparse
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import psutil
 from benchmarks.faults.service import FaultService, fault_service
 from benchmarks.faults.studies import ROIS
 from benchmarks.machine import machine
+from benchmarks.measuring import say_on_stderr
 from benchmarks.queueing import emptied, start_inference
 from benchmarks.simulated_gpu import BATCH, FIXED_MS, PER_LESION_MS, batch_seconds
 from worker.cli.output import Format, print_json, print_rows
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15.0, help="of work for each number of workers (15)")
     parser.add_argument("--format", choices=["table", "json"], default="table")
     asked = parser.parse_args()
-    with fault_service(_say) as service:
+    with fault_service(say_on_stderr) as service:
         rows = [_row(service, count, asked.seconds) for count in asked.workers]
     if asked.format == "json":
         print_json({"machine": machine(), "rows": rows})
@@ -53,7 +53,7 @@ def _row(service: FaultService, count: int, seconds: float) -> dict[str, object]
     spent = {part: total - before[part] for part, total in _seconds_of_parts().items()}
     service.kill_workers(names)
     time.sleep(1)
-    _say(f"{count} workers: {rate:.0f} lesions/s of {best:.0f}")
+    say_on_stderr(f"{count} workers: {rate:.0f} lesions/s of {best:.0f}")
     row: dict[str, object] = {
         "workers": count,
         "lesions_a_second": round(rate),
@@ -75,11 +75,6 @@ def _seconds_of_parts() -> Mapping[str, float]:
                 spent[part] += times.user + times.system
                 break
     return spent
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -1,13 +1,10 @@
 """The engine's batching: against its device, against a direct call, and against LitServe."""
 
 import statistics
-import threading
-import time
-from concurrent.futures import Future
 from http.client import HTTPConnection
 
 from benchmarks import litserve_peer
-from benchmarks.measuring import Figure, Ratio, Say, percentile, seconds_of
+from benchmarks.measuring import Figure, Ratio, Say, loaded, seconds_of
 from benchmarks.models import pair
 from benchmarks.samples import cards, lesion
 from benchmarks.simulated_gpu import N_MAX, SimulatedGpu, batch_seconds
@@ -15,7 +12,6 @@ from worker.clinical.categories import Priority
 from worker.inference.cpu import cpu_runner
 from worker.inference.engine import Engine, Prepared
 from worker.inference.preprocess import pixels_for_each
-from worker.study import Scores
 
 IN_FLIGHT = 2 * N_MAX
 
@@ -48,24 +44,11 @@ def batcher(say: Say, *, quick: bool) -> Figure:
 def _loaded(in_flight: int, seconds: float) -> tuple[float, float]:
     """Keep so many lesions in flight; return lesions a second and the 99th percentile of seconds for one."""
     engine = Engine(cards(), SimulatedGpu(), N_MAX, 0.005)
-    image, taken = lesion(), []
-    starts = time.perf_counter() + 0.5
-    ends = starts + seconds
-
-    def repeat() -> None:
-        while (began := time.perf_counter()) < ends:
-            future: Future[Scores] = engine.submit(image, Priority.ROUTINE)
-            future.result()
-            if began >= starts:
-                taken.append(time.perf_counter() - began)
-
-    threads = [threading.Thread(target=repeat) for _ in range(in_flight)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    engine.close()
-    return len(taken) / seconds, percentile(taken, 0.99)
+    image = lesion()
+    try:
+        return loaded(lambda: lambda: engine.submit(image, Priority.ROUTINE).result(), in_flight, seconds)
+    finally:
+        engine.close()
 
 
 def idle(say: Say, *, quick: bool) -> Figure:

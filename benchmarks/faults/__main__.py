@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks.faults import bombs, identifiers, mutants, poison, servers, workers
 from benchmarks.faults.service import Say
 from benchmarks.faults.table import Figure, as_markdown
+from benchmarks.measuring import say_on_stderr
 from worker.cli.output import Format, print_rows
 
 ROWS: dict[str, Callable[..., Figure]] = {
@@ -50,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     figures: list[Figure] = []
     for name in asked.only or ROWS:
-        _say(f"{name}: starts")
-        figures.append(run(name, _say, quick=asked.quick))
-        _say(f"{name}: {'kept' if figures[-1].passed else 'NOT KEPT'} after {figures[-1].seconds:.0f} s")
+        say_on_stderr(f"{name}: starts")
+        figures.append(run(name, say_on_stderr, quick=asked.quick))
+        say_on_stderr(f"{name}: {'kept' if figures[-1].passed else 'NOT KEPT'} after {figures[-1].seconds:.0f} s")
         if asked.out:
             asked.out.write_text(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
     if asked.format == "json":
@@ -62,11 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         print_rows([figure.as_row() for figure in figures], COLUMNS, Format.TABLE, title="faults")
     return 0 if all(figure.passed for figure in figures) else 1
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

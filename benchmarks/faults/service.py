@@ -18,6 +18,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from benchmarks.faults.studies import MadeStudy, StudyMaker
+from benchmarks.measuring import Say
 from worker.app import REDIS_PRIORITY
 from worker.clinical.categories import Priority
 from worker.delivery import TAKEN
@@ -30,8 +31,6 @@ ROOT = Path(__file__).resolve().parents[2]
 LOOK_S = 0.05
 LOG_LINES = 300
 ENDED = ["done", "partial", "failed"]
-
-Say = Callable[[str], None]
 
 
 class FaultService:
@@ -72,6 +71,10 @@ class FaultService:
                 start_new_session=True,
             )
         return self.workers[name]
+
+    def start_module(self, name: str, module: str, *arguments: str, **environment: str) -> None:
+        """Start a module of this checkout, which finds the servers, beside the workers."""
+        self.start_program(name, [sys.executable, "-m", module, *arguments], {**self._environment, **environment})
 
     def start_workers(self) -> None:
         """Start one worker of each queue."""
