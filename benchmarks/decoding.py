@@ -24,7 +24,7 @@ from worker.cli.output import Format, print_rows
 from worker.clinical.categories import Birads
 from worker.demo.dicom import Header, write_ultrasound
 from worker.imaging.decoder_pool import DecoderPool
-from worker.imaging.lesion import Marked, decode_lesion
+from worker.imaging.lesion import Marked, Region, decode_lesions
 from worker.imaging.reading import index_study, read_entry
 from worker.settings import get_settings
 from worker.study import Lesion, LesionImage
@@ -69,8 +69,10 @@ def _in_threads(path: Path, uid: str, lesion: Lesion) -> LesionImage:
     limits = get_settings().limits
     files = index_study(path.parent, [path.name], uid, partial(read_entry, limits=limits))
     place = str(files.path_of(lesion.sop_instance_uid))
-    found = decode_lesion(Marked(place, lesion.sop_instance_uid, lesion.frame, lesion.roi, 47.0), limits)
-    return LesionImage(lesion.lesion_id, found.frame, found.region, found.region_source, found.age)
+    found = decode_lesions(Marked(place, lesion.sop_instance_uid, lesion.frame, (lesion.roi,), 47.0), limits)
+    (region,) = found.regions
+    assert isinstance(region, Region)
+    return LesionImage(lesion.lesion_id, found.frame, region.roi, region.source, found.age)
 
 
 @contextmanager
@@ -79,7 +81,9 @@ def _decoders() -> Iterator[Load]:
     pool = DecoderPool(settings.limits, settings.decoders, settings.decode_timeout_s)
 
     def load(path: Path, uid: str, lesion: Lesion) -> LesionImage:
-        return pool.load(pool.index(path.parent, [path.name], uid), lesion, 47.0)
+        (loaded,) = pool.load(pool.index(path.parent, [path.name], uid), [lesion], 47.0)
+        assert isinstance(loaded, LesionImage)
+        return loaded
 
     yield load
     pool.close()

@@ -10,7 +10,7 @@ from pydicom.uid import JPEGBaseline8Bit
 
 from benchmarks.measuring import Figure, Say, in_turns, seconds_of
 from worker.demo.dicom import Header, write_ultrasound
-from worker.imaging.lesion import Marked, decode_lesion
+from worker.imaging.lesion import Marked, decode_lesions
 from worker.settings import get_settings
 
 FRAMES = 100
@@ -25,11 +25,11 @@ def decode(say: Say, *, quick: bool) -> Figure:
         rng = np.random.default_rng(0)
         frames = [np.clip(rng.rayleigh(60, (rows, columns, 3)), 0, 255).astype(np.uint8) for _ in range(FRAMES)]
         sop = write_ultrasound(path, Header("1.2.3", "", "", "", "20261124"), frames, JPEGBaseline8Bit)
-        marked = [Marked(str(path), sop, frame, None, 47.0) for frame in (1, FRAMES // 2, FRAMES)]
+        marked = [Marked(str(path), sop, frame, (None,), 47.0) for frame in (1, FRAMES // 2, FRAMES)]
         limits = get_settings().limits
 
         def one_frame() -> float:
-            return statistics.median(seconds_of(lambda one=one: decode_lesion(one, limits)) for one in marked)
+            return statistics.median(seconds_of(lambda one=one: decode_lesions(one, limits)) for one in marked)
 
         def all_frames() -> float:
             return seconds_of(lambda: dcmread(path).pixel_array)

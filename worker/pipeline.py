@@ -14,7 +14,7 @@ from worker.bookkeeping import Bookkeeper, Suspect
 from worker.clinical.categories import Priority
 from worker.clinical.restratify import restratify
 from worker.contract import LesionJob, parse_job
-from worker.errors import Code, Refused, Unavailable
+from worker.errors import Code, LesionRefused, Refused, Unavailable
 from worker.imaging.reading import StudyFiles
 from worker.isolation import Isolation
 from worker.outcome import LesionOutcome, defect_of
@@ -40,8 +40,10 @@ class Decoders(Protocol):
     def index(self, root: Path, paths: Sequence[str], study_instance_uid: str) -> StudyFiles:
         """Read the headers of a study's files."""
 
-    def load(self, files: StudyFiles, lesion: Lesion, age_years: float | None) -> LesionImage:
-        """Load one lesion."""
+    def load(
+        self, files: StudyFiles, lesions: Sequence[Lesion], age_years: float | None
+    ) -> list[LesionImage | LesionRefused]:
+        """Load the lesions of one frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +116,30 @@ class Pipeline:
         except Refused as refused:
             return [LesionOutcome(lesion, refused=refused) for lesion in study.lesions]
         with self.engine.arriving():
-            started = [self._start(study, files, lesion) for lesion in study.lesions]
-        return [self._end(outcome, future) for outcome, future in started]
+            started = {
+                lesion.lesion_id: self._start(lesion, loaded, study.priority)
+                for lesions in _by_frame(study.lesions)
+                for lesion, loaded in zip(lesions, self._load(study, files, lesions), strict=True)
+            }
+        return [self._end(*started[lesion.lesion_id]) for lesion in study.lesions]
 
-    def _start(self, study: Study, files: StudyFiles, lesion: Lesion) -> tuple[LesionOutcome, Future[Scores] | None]:
+    def _load(
+        self, study: Study, files: StudyFiles, lesions: Sequence[Lesion]
+    ) -> Sequence[LesionImage | LesionRefused]:
         try:
-            image = self.decoders.load(files, lesion, study.age_years)
-            return LesionOutcome(lesion, image), self.engine.submit(image, study.priority)
+            return self.decoders.load(files, lesions, study.age_years)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  a defect met on one frame is not the others' end
+            return [defect_of(error) for _ in lesions]
+
+    def _start(
+        self, lesion: Lesion, loaded: LesionImage | LesionRefused, priority: Priority
+    ) -> tuple[LesionOutcome, Future[Scores] | None]:
+        if isinstance(loaded, LesionRefused):
+            return LesionOutcome(lesion, refused=loaded), None
+        try:
+            return LesionOutcome(lesion, loaded), self.engine.submit(loaded, priority)
         except Refused as refused:
             return LesionOutcome(lesion, refused=refused), None
         except Unavailable:
@@ -170,6 +189,13 @@ def study_of(claim: Claim) -> Study:
         paths=tuple(job.images.paths),
         lesions=tuple(_lesion_of(lesion) for lesion in job.lesions),
     )
+
+
+def _by_frame(lesions: Sequence[Lesion]) -> list[list[Lesion]]:
+    frames: dict[tuple[str, int | None], list[Lesion]] = {}
+    for lesion in lesions:
+        frames.setdefault((lesion.sop_instance_uid, lesion.frame), []).append(lesion)
+    return list(frames.values())
 
 
 def _lesion_of(job: LesionJob) -> Lesion:

@@ -61,13 +61,11 @@ def _read(path: Path) -> tuple[float, int, Code | None]:
     settings = Settings()
     pool = DecoderPool(settings.limits, 1, settings.decode_timeout_s)
     try:
-        pool.load(pool.index(path.parent, [_warm(path.parent)], STUDY_UID), lesion(), None)
+        pool.load(pool.index(path.parent, [_warm(path.parent)], STUDY_UID), [lesion()], None)
         (decoder,) = _decoders()
-        code, started = None, time.perf_counter()
-        try:
-            pool.load(pool.index(path.parent, [path.name], STUDY_UID), lesion(roi=Roi(0, 0, 8, 8)), None)
-        except LesionRefused as refused:
-            code = refused.code
+        started = time.perf_counter()
+        (loaded,) = pool.load(pool.index(path.parent, [path.name], STUDY_UID), [lesion(roi=Roi(0, 0, 8, 8))], None)
+        code = loaded.code if isinstance(loaded, LesionRefused) else None
         seconds = time.perf_counter() - started
         peak = peak_mib(decoder.pid) if decoder.is_running() and [decoder] == _decoders() else WITHIN_MIB + 1
         return seconds, peak, code

@@ -21,7 +21,7 @@ from tests.worker.imaging.dicom_files import lesion
 from worker.errors import Code, Refused
 from worker.imaging.decoder_pool import DecoderPool
 from worker.settings import Settings
-from worker.study import Roi
+from worker.study import LesionImage, Roi
 
 LARGEST_SEED = 1 << 20
 MOST_MIB = 2048
@@ -147,8 +147,8 @@ def _read_all(pool: DecoderPool, files: list[Seed], folder: Path, numbers: range
         path.write_bytes(mutated(seed, files[int(random.integers(0, len(files)))], random))
         marked = lesion(sop_instance_uid=seed.sop_uid, roi=Roi(1, 1, 2, 2) if number % 2 else None)
         try:
-            pool.load(pool.index(folder, [path.name], seed.study_uid), marked, seed.age_years)
-            codes["scored"] += 1
+            (loaded,) = pool.load(pool.index(folder, [path.name], seed.study_uid), [marked], seed.age_years)
+            codes["scored" if isinstance(loaded, LesionImage) else loaded.code] += 1
         except Refused as refused:
             codes[refused.code] += 1
         except Exception as error:  # noqa: BLE001  a surprise is what is looked for

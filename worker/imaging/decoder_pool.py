@@ -26,25 +26,25 @@ from worker.imaging.decoder_process import (
     LIMITS,
     REQUEST,
     Answer,
-    DecodeLesion,
+    DecodeLesions,
     EntryRead,
-    LesionDecoded,
+    LesionsDecoded,
     ReadEntry,
     Request,
     RequestFailed,
     SharedFrame,
 )
-from worker.imaging.lesion import Marked
+from worker.imaging.lesion import Marked, Region, RegionRefused
 from worker.imaging.reading import FileEntry, OnlyFile, StudyFiles, index_study
 from worker.imaging.storage import Limits
-from worker.study import Lesion, LesionImage
+from worker.study import Lesion, LesionImage, Roi
 
 logger = logging.getLogger(__name__)
 
 TRIES = 2
 """How often a file may end its decoder; the kernel may have chosen an innocent one when memory ran out."""
 
-_LONGEST_ANSWER = 1 << 16
+_LONGEST_ANSWER = 1 << 20
 _KEPT_ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -102,7 +102,7 @@ class _Decoder:
         except (EOFError, OSError, ValidationError):
             raise _Ended from None
 
-    def frame(self, answer: LesionDecoded) -> NDArray[np.uint8]:
+    def frame(self, answer: LesionsDecoded) -> NDArray[np.uint8]:
         """Take the frame out of the memory that it was left in."""
         return self._frame.take(answer.shape)
 
@@ -122,7 +122,7 @@ class DecoderPool:
     Args:
         limits: the largest file and the largest frame.
         processes: the most decoders at once.
-        timeout_s: the longest time for one file's entry, or one lesion.
+        timeout_s: the longest time for one file's entry, or one frame with its lesions.
     """
 
     def __init__(self, limits: Limits, processes: int, timeout_s: float) -> None:
@@ -146,25 +146,46 @@ class DecoderPool:
             return StudyFiles({}, only=OnlyFile(str(root), paths[0], study_instance_uid))
         return index_study(root, paths, study_instance_uid, self._entry)
 
-    def load(self, files: StudyFiles, lesion: Lesion, age_years: float | None) -> LesionImage:
-        """Load one lesion (`worker.imaging.lesion.decode_lesion`) in a decoder.
+    def load(
+        self, files: StudyFiles, lesions: Sequence[Lesion], age_years: float | None
+    ) -> list[LesionImage | LesionRefused]:
+        """Load the lesions of one frame (`worker.imaging.lesion.decode_lesions`) in a decoder, which decodes it once.
 
         Args:
-            files: of the lesion's study.
-            lesion: as the job has it.
+            files: of the lesions' study.
+            lesions: as the job has them; all of one SOP Instance UID and frame.
             age_years: the job's, if it gives one.
 
+        Returns:
+            For each lesion, in their order, its image, which shares the frame with the others', or why it can not be
+            scored: any code of a file, of pixels, of a region or of an age, ``decoder_crashed`` or ``decode_timeout``.
+
         Raises:
-            LesionRefused: this lesion can not be scored; any code of a file, of pixels, of a region or of an age, and
-                ``decoder_crashed`` or ``decode_timeout``.
             Unavailable: as for `index`.
         """
-        file = files.only or str(files.path_of(lesion.sop_instance_uid))
-        marked = Marked(file, lesion.sop_instance_uid, lesion.frame, lesion.roi, age_years)
-        answer, frame = self._ask(DecodeLesion(marked))
-        if not isinstance(answer, LesionDecoded) or frame is None:
+        try:
+            answer, frame = self._decoded(files, lesions, age_years)
+        except LesionRefused as refused:
+            return [refused for _ in lesions]
+        return [
+            LesionRefused(region.code, region.reason)
+            if isinstance(region, RegionRefused)
+            else LesionImage(lesion.lesion_id, frame, region.roi, region.source, answer.age)
+            for lesion, region in zip(lesions, answer.regions, strict=True)
+        ]
+
+    def _decoded(
+        self, files: StudyFiles, lesions: Sequence[Lesion], age_years: float | None
+    ) -> tuple[LesionsDecoded, NDArray[np.uint8]]:
+        image = lesions[0]
+        file = files.only or str(files.path_of(image.sop_instance_uid))
+        rois = tuple(lesion.roi for lesion in lesions)
+        answer, frame = self._ask(
+            DecodeLesions(Marked(file, image.sop_instance_uid, image.frame, rois, age_years)),
+        )
+        if not isinstance(answer, LesionsDecoded) or frame is None or len(answer.regions) != len(lesions):
             raise LesionRefused(Code.DECODER_CRASHED)
-        return LesionImage(lesion.lesion_id, frame, answer.region, answer.region_source, answer.age)
+        return answer, frame
 
     def close(self) -> None:
         """End the decoders, once their requests are answered."""
@@ -186,7 +207,7 @@ class DecoderPool:
                 decoder = self._living(idle)
                 answer = decoder.ask(request)
                 frame = None
-                if isinstance(answer, LesionDecoded) and _is_sound(answer, self._limits):
+                if isinstance(answer, LesionsDecoded) and _is_sound(answer, self._limits):
                     frame = decoder.frame(answer)
                 ready = decoder
             except _Ended:
@@ -214,13 +235,16 @@ class DecoderPool:
             raise Unavailable(Code.SERVICE_UNAVAILABLE, "a decoder process can not be started") from None
 
 
-def _is_sound(answer: LesionDecoded, limits: Limits) -> bool:
+def _is_sound(answer: LesionsDecoded, limits: Limits) -> bool:
     """Whether what a decoder says of its frame can be: it has read what a stranger wrote."""
     rows, columns, *colours = answer.shape
-    region = answer.region
-    inside = region.x >= 0 and region.y >= 0 and region.width > 0 and region.height > 0
-    inside = inside and region.x + region.width <= columns and region.y + region.height <= rows
+    inside = all(_is_inside(region.roi, rows, columns) for region in answer.regions if isinstance(region, Region))
     return inside and colours in ([], [COLOURS]) and rows * columns <= limits.max_frame_pixels
+
+
+def _is_inside(roi: Roi, rows: int, columns: int) -> bool:
+    starts_inside = roi.x >= 0 and roi.y >= 0 and roi.width > 0 and roi.height > 0
+    return starts_inside and roi.x + roi.width <= columns and roi.y + roi.height <= rows
 
 
 def _ending(returncode: int) -> str:

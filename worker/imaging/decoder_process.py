@@ -23,10 +23,10 @@ from pydantic import TypeAdapter
 
 from worker.errors import MEANINGS, Code, DlrError, Unavailable
 from worker.imaging.layout import PixelLayout
-from worker.imaging.lesion import Marked, decode_lesion
+from worker.imaging.lesion import Marked, Region, RegionRefused, decode_lesions
 from worker.imaging.reading import FileEntry, read_entry
 from worker.imaging.storage import Limits
-from worker.study import Age, RegionSource, Roi
+from worker.study import Age
 
 HEADER_MEMORY: Final = 64 << 20
 """Bytes of address space that reading a header may take, beside what a deflated file inflates to."""
@@ -48,11 +48,11 @@ class ReadEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class DecodeLesion:
-    """Asks for one lesion."""
+class DecodeLesions:
+    """Asks for the lesions of one frame."""
 
     marked: Marked
-    kind: Literal["lesion"] = "lesion"
+    kind: Literal["lesions"] = "lesions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +64,13 @@ class EntryRead:
 
 
 @dataclass(frozen=True, slots=True)
-class LesionDecoded:
-    """Answers `DecodeLesion`; the frame is in the shared memory, uint8 of this shape, row by row."""
+class LesionsDecoded:
+    """Answers `DecodeLesions`; the frame is in the shared memory, uint8 of this shape, row by row."""
 
     shape: tuple[int, int] | tuple[int, int, int]
-    region: Roi
-    region_source: RegionSource
     age: Age
-    kind: Literal["lesion"] = "lesion"
+    regions: tuple[Region | RegionRefused, ...]
+    kind: Literal["lesions"] = "lesions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +83,8 @@ class RequestFailed:
     kind: Literal["failed"] = "failed"
 
 
-Request = ReadEntry | DecodeLesion
-Answer = EntryRead | LesionDecoded | RequestFailed
+Request = ReadEntry | DecodeLesions
+Answer = EntryRead | LesionsDecoded | RequestFailed
 REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)
 LIMITS: TypeAdapter[Limits] = TypeAdapter(Limits)
@@ -164,13 +163,12 @@ def _answer(request: Request, limits: Limits) -> tuple[Answer, NDArray[np.uint8]
     try:
         if isinstance(request, ReadEntry):
             return EntryRead(read_entry(Path(request.path), limits)), None
-        decoded = decode_lesion(request.marked, limits, _allow_pixels)
+        decoded = decode_lesions(request.marked, limits, _allow_pixels)
     except DlrError as error:
         return RequestFailed(error.code, error.reason, isinstance(error, Unavailable)), None
     except MemoryError:
         return RequestFailed(Code.PIXELS_TOO_LARGE, MEANINGS[Code.PIXELS_TOO_LARGE], again=False), None
-    answer = LesionDecoded(_shape(decoded.frame), decoded.region, decoded.region_source, decoded.age)
-    return answer, decoded.frame
+    return LesionsDecoded(_shape(decoded.frame), decoded.age, decoded.regions), decoded.frame
 
 
 def _shape(frame: NDArray[np.uint8]) -> tuple[int, int] | tuple[int, int, int]:

@@ -1,13 +1,13 @@
-"""One lesion of a study: its file, age, region and frame, or the one reason why not."""
+"""The lesions of one frame: its file, the age, the pixels and each lesion's region, or the one reason why not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.errors import Code, LesionRefused
+from worker.errors import MEANINGS, Code, LesionRefused
 from worker.imaging.age import resolve_age
 from worker.imaging.dicom_file import DicomFile, Header, open_dicom
 from worker.imaging.layout import PixelLayout, frame_index, pixel_layout
@@ -22,49 +22,65 @@ _MODALITIES = ("US", "OT", "")
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """What a decoder has to know of a lesion.
+    """What a decoder has to know of the lesions of one frame.
 
     Attributes:
-        file: the confined path of its file; or the study's only file, at which nobody has looked yet.
+        file: the confined path of their file; or the study's only file, at which nobody has looked yet.
         sop_instance_uid: of the image that the file has to hold.
         frame: the job's.
-        roi: the job's.
+        rois: the job's, one a lesion.
         age_years: the job's.
     """
 
     file: str | OnlyFile
     sop_instance_uid: str
     frame: int | None
-    roi: Roi | None
+    rois: tuple[Roi | None, ...]
     age_years: float | None
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """A lesion's rectangle, wholly inside its frame, and where it came from."""
+
+    roi: Roi
+    source: RegionSource
+
+
+@dataclass(frozen=True, slots=True)
+class RegionRefused:
+    """Why a lesion of a readable frame can not be scored: ``roi_outside_image`` or ``pixels_uniform``."""
+
+    code: Code
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decoded:
-    """A lesion's frame, uint8, (rows, columns) or (rows, columns, 3), its region inside it, and the patient's age."""
+    """A frame, uint8, (rows, columns) or (rows, columns, 3), the patient's age, and a region or refusal a lesion."""
 
     frame: NDArray[np.uint8]
-    region: Roi
-    region_source: RegionSource
     age: Age
+    regions: tuple[Region | RegionRefused, ...]
 
 
-def decode_lesion(
+def decode_lesions(
     marked: Marked, limits: Limits, before_pixels: Callable[[PixelLayout], None] = lambda _layout: None
 ) -> Decoded:
-    """Load one lesion. Everything that the header can tell is checked before a pixel is decoded.
+    """Load the lesions of one frame. Everything that the header can tell is checked before a pixel is decoded.
 
     Args:
-        marked: the lesion.
+        marked: the lesions.
         limits: the largest file and the largest frame.
         before_pixels: called with the layout once all checks have passed.
 
     Returns:
-        The frame with the lesion's region and age.
+        The frame, the age, and one region or refusal a lesion, in their order.
 
     Raises:
-        LesionRefused: this lesion can not be scored; any code of a file, of pixels, of a region or of an age.
-        Unavailable: ``storage_unavailable``; the same lesion can be tried again.
+        LesionRefused: none of these lesions can be scored; any code of a file, of pixels or of an age, and
+            ``roi_outside_image`` where no lesion is inside the frame.
+        Unavailable: ``storage_unavailable``; the same lesions can be tried again.
     """
     path = confined(marked.file) if isinstance(marked.file, OnlyFile) else Path(marked.file)
     with open_dicom(path, limits) as file:
@@ -75,17 +91,30 @@ def decode_lesion(
         layout = pixel_layout(file, limits)
         index = frame_index(layout, marked.frame)
         age = _age(file.header, marked.age_years)
-        region, source = resolve_region(
-            marked.roi,
-            rows=layout.rows,
-            columns=layout.columns,
-            ultrasound_regions=ultrasound_regions(file.header),
-        )
+        regions = _regions(marked.rois, layout, file.header)
         before_pixels(layout)
         frame = decode_frame(file, layout, index)
-    if _uniform(frame, region):
-        raise LesionRefused(Code.PIXELS_UNIFORM)
-    return Decoded(frame, region, source, age)
+    return Decoded(frame, age, tuple(_with_content(region, frame) for region in regions))
+
+
+def _regions(rois: Sequence[Roi | None], layout: PixelLayout, header: Header) -> list[Region | RegionRefused]:
+    known = ultrasound_regions(header)
+    regions: list[Region | RegionRefused] = []
+    for roi in rois:
+        try:
+            found = resolve_region(roi, rows=layout.rows, columns=layout.columns, ultrasound_regions=known)
+            regions.append(Region(*found))
+        except LesionRefused as refused:
+            regions.append(RegionRefused(refused.code, refused.reason))
+    if not any(isinstance(region, Region) for region in regions):
+        raise LesionRefused(Code.ROI_OUTSIDE_IMAGE)
+    return regions
+
+
+def _with_content(region: Region | RegionRefused, frame: NDArray[np.uint8]) -> Region | RegionRefused:
+    if isinstance(region, Region) and _uniform(frame, region.roi):
+        return RegionRefused(Code.PIXELS_UNIFORM, MEANINGS[Code.PIXELS_UNIFORM])
+    return region
 
 
 def _check_identity(file: DicomFile, marked: Marked) -> None:

@@ -28,7 +28,7 @@ class FailedFile:
 
 @dataclass(frozen=True, slots=True)
 class OnlyFile:
-    """The only file of a study. Nobody has looked at it yet: `worker.imaging.lesion.decode_lesion` does.
+    """The only file of a study. Nobody has looked at it yet: `worker.imaging.lesion.decode_lesions` does.
 
     Attributes:
         root: the storage root.

@@ -16,9 +16,10 @@ import psutil
 import pytest
 
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, lesion, picture, write
+from worker.contract import MAX_LESIONS
 from worker.errors import Code, DlrError, LesionRefused, Unavailable
 from worker.imaging.decoder_pool import DecoderPool
-from worker.imaging.lesion import Marked, decode_lesion
+from worker.imaging.lesion import Marked, Region, decode_lesions
 from worker.study import LesionImage, Roi
 
 
@@ -30,7 +31,14 @@ def pool() -> Iterator[DecoderPool]:
 
 
 def load(pool: DecoderPool, path: Path, roi: Roi | None = None) -> LesionImage:
-    return pool.load(pool.index(path.parent, [path.name], STUDY_UID), lesion(roi=roi), 47.0)
+    return load_one(pool, path.parent, [path.name], roi)
+
+
+def load_one(pool: DecoderPool, root: Path, names: list[str], roi: Roi | None = None) -> LesionImage:
+    (loaded,) = pool.load(pool.index(root, names, STUDY_UID), [lesion(roi=roi)], 47.0)
+    if isinstance(loaded, LesionRefused):
+        raise loaded
+    return loaded
 
 
 def decoders() -> list[psutil.Process]:
@@ -61,11 +69,31 @@ def test_a_decoder_gives_the_pixels_region_and_age_that_reading_here_gives(
     pool: DecoderPool, tmp_path: Path, colour: bool
 ) -> None:
     path = write(tmp_path / "a.dcm", picture(colour=colour))
-    here = decode_lesion(Marked(str(path), SOP_UID, 1, Roi(3, 4, 20, 10), 47.0), LIMITS)
+    here = decode_lesions(Marked(str(path), SOP_UID, 1, (Roi(3, 4, 20, 10),), 47.0), LIMITS)
     there = load(pool, path, Roi(3, 4, 20, 10))
     assert np.array_equal(there.frame, here.frame)
     assert there.frame.dtype == np.uint8
-    assert (there.region, there.region_source, there.age) == (here.region, here.region_source, here.age)
+    assert here.regions == (Region(there.region, there.region_source),)
+    assert there.age == here.age
+
+
+def test_the_lesions_of_a_frame_share_it(pool: DecoderPool, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.dcm", picture())
+    marked = [lesion(lesion_id="L1", roi=Roi(3, 4, 20, 10)), lesion(lesion_id="L2", roi=Roi(99, 0, 5, 5)), lesion()]
+    first, outside, last = pool.load(pool.index(tmp_path, [path.name], STUDY_UID), marked, 47.0)
+    assert isinstance(first, LesionImage)
+    assert isinstance(last, LesionImage)
+    assert first.frame is last.frame
+    assert first.region == Roi(3, 4, 20, 10)
+    assert isinstance(outside, LesionRefused)
+    assert outside.code is Code.ROI_OUTSIDE_IMAGE
+
+
+def test_a_thousand_lesions_of_a_frame_are_one_request(pool: DecoderPool, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.dcm", picture())
+    marked = [lesion(lesion_id=str(number), roi=Roi(number % 40, 3, 20, 10)) for number in range(MAX_LESIONS)]
+    loaded = pool.load(pool.index(tmp_path, [path.name], STUDY_UID), marked, 47.0)
+    assert [one.region.x for one in loaded if isinstance(one, LesionImage)] == [n % 40 for n in range(MAX_LESIONS)]
 
 
 def test_many_threads_each_get_their_own_lesion(pool: DecoderPool, tmp_path: Path) -> None:
@@ -85,7 +113,7 @@ def test_a_refusal_and_a_storage_that_is_away_come_as_they_are(
     with pytest.raises(Unavailable, match="storage_unavailable"):
         pool.index(tmp_path / "away", ["a.dcm", "b.dcm"], STUDY_UID)
     with pytest.raises(Unavailable, match="storage_unavailable"):
-        pool.load(pool.index(tmp_path / "away", ["a.dcm"], STUDY_UID), lesion(), None)
+        load_one(pool, tmp_path / "away", ["a.dcm"])
 
 
 def _cut(path: Path) -> Path:
@@ -115,7 +143,7 @@ def test_a_study_s_only_file_is_refused_as_one_among_several_is(pool: DecoderPoo
     other = write(tmp_path / "other.dcm", picture(), SOPInstanceUID="1.2.3.4")
     for names in ([path.name], [path.name, other.name]):
         with pytest.raises(LesionRefused) as refused:
-            pool.load(pool.index(tmp_path, names, STUDY_UID), lesion(), 47.0)
+            load_one(pool, tmp_path, names)
         assert refused.value.code == code
 
 
@@ -125,7 +153,7 @@ def test_a_study_s_only_file_is_confined(pool: DecoderPool, tmp_path: Path, name
     outside = write(tmp_path / "outside.dcm", picture())
     (tmp_path / "root" / "link.dcm").symlink_to(outside)
     with pytest.raises(LesionRefused, match="path_outside_storage"):
-        pool.load(pool.index(tmp_path / "root", [name], STUDY_UID), lesion(), 47.0)
+        load_one(pool, tmp_path / "root", [name])
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
@@ -206,7 +234,7 @@ from pathlib import Path
 from tests.worker.imaging.dicom_files import LIMITS, STUDY_UID, lesion
 from worker.imaging.decoder_pool import DecoderPool
 pool, path = DecoderPool(LIMITS, 1, timeout_s=3), Path(sys.argv[1])
-pool.load(pool.index(path.parent, [path.name], STUDY_UID), lesion(), 47.0)
+pool.load(pool.index(path.parent, [path.name], STUDY_UID), [lesion()], 47.0)
 print("ready", flush=True)
 time.sleep(60)
 """

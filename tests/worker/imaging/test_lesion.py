@@ -3,27 +3,33 @@
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, lesion, picture, region, write
 from worker.errors import Code, LesionRefused
-from worker.imaging.lesion import Decoded, Marked, decode_lesion
+from worker.imaging.lesion import Marked, RegionRefused, decode_lesions
+from worker.imaging.pixels import decode_frame
 from worker.imaging.reading import StudyFiles, index_study, read_entry
-from worker.study import Age, AgeSource, Lesion, RegionSource, Roi
+from worker.study import Age, AgeSource, Lesion, LesionImage, RegionSource, Roi
 
 
 def _index(folder: Path, *names: str) -> StudyFiles:
     return index_study(folder, names, STUDY_UID, partial(read_entry, limits=LIMITS))
 
 
-def _decode(files: StudyFiles, lesion: Lesion, job_age: float | None) -> Decoded:
+def _decode(files: StudyFiles, lesion: Lesion, job_age: float | None) -> LesionImage:
     path = str(files.path_of(lesion.sop_instance_uid))
-    return decode_lesion(Marked(path, lesion.sop_instance_uid, lesion.frame, lesion.roi, job_age), LIMITS)
+    decoded = decode_lesions(Marked(path, lesion.sop_instance_uid, lesion.frame, (lesion.roi,), job_age), LIMITS)
+    (region,) = decoded.regions
+    if isinstance(region, RegionRefused):
+        raise LesionRefused(region.code, region.reason)
+    return LesionImage(lesion.lesion_id, decoded.frame, region.roi, region.source, decoded.age)
 
 
-def _load(path: Path, job_age: float | None = None, lesion_changes: dict[str, Any] | None = None) -> Decoded:
+def _load(path: Path, job_age: float | None = None, lesion_changes: dict[str, Any] | None = None) -> LesionImage:
     return _decode(_index(path.parent, path.name), lesion(**(lesion_changes or {})), job_age)
 
 
@@ -116,3 +122,23 @@ def test_a_lesion_s_refusal_is_its_own_and_its_neighbour_is_loaded(tmp_path: Pat
     with pytest.raises(LesionRefused, match="file_not_dicom"):
         _decode(files, lesion(sop_instance_uid="1.2.3"), 47.0)
     assert _decode(files, lesion(), 47.0).age.years == 47.0
+
+
+def test_the_lesions_of_a_frame_are_loaded_together_and_each_has_its_own_region_or_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = picture()
+    frame[30:40, 30:40] = 7
+    path = write(tmp_path / "a.dcm", frame)
+    inside, outside, uniform = Roi(3, 4, 20, 10), Roi(60, 0, 50, 50), Roi(30, 30, 10, 10)
+    decoding = Mock(wraps=decode_frame)
+    monkeypatch.setattr("worker.imaging.lesion.decode_frame", decoding)
+    decoded = decode_lesions(Marked(str(path), SOP_UID, 1, (outside, inside, uniform, None), 47.0), LIMITS)
+    said = [one.code if isinstance(one, RegionRefused) else (one.roi, one.source) for one in decoded.regions]
+    assert said == [
+        Code.ROI_OUTSIDE_IMAGE,
+        (inside, RegionSource.JOB),
+        Code.PIXELS_UNIFORM,
+        (Roi(0, 0, 64, 48), RegionSource.WHOLE_IMAGE),
+    ]
+    assert decoding.call_count == 1

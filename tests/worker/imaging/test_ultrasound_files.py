@@ -34,7 +34,11 @@ def _load(decoders: DecoderPool, name: str, frame: int = 1) -> LesionImage:
     path = locate(name)
     header = dcmread(path, stop_before_pixels=True)
     files = decoders.index(path.parent, [path.name], str(header.StudyInstanceUID))
-    return decoders.load(files, lesion(sop_instance_uid=str(header.SOPInstanceUID), frame=frame), JOB_AGE_YEARS)
+    marked = lesion(sop_instance_uid=str(header.SOPInstanceUID), frame=frame)
+    (loaded,) = decoders.load(files, [marked], JOB_AGE_YEARS)
+    if isinstance(loaded, LesionRefused):
+        raise loaded
+    return loaded
 
 
 def test_the_table_names_every_ultrasound_file_of_the_packages_and_no_other() -> None:
