@@ -32,7 +32,7 @@ _FIRST = 10_000_000
 
 def pipeline(say: Say, *, quick: bool) -> Figure:
     """Lesions a second from pushed jobs to their rows, against a loop of the same models; studies of two lesions."""
-    count, rounds, seconds = (48, 2, 8.0) if quick else (220, 5, 25.0)
+    count, rounds, seconds = (48, 2, 8.0) if quick else (400, 5, 25.0)
     with _service(say) as service, bare_loop() as loop:
         jobs = _jobs(service.services.settings.storage_root, 32 + count * (rounds + 1))
         say("starts the workers")
@@ -77,7 +77,7 @@ def _pushed(service: FaultService, jobs: list[dict[str, Any]]) -> float:
     with counting(service) as ended, Redis.from_url(service.redis.url()) as client:
         before, started = ended(), time.monotonic()
         client.lpush("intake", *map(json.dumps, messages))
-        service.until(lambda: ended() - before >= len(jobs), _PATIENCE_S, "the studies' end", every_s=0.4)
+        service.until(lambda: ended() - before >= len(jobs), _PATIENCE_S, "the studies' end", every_s=0.25)
         return sum(len(job["lesions"]) for job in jobs) / (time.monotonic() - started)
 
 

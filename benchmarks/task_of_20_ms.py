@@ -33,8 +33,8 @@ class NoDecoders:
     def index(self, root: Path, paths: Sequence[str], study_instance_uid: str) -> StudyFiles:  # noqa: ARG002
         return StudyFiles({})
 
-    def load(self, files: StudyFiles, lesion: Lesion, age_years: float | None) -> LesionImage:  # noqa: ARG002
-        return self._image
+    def load(self, files: StudyFiles, lesions: Sequence[Lesion], age_years: float | None) -> list[LesionImage]:  # noqa: ARG002
+        return [self._image for _ in lesions]
 
 
 class SleepingEngine:
@@ -42,6 +42,7 @@ class SleepingEngine:
 
     cards = cards()
     studies = AT_ONCE
+    gather_s = 0.01
 
     def __init__(self) -> None:
         self._slots = threading.Semaphore(AT_ONCE)

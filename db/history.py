@@ -12,6 +12,7 @@ from db.storable import storable_json
 from db.vocabulary import Event
 
 _EVENTS = cast("Table", StudyEventRow.__table__)
+_INSERT_EVENT = insert(_EVENTS)
 
 Entry = tuple[UUID, Event, Mapping[str, Any]]
 """A study, what happened to it, and the detail: JSON without identifiers."""
@@ -33,4 +34,4 @@ def note_all(session: Session, entries: Iterable[Entry]) -> None:
         for study_id, event, detail in entries
     ]
     if rows:
-        session.execute(insert(_EVENTS), rows)
+        session.execute(_INSERT_EVENT, rows)

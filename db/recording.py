@@ -1,9 +1,9 @@
 """Writes when a message arrives: studies, their revisions, and messages that are refused."""
 
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import Table, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, defer
 
@@ -12,6 +12,11 @@ from db.models import LesionRow, StudyRow
 from db.records import FailedPlace, LesionRecord, Recorded, StudyRecord
 from db.storable import storable_json, storable_text
 from db.vocabulary import ENDED_STATES, Change, Event, Priority, StudyState, WorklistClass
+
+# Tables and not their classes: these rows pass SQLAlchemy's ORM by.
+_STUDIES, _LESIONS = (cast("Table", row.__table__) for row in (StudyRow, LesionRow))
+_INSERT_STUDY = insert(_STUDIES).on_conflict_do_nothing().returning(_STUDIES.c.id)
+_INSERT_LESION = insert(_LESIONS)
 
 _URGENCY = list(Priority)
 _IS_REFUSED = StudyRow.study_instance_uid.is_(None) & StudyRow.purged_at.is_(None)
@@ -25,6 +30,14 @@ def record_study(session: Session, record: StudyRecord) -> Recorded:
     over, a less urgent one is not; where the study has ended, the caller then places it anew
     (``queries.standing``, ``set_worklist_place``) in the same transaction.
     """
+    recorded = None
+    while recorded is None:  # a study that is purged between the two is a new one
+        recorded = _insert(session, record, 1, Change.NEW) or _record_known(session, record)
+    return recorded
+
+
+def _record_known(session: Session, record: StudyRecord) -> Recorded | None:
+    """Record a study whose UID is known, so it seemed; ``None`` when it is not."""
     # Held to the end of the transaction: two pushes of one study are recorded one after the other.
     session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:uid, 0))"), {"uid": record.study_instance_uid})
     revisions = session.scalars(
@@ -36,7 +49,7 @@ def record_study(session: Session, record: StudyRecord) -> Recorded:
     ).all()
     current = next((row for row in revisions if row.is_current), None)
     if current is None:
-        return _insert(session, record, 1, Change.NEW)
+        return None
     if current.content_digest == record.content_digest:
         return _again(session, record, current)
     for row in revisions:
@@ -123,24 +136,25 @@ def _again(session: Session, record: StudyRecord, current: StudyRow) -> Recorded
     return _recorded(current, Change.PRIORITY_RAISED, wanted)
 
 
-def _insert(session: Session, record: StudyRecord, revision: int, change: Change) -> Recorded:
+def _insert(session: Session, record: StudyRecord, revision: int, change: Change) -> Recorded | None:
+    """Record a revision of a study; ``None``, with nothing written, when it is there already."""
     study_id = uuid4()
     priority = Priority(record.priority)
-    session.execute(
-        insert(StudyRow).values(
-            id=study_id,
-            study_instance_uid=record.study_instance_uid,
-            revision=revision,
-            content_digest=record.content_digest,
-            accession_number=record.accession_number,
-            priority=priority,
-            job=dict(record.job),
-            source=record.source,
-        )
-    )
+    study = {
+        "id": study_id,
+        "study_instance_uid": record.study_instance_uid,
+        "revision": revision,
+        "content_digest": record.content_digest,
+        "accession_number": record.accession_number,
+        "priority": priority,
+        "job": dict(record.job),
+        "source": record.source,
+    }
+    if session.scalar(_INSERT_STUDY, study) is None:
+        return None
     if record.lesions:
         lesions = [_lesion(study_id, ordinal, lesion) for ordinal, lesion in enumerate(record.lesions, start=1)]
-        session.execute(insert(LesionRow), lesions)
+        session.execute(_INSERT_LESION, lesions)
     event = Event.RECEIVED if change is Change.NEW else Event.REVISED
     note(session, study_id, event, {"source": record.source, "revision": revision})
     return Recorded(study_id, revision, change.value, StudyState.QUEUED.value, priority.value)

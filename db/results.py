@@ -23,6 +23,21 @@ _STUDIES, _LESIONS, _PREDICTIONS, _ADVICE = (
     cast("Table", row.__table__) for row in (StudyRow, LesionRow, PredictionRow, RestratificationRow)
 )
 
+_HOLD = (
+    select(
+        _STUDIES.c.id,
+        _STUDIES.c.priority,
+        _LESIONS.c.lesion_id,
+        _LESIONS.c.id.label("key"),
+        _LESIONS.c.birads,
+        exists().where(_ADVICE.c.lesion_id == _LESIONS.c.id, _ADVICE.c.is_current).label("advised"),
+    )
+    .outerjoin(_LESIONS, _LESIONS.c.study_id == _STUDIES.c.id)
+    .where(tuple_(_STUDIES.c.id, _STUDIES.c.claims).in_(bindparam("attempts", expanding=True)), *AT_WORK)
+    .order_by(_STUDIES.c.id)
+    .with_for_update(of=_STUDIES)
+)
+
 _END_STUDY = update(_STUDIES).where(_STUDIES.c.id == bindparam("key")).values(finished_at=func.now())
 _END_LESION = update(_LESIONS).where(_LESIONS.c.id == bindparam("key"))
 
@@ -49,6 +64,10 @@ _UPSERT_ADVICE = _new_advice.on_conflict_do_update(
         "is_current": True,
         "created_at": func.now(),
     },
+)
+
+_MODELS_OF = select(ModelRow.name, ModelRow.version, ModelRow.id).where(
+    tuple_(ModelRow.name, ModelRow.version).in_(bindparam("versions", expanding=True))
 )
 
 
@@ -82,21 +101,7 @@ def hold(session: Session, attempts: Mapping[UUID, int]) -> dict[UUID, Held]:
     Read it in the transaction of ``finish``, to place a study by a priority that was raised while it ran. A study whose
     attempt is not the last any more is left out.
     """
-    advised = exists().where(RestratificationRow.lesion_id == LesionRow.id, RestratificationRow.is_current)
-    rows = session.execute(
-        select(
-            StudyRow.id,
-            StudyRow.priority,
-            LesionRow.lesion_id,
-            LesionRow.id.label("key"),
-            LesionRow.birads,
-            advised.label("advised"),
-        )
-        .outerjoin(LesionRow, LesionRow.study_id == StudyRow.id)
-        .where(tuple_(StudyRow.id, StudyRow.claims).in_(list(attempts.items())), *AT_WORK)
-        .order_by(StudyRow.id)
-        .with_for_update(of=StudyRow)
-    )
+    rows = session.execute(_HOLD, {"attempts": list(attempts.items())})
     held: dict[UUID, tuple[str, dict[str, HeldLesion]]] = {}
     for row in rows:
         _, lesions = held.setdefault(row.id, (row.priority.value, {}))
@@ -210,11 +215,7 @@ def _write_lesions(session: Session, lesions: Sequence[tuple[HeldLesion, LesionR
 
 
 def _model_keys(session: Session, versions: set[Version]) -> dict[Version, int]:
-    rows = session.execute(
-        select(ModelRow.name, ModelRow.version, ModelRow.id).where(
-            tuple_(ModelRow.name, ModelRow.version).in_(sorted(versions))
-        )
-    )
+    rows = session.execute(_MODELS_OF, {"versions": sorted(versions)})
     keys = {(row.name, row.version): row.id for row in rows}
     for name, version in versions - keys.keys():
         raise ModelUnknown(f"{name} {version} was not registered")

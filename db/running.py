@@ -7,8 +7,8 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
-    BindParameter,
     ColumnElement,
+    Interval,
     Table,
     Uuid,
     any_,
@@ -20,6 +20,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from db.history import note, note_all
 from db.models import LesionRow, StudyRow
@@ -42,6 +43,33 @@ _CLAIMABLE = (
     StudyRow.study_instance_uid.is_not(None),
     StudyRow.is_current,
     or_(StudyRow.state == StudyState.QUEUED, _STRANDED),
+)
+
+# An array, and not a list of parameters, so that a statement is the same for any number of studies.
+_ASKED = _STUDIES.c.id == any_(bindparam("ids", type_=ARRAY(Uuid())))
+
+_START = (
+    update(_STUDIES)
+    .where(_ASKED)
+    .values(
+        state=StudyState.RUNNING,
+        attempts=_STUDIES.c.attempts + 1,
+        claims=_STUDIES.c.claims + 1,
+        claimed_at=func.now(),
+        lease_until=func.now() + bindparam("lease", type_=Interval()),
+        started_at=func.coalesce(_STUDIES.c.started_at, func.now()),
+    )
+    .returning(_STUDIES.c.id, _STUDIES.c.claims, _STUDIES.c.job, _STUDIES.c.priority, _STUDIES.c.study_instance_uid)
+)
+
+_START_NEW = _START.where(
+    _STUDIES.c.id.in_(
+        select(_STUDIES.c.id)
+        .where(_ASKED, *_CLAIMABLE, _STUDIES.c.attempts == 0)
+        .order_by(_STUDIES.c.id)
+        .with_for_update()
+        .scalar_subquery()
+    )
 )
 
 
@@ -73,7 +101,7 @@ def claim(
         suspects_too: whether a study that was started before and did not end is claimed too; its worker may have died
             of it.
     """
-    claims = _claim_new(session, study_ids, lease_s)
+    claims = _started(session, _START_NEW, study_ids, lease_s)
     rest = set(study_ids) - claims.keys()
     suspects: frozenset[UUID] = frozenset()
     if rest:
@@ -88,17 +116,6 @@ def claim(
     return Claimed(claims, suspects)
 
 
-def _claim_new(session: Session, study_ids: Collection[UUID], lease_s: float) -> dict[UUID, Claim]:
-    """Claim the studies that were never started, which are nearly all, in one statement."""
-    new = (
-        select(_STUDIES.c.id)
-        .where(_STUDIES.c.id == any_(_ids(study_ids)), *_CLAIMABLE, _STUDIES.c.attempts == 0)
-        .order_by(_STUDIES.c.id)
-        .with_for_update()
-    )
-    return _started(session, _STUDIES.c.id.in_(new.scalar_subquery()), lease_s)
-
-
 def _claim_started(
     session: Session,
     study_ids: Collection[UUID],
@@ -111,9 +128,10 @@ def _claim_started(
     """Claim studies that were started before and did not end, or fail them, or say which they are."""
     found = session.execute(
         select(StudyRow.id, StudyRow.attempts, StudyRow.claims, StudyRow.priority)
-        .where(_STUDIES.c.id == any_(_ids(study_ids)), *_CLAIMABLE, _STUDIES.c.attempts > 0)
+        .where(_ASKED, *_CLAIMABLE, _STUDIES.c.attempts > 0)
         .order_by(StudyRow.id)
-        .with_for_update()
+        .with_for_update(),
+        {"ids": list(study_ids)},
     ).all()
     if not suspects_too:
         return {}, frozenset(study.id for study in found)
@@ -121,32 +139,17 @@ def _claim_started(
         if study.attempts >= max_attempts:
             _exhaust(session, study.id, study.attempts, study.claims, failed_place(study.priority.value))
     wanted = [study.id for study in found if study.attempts < max_attempts]
-    return _started(session, _STUDIES.c.id == any_(_ids(wanted)), lease_s) if wanted else {}, frozenset()
+    return _started(session, _START, wanted, lease_s) if wanted else {}, frozenset()
 
 
-def _started(session: Session, which: ColumnElement[bool], lease_s: float) -> dict[UUID, Claim]:
-    started = session.execute(
-        update(_STUDIES)
-        .where(which)
-        .values(
-            state=StudyState.RUNNING,
-            attempts=_STUDIES.c.attempts + 1,
-            claims=_STUDIES.c.claims + 1,
-            claimed_at=func.now(),
-            lease_until=_lease(lease_s),
-            started_at=func.coalesce(_STUDIES.c.started_at, func.now()),
-        )
-        .returning(_STUDIES.c.id, _STUDIES.c.claims, _STUDIES.c.job, _STUDIES.c.priority, _STUDIES.c.study_instance_uid)
-    )
+def _started(
+    session: Session, start: ReturningUpdate[Any], study_ids: Collection[UUID], lease_s: float
+) -> dict[UUID, Claim]:
+    started = session.execute(start, {"ids": list(study_ids), "lease": timedelta(seconds=lease_s)})
     return {
         study.id: Claim(study.id, study.claims, study.job, study.priority.value, study.study_instance_uid)
         for study in started
     }
-
-
-def _ids(study_ids: Collection[UUID]) -> BindParameter[Any]:
-    """An array, and not a list of parameters, so that a statement is the same for any number of studies."""
-    return bindparam("ids", list(study_ids), type_=ARRAY(Uuid()), unique=True)
 
 
 def extend_leases(session: Session, claims: Mapping[UUID, int], lease_s: float) -> int:

@@ -26,9 +26,6 @@ from worker.worklist import place_of_failed
 MOST_AT_ONCE = 64
 """Studies in one transaction."""
 
-GATHER_S = 0.01
-"""How long a transaction waits for other studies that are at work, in seconds."""
-
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
@@ -47,17 +44,18 @@ class Bookkeeper:
         sessions: the ledger's.
         pulse: prolongs the leases of what was claimed.
         max_attempts: starts of a study before it is failed.
+        gather_s: how long a transaction waits for other studies that are at work, in seconds.
     """
 
-    def __init__(self, sessions: sessionmaker[Session], pulse: Pulse, max_attempts: int) -> None:
+    def __init__(self, sessions: sessionmaker[Session], pulse: Pulse, max_attempts: int, gather_s: float) -> None:
         self.pulse = pulse
         self.sessions = sessions
         self._max_attempts = max_attempts
         self._claims: Batcher[UUID, Claim | Suspect | None] = Batcher(
-            self._claim_together, batch_max=MOST_AT_ONCE, wait_s=GATHER_S, nobodys=DATABASE_AWAY
+            self._claim_together, batch_max=MOST_AT_ONCE, wait_s=gather_s, nobodys=DATABASE_AWAY
         )
         self._results: Batcher[_Result, str | None] = Batcher(
-            self._finish, batch_max=MOST_AT_ONCE, wait_s=GATHER_S, nobodys=DATABASE_AWAY
+            self._finish, batch_max=MOST_AT_ONCE, wait_s=gather_s, nobodys=DATABASE_AWAY
         )
 
     @contextmanager

@@ -95,7 +95,7 @@ def pipeline() -> "Pipeline":
         for card in engine().cards:
             ledger.register_model(session, card.record())
     return Pipeline(
-        books=Bookkeeper(sessions(), pulse(), settings.max_attempts),
+        books=Bookkeeper(sessions(), pulse(), settings.max_attempts, engine().gather_s),
         engine=engine(),
         storage_root=settings.storage_root,
         decoders=decoders(),

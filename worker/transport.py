@@ -40,7 +40,7 @@ MOST_AT_ONCE = 32
 LOOK_INTERVAL_S = 0.02
 """How long a worker whose queues are empty waits before it looks again, in seconds."""
 
-IDLE_LOOKS, IDLE_LOOK_INTERVAL_S = 50, 0.05
+IDLE_LOOKS, IDLE_LOOK_INTERVAL_S = 50, 0.1
 """After so many looks that found nothing it waits longer."""
 
 _TAKE_SHA = sha1(TAKE.encode()).hexdigest()  # noqa: S324  the name by which Redis knows a script

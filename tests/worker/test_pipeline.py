@@ -96,7 +96,7 @@ def decoders() -> Iterator[DecoderPool]:
 def pipeline(
     sessions: sessionmaker[Session], device: SimulatedDevice, decoders: DecoderPool, tmp_path: Path
 ) -> Pipeline:
-    books = Bookkeeper(sessions, Pulse(sessions, lease_s=5.0), max_attempts=3)
+    books = Bookkeeper(sessions, Pulse(sessions, lease_s=5.0), max_attempts=3, gather_s=0.01)
     return Pipeline(books, device, tmp_path, decoders, inference_timeout_s=5.0, end_worker=sys.exit)
 
 

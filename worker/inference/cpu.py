@@ -48,6 +48,7 @@ class OpenVinoRunner:
 
     tolerance = 1e-4
     batch_max = 2
+    gather_s = 0.3
 
     def __init__(self, pair: ModelPair, streams: int | None = None) -> None:
         from openvino import Core

@@ -66,6 +66,11 @@ class Engine:
         return self._runner.studies
 
     @property
+    def gather_s(self) -> float:
+        """How long a result may wait for others', to be written with them, in seconds."""
+        return self._runner.gather_s
+
+    @property
     def cards(self) -> tuple[ModelCard, ModelCard]:
         """The cards of DLR_LH and DLR_BM."""
         return self._cards

@@ -25,12 +25,15 @@ class Runner(Protocol):
         threads: how many batches may be at work at once.
         batch_max: the most lesions in a batch, where a site says nothing.
         studies: so many at hand keep it busy, where a site says nothing.
+        gather_s: how long one study's result may wait for others', to be written with them, in seconds: about as long
+            as a batch takes.
     """
 
     tolerance: float
     threads: int
     batch_max: int
     studies: int
+    gather_s: float
 
     def run(self, lh: Sequence[Pixels], bm: Sequence[Pixels], ages: Sequence[float]) -> NDArray[np.float32]:
         """Score a batch.
@@ -155,6 +158,7 @@ class TorchRunner:
     threads = 1
     batch_max = 8
     studies = 16
+    gather_s = 0.3
 
     def __init__(self, pair: ModelPair) -> None:
         self._pair = pair
