@@ -1,6 +1,6 @@
 """Writes that a person asks for: a failed study queued again or put aside, and identifiers removed in the end."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -145,8 +145,13 @@ def purge(session: Session, before: datetime, by: str, limit: int) -> tuple[int,
     for study_id in ids:
         note(session, study_id, Event.PURGED, {"by": by, "ended_before": before.isoformat()})
     session.flush()
-    still_named = set(session.scalars(_NAMED_ELSEWHERE, {"paths": list(paths)})) if paths else set()
+    still_named = on_record(session, paths)
     return len(ids), [path for path in paths if path not in still_named]
+
+
+def on_record(session: Session, paths: Collection[str]) -> set[str]:
+    """Return those paths of files that a study on record names."""
+    return set(session.scalars(_NAMED, {"paths": list(paths)})) if paths else set()
 
 
 _PATHS = text("""
@@ -154,7 +159,7 @@ _PATHS = text("""
         CASE jsonb_typeof(job #> '{images,paths}') WHEN 'array' THEN job #> '{images,paths}' ELSE '[]' END) AS path
     WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
-_NAMED_ELSEWHERE = text("""
+_NAMED = text("""
     SELECT path FROM unnest(CAST(:paths AS text[])) AS path
     WHERE EXISTS (SELECT FROM study WHERE purged_at IS NULL AND job #> '{images,paths}' @> to_jsonb(path))
 """)

@@ -3,7 +3,7 @@
 Each is safe to repeat, and safe beside any number of other processes.
 """
 
-from db.dead_letters import discard, purge, purgeable, requeue
+from db.dead_letters import discard, on_record, purge, purgeable, requeue
 from db.recording import record_refusal, record_study, set_worklist_place
 from db.results import finish, hold, register_model
 from db.running import (
@@ -24,6 +24,7 @@ __all__ = [
     "fail_attempt",
     "finish",
     "hold",
+    "on_record",
     "purge",
     "purgeable",
     "record_refusal",

@@ -38,6 +38,11 @@ class Code(StrEnum):
     SOP_INSTANCE_NOT_FOUND = "sop_instance_not_found"
     SOP_INSTANCE_AMBIGUOUS = "sop_instance_ambiguous"
 
+    LESIONS_MISSING = "lesions_missing"
+    REPORT_INVALID = "report_invalid"
+    REPORT_UNSUPPORTED = "report_unsupported"
+    BIRADS_UNKNOWN = "birads_unknown"
+
     MODALITY_NOT_ULTRASOUND = "modality_not_ultrasound"
     PIXELS_MISSING = "pixels_missing"
     PIXELS_TOO_LARGE = "pixels_too_large"
@@ -95,6 +100,10 @@ MEANINGS: dict[Code, str] = {
     Code.PATIENT_MISMATCH: "The study's files name more than one patient.",
     Code.SOP_INSTANCE_NOT_FOUND: "No file of the study has the lesion's SOP Instance UID.",
     Code.SOP_INSTANCE_AMBIGUOUS: "Two different files claim the lesion's SOP Instance UID.",
+    Code.LESIONS_MISSING: "No DICOM SR of the study (TID 1500) has a lesion with a region and a BI-RADS category.",
+    Code.REPORT_INVALID: "The DICOM SR says that it is of TID 1500, and can not be read as such. Mend it and send it.",
+    Code.REPORT_UNSUPPORTED: "A finding of the DICOM SR is marked in a way that is not read; the reason says which.",
+    Code.BIRADS_UNKNOWN: "A finding's assessment is no BI-RADS category of PS3.16's CID 6027, or 4 without its letter.",
     Code.MODALITY_NOT_ULTRASOUND: "The image's Modality is not ultrasound (US).",
     Code.PIXELS_MISSING: "The file holds no pixels: no Pixel Data, or zero rows or columns.",
     Code.PIXELS_TOO_LARGE: "The header declares a frame larger than DLR_MAX_FRAME_PIXELS, or more pixels than allowed.",

@@ -16,7 +16,18 @@ from types import TracebackType
 
 from celery import current_task
 
-_SILENT = ("pydicom", "PIL", "pylibjpeg", "openjpeg", "libjpeg", "sqlalchemy", "py.warnings", "urllib3")
+_SILENT = (
+    "pydicom",
+    "pynetdicom",
+    "highdicom",
+    "PIL",
+    "pylibjpeg",
+    "openjpeg",
+    "libjpeg",
+    "sqlalchemy",
+    "py.warnings",
+    "urllib3",
+)
 _OWN = ("worker", "db", "alembic")
 _TRUSTED = ("celery", "kombu")
 _SHOWN = {"name", "id"}

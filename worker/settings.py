@@ -154,6 +154,29 @@ class Settings(BaseSettings):
         default=30.0, gt=0, le=3600, description="Longest time for reading one file, or one lesion of it"
     )
 
+    receive_address: str = Field(default="127.0.0.1", description="Where `dlr receive` listens for DICOM")
+    receive_port: int = Field(default=11112, ge=0, le=65535, description="Its port; 0: any free one")
+    receive_ae_title: str = Field(
+        default="DLR",
+        min_length=1,
+        max_length=16,
+        description="Its AE title; who calls another one is rejected",
+    )
+    receive_callers: str = Field(
+        default="",
+        description="AE titles that may send, with commas between; needed where it listens beyond this machine",
+    )
+    receive_associations: int = Field(default=16, ge=1, le=256, description="Associations at once at most")
+    receive_quiet_s: float = Field(
+        default=30.0,
+        gt=0,
+        le=86400,
+        description="A study without a report of its lesions is closed once nothing has come for so long",
+    )
+    receive_certificate: Path | None = Field(default=None, description="PEM of its certificate: DICOM over TLS only")
+    receive_key: Path | None = Field(default=None, description="Its key, readable by its owner alone")
+    receive_ca: Path | None = Field(default=None, description="PEM of whose certificates senders have to show")
+
     flower_user: str = Field(default="admin", min_length=1, description="Who may look at Flower")
     flower_password: SecretStr | None = Field(
         default=None, description="Flower does not start without; `dlr up` makes one up and keeps it in the home"

@@ -12,6 +12,7 @@ from db import ledger
 from worker.cli.output import Format, FormatOption, print_rows, stderr
 from worker.cli.person import make_sure, who_asks
 from worker.cli.progress import counting_bar
+from worker.intake.inbox import is_received, with_their_studies
 from worker.intake.storage import is_copy
 from worker.settings import get_settings
 
@@ -35,7 +36,8 @@ def purge(
     """Remove the identifiers of studies and refused messages that ended long ago. It can not be undone.
 
     Scores, recommendations, counts and the history stay, without UIDs, accession numbers, jobs, lesion ids and reasons.
-    Copies that `dlr submit` made of their files are removed too; files of your own are left alone.
+    Copies that `dlr submit` made of their files are removed too, and what `dlr receive` received of a study, once no
+    study on record names any of it; files of your own are left alone.
     """
     from worker.runtime import sessions
 
@@ -60,6 +62,9 @@ def _purge(before: datetime, studies: int) -> dict[str, int]:
         while True:
             with sessions().begin() as session:
                 done, paths = ledger.purge(session, before, who_asks(), BATCH)
+                for study in with_their_studies(get_settings().storage_root, paths):
+                    if not ledger.on_record(session, study):
+                        paths += [path for path in study if path not in paths]
             if not done:
                 return {"purged": purged, "files_removed": removed, "files_left": left}
             purged += done
@@ -69,10 +74,10 @@ def _purge(before: datetime, studies: int) -> dict[str, int]:
 
 
 def _remove(storage_root: Path, paths: Iterable[str]) -> tuple[int, int]:
-    """Remove the copies that ``dlr submit`` made; count what is gone and what could not be removed."""
+    """Remove files that are ours; count what is gone and what could not be removed."""
     removed = left = 0
     for path in paths:
-        if not is_copy(path):
+        if not is_copy(path) and not is_received(path):
             continue
         try:
             (storage_root / path).unlink(missing_ok=True)

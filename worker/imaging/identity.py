@@ -9,10 +9,12 @@ from worker.imaging.storage import Limits
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A file's Study Instance UID, SOP Instance UID and Accession Number; empty where the file has none."""
+    """Whose a file is, and what. Each text is empty where the file has none."""
 
     study_instance_uid: str
     sop_instance_uid: str
+    sop_class_uid: str
+    patient_id: str
     accession_number: str
 
 
@@ -28,5 +30,5 @@ def read_identity(path: Path, limits: Limits) -> Identity:
         Unavailable: ``storage_unavailable``.
     """
     with open_dicom(path.resolve(), limits) as file:
-        header = file.header
-        return Identity(header.text("StudyInstanceUID"), header.text("SOPInstanceUID"), header.text("AccessionNumber"))
+        keywords = ("StudyInstanceUID", "SOPInstanceUID", "SOPClassUID", "PatientID", "AccessionNumber")
+        return Identity(*map(file.header.text, keywords))

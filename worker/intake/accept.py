@@ -64,6 +64,11 @@ class Intake:
         with self.sessions.begin() as session:
             return ledger.record_refusal(session, digest, raw, code, reason, source, failed_place=place_of_failed)
 
+    def settle(self, refusal: UUID, source: str) -> None:
+        """Put a refusal aside: what it lacked has come, or it was refused anew."""
+        with self.sessions.begin() as session:
+            ledger.discard(session, refusal, "the study has come again, with more", source)
+
 
 def content_digest(job: StudyJob, storage_root: Path) -> str:
     """Return the SHA-256 of a job's content: every field but the priority, and every listed file's bytes.

@@ -13,6 +13,7 @@ from db import ledger
 from db.session import make_engine, session_factory
 from tests.conftest import Database
 from tests.db.samples import ended, register, scored, study
+from worker.intake.inbox import Inbox
 from worker.intake.storage import is_copy, stored
 
 
@@ -62,6 +63,34 @@ def test_a_purge_removes_the_copies_that_nobody_names_and_no_file_of_the_hospita
     (row,) = json.loads(done.stdout)
     assert (row["studies"], row["purged"], row["files_removed"], row["files_left"]) == (1, 1, 1, 0)
     assert [(storage / path).exists() for path in paths] == [False, True, True]
+
+
+def received(storage: Path, study_uid: str, *sop_uids: str) -> list[str]:
+    with Inbox.held(storage) as inbox:
+        for uid in sop_uids:
+            arriving = inbox.arriving / "x"
+            arriving.write_text(uid)
+            key = inbox.keep(arriving, study_uid, uid)
+        return [str(path.relative_to(storage)) for path in sorted(inbox.folder(key).iterdir())]
+
+
+def test_all_that_was_received_with_a_study_goes_with_its_last_revision(database: Database, storage: Path) -> None:
+    image, report = received(storage, "1.1", "1.1.1", "1.1.2")
+    other, beside = received(storage, "1.2", "1.2.1", "1.2.2")
+    engine = make_engine(database.writer_url)
+    with session_factory(engine).begin() as session:
+        register(session)
+        for uid, path in (("1.1", image), ("1.2", other)):
+            ended(session, study(uid, job={"images": {"kind": "files", "paths": [path]}}), scored())
+        ledger.record_study(
+            session, study("1.2", job={"images": {"kind": "files", "paths": [beside]}}, digest="b" * 64)
+        )
+    engine.dispose()
+    done = dlr_purge(database, storage, "--older-than", "0d", "--yes", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert row["files_removed"] == 3
+    assert [(storage / path).exists() for path in (image, report, other, beside)] == [False, False, False, True]
 
 
 def test_a_rehearsal_and_a_purge_that_nobody_confirmed_change_nothing(

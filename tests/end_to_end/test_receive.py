@@ -1,0 +1,148 @@
+"""Studies by DICOM from outside: pynetdicom's own tools send, the receiver is killed, and rows are there."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset, dcmread
+from pynetdicom import AE
+
+from tests.end_to_end.conftest import PATIENCE_S, Service
+from tests.worker.imaging.dicom_files import STUDY_UID, picture, write
+from tests.worker.intake.reports import Finding, rectangle, write_report
+
+pytestmark = pytest.mark.xdist_group("service")
+
+ASSOCIATIONS, INSTANCES = 8, 200
+
+
+class Receiver:
+    """``dlr receive`` in a process of its own, at one port."""
+
+    def __init__(self, service: Service) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        self._service = service
+        self.log = service.home / "logs" / "receive.log"
+        self._environment = {name: value for name, value in os.environ.items() if not name.startswith("DLR_")} | {
+            "DLR_HOME": str(service.home),
+            "DLR_RECEIVE_PORT": str(self.port),
+            "DLR_RECEIVE_QUIET_S": "600",
+        }
+
+    def start(self) -> None:
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "worker.cli.main", "receive"], env=self._environment, stderr=log
+            )
+        self._service.until(self._answers)
+
+    def _answers(self) -> bool:
+        with socket.socket() as caller:
+            return caller.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def end(self, number: int) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+@contextmanager
+def receiving(service: Service) -> Iterator[Receiver]:
+    receiver = Receiver(service)
+    receiver.start()
+    try:
+        yield receiver
+    finally:
+        receiver.end(signal.SIGKILL)
+
+
+def storescu(receiver: Receiver, *paths: Path) -> "subprocess.CompletedProcess[str]":
+    """Send files with the sender that comes with pynetdicom."""
+    where = ["127.0.0.1", str(receiver.port), *map(str, paths), "-aec", "DLR"]
+    return subprocess.run(
+        [sys.executable, "-m", "pynetdicom", "storescu", *where], capture_output=True, text=True, check=False
+    )
+
+
+def test_a_study_that_storescu_sends_becomes_a_row_and_sigterm_ends_the_receiver(
+    service: Service, tmp_path: Path
+) -> None:
+    uid = f"{STUDY_UID}.71"
+    image = write(tmp_path / "a.dcm", picture(), StudyInstanceUID=uid, SOPInstanceUID=f"{uid}.1")
+    report = write_report(tmp_path / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10), ["4A"], "L1")])
+    with receiving(service) as receiver:
+        assert storescu(receiver, image).returncode == 0
+        assert storescu(receiver, report).returncode == 0
+        study = service.ended(uid)
+        assert (study.state, study.source) == ("done", "receive")
+        assert [(lesion.lesion_id, lesion.region) for lesion in study.lesions] == [("L1", (3, 4, 20, 10))]
+        assert receiver.end(signal.SIGTERM) == 0
+        logged = receiver.log.read_text()
+    assert f"DLR listens at 127.0.0.1:{receiver.port}" in logged
+    assert STUDY_UID not in logged
+    assert "P1" not in logged
+
+
+def _study(folder: Path, number: int) -> list[Dataset]:
+    """Make a study of small images, each with its own pixels, and last the report that marks the first of them."""
+    uid = f"{STUDY_UID}.8{number}"
+    folder.mkdir()
+    images = [
+        write(folder / f"{one}.dcm", picture(seed=one), StudyInstanceUID=uid, SOPInstanceUID=f"{uid}.{one + 1}")
+        for one in range(INSTANCES - 1)
+    ]
+    report = write_report(folder / "sr.dcm", [Finding(images[0], rectangle(3, 4, 20, 10), ["4A"], "L1")])
+    return [dcmread(path) for path in (*images, report)]
+
+
+def _send_all(port: int, instances: list[Dataset]) -> int:
+    """Send until each instance was answered with success, as a scanner does; return how often it had to begin anew."""
+    entity = AE()
+    for sop_class in {one.SOPClassUID for one in instances}:
+        entity.add_requested_context(sop_class, sorted({one.file_meta.TransferSyntaxUID for one in instances}))
+    left, repeated, deadline = list(instances), 0, time.monotonic() + PATIENCE_S
+    while left and time.monotonic() < deadline:
+        association = entity.associate("127.0.0.1", port, ae_title="DLR")
+        with suppress(RuntimeError):  # the association has ended
+            while left and association.is_established:
+                if association.send_c_store(left[0]).get("Status") != 0:
+                    break
+                left.pop(0)
+        if left:
+            repeated += 1
+            time.sleep(0.2)
+        association.release()
+    assert not left
+    return repeated
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_of_a_burst_in_whose_middle_the_receiver_is_killed(service: Service, tmp_path: Path) -> None:
+    studies = [_study(tmp_path / str(number), number) for number in range(ASSOCIATIONS)]
+    received = service.storage_root / "received"
+    before = set(received.rglob("*.dcm"))
+    with receiving(service) as receiver, ThreadPoolExecutor(ASSOCIATIONS) as senders:
+        sending = [senders.submit(_send_all, receiver.port, instances) for instances in studies]
+        for part in (1, 2):
+            service.until(
+                lambda part=part: len(set(received.rglob("*.dcm")) - before) > ASSOCIATIONS * INSTANCES * part / 3
+            )
+            receiver.end(signal.SIGKILL)
+            receiver.start()
+        assert sum(one.result() for one in sending) > 0
+        for instances in studies:
+            assert service.ended(str(instances[0].StudyInstanceUID)).state == "done"
+    kept = [dcmread(path) for path in set(received.rglob("*.dcm")) - before]
+    sent = {one.SOPInstanceUID: one for instances in studies for one in instances}
+    assert {one.SOPInstanceUID for one in kept} == sent.keys()
+    assert len(kept) == len(sent) == ASSOCIATIONS * INSTANCES
+    assert all(one == sent[one.SOPInstanceUID] for one in kept)

@@ -1,0 +1,106 @@
+"""DICOM SR written by highdicom: findings of TID 1500 with a region and a BI-RADS category."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from highdicom.sr import (
+    CodedConcept,
+    ComprehensiveSR,
+    GraphicTypeValues,
+    ImageRegion,
+    MeasurementReport,
+    ObservationContext,
+    ObserverContext,
+    PersonObserverIdentifyingAttributes,
+    PlanarROIMeasurementsAndQualitativeEvaluations,
+    QualitativeEvaluation,
+    SourceImageForRegion,
+    TrackingIdentifier,
+)
+from pydicom import dcmread
+from pydicom.sr.codedict import codes
+from pydicom.uid import generate_uid
+
+CODES = {
+    "3": ("397143007", "SCT", "3 - Probably Benign"),
+    "4": ("397144001", "SCT", "4 - Suspicious"),
+    "4A": ("MA.II.A.5.4A", "BI", "4A - Low suspicion"),
+    "4B": ("MA.II.A.5.4B", "BI", "4B - Intermediate suspicion"),
+    "5": ("397145000", "SCT", "5 - Highly suggestive of malignancy"),
+    "none of them": ("123", "99LOCAL", "Something else"),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A finding on an image; ``birads`` is a key of CODES, several, or none."""
+
+    image: Path
+    points: Sequence[tuple[float, float]]
+    birads: Sequence[str] = ("4A",)
+    name: str = "left upper outer"
+    frame: int | None = None
+    graphic: GraphicTypeValues = GraphicTypeValues.POLYLINE
+
+
+def rectangle(x: int, y: int, width: int, height: int) -> list[tuple[float, float]]:
+    """The outline of a rectangle of whole pixels."""
+    right, bottom = x + width, y + height
+    return [(x, y), (right, y), (right, bottom), (x, bottom), (x, y)]
+
+
+def write_report(path: Path, findings: Sequence[Finding], **elements: Any) -> Path:
+    """Write a report on the images of its findings."""
+    images = {finding.image: dcmread(finding.image) for finding in findings}
+    for image in images.values():
+        for keyword in ("PatientName", "PatientSex", "PatientBirthDate", "StudyID", "StudyDate", "StudyTime"):
+            setattr(image, keyword, image.get(keyword, ""))
+        image.AccessionNumber = image.get("AccessionNumber", "")
+        image.ReferringPhysicianName = image.get("ReferringPhysicianName", "")
+        image.SeriesInstanceUID = image.get("SeriesInstanceUID") or generate_uid()
+    observer = PersonObserverIdentifyingAttributes(name="Reader^One")
+    content = MeasurementReport(
+        observation_context=ObservationContext(
+            observer_person_context=ObserverContext(codes.DCM.Person, observer),
+        ),
+        procedure_reported=CodedConcept("47079000", "SCT", "Ultrasonography of breast"),
+        imaging_measurements=[_group(finding, images[finding.image]) for finding in findings],
+        title=codes.DCM.ImagingMeasurementReport,
+    )
+    made = ComprehensiveSR(
+        evidence=list(images.values()),
+        content=content,
+        series_instance_uid=generate_uid(),
+        series_number=9,
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+        manufacturer="Tests",
+        is_complete=True,
+    )
+    for keyword, value in elements.items():
+        setattr(made, keyword, value)
+    made.save_as(path)
+    return path
+
+
+def _group(finding: Finding, image: Any) -> PlanarROIMeasurementsAndQualitativeEvaluations:
+    frames = None if finding.frame is None else [finding.frame]
+    region = ImageRegion(
+        graphic_type=finding.graphic,
+        graphic_data=np.array(finding.points, dtype=float),
+        source_image=SourceImageForRegion(image.SOPClassUID, image.SOPInstanceUID, frames),
+    )
+    return PlanarROIMeasurementsAndQualitativeEvaluations(
+        referenced_region=region,
+        tracking_identifier=TrackingIdentifier(uid=generate_uid(), identifier=finding.name),
+        finding_type=CodedConcept("52988006", "SCT", "Lesion"),
+        qualitative_evaluations=[
+            QualitativeEvaluation(
+                name=CodedConcept("111005", "DCM", "Assessment Category"), value=CodedConcept(*CODES[said])
+            )
+            for said in finding.birads
+        ],
+    )

@@ -1,0 +1,278 @@
+"""Studies by DICOM: pynetdicom on the other side, a real database behind, every status that a sender may see."""
+
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+import trustme
+from pydicom import Dataset, dcmread
+from pynetdicom import AE
+from pynetdicom.sop_class import CTImageStorage, Verification
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import queries
+from db.records import StudyDetail
+from db.session import make_engine, session_factory
+from tests.conftest import Database
+from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, picture, write
+from tests.worker.intake.reports import Finding, rectangle, write_report
+from worker.clinical.categories import Priority
+from worker.contract import parse_job
+from worker.intake.accept import Intake
+from worker.intake.inbox import Inbox
+from worker.intake.receiver import (
+    CANNOT_UNDERSTAND,
+    DOES_NOT_MATCH,
+    OUT_OF_RESOURCES,
+    SUCCESS,
+    Receiver,
+    Reception,
+    listening,
+)
+
+
+class Hospital:
+    """A receiver, and who sends to it."""
+
+    def __init__(self, receiver: Receiver, address: tuple[str, int], sessions: sessionmaker[Session]) -> None:
+        self.receiver = receiver
+        self.address = address
+        self.sessions = sessions
+
+    def send(
+        self, *instances: Path | Dataset, calling: str = "SCANNER", called: str = "DLR", tls: Any = None
+    ) -> list[int]:
+        """Send instances over one association; return a status each."""
+        entity = AE(ae_title=calling)
+        sent = [one if isinstance(one, Dataset) else dcmread(one) for one in instances]
+        entity.add_requested_context(Verification)
+        for one in sent:
+            entity.add_requested_context(one.SOPClassUID, one.file_meta.TransferSyntaxUID)
+        association = entity.associate(*self.address, ae_title=called, tls_args=tls)
+        assert association.is_established, "rejected"
+        try:
+            return [association.send_c_store(one).Status for one in sent] or [association.send_c_echo().Status]
+        finally:
+            association.release()
+
+    def close(self, quiet_s: float) -> None:
+        self.receiver.quiet_s = quiet_s
+        for key in self.receiver.inbox.due(quiet_s):
+            self.receiver.look(key)
+
+    def studies(self) -> list[StudyDetail]:
+        with self.sessions() as session:
+            ids = session.scalars(text("SELECT id FROM study ORDER BY received_at")).all()
+            return [detail for one in ids for detail in queries.study_details(session, one)]
+
+
+@pytest.fixture
+def sessions(database: Database) -> sessionmaker[Session]:
+    return session_factory(make_engine(database.writer_url))
+
+
+Made = Callable[..., Hospital]
+
+
+@pytest.fixture
+def hospital(sessions: sessionmaker[Session], tmp_path: Path) -> Iterator[Made]:
+    with ExitStack() as stack:
+
+        def made(callers: tuple[str, ...] = (), tls: ssl.SSLContext | None = None) -> Hospital:
+            root = tmp_path / "storage"
+            inbox = stack.enter_context(Inbox.held(root))
+            queued: list[tuple[str, Priority]] = []
+            intake = Intake(sessions, root, lambda *one: queued.append(one))
+            receiver = Receiver(inbox, intake, LIMITS, 30.0, lambda work: work())
+            reception = Reception("127.0.0.1", 0, "DLR", callers, 4, tls)
+            return Hospital(receiver, stack.enter_context(listening(receiver, reception)), sessions)
+
+        yield made
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    return write(tmp_path / "a.dcm", picture())
+
+
+def test_a_study_with_its_report_is_queued_at_once_as_its_job_would_be(
+    hospital: Made, image: Path, tmp_path: Path, sessions: sessionmaker[Session]
+) -> None:
+    other = write(tmp_path / "b.dcm", np.stack([picture()] * 3), NumberOfFrames=3, SOPInstanceUID=SOP_UID + ".2")
+    findings = [
+        Finding(image, rectangle(3, 4, 20, 10), ["4A"], "L1"),
+        Finding(image, rectangle(30, 4, 9, 9), ["3"], "L2"),
+        Finding(other, rectangle(1, 2, 33, 44), ["5"], "L3", frame=2),
+    ]
+    there = hospital()
+    assert there.send(image, other, write_report(tmp_path / "sr.dcm", findings)) == [SUCCESS] * 3
+    there.close(quiet_s=600)
+    (study,) = there.studies()
+    assert (study.state, study.source) == ("queued", "receive")
+    job = {
+        "schema_version": 1,
+        "study_instance_uid": STUDY_UID + ".9",
+        "images": {"kind": "files", "paths": ["x"]},
+        "lesions": [
+            {"lesion_id": "L1", "sop_instance_uid": SOP_UID, "birads": "4A"} | _roi(3, 4, 20, 10),
+            {"lesion_id": "L2", "sop_instance_uid": SOP_UID, "birads": "3"} | _roi(30, 4, 9, 9),
+            {"lesion_id": "L3", "sop_instance_uid": SOP_UID + ".2", "frame": 2, "birads": "5"} | _roi(1, 2, 33, 44),
+        ],
+    }
+    equivalent = Intake(sessions, tmp_path, lambda *_: None).accept(parse_job(job), "queue")
+    assert _lesions(sessions, study.study_id) == _lesions(sessions, equivalent.study_id)
+
+
+def _roi(x: int, y: int, width: int, height: int) -> dict[str, Any]:
+    return {"roi": {"x": x, "y": y, "width": width, "height": height}}
+
+
+def _lesions(sessions: sessionmaker[Session], study_id: UUID) -> list[tuple[Any, ...]]:
+    columns = "lesion_id, sop_instance_uid, frame, roi_x, roi_y, roi_width, roi_height, birads, descriptors"
+    with sessions() as session:
+        rows = session.execute(
+            text(f"SELECT {columns} FROM lesion WHERE study_id = :id ORDER BY ordinal"), {"id": study_id}
+        )
+        return [tuple(row) for row in rows]
+
+
+def test_a_report_that_comes_before_its_image_waits_for_it(hospital: Made, image: Path, tmp_path: Path) -> None:
+    there = hospital()
+    there.send(write_report(tmp_path / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10))]))
+    there.close(quiet_s=600)
+    assert there.studies() == []
+    there.send(image)
+    there.close(quiet_s=0)
+    assert [study.state for study in there.studies()] == ["queued"]
+
+
+def test_a_study_without_a_report_is_refused_after_the_quiet_time_and_taken_once_the_report_comes(
+    hospital: Made, image: Path, tmp_path: Path
+) -> None:
+    there = hospital()
+    there.send(image)
+    there.close(quiet_s=600)
+    assert there.studies() == []
+    there.close(quiet_s=0)
+    (refused,) = there.studies()
+    assert (refused.state, refused.error_code) == ("failed", "lesions_missing")
+    there.send(write_report(tmp_path / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10))]))
+    there.close(quiet_s=600)
+    assert [study.state for study in there.studies()] == ["failed", "queued"]
+    with there.sessions() as session:
+        discarded = session.scalars(text("SELECT discarded_at IS NOT NULL FROM study ORDER BY received_at")).all()
+    assert discarded == [True, False]
+
+
+def test_the_report_that_was_written_last_says_where_the_lesions_are(
+    hospital: Made, image: Path, tmp_path: Path
+) -> None:
+    there = hospital()
+    late = write_report(tmp_path / "late.dcm", [Finding(image, rectangle(1, 1, 9, 9))], ContentTime="235959")
+    early = write_report(tmp_path / "early.dcm", [Finding(image, rectangle(3, 4, 20, 10))], ContentTime="000001")
+    there.send(image, late, early)
+    there.close(quiet_s=0)
+    (study,) = there.studies()
+    assert [row[3:7] for row in _lesions(there.sessions, study.study_id)] == [(1, 1, 9, 9)]
+
+
+def test_a_report_on_another_patient_is_refused(hospital: Made, image: Path, tmp_path: Path) -> None:
+    there = hospital()
+    there.send(image, write_report(tmp_path / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10))], PatientID="P2"))
+    there.close(quiet_s=0)
+    assert [study.error_code for study in there.studies()] == ["patient_mismatch"]
+
+
+def test_a_report_whose_category_is_unknown_is_refused_with_its_code(
+    hospital: Made, image: Path, tmp_path: Path
+) -> None:
+    there = hospital()
+    there.send(image, write_report(tmp_path / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10), ["4"])]))
+    there.close(quiet_s=0)
+    assert [study.error_code for study in there.studies()] == ["birads_unknown"]
+
+
+def test_an_instance_that_is_sent_again_changes_nothing(hospital: Made, image: Path, tmp_path: Path) -> None:
+    there = hospital()
+    report = write_report(tmp_path / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10))])
+    for _ in range(3):
+        assert there.send(image, report) == [SUCCESS] * 2
+        there.close(quiet_s=0)
+    assert len(there.studies()) == 1
+
+
+def test_a_c_echo_is_answered(hospital: Made) -> None:
+    assert hospital().send() == [SUCCESS]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"StudyInstanceUID": None}, DOES_NOT_MATCH),
+        ({"StudyInstanceUID": ""}, DOES_NOT_MATCH),
+        ({"SOPInstanceUID": SOP_UID + ".77"}, DOES_NOT_MATCH),
+    ],
+)
+def test_an_instance_that_is_not_what_its_sender_says_is_not_kept(
+    hospital: Made, tmp_path: Path, changes: dict[str, Any], status: int
+) -> None:
+    there = hospital()
+    path = write(tmp_path / "a.dcm", picture(), **changes)
+    assert there.receiver.store(path, SOP_UID) == status
+    assert list((there.receiver.inbox.root / "received").rglob("*.dcm")) == []
+
+
+def test_bytes_that_are_not_dicom_are_not_kept(hospital: Made, tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_bytes(b"no DICOM")
+    assert hospital().receiver.store(tmp_path / "a.dcm", SOP_UID) == CANNOT_UNDERSTAND
+
+
+def test_a_full_disk_is_told_to_the_sender_who_keeps_the_instance(
+    hospital: Made, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    there = hospital()
+    monkeypatch.setattr(Inbox, "keep", full)
+    assert there.send(image) == [OUT_OF_RESOURCES]
+
+
+def test_whoever_calls_another_title_or_is_not_on_the_list_is_rejected(hospital: Made, image: Path) -> None:
+    there = hospital(callers=("SCANNER", "PACS"))
+    assert there.send(image, calling="PACS") == [SUCCESS]
+    for wrong in ({"calling": "STRANGER"}, {"called": "OTHER"}):
+        with pytest.raises(AssertionError, match="rejected"):
+            there.send(image, **wrong)
+
+
+def test_what_is_no_ultrasound_is_not_negotiated(hospital: Made, tmp_path: Path) -> None:
+    there = hospital()
+    image = dcmread(write(tmp_path / "a.dcm", picture()))
+    image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = CTImageStorage
+    with pytest.raises((AssertionError, ValueError)):
+        there.send(image)
+
+
+def test_a_certificate_is_asked_for_and_a_sender_without_tls_is_not_heard(
+    hospital: Made, image: Path, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    ours, theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(ours)
+    authority.configure_trust(ours)
+    authority.configure_trust(theirs)
+    ours.verify_mode = ssl.CERT_REQUIRED
+    there = hospital(tls=ours)
+    with pytest.raises(AssertionError, match="rejected"):
+        there.send(image)
+    with pytest.raises(AssertionError, match="rejected"):
+        there.send(image, tls=(theirs, "127.0.0.1"))
+    authority.issue_cert("scanner").configure_cert(theirs)
+    assert there.send(image, tls=(theirs, "127.0.0.1")) == [SUCCESS]

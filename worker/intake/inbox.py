@@ -1,0 +1,214 @@
+"""Files that arrive over a network: on the disk before their sender hears so, one of each instance, grouped by study.
+
+A study is open from its first instance until somebody has closed it; an instance that is new to it opens it again.
+Which studies are open stands on the disk too, so that a receiver that was killed goes on where it was. Nothing is named
+by a UID: a folder is the SHA-256 of its Study Instance UID, a file that of its SOP Instance UID.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from filecmp import cmp as same_content
+from pathlib import Path
+from typing import Final, Self
+from uuid import UUID
+
+from worker.errors import Code, SetupRefused
+
+RECEIVED: Final = "received"
+"""The inbox's folder in the storage root."""
+
+_ARRIVING, _OPEN, _REFUSED, _LOCK = "arriving", "open", "refused", "lock"
+_KEPT = re.compile(rf"{RECEIVED}/[0-9a-f]{{2}}/[0-9a-f]{{64}}/[0-9a-f]{{64}}\.dcm")
+_LOCKS: Final = 64
+
+
+def is_received(path: str) -> bool:
+    """Tell whether a path, relative to the storage root, is of an instance that an `Inbox` keeps."""
+    return _KEPT.fullmatch(path) is not None
+
+
+def with_their_studies(storage_root: Path, paths: Iterable[str]) -> list[list[str]]:
+    """Return all that was received with some paths: a list a study, each path relative to the storage root."""
+    folders = sorted({storage_root / Path(path).parent for path in paths if is_received(path)})
+    return [[str(file.relative_to(storage_root)) for file in folder.glob("*.dcm")] for folder in folders]
+
+
+@dataclass
+class _Open:
+    """Since when nothing new has come, and whether somebody says that nothing more is to be waited for."""
+
+    last: float
+    complete: bool = False
+
+
+@dataclass
+class Inbox:
+    """The instances of one receiver, which has it to itself. For any number of threads.
+
+    Attributes:
+        root: the storage root.
+    """
+
+    root: Path
+    _open: dict[str, _Open] = field(default_factory=dict)
+    _changed: threading.Lock = field(default_factory=threading.Lock)
+    _studies: Sequence[threading.RLock] = field(default_factory=lambda: [threading.RLock() for _ in range(_LOCKS)])
+
+    @property
+    def arriving(self) -> Path:
+        """The folder for instances that are not whole yet. It is on the inbox's own disk."""
+        return self.root / RECEIVED / _ARRIVING
+
+    @classmethod
+    @contextmanager
+    def held(cls, root: Path) -> Iterator[Self]:
+        """Open the inbox of a storage root, as the only one who has it.
+
+        What was half there when the last receiver ended is removed: its sender never heard that it was kept.
+
+        Raises:
+            SetupRefused: ``already_running``; another receiver has it.
+        """
+        inbox = cls(root)
+        for folder in (inbox.arriving, inbox._marks, inbox._refusals):
+            folder.mkdir(parents=True, exist_ok=True)
+        with (root / RECEIVED / _LOCK).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                reason = "another `dlr receive` has the inbox of this DLR_STORAGE_ROOT"
+                raise SetupRefused(Code.ALREADY_RUNNING, reason) from None
+            for half in inbox.arriving.iterdir():
+                half.unlink()
+            now, wall = time.monotonic(), time.time()
+            for mark in inbox._marks.iterdir():
+                inbox._open[mark.name] = _Open(now - max(wall - mark.stat().st_mtime, 0))
+            yield inbox
+
+    def keep(self, arrived: Path, study_instance_uid: str, sop_instance_uid: str) -> str:
+        """Keep a whole instance, durably, and open its study if the instance is new to it.
+
+        An instance that is there already is kept once. One with other content takes its place, as an archive's
+        correction does.
+
+        Args:
+            arrived: a file in `arriving`; it is moved.
+            study_instance_uid: not empty.
+            sop_instance_uid: not empty.
+
+        Returns:
+            The study's key.
+
+        Raises:
+            OSError: the disk is full, or away; nothing was kept.
+        """
+        key = _digest(study_instance_uid)
+        folder = self.folder(key)
+        target = folder / f"{_digest(sop_instance_uid)}.dcm"
+        with self._lock(key):
+            if target.exists() and same_content(target, arrived, shallow=False):
+                arrived.unlink()
+                return key
+            _sync(arrived)
+            _make(folder)
+            # Marked first: a study that is open for nothing is closed again; one that nobody knows of would be lost.
+            self._mark(key)
+            arrived.replace(target)
+            _sync(folder)
+        return key
+
+    def folder(self, key: str) -> Path:
+        """Return a study's folder."""
+        return self.root / RECEIVED / key[:2] / key
+
+    def complete(self, key: str) -> None:
+        """Say of a study that it may be whole, so that it is not waited for."""
+        with self._changed:
+            if key in self._open:
+                self._open[key].complete = True
+
+    def due(self, quiet_s: float) -> list[str]:
+        """Return the open studies to which nothing has come for so long, or which may be whole."""
+        before = time.monotonic() - quiet_s
+        with self._changed:
+            return [key for key, study in self._open.items() if study.complete or study.last <= before]
+
+    def is_quiet(self, key: str, quiet_s: float) -> bool:
+        """Say whether nothing has come to an open study for so long."""
+        with self._changed:
+            return key not in self._open or self._open[key].last <= time.monotonic() - quiet_s
+
+    @contextmanager
+    def study(self, key: str) -> Iterator[list[Path]]:
+        """Give a study's files. Nothing comes to it meanwhile."""
+        with self._lock(key):
+            with self._changed:
+                if key in self._open:
+                    self._open[key].complete = False
+            yield sorted(self.folder(key).glob("*.dcm"))
+
+    def close(self, key: str) -> None:
+        """Close a study, inside of `study`: somebody else has taken it over, and keeps it on record."""
+        with self._changed:
+            self._open.pop(key, None)
+        (self._marks / key).unlink(missing_ok=True)
+
+    def refusal_of(self, key: str) -> UUID | None:
+        """Return the ledger's id of the refusal that a study's last closing came to."""
+        refusal = self._refusals / key
+        return UUID(refusal.read_text()) if refusal.exists() else None
+
+    def remember_refusal(self, key: str, refusal: UUID | None) -> None:
+        """Remember what a study's closing came to; ``None``: it was accepted."""
+        if refusal is None:
+            (self._refusals / key).unlink(missing_ok=True)
+        else:
+            (self._refusals / key).write_text(str(refusal))
+
+    @property
+    def _marks(self) -> Path:
+        return self.root / RECEIVED / _OPEN
+
+    @property
+    def _refusals(self) -> Path:
+        return self.root / RECEIVED / _REFUSED
+
+    def _mark(self, key: str) -> None:
+        mark = self._marks / key
+        is_new = not mark.exists()
+        mark.touch()
+        if is_new:
+            _sync(self._marks)
+        with self._changed:
+            self._open[key] = _Open(time.monotonic())
+
+    def _lock(self, key: str) -> threading.RLock:
+        return self._studies[int(key[:8], 16) % _LOCKS]
+
+
+def _digest(uid: str) -> str:
+    return hashlib.sha256(uid.encode()).hexdigest()
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those above it, durably."""
+    if folder.exists():
+        return
+    _make(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

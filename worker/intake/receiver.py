@@ -1,0 +1,222 @@
+"""``dlr receive``: a DICOM Storage SCP (PS3.4, annex B). What it answered "success" to is on the disk.
+
+An instance is kept as it was sent; nothing is coerced. Its study is closed, and handed to the ledger, once a report
+says where its lesions are and all their images have come, or else after a quiet time.
+"""
+
+import logging
+import ssl
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from worker.contract import parse_job
+from worker.errors import Code, Refused, SetupRefused, Unavailable
+from worker.imaging.identity import read_identity
+from worker.imaging.storage import Limits
+from worker.intake.accept import Intake
+from worker.intake.arrived import Arrived, arrived
+from worker.intake.inbox import Inbox
+from worker.intake.report import REPORT_CLASSES
+
+if TYPE_CHECKING:
+    from pynetdicom import AE
+    from pynetdicom.dimse_primitives import C_STORE
+    from pynetdicom.events import Event
+    from pynetdicom.transport import ThreadedAssociationServer
+
+logger = logging.getLogger(__name__)
+
+SOURCE: Final = "receive"
+LOOK_S: Final = 0.2
+
+SUCCESS: Final = 0x0000
+OUT_OF_RESOURCES: Final = 0xA700
+DOES_NOT_MATCH: Final = 0xA900
+CANNOT_UNDERSTAND: Final = 0xC000
+"""Status of a C-STORE response (PS3.4, table B.2-1)."""
+
+ULTRASOUND_CLASSES: Final = (
+    "1.2.840.10008.5.1.4.1.1.6.1",  # Ultrasound Image
+    "1.2.840.10008.5.1.4.1.1.3.1",  # Ultrasound Multi-frame Image
+    "1.2.840.10008.5.1.4.1.1.6.2",  # Enhanced US Volume
+    "1.2.840.10008.5.1.4.1.1.6",  # Ultrasound Image, retired
+    "1.2.840.10008.5.1.4.1.1.3",  # Ultrasound Multi-frame Image, retired
+    "1.2.840.10008.5.1.4.1.1.7",  # Secondary Capture
+    "1.2.840.10008.5.1.4.1.1.7.2",  # Multi-frame Grayscale Byte Secondary Capture
+    "1.2.840.10008.5.1.4.1.1.7.4",  # Multi-frame True Color Secondary Capture
+)
+KEPT_CLASSES: Final = (
+    "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
+    "1.2.840.10008.5.1.4.1.1.11.1",  # Grayscale Softcopy Presentation State
+)
+"""Kept with their study, and not read."""
+
+VERIFICATION: Final = "1.2.840.10008.1.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """How to listen.
+
+    Attributes:
+        address: of the interface.
+        port: 0: any free one.
+        ae_title: ours; an association that calls another one is rejected.
+        callers: the AE titles that may call; empty: all.
+        associations: the most at once.
+        tls: ``None``: without.
+    """
+
+    address: str
+    port: int
+    ae_title: str
+    callers: tuple[str, ...]
+    associations: int
+    tls: ssl.SSLContext | None = None
+
+
+@dataclass
+class Receiver:
+    """Keeps instances, and closes studies.
+
+    Attributes:
+        inbox: held by this process.
+        intake: the ledger's and the queue's.
+        limits: the largest file.
+        quiet_s: seconds without a new instance after which a study is closed as it is.
+        patiently: does work again while a server is away; raises when the process ends.
+    """
+
+    inbox: Inbox
+    intake: Intake
+    limits: Limits
+    quiet_s: float
+    patiently: Callable[[Callable[[], None]], None]
+
+    def store(self, path: Path, sop_instance_uid: str) -> int:
+        """Keep one instance that has arrived; return the status for its sender.
+
+        Args:
+            path: the whole file, in the inbox's folder for what arrives.
+            sop_instance_uid: which instance the sender says it is.
+        """
+        try:
+            identity = read_identity(path, self.limits)
+        except Refused as refused:
+            logger.warning("an instance was refused: %s", refused.code)
+            return CANNOT_UNDERSTAND
+        except Unavailable:
+            return OUT_OF_RESOURCES
+        if not identity.study_instance_uid or identity.sop_instance_uid != sop_instance_uid:
+            logger.warning("an instance was refused: its UIDs are missing, or not those that its sender gives")
+            return DOES_NOT_MATCH
+        try:
+            key = self.inbox.keep(path, identity.study_instance_uid, identity.sop_instance_uid)
+        except OSError as error:
+            logger.error("an instance could not be kept, and its sender keeps it: %s", error.strerror)
+            return OUT_OF_RESOURCES
+        if identity.sop_class_uid in REPORT_CLASSES:
+            self.inbox.complete(key)
+        return SUCCESS
+
+    def run(self, stopped: threading.Event) -> None:
+        """Close studies until ``stopped``."""
+        while not stopped.wait(LOOK_S):
+            for key in self.inbox.due(self.quiet_s):
+                self.patiently(partial(self.look, key))
+
+    def look(self, key: str) -> None:
+        """Close a study, if it is whole, or if nothing has come to it for the quiet time.
+
+        Raises:
+            Unavailable: ``storage_unavailable``. The study stays open, as it does when a server is away.
+        """
+        try:
+            with self.inbox.study(key) as files:
+                self._look(key, files)
+        except OSError:
+            raise Unavailable(Code.STORAGE_UNAVAILABLE) from None
+
+    def _look(self, key: str, files: Sequence[Path]) -> None:
+        found = arrived(files, self.inbox.root, self.limits) if files else None
+        if found is not None and not found.is_whole and not self.inbox.is_quiet(key, self.quiet_s):
+            return
+        if found is not None:
+            self._hand_in(key, found)
+        self.inbox.close(key)
+
+    def _hand_in(self, key: str, found: Arrived) -> None:
+        former = self.inbox.refusal_of(key)
+        refusal = None
+        try:
+            if found.refused is not None:
+                raise found.refused
+            recorded = self.intake.accept(parse_job(found.job), SOURCE)
+            logger.info("a study that arrived is %s: %s", recorded.state, recorded.study_id)
+        except Refused as refused:
+            refusal = self.intake.refuse(found.job, refused, SOURCE)
+            logger.warning("a study that arrived was refused: %s", refused.code)
+        if former is not None and former != refusal:
+            self.intake.settle(former, SOURCE)
+        self.inbox.remember_refusal(key, refusal)
+
+
+@contextmanager
+def listening(receiver: Receiver, reception: Reception) -> Iterator[tuple[str, int]]:
+    """Answer associations until the context ends; give the address and port.
+
+    Raises:
+        SetupRefused: ``setting_invalid``; the port is taken, or is not ours to take.
+    """
+    from pynetdicom import evt
+
+    entity = _entity(reception)
+
+    def store(event: "Event") -> int:
+        request = cast("C_STORE", event.request)
+        return receiver.store(event.dataset_path, str(request.AffectedSOPInstanceUID))
+
+    handlers: list[Any] = [
+        (evt.EVT_C_STORE, store),
+        (evt.EVT_C_ECHO, lambda _event: SUCCESS),
+        (
+            evt.EVT_REJECTED,
+            lambda _event: logger.warning("an association was rejected: who calls, or whom, is not known"),
+        ),
+    ]
+    # Where pynetdicom writes what arrives: on the inbox's own disk, so that an instance is moved and not copied.
+    tempfile.tempdir = str(receiver.inbox.arriving)
+    place = reception.address, reception.port
+    try:
+        started = entity.start_server(place, block=False, evt_handlers=handlers, ssl_context=reception.tls)
+        server = cast("ThreadedAssociationServer", started)
+    except OSError as error:
+        reason = f"DLR_RECEIVE_PORT: {reception.address}:{reception.port} can not be listened at: {error.strerror}"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
+    try:
+        host, port, *_ = server.server_address
+        yield str(host), int(port)
+    finally:
+        server.shutdown()
+
+
+def _entity(reception: Reception) -> "AE":
+    from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, _config
+
+    # Written to a file as it comes, and never held in memory; nothing of it is logged.
+    _config.STORE_RECV_CHUNKED_DATASET = True
+    _config.LOG_HANDLER_LEVEL = "none"
+    entity = AE(ae_title=reception.ae_title)
+    entity.require_called_aet = True
+    entity.require_calling_aet = list(reception.callers)
+    entity.maximum_associations = reception.associations
+    for sop_class in (*ULTRASOUND_CLASSES, *KEPT_CLASSES, *REPORT_CLASSES):
+        entity.add_supported_context(sop_class, ALL_TRANSFER_SYNTAXES)
+    entity.add_supported_context(VERIFICATION)
+    return entity
