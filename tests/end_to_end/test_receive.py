@@ -1,5 +1,6 @@
 """Studies by DICOM from outside: pynetdicom's own tools send, the receiver is killed, and rows are there."""
 
+import json
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from pydicom import Dataset, dcmread
 from pynetdicom import AE
 
 from tests.end_to_end.conftest import PATIENCE_S, Service
+from tests.end_to_end.ultrasound_files import ULTRASOUND_FILES, UltrasoundFile, locate
 from tests.worker.imaging.dicom_files import STUDY_UID, picture, write
 from tests.worker.intake.reports import Finding, rectangle, write_report
 
@@ -90,6 +92,52 @@ def test_a_study_that_storescu_sends_becomes_a_row_and_sigterm_ends_the_receiver
     assert f"DLR listens at 127.0.0.1:{receiver.port}" in logged
     assert STUDY_UID not in logged
     assert "P1" not in logged
+
+
+@pytest.fixture(scope="module")
+def receiver(service: Service) -> Iterator[Receiver]:
+    with receiving(service) as receiver:
+        yield receiver
+
+
+COMPARED = """
+SELECT state, error_code, original, age_years, age_source, region_x, region_y, region_width, region_height,
+       region_source, high_risk_probability, malignant_probability, outcome, recommended
+FROM lesion_result WHERE study_id = %s
+"""
+
+
+@pytest.mark.parametrize("file", ULTRASOUND_FILES, ids=lambda file: file.name)
+def test_a_real_file_that_is_sent_gives_the_row_that_submitting_it_gives(
+    service: Service, receiver: Receiver, tmp_path: Path, file: UltrasoundFile
+) -> None:
+    sent = dcmread(locate(file.name))
+    sent.PatientAge = "047Y"
+    sent.StudyInstanceUID = f"{sent.StudyInstanceUID[:40]}.{ULTRASOUND_FILES.index(file)}"
+    image = tmp_path / "image.dcm"
+    sent.save_as(image)
+    width, height = file.columns // 2, file.rows // 2
+    frame = 1 if file.frames > 1 else None
+    report = write_report(tmp_path / "sr.dcm", [Finding(image, rectangle(9, 7, width, height), ["4A"], "L1", frame)])
+    entity = AE()
+    for one in (image, report):
+        header = dcmread(one, stop_before_pixels=True)
+        entity.add_requested_context(header.SOPClassUID, header.file_meta.TransferSyntaxUID)
+    association = entity.associate("127.0.0.1", receiver.port, ae_title="DLR")
+    assert [association.send_c_store(one).Status for one in (image, report)] == [0, 0]
+    association.release()
+    arrived = service.ended(str(sent.StudyInstanceUID))
+    (of_sent,) = service.sql(COMPARED, arrived.study_id)
+
+    lesions = tmp_path / "lesions.json"
+    roi = {"x": 9, "y": 7, "width": width, "height": height}
+    lesions.write_text(json.dumps([{"lesion_id": "L1", "birads": "4A", "frame": frame, "roi": roi}]))
+    done = service.dlr("submit", image, "--lesions", lesions, "--wait", "--format", "json")
+    (submitted,) = json.loads(done.stdout)
+    (of_submitted,) = service.sql(COMPARED, submitted["study_id"])
+    assert of_sent == of_submitted
+    assert (of_sent["state"], of_sent["error_code"]) in (("scored", None), ("failed", "pixels_uniform"))
+    assert submitted["study_id"] != str(arrived.study_id)
 
 
 def _study(folder: Path, number: int) -> list[Dataset]:

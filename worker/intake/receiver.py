@@ -45,12 +45,16 @@ ULTRASOUND_CLASSES: Final = (
     "1.2.840.10008.5.1.4.1.1.6.1",  # Ultrasound Image
     "1.2.840.10008.5.1.4.1.1.3.1",  # Ultrasound Multi-frame Image
     "1.2.840.10008.5.1.4.1.1.6.2",  # Enhanced US Volume
-    "1.2.840.10008.5.1.4.1.1.6",  # Ultrasound Image, retired
-    "1.2.840.10008.5.1.4.1.1.3",  # Ultrasound Multi-frame Image, retired
     "1.2.840.10008.5.1.4.1.1.7",  # Secondary Capture
     "1.2.840.10008.5.1.4.1.1.7.2",  # Multi-frame Grayscale Byte Secondary Capture
     "1.2.840.10008.5.1.4.1.1.7.4",  # Multi-frame True Color Secondary Capture
 )
+RETIRED_CLASSES: Final = {
+    "1.2.840.10008.5.1.4.1.1.6": "UltrasoundImageStorageRetired",
+    "1.2.840.10008.5.1.4.1.1.3": "UltrasoundMultiFrameImageStorageRetired",
+}
+"""Read as well: archives hold them. pynetdicom has to be told that they are stored."""
+
 KEPT_CLASSES: Final = (
     "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
     "1.2.840.10008.5.1.4.1.1.11.1",  # Grayscale Softcopy Presentation State
@@ -207,7 +211,8 @@ def listening(receiver: Receiver, reception: Reception) -> Iterator[tuple[str, i
 
 
 def _entity(reception: Reception) -> "AE":
-    from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, _config
+    from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, _config, register_uid
+    from pynetdicom.service_class import StorageServiceClass
 
     # Written to a file as it comes, and never held in memory; nothing of it is logged.
     _config.STORE_RECV_CHUNKED_DATASET = True
@@ -216,7 +221,9 @@ def _entity(reception: Reception) -> "AE":
     entity.require_called_aet = True
     entity.require_calling_aet = list(reception.callers)
     entity.maximum_associations = reception.associations
-    for sop_class in (*ULTRASOUND_CLASSES, *KEPT_CLASSES, *REPORT_CLASSES):
+    for uid, keyword in RETIRED_CLASSES.items():
+        register_uid(uid, keyword, StorageServiceClass)
+    for sop_class in (*ULTRASOUND_CLASSES, *RETIRED_CLASSES, *KEPT_CLASSES, *REPORT_CLASSES):
         entity.add_supported_context(sop_class, ALL_TRANSFER_SYNTAXES)
     entity.add_supported_context(VERIFICATION)
     return entity

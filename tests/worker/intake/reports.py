@@ -20,9 +20,9 @@ from highdicom.sr import (
     SourceImageForRegion,
     TrackingIdentifier,
 )
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.sr.codedict import codes
-from pydicom.uid import generate_uid
+from pydicom.uid import UltrasoundImageStorage, generate_uid
 
 CODES = {
     "3": ("397143007", "SCT", "3 - Probably Benign"),
@@ -32,6 +32,8 @@ CODES = {
     "5": ("397145000", "SCT", "5 - Highly suggestive of malignancy"),
     "none of them": ("123", "99LOCAL", "Something else"),
 }
+
+RETIRED = {"1.2.840.10008.5.1.4.1.1.6": UltrasoundImageStorage}
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,7 @@ def rectangle(x: int, y: int, width: int, height: int) -> list[tuple[float, floa
 
 def write_report(path: Path, findings: Sequence[Finding], **elements: Any) -> Path:
     """Write a report on the images of its findings."""
-    images = {finding.image: dcmread(finding.image) for finding in findings}
-    for image in images.values():
-        for keyword in ("PatientName", "PatientSex", "PatientBirthDate", "StudyID", "StudyDate", "StudyTime"):
-            setattr(image, keyword, image.get(keyword, ""))
-        image.AccessionNumber = image.get("AccessionNumber", "")
-        image.ReferringPhysicianName = image.get("ReferringPhysicianName", "")
-        image.SeriesInstanceUID = image.get("SeriesInstanceUID") or generate_uid()
+    images = {finding.image: _evidence(dcmread(finding.image)) for finding in findings}
     observer = PersonObserverIdentifyingAttributes(name="Reader^One")
     content = MeasurementReport(
         observation_context=ObservationContext(
@@ -84,6 +80,21 @@ def write_report(path: Path, findings: Sequence[Finding], **elements: Any) -> Pa
         setattr(made, keyword, value)
     made.save_as(path)
     return path
+
+
+def _evidence(image: Dataset) -> Dataset:
+    """What highdicom has to know of an image: without the rest, which in old files does not conform."""
+    evidence = Dataset()
+    for keyword in ("SOPInstanceUID", "StudyInstanceUID", "PatientID", "Rows", "Columns", "Modality"):
+        setattr(evidence, keyword, image.get(keyword, ""))
+    for keyword in ("PatientName", "PatientSex", "PatientBirthDate", "StudyID", "StudyDate", "StudyTime"):
+        setattr(evidence, keyword, "")
+    evidence.AccessionNumber = evidence.ReferringPhysicianName = ""
+    evidence.SOPClassUID = RETIRED.get(image.SOPClassUID, image.SOPClassUID)
+    evidence.SeriesInstanceUID = image.get("SeriesInstanceUID") or generate_uid()
+    if "NumberOfFrames" in image:
+        evidence.NumberOfFrames = image.NumberOfFrames
+    return evidence
 
 
 def _group(finding: Finding, image: Any) -> PlanarROIMeasurementsAndQualitativeEvaluations:
