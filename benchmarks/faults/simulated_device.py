@@ -41,6 +41,7 @@ class SimulatedEngine:
     """The engine's interface (`worker.pipeline.ScoringEngine`); one thread is the device."""
 
     studies = 8
+    gather_s = 0.01
 
     def __init__(self) -> None:
         self._device = ThreadPoolExecutor(1)
