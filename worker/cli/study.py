@@ -14,10 +14,9 @@ from db.vocabulary import ENDED_STATES
 from worker.cli.output import Format, FormatOption, print_json, print_rows, stderr, stdout
 from worker.cli.progress import counting_bar
 from worker.clinical.categories import Priority
-from worker.contract import parse_job
-from worker.errors import Code, Refused, SetupRefused, Unavailable
+from worker.errors import Code, SetupRefused, Unavailable
 from worker.intake.lesions_file import read_lesions
-from worker.intake.submit import Overrides, Submission, plan
+from worker.intake.submit import Overrides, Submission, hand_in, plan
 from worker.settings import get_settings
 
 EXIT_NOT_DONE = 3
@@ -44,7 +43,10 @@ def submit(
     paths: Annotated[list[Path], typer.Argument(help="Job files (*.json), DICOM files, or folders of DICOM files")],
     lesions: Annotated[
         Path | None,
-        typer.Option(help="The lesions of the DICOM files: a JSON list, or an object with `lesions` and other fields"),
+        typer.Option(
+            help="The lesions of the DICOM files: a JSON list, or an object with `lesions` and other fields; "
+            "without it, a DICOM SR among the files marks them"
+        ),
     ] = None,
     age: Annotated[float | None, typer.Option(help="Age at the study in years; wins over the files")] = None,
     priority: Annotated[Priority | None, typer.Option(help="Wins over the files; default routine")] = None,
@@ -78,22 +80,13 @@ def _hand_in(submission: Submission) -> dict[str, Any]:
     from worker.runtime import intake
 
     row: dict[str, Any] = {"submitted": submission.name, "note": submission.note}
-    try:
-        if submission.refused is not None:
-            raise submission.refused
-        recorded = intake().accept(parse_job(submission.job), "submit")
-    except Refused as refused:
-        study_id = intake().refuse(submission.job, refused, "submit")
-        said = {"change": "refused", "state": "failed", "code": refused.code.value, "reason": refused.reason}
-        return row | {"study_id": study_id} | said
-    if recorded.change == "earlier_revision":
+    handed = hand_in(intake(), submission, "submit")
+    row |= {"study_id": handed.study_id, "change": handed.change, "state": handed.state}
+    if handed.refused is not None:
+        return row | {"code": handed.refused.code.value, "reason": handed.refused.reason}
+    if handed.change == "earlier_revision":
         row["note"] = "a later revision has replaced this content, so nothing changed; to go back, change a field of it"
-    return row | {
-        "study_id": recorded.study_id,
-        "revision": recorded.revision,
-        "change": recorded.change,
-        "state": recorded.state,
-    }
+    return row | {"revision": handed.revision}
 
 
 def _await(rows: Sequence[dict[str, Any]], timeout: float) -> None:

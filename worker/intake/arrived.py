@@ -1,6 +1,6 @@
 """A study as it arrived, instance by instance, becomes a job: its latest report says where the lesions are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,12 @@ class _File:
     identity: Identity
 
 
-def arrived(paths: Sequence[Path], storage_root: Path, limits: Limits) -> Arrived:
+def arrived(paths: Sequence[Path], place: Callable[[Path], str], limits: Limits) -> Arrived:
     """Look at a study's files.
 
     Args:
-        paths: of one Study Instance UID, under the storage root.
-        storage_root: which the job's paths are relative to.
+        paths: of one Study Instance UID.
+        place: says where in the storage root an image is, as a job has it.
         limits: the largest file.
 
     Raises:
@@ -46,7 +46,7 @@ def arrived(paths: Sequence[Path], storage_root: Path, limits: Limits) -> Arrive
     """
     files = [_File(path, read_identity(path, limits)) for path in paths]
     images = [file for file in files if file.identity.sop_class_uid not in REPORT_CLASSES]
-    kept = _job(files, images, storage_root, ())
+    kept = _job(files, images, place, ())
     try:
         report = _latest([file.path for file in files if file not in images], limits)
         _same_patient(report, images)
@@ -56,18 +56,18 @@ def arrived(paths: Sequence[Path], storage_root: Path, limits: Limits) -> Arrive
     there = [file for file in images if file.identity.sop_instance_uid in wanted]
     if not there:
         return Arrived(kept, is_whole=False, refused=StudyRefused(Code.SOP_INSTANCE_NOT_FOUND))
-    return Arrived(_job(files, there, storage_root, report.lesions), is_whole=len(there) == len(wanted))
+    return Arrived(_job(files, there, place, report.lesions), is_whole=len(there) == len(wanted))
 
 
 def _job(
-    files: Sequence[_File], images: Sequence[_File], storage_root: Path, lesions: Sequence[dict[str, Any]]
+    files: Sequence[_File], images: Sequence[_File], place: Callable[[Path], str], lesions: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     accession = next((file.identity.accession_number for file in files if file.identity.accession_number), None)
     return {
         "schema_version": SCHEMA_VERSION,
         "study_instance_uid": files[0].identity.study_instance_uid,
         "accession_number": accession,
-        "images": {"kind": "files", "paths": [str(file.path.relative_to(storage_root)) for file in images]},
+        "images": {"kind": "files", "paths": [place(file.path) for file in images]},
         "lesions": list(lesions),
     }
 

@@ -124,6 +124,10 @@ class Inbox:
             _sync(folder)
         return key
 
+    def place(self, path: Path) -> str:
+        """Return where in the storage root a file of the inbox is."""
+        return str(path.relative_to(self.root))
+
     def folder(self, key: str) -> Path:
         """Return a study's folder."""
         return self.root / RECEIVED / key[:2] / key

@@ -148,7 +148,7 @@ class Receiver:
             raise Unavailable(Code.STORAGE_UNAVAILABLE) from None
 
     def _look(self, key: str, files: Sequence[Path]) -> None:
-        found = arrived(files, self.inbox.root, self.limits) if files else None
+        found = arrived(files, self.inbox.place, self.limits) if files else None
         if found is not None and not found.is_whole and not self.inbox.is_quiet(key, self.quiet_s):
             return
         if found is not None:

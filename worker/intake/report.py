@@ -14,7 +14,7 @@ from pydicom import Dataset, dcmread
 
 from worker.clinical.birads_codes import ASSESSMENT, CATEGORIES, SUSPICIOUS
 from worker.clinical.categories import Birads
-from worker.errors import Code, StudyRefused
+from worker.errors import Code, SetupRefused, StudyRefused
 from worker.imaging.storage import Limits, open_regular
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def read_report(path: Path, limits: Limits) -> Report:
         StudyRefused: ``report_invalid``, ``report_unsupported`` or ``birads_unknown``; the reason says which finding,
             by its place in the report.
         LesionRefused: a ``file_`` code.
+        SetupRefused: ``setting_invalid``; the extra ``dicom`` is not installed.
         Unavailable: ``storage_unavailable``.
     """
     with open_regular(path, Limits(min(_LARGEST, limits.max_file_bytes), limits.max_frame_pixels)) as file:
@@ -72,11 +73,14 @@ def read_report(path: Path, limits: Limits) -> Report:
 
 
 def _measurement_report(dataset: Dataset) -> "MeasurementReport | None":
-    from highdicom.sr import Comprehensive3DSR, ComprehensiveSR, EnhancedSR, MeasurementReport
-
     templates = dataset.get("ContentTemplateSequence") or []
     if not any(item.get("TemplateIdentifier") == MEASUREMENT_REPORT for item in templates):
         return None
+    try:
+        from highdicom.sr import Comprehensive3DSR, ComprehensiveSR, EnhancedSR, MeasurementReport
+    except ImportError:
+        reason = "a DICOM SR is read by the extra: pip install 'dlr-worker[dicom]'"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
     classes: tuple[type[EnhancedSR | ComprehensiveSR | Comprehensive3DSR], ...]
     classes = EnhancedSR, ComprehensiveSR, Comprehensive3DSR
     of_class: dict[str, type[EnhancedSR | ComprehensiveSR | Comprehensive3DSR]]

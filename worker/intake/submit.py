@@ -5,12 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
-from worker.contract import SCHEMA_VERSION
+from worker.contract import SCHEMA_VERSION, parse_job
 from worker.errors import Code, DlrError, JobRefused, Refused, SetupRefused
 from worker.imaging.identity import read_identity
 from worker.imaging.storage import Limits
+from worker.intake.accept import Intake
+from worker.intake.arrived import arrived
 from worker.intake.lesions_file import MarkedLesions, name_lesions
+from worker.intake.report import REPORT_CLASSES
 from worker.intake.storage import stored
 
 
@@ -32,6 +36,17 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class Handed:
+    """What became of a submission: a study of the ledger, or the record of its refusal."""
+
+    study_id: UUID
+    change: str
+    state: str
+    revision: int | None = None
+    refused: DlrError | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Overrides:
     """What the command line says for every job: it wins over files. ``None`` leaves a field as it is."""
 
@@ -49,7 +64,23 @@ class _Image:
     path: Path
     study_instance_uid: str
     sop_instance_uid: str
+    sop_class_uid: str
     accession_number: str | None
+
+
+def hand_in(intake: Intake, submission: Submission, source: str) -> Handed:
+    """Record a submission and queue its study, or keep why it is refused.
+
+    Raises:
+        OperationalError: PostgreSQL or Redis is away; it can be handed in again.
+    """
+    try:
+        if submission.refused is not None:
+            raise submission.refused
+        recorded = intake.accept(parse_job(submission.job), source)
+    except Refused as refused:
+        return Handed(intake.refuse(submission.job, refused, source), "refused", "failed", refused=refused)
+    return Handed(recorded.study_id, recorded.change, recorded.state, recorded.revision)
 
 
 def plan(
@@ -59,7 +90,7 @@ def plan(
 
     Args:
         paths: job files (``*.json``), DICOM files and folders of DICOM files.
-        marked: the lesions of the DICOM files.
+        marked: the lesions of the DICOM files; ``None``: a DICOM SR among the files has them.
         overrides: of the command line.
         storage_root: where files go that are elsewhere.
         limits: the largest file.
@@ -72,12 +103,12 @@ def plan(
     for path in paths:
         if not path.exists():
             raise SetupRefused(Code.SETTING_INVALID, f"{path}: there is no such file or folder")
-        if path.suffix != ".json" and marked is None:
-            raise SetupRefused(Code.SETTING_INVALID, f"{path}: a DICOM file or folder needs --lesions FILE")
     job_files = [_from_job_file(path, overrides) for path in paths if path.suffix == ".json"]
     dicom = [path for path in paths if path.suffix != ".json"]
-    if marked is None or not dicom:
+    if not dicom:
         return job_files
+    if marked is None:
+        return job_files + _from_reports(dicom, overrides, storage_root, limits)
     return job_files + _from_dicom(dicom, marked, overrides, storage_root, limits)
 
 
@@ -96,6 +127,29 @@ def _from_job_file(path: Path, overrides: Overrides) -> Submission:
 def _from_dicom(
     paths: Sequence[Path], marked: MarkedLesions, overrides: Overrides, storage_root: Path, limits: Limits
 ) -> list[Submission]:
+    known = {"lesions": list(marked.lesions), **marked.fields}
+    images, refused, note = _read(paths, overrides, known, limits)
+    return refused + [
+        Submission(str(group.images[0].path), group.job(marked, overrides, storage_root), note=note)
+        for group in _groups(images, marked)
+    ]
+
+
+def _from_reports(paths: Sequence[Path], overrides: Overrides, storage_root: Path, limits: Limits) -> list[Submission]:
+    images, handed_in, note = _read(paths, overrides, {}, limits)
+    if not any(image.sop_class_uid in REPORT_CLASSES for image in images):
+        reason = f"{paths[0]}: a DICOM file or folder needs --lesions FILE, or a DICOM SR that marks the lesions"
+        raise SetupRefused(Code.SETTING_INVALID, reason)
+    for study in _by_study(images):
+        found = arrived([image.path for image in study], lambda path: stored(path, storage_root), limits)
+        handed_in.append(Submission(str(study[0].path), overrides.apply(found.job), found.refused, note))
+    return handed_in
+
+
+def _read(
+    paths: Sequence[Path], overrides: Overrides, known: Mapping[str, Any], limits: Limits
+) -> tuple[list[_Image], list[Submission], str]:
+    """Read what each file is; return the files, those that are refused, and what was left out, as a sentence."""
     refused: list[Submission] = []
     images: list[_Image] = []
     left_out = 0
@@ -106,15 +160,10 @@ def _from_dicom(
             if in_folder and error.code is Code.FILE_NOT_DICOM:
                 left_out += 1
                 continue
-            kept = overrides.apply({"file": str(file), "lesions": list(marked.lesions), **marked.fields})
-            refused.append(Submission(str(file), kept, error))
+            refused.append(Submission(str(file), overrides.apply({"file": str(file), **known}), error))
     if not images and not refused:
         raise SetupRefused(Code.SETTING_INVALID, f"{paths[0]}: no DICOM file there")
-    note = f"{left_out} files that are not DICOM were left out" if left_out else ""
-    return refused + [
-        Submission(str(group.images[0].path), group.job(marked, overrides, storage_root), note=note)
-        for group in _groups(images, marked)
-    ]
+    return images, refused, f"{left_out} files that are not DICOM were left out" if left_out else ""
 
 
 def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
@@ -129,7 +178,20 @@ def _image(path: Path, limits: Limits) -> _Image:
     identity = read_identity(path, limits)
     if not identity.study_instance_uid:
         raise JobRefused(Code.STUDY_UID_MISSING)
-    return _Image(path, identity.study_instance_uid, identity.sop_instance_uid, identity.accession_number or None)
+    return _Image(
+        path,
+        identity.study_instance_uid,
+        identity.sop_instance_uid,
+        identity.sop_class_uid,
+        identity.accession_number or None,
+    )
+
+
+def _by_study(images: Sequence[_Image]) -> list[list[_Image]]:
+    studies: dict[str, list[_Image]] = {}
+    for image in images:
+        studies.setdefault(image.study_instance_uid, []).append(image)
+    return list(studies.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +216,10 @@ def _groups(images: Sequence[_Image], marked: MarkedLesions) -> list[_Group]:
     lesions = name_lesions(marked.lesions)
     if len(images) == 1:
         lesions = [{"sop_instance_uid": images[0].sop_instance_uid, **lesion} for lesion in lesions]
-    studies: dict[str, list[_Image]] = {}
-    for image in images:
-        studies.setdefault(image.study_instance_uid, []).append(image)
+    studies = _by_study(images)
     if len(studies) <= 1:
-        return [_Group(tuple(files), tuple(lesions)) for files in studies.values()]
-    groups = [_Group(tuple(files), tuple(_on(lesions, files))) for files in studies.values()]
+        return [_Group(tuple(files), tuple(lesions)) for files in studies]
+    groups = [_Group(tuple(files), tuple(_on(lesions, files))) for files in studies]
     if any(not group.lesions for group in groups) or sum(len(group.lesions) for group in groups) != len(lesions):
         raise SetupRefused(
             Code.SETTING_INVALID,
