@@ -1,6 +1,5 @@
 """Studies by DICOM from outside: pynetdicom's own tools send, the receiver is killed, and rows are there."""
 
-import json
 import os
 import signal
 import socket
@@ -9,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -49,6 +48,7 @@ class Receiver:
         self._service.until(self._answers)
 
     def _answers(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
         with socket.socket() as caller:
             return caller.connect_ex(("127.0.0.1", self.port)) == 0
 
@@ -57,14 +57,12 @@ class Receiver:
         return self.process.wait(30)
 
 
-@contextmanager
-def receiving(service: Service) -> Iterator[Receiver]:
+@pytest.fixture(scope="module")
+def receiver(service: Service) -> Iterator[Receiver]:
     receiver = Receiver(service)
     receiver.start()
-    try:
-        yield receiver
-    finally:
-        receiver.end(signal.SIGKILL)
+    yield receiver
+    receiver.end(signal.SIGKILL)
 
 
 def storescu(receiver: Receiver, *paths: Path) -> "subprocess.CompletedProcess[str]":
@@ -76,28 +74,37 @@ def storescu(receiver: Receiver, *paths: Path) -> "subprocess.CompletedProcess[s
 
 
 def test_a_study_that_storescu_sends_becomes_a_row_and_sigterm_ends_the_receiver(
-    service: Service, tmp_path: Path
+    service: Service, receiver: Receiver, tmp_path: Path
 ) -> None:
     uid = f"{STUDY_UID}.71"
     image = write(tmp_path / "a.dcm", picture(), StudyInstanceUID=uid, SOPInstanceUID=f"{uid}.1")
     report = write_report(tmp_path / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10), ["4A"], "L1")])
-    with receiving(service) as receiver:
-        assert storescu(receiver, image).returncode == 0
-        assert storescu(receiver, report).returncode == 0
-        study = service.ended(uid)
-        assert (study.state, study.source) == ("done", "receive")
-        assert [(lesion.lesion_id, lesion.region) for lesion in study.lesions] == [("L1", (3, 4, 20, 10))]
-        assert receiver.end(signal.SIGTERM) == 0
-        logged = receiver.log.read_text()
+    assert storescu(receiver, image).returncode == 0
+    assert storescu(receiver, report).returncode == 0
+    study = service.ended(uid)
+    assert (study.state, study.source) == ("done", "receive")
+    assert [(lesion.lesion_id, lesion.region) for lesion in study.lesions] == [("L1", (3, 4, 20, 10))]
+    assert receiver.end(signal.SIGTERM) == 0
+    logged = receiver.log.read_text()
+    receiver.start()
     assert f"DLR listens at 127.0.0.1:{receiver.port}" in logged
     assert STUDY_UID not in logged
     assert "P1" not in logged
 
 
 @pytest.fixture(scope="module")
-def receiver(service: Service) -> Iterator[Receiver]:
-    with receiving(service) as receiver:
-        yield receiver
+def drop(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder that `dlr watch` watches."""
+    folder = tmp_path_factory.mktemp("drop")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DLR_")}
+    watcher = subprocess.Popen(
+        [sys.executable, "-m", "worker.cli.main", "watch", str(folder), "--settle", "0"],
+        env=environment | {"DLR_HOME": str(service.home)},
+        stderr=subprocess.DEVNULL,
+    )
+    yield folder
+    watcher.terminate()
+    assert watcher.wait(30) == 0
 
 
 COMPARED = """
@@ -108,36 +115,37 @@ FROM lesion_result WHERE study_id = %s
 
 
 @pytest.mark.parametrize("file", ULTRASOUND_FILES, ids=lambda file: file.name)
-def test_a_real_file_that_is_sent_gives_the_row_that_submitting_it_gives(
-    service: Service, receiver: Receiver, tmp_path: Path, file: UltrasoundFile
+def test_a_real_file_gives_the_same_row_whichever_way_it_comes_in(
+    service: Service, receiver: Receiver, drop: Path, tmp_path: Path, file: UltrasoundFile
 ) -> None:
-    sent = dcmread(locate(file.name))
-    sent.PatientAge = "047Y"
-    sent.StudyInstanceUID = f"{sent.StudyInstanceUID[:40]}.{ULTRASOUND_FILES.index(file)}"
-    image = tmp_path / "image.dcm"
-    sent.save_as(image)
-    width, height = file.columns // 2, file.rows // 2
-    frame = 1 if file.frames > 1 else None
-    report = write_report(tmp_path / "sr.dcm", [Finding(image, rectangle(9, 7, width, height), ["4A"], "L1", frame)])
+    sent, dropped, submitted = (_marked(file, tmp_path / way, way) for way in ("1", "2", "3"))
     entity = AE()
-    for one in (image, report):
-        header = dcmread(one, stop_before_pixels=True)
+    for path in sorted(sent.iterdir()):
+        header = dcmread(path, stop_before_pixels=True)
         entity.add_requested_context(header.SOPClassUID, header.file_meta.TransferSyntaxUID)
     association = entity.associate("127.0.0.1", receiver.port, ae_title="DLR")
-    assert [association.send_c_store(one).Status for one in (image, report)] == [0, 0]
+    assert [association.send_c_store(path).Status for path in sorted(sent.iterdir())] == [0, 0]
     association.release()
-    arrived = service.ended(str(sent.StudyInstanceUID))
-    (of_sent,) = service.sql(COMPARED, arrived.study_id)
+    dropped.rename(drop / file.name)
+    service.dlr("submit", submitted, "--wait")
+    ended = [service.ended(f"{STUDY_UID}.9.{ULTRASOUND_FILES.index(file)}.{way}") for way in ("1", "2", "3")]
+    assert [study.source for study in ended] == ["receive", "watch", "submit"]
+    rows = [row for study in ended for row in service.sql(COMPARED, study.study_id)]
+    assert rows == rows[:1] * 3
+    assert (rows[0]["state"], rows[0]["error_code"]) in (("scored", None), ("failed", "pixels_uniform"))
 
-    lesions = tmp_path / "lesions.json"
-    roi = {"x": 9, "y": 7, "width": width, "height": height}
-    lesions.write_text(json.dumps([{"lesion_id": "L1", "birads": "4A", "frame": frame, "roi": roi}]))
-    done = service.dlr("submit", image, "--lesions", lesions, "--wait", "--format", "json")
-    (submitted,) = json.loads(done.stdout)
-    (of_submitted,) = service.sql(COMPARED, submitted["study_id"])
-    assert of_sent == of_submitted
-    assert (of_sent["state"], of_sent["error_code"]) in (("scored", None), ("failed", "pixels_uniform"))
-    assert submitted["study_id"] != str(arrived.study_id)
+
+def _marked(file: UltrasoundFile, folder: Path, way: str) -> Path:
+    """Make a study of a real file and a report that marks a lesion on it."""
+    folder.mkdir()
+    image = dcmread(locate(file.name))
+    image.PatientAge = "047Y"
+    image.StudyInstanceUID = f"{STUDY_UID}.9.{ULTRASOUND_FILES.index(file)}.{way}"
+    image.save_as(folder / "image.dcm")
+    outline = rectangle(9, 7, file.columns // 2, file.rows // 2)
+    frame = 1 if file.frames > 1 else None
+    write_report(folder / "sr.dcm", [Finding(folder / "image.dcm", outline, ["4A"], "L1", frame)])
+    return folder
 
 
 def _study(folder: Path, number: int) -> list[Dataset]:
@@ -174,11 +182,13 @@ def _send_all(port: int, instances: list[Dataset]) -> int:
 
 
 @pytest.mark.slow
-def test_nothing_is_lost_of_a_burst_in_whose_middle_the_receiver_is_killed(service: Service, tmp_path: Path) -> None:
+def test_nothing_is_lost_of_a_burst_in_whose_middle_the_receiver_is_killed(
+    service: Service, receiver: Receiver, tmp_path: Path
+) -> None:
     studies = [_study(tmp_path / str(number), number) for number in range(ASSOCIATIONS)]
     received = service.storage_root / "received"
     before = set(received.rglob("*.dcm"))
-    with receiving(service) as receiver, ThreadPoolExecutor(ASSOCIATIONS) as senders:
+    with ThreadPoolExecutor(ASSOCIATIONS) as senders:
         sending = [senders.submit(_send_all, receiver.port, instances) for instances in studies]
         for part in (1, 2):
             service.until(

@@ -1,15 +1,20 @@
-"""``dlr receive``: studies by DICOM."""
+"""``dlr receive`` and ``dlr watch``: studies that come by themselves, by DICOM or into a folder."""
 
 import ipaddress
 import signal
 import ssl
 from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from worker.cli.output import stderr
 from worker.errors import Code, SetupRefused
 from worker.intake.inbox import Inbox
 from worker.intake.receiver import Receiver, Reception, listening
+from worker.intake.watch import DropFolder, Watcher
 from worker.settings import Settings, get_settings
 
 
@@ -20,22 +25,51 @@ def receive() -> None:
     report and images have come is queued at once, any other after DLR_RECEIVE_QUIET_S; one without a report ends in
     `dlr failed list`, until the report comes. SIGTERM or Ctrl-C stops it; nothing that was answered "success" is lost.
     """
-    from worker.logs import configure_logging
     from worker.patience import Stopping, patiently, stopping
     from worker.runtime import intake
 
-    settings = get_settings()
-    settings.require_database_url()
-    settings.require_redis_url()
+    settings = _ready()
     reception = reception_of(settings)
-    configure_logging(settings.log_level, settings.log_format)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
     with Inbox.held(settings.storage_root) as inbox:
         receiver = Receiver(inbox, intake(), settings.limits, settings.receive_quiet_s, patiently)
         with suppress(Stopping), listening(receiver, reception) as (host, port):
             stderr.print(f"{reception.ae_title} listens at {host}:{port}", markup=False, highlight=False)
             receiver.run(stopping)
+
+
+def watch(
+    folder: Annotated[Path, typer.Argument(help="Where studies are dropped: job files, or folders of DICOM files")],
+    settle: Annotated[
+        float, typer.Option(min=0, help="Seconds without a change after which an entry of the folder is whole")
+    ] = 5.0,
+) -> None:
+    """Hand in whatever is dropped into a folder, until SIGTERM or Ctrl-C; any number of watchers may share it.
+
+    An entry is a job file (*.json), or a folder of one study's DICOM files with a DICOM SR or a lesions.json that marks
+    the lesions. Give it a name that begins with a dot or ends in .part until it is whole, or leave it alone for
+    --settle seconds. What was handed in is moved to .dlr/done, the rest to .dlr/refused, beside a text that says why.
+    """
+    from worker.patience import Stopping, patiently, stopping
+    from worker.runtime import intake
+
+    settings = _ready()
+    with suppress(Stopping), DropFolder.watched(folder, settings.storage_root) as drop:
+        stderr.print(f"{drop.root} is watched", markup=False, highlight=False)
+        Watcher(drop, intake(), settings.limits, settle, patiently).run(stopping)
+
+
+def _ready() -> Settings:
+    """Let this process run until it is told to end, with logs as a worker has them."""
+    from worker.logs import configure_logging
+    from worker.patience import stopping
+
+    settings = get_settings()
+    settings.require_database_url()
+    settings.require_redis_url()
+    configure_logging(settings.log_level, settings.log_format)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    return settings
 
 
 def reception_of(settings: Settings) -> Reception:

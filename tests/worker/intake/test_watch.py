@@ -1,0 +1,185 @@
+"""A folder into which studies are dropped: each is handed in once, by one watcher, and ends where a person finds it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from db.session import make_engine, session_factory
+from tests.conftest import Database
+from tests.worker.imaging.dicom_files import LIMITS, STUDY_UID, picture, write
+from tests.worker.intake.reports import Finding, rectangle, write_report
+from worker.errors import SetupRefused
+from worker.intake.accept import Intake
+from worker.intake.watch import BORN_S, DropFolder, Watcher
+
+
+@pytest.fixture
+def sessions(database: Database) -> sessionmaker[Session]:
+    return session_factory(make_engine(database.writer_url))
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Path:
+    (tmp_path / "drop").mkdir()
+    (tmp_path / "storage").mkdir()
+    return tmp_path / "drop"
+
+
+Made = Callable[[], Watcher]
+
+
+@pytest.fixture
+def watcher(sessions: sessionmaker[Session], drop: Path) -> Iterator[Made]:
+    storage = drop.parent / "storage"
+    with ExitStack() as stack:
+
+        def made() -> Watcher:
+            folder = stack.enter_context(DropFolder.watched(drop, storage))
+            return Watcher(folder, Intake(sessions, storage, lambda *_: None), LIMITS, 0, lambda work: work())
+
+        yield made
+
+
+def look(watcher: Watcher) -> int:
+    count = 0
+    while (claimed := watcher.folder.claim(settle_s=0)) is not None:
+        watcher.take(claimed)
+        count += 1
+    return count
+
+
+def studies(sessions: sessionmaker[Session]) -> list[tuple[Any, ...]]:
+    with sessions() as session:
+        rows = session.execute(text("SELECT state, source, error_code FROM study ORDER BY received_at"))
+        return [tuple(row) for row in rows]
+
+
+def study(folder: Path, uid: str = STUDY_UID) -> Path:
+    folder.mkdir()
+    image = write(folder / "a.dcm", picture(), StudyInstanceUID=uid)
+    write_report(folder / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10))])
+    return folder
+
+
+def test_a_study_with_its_report_is_handed_in_and_put_aside(
+    watcher: Made, drop: Path, sessions: sessionmaker[Session]
+) -> None:
+    study(drop / "one")
+    assert look(watcher()) == 1
+    assert studies(sessions) == [("queued", "watch", None)]
+    assert [path.name for path in drop.iterdir()] == [".dlr"]
+    assert sorted(path.name for path in (drop / ".dlr" / "done" / "one").iterdir()) == ["a.dcm", "sr.dcm"]
+
+
+def test_lesions_come_from_a_file_beside_the_images_or_in_a_job_file(
+    watcher: Made, drop: Path, sessions: sessionmaker[Session]
+) -> None:
+    (drop / "one").mkdir()
+    write(drop / "one" / "a.dcm", picture())
+    (drop / "one" / "lesions.json").write_text(json.dumps([{"birads": "4A", "frame": 1}]))
+    job = {
+        "schema_version": 1,
+        "study_instance_uid": "1.2.3",
+        "images": {"kind": "files", "paths": ["x.dcm"]},
+        "lesions": [{"lesion_id": "L1", "sop_instance_uid": "1.2.3.4", "birads": "4A"}],
+    }
+    (drop / "job.json").write_text(json.dumps(job))
+    assert look(watcher()) == 2
+    assert studies(sessions) == [("queued", "watch", None)] * 2
+
+
+def test_what_can_not_be_a_study_is_on_record_and_lies_beside_its_reason(
+    watcher: Made, drop: Path, sessions: sessionmaker[Session]
+) -> None:
+    (drop / "images alone").mkdir()
+    write(drop / "images alone" / "a.dcm", picture())
+    (drop / "notes.txt").write_text("no DICOM")
+    (drop / "job.json").write_text("{")
+    assert look(watcher()) == 3
+    assert [state for state, *_ in studies(sessions)] == ["failed"] * 3
+    refused = {path.name for path in (drop / ".dlr" / "refused").iterdir()}
+    assert {"images alone", "images alone.txt", "notes.txt", "notes.txt.txt", "job.json", "job.json.txt"} == refused
+    assert "job_invalid" in (drop / ".dlr" / "refused" / "job.json.txt").read_text()
+
+
+@pytest.mark.parametrize("name", [".one", "one.part", "one.tmp"])
+def test_an_entry_that_is_still_written_is_left_alone(watcher: Made, drop: Path, name: str) -> None:
+    study(drop / name)
+    assert look(watcher()) == 0
+    (drop / name).rename(drop / "one")
+    assert look(watcher()) == 1
+
+
+def test_an_entry_that_has_just_changed_is_left_alone_whatever_time_its_files_bear(watcher: Made, drop: Path) -> None:
+    folder = study(drop / "one")
+    for path in (folder, *folder.iterdir()):
+        os.utime(path, (0, 0))
+    assert watcher().folder.claim(settle_s=60) is None
+
+
+def test_a_name_that_was_there_before_takes_no_other_s_place(watcher: Made, drop: Path) -> None:
+    there = watcher()
+    for uid in (STUDY_UID, STUDY_UID + ".2"):
+        study(drop / "one", uid)
+        look(there)
+    assert len(list((drop / ".dlr" / "done").iterdir())) == 2
+
+
+def test_watchers_that_share_a_folder_take_each_entry_once(
+    watcher: Made, drop: Path, sessions: sessionmaker[Session]
+) -> None:
+    for number in range(24):
+        study(drop / f"{number}", f"{STUDY_UID}.{number}")
+    watchers = [watcher() for _ in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(look, watchers)) == 24
+    assert len(studies(sessions)) == 24
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from worker.intake.watch import DropFolder
+with DropFolder.watched(Path(sys.argv[1]), Path(sys.argv[2])) as folder:
+    print(folder.claim(0), flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_watcher_had_at_hand_goes_back_and_that_of_a_living_one_does_not(
+    watcher: Made, drop: Path, sessions: sessionmaker[Session]
+) -> None:
+    study(drop / "one")
+    there = watcher()
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(drop), str(drop.parent / "storage")], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert b"one" in process.stdout.readline()
+    time.sleep(BORN_S + 0.2)
+    assert there.folder.give_back_of_the_dead() == 0
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert there.folder.give_back_of_the_dead() == 1
+    assert look(there) == 1
+    assert studies(sessions) == [("queued", "watch", None)]
+
+
+def test_a_folder_in_the_storage_or_around_it_is_refused(drop: Path) -> None:
+    storage = drop.parent / "storage"
+    (storage / "inside").mkdir()
+    for folder in (storage, storage / "inside", drop.parent, drop / "none"):
+        with pytest.raises(SetupRefused, match="setting_invalid"), DropFolder.watched(folder, storage):
+            pass
