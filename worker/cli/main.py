@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db.errors import DatabaseRefused
 from worker import __version__
-from worker.cli import database, demo, failed, models, purge, receive, services, state, study
+from worker.cli import database, demo, failed, incoming, models, purge, services, state, study
 from worker.cli.output import print_json, stderr
 from worker.contract import job_schema
 from worker.errors import DlrError
@@ -30,8 +30,8 @@ app.command("up", help="Start everything on this machine, until Ctrl-C.")(servic
 app.command("worker", help="Run one Celery worker.")(services.worker)
 app.command("flower", help="Run Flower, to watch the workers.")(services.flower)
 app.command("demo", help="Run the whole service once, on phantom studies.")(demo.demo)
-app.command("receive", help="Receive studies by DICOM: a Storage SCP.")(receive.receive)
-app.command("watch", help="Hand in whatever is dropped into a folder.")(receive.watch)
+app.command("receive", help="Receive studies by DICOM: a Storage SCP.")(incoming.receive)
+app.command("watch", help="Hand in whatever is dropped into a folder.")(incoming.watch)
 app.command("submit", help="Hand in studies: job files, DICOM files or folders.")(study.submit)
 app.command("worklist", help="Show who is read first.")(study.worklist)
 app.command("show", help="Show one study, with all that happened to it.")(study.show)

@@ -74,11 +74,15 @@ class Inbox:
         What was half there when the last receiver ended is removed: its sender never heard that it was kept.
 
         Raises:
-            SetupRefused: ``already_running``; another receiver has it.
+            SetupRefused: ``already_running``; another receiver has it. ``setting_invalid``; it can not be written.
         """
         inbox = cls(root)
-        for folder in (inbox.arriving, inbox._marks, inbox._refusals):
-            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            for folder in (inbox.arriving, inbox._marks, inbox._refusals):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = f"DLR_STORAGE_ROOT {root} can not be written: {error.strerror}"
+            raise SetupRefused(Code.SETTING_INVALID, reason) from None
         with (root / RECEIVED / _LOCK).open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 from uuid import uuid4
 
 from worker.errors import Code, DlrError, SetupRefused
@@ -58,7 +59,8 @@ class DropFolder:
         """Join the watchers of a folder.
 
         Raises:
-            SetupRefused: ``setting_invalid``; there is no such folder, or it is in the storage, whose files stay.
+            SetupRefused: ``setting_invalid``; there is no such folder, it can not be written, or it is in the storage,
+                whose files stay.
         """
         real = root.resolve()
         if not real.is_dir():
@@ -66,8 +68,11 @@ class DropFolder:
         if real.is_relative_to(storage_root.resolve()) or storage_root.resolve().is_relative_to(real):
             raise SetupRefused(Code.SETTING_INVALID, f"{root}: it is in DLR_STORAGE_ROOT, or has it inside")
         folder = cls(real, real / OURS / "claimed" / uuid4().hex)
-        for place in (folder.claims, folder._place("done"), folder._place("refused")):
-            place.mkdir(parents=True, exist_ok=True)
+        try:
+            for place in (folder.claims, folder._place("done"), folder._place("refused")):
+                place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SetupRefused(Code.SETTING_INVALID, f"{root}: it can not be written: {error.strerror}") from None
         with (folder.claims / _LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:
@@ -146,7 +151,7 @@ class Watcher:
             if returned:
                 logger.warning("%d entries had lost their watcher and are back in their folder", returned)
             while not stopped.is_set() and (claimed := self.folder.claim(self.settle_s)) is not None:
-                self.patiently(lambda entry=claimed: self.take(entry))  # type: ignore[misc]
+                self.patiently(partial(self.take, claimed))
             stopped.wait(LOOK_S)
 
     def take(self, claimed: Path) -> None:
@@ -163,7 +168,7 @@ class Watcher:
             marked = read_lesions(lesions) if lesions.is_file() else None
             return plan([claimed], marked, Overrides(), self.intake.storage_root, self.limits)
         except SetupRefused as refused:
-            return [Submission(claimed.name, _kept(claimed), refused)]
+            return [Submission(claimed.name, {"entry": claimed.name}, refused)]
 
     def _fault_of(self, submission: Submission) -> DlrError | None:
         handed = hand_in(self.intake, submission, SOURCE)
@@ -172,10 +177,6 @@ class Watcher:
         else:
             logger.info("a study of the folder is %s: %s", handed.state, handed.study_id)
         return handed.refused
-
-
-def _kept(claimed: Path) -> dict[str, Any]:
-    return {"entry": claimed.name}
 
 
 def _changed(entry: Path) -> float:

@@ -92,6 +92,13 @@ def test_an_inbox_has_one_receiver(tmp_path: Path) -> None:
         pass
 
 
+def test_a_storage_that_can_not_be_written_is_said_before_anything_is_received(tmp_path: Path) -> None:
+    (tmp_path / "received").write_text("a file is in the way")
+    with pytest.raises(SetupRefused) as refused, Inbox.held(tmp_path):
+        pass
+    assert "DLR_STORAGE_ROOT" in refused.value.reason
+
+
 def test_an_instance_that_can_not_be_written_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import trustme
 
-from worker.cli.receive import reception_of
+from worker.cli.incoming import reception_of
 from worker.errors import SetupRefused
 from worker.settings import Settings
 
