@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, Self
 from uuid import uuid4
 
-from worker.errors import Code, DlrError, SetupRefused
+from worker.errors import Code, DlrError, JobRefused, SetupRefused
 from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
 from worker.intake.lesions_file import read_lesions
@@ -168,7 +168,8 @@ class Watcher:
             marked = read_lesions(lesions) if lesions.is_file() else None
             return plan([claimed], marked, Overrides(), self.intake.storage_root, self.limits)
         except SetupRefused as refused:
-            return [Submission(claimed.name, {"entry": claimed.name}, refused)]
+            reason = refused.reason.replace(str(claimed), claimed.name)
+            return [Submission(claimed.name, {"entry": claimed.name}, JobRefused(Code.LESIONS_MISSING, reason))]
 
     def _fault_of(self, submission: Submission) -> DlrError | None:
         handed = hand_in(self.intake, submission, SOURCE)

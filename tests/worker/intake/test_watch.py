@@ -111,6 +111,8 @@ def test_what_can_not_be_a_study_is_on_record_and_lies_beside_its_reason(
     assert [state for state, *_ in studies(sessions)] == ["failed"] * 3
     refused = {path.name for path in (drop / ".dlr" / "refused").iterdir()}
     assert {"images alone", "images alone.txt", "notes.txt", "notes.txt.txt", "job.json", "job.json.txt"} == refused
+    said = (drop / ".dlr" / "refused" / "images alone.txt").read_text()
+    assert said.startswith("lesions_missing: images alone: ")
     assert "job_invalid" in (drop / ".dlr" / "refused" / "job.json.txt").read_text()
 
 
