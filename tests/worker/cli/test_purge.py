@@ -50,7 +50,7 @@ def paths(database: Database, storage: Path, tmp_path: Path) -> list[str]:
     with session_factory(engine).begin() as session:
         register(session)
         ended(session, study("1.1", job={"images": {"kind": "files", "paths": names}}), scored())
-        ledger.record_study(session, study("1.2", "b", job={"images": {"kind": "files", "paths": names[1:2]}}))
+        ledger.record_study(session, study("1.2", job={"images": {"kind": "files", "paths": names[1:2]}}))
     engine.dispose()
     return names
 
