@@ -14,7 +14,7 @@ from pydicom import Dataset, dcmread
 
 from worker.clinical.birads_codes import ASSESSMENT, CATEGORIES, SUSPICIOUS
 from worker.clinical.categories import Birads
-from worker.errors import Code, SetupRefused, StudyRefused
+from worker.errors import Code, DlrError, SetupRefused, StudyRefused
 from worker.imaging.storage import Limits, open_regular
 
 if TYPE_CHECKING:
@@ -63,9 +63,14 @@ def read_report(path: Path, limits: Limits) -> Report:
     """
     with open_regular(path, Limits(min(_LARGEST, limits.max_file_bytes), limits.max_frame_pixels)) as file:
         try:
-            dataset = dcmread(file)
-        except Exception:  # noqa: BLE001  pydicom raises many things, and quotes the file
+            return _report(dcmread(file))
+        except DlrError:
+            raise
+        except Exception:  # noqa: BLE001  pydicom and highdicom raise many things on what does not conform, and quote it
             raise StudyRefused(Code.REPORT_INVALID) from None
+
+
+def _report(dataset: Dataset) -> Report:
     written = f"{dataset.get('ContentDate', '')}{dataset.get('ContentTime', '')}"
     report = _measurement_report(dataset)
     groups = [] if report is None else report.get_planar_roi_measurement_groups()
@@ -81,14 +86,9 @@ def _measurement_report(dataset: Dataset) -> "MeasurementReport | None":
     except ImportError:
         reason = "a DICOM SR is read by the extra: pip install 'dlr-worker[dicom]'"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
-    classes: tuple[type[EnhancedSR | ComprehensiveSR | Comprehensive3DSR], ...]
-    classes = EnhancedSR, ComprehensiveSR, Comprehensive3DSR
-    of_class: dict[str, type[EnhancedSR | ComprehensiveSR | Comprehensive3DSR]]
+    classes: tuple[Any, ...] = EnhancedSR, ComprehensiveSR, Comprehensive3DSR
     of_class = dict(zip(REPORT_CLASSES, classes, strict=True))
-    try:
-        content = of_class[str(dataset.SOPClassUID)].from_dataset(dataset).content
-    except Exception:  # noqa: BLE001  highdicom raises many things on what does not conform
-        raise StudyRefused(Code.REPORT_INVALID) from None
+    content = of_class[str(dataset.SOPClassUID)].from_dataset(dataset).content
     if not isinstance(content, MeasurementReport):
         raise StudyRefused(Code.REPORT_INVALID)
     return content

@@ -135,3 +135,17 @@ def test_a_report_that_does_not_conform_is_refused_and_so_is_one_that_is_no_dico
         (tmp_path / "text.dcm").write_text("no DICOM")
         with pytest.raises(StudyRefused, match="report_invalid"):
             read_report(bad, LIMITS)
+
+
+@pytest.mark.parametrize("lost", ["ReferencedSOPSequence", "ContentSequence", "GraphicData", "GraphicType"])
+def test_a_region_that_lacks_a_part_refuses_the_report_and_ends_nobody(tmp_path: Path, image: Path, lost: str) -> None:
+    path = write_report(tmp_path / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10))])
+    broken = dcmread(path)
+    items = [broken]
+    for item in items:
+        items += item.get("ContentSequence", [])
+    (region,) = (item for item in items if item.ValueType == "SCOORD")
+    del (region.ContentSequence[0] if lost == "ReferencedSOPSequence" else region)[lost]
+    broken.save_as(path)
+    with pytest.raises(StudyRefused, match="report_invalid"):
+        read_report(path, LIMITS)
