@@ -61,10 +61,11 @@ def _purge(before: datetime, studies: int) -> dict[str, int]:
     with counting_bar("studies", studies) as advance:
         while True:
             with sessions().begin() as session:
-                done, paths = ledger.purge(session, before, who_asks(), BATCH)
-                for study in with_their_studies(get_settings().storage_root, paths):
+                done, unnamed = ledger.purge(session, before, who_asks(), BATCH)
+                paths = set(unnamed)
+                for study in with_their_studies(get_settings().storage_root, unnamed):
                     if not ledger.on_record(session, study):
-                        paths += [path for path in study if path not in paths]
+                        paths |= study
             if not done:
                 return {"purged": purged, "files_removed": removed, "files_left": left}
             purged += done

@@ -36,8 +36,9 @@ from worker.imaging.decoder_process import (
 )
 from worker.imaging.lesion import Marked, Region, RegionRefused
 from worker.imaging.reading import FileEntry, OnlyFile, StudyFiles, index_study
+from worker.imaging.regions import lies_within
 from worker.imaging.storage import Limits
-from worker.study import Lesion, LesionImage, Roi
+from worker.study import Lesion, LesionImage
 
 logger = logging.getLogger(__name__)
 
@@ -238,13 +239,8 @@ class DecoderPool:
 def _is_sound(answer: LesionsDecoded, limits: Limits) -> bool:
     """Whether what a decoder says of its frame can be: it has read what a stranger wrote."""
     rows, columns, *colours = answer.shape
-    inside = all(_is_inside(region.roi, rows, columns) for region in answer.regions if isinstance(region, Region))
+    inside = all(lies_within(region.roi, rows, columns) for region in answer.regions if isinstance(region, Region))
     return inside and colours in ([], [COLOURS]) and rows * columns <= limits.max_frame_pixels
-
-
-def _is_inside(roi: Roi, rows: int, columns: int) -> bool:
-    starts_inside = roi.x >= 0 and roi.y >= 0 and roi.width > 0 and roi.height > 0
-    return starts_inside and roi.x + roi.width <= columns and roi.y + roi.height <= rows
 
 
 def _ending(returncode: int) -> str:

@@ -60,8 +60,7 @@ def resolve_region(
         LesionRefused: ``roi_outside_image``; the job's ROI is not wholly inside the frame, or is empty.
     """
     if roi is not None:
-        inside = roi.x >= 0 and roi.y >= 0 and roi.x + roi.width <= columns and roi.y + roi.height <= rows
-        if not inside or roi.width < 1 or roi.height < 1:
+        if not lies_within(roi, rows, columns):
             raise LesionRefused(Code.ROI_OUTSIDE_IMAGE)
         return roi, RegionSource.JOB
     b_mode = [
@@ -73,6 +72,12 @@ def resolve_region(
     if not usable:
         return Roi(0, 0, columns, rows), RegionSource.WHOLE_IMAGE
     return max(usable, key=lambda region: region.width * region.height), RegionSource.ULTRASOUND_REGION
+
+
+def lies_within(roi: Roi, rows: int, columns: int) -> bool:
+    """Whether a rectangle has an extent and is wholly inside a frame."""
+    starts_inside = roi.x >= 0 and roi.y >= 0 and roi.width > 0 and roi.height > 0
+    return starts_inside and roi.x + roi.width <= columns and roi.y + roi.height <= rows
 
 
 def _clipped(region: UltrasoundRegion, rows: int, columns: int) -> Roi:

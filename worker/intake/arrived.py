@@ -7,7 +7,7 @@ from typing import Any
 
 from worker.contract import SCHEMA_VERSION
 from worker.errors import Code, Refused, StudyRefused
-from worker.imaging.identity import Identity, read_identity
+from worker.imaging.identity import Identity
 from worker.imaging.storage import Limits
 from worker.intake.report import REPORT_CLASSES, Report, read_report
 
@@ -28,46 +28,57 @@ class Arrived:
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class Instance:
+    """A file, and what it says it is."""
+
     path: Path
     identity: Identity
 
+    @property
+    def is_report(self) -> bool:
+        """Whether it may say where lesions are."""
+        return self.identity.sop_class_uid in REPORT_CLASSES
 
-def arrived(paths: Sequence[Path], place: Callable[[Path], str], limits: Limits) -> Arrived:
+
+def arrived(instances: Sequence[Instance], place: Callable[[Path], str], limits: Limits) -> Arrived:
     """Look at a study's files.
 
     Args:
-        paths: of one Study Instance UID.
+        instances: of one Study Instance UID.
         place: says where in the storage root an image is, as a job has it.
         limits: the largest file.
 
     Raises:
         Unavailable: ``storage_unavailable``.
     """
-    files = [_File(path, read_identity(path, limits)) for path in paths]
-    images = [file for file in files if file.identity.sop_class_uid not in REPORT_CLASSES]
-    kept = _job(files, images, place, ())
+    images = [one for one in instances if not one.is_report]
+    accession = next((one.identity.accession_number for one in instances if one.identity.accession_number), None)
+
+    def job(images: Sequence[Instance], lesions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        paths = [place(image.path) for image in images]
+        return job_of(instances[0].identity.study_instance_uid, accession, paths, lesions)
+
     try:
-        report = _latest([file.path for file in files if file not in images], limits)
+        report = _latest([one.path for one in instances if one.is_report], limits)
         _same_patient(report, images)
+        wanted = {lesion["sop_instance_uid"] for lesion in report.lesions}
+        there = [image for image in images if image.identity.sop_instance_uid in wanted]
+        if not there:
+            raise StudyRefused(Code.SOP_INSTANCE_NOT_FOUND)
     except Refused as refused:
-        return Arrived(kept, is_whole=False, refused=refused)
-    wanted = {lesion["sop_instance_uid"] for lesion in report.lesions}
-    there = [file for file in images if file.identity.sop_instance_uid in wanted]
-    if not there:
-        return Arrived(kept, is_whole=False, refused=StudyRefused(Code.SOP_INSTANCE_NOT_FOUND))
-    return Arrived(_job(files, there, place, report.lesions), is_whole=len(there) == len(wanted))
+        return Arrived(job(images, ()), is_whole=False, refused=refused)
+    return Arrived(job(there, report.lesions), is_whole=len(there) == len(wanted))
 
 
-def _job(
-    files: Sequence[_File], images: Sequence[_File], place: Callable[[Path], str], lesions: Sequence[dict[str, Any]]
+def job_of(
+    study_instance_uid: str, accession_number: str | None, paths: Sequence[str], lesions: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    accession = next((file.identity.accession_number for file in files if file.identity.accession_number), None)
+    """Make the job of a study whose files are in the storage."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "study_instance_uid": files[0].identity.study_instance_uid,
-        "accession_number": accession,
-        "images": {"kind": "files", "paths": [place(file.path) for file in images]},
+        "study_instance_uid": study_instance_uid,
+        "accession_number": accession_number,
+        "images": {"kind": "files", "paths": list(paths)},
         "lesions": list(lesions),
     }
 
@@ -80,7 +91,7 @@ def _latest(paths: Sequence[Path], limits: Limits) -> Report:
     return max(reports, key=lambda report: report.written)
 
 
-def _same_patient(report: Report, images: Sequence[_File]) -> None:
+def _same_patient(report: Report, images: Sequence[Instance]) -> None:
     patients = {report.patient_id} | {file.identity.patient_id for file in images}
     if len(patients - {""}) > 1:
         raise StudyRefused(Code.PATIENT_MISMATCH)

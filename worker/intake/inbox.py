@@ -34,10 +34,10 @@ def is_received(path: str) -> bool:
     return _KEPT.fullmatch(path) is not None
 
 
-def with_their_studies(storage_root: Path, paths: Iterable[str]) -> list[list[str]]:
-    """Return all that was received with some paths: a list a study, each path relative to the storage root."""
+def with_their_studies(storage_root: Path, paths: Iterable[str]) -> list[set[str]]:
+    """Return all that was received with some paths: a set a study, each path relative to the storage root."""
     folders = sorted({storage_root / Path(path).parent for path in paths if is_received(path)})
-    return [[str(file.relative_to(storage_root)) for file in folder.glob("*.dcm")] for folder in folders]
+    return [{str(file.relative_to(storage_root)) for file in folder.glob("*.dcm")} for folder in folders]
 
 
 @dataclass

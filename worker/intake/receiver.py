@@ -15,14 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from worker.contract import parse_job
 from worker.errors import Code, Refused, SetupRefused, Unavailable
 from worker.imaging.identity import read_identity
 from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
-from worker.intake.arrived import Arrived, arrived
+from worker.intake.arrived import Instance, arrived
 from worker.intake.inbox import Inbox
 from worker.intake.report import REPORT_CLASSES
+from worker.intake.submit import Submission, hand_in
 
 if TYPE_CHECKING:
     from pynetdicom import AE
@@ -148,24 +148,22 @@ class Receiver:
             raise Unavailable(Code.STORAGE_UNAVAILABLE) from None
 
     def _look(self, key: str, files: Sequence[Path]) -> None:
-        found = arrived(files, self.inbox.place, self.limits) if files else None
-        if found is not None and not found.is_whole and not self.inbox.is_quiet(key, self.quiet_s):
-            return
-        if found is not None:
-            self._hand_in(key, found)
+        if files:
+            instances = [Instance(path, read_identity(path, self.limits)) for path in files]
+            found = arrived(instances, self.inbox.place, self.limits)
+            if not found.is_whole and not self.inbox.is_quiet(key, self.quiet_s):
+                return
+            self._hand_in(key, Submission("", found.job, found.refused))
         self.inbox.close(key)
 
-    def _hand_in(self, key: str, found: Arrived) -> None:
+    def _hand_in(self, key: str, submission: Submission) -> None:
         former = self.inbox.refusal_of(key)
-        refusal = None
-        try:
-            if found.refused is not None:
-                raise found.refused
-            recorded = self.intake.accept(parse_job(found.job), SOURCE)
-            logger.info("a study that arrived is %s: %s", recorded.state, recorded.study_id)
-        except Refused as refused:
-            refusal = self.intake.refuse(found.job, refused, SOURCE)
-            logger.warning("a study that arrived was refused: %s", refused.code)
+        handed = hand_in(self.intake, submission, SOURCE)
+        if handed.refused is None:
+            logger.info("a study that arrived is %s: %s", handed.state, handed.study_id)
+        else:
+            logger.warning("a study that arrived was refused: %s", handed.refused.code)
+        refusal = None if handed.refused is None else handed.study_id
         if former is not None and former != refusal:
             self.intake.settle(former, SOURCE)
         self.inbox.remember_refusal(key, refusal)

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from worker.contract import SCHEMA_VERSION, parse_job
+from worker.contract import parse_job
 from worker.errors import Code, DlrError, JobRefused, Refused, SetupRefused
 from worker.imaging.identity import read_identity
 from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
-from worker.intake.arrived import arrived
+from worker.intake.arrived import Instance, arrived, job_of
 from worker.intake.lesions_file import MarkedLesions, name_lesions
-from worker.intake.report import REPORT_CLASSES
 from worker.intake.storage import stored
 
 
@@ -57,15 +56,6 @@ class Overrides:
         """Return the job with these fields set."""
         said = {"age_years": self.age_years, "priority": self.priority}
         return {**job, **{name: value for name, value in said.items() if value is not None}}
-
-
-@dataclass(frozen=True, slots=True)
-class _Image:
-    path: Path
-    study_instance_uid: str
-    sop_instance_uid: str
-    sop_class_uid: str
-    accession_number: str | None
 
 
 def hand_in(intake: Intake, submission: Submission, source: str) -> Handed:
@@ -137,25 +127,25 @@ def _from_dicom(
 
 def _from_reports(paths: Sequence[Path], overrides: Overrides, storage_root: Path, limits: Limits) -> list[Submission]:
     images, handed_in, note = _read(paths, overrides, {}, limits)
-    if not any(image.sop_class_uid in REPORT_CLASSES for image in images):
+    if not any(image.is_report for image in images):
         reason = f"{paths[0]}: a DICOM file or folder needs --lesions FILE, or a DICOM SR that marks the lesions"
         raise SetupRefused(Code.SETTING_INVALID, reason)
     for study in _by_study(images):
-        found = arrived([image.path for image in study], lambda path: stored(path, storage_root), limits)
+        found = arrived(study, lambda path: stored(path, storage_root), limits)
         handed_in.append(Submission(str(study[0].path), overrides.apply(found.job), found.refused, note))
     return handed_in
 
 
 def _read(
     paths: Sequence[Path], overrides: Overrides, known: Mapping[str, Any], limits: Limits
-) -> tuple[list[_Image], list[Submission], str]:
+) -> tuple[list[Instance], list[Submission], str]:
     """Read what each file is; return the files, those that are refused, and what was left out, as a sentence."""
     refused: list[Submission] = []
-    images: list[_Image] = []
+    images: list[Instance] = []
     left_out = 0
     for file, in_folder in _files(paths):
         try:
-            images.append(_image(file, limits))
+            images.append(_instance(file, limits))
         except Refused as error:
             if in_folder and error.code is Code.FILE_NOT_DICOM:
                 left_out += 1
@@ -174,48 +164,36 @@ def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
             yield path, False
 
 
-def _image(path: Path, limits: Limits) -> _Image:
+def _instance(path: Path, limits: Limits) -> Instance:
     identity = read_identity(path, limits)
     if not identity.study_instance_uid:
         raise JobRefused(Code.STUDY_UID_MISSING)
-    return _Image(
-        path,
-        identity.study_instance_uid,
-        identity.sop_instance_uid,
-        identity.sop_class_uid,
-        identity.accession_number or None,
-    )
+    return Instance(path, identity)
 
 
-def _by_study(images: Sequence[_Image]) -> list[list[_Image]]:
-    studies: dict[str, list[_Image]] = {}
+def _by_study(images: Sequence[Instance]) -> list[list[Instance]]:
+    studies: dict[str, list[Instance]] = {}
     for image in images:
-        studies.setdefault(image.study_instance_uid, []).append(image)
+        studies.setdefault(image.identity.study_instance_uid, []).append(image)
     return list(studies.values())
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    images: tuple[_Image, ...]
+    images: tuple[Instance, ...]
     lesions: tuple[dict[str, Any], ...]
 
     def job(self, marked: MarkedLesions, overrides: Overrides, storage_root: Path) -> dict[str, Any]:
-        first = self.images[0]
-        job = {
-            "schema_version": SCHEMA_VERSION,
-            "study_instance_uid": first.study_instance_uid,
-            "accession_number": first.accession_number,
-            "images": {"kind": "files", "paths": [stored(image.path, storage_root) for image in self.images]},
-            **marked.fields,
-            "lesions": list(self.lesions),
-        }
-        return overrides.apply(job)
+        first = self.images[0].identity
+        paths = [stored(image.path, storage_root) for image in self.images]
+        job = job_of(first.study_instance_uid, first.accession_number or None, paths, self.lesions)
+        return overrides.apply({**job, **marked.fields})
 
 
-def _groups(images: Sequence[_Image], marked: MarkedLesions) -> list[_Group]:
+def _groups(images: Sequence[Instance], marked: MarkedLesions) -> list[_Group]:
     lesions = name_lesions(marked.lesions)
     if len(images) == 1:
-        lesions = [{"sop_instance_uid": images[0].sop_instance_uid, **lesion} for lesion in lesions]
+        lesions = [{"sop_instance_uid": images[0].identity.sop_instance_uid, **lesion} for lesion in lesions]
     studies = _by_study(images)
     if len(studies) <= 1:
         return [_Group(tuple(files), tuple(lesions)) for files in studies]
@@ -229,6 +207,6 @@ def _groups(images: Sequence[_Image], marked: MarkedLesions) -> list[_Group]:
     return groups
 
 
-def _on(lesions: Sequence[dict[str, Any]], images: Sequence[_Image]) -> list[dict[str, Any]]:
-    uids = {image.sop_instance_uid for image in images}
+def _on(lesions: Sequence[dict[str, Any]], images: Sequence[Instance]) -> list[dict[str, Any]]:
+    uids = {image.identity.sop_instance_uid for image in images}
     return [lesion for lesion in lesions if lesion.get("sop_instance_uid") in uids]
