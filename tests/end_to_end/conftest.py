@@ -43,12 +43,16 @@ class Service:
     def storage_root(self) -> Path:
         return self.services.settings.storage_root
 
+    def environment(self, **variables: str) -> dict[str, str]:
+        """The variables of a process that finds this service, and these beside."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("DLR_")}
+        return clean | {"DLR_HOME": str(self.home)} | variables
+
     def dlr(self, *arguments: str | Path, home: Path | None = None) -> "subprocess.CompletedProcess[str]":
         """Run a dlr command as a user would, in a terminal of its own."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("DLR_")}
         return subprocess.run(
             [sys.executable, "-m", "worker.cli.main", *map(str, arguments)],
-            env=clean | {"DLR_HOME": str(home or self.home)},
+            env=self.environment(DLR_HOME=str(home or self.home)),
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,

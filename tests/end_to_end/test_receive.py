@@ -1,6 +1,5 @@
 """Studies by DICOM from outside: pynetdicom's own tools send, the receiver is killed, and rows are there."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -19,6 +18,7 @@ from tests.end_to_end.conftest import PATIENCE_S, Service
 from tests.end_to_end.ultrasound_files import ULTRASOUND_FILES, UltrasoundFile, locate
 from tests.worker.imaging.dicom_files import STUDY_UID, picture, write
 from tests.worker.intake.reports import Finding, rectangle, write_report
+from worker.services.port import free_port
 
 pytestmark = pytest.mark.xdist_group("service")
 
@@ -29,16 +29,10 @@ class Receiver:
     """``dlr receive`` in a process of its own, at one port."""
 
     def __init__(self, service: Service) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port(service.home / "receive.port")
         self._service = service
         self.log = service.home / "logs" / "receive.log"
-        self._environment = {name: value for name, value in os.environ.items() if not name.startswith("DLR_")} | {
-            "DLR_HOME": str(service.home),
-            "DLR_RECEIVE_PORT": str(self.port),
-            "DLR_RECEIVE_QUIET_S": "600",
-        }
+        self._environment = service.environment(DLR_RECEIVE_PORT=str(self.port), DLR_RECEIVE_QUIET_S="600")
 
     def start(self) -> None:
         with self.log.open("a") as log:
@@ -96,10 +90,9 @@ def test_a_study_that_storescu_sends_becomes_a_row_and_sigterm_ends_the_receiver
 def drop(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder that `dlr watch` watches."""
     folder = tmp_path_factory.mktemp("drop")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DLR_")}
     watcher = subprocess.Popen(
         [sys.executable, "-m", "worker.cli.main", "watch", str(folder), "--settle", "0"],
-        env=environment | {"DLR_HOME": str(service.home)},
+        env=service.environment(),
         stderr=subprocess.DEVNULL,
     )
     yield folder

@@ -9,8 +9,6 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import queries
-from db.session import make_engine, session_factory
-from tests.conftest import Database
 from tests.db.samples import claim_one
 from tests.worker.test_contract import JOB
 from worker.clinical.categories import Priority
@@ -29,11 +27,6 @@ class Queue:
 
     def __call__(self, study_id: str, priority: Priority) -> None:
         self.messages.append((study_id, priority))
-
-
-@pytest.fixture
-def sessions(database: Database) -> sessionmaker[Session]:
-    return session_factory(make_engine(database.writer_url))
 
 
 @pytest.fixture

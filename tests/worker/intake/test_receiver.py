@@ -18,8 +18,6 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import queries
 from db.records import StudyDetail
-from db.session import make_engine, session_factory
-from tests.conftest import Database
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, picture, write
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from worker.clinical.categories import Priority
@@ -70,11 +68,6 @@ class Hospital:
         with self.sessions() as session:
             ids = session.scalars(text("SELECT id FROM study ORDER BY received_at")).all()
             return [detail for one in ids for detail in queries.study_details(session, one)]
-
-
-@pytest.fixture
-def sessions(database: Database) -> sessionmaker[Session]:
-    return session_factory(make_engine(database.writer_url))
 
 
 Made = Callable[..., Hospital]

@@ -36,6 +36,7 @@ def test_each_study_of_a_folder_takes_its_lesions_from_its_own_report(tmp_path: 
         (path,) = job["images"]["paths"]
         assert is_copy(path)
         assert (storage / path).is_file()
+    assert len(list(storage.rglob("*.dcm"))) == 2
 
 
 def test_a_study_whose_report_is_missing_is_refused_and_its_neighbour_is_not(tmp_path: Path, storage: Path) -> None:

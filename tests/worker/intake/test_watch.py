@@ -16,18 +16,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.session import make_engine, session_factory
-from tests.conftest import Database
 from tests.worker.imaging.dicom_files import LIMITS, STUDY_UID, picture, write
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from worker.errors import SetupRefused
 from worker.intake.accept import Intake
 from worker.intake.watch import BORN_S, DropFolder, Watcher
-
-
-@pytest.fixture
-def sessions(database: Database) -> sessionmaker[Session]:
-    return session_factory(make_engine(database.writer_url))
 
 
 @pytest.fixture
