@@ -95,9 +95,7 @@ class DropFolder:
 
     def put(self, claimed: Path, place: str, why: str = "") -> None:
         """Put an entry where it belongs in the end, under a name of its own, with a text beside it."""
-        target = self._place(place) / claimed.name
-        if target.exists():
-            target = target.with_name(f"{claimed.name}.{uuid4().hex[:8]}")
+        target = _free(self._place(place) / claimed.name)
         if why:
             target.with_name(f"{target.name}.txt").write_text(why)
         claimed.rename(target)
@@ -106,7 +104,7 @@ class DropFolder:
         """Put back what a watcher had at hand; say how much."""
         entries = [entry for entry in claims.iterdir() if entry.name != _LOCK]
         for entry in entries:
-            entry.rename(self.root / entry.name)
+            entry.rename(_free(self.root / entry.name))
         (claims / _LOCK).unlink(missing_ok=True)
         claims.rmdir()
         return len(entries)
@@ -178,6 +176,11 @@ class Watcher:
         else:
             logger.info("a study of the folder is %s: %s", handed.state, handed.study_id)
         return handed.refused
+
+
+def _free(target: Path) -> Path:
+    """Return a path that nothing has: this one, or one whose name ends alike."""
+    return target.with_name(f"{uuid4().hex[:8]}-{target.name}") if target.exists() else target
 
 
 def _changed(entry: Path) -> float:

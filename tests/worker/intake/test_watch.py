@@ -172,6 +172,19 @@ def test_what_a_killed_watcher_had_at_hand_goes_back_and_that_of_a_living_one_do
     assert studies(sessions) == [("queued", "watch", None)]
 
 
+def test_what_goes_back_takes_no_place_of_what_has_come_under_its_name_since(
+    watcher: Made, drop: Path, sessions: sessionmaker[Session]
+) -> None:
+    first, second = watcher(), watcher()
+    (drop / "job.json").write_text("{")
+    assert first.folder.claim(settle_s=0) is not None
+    (drop / "job.json").write_text("[")
+    assert first.folder.give_back(first.folder.claims) == 1
+    first.folder.claims.mkdir()
+    assert look(second) == 2
+    assert len(studies(sessions)) == 2
+
+
 def test_a_folder_in_the_storage_or_around_it_is_refused(drop: Path) -> None:
     storage = drop.parent / "storage"
     (storage / "inside").mkdir()
