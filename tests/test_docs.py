@@ -57,7 +57,11 @@ def codes_table() -> str:
     return "\n".join(["| code | meaning, and what to do |", "| --- | --- |", *rows])
 
 
-MADE_DEFAULTS = {"home": "`dlr-worker` in the user's data folder", "decoders": "one a core, 8 at most"}
+MADE_DEFAULTS = {
+    "home": "`dlr-worker` in the user's data folder",
+    "decoders": "one a core, 8 at most",
+    "dicomweb_servers": "none",
+}
 
 
 def settings_table() -> str:
