@@ -5,7 +5,6 @@ says where its lesions are and all their images have come, or else after a quiet
 """
 
 import logging
-import ssl
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
 from worker.intake.arrived import Arrived, Instance, arrived
 from worker.intake.inbox import Inbox
+from worker.intake.reception import VERIFICATION, Reception
 from worker.intake.report import REPORT_CLASSES
 from worker.intake.submit import Submission, hand_in
 
@@ -60,29 +60,6 @@ KEPT_CLASSES: Final = (
     "1.2.840.10008.5.1.4.1.1.11.1",  # Grayscale Softcopy Presentation State
 )
 """Kept with their study, and not read."""
-
-VERIFICATION: Final = "1.2.840.10008.1.1"
-
-
-@dataclass(frozen=True, slots=True)
-class Reception:
-    """How to listen.
-
-    Attributes:
-        address: of the interface.
-        port: 0: any free one.
-        ae_title: ours; an association that calls another one is rejected.
-        callers: the AE titles that may call; empty: all.
-        associations: the most at once.
-        tls: ``None``: without.
-    """
-
-    address: str
-    port: int
-    ae_title: str
-    callers: tuple[str, ...]
-    associations: int
-    tls: ssl.SSLContext | None = None
 
 
 @dataclass

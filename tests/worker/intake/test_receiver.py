@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -31,9 +32,9 @@ from worker.intake.receiver import (
     OUT_OF_RESOURCES,
     SUCCESS,
     Receiver,
-    Reception,
     listening,
 )
+from worker.intake.reception import Reception, echo
 
 
 class Hospital:
@@ -303,3 +304,21 @@ def test_a_defect_met_on_one_study_is_on_record_and_the_receiver_goes_on(
         here.close(0)
     assert [(study.state, study.error_code) for study in here.studies()] == [("failed", "internal_error")]
     assert here.receiver.inbox.due(0) == []
+
+
+@pytest.mark.parametrize("tls", ["none", "ours", "both"])
+@pytest.mark.parametrize("callers", [(), ("SCANNER", "PACS")])
+def test_a_probe_is_answered_by_a_receiver_that_listens_and_by_nobody_once_it_has_ended(
+    hospital: Made, callers: tuple[str, ...], tls: str
+) -> None:
+    context = None
+    if tls != "none":
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+        context.verify_mode = ssl.CERT_REQUIRED if tls == "both" else ssl.CERT_NONE
+    host, port = hospital(callers, context).address
+    asked = Reception(host, port, "DLR", callers, 4, context)
+    assert echo(asked)
+    assert not echo(replace(asked, port=9))
+    if context is None:
+        assert not echo(replace(asked, ae_title="ANOTHER"))
