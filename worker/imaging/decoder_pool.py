@@ -171,7 +171,15 @@ class DecoderPool:
         return [
             LesionRefused(region.code, region.reason)
             if isinstance(region, RegionRefused)
-            else LesionImage(lesion.lesion_id, frame, region.roi, region.source, answer.age)
+            else LesionImage(
+                lesion.lesion_id,
+                frame,
+                region.roi,
+                region.source,
+                answer.age,
+                size=region.size,
+                scanner=answer.scanner,
+            )
             for lesion, region in zip(lesions, answer.regions, strict=True)
         ]
 
