@@ -35,6 +35,7 @@ from worker.imaging.decoder_process import (
     SharedFrame,
 )
 from worker.imaging.lesion import Marked, Region, RegionRefused
+from worker.imaging.policy import Policies, warnings_of
 from worker.imaging.reading import FileEntry, OnlyFile, StudyFiles, index_study
 from worker.imaging.regions import lies_within
 from worker.imaging.storage import Limits
@@ -124,10 +125,12 @@ class DecoderPool:
         limits: the largest file and the largest frame.
         processes: the most decoders at once.
         timeout_s: the longest time for one file's entry, or one frame with its lesions.
+        policies: what each finding of the gate does; ``None``: all warn.
     """
 
-    def __init__(self, limits: Limits, processes: int, timeout_s: float) -> None:
+    def __init__(self, limits: Limits, processes: int, timeout_s: float, policies: Policies | None = None) -> None:
         self._limits = limits
+        self._policies = policies or {}
         self._timeout_s = timeout_s
         self._processes = processes
         self._idle: LifoQueue[_Decoder | None] = LifoQueue()
@@ -159,7 +162,8 @@ class DecoderPool:
 
         Returns:
             For each lesion, in their order, its image, which shares the frame with the others', or why it can not be
-            scored: any code of a file, of pixels, of a region or of an age, ``decoder_crashed`` or ``decode_timeout``.
+            scored: any code of a file, of pixels, of a region, of an age or of the gate, ``decoder_crashed`` or
+            ``decode_timeout``.
 
         Raises:
             Unavailable: as for `index`.
@@ -169,19 +173,22 @@ class DecoderPool:
         except LesionRefused as refused:
             return [refused for _ in lesions]
         return [
-            LesionRefused(region.code, region.reason)
-            if isinstance(region, RegionRefused)
-            else LesionImage(
-                lesion.lesion_id,
-                frame,
-                region.roi,
-                region.source,
-                answer.age,
-                size=region.size,
-                scanner=answer.scanner,
-            )
+            self._image_of(lesion, region, frame, answer)
             for lesion, region in zip(lesions, answer.regions, strict=True)
         ]
+
+    def _image_of(
+        self, lesion: Lesion, region: Region | RegionRefused, frame: NDArray[np.uint8], answer: LesionsDecoded
+    ) -> LesionImage | LesionRefused:
+        if isinstance(region, RegionRefused):
+            return LesionRefused(region.code, region.reason)
+        try:
+            gate = warnings_of(region.found, self._policies)
+        except LesionRefused as refused:
+            return refused
+        return LesionImage(
+            lesion.lesion_id, frame, region.roi, region.source, answer.age, gate, region.size, answer.scanner
+        )
 
     def _decoded(
         self, files: StudyFiles, lesions: Sequence[Lesion], age_years: float | None

@@ -63,6 +63,19 @@ def contains(region: UltrasoundRegion, roi: Roi) -> bool:
     return region.min_x0 <= roi.x and region.min_y0 <= roi.y and right <= region.max_x1 and bottom <= region.max_y1
 
 
+def extent(region: UltrasoundRegion) -> Roi:
+    """Return a region as a rectangle, which may lie outside of the frame."""
+    width, height = region.max_x1 + 1 - region.min_x0, region.max_y1 + 1 - region.min_y0
+    return Roi(region.min_x0, region.min_y0, max(width, 0), max(height, 0))
+
+
+def shared(region: UltrasoundRegion, roi: Roi) -> int:
+    """Count the pixels of a rectangle that are inside a region."""
+    width = min(region.max_x1 + 1, roi.x + roi.width) - max(region.min_x0, roi.x)
+    height = min(region.max_y1 + 1, roi.y + roi.height) - max(region.min_y0, roi.y)
+    return max(width, 0) * max(height, 0)
+
+
 def resolve_region(
     roi: Roi | None, *, rows: int, columns: int, ultrasound_regions: Sequence[UltrasoundRegion]
 ) -> tuple[Roi, RegionSource]:
