@@ -5,6 +5,7 @@ request alone. Why not a process pool of the standard library: docs/decisions/00
 """
 
 import logging
+import math
 import os
 import socket
 import struct
@@ -38,6 +39,7 @@ from worker.imaging.lesion import Marked, Region, RegionRefused
 from worker.imaging.policy import Policies, warnings_of
 from worker.imaging.reading import FileEntry, OnlyFile, StudyFiles, index_study
 from worker.imaging.regions import lies_within
+from worker.imaging.scanner import LONGEST_SCANNER
 from worker.imaging.storage import Limits
 from worker.study import Lesion, LesionImage
 
@@ -223,7 +225,7 @@ class DecoderPool:
                 decoder = self._living(idle)
                 answer = decoder.ask(request)
                 frame = None
-                if isinstance(answer, LesionsDecoded) and _is_sound(answer, self._limits):
+                if isinstance(answer, LesionsDecoded) and is_sound(answer, self._limits):
                     frame = decoder.frame(answer)
                 ready = decoder
             except _Ended:
@@ -251,11 +253,15 @@ class DecoderPool:
             raise Unavailable(Code.SERVICE_UNAVAILABLE, "a decoder process can not be started") from None
 
 
-def _is_sound(answer: LesionsDecoded, limits: Limits) -> bool:
+def is_sound(answer: LesionsDecoded, limits: Limits) -> bool:
     """Whether what a decoder says of its frame can be: it has read what a stranger wrote."""
     rows, columns, *colours = answer.shape
-    inside = all(lies_within(region.roi, rows, columns) for region in answer.regions if isinstance(region, Region))
-    return inside and colours in ([], [COLOURS]) and rows * columns <= limits.max_frame_pixels
+    regions = [region for region in answer.regions if isinstance(region, Region)]
+    inside = all(lies_within(region.roi, rows, columns) for region in regions)
+    sizes = [side for region in regions if region.size for side in (region.size.width_mm, region.size.height_mm)]
+    measured = all(0 < side < math.inf for side in sizes)
+    named = all(len(name or "") <= LONGEST_SCANNER for name in (answer.scanner.model, answer.scanner.site))
+    return inside and measured and named and colours in ([], [COLOURS]) and rows * columns <= limits.max_frame_pixels
 
 
 def _ending(returncode: int) -> str:

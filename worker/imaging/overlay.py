@@ -53,13 +53,16 @@ def _strokes(grey: NDArray[np.uint8], down: int, across: int) -> int:
     middle = _moved(grey, 0, 0)
     beside = np.maximum(_moved(grey, -across, down), _moved(grey, across, -down))
     lit = (middle >= BRIGHT) & (middle - np.minimum(middle, beside) >= STANDS_OUT)
-    first_rows, first_columns = np.nonzero(lit)
-    steps = np.arange(LENGTH)
-    rows, columns = first_rows[:, np.newaxis] + down * steps, first_columns[:, np.newaxis] + across * steps
-    inside = (rows[:, -1] < lit.shape[0]) & (columns[:, -1] >= 0) & (columns[:, -1] < lit.shape[1])
-    rows, columns = rows[inside], columns[inside]
-    even = np.ptp(middle[rows, columns], axis=1) <= EVEN
-    return int((lit[rows, columns].all(axis=1) & even).sum())
+    rows, columns = np.nonzero(lit)
+    lowest = highest = middle[rows, columns]
+    for _ in range(LENGTH - 1):
+        rows, columns = rows + down, columns + across
+        goes_on = (rows < lit.shape[0]) & (columns >= 0) & (columns < lit.shape[1])
+        goes_on[goes_on] = lit[rows[goes_on], columns[goes_on]]
+        rows, columns = rows[goes_on], columns[goes_on]
+        level = middle[rows, columns]
+        lowest, highest = np.minimum(lowest[goes_on], level), np.maximum(highest[goes_on], level)
+    return int(np.count_nonzero(highest - lowest <= EVEN))
 
 
 def _moved(grey: NDArray[np.uint8], down: int, across: int) -> NDArray[np.uint8]:

@@ -11,6 +11,9 @@ from worker.study import Scanner
 LONGEST_NAME: Final = 64
 """Characters that are kept of one element: as many as an LO may have (PS3.5, table 6.2-1)."""
 
+LONGEST_SCANNER: Final = 2 * LONGEST_NAME + 1
+"""Characters of a manufacturer and a model."""
+
 _LONGEST_VALUE = 16 * LONGEST_NAME
 
 
