@@ -139,6 +139,8 @@ def read_segmentation(path: Path, limits: Limits, segments: Collection[int] = ()
         if len(dataset.SegmentSequence) > MOST_SEGMENTS:
             raise StudyRefused(Code.PIXELS_TOO_LARGE, "the segmentation has more segments than are read")
         described = tuple(map(_segment, dataset.SegmentSequence))
+        if len({segment.number for segment in described}) < len(described):
+            raise StudyRefused(Code.REPORT_INVALID)
         wanted = {segment.number for segment in described if segment.birads is not None}.union(segments)
         written = f"{dataset.get('ContentDate', '')}{dataset.get('ContentTime', '')}"
         matrix = int(dataset.Rows), int(dataset.Columns)

@@ -163,6 +163,7 @@ def _empty(made: Dataset) -> None:
         (lambda made: made.update({"Rows": 60_000, "Columns": 60_000}), Code.PIXELS_TOO_LARGE),
         (lambda made: made.SegmentSequence.extend([Dataset()] * module.MOST_SEGMENTS), Code.PIXELS_TOO_LARGE),
         (lambda made: made.pop("SegmentSequence"), Code.REPORT_INVALID),
+        (lambda made: made.SegmentSequence.append(made.SegmentSequence[0]), Code.REPORT_INVALID),
         (lambda made: made.pop("PixelData"), Code.REPORT_INVALID),
         (lambda made: made.pop("PerFrameFunctionalGroupsSequence"), Code.REPORT_INVALID),
     ],
