@@ -82,6 +82,17 @@ def test_groups_tell_which_category_is_of_which_outline(image: Path, path: Path)
     assert said == [(Birads("3"), Roi(3, 4, 20, 10)), (Birads("4A"), Roi(30, 4, 9, 9))]
 
 
+def test_a_group_may_have_its_outline_and_its_text_in_two_annotations_of_one_image(image: Path, path: Path) -> None:
+    # As where outlines are in one layer, and texts in another.
+    annotations = [Annotation([BOX, OTHER], [], groups=[1, 2]), Annotation([], ["BI-RADS 4A"], groups=[2])]
+    (finding,) = read_presentation(write_presentation(path, image, annotations), LIMITS).findings
+    assert finding.region.roi == Roi(30, 4, 9, 9)
+    made = dcmread(path)
+    made.GraphicAnnotationSequence[1].ReferencedImageSequence[0].ReferencedSOPInstanceUID = "1.2.3"
+    made.save_as(path)
+    assert refusal(path).code is Code.REPORT_UNSUPPORTED
+
+
 def test_images_that_are_named_for_the_whole_presentation_state_count(image: Path, path: Path) -> None:
     write_presentation(path, image, [Annotation([BOX], ["BI-RADS 3"])])
     made = dcmread(path)
