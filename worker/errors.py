@@ -38,6 +38,9 @@ class Code(StrEnum):
     SOP_INSTANCE_NOT_FOUND = "sop_instance_not_found"
     SOP_INSTANCE_AMBIGUOUS = "sop_instance_ambiguous"
 
+    DICOMWEB_SERVER_UNKNOWN = "dicomweb_server_unknown"
+    DICOMWEB_FAILED = "dicomweb_failed"
+
     LESIONS_MISSING = "lesions_missing"
     REPORT_INVALID = "report_invalid"
     REPORT_UNSUPPORTED = "report_unsupported"
@@ -79,6 +82,7 @@ class Code(StrEnum):
     ALREADY_RUNNING = "already_running"
     SERVICE_UNAVAILABLE = "service_unavailable"
     STORAGE_UNAVAILABLE = "storage_unavailable"
+    DICOMWEB_UNAVAILABLE = "dicomweb_unavailable"
     DEVICE_UNAVAILABLE = "device_unavailable"
 
 
@@ -100,6 +104,8 @@ MEANINGS: dict[Code, str] = {
     Code.PATIENT_MISMATCH: "The study's files name more than one patient.",
     Code.SOP_INSTANCE_NOT_FOUND: "No file of the study has the SOP Instance UID of a lesion's image, or segmentation.",
     Code.SOP_INSTANCE_AMBIGUOUS: "Two different files claim the SOP Instance UID of a lesion's image, or segmentation.",
+    Code.DICOMWEB_SERVER_UNKNOWN: "The worker's DLR_DICOMWEB_SERVERS has no server of the name that the job gives.",
+    Code.DICOMWEB_FAILED: "The DICOMweb server refused the request for good, or its answer is not what PS3.18 says.",
     Code.LESIONS_MISSING: "No DICOM SR (TID 1500), SEG or GSPS of the study has a lesion with a region and a category.",
     Code.REPORT_INVALID: "A DICOM SR of TID 1500, SEG or GSPS can not be read as such. Mend it and send it.",
     Code.REPORT_UNSUPPORTED: "A lesion of a DICOM SR, SEG or GSPS is marked as is not read; the reason says which.",
@@ -136,6 +142,7 @@ MEANINGS: dict[Code, str] = {
     Code.ALREADY_RUNNING: "Another `dlr up` runs on this DLR_HOME.",
     Code.SERVICE_UNAVAILABLE: "PostgreSQL or Redis does not answer; the reason says which.",
     Code.STORAGE_UNAVAILABLE: "The storage could not be read for now (not a missing file).",
+    Code.DICOMWEB_UNAVAILABLE: "The DICOMweb server does not answer, or refuses the sign-in. It is asked again.",
     Code.DEVICE_UNAVAILABLE: "The device scores nothing for now, or its worker is stopping; no lesion is to blame.",
 }
 """What each code means and what to do, for the documentation and for `dlr`."""

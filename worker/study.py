@@ -55,14 +55,21 @@ class Lesion:
 
 
 @dataclass(frozen=True, slots=True)
+class OnDicomweb:
+    """A study's images are on a DICOMweb server, by its name in the settings."""
+
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
 class Study:
-    """A study to score. ``study_id`` is the ledger's opaque id; ``paths`` are relative to the storage root."""
+    """A study to score. ``study_id`` is the ledger's opaque id; ``images`` are paths in the storage, or elsewhere."""
 
     study_id: UUID
     study_instance_uid: str
     priority: Priority
     age_years: float | None
-    paths: tuple[str, ...]
+    images: tuple[str, ...] | OnDicomweb
     lesions: tuple[Lesion, ...]
 
 

@@ -28,6 +28,11 @@ from pydicom import Dataset, dcmread
 from pydicom.sr.codedict import codes
 from pydicom.uid import UltrasoundImageStorage, generate_uid
 
+from tests.worker.imaging.dicom_files import LIMITS
+from worker.intake.findings import Region
+from worker.intake.marked import Marked
+from worker.intake.report import read_report
+
 CODES = {
     "3": ("397143007", "SCT", "3 - Probably Benign"),
     "4": ("397144001", "SCT", "4 - Suspicious"),
@@ -152,3 +157,9 @@ def _group(
         return PlanarROIMeasurementsAndQualitativeEvaluations(referenced_segment=frame, **said)
     segment = ReferencedSegment(*ids, finding.segment, source_images=[source])
     return VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=segment, **said)
+
+
+def lesions_of(path: Path) -> list[dict[str, Any]]:
+    """What a report marks by itself, as a job has it."""
+    findings = [finding for finding in read_report(path, LIMITS).findings if isinstance(finding.region, Region)]
+    return Marked(tuple(findings), (), by_report=True).lesions()

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,17 +12,9 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, picture, write
-from tests.worker.intake.reports import Finding, rectangle, write_report
+from tests.worker.intake.reports import Finding, lesions_of, rectangle, write_report
 from worker.errors import Code, LesionRefused, StudyRefused
-from worker.intake.findings import Region
-from worker.intake.marked import Marked
 from worker.intake.report import read_report
-
-
-def lesions(path: Path) -> list[dict[str, Any]]:
-    """What a report marks by itself, as a job has it."""
-    findings = [finding for finding in read_report(path, LIMITS).findings if isinstance(finding.region, Region)]
-    return Marked(tuple(findings), (), by_report=True).lesions()
 
 
 @pytest.fixture
@@ -38,7 +29,7 @@ def test_each_finding_is_a_lesion_with_its_image_rectangle_and_category(tmp_path
         Finding(image, rectangle(30, 4, 9, 9), ["3"], "left, 3 o'clock"),
         Finding(other, rectangle(1, 2, 33, 44), ["5"], "right", frame=4),
     ]
-    assert lesions(write_report(tmp_path / "sr.dcm", findings)) == [
+    assert lesions_of(write_report(tmp_path / "sr.dcm", findings)) == [
         {
             "lesion_id": "left, 2 o'clock",
             "birads": "4A",
@@ -79,19 +70,19 @@ def test_a_lesion_s_rectangle_holds_all_of_its_outline(
     roi: tuple[int, int, int, int],
 ) -> None:
     path = write_report(tmp_path / "sr.dcm", [Finding(image, points, graphic=graphic)])
-    (lesion,) = lesions(path)
+    (lesion,) = lesions_of(path)
     assert tuple(lesion["roi"].values()) == roi
 
 
 def test_a_lesion_that_is_tracked_under_a_name_that_is_taken_has_a_name_of_its_own(tmp_path: Path, image: Path) -> None:
     twice = [Finding(image, rectangle(3, 4, 20, 10), name="L"), Finding(image, rectangle(5, 4, 20, 10), name="L")]
     path = write_report(tmp_path / "sr.dcm", twice)
-    assert [lesion["lesion_id"] for lesion in lesions(path)] == ["L", "L (2)"]
+    assert [lesion["lesion_id"] for lesion in lesions_of(path)] == ["L", "L (2)"]
 
 
 def test_what_was_measured_and_not_assessed_is_no_lesion(tmp_path: Path, image: Path) -> None:
     findings = [Finding(image, rectangle(3, 4, 20, 10), []), Finding(image, rectangle(5, 5, 5, 5), ["4B"])]
-    (lesion,) = lesions(write_report(tmp_path / "sr.dcm", findings))
+    (lesion,) = lesions_of(write_report(tmp_path / "sr.dcm", findings))
     assert lesion["birads"] == "4B"
 
 
