@@ -112,6 +112,13 @@ class RegionSource(StrEnum):
     WHOLE_IMAGE = "whole_image"
 
 
+class PathologyFinding(StrEnum):
+    """What pathology said of a lesion."""
+
+    BENIGN = "benign"
+    MALIGNANT = "malignant"
+
+
 class Event(StrEnum):
     """What can happen to a study. A column of text: a new event needs no migration."""
 
@@ -129,6 +136,7 @@ class Event(StrEnum):
     REQUEUED = "requeued"
     DISCARDED = "discarded"
     PURGED = "purged"
+    PATHOLOGY = "pathology"
     DONE = "done"
     PARTIAL = "partial"
     FAILED = "failed"
