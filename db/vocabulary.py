@@ -155,6 +155,15 @@ class Event(StrEnum):
     FAILED = "failed"
 
 
+class PathologyChange(StrEnum):
+    """What a reported result changed."""
+
+    NEW = "new"
+    CORRECTED = "corrected"
+    UNCHANGED = "unchanged"
+    OUTDATED = "outdated"
+
+
 class Change(StrEnum):
     """What a pushed study changed."""
 

@@ -30,7 +30,7 @@ COMMENT ON TABLE pathology IS
     'What pathology reported of each lesion; a correction is a row more, and the latest is current';
 """
 
-# A correction ends `is_current` of the row before it, and a purge empties what could name a person. Nothing else changes.
+# A correction ends `is_current` of the row before, and a purge empties what could name a person: nothing else changes.
 APPEND_ONLY = """
 CREATE FUNCTION pathology_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
