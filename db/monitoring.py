@@ -21,6 +21,7 @@ from sqlalchemy import (
     or_,
     select,
     table,
+    text,
 )
 from sqlalchemy.orm import Session, aliased
 
@@ -202,6 +203,8 @@ def scored_lesions(session: Session, since: datetime | None = None) -> Iterator[
         .join(_BM_MODEL, _BM_MODEL.id == _BM.model_id)
         .order_by(LesionRow.id)
     )
+    # All rows are wanted, so that PostgreSQL does not plan for the first few.
+    session.execute(text("SET LOCAL cursor_tuple_fraction = 1"))
     for row in session.execute(query, execution_options={"yield_per": STREAM_ROWS}):
         yield ScoredLesion(row[0], row[1], row[2].value, row[3].value, *row[4:])
 

@@ -1,9 +1,8 @@
 """``dlr replay``: what other thresholds would have advised. It reads, and writes nothing."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,12 +52,12 @@ def replay(
     tried = read_policy(policy)
     with _snapshot() as session:
         tried.require_known(monitoring.model_versions(session))
-        found = sum_up(_replayed(session, tried, since))
-        moved = (one for one in _replayed(session, tried, since) if one.moved)
+        found = sum_up(_replayed(session, tried, since), limit if fmt is Report.TABLE else 0)
         if fmt is Report.JSON:
-            print_json_stream(_document(tried, since, found), "moved", map(_row, moved))
+            moved = (_row(one) for one in _replayed(session, tried, since) if one.moved)
+            print_json_stream(_document(tried, since, found), "moved", moved)
         else:
-            _print(found, moved, limit)
+            _print(found)
     raise typer.Exit(EXIT_MISSED_CANCER if found.missed else 0)
 
 
@@ -123,7 +122,7 @@ def _cells(one: Replayed) -> dict[str, object]:
     }
 
 
-def _print(found: Replay, moved: Iterable[Replayed], limit: int) -> None:
+def _print(found: Replay) -> None:
     if found.missed:
         sentence = f"ALERT downgraded_cancer: this policy advises {len(found.missed)} known cancers down to BI-RADS 3"
         stdout.print(sentence, style="red", highlight=False)
@@ -138,7 +137,7 @@ def _print(found: Replay, moved: Iterable[Replayed], limit: int) -> None:
     sides = [side for one in found.rates for side in _sides(one)]
     print_rows(sides, RATE_COLUMNS, Format.TABLE, title="rates of the 4A lesions")
     print_rows(sides, PATHOLOGY_COLUMNS, Format.TABLE, title="malignant, of those that pathology reported on")
-    shown = [_cells(one) for one in islice(moved, limit)]
+    shown = [_cells(one) for one in found.moved]
     print_rows(shown, LESION_COLUMNS, Format.TABLE, title="lesions that move (score / threshold of the policy)")
     more = sum(count for one in found.rates for (before, after), count in one.moves.items() if before is not after)
     if more > len(shown):

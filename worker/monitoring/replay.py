@@ -69,10 +69,12 @@ class Replay:
 
     Attributes:
         missed: the cancers among the lesions that the policy advises down, those that were not advised down first.
+        moved: the first of the lesions that move, as many as were asked for.
         rates: one for each notice.
     """
 
     missed: tuple[Replayed, ...]
+    moved: tuple[Replayed, ...]
     rates: tuple[ReplayedRates, ...]
 
 
@@ -89,19 +91,23 @@ def under(policy: Policy, lesions: Iterable[ScoredLesion]) -> Iterator[Replayed]
         yield Replayed(lesion, Outcome(lesion.outcome), said.outcome, lh, bm)
 
 
-def sum_up(lesions: Iterable[Replayed]) -> Replay:
-    """Count what became of lesions; of all of them only the missed cancers are kept."""
+def sum_up(lesions: Iterable[Replayed], keep: int = 0) -> Replay:
+    """Count what became of lesions. Of all of them the missed cancers are kept, and the first ``keep`` that move."""
     counts: defaultdict[str | None, Counter[_Move]] = defaultdict(Counter)
     models: defaultdict[str | None, set[str]] = defaultdict(set)
-    missed = []
+    missed: list[Replayed] = []
+    moved: list[Replayed] = []
     for one in lesions:
         lesion = one.lesion
         counts[lesion.notice][one.before, one.after, lesion.malignant] += 1
         models[lesion.notice].add(f"LH {lesion.lh_version}, BM {lesion.bm_version}")
         if one.is_missed_cancer:
             missed.append(one)
+        if one.moved and len(moved) < keep:
+            moved.append(one)
     return Replay(
         missed=tuple(sorted(missed, key=lambda one: not one.moved)),
+        moved=tuple(moved),
         rates=tuple(
             _rates(notice, sorted(models[notice]), counts[notice]) for notice in sorted(counts, key=_by_notice)
         ),
