@@ -26,7 +26,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from worker.errors import Code, SetupRefused
+from worker.imaging.policy import GatePolicy, Policies
 from worker.imaging.storage import Limits
+from worker.study import GateReason
 from worker.tls import TlsFiles, postgres_url, redis_url
 
 SECRETS_DIR = Path("/run/secrets")
@@ -62,6 +64,12 @@ def _own_cores() -> int:
 
 
 ServerUrl = Annotated[SecretStr, AfterValidator(_is_url)]
+
+
+def _gate(found: str) -> GatePolicy:
+    """Make the field of one check: a finding refuses the lesion, warns in ``lesion_result.gate``, or is not told."""
+    policy: GatePolicy = Field(default=GatePolicy.WARN, description=f"{found}: refuse, warn or off")
+    return policy
 
 
 class Settings(BaseSettings):
@@ -154,6 +162,15 @@ class Settings(BaseSettings):
         default=30.0, gt=0, le=3600, description="Longest time for reading one file, or one lesion of it"
     )
 
+    gate_doppler_in_roi: GatePolicy = _gate("Doppler in a lesion's region")
+    gate_colour_in_roi: GatePolicy = _gate("Colour in it that the header does not explain")
+    gate_dual_view_seam_in_roi: GatePolicy = _gate("The seam of two views in it")
+    gate_overlay_in_roi: GatePolicy = _gate("Calipers or text burned into it")
+    gate_roi_outside_bmode: GatePolicy = _gate("More than 5 % of it outside of the header's B-mode regions")
+    gate_roi_too_small: GatePolicy = _gate("A side of fewer than 16 pixels")
+    gate_roi_blank: GatePolicy = _gate("Fewer than 8 grey levels from its 1st to its 99th percentile")
+    gate_roi_saturated: GatePolicy = _gate("More than 10 % of it clipped at white")
+
     receive_address: str = Field(default="127.0.0.1", description="Where `dlr receive` listens for DICOM")
     receive_port: int = Field(default=11112, ge=0, le=65535, description="Its port; 0: any free one")
     receive_ae_title: str = Field(
@@ -233,6 +250,11 @@ class Settings(BaseSettings):
     def limits(self) -> Limits:
         """What is read of a DICOM file at most."""
         return Limits(self.max_file_bytes, self.max_frame_pixels, self.max_inflated_bytes)
+
+    @property
+    def gate(self) -> Policies:
+        """What each finding of the gate does."""
+        return {reason: getattr(self, f"gate_{reason.value}") for reason in GateReason}
 
     def require_database_url(self) -> str:
         """Return the database's URL with its password, or say how to get one (``setting_invalid``)."""
