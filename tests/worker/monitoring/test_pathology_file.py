@@ -1,6 +1,7 @@
 """Files of pathology's results: what is read of them, and what is said of a row that is none."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.test_compose import ROOT
 from worker.errors import Code, SetupRefused
 from worker.monitoring.pathology_file import MAX_BYTES, PathologyFile, read_pathology
 
@@ -55,6 +57,13 @@ def test_a_line_number_is_the_file_s_also_after_empty_lines_and_quoted_line_ends
     content = HEADER + '\n  ,\n1.2,"L\n1",benign,,2026-03-02\n1.2,L1,maybe,,2026-03-02\n'
     file = read_pathology(written(content))
     assert [row.line for row in file.bad] == [4, 6]
+
+
+def test_the_page_s_example_is_a_file_of_results(written: Write) -> None:
+    page = (ROOT / "docs" / "safety.md").read_text("utf-8")
+    [example] = re.findall(r"^    study,.*\n(?:    .*\n)+", page, re.MULTILINE)
+    file = read_pathology(written(example.replace("    ", "")))
+    assert (len(file.lines), file.bad) == (2, ())
 
 
 BAD = [

@@ -1,11 +1,13 @@
 """A policy names thresholds; what it does not name stays as it was."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.test_compose import ROOT
 from worker.errors import Code, SetupRefused
 from worker.monitoring.policy import read_policy
 
@@ -23,6 +25,12 @@ def test_a_threshold_is_the_version_s_else_the_model_s_else_the_one_of_then(writ
     assert [read.malignant_threshold(version, 0.5) for version in ("1.0", "2.0")] == [0.4, 0.3]
     assert [read.high_risk_threshold(version, 0.5) for version in ("1.0", "2.0")] == [1.0, 0.5]
     assert read_policy(written(policy(DLR_BM={"threshold": 0}))).high_risk_threshold("1.0", 0.6) == 0.6
+
+
+def test_the_page_s_example_is_a_policy(written: Write) -> None:
+    page = (ROOT / "docs" / "safety.md").read_text("utf-8")
+    [example] = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert read_policy(written(example)).malignant_threshold("2026.1", 0.5) == 0.35
 
 
 BAD = [
