@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from db import pathology as on_record
+from db.monitoring import downgraded_cancers
 from db.vocabulary import PathologyFinding
 from worker.cli.failed import moment
 from worker.cli.output import Format, FormatOption, Report, ReportOption, print_json, print_rows, stderr
@@ -70,8 +71,7 @@ def _warn_of_missed_cancers() -> None:
     from worker.runtime import sessions
 
     with sessions()() as session:
-        malignant = on_record.results(session, PathologyFinding.MALIGNANT)
-    missed = sum(row.outcome == "downgraded" for row in malignant)
+        missed = len(downgraded_cancers(session))
     if missed:
         stderr.print(f"malignant, and advised down to 3: {missed}. See dlr monitor", style="red", highlight=False)
 
