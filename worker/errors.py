@@ -78,6 +78,14 @@ class Code(StrEnum):
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     INTERNAL_ERROR = "internal_error"
 
+    PATHOLOGY_INVALID = "pathology_invalid"
+    ROW_INVALID = "row_invalid"
+    STUDY_AMBIGUOUS = "study_ambiguous"
+    STUDY_NOT_CURRENT = "study_not_current"
+    LESION_NOT_FOUND = "lesion_not_found"
+    RESULT_CONTRADICTORY = "result_contradictory"
+    POLICY_INVALID = "policy_invalid"
+
     CARD_INVALID = "card_invalid"
     WEIGHTS_MISSING = "weights_missing"
     WEIGHTS_HASH_MISMATCH = "weights_hash_mismatch"
@@ -147,6 +155,13 @@ MEANINGS: dict[Code, str] = {
     Code.INFERENCE_FAILED: "The device refused this lesion, alone in its batch.",
     Code.ATTEMPTS_EXHAUSTED: "The study stopped its worker, or failed, as many times as DLR_MAX_ATTEMPTS allows.",
     Code.INTERNAL_ERROR: "A defect of this software. Its place in the code is in study_event; please report it.",
+    Code.PATHOLOGY_INVALID: "The file of pathology results, or a row of it, can not be read; nothing was kept.",
+    Code.ROW_INVALID: "A field of the row is missing or wrong; the reason names the field and not its value.",
+    Code.STUDY_AMBIGUOUS: "Several studies have this accession number. Name the one by its id or Study Instance UID.",
+    Code.STUDY_NOT_CURRENT: "The id is that of a revision that another replaced, or of a purged study.",
+    Code.LESION_NOT_FOUND: "The study has no lesion of that name (`dlr show`).",
+    Code.RESULT_CONTRADICTORY: "The file reports this lesion on one day in two ways. Leave the right one in it.",
+    Code.POLICY_INVALID: "The policy can not be read or does not follow its schema; the reason names the field.",
     Code.CARD_INVALID: "The model card does not follow its schema; the reason names the field.",
     Code.WEIGHTS_MISSING: "The model's weights file is not there or can not be read.",
     Code.WEIGHTS_HASH_MISMATCH: "The weights' SHA-256 is not the one on the card.",
