@@ -249,13 +249,13 @@ def test_the_server_logs_no_statement_as_the_embedded_one_does() -> None:
     assert SERVICES["postgres"]["environment"]["POSTGRES_DB"] == embedded_postgres.DATABASE
 
 
-def test_roles_sql_makes_three_users_who_can_do_what_they_have_to(tmp_path: Path) -> None:
+def test_roles_sql_makes_users_who_can_do_what_they_have_to(tmp_path: Path) -> None:
     from db.migrate import upgrade
 
     secrets = tmp_path / "secrets"
     secrets.mkdir()
     users = {"dlr_owner": "dlr_database_owner_password", "dlr_writer": "dlr_database_password",
-             "dlr_reader": "dlr_reader_password"}  # fmt: skip
+             "dlr_reader": "dlr_reader_password", "dlr_web": "dlr_web_database_password"}  # fmt: skip
     for user, secret in users.items():
         (secrets / secret).write_text(f"{user}-it's-\\{uuid4().hex}\n")
     server = embedded_postgres.EmbeddedPostgres(Home(tmp_path / "home"))

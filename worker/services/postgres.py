@@ -149,7 +149,7 @@ class EmbeddedPostgres:
         draft.rename(data)
 
     def _bootstrap(self) -> None:
-        """Make the database and its three roles, which are no superusers; each start sets the passwords anew."""
+        """Make the database and its roles, which are no superusers; each start sets the passwords anew."""
         with self.as_superuser() as cursor:
             for role in ROLES:
                 cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
@@ -161,7 +161,7 @@ class EmbeddedPostgres:
                 self.create_database(DATABASE)
 
     def create_database(self, name: str, template: str = "template1") -> None:
-        """Create a database that ``dlr_owner`` owns and that nobody but the three roles can connect to."""
+        """Create a database that ``dlr_owner`` owns and that nobody but the roles can connect to."""
         database, roles = sql.Identifier(name), sql.SQL(", ").join(map(sql.Identifier, ROLES))
         with self.as_superuser() as cursor:
             cursor.execute(
