@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# Two images of one wheel. `client`: intake, migrations, Flower; no torch. `worker`: inference; torch brings its CUDA.
+# Two images of one wheel. `client`: intake, migrations, Flower, the worklist page; no torch. `worker`: inference; torch brings its CUDA.
 
 FROM python:3.12-slim AS build
 WORKDIR /src
@@ -25,7 +25,7 @@ CMD ["dlr", "--help"]
 
 FROM base AS client
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir "$(ls /wheels/*.whl)[flower]"
+    pip install --no-cache-dir "$(ls /wheels/*.whl)[flower,web]"
 USER 10001:10001
 
 FROM base AS worker

@@ -36,7 +36,7 @@ def excerpt(session: Session, wanted: Wanted, size: int, behind: int = 0) -> Exc
     start, stretch = behind, FIRST_STRETCH
     # By stretches of positions and not by LIMIT, under which PostgreSQL sums up every study before it sorts them.
     while start < last and len(found) <= size:
-        place = column("position")
+        place: ColumnElement[int] = column("position")
         query = _rows_of("worklist", WorklistRow).where(*_conditions(wanted), place > start, place <= start + stretch)
         found += [WorklistRow(*row) for row in session.execute(query.order_by(place))]
         start, stretch = start + stretch, stretch * 4
@@ -74,9 +74,7 @@ def lesions(session: Session, study_id: UUID) -> list[LesionResultRow]:
 
 def lesion_image(session: Session, study_id: UUID, ordinal: int) -> LesionImageRow | None:
     """Return where the image of a lesion is; ``None`` where its region is not known, or it is not there."""
-    query = _rows_of("lesion_image", LesionImageRow).where(
-        column("study_id") == study_id, column("ordinal") == ordinal
-    )
+    query = _rows_of("lesion_image", LesionImageRow).where(column("study_id") == study_id, column("ordinal") == ordinal)
     row = session.execute(query).one_or_none()
     return None if row is None else LesionImageRow(*row)
 

@@ -54,5 +54,6 @@ def prepare_roles(connection: Connection) -> None:
     if not connection.scalar(text(_OWNER_MAY_CREATE)):
         raise RoleRefused(
             f"{OWNER} may not create tables; ask an administrator for: "
-            f"GRANT USAGE, CREATE ON SCHEMA public TO {OWNER}; GRANT USAGE ON SCHEMA public TO {WRITER}, {READER}, {WEB};"
+            f"GRANT USAGE, CREATE ON SCHEMA public TO {OWNER}; "
+            f"GRANT USAGE ON SCHEMA public TO {WRITER}, {READER}, {WEB};"
         )

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db.errors import DatabaseRefused
 from worker import __version__
-from worker.cli import database, demo, failed, incoming, models, purge, services, state, study
+from worker.cli import database, demo, failed, incoming, models, purge, services, state, study, web
 from worker.cli.output import print_json, stderr
 from worker.contract import job_schema
 from worker.errors import DlrError
@@ -39,6 +39,7 @@ app.command("health", help="Answer a probe: are the servers there, or does this 
 app.command("doctor", help="Look at every component, and say what is wrong.")(state.doctor)
 app.command("settings", help="Show every setting and where it comes from; secrets stay hidden.")(state.settings)
 app.command("purge", help="Remove the identifiers of studies that ended long ago.")(purge.purge)
+app.add_typer(web.app, name="web", help="Show the worklist to browsers; say who may sign in.")
 app.add_typer(failed.app, name="failed", help="Studies that a person has to look at.")
 app.add_typer(models.models, name="models", help="The model registry.")
 app.command("demo-models", help="Make the demo models from a synthetic cohort; never for clinical use.")(
