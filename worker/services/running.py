@@ -61,7 +61,7 @@ class Services:
         Raises:
             SetupRefused: ``setting_invalid``, when its settings are wrong.
         """
-        return Child("web", web_command(self.settings), self.environment)
+        return Child("web", web_command(self.settings, self.web_port), self.environment)
 
     def revive(self) -> str | None:
         """Start an embedded server that has ended again, and name it."""

@@ -112,5 +112,7 @@ def _page(services: Services) -> str:
         missing = "DLR_WEB_DATABASE_URL is not set" if web_is_installed() else "pip install 'dlr-worker[web]'"
         return f"is not shown to browsers: {missing}"
     if services.web_password_file is None:
-        return f"{web_url(services.settings)}  accounts: dlr web user list"
-    return f"{web_url(services.settings)}  user {FIRST_NAME}, password in {services.web_password_file}"
+        return f"{web_url(services.settings, services.web_port)}  accounts: dlr web user list"
+    return (
+        f"{web_url(services.settings, services.web_port)}  user {FIRST_NAME}, password in {services.web_password_file}"
+    )

@@ -16,8 +16,8 @@ def web_is_installed() -> bool:
     return all(find_spec(name) for name in ("starlette", "uvicorn", "jinja2", "argon2", "itsdangerous", "PIL"))
 
 
-def web_command(settings: Settings) -> tuple[str, ...]:
-    """Return the command for the page.
+def web_command(settings: Settings, port: int | None) -> tuple[str, ...]:
+    """Return the command for the page, on ``port`` if given and else on the one of the settings.
 
     Raises:
         SetupRefused: ``setting_invalid``, as `worker.web.serve.check` says.
@@ -25,7 +25,7 @@ def web_command(settings: Settings) -> tuple[str, ...]:
     from worker.web.serve import check
 
     check(settings)
-    return (sys.executable, "-P", "-m", "worker.cli.main", "web")
+    return (sys.executable, "-P", "-m", "worker.cli.main", "web", *([] if port is None else ["--port", str(port)]))
 
 
 def first_password_file(home: Home, settings: Settings) -> Path | None:
@@ -44,8 +44,8 @@ def first_password_file(home: Home, settings: Settings) -> Path | None:
     return file if known else None
 
 
-def web_url(settings: Settings) -> str:
+def web_url(settings: Settings, port: int | None = None) -> str:
     """Return the address of the page."""
     from worker.web.serve import page_url
 
-    return page_url(settings)
+    return page_url(settings, port)

@@ -34,7 +34,7 @@ def _environment() -> Environment:
         "version": __version__,
         "zone": words.zone,
     }
-    environment.filters |= {"moment": words.moment, "probability": words.probability}
+    environment.filters |= {"moment": words.moment, "second": words.second, "probability": words.probability}
     return environment
 
 

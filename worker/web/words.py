@@ -59,7 +59,7 @@ REGION_SOURCES: Mapping[str, str] = {
 
 def rule_of(lesion: LesionResultRow) -> str:
     """Say why a scored lesion has its advice (`worker.clinical.restratify`), from what is on record."""
-    said = f"DLR_LH says {lesion.lh_class} and DLR_BM says {lesion.bm_class}"
+    said = f"DLR_LH says {plain(lesion.lh_class)} and DLR_BM says {plain(lesion.bm_class)}"
     match lesion.outcome:
         case "upgraded":
             return f"{said}: both high, so a 4A lesion is advised above 4A."
@@ -89,6 +89,16 @@ def moment(at: datetime | None) -> str:
 def zone() -> str:
     """Name this machine's time zone."""
     return datetime.now().astimezone().strftime("%Z")
+
+
+def second(at: datetime) -> str:
+    """Say a time to the second in this machine's time zone."""
+    return f"{at.astimezone():%d %b %Y %H:%M:%S}"
+
+
+def plain(word: str | None) -> str:
+    """Say a word of a card or of the history as people write it: ``high_risk`` is high risk."""
+    return (word or "").replace("_", " ")
 
 
 def probability(value: float | None) -> str:

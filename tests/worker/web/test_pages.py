@@ -148,7 +148,7 @@ def test_a_study_says_what_changed_and_why(kept: Kept, sign_in: SignIn) -> None:
         "DLR_LH says high risk and DLR_BM says malignant: both high, so a 4A lesion is advised above 4A.",
         "fig-s5/1",
         "<b>0.800</b>",
-        "malignant from 0.5 on",
+        "threshold 0.5",
         "47 years, given with the study",
         "as the radiologist marked it",
         DEMO,
