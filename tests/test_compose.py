@@ -43,8 +43,18 @@ def each(services: Mapping[str, dict[str, Any]]) -> pytest.MarkDecorator:
 
 
 def test_the_file_holds_the_services_of_the_design() -> None:
-    assert set(SERVICES) == {"postgres", "redis", "migrate", "intake", "inference", "flower", "admin"}
-    assert set(SERVICES) - set(LASTING) == {"migrate", "admin"}
+    assert set(SERVICES) == {
+        "postgres",
+        "redis",
+        "migrate",
+        "intake",
+        "inference",
+        "flower",
+        "web",
+        "accounts",
+        "admin",
+    }
+    assert set(SERVICES) - set(LASTING) == {"migrate", "accounts", "admin"}
 
 
 @each(OURS)
@@ -68,6 +78,7 @@ def test_each_variable_is_a_setting_and_the_settings_accept_them(
     given = {
         "dlr_database_password": lambda: make_url(settings.require_database_url()).password,
         "dlr_database_owner_password": lambda: make_url(settings.require_owner_url()).password,
+        "dlr_web_database_password": lambda: make_url(settings.require_web_database_url()).password,
         "dlr_redis_password": lambda: make_url(settings.require_redis_url()).password,
         "dlr_flower_password": lambda: settings.flower_password and settings.flower_password.get_secret_value(),
     }
@@ -155,7 +166,9 @@ def test_volumes_exist_and_are_written_by_their_owner_alone(name: str, service: 
             assert volume["source"] in COMPOSE["volumes"]
         elif not volume["source"].startswith("${STORAGE_DIR:?"):
             assert (ROOT / volume["source"]).exists()
-        owner = {"postgres": "postgres", "redis": "redis", "models": "admin"}.get(volume["source"])
+        owner = {"postgres": "postgres", "redis": "redis", "models": "admin", "accounts": "accounts"}.get(
+            volume["source"]
+        )
         assert volume.get("read_only", False) == (owner != name)
 
 
@@ -164,9 +177,13 @@ def test_storage_and_models_are_mounted_where_the_settings_look(
     name: str, service: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DLR_HOME", "/var/lib/dlr")
-    known = {str(get_settings().storage_root), str(get_settings().models_dir)}
-    assert {volume["target"] for volume in service.get("volumes", [])} <= known
-    needs = {"inference": known, "intake": {str(get_settings().storage_root)}}.get(name, set())
+    settings = get_settings()
+    storage, accounts = str(settings.storage_root), str(settings.web_accounts.parent)
+    known = {storage, str(settings.models_dir)}
+    assert {volume["target"] for volume in service.get("volumes", [])} <= known | {accounts}
+    needs = {"inference": known, "intake": {storage}, "web": {storage, accounts}, "accounts": {accounts}}.get(
+        name, set()
+    )
     assert needs <= {volume["target"] for volume in service.get("volumes", [])}
 
 
@@ -213,12 +230,17 @@ def test_the_images_install_extras_that_exist_and_only_the_worker_has_torch() ->
         name: re.findall(r"\.whl\)\[([\w,]+)]", " ".join(rest for word, rest in stage if word == "RUN"))
         for name, stage in instructions().items()
     }
-    assert extras == {"build": [], "base": [], "client": ["flower"], "worker": ["worker,cpu"]}
-    assert {"flower", "worker"} <= set(project["optional-dependencies"])
-    client = [*project["dependencies"], *project["optional-dependencies"]["flower"]]
+    assert extras == {"build": [], "base": [], "client": ["flower,web"], "worker": ["worker,cpu"]}
+    assert {"flower", "web", "worker"} <= set(project["optional-dependencies"])
+    client = [
+        *project["dependencies"],
+        *(one for extra in ("flower", "web") for one in project["optional-dependencies"][extra]),
+    ]
     assert not any("torch" in requirement for requirement in client)
     assert SERVICES["inference"]["build"]["target"] == "worker"
-    assert {SERVICES[name]["build"]["target"] for name in ("migrate", "intake", "flower")} == {"client"}
+    assert {SERVICES[name]["build"]["target"] for name in ("migrate", "intake", "flower", "web", "accounts")} == {
+        "client"
+    }
 
 
 def test_what_is_copied_exists_is_sent_to_the_builder_and_makes_a_wheel() -> None:
@@ -423,6 +445,27 @@ def test_the_health_check_of_flower_asks_the_address_that_needs_no_password() ->
     assert json.dumps(healthcheck_url(settings)) in code
     compile(code, "healthcheck", "exec")
     assert SERVICES["flower"]["ports"][0].endswith(f":{settings.flower_port}")
+
+
+def test_the_page_is_served_with_the_settings_of_the_file_and_its_health_check_asks_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from worker.web.accounts import Accounts, WebRole
+    from worker.web.serve import check, hosts_of, page_url
+
+    environment = SERVICES["web"]["environment"]
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    settings = get_settings()
+    Accounts(settings.web_accounts).put("anna", WebRole.READER, PASSWORD)
+    check(settings)
+    *python, code = check_of("web")
+    assert python == ["python", "-c"]
+    asked = page_url(settings).replace(environment["DLR_WEB_ADDRESS"], "127.0.0.1")
+    assert json.dumps(f"{asked}/healthz") in code
+    assert "127.0.0.1" in hosts_of(settings)
+    compile(code, "healthcheck", "exec")
+    assert SERVICES["web"]["ports"][0].endswith(f":{settings.web_port}")
 
 
 @pytest.mark.slow

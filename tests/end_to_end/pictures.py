@@ -42,7 +42,6 @@ def take(executable: str, url: str, home: Path, target: Path) -> None:
     with chromium(executable) as browser:
         page = context_of(browser, device_scale_factor=SCALE).new_page()
         until(lambda: _serves(page, url))
-        page.screenshot(path=target / "sign-in.png")
         sign_in(page, url, "admin", password)
         page.screenshot(path=target / "worklist.png")
         page.locator("tr.study.upgraded a").first.click()
