@@ -24,7 +24,7 @@ LOCK_KEY = 0x646C72  # "dlr"
 VIEWS = ("lesion_result", "worklist", "restratification_summary", "failed_study")
 """The public interface for SQL users."""
 
-PAGE_VIEWS = ("waiting_study", "worklist_state", "lesion_image", "study_history")
+PAGE_VIEWS = ("worklist_place", "waiting_study", "worklist_state", "lesion_image", "study_history")
 """What the worklist page reads beside them; not stable, and for ``dlr_web`` alone."""
 
 

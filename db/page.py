@@ -18,9 +18,6 @@ from db.page_records import (
 )
 from db.records import WorklistRow
 
-FIRST_STRETCH = 200
-"""Places of the worklist that are looked through at first for the rows that are wanted; then four times as many."""
-
 
 def excerpt(session: Session, wanted: Wanted, size: int, behind: int = 0) -> Excerpt:
     """Return up to ``size`` wanted rows of the worklist that stand behind a position, in the view's order.
@@ -31,16 +28,12 @@ def excerpt(session: Session, wanted: Wanted, size: int, behind: int = 0) -> Exc
         size: rows at most.
         behind: a position, 0 for the beginning.
     """
-    last = worklist_state(session).listed
-    found: list[WorklistRow] = []
-    start, stretch = behind, FIRST_STRETCH
-    # By stretches of positions and not by LIMIT, under which PostgreSQL sums up every study before it sorts them.
-    while start < last and len(found) <= size:
-        place: ColumnElement[int] = column("position")
-        query = _rows_of("worklist", WorklistRow).where(*_conditions(wanted), place > start, place <= start + stretch)
-        found += [WorklistRow(*row) for row in session.execute(query.order_by(place))]
-        start, stretch = start + stretch, stretch * 4
-    return Excerpt(tuple(found[:size]), len(found) > size)
+    place: ColumnElement[int] = column("position")
+    wanted_places = select(place).select_from(table("worklist_place")).where(place > behind, *_conditions(wanted))
+    places = session.scalars(wanted_places.order_by(place).limit(size + 1)).all()
+    # By their places and not by LIMIT, under which PostgreSQL sums up every study before it sorts them.
+    rows = session.execute(_rows_of("worklist", WorklistRow).where(place.in_(places[:size])).order_by(place))
+    return Excerpt(tuple(WorklistRow(*row) for row in rows), len(places) > size)
 
 
 def listed(session: Session, study_id: UUID) -> WorklistRow | None:

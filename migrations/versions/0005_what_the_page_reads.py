@@ -1,4 +1,4 @@
-"""The role ``dlr_web`` of the worklist page: it reads the four views, and four more that are for it alone."""
+"""The role ``dlr_web`` of the worklist page: it reads the four views, and five more that are for it alone."""
 
 from importlib.resources import files
 
@@ -9,11 +9,11 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-VIEWS = ("waiting_study", "worklist_state", "lesion_image", "study_history")
+VIEWS = ("worklist_place", "waiting_study", "worklist_state", "lesion_image", "study_history")
 
 GRANTS = """
-REVOKE ALL ON waiting_study, worklist_state, lesion_image, study_history FROM PUBLIC;
-GRANT SELECT ON waiting_study, worklist_state, lesion_image, study_history TO dlr_web;
+REVOKE ALL ON worklist_place, waiting_study, worklist_state, lesion_image, study_history FROM PUBLIC;
+GRANT SELECT ON worklist_place, waiting_study, worklist_state, lesion_image, study_history TO dlr_web;
 GRANT SELECT ON worklist, lesion_result, restratification_summary, failed_study TO dlr_web;
 """
 REVOKE = "REVOKE ALL ON worklist, lesion_result, restratification_summary, failed_study FROM dlr_web"

@@ -2,10 +2,11 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger, page, queries
+from db.migrate import PAGE_VIEWS
 from db.page_records import Wanted
 from db.roles import WEB
 from db.session import make_engine, session_factory
@@ -36,9 +37,8 @@ def list_several(sessions: sessionmaker[Session], count: int) -> None:
 
 
 def test_the_rows_are_those_of_the_view_in_its_order(
-    sessions: sessionmaker[Session], reading: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+    sessions: sessionmaker[Session], reading: sessionmaker[Session]
 ) -> None:
-    monkeypatch.setattr(page, "FIRST_STRETCH", 2)
     list_several(sessions, 17)
     with sessions() as session:
         wanted = queries.worklist(session)
@@ -67,9 +67,8 @@ def test_the_rows_are_those_of_the_view_in_its_order(
     ids=str,
 )
 def test_a_condition_leaves_rows_out_and_changes_no_position(
-    wanted: Wanted, sessions: sessionmaker[Session], reading: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+    wanted: Wanted, sessions: sessionmaker[Session], reading: sessionmaker[Session]
 ) -> None:
-    monkeypatch.setattr(page, "FIRST_STRETCH", 3)
     list_several(sessions, 17)
     with sessions() as session:
         expected = [
@@ -108,16 +107,20 @@ def test_the_state_of_the_list_tells_when_it_changed(
         assert page.waiting(session, waits.study_id) is None
 
 
-def test_it_counts_what_the_worklist_lists(sessions: sessionmaker[Session], reading: sessionmaker[Session]) -> None:
+def test_its_places_and_counts_are_those_of_the_worklist(
+    sessions: sessionmaker[Session], reading: sessionmaker[Session]
+) -> None:
     list_several(sessions, 10)
     with sessions.begin() as session:
         aside = queries.failed(session)[0]
         assert ledger.discard(session, aside.study_id, "seen", "me")
-        listed = len(queries.worklist(session))
+        worklist = [(row.position, row.study_id) for row in queries.worklist(session)]
         claim_one(session, ledger.record_study(session, study("1.2.99", "99")).study_id)
     with reading() as session:
         state = page.worklist_state(session)
-    assert (state.listed, state.queued, state.running) == (listed, 0, 1)
+        places = session.execute(text("SELECT position, study_id FROM worklist_place ORDER BY position")).all()
+    assert [tuple(place) for place in places] == worklist
+    assert (state.listed, state.queued, state.running) == (len(worklist), 0, 1)
 
 
 def test_a_lesion_has_an_image_once_its_region_is_known(
@@ -149,7 +152,7 @@ def test_the_page_reads_no_table_and_changes_nothing(sessions: sessionmaker[Sess
 
 def test_a_reader_does_not_see_what_is_for_the_page_alone(database: Database) -> None:
     engine = make_engine(database.reader_url, role=None)
-    for view in ("lesion_image", "study_history", "waiting_study", "worklist_state"):
+    for view in PAGE_VIEWS:
         assert sqlstate(engine, f"SELECT 1 FROM {view}") == DENIED, view
     engine.dispose()
 

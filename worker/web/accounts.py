@@ -113,7 +113,7 @@ class Accounts:
         """One writer at a time."""
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             reason = f"DLR_WEB_ACCOUNTS {self.path} can not be written: {error.strerror}"
             raise SetupRefused(Code.SETTING_INVALID, reason) from None
