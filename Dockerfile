@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# Two images of one wheel. `client`: intake, migrations, Flower; no torch. `worker`: inference; torch brings its CUDA.
+# Two images of one wheel. `client`: intake, migrations, Flower, the worklist page; no torch. `worker`: inference; torch brings its CUDA.
 
 FROM python:3.12-slim AS build
 WORKDIR /src
@@ -19,13 +19,14 @@ ENV DLR_HOME=/var/lib/dlr \
     PYTHONUNBUFFERED=1
 RUN groupadd --gid 10001 dlr \
     && useradd --uid 10001 --gid dlr --no-create-home --home-dir /var/lib/dlr --shell /usr/sbin/nologin dlr \
-    && install --directory --owner dlr --group dlr --mode 0750 /var/lib/dlr /var/lib/dlr/storage /var/lib/dlr/models
+    && install --directory --owner dlr --group dlr --mode 0750 /var/lib/dlr /var/lib/dlr/storage /var/lib/dlr/models \
+        /var/lib/dlr/secrets
 WORKDIR /var/lib/dlr
 CMD ["dlr", "--help"]
 
 FROM base AS client
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir "$(ls /wheels/*.whl)[flower,dicom]"
+    pip install --no-cache-dir "$(ls /wheels/*.whl)[flower,dicom,web]"
 USER 10001:10001
 
 FROM base AS worker

@@ -11,7 +11,7 @@ import pytest
 from psycopg2 import sql
 from redis import Redis
 
-from db.roles import OWNER, READER, WRITER
+from db.roles import OWNER, READER, WEB, WRITER
 from worker.services.home import Home
 from worker.services.postgres import SUPERUSER, EmbeddedPostgres
 from worker.services.redis import EmbeddedRedis
@@ -28,6 +28,7 @@ class Database:
     writer_url: str
     reader_url: str
     superuser_url: str
+    web_url: str
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +80,7 @@ def _new_database(server: EmbeddedPostgres, template: str) -> Iterator[Database]
     name = f"test_{uuid4().hex}"
     server.create_database(name, template)
     try:
-        yield Database(*(server.url(user, name) for user in (OWNER, WRITER, READER, SUPERUSER)))
+        yield Database(*(server.url(user, name) for user in (OWNER, WRITER, READER, SUPERUSER, WEB)))
     finally:
         with server.as_superuser() as cursor:
             cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

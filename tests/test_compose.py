@@ -36,7 +36,7 @@ OURS = {name: service for name, service in SERVICES.items() if "build" in servic
 LASTING = {name: service for name, service in SERVICES.items() if service["restart"] != "no"}
 IMAGE_TOOLS = {"postgres": {"pg_isready", "-U"}, "redis": {"valkey-cli"}}
 STORAGE = COMPOSE["x-storage"]["source"]
-OWNERS = {"postgres": "postgres", "redis": "redis", "models": "admin", STORAGE: "receive"}
+OWNERS = {"postgres": "postgres", "redis": "redis", "models": "admin", "accounts": "accounts", STORAGE: "receive"}
 PASSWORD = "p" * 32
 
 
@@ -45,8 +45,19 @@ def each(services: Mapping[str, dict[str, Any]]) -> pytest.MarkDecorator:
 
 
 def test_the_file_holds_the_services_of_the_design() -> None:
-    assert set(SERVICES) == {"postgres", "redis", "migrate", "intake", "inference", "flower", "receive", "admin"}
-    assert set(SERVICES) - set(LASTING) == {"migrate", "admin"}
+    assert set(SERVICES) == {
+        "postgres",
+        "redis",
+        "migrate",
+        "intake",
+        "inference",
+        "flower",
+        "receive",
+        "web",
+        "accounts",
+        "admin",
+    }
+    assert set(SERVICES) - set(LASTING) == {"migrate", "accounts", "admin"}
 
 
 @each(OURS)
@@ -70,6 +81,7 @@ def test_each_variable_is_a_setting_and_the_settings_accept_them(
     given = {
         "dlr_database_password": lambda: make_url(settings.require_database_url()).password,
         "dlr_database_owner_password": lambda: make_url(settings.require_owner_url()).password,
+        "dlr_web_database_password": lambda: make_url(settings.require_web_database_url()).password,
         "dlr_redis_password": lambda: make_url(settings.require_redis_url()).password,
         "dlr_flower_password": lambda: settings.flower_password and settings.flower_password.get_secret_value(),
     }
@@ -166,9 +178,13 @@ def test_storage_and_models_are_mounted_where_the_settings_look(
     name: str, service: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DLR_HOME", "/var/lib/dlr")
-    known = {str(get_settings().storage_root), str(get_settings().models_dir)}
-    assert {volume["target"] for volume in service.get("volumes", [])} <= known
-    needs = {"inference": known, "intake": {str(get_settings().storage_root)}}.get(name, set())
+    settings = get_settings()
+    storage, accounts = str(settings.storage_root), str(settings.web_accounts.parent)
+    known = {storage, str(settings.models_dir)}
+    assert {volume["target"] for volume in service.get("volumes", [])} <= known | {accounts}
+    needs = {"inference": known, "intake": {storage}, "web": {storage, accounts}, "accounts": {accounts}}.get(
+        name, set()
+    )
     assert needs <= {volume["target"] for volume in service.get("volumes", [])}
 
 
@@ -215,12 +231,17 @@ def test_the_images_install_extras_that_exist_and_only_the_worker_has_torch() ->
         name: re.findall(r"\.whl\)\[([\w,]+)]", " ".join(rest for word, rest in stage if word == "RUN"))
         for name, stage in instructions().items()
     }
-    assert extras == {"build": [], "base": [], "client": ["flower,dicom"], "worker": ["worker,cpu,dicomweb"]}
-    assert {"flower", "worker"} <= set(project["optional-dependencies"])
-    client = [*project["dependencies"], *project["optional-dependencies"]["flower"]]
+    assert extras == {"build": [], "base": [], "client": ["flower,dicom,web"], "worker": ["worker,cpu,dicomweb"]}
+    assert {"flower", "web", "worker"} <= set(project["optional-dependencies"])
+    client = [
+        *project["dependencies"],
+        *(one for extra in ("flower", "dicom", "web") for one in project["optional-dependencies"][extra]),
+    ]
     assert not any("torch" in requirement for requirement in client)
     assert SERVICES["inference"]["build"]["target"] == "worker"
-    assert {SERVICES[name]["build"]["target"] for name in ("migrate", "intake", "flower")} == {"client"}
+    assert {SERVICES[name]["build"]["target"] for name in ("migrate", "intake", "flower", "web", "accounts")} == {
+        "client"
+    }
 
 
 def test_what_is_copied_exists_is_sent_to_the_builder_and_makes_a_wheel() -> None:
@@ -251,13 +272,13 @@ def test_the_server_logs_no_statement_as_the_embedded_one_does() -> None:
     assert SERVICES["postgres"]["environment"]["POSTGRES_DB"] == embedded_postgres.DATABASE
 
 
-def test_roles_sql_makes_three_users_who_can_do_what_they_have_to(tmp_path: Path) -> None:
+def test_roles_sql_makes_users_who_can_do_what_they_have_to(tmp_path: Path) -> None:
     from db.migrate import upgrade
 
     secrets = tmp_path / "secrets"
     secrets.mkdir()
     users = {"dlr_owner": "dlr_database_owner_password", "dlr_writer": "dlr_database_password",
-             "dlr_reader": "dlr_reader_password"}  # fmt: skip
+             "dlr_reader": "dlr_reader_password", "dlr_web": "dlr_web_database_password"}  # fmt: skip
     for user, secret in users.items():
         (secrets / secret).write_text(f"{user}-it's-\\{uuid4().hex}\n")
     server = embedded_postgres.EmbeddedPostgres(Home(tmp_path / "home"))
@@ -425,6 +446,27 @@ def test_the_health_check_of_flower_asks_the_address_that_needs_no_password() ->
     assert json.dumps(healthcheck_url(settings)) in code
     compile(code, "healthcheck", "exec")
     assert SERVICES["flower"]["ports"][0].endswith(f":{settings.flower_port}")
+
+
+def test_the_page_is_served_with_the_settings_of_the_file_and_its_health_check_asks_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from worker.web.accounts import Accounts, WebRole
+    from worker.web.serve import check, hosts_of, page_url
+
+    environment = SERVICES["web"]["environment"]
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    settings = get_settings()
+    Accounts(settings.web_accounts).put("anna", WebRole.READER, PASSWORD)
+    check(settings)
+    *python, code = check_of("web")
+    assert python == ["python", "-c"]
+    asked = page_url(settings).replace(environment["DLR_WEB_ADDRESS"], "127.0.0.1")
+    assert json.dumps(f"{asked}/healthz") in code
+    assert "127.0.0.1" in hosts_of(settings)
+    compile(code, "healthcheck", "exec")
+    assert SERVICES["web"]["ports"][0].endswith(f":{settings.web_port}")
 
 
 @pytest.mark.slow

@@ -160,7 +160,7 @@ def test_the_command_lines_are_found_and_a_wrong_one_is_a_fault(tmp_path: Path) 
 @pages
 def test_every_variable_is_a_setting(page: Path) -> None:
     named = set(re.findall(r"\bDLR_[A-Z][A-Z_]*[A-Z]\b", page.read_text("utf-8")))
-    models = {"DLR_LH", "DLR_BM"}
+    models = {"DLR_LH", "DLR_BM", "DLR_TEST_TOOLS"}
     assert {name for name in named - models if name.removeprefix("DLR_").lower() not in Settings.model_fields} == set()
 
 
@@ -307,7 +307,7 @@ def test_the_page_names_each_secret() -> None:
 
 def test_each_compose_variable_that_is_named_is_in_the_file() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
-    named = set(re.findall(r"\b(?:BIND_[A-Z]+|STORAGE_DIR|RECEIVE_CALLERS)\b", INSTALL.read_text()))
+    named = set(re.findall(r"\b(?:BIND_[A-Z]+|STORAGE_DIR|RECEIVE_CALLERS|WEB_HOSTS)\b", INSTALL.read_text()))
     assert named == set(re.findall(r"\$\{([A-Z_]+)", text))
 
 

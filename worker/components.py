@@ -67,6 +67,7 @@ def everything(settings: Settings) -> list[Component]:
         ("device", device),
         ("storage", storage),
         ("Flower", flower),
+        ("worklist page", page),
     )
     software = Component("dlr-worker", Health.OK, __version__, f"DLR_HOME {settings.home}")
     return [software, *servers(settings), *(_look(name, look, settings) for name, look in others)]
@@ -195,6 +196,19 @@ def flower(settings: Settings) -> Component:
             return Component("Flower", Health.OK, None, "serves")
     except OSError:
         return Component("Flower", Health.WARNING, None, "does not serve; studies are scored without it")
+
+
+def page(settings: Settings) -> Component:
+    """Look whether somebody listens where the worklist page does."""
+    from worker.services.web import web_is_installed
+
+    if not web_is_installed() or not settings.web_accounts.exists():
+        return Component("worklist page", Health.OK, None, "nobody may sign in: it is not used")
+    try:
+        with socket.create_connection((settings.web_address, settings.web_port), LOOK_S):
+            return Component("worklist page", Health.OK, None, "listens")
+    except OSError:
+        return Component("worklist page", Health.WARNING, None, "does not listen; `dlr worklist` shows the same")
 
 
 def _answer_of(name: str) -> Component:

@@ -235,6 +235,30 @@ class Settings(BaseSettings):
     receive_key: Path | None = Field(default=None, description="Its key, readable by its owner alone")
     receive_ca: Path | None = Field(default=None, description="PEM of whose certificates senders have to show")
 
+    web_address: str = Field(default="127.0.0.1", description="Where the worklist page (`dlr web`) listens")
+    web_port: int = Field(default=8090, ge=0, le=65535, description="Its port; 0: any free one")
+    web_hosts: str = Field(
+        default="",
+        description="Names under which browsers reach it, with commas between; its address and localhost always are",
+    )
+    web_certificate: Path | None = Field(default=None, description="PEM of its certificate: HTTPS only")
+    web_key: Path | None = Field(default=None, description="Its key, readable by its owner alone")
+    web_behind_proxy: str = Field(
+        default="",
+        description="Addresses of a proxy that does TLS for it, with commas between; it is believed about who asks",
+    )
+    web_accounts: Path = Field(
+        default=Path("secrets/web-accounts.json"),
+        description="Who may sign in (`dlr web user`); relative to the home",
+    )
+    web_session_s: int = Field(
+        default=28800, ge=60, le=604800, description="Seconds after which a reader has to sign in again"
+    )
+    web_database_url: ServerUrl | None = Field(
+        default=None, description="The database as a user who is dlr_web; unset: that of a running `dlr up`"
+    )
+    web_database_password: SecretStr | None = Field(default=None, description="For DLR_WEB_DATABASE_URL")
+
     flower_user: str = Field(default="admin", min_length=1, description="Who may look at Flower")
     flower_password: SecretStr | None = Field(
         default=None, description="Flower does not start without; `dlr up` makes one up and keeps it in the home"
@@ -271,6 +295,7 @@ class Settings(BaseSettings):
             "home": home,
             "storage_root": home / self.storage_root.expanduser(),
             "models_dir": home / self.models_dir.expanduser(),
+            "web_accounts": home / self.web_accounts.expanduser(),
         }
         of_database = TlsFiles(self.database_ca, self.database_certificate, self.database_key)
         of_redis = TlsFiles(self.redis_ca, self.redis_certificate, self.redis_key)
@@ -280,6 +305,9 @@ class Settings(BaseSettings):
         if self.database_owner_url is not None:
             url = _with_password(self.database_owner_url, self.database_owner_password)
             values["database_owner_url"] = _secret(postgres_url(url, of_database))
+        if self.web_database_url is not None:
+            url = _with_password(self.web_database_url, self.web_database_password)
+            values["web_database_url"] = _secret(postgres_url(url, of_database))
         if self.redis_url is not None:
             url = _with_password(self.redis_url, self.redis_password)
             values["redis_url"] = _secret(redis_url(url, of_redis))
@@ -310,6 +338,10 @@ class Settings(BaseSettings):
     def require_owner_url(self) -> str:
         """Return the URL to migrate with, or say how to get one (``setting_invalid``)."""
         return _required(self.database_owner_url or self.database_url, "DLR_DATABASE_URL")
+
+    def require_web_database_url(self) -> str:
+        """Return the URL of the worklist page, or say how to get one (``setting_invalid``)."""
+        return _required(self.web_database_url, "DLR_WEB_DATABASE_URL")
 
     def require_redis_url(self) -> str:
         """Return Redis's URL with its password, or say how to get one (``setting_invalid``)."""

@@ -102,12 +102,12 @@ def test_a_replica_session_does_not_get_around_the_trigger(database: Database, s
 
 @pytest.fixture
 def bare_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """A server of its own, on which the three roles do not exist yet."""
+    """A server of its own, on which the roles do not exist yet."""
     server = EmbeddedPostgres(Home(tmp_path_factory.mktemp("bare")))
     server.start()
     with server.as_superuser() as cursor:
         cursor.execute("DROP DATABASE dlr")
-        cursor.execute("DROP ROLE dlr_owner, dlr_writer, dlr_reader")
+        cursor.execute("DROP ROLE dlr_owner, dlr_writer, dlr_reader, dlr_web")
     yield server
     server.stop()
 
@@ -132,7 +132,7 @@ def test_missing_roles_are_created_by_a_user_who_may_and_named_to_one_who_may_no
     with make_engine(url, poolclass=NullPool).connect() as connection:
         assert connection.scalar(text("SELECT CURRENT_USER")) == "dlr_writer"
         login = connection.scalars(text("SELECT rolcanlogin FROM pg_roles WHERE rolname LIKE 'dlr%'")).all()
-        assert login == [False, False, False]
+        assert login == [False] * 4
 
 
 def test_a_schema_that_belongs_to_somebody_else_is_said_so(bare_server: EmbeddedPostgres) -> None:

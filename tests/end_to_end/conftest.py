@@ -103,15 +103,15 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     home = tmp_path_factory.mktemp("service")
     kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("DLR_")}
     said: list[str] = []
-    os.environ["DLR_FLOWER_PORT"] = "0"
+    os.environ |= {"DLR_FLOWER_PORT": "0", "DLR_WEB_PORT": "0"}
     try:
         with running_services(home, said.append) as services, Supervisor(services.home, said.append) as supervisor:
             add_small_models(services.settings.models_dir)
-            for child in (services.worker("intake"), services.worker("inference"), services.flower()):
+            for child in (services.worker("intake"), services.worker("inference"), services.flower(), services.web()):
                 supervisor.start(child)
             yield Service(services, supervisor, said)
     finally:
-        del os.environ["DLR_FLOWER_PORT"]
+        del os.environ["DLR_FLOWER_PORT"], os.environ["DLR_WEB_PORT"]
         os.environ.update(kept)
 
 

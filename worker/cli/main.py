@@ -26,6 +26,7 @@ from worker.cli import (
     services,
     state,
     study,
+    web,
 )
 from worker.cli.output import print_json, stderr
 from worker.contract import job_schema
@@ -57,6 +58,7 @@ app.command("monitor", help="Hold the advice against the study and against patho
 )
 app.command("replay", help="Say what other thresholds would have advised; nothing is changed.")(replay.replay)
 app.command("purge", help="Remove the identifiers of studies that ended long ago.")(purge.purge)
+app.add_typer(web.app, name="web", help="Show the worklist to browsers; say who may sign in.")
 app.add_typer(failed.app, name="failed", help="Studies that a person has to look at.")
 app.add_typer(pathology.app, name="pathology", help="What pathology said of the lesions.")
 app.add_typer(models.models, name="models", help="The model registry.")

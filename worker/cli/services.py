@@ -29,7 +29,7 @@ class QueueName(StrEnum):
 
 
 def up() -> None:
-    """Start PostgreSQL and Redis (unless DLR_DATABASE_URL and DLR_REDIS_URL name your own), the workers and Flower.
+    """Start PostgreSQL and Redis (unless DLR_DATABASE_URL and DLR_REDIS_URL name your own), workers, Flower, the page.
 
     Everything is kept under DLR_HOME and is there at the next start. Ctrl-C or SIGTERM stops it all cleanly.
     """

@@ -149,7 +149,7 @@ class EmbeddedPostgres:
         draft.rename(data)
 
     def _bootstrap(self) -> None:
-        """Make the database and its three roles, which are no superusers; each start sets the passwords anew."""
+        """Make the database and its roles, which are no superusers; each start sets the passwords anew."""
         with self.as_superuser() as cursor:
             for role in ROLES:
                 cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
@@ -159,10 +159,11 @@ class EmbeddedPostgres:
             cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
             if not cursor.fetchone():
                 self.create_database(DATABASE)
+            _let_in(cursor, DATABASE)  # a role may be newer than the database
 
     def create_database(self, name: str, template: str = "template1") -> None:
-        """Create a database that ``dlr_owner`` owns and that nobody but the three roles can connect to."""
-        database, roles = sql.Identifier(name), sql.SQL(", ").join(map(sql.Identifier, ROLES))
+        """Create a database that ``dlr_owner`` owns and that nobody but the roles can connect to."""
+        database = sql.Identifier(name)
         with self.as_superuser() as cursor:
             cursor.execute(
                 sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(
@@ -170,7 +171,7 @@ class EmbeddedPostgres:
                 )
             )
             cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
-            cursor.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, roles))
+            _let_in(cursor, name)
 
     @contextmanager
     def as_superuser(self, database: str = "postgres") -> Iterator[Any]:
@@ -186,6 +187,11 @@ class EmbeddedPostgres:
                 yield cursor
         finally:
             connection.close()
+
+
+def _let_in(cursor: Any, database: str) -> None:
+    roles = sql.SQL(", ").join(map(sql.Identifier, ROLES))
+    cursor.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(database), roles))
 
 
 def _is_ready(pid_file: Path, pid: int) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from db.errors import RoleRefused
 from db.migrate import upgrade
-from db.roles import OWNER, WRITER
+from db.roles import OWNER, WEB, WRITER
 from worker.errors import Code, SetupRefused
 from worker.services.flower import flower_command, flower_is_installed
 from worker.services.home import Home
@@ -17,6 +17,7 @@ from worker.services.port import free_port, is_free
 from worker.services.postgres import EmbeddedPostgres
 from worker.services.redis import EmbeddedRedis
 from worker.services.supervisor import Child
+from worker.services.web import first_password_file, web_command, web_is_installed
 from worker.settings import Settings, default_home, get_settings
 
 FLOWER_SECRET = "flower"  # noqa: S105  the secret's name
@@ -35,6 +36,10 @@ class Services:
     """None: Flower is not installed."""
     flower_password_file: Path | None
     """None: the password is set by DLR_FLOWER_PASSWORD."""
+    web_port: int | None
+    """None: the worklist page is not installed, or DLR_WEB_DATABASE_URL is not set for a database of your own."""
+    web_password_file: Path | None
+    """Of the account that was made up; None: the accounts are your own."""
 
     def worker(self, queue: str) -> Child:
         """Return the worker of ``queue``: ``intake`` or ``inference``."""
@@ -49,6 +54,14 @@ class Services:
         """
         command = flower_command(self.settings, self.flower_port)
         return Child("flower", command.argv, {**self.environment, **command.env})
+
+    def web(self) -> Child:
+        """Return the worklist page.
+
+        Raises:
+            SetupRefused: ``setting_invalid``, when its settings are wrong.
+        """
+        return Child("web", web_command(self.settings, self.web_port), self.environment)
 
     def revive(self) -> str | None:
         """Start an embedded server that has ended again, and name it."""
@@ -91,9 +104,11 @@ def running_services(home: Path | None = None, say: Callable[[str], None] = lamb
                 say(f"starting {name}")
                 stack.callback(server.stop)
                 server.start()
-        flower_port = _flower_port(kept, settings, say) if flower_is_installed() else None
+        flower_port = _port("Flower", kept, settings.flower_port, say) if flower_is_installed() else None
+        has_page = web_is_installed() and (postgres is not None or settings.web_database_url is not None)
+        web_port = _port("web", kept, settings.web_port, say) if has_page else None
         stack.callback(kept.withdraw)
-        kept.announce(_announcement(kept, settings, postgres, redis, flower_port))
+        kept.announce(_announcement(kept, settings, postgres, redis, flower_port, web_port))
         password_file = kept.secret_file(FLOWER_SECRET) if settings.flower_password is None else None
         get_settings.cache_clear()
         settings = get_settings()
@@ -103,7 +118,10 @@ def running_services(home: Path | None = None, say: Callable[[str], None] = lamb
         say("migrating the schema")
         _migrate(settings)
         environment = {**os.environ, "DLR_HOME": str(kept.path)}
-        yield Services(kept, settings, environment, postgres, redis, flower_port, password_file)
+        yield Services(
+            kept, settings, environment, postgres, redis, flower_port, password_file, web_port,
+            None if web_port is None else first_password_file(kept, settings),
+        )  # fmt: skip
 
 
 @contextmanager
@@ -126,27 +144,30 @@ def _announcement(
     postgres: EmbeddedPostgres | None,
     redis: EmbeddedRedis | None,
     flower_port: int | None,
+    web_port: int | None,
 ) -> dict[str, str | int]:
     said: dict[str, str | int] = {}
     if postgres is not None:
         said["database_url"] = postgres.url(WRITER)
         said["database_owner_url"] = postgres.url(OWNER)
+        said["web_database_url"] = postgres.url(WEB)
     if redis is not None:
         said["redis_url"] = redis.url()
     if flower_port is not None:
         said["flower_port"] = flower_port
         if settings.flower_password is None:
             said["flower_password"] = home.secret(FLOWER_SECRET)
+    if web_port is not None:
+        said["web_port"] = web_port
     return said
 
 
-def _flower_port(home: Home, settings: Settings, say: Callable[[str], None]) -> int:
-    wanted = settings.flower_port
+def _port(name: str, home: Home, wanted: int, say: Callable[[str], None]) -> int:
     if wanted and is_free(wanted):
         return wanted
     if wanted:
-        say(f"port {wanted} is taken, so Flower gets another one")
-    return free_port(home.folder("run") / "flower.port")
+        say(f"port {wanted} is taken, so {name} gets another one")
+    return free_port(home.folder("run") / f"{name.lower()}.port")
 
 
 def _migrate(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""``dlr up``: the servers, both workers and Flower, as one process that a person starts and stops."""
+"""``dlr up``: the servers, both workers, Flower and the page, as one process that a person starts and stops."""
 
 import sys
 import time
@@ -12,6 +12,7 @@ from worker.services.flower import flower_url
 from worker.services.running import Services, running_services
 from worker.services.signals import Stopped, stopped_by_signals
 from worker.services.supervisor import Supervisor
+from worker.services.web import FIRST_NAME, web_is_installed, web_url
 
 LOOK_SECONDS = 0.25
 MODELS_LOOK_SECONDS = 2.0
@@ -47,6 +48,8 @@ def run_up(say: Say = print_line) -> int:
 def _run(services: Services, supervisor: Supervisor, say: Say) -> None:
     if services.flower_port is not None:
         supervisor.start(services.flower())
+    if services.web_port is not None:
+        supervisor.start(services.web())
     supervisor.start(services.worker("intake"))
     _describe(services, say)
     waiting = not _models_are_ready(services)
@@ -100,4 +103,16 @@ def _describe(services: Services, say: Say) -> None:
     else:
         where = f"in {services.flower_password_file}" if services.flower_password_file else "DLR_FLOWER_PASSWORD"
         say(f"Flower      {flower_url(settings, services.flower_port)}  user {settings.flower_user}, password {where}")
+    say(f"Worklist    {_page(services)}")
     say(f"Logs        {services.home.path / 'logs'}")
+
+
+def _page(services: Services) -> str:
+    if services.web_port is None:
+        missing = "DLR_WEB_DATABASE_URL is not set" if web_is_installed() else "pip install 'dlr-worker[web]'"
+        return f"is not shown to browsers: {missing}"
+    if services.web_password_file is None:
+        return f"{web_url(services.settings, services.web_port)}  accounts: dlr web user list"
+    return (
+        f"{web_url(services.settings, services.web_port)}  user {FIRST_NAME}, password in {services.web_password_file}"
+    )

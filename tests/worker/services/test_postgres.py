@@ -9,7 +9,7 @@ import psutil
 import psycopg2
 import pytest
 
-from db.roles import OWNER, READER, ROLES, WRITER
+from db.roles import OWNER, READER, ROLES, WEB, WRITER
 from tests.conftest import Database
 from worker.errors import Code, SetupRefused
 from worker.services.home import Home
@@ -139,6 +139,19 @@ def test_the_owner_can_create_tables_and_the_others_can_not(empty_database: Data
 def test_a_migrated_database_is_a_copy_of_its_own(database: Database) -> None:
     assert ask(database.reader_url, "SELECT count(*) FROM worklist") == 0
     assert ask(database.writer_url, "SELECT current_user::text") == WRITER
+
+
+def test_a_role_that_is_newer_than_the_database_is_let_in_at_the_next_start(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(Home(tmp_path))
+    server.start()
+    with server.as_superuser() as cursor:
+        cursor.execute("REVOKE ALL ON DATABASE dlr FROM dlr_web; DROP ROLE dlr_web")
+    server.stop()
+    server.start()
+    try:
+        assert ask(server.url(WEB), "SELECT current_user::text") == WEB
+    finally:
+        server.stop()
 
 
 def test_a_value_of_a_failed_statement_does_not_reach_the_log(postgres: EmbeddedPostgres) -> None:

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from worker.services.flower import flower_url
+from worker.services.web import web_url
 from worker.settings import get_settings
 
 UP = (sys.executable, "-P", "-c", "import sys; from worker.services.up import run_up; sys.exit(run_up())")
@@ -32,7 +33,15 @@ def start(output: Path) -> "subprocess.Popen[bytes]":
 
 
 def flower_status(path: str) -> int | None:
-    address = urlsplit(flower_url(get_settings()))
+    return status(flower_url(get_settings()), path)
+
+
+def page_status(path: str) -> int | None:
+    return status(web_url(get_settings()), path)
+
+
+def status(url: str, path: str) -> int | None:
+    address = urlsplit(url)
     try:
         connection = HTTPConnection(address.hostname or "", address.port, timeout=5)
         connection.request("GET", path)
@@ -54,6 +63,8 @@ def test_a_whole_life(number: signal.Signals, tmp_path: Path) -> None:
         wait_for(lambda: intake_log.exists() and "ready" in intake_log.read_text())
         wait_for(lambda: flower_status("/healthcheck") == 200)
         assert flower_status("/") == 401
+        wait_for(lambda: page_status("/healthz") == 204)
+        assert page_status("/") == 303
         family = psutil.Process(process.pid).children(recursive=True)
         secrets = [file.read_text() for file in (home / "secrets").iterdir()]
         shown = said + " ".join(" ".join(child.cmdline()) for child in family)

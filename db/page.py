@@ -1,0 +1,95 @@
+"""Every read of the worklist page, from views alone: as the role ``dlr_web``."""
+
+from dataclasses import fields
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, column, func, select, table
+from sqlalchemy.orm import Session
+
+from db.page_records import (
+    Excerpt,
+    HistoryRow,
+    LesionImageRow,
+    LesionResultRow,
+    WaitingRow,
+    Wanted,
+    WorklistState,
+)
+from db.records import WorklistRow
+
+
+def excerpt(session: Session, wanted: Wanted, size: int, behind: int = 0) -> Excerpt:
+    """Return up to ``size`` wanted rows of the worklist that stand behind a position, in the view's order.
+
+    Args:
+        session: of a role that reads the view ``worklist``.
+        wanted: which rows.
+        size: rows at most.
+        behind: a position, 0 for the beginning.
+    """
+    place: ColumnElement[int] = column("position")
+    wanted_places = select(place).select_from(table("worklist_place")).where(place > behind, *_conditions(wanted))
+    places = session.scalars(wanted_places.order_by(place).limit(size + 1)).all()
+    # By their places and not by LIMIT, under which PostgreSQL sums up every study before it sorts them.
+    rows = session.execute(_rows_of("worklist", WorklistRow).where(place.in_(places[:size])).order_by(place))
+    return Excerpt(tuple(WorklistRow(*row) for row in rows), len(places) > size)
+
+
+def listed(session: Session, study_id: UUID) -> WorklistRow | None:
+    """Return a study's row of the worklist; ``None`` for one that is not on it."""
+    row = session.execute(_rows_of("worklist", WorklistRow).where(column("study_id") == study_id)).one_or_none()
+    return None if row is None else WorklistRow(*row)
+
+
+def waiting(session: Session, study_id: UUID) -> WaitingRow | None:
+    """Return a study that has not ended; ``None`` for any other."""
+    row = session.execute(_rows_of("waiting_study", WaitingRow).where(column("study_id") == study_id)).one_or_none()
+    return None if row is None else WaitingRow(*row)
+
+
+def waiting_like(session: Session, accession_number: str, limit: int) -> list[WaitingRow]:
+    """Return studies that have not ended and whose accession number has this part, ``limit`` at most."""
+    query = _rows_of("waiting_study", WaitingRow).where(_has_part(accession_number)).limit(limit)
+    return [WaitingRow(*row) for row in session.execute(query)]
+
+
+def worklist_state(session: Session) -> WorklistState:
+    """Return how many studies are listed and wait, and when the list last changed."""
+    return WorklistState(*session.execute(_rows_of("worklist_state", WorklistState)).one())
+
+
+def lesions(session: Session, study_id: UUID) -> list[LesionResultRow]:
+    """Return the lesions of a current study, in the sender's order."""
+    query = _rows_of("lesion_result", LesionResultRow).where(column("study_id") == study_id)
+    return [LesionResultRow(*row) for row in session.execute(query.order_by(column("ordinal")))]
+
+
+def lesion_image(session: Session, study_id: UUID, ordinal: int) -> LesionImageRow | None:
+    """Return where the image of a lesion is; ``None`` where its region is not known, or it is not there."""
+    query = _rows_of("lesion_image", LesionImageRow).where(column("study_id") == study_id, column("ordinal") == ordinal)
+    row = session.execute(query).one_or_none()
+    return None if row is None else LesionImageRow(*row)
+
+
+def history(session: Session, study_id: UUID) -> list[HistoryRow]:
+    """Return all that happened to a study, oldest first."""
+    query = _rows_of("study_history", HistoryRow).where(column("study_id") == study_id).order_by(column("line"))
+    return [HistoryRow(*row) for row in session.execute(query)]
+
+
+def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
+    words = {"worklist_class": wanted.worklist_class, "state": wanted.state, "priority": wanted.priority}
+    conditions: list[ColumnElement[bool]] = [column(name) == word for name, word in words.items() if word is not None]
+    if wanted.accession_number is not None:
+        conditions.append(_has_part(wanted.accession_number))
+    return conditions
+
+
+def _has_part(accession_number: str) -> ColumnElement[bool]:
+    return func.lower(column("accession_number")).contains(accession_number.lower(), autoescape=True)
+
+
+def _rows_of(view: str, record: type[Any]) -> "Select[*tuple[Any, ...]]":
+    columns: list[ColumnElement[Any]] = [column(field.name) for field in fields(record)]
+    return select(*columns).select_from(table(view))

@@ -1,0 +1,108 @@
+"""The plain values that the worklist page reads from its views."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from db.records import WorklistRow
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which studies of the worklist are wanted; ``None`` is any, and every condition has to hold.
+
+    Attributes:
+        accession_number: a part of it, in any case.
+    """
+
+    worklist_class: str | None = None
+    state: str | None = None
+    priority: str | None = None
+    accession_number: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Some rows of the worklist in its order, and whether there are more behind them."""
+
+    rows: tuple[WorklistRow, ...]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRow:
+    """One row of the view ``waiting_study``."""
+
+    study_id: UUID
+    accession_number: str | None
+    priority: str
+    state: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistState:
+    """The row of the view ``worklist_state``; two that are equal are of the same worklist."""
+
+    listed: int
+    queued: int
+    running: int
+    changed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LesionResultRow:
+    """One row of the view ``lesion_result``; the view's comments say what each column means."""
+
+    ordinal: int
+    lesion_id: str
+    frame: int | None
+    state: str
+    original: str
+    outcome: str | None
+    recommended: str | None
+    rule_version: str | None
+    high_risk_probability: float | None
+    lh_class: str | None
+    lh_threshold: float | None
+    malignant_probability: float | None
+    bm_class: str | None
+    bm_threshold: float | None
+    age_years: float | None
+    age_source: str | None
+    region_x: int | None
+    region_source: str | None
+    error_code: str | None
+    error_reason: str | None
+    lh_version: str | None
+    lh_sha256: str | None
+    bm_version: str | None
+    bm_sha256: str | None
+    notice: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LesionImageRow:
+    """One row of the view ``lesion_image``."""
+
+    study_instance_uid: str
+    sop_instance_uid: str
+    frame: int | None
+    region_x: int
+    region_y: int
+    region_width: int
+    region_height: int
+    age_years: float | None
+    paths: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """One row of the view ``study_history``."""
+
+    at: datetime
+    actor: str
+    event: str
+    detail: Mapping[str, Any]

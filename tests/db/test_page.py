@@ -1,0 +1,167 @@
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import ledger, page, queries
+from db.migrate import PAGE_VIEWS
+from db.page_records import Wanted
+from db.roles import WEB
+from db.session import make_engine, session_factory
+from tests.conftest import Database
+from tests.db.samples import claim_one, ended, lesion, refused, scored, study
+from tests.db.test_roles import DENIED, TABLES, sqlstate
+
+
+@pytest.fixture
+def page_engine(database: Database) -> Iterator[Engine]:
+    engine = make_engine(database.web_url, role=WEB)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def reading(page_engine: Engine) -> sessionmaker[Session]:
+    """Sessions of dlr_web."""
+    return session_factory(page_engine)
+
+
+def list_several(sessions: sessionmaker[Session], count: int) -> None:
+    with sessions.begin() as session:
+        for number in range(count):
+            priority = ("stat", "urgent", "routine")[number % 3]
+            record = study(f"1.2.{number}", str(number), accession_number=f"A{number:03}", priority=priority)
+            ended(session, record, scored(lh=0.9, bm=0.5 + number / 1000) if number % 5 else refused())
+
+
+def test_the_rows_are_those_of_the_view_in_its_order(
+    sessions: sessionmaker[Session], reading: sessionmaker[Session]
+) -> None:
+    list_several(sessions, 17)
+    with sessions() as session:
+        wanted = queries.worklist(session)
+    with reading() as session:
+        pages, behind = [], 0
+        while True:
+            part = page.excerpt(session, Wanted(), 5, behind)
+            pages.append(part.rows)
+            if not part.more:
+                break
+            behind = part.rows[-1].position
+    assert [len(rows) for rows in pages] == [5, 5, 5, 2]
+    assert [row for rows in pages for row in rows] == wanted
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Wanted(worklist_class="needs_attention"),
+        Wanted(state="failed", priority="stat"),
+        Wanted(priority="urgent"),
+        Wanted(accession_number="a01"),
+        Wanted(accession_number="%"),
+        Wanted(state="partial"),
+    ],
+    ids=str,
+)
+def test_a_condition_leaves_rows_out_and_changes_no_position(
+    wanted: Wanted, sessions: sessionmaker[Session], reading: sessionmaker[Session]
+) -> None:
+    list_several(sessions, 17)
+    with sessions() as session:
+        expected = [
+            row
+            for row in queries.worklist(session)
+            if wanted.worklist_class in (None, row.worklist_class)
+            and wanted.state in (None, row.state)
+            and wanted.priority in (None, row.priority)
+            and (wanted.accession_number or "").lower() in (row.accession_number or "").lower()
+        ]
+    with reading() as session:
+        found = page.excerpt(session, wanted, 50)
+    assert list(found.rows) == expected
+    assert not found.more
+
+
+def test_the_state_of_the_list_tells_when_it_changed(
+    sessions: sessionmaker[Session], reading: sessionmaker[Session]
+) -> None:
+    with sessions.begin() as session:
+        waits = ledger.record_study(session, study("1.2.9", "9"))
+    with reading() as session:
+        before = page.worklist_state(session)
+        assert (before.listed, before.queued, before.running, before.changed_at) == (0, 1, 0, None)
+        assert [row.study_id for row in page.waiting_like(session, "a1", 5)] == [waits.study_id]
+        assert page.listed(session, waits.study_id) is None
+    with sessions.begin() as session:
+        ended(session, study("1.2.9", "9"), scored())
+    with reading() as session:
+        after = page.worklist_state(session)
+        assert (after.listed, after.queued) == (1, 0)
+        assert after != before
+        row = page.listed(session, waits.study_id)
+        assert row is not None
+        assert row.state == "done"
+        assert page.waiting(session, waits.study_id) is None
+
+
+def test_its_places_and_counts_are_those_of_the_worklist(
+    sessions: sessionmaker[Session], reading: sessionmaker[Session]
+) -> None:
+    list_several(sessions, 10)
+    with sessions.begin() as session:
+        aside = queries.failed(session)[0]
+        assert ledger.discard(session, aside.study_id, "seen", "me")
+        worklist = [(row.position, row.study_id) for row in queries.worklist(session)]
+        claim_one(session, ledger.record_study(session, study("1.2.99", "99")).study_id)
+    with reading() as session:
+        state = page.worklist_state(session)
+        places = session.execute(text("SELECT position, study_id FROM worklist_place ORDER BY position")).all()
+    assert [tuple(place) for place in places] == worklist
+    assert (state.listed, state.queued, state.running) == (len(worklist), 0, 1)
+
+
+def test_a_lesion_has_an_image_once_its_region_is_known(
+    sessions: sessionmaker[Session], reading: sessionmaker[Session]
+) -> None:
+    record = study(lesions=(lesion("L1"), lesion("L2")), job={"images": {"kind": "files", "paths": ["a/b.dcm"]}})
+    with sessions.begin() as session:
+        recorded = ended(session, record, scored("L1"), refused("L2"))
+    with reading() as session:
+        image = page.lesion_image(session, recorded.study_id, 1)
+        assert image is not None
+        assert image.paths == ["a/b.dcm"]
+        assert (image.region_x, image.region_y, image.region_width, image.region_height) == (10, 20, 30, 40)
+        assert page.lesion_image(session, recorded.study_id, 2) is None
+        assert page.lesion_image(session, uuid4(), 1) is None
+        assert [row.state for row in page.lesions(session, recorded.study_id)] == ["scored", "failed"]
+        assert [row.event for row in page.history(session, recorded.study_id)] == ["received", "claimed", "partial"]
+
+
+def test_the_page_reads_no_table_and_changes_nothing(sessions: sessionmaker[Session], database: Database) -> None:
+    engine = make_engine(database.web_url, role=None)
+    for table in TABLES:
+        for statement in ("SELECT 1 FROM {}", "DELETE FROM {}", "TRUNCATE {}"):
+            assert sqlstate(engine, statement.format(table)) == DENIED, (table, statement)
+    for statement in ("SET ROLE dlr_writer", "UPDATE study_history SET event = 'never'", "CREATE TABLE mine (id int)"):
+        assert sqlstate(engine, statement) == DENIED, statement
+    engine.dispose()
+
+
+def test_a_reader_does_not_see_what_is_for_the_page_alone(database: Database) -> None:
+    engine = make_engine(database.reader_url, role=None)
+    for view in PAGE_VIEWS:
+        assert sqlstate(engine, f"SELECT 1 FROM {view}") == DENIED, view
+    engine.dispose()
+
+
+def test_what_else_a_sender_wrote_stays_out_of_reach(
+    sessions: sessionmaker[Session], reading: sessionmaker[Session]
+) -> None:
+    with sessions.begin() as session:
+        recorded = ended(session, study(job={"images": {"paths": []}, "patient_name": "Roe"}), scored())
+    with reading() as session:
+        image = page.lesion_image(session, recorded.study_id, 1)
+    assert "Roe" not in repr(image)

@@ -1,0 +1,61 @@
+"""The pictures of the worklist page in docs/images, from the demo's studies: ``python -m tests.end_to_end.pictures``.
+
+It needs the demo models (``dlr demo-models``) and Chromium, and leaves nothing behind but the pictures.
+"""
+
+import os
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from playwright.sync_api import Error, Page
+
+from tests.end_to_end.browser import chromium, chromium_path, context_of, sign_in, until
+from worker.demo.run import demo_service, push, take_models, wait_until_ended
+from worker.inference.registry import Registry
+from worker.settings import get_settings, isolated
+from worker.training.recipe import DEMO_SEED
+
+IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
+SCALE = 1.5
+
+
+def main(target: Path = IMAGES) -> None:
+    """Run the demo's studies through the service and take the pictures."""
+    executable, models = chromium_path(), Registry(get_settings().models_dir)
+    if executable is None:
+        sys.exit("Chromium is not installed")
+    with TemporaryDirectory() as folder, isolated():
+        home = Path(folder)
+        os.environ["DLR_WEB_PORT"] = "0"
+        take_models(models, Registry(home / "models"))
+        with demo_service(home, print) as (services, supervisor):
+            supervisor.start(services.web())
+            made = push(services, DEMO_SEED)
+            wait_until_ended(services, supervisor, len(made), lambda _: None)
+            take(executable, f"http://127.0.0.1:{services.web_port}", home, target)
+
+
+def take(executable: str, url: str, home: Path, target: Path) -> None:
+    """Take the pictures of a running page."""
+    password = (home / "secrets" / "web").read_text()
+    with chromium(executable) as browser:
+        page = context_of(browser, device_scale_factor=SCALE).new_page()
+        until(lambda: _serves(page, url))
+        sign_in(page, url, "admin", password)
+        page.screenshot(path=target / "worklist.png")
+        page.locator("tr.study.upgraded a").first.click()
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=target / "study.png")
+
+
+def _serves(page: Page, url: str) -> bool:
+    try:
+        page.goto(f"{url}/sign-in")
+    except Error:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else IMAGES)

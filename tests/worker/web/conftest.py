@@ -1,0 +1,127 @@
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from sqlalchemy.orm import Session, sessionmaker
+from starlette.testclient import TestClient
+
+from db.roles import WEB
+from db.session import make_engine, session_factory
+from tests.conftest import Database
+from tests.db.samples import ended, lesion, register, scored, study
+from worker.demo.dicom import Header, write_ultrasound
+from worker.settings import Settings, get_settings
+from worker.training.phantom import Phantom, phantom
+from worker.web.accounts import Accounts, WebRole
+from worker.web.application import make_application
+from worker.web.serve import make_site
+from worker.web.site import Site
+
+PASSWORD = "correct horse battery"
+HOST = "127.0.0.1"
+
+
+@pytest.fixture(scope="session")
+def accounts_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reader and an administrator; made once, since a hash takes its time."""
+    file = tmp_path_factory.mktemp("accounts") / "accounts.json"
+    for name, role in (("reader", WebRole.READER), ("admin", WebRole.ADMINISTRATOR)):
+        Accounts(file).put(name, role, PASSWORD)
+    return file
+
+
+@pytest.fixture
+def sessions(database: Database) -> sessionmaker[Session]:
+    """Sessions of dlr_writer, on a ledger that knows both models."""
+    factory = session_factory(make_engine(database.writer_url))
+    with factory.begin() as session:
+        register(session)
+    return factory
+
+
+@pytest.fixture
+def settings(database: Database, accounts_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    accounts = tmp_path / "accounts.json"
+    accounts.write_bytes(accounts_file.read_bytes())
+    monkeypatch.setenv("DLR_WEB_ACCOUNTS", str(accounts))
+    monkeypatch.setenv("DLR_WEB_DATABASE_URL", database.web_url)
+    get_settings.cache_clear()
+    made = get_settings()
+    made.storage_root.mkdir(parents=True)
+    return made
+
+
+@pytest.fixture
+def site(settings: Settings) -> Iterator[Site]:
+    engine = make_engine(settings.require_web_database_url(), role=WEB)
+    site = make_site(settings, engine)
+    yield site
+    site.pictures.decoders.close()
+    engine.dispose()
+
+
+def client_of(site: Site) -> TestClient:
+    """Make a browser that follows no redirects."""
+    application = make_application(site, [HOST])
+    return TestClient(application, f"http://{HOST}", follow_redirects=False, raise_server_exceptions=False)
+
+
+@pytest.fixture
+def stranger(site: Site) -> TestClient:
+    return client_of(site)
+
+
+@pytest.fixture
+def sign_in(site: Site) -> Callable[..., TestClient]:
+    """Give a function that makes a browser in which somebody has signed in."""
+
+    def make(name: str = "reader") -> TestClient:
+        client = client_of(site)
+        answer = client.post(
+            "/sign-in", data={"name": name, "password": PASSWORD, "token": token_in(client, "/sign-in")}
+        )
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+        return client
+
+    return make
+
+
+def token_in(client: TestClient, page: str) -> str:
+    """Return the hidden field of a page's forms."""
+    found = re.search(r'name="token" value="(\w+)"', client.get(page).text)
+    assert found
+    return found[1]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A study in the ledger whose image is in the storage."""
+
+    study_id: UUID
+    path: Path
+    phantom: Phantom
+    header: Header
+    sop: str
+
+
+@pytest.fixture
+def kept(settings: Settings, sessions: sessionmaker[Session]) -> Kept:
+    header = Header(generate_uid(), "Roe^Mary", "MRN4711", "ACC4711", "20261123", "19790517")
+    drawn = phantom(3, malignant=True, rows=192, columns=256)
+    path = settings.storage_root / "roe-mary.dcm"
+    sop = write_ultrasound(path, header, [drawn.image], ExplicitVRLittleEndian)
+    box = (drawn.roi.x, drawn.roi.y, drawn.roi.width, drawn.roi.height)
+    record = study(
+        header.study_instance_uid,
+        "kept",
+        accession_number=header.accession_number,
+        job={"images": {"kind": "files", "paths": [path.name]}},
+        lesions=(lesion("Mary's left", sop_instance_uid=sop, roi=box),),
+    )
+    with sessions.begin() as session:
+        recorded = ended(session, record, replace(scored("Mary's left"), region=box))
+    return Kept(recorded.study_id, path, drawn, header, sop)

@@ -1,0 +1,101 @@
+"""``dlr web``: the worklist page, and who may sign in to it."""
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from worker.cli.output import Format, FormatOption, print_rows, stderr
+from worker.errors import Code, SetupRefused
+from worker.services.web import web_is_installed
+from worker.settings import get_settings
+
+app = typer.Typer(invoke_without_command=True)
+users = typer.Typer(no_args_is_help=True)
+app.add_typer(users, name="user", help="Who may sign in to the page.")
+
+USER_COLUMNS = ("name", "role")
+
+
+class Role(StrEnum):
+    """What an account may see (`worker.web.accounts.WebRole`)."""
+
+    READER = "reader"
+    ADMINISTRATOR = "administrator"
+
+
+@app.callback()
+def web(
+    context: typer.Context,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Default DLR_WEB_PORT")] = None,
+    behind_proxy: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESSES", help="Of a proxy that does TLS; default DLR_WEB_BEHIND_PROXY"),
+    ] = None,
+) -> None:
+    """Show the worklist to browsers, until SIGTERM. It changes nothing.
+
+    Exit status 1 where nobody may sign in yet, or where other machines could reach it without TLS.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    _require_extra()
+    from worker.logs import configure_logging
+    from worker.web.serve import serve
+
+    settings = get_settings()
+    changes = {"web_port": port, "web_behind_proxy": behind_proxy}
+    settings = settings.model_copy(update={name: value for name, value in changes.items() if value is not None})
+    configure_logging(settings.log_level, settings.log_format)
+    serve(settings)
+
+
+@users.command()
+def add(
+    name: Annotated[str, typer.Argument(help="Small letters, digits, dots and dashes")],
+    role: Annotated[Role, typer.Option(help="administrator: reasons of failures and the history as well")] = (
+        Role.READER
+    ),
+) -> None:
+    """Add an account, or give one another password and role, which ends its sessions.
+
+    The password is asked for; where nobody is at a terminal, it is the first line of standard input.
+    """
+    _require_extra()
+    from worker.web.accounts import Accounts, WebRole
+
+    new = Accounts(get_settings().web_accounts).put(name, WebRole(role.value), _password())
+    stderr.print(f"{name} {'is added' if new else 'is changed'} as {role.value}", markup=False, highlight=False)
+
+
+@users.command()
+def remove(name: Annotated[str, typer.Argument(help="The account's name")]) -> None:
+    """Remove an account; its sessions end at once. Exit status 1: there is none of this name."""
+    _require_extra()
+    from worker.web.accounts import Accounts
+
+    removed = Accounts(get_settings().web_accounts).remove(name)
+    stderr.print(f"{name} {'is removed' if removed else 'has no account'}", markup=False, highlight=False)
+    raise typer.Exit(0 if removed else 1)
+
+
+@users.command("list")
+def list_users(fmt: FormatOption = Format.TABLE) -> None:
+    """List the accounts; a hash of a password is not shown."""
+    _require_extra()
+    from worker.web.accounts import Accounts
+
+    rows = [{"name": one.name, "role": one.role.value} for one in Accounts(get_settings().web_accounts).list()]
+    print_rows(rows, USER_COLUMNS, fmt, title="accounts")
+
+
+def _password() -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+
+
+def _require_extra() -> None:
+    if not web_is_installed():
+        raise SetupRefused(Code.SETTING_INVALID, "the worklist page is not installed: pip install 'dlr-worker[web]'")

@@ -1,0 +1,135 @@
+"""The application: which address is which page, and what surrounds each of them."""
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from worker.errors import Code, DlrError
+from worker.logs import story_of
+from worker.web import pages, signing_in
+from worker.web.site import HERE, Site, site_of
+
+logger = logging.getLogger(__name__)
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "X-Robots-Tag": "noindex",
+}
+"""Headers of every answer."""
+
+TLS_HEADERS = {"Strict-Transport-Security": "max-age=31536000"}
+
+SENTENCES = {
+    400: "That could not be read.",
+    403: "That form was not made for you, or is too old. Go back, load the page again, and send it once more.",
+    404: "There is no such page, or no such study on the list any more.",
+    405: "That is not possible here.",
+    413: "That is too large.",
+    500: "Something went wrong here. It is in the log.",
+    503: "The service does not answer at the moment. Nothing is lost; please try again in a minute.",
+}
+
+
+class Headers:
+    """Adds headers to every answer, errors included."""
+
+    def __init__(self, app: ASGIApp, headers: Mapping[str, str]) -> None:
+        self._app = app
+        self._headers = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, as ASGI has it."""
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers[name] = value
+            await send(message)
+
+        await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
+
+
+def make_application(site: Site, hosts: list[str]) -> ASGIApp:
+    """Make the application.
+
+    Args:
+        site: what its pages need.
+        hosts: the names under which it may be reached; a request with another ``Host`` is refused.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        site.pictures.decoders.close()
+
+    reader, form = signing_in.for_readers, signing_in.for_forms_of_readers
+    a_study = "/studies/{study_id:uuid}"
+    routes = [
+        Route("/", reader(pages.worklist)),
+        Route("/state", reader(pages.worklist_state, sign_in=False)),
+        Route("/search", form(pages.search), methods=["POST"]),
+        Route(a_study, reader(pages.study)),
+        Route(f"{a_study}/state", reader(pages.study_state, sign_in=False)),
+        Route(f"{a_study}/lesions/{{ordinal:int}}/{{kind}}.png", reader(pages.picture, sign_in=False)),
+        Route("/sign-in", signing_in.sign_in_page),
+        Route("/sign-in", signing_in.sign_in, methods=["POST"]),
+        Route("/sign-out", form(signing_in.sign_out), methods=["POST"]),
+        Route("/healthz", _healthz),
+        Mount("/static", StaticFiles(directory=HERE / "static")),
+    ]
+    application = Starlette(
+        routes=routes,
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)],
+        exception_handlers={HTTPException: _refusal, DlrError: _failure, SQLAlchemyError: _failure, Exception: _defect},
+        lifespan=lifespan,
+    )
+    application.state.site = site
+    # Outside of everything, so that the answer to a defect has them too.
+    return Headers(application, HEADERS | (TLS_HEADERS if site.secure else {}))
+
+
+def _healthz(_request: Request) -> Response:
+    return Response(status_code=204)
+
+
+def _refusal(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    return _said(request, status)
+
+
+def _failure(request: Request, error: Exception) -> Response:
+    """A server that is away, or a setting that a person has to mend."""
+    code = error.code if isinstance(error, DlrError) else Code.SERVICE_UNAVAILABLE
+    logger.error("a page could not be made: %s\n%s", code, story_of(error))
+    return _said(request, 503)
+
+
+def _defect(request: Request, _error: Exception) -> Response:
+    return _said(request, 500)  # the server logs where it was
+
+
+def _said(request: Request, status: int) -> Response:
+    site = site_of(request)
+    sentence = SENTENCES.get(status, SENTENCES[400 if status < 500 else 500])
+    return site.page("error.html", None, status, sentence=sentence)

@@ -1,0 +1,185 @@
+"""The pages: the worklist, a search, a study, its pictures."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from urllib.parse import urlencode
+from uuid import UUID
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from db import page
+from db.page_records import WaitingRow, Wanted, WorklistState
+from db.records import WorklistRow
+from worker.errors import Refused
+from worker.web import words
+from worker.web.pictures import Kind
+from worker.web.sessions import Session
+from worker.web.signing_in import Form
+from worker.web.site import Site
+
+logger = logging.getLogger(__name__)
+
+ROWS = 50
+"""Studies on one page of the worklist."""
+
+LONGEST_SEARCH = 64
+
+FILTERS = {
+    "class": tuple(words.CLASSES),
+    "state": ("done", "partial", "failed"),
+    "priority": tuple(words.PRIORITIES),
+}
+"""Each filter of the worklist and its words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows of one class that stand together."""
+
+    name: str
+    label: words.Label
+    rows: tuple[WorklistRow, ...]
+
+
+def worklist(request: Request, site: Site, who: Session) -> Response:
+    """Show the worklist in its order, a page of it at a time; ``after`` is the study that the last page ended with."""
+    chosen = {name: word for name in FILTERS if (word := request.query_params.get(name)) in FILTERS[name]}
+    wanted = Wanted(chosen.get("class"), chosen.get("state"), chosen.get("priority"))
+    after = request.query_params.get("after")
+    with site.database() as session:
+        last = None if after is None else page.listed(session, _uuid(after))
+        state = page.worklist_state(session)
+        found = page.excerpt(session, wanted, ROWS, 0 if last is None else last.position)
+    further = {**chosen, "after": str(found.rows[-1].study_id)} if found.more else None
+    return site.page(
+        "worklist.html",
+        who,
+        groups=_groups(found.rows),
+        notices=words.notices_of(found.rows),
+        state=state,
+        mark=_mark(state),
+        chosen=chosen,
+        filters=FILTERS,
+        first=after is None,
+        moved=after is not None and last is None,
+        start_url=_url(chosen),
+        further_url=None if further is None else _url(further),
+    )
+
+
+def search(_request: Request, site: Site, who: Session, form: Form) -> Response:
+    """Show the studies whose accession number has a part. It comes in a form, so that no address and no log has it."""
+    part = form.get("accession_number", "").replace("\0", "").strip()[:LONGEST_SEARCH]
+    if not part:
+        return RedirectResponse("/", 303)
+    with site.database() as session:
+        found = page.excerpt(session, Wanted(accession_number=part), ROWS)
+        waiting = page.waiting_like(session, part, ROWS)
+    return site.page(
+        "search.html",
+        who,
+        part=part,
+        groups=_groups(found.rows),
+        more=found.more,
+        waiting=waiting,
+        notices=words.notices_of(found.rows),
+    )
+
+
+def study(request: Request, site: Site, who: Session) -> Response:
+    """Show one study: each lesion, its pictures, its scores and why it has its advice."""
+    study_id = request.path_params["study_id"]
+    with site.database() as session:
+        row, waiting = page.listed(session, study_id), page.waiting(session, study_id)
+        lesions = page.lesions(session, study_id)
+        history = page.history(session, study_id) if who.is_administrator else []
+        count = page.worklist_state(session).listed
+        beside = [] if row is None else page.excerpt(session, Wanted(), 3, max(row.position - 2, 0)).rows
+    if row is None and waiting is None:
+        raise HTTPException(404)
+    logger.info("%s opened study %s", who.name, study_id)
+    places = {one.position: one for one in beside}
+    return site.page(
+        "study.html",
+        who,
+        study_id=study_id,
+        row=row,
+        head=row or waiting,
+        mark=_study_mark(row, waiting),
+        lesions=lesions,
+        notices=words.notices_of(lesions),
+        history=history,
+        count=count,
+        before=None if row is None else places.get(row.position - 1),
+        behind=None if row is None else places.get(row.position + 1),
+    )
+
+
+def picture(request: Request, site: Site, who: Session) -> Response:
+    """Give a picture of a lesion, made from its file now."""
+    study_id, ordinal = request.path_params["study_id"], request.path_params["ordinal"]
+    kind = request.path_params["kind"]
+    if kind not in set(Kind) or ordinal > 2**31 - 1:
+        raise HTTPException(404)
+    with site.database() as session:
+        image = page.lesion_image(session, study_id, ordinal)
+    if image is None:
+        raise HTTPException(404)
+    try:
+        png = site.pictures.png(image, Kind(kind))
+    except Refused as refused:
+        logger.warning("no picture of lesion %d of study %s: %s", ordinal, study_id, refused.code)
+        raise HTTPException(404) from None
+    logger.debug("%s saw lesion %d of study %s", who.name, ordinal, study_id)
+    return Response(png, media_type="image/png")
+
+
+def worklist_state(_request: Request, site: Site, _who: Session) -> Response:
+    """Say whether the worklist is still the one that a page shows."""
+    with site.database() as session:
+        state = page.worklist_state(session)
+    return JSONResponse({"mark": _mark(state), "listed": state.listed, "waiting": state.queued + state.running})
+
+
+def study_state(request: Request, site: Site, _who: Session) -> Response:
+    """Say how far a study is."""
+    study_id = request.path_params["study_id"]
+    with site.database() as session:
+        row, waiting = page.listed(session, study_id), page.waiting(session, study_id)
+    if row is None and waiting is None:
+        raise HTTPException(404)
+    return JSONResponse({"mark": _study_mark(row, waiting)})
+
+
+def _study_mark(row: WorklistRow | None, waiting: WaitingRow | None) -> str:
+    """Return what changes when a study's result does."""
+    if row is not None:
+        return f"{row.state} {row.revision} {row.finished_at.isoformat()}"
+    return "" if waiting is None else waiting.state
+
+
+def _mark(state: WorklistState) -> str:
+    return hashlib.sha256(f"{state.listed} {state.changed_at}".encode()).hexdigest()[:16]
+
+
+def _groups(rows: Sequence[WorklistRow]) -> list[Group]:
+    """Put rows that stand together under their class; their order stays the view's."""
+    return [
+        Group(name, words.CLASSES[name], tuple(those)) for name, those in groupby(rows, lambda row: row.worklist_class)
+    ]
+
+
+def _url(query: dict[str, str]) -> str:
+    return f"/?{urlencode(query)}" if query else "/"
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise HTTPException(404) from None

@@ -1,0 +1,142 @@
+"""Whether the page may be served as it is set up, and serving it."""
+
+import logging
+from ipaddress import ip_address
+from pathlib import Path
+
+import uvicorn
+from sqlalchemy import Engine
+
+from db.roles import WEB
+from db.session import make_engine, session_factory
+from worker.errors import Code, SetupRefused
+from worker.imaging.decoder_pool import DecoderPool
+from worker.settings import Settings
+from worker.web.accounts import Accounts
+from worker.web.application import make_application
+from worker.web.pictures import Pictures
+from worker.web.sessions import Sessions
+from worker.web.site import Site
+
+logger = logging.getLogger(__name__)
+
+DECODERS = 2
+"""Files that are read at once for pictures, at most."""
+
+CONNECTIONS = 256
+LARGEST_HEAD_BYTES = 16 << 10
+STOP_S = 5
+
+
+def check(settings: Settings) -> None:
+    """Refuse to serve what would not be safe.
+
+    Raises:
+        SetupRefused: ``setting_invalid``: nobody may sign in, TLS is half set up, or the page would be reached from
+            other machines without TLS or without a name.
+    """
+    if not Accounts(settings.web_accounts).list():
+        raise _refused("nobody may sign in yet: run `dlr web user add NAME`, which asks for a password")
+    if (settings.web_certificate is None) != (settings.web_key is None):
+        raise _refused("DLR_WEB_CERTIFICATE and DLR_WEB_KEY go together: set both, or none")
+    for variable, file in (("DLR_WEB_CERTIFICATE", settings.web_certificate), ("DLR_WEB_KEY", settings.web_key)):
+        if file is not None and not _can_be_read(file):
+            raise _refused(f"{variable} {file} is no file that can be read")
+    if not is_loopback(settings.web_address) and not is_encrypted(settings):
+        raise _refused(
+            f"DLR_WEB_ADDRESS {settings.web_address} is reached from other machines, and passwords would be sent in "
+            "the clear: set DLR_WEB_CERTIFICATE and DLR_WEB_KEY, or DLR_WEB_BEHIND_PROXY for a proxy with TLS"
+        )
+    if not listed(settings.web_hosts) and (settings.web_behind_proxy or _is_everywhere(settings.web_address)):
+        raise _refused("DLR_WEB_HOSTS is not set: say under which names browsers reach the page")
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+def is_encrypted(settings: Settings) -> bool:
+    """Whether browsers speak TLS, to us or to a proxy before us."""
+    return settings.web_certificate is not None or bool(listed(settings.web_behind_proxy))
+
+
+def listed(text: str) -> list[str]:
+    """Split a setting that has commas."""
+    return [part for one in text.split(",") if (part := one.strip())]
+
+
+def hosts_of(settings: Settings) -> list[str]:
+    """Return the names under which the page may be reached."""
+    return list(dict.fromkeys([*listed(settings.web_hosts), settings.web_address, "localhost", "127.0.0.1", "[::1]"]))
+
+
+def page_url(settings: Settings, port: int | None = None) -> str:
+    """Return the address of the page on this machine."""
+    scheme = "https" if settings.web_certificate is not None else "http"
+    host = f"[{settings.web_address}]" if ":" in settings.web_address else settings.web_address
+    return f"{scheme}://{host}:{settings.web_port if port is None else port}"
+
+
+def serve(settings: Settings) -> None:
+    """Serve the page until SIGTERM.
+
+    Raises:
+        SetupRefused: as for `check`; or ``setting_invalid`` without a database.
+    """
+    check(settings)
+    engine = make_engine(settings.require_web_database_url(), role=WEB)
+    application = make_application(make_site(settings, engine), hosts_of(settings))
+    proxies = listed(settings.web_behind_proxy)
+    logger.info("the worklist page is at %s", page_url(settings))
+    uvicorn.run(
+        application,
+        host=settings.web_address,
+        port=settings.web_port,
+        ssl_certfile=settings.web_certificate,
+        ssl_keyfile=settings.web_key,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        h11_max_incomplete_event_size=LARGEST_HEAD_BYTES,
+        timeout_graceful_shutdown=STOP_S,
+    )
+    engine.dispose()
+
+
+def make_site(settings: Settings, engine: Engine) -> Site:
+    """Put together what the pages need; nothing is connected or started yet."""
+    accounts = Accounts(settings.web_accounts)
+    decoders = DecoderPool(settings.limits, min(settings.decoders, DECODERS), settings.decode_timeout_s)
+    return Site(
+        reading=session_factory(engine),
+        accounts=accounts,
+        sessions=Sessions(accounts, settings.web_session_s),
+        pictures=Pictures(settings.storage_root, decoders),
+        secure=is_encrypted(settings),
+    )
+
+
+def _refused(reason: str) -> SetupRefused:
+    return SetupRefused(Code.SETTING_INVALID, reason)
+
+
+def _is_everywhere(address: str) -> bool:
+    try:
+        return ip_address(address).is_unspecified
+    except ValueError:
+        return False
+
+
+def _can_be_read(file: Path) -> bool:
+    try:
+        with file.open("rb"):
+            return True
+    except OSError:
+        return False

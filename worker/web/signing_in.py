@@ -1,0 +1,142 @@
+"""Signing in and out."""
+
+import logging
+import math
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from functools import wraps
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from worker.web.accounts import is_right
+from worker.web.sessions import FORM_COOKIE, Session
+from worker.web.site import Site, site_of
+
+logger = logging.getLogger(__name__)
+
+LARGEST_FORM_BYTES = 8192
+
+Form = Mapping[str, str]
+Page = Callable[[Request, Site, Session], Response]
+FormPage = Callable[[Request, Site, Session, Form], Response]
+
+
+def for_readers(page: Page, *, sign_in: bool = True) -> Callable[[Request], Response]:
+    """Let a page be seen by whoever signed in; send others to sign in, or refuse them where nobody would see that."""
+
+    @wraps(page)
+    def guarded(request: Request) -> Response:
+        site = site_of(request)
+        who = site.session(request)
+        if who is not None:
+            return page(request, site, who)
+        if not sign_in:
+            raise HTTPException(401)
+        study = request.path_params.get("study_id")
+        return RedirectResponse("/sign-in" if study is None else f"/sign-in?study={study}", 303)
+
+    return guarded
+
+
+def for_forms_of_readers(page: FormPage) -> Callable[[Request], Awaitable[Response]]:
+    """Let a form be sent by whoever signed in, if it is one that we made for this session."""
+
+    @wraps(page)
+    async def guarded(request: Request) -> Response:
+        form = await read_form(request)
+        return await run_in_threadpool(answer, request, form)
+
+    def answer(request: Request, form: Form) -> Response:
+        site = site_of(request)
+        who = site.session(request)
+        if who is None:
+            return RedirectResponse("/sign-in", 303)
+        if not site.sessions.is_our_form(who.id, form.get("token")):
+            raise HTTPException(403)
+        return page(request, site, who, form)
+
+    return guarded
+
+
+async def read_form(request: Request) -> Form:
+    """Read a form of a bounded size; anything else is refused (413, or 400)."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST_FORM_BYTES:
+            raise HTTPException(413)
+    try:
+        return dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=20, errors="strict"))
+    except ValueError:
+        raise HTTPException(400) from None
+
+
+def sign_in_page(request: Request) -> Response:
+    """Show the form; who has signed in already is led on."""
+    site = site_of(request)
+    if site.session(request) is not None:
+        return RedirectResponse("/", 303)
+    return _ask(request, site, _study(request.query_params.get("study")))
+
+
+async def sign_in(request: Request) -> Response:
+    """Check a name and a password, and begin a session."""
+    form = await read_form(request)
+    return await run_in_threadpool(_sign_in, request, form)
+
+
+def _sign_in(request: Request, form: Form) -> Response:
+    site, study = site_of(request), _study(form.get("study"))
+    name, password = form.get("name", "").strip().lower(), form.get("password", "")
+    if not site.sessions.is_our_form(request.cookies.get(FORM_COOKIE), form.get("token")):
+        return _ask(request, site, study, "The form was too old. Please sign in again.", 403)
+    address = request.client.host if request.client else "?"
+    close, wide = (f"{name} from {address}",), (f"account {name}", f"address {address}")
+    wait = site.close_tries.wait_s(*close) or site.wide_tries.wait_s(*wide)
+    if wait > 0:
+        response = _ask(request, site, study, f"Too many tries. Please wait {math.ceil(wait)} s, then try again.", 429)
+        response.headers["Retry-After"] = str(math.ceil(wait))
+        return response
+    account = site.accounts.find(name)
+    if not is_right(account, password) or account is None:
+        # A name that no account has may be a password in the wrong field.
+        logger.warning("sign-in refused from %s: %s", address, "no such account" if account is None else account.name)
+        return _ask(request, site, study, "This name and password do not belong together.", 401)
+    site.close_tries.passed(*close)
+    site.wide_tries.passed(*wide)
+    logger.info("%s signed in as %s", account.name, account.role)
+    response = RedirectResponse("/" if study is None else f"/studies/{study}", 303)
+    site.drop_cookies(response)
+    site.set_cookie(response, "dlr_session", site.sessions.begin(account))
+    return response
+
+
+def sign_out(_request: Request, site: Site, who: Session, _form: Form) -> Response:
+    """End a session, for a copy of its cookie as well."""
+    site.sessions.end(who)
+    logger.info("%s signed out", who.name)
+    response = RedirectResponse("/sign-in", 303)
+    site.drop_cookies(response)
+    response.headers["Clear-Site-Data"] = '"cache", "storage"'
+    return response
+
+
+def _ask(request: Request, site: Site, study: UUID | None, said: str = "", status: int = 200) -> Response:
+    holder = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(16)
+    token = site.sessions.form_token(holder)
+    response = site.page("sign_in.html", None, status, token=token, said=said, study=study)
+    site.set_cookie(response, FORM_COOKIE, holder)
+    return response
+
+
+def _study(text: str | None) -> UUID | None:
+    """Where to go on after signing in: a study, and nothing else that an address could name."""
+    try:
+        return None if not text else UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,110 @@
+"""What the page says, in words: classes, rules, errors. No colour and no sign stands for itself."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from db.page_records import LesionResultRow
+from db.records import WorklistRow
+from worker.errors import MEANINGS, Code
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A word for people, the sign that goes with it, and a sentence that says more."""
+
+    word: str
+    sign: str
+    more: str
+
+
+CLASSES: Mapping[str, Label] = {
+    "upgraded": Label("Upgrade advised", "▲", "At least one 4A lesion that both models call high"),
+    "needs_attention": Label("Needs a person", "!", "Not every lesion was scored, or none: somebody has to look"),
+    "maintained": Label("Keep 4A", "■", "A 4A lesion on which the two models disagree, and none that is upgraded"),
+    "not_applicable": Label("No advice", "○", "Scored lesions that are not 4A, which keep their category"),
+    "downgraded": Label("Downgrade advised", "▼", "Every lesion is 4A, and both models call each of them low"),
+}
+"""The classes of the worklist, in its order."""
+
+OUTCOMES: Mapping[str, Label] = {
+    "upgraded": Label("Upgrade advised", "▲", "above 4A: the study behind the rule names no category"),
+    "maintained": Label("Keep 4A", "■", "no change"),
+    "not_applicable": Label("No advice", "○", "the rule is for 4A alone, so the category stays"),
+    "downgraded": Label("Downgrade advised", "▼", "to BI-RADS 3"),
+}
+
+STATES: Mapping[str, str] = {
+    "done": "Scored",
+    "partial": "Partly scored",
+    "failed": "Not scored",
+    "queued": "Waits",
+    "running": "Is being scored",
+}
+
+PRIORITIES: Mapping[str, str] = {"stat": "Stat", "urgent": "Urgent", "routine": "Routine"}
+
+AGE_SOURCES: Mapping[str, str] = {
+    "job": "given with the study",
+    "patient_age": "Patient's Age in the DICOM header",
+    "birth_date": "birth date and study date in the DICOM header",
+}
+
+REGION_SOURCES: Mapping[str, str] = {
+    "job": "as the radiologist marked it",
+    "ultrasound_region": "no ROI was given: the B-mode region of the DICOM header",
+    "whole_image": "no ROI was given: the whole image",
+}
+
+
+def rule_of(lesion: LesionResultRow) -> str:
+    """Say why a scored lesion has its advice (`worker.clinical.restratify`), from what is on record."""
+    said = f"DLR_LH says {plain(lesion.lh_class)} and DLR_BM says {plain(lesion.bm_class)}"
+    match lesion.outcome:
+        case "upgraded":
+            return f"{said}: both high, so a 4A lesion is advised above 4A."
+        case "downgraded":
+            return f"{said}: both low, so a 4A lesion is advised down to BI-RADS 3."
+        case "maintained":
+            return f"{said}: they disagree, so a 4A lesion stays 4A."
+        case _:
+            return f"{said}. The rule is for BI-RADS 4A alone, so {lesion.original} stays {lesion.original}."
+
+
+def what_to_do(code: str | None) -> str | None:
+    """Say what an error code means and what to do."""
+    return None if code is None or code not in set(Code) else MEANINGS[Code(code)]
+
+
+def notices_of(rows: Iterable[WorklistRow | LesionResultRow]) -> list[str]:
+    """Return what the models behind these results say they are not for, each once."""
+    return sorted({row.notice for row in rows if row.notice})
+
+
+def moment(at: datetime | None) -> str:
+    """Say a time in this machine's time zone."""
+    return "" if at is None else f"{at.astimezone():%d %b %Y %H:%M}"
+
+
+def zone() -> str:
+    """Name this machine's time zone."""
+    return datetime.now().astimezone().strftime("%Z")
+
+
+def second(at: datetime) -> str:
+    """Say a time to the second in this machine's time zone."""
+    return f"{at.astimezone():%d %b %Y %H:%M:%S}"
+
+
+def plain(word: str | None) -> str:
+    """Say a word of a card or of the history as people write it: ``high_risk`` is high risk."""
+    return (word or "").replace("_", " ")
+
+
+def probability(value: float | None) -> str:
+    """Say a probability, 0 to 1, with three decimals, which do not round up to 1 or down to 0."""
+    if value is None:
+        return "–"
+    if 0 < value < 0.001:
+        return "< 0.001"
+    return "> 0.999" if 0.999 < value < 1 else f"{value:.3f}"
