@@ -72,6 +72,14 @@ def lesion_image(session: Session, study_id: UUID, ordinal: int) -> LesionImageR
     return None if row is None else LesionImageRow(*row)
 
 
+def pictured(session: Session, study_id: UUID) -> set[int]:
+    """Return the ordinals of a study's lesions whose image is in the storage."""
+    ordinal: ColumnElement[int] = column("ordinal")
+    return set(
+        session.scalars(select(ordinal).select_from(table("lesion_image")).where(column("study_id") == study_id))
+    )
+
+
 def history(session: Session, study_id: UUID) -> list[HistoryRow]:
     """Return all that happened to a study, oldest first."""
     query = _rows_of("study_history", HistoryRow).where(column("study_id") == study_id).order_by(column("line"))

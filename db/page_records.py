@@ -81,6 +81,10 @@ class LesionResultRow:
     bm_version: str | None
     bm_sha256: str | None
     notice: str | None
+    gate: list[str]
+    width_mm: float | None
+    height_mm: float | None
+    aspect_ratio: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ SELECT
 FROM study
 JOIN lesion ON lesion.study_id = study.id
 WHERE study.is_current AND study.study_instance_uid IS NOT NULL AND study.purged_at IS NULL
-    AND lesion.region_x IS NOT NULL;
+    AND lesion.region_x IS NOT NULL AND jsonb_typeof(study.job #> '{images,paths}') = 'array';
 
 COMMENT ON VIEW lesion_image IS 'Where the image of each lesion with a known region is in the storage; for the page';
 COMMENT ON COLUMN lesion_image.study_id IS 'The opaque id that logs, Flower and the dlr command use';

@@ -96,7 +96,7 @@ def study(request: Request, site: Site, who: Session) -> Response:
     study_id = request.path_params["study_id"]
     with site.database() as session:
         row, waiting = page.listed(session, study_id), page.waiting(session, study_id)
-        lesions = page.lesions(session, study_id)
+        lesions, pictured = page.lesions(session, study_id), page.pictured(session, study_id)
         history = page.history(session, study_id) if who.is_administrator else []
         count = page.worklist_state(session).listed
         beside = [] if row is None else page.excerpt(session, Wanted(), 3, max(row.position - 2, 0)).rows
@@ -112,6 +112,7 @@ def study(request: Request, site: Site, who: Session) -> Response:
         head=row or waiting,
         mark=_study_mark(row, waiting),
         lesions=lesions,
+        pictured=pictured,
         notices=words.notices_of(lesions),
         history=history,
         count=count,

@@ -153,6 +153,10 @@ def test_a_study_says_what_changed_and_why(kept: Kept, sign_in: SignIn) -> None:
         "as the radiologist marked it",
         DEMO,
         "Place 1 of 1",
+        "8.0 × 10.0 mm",
+        "height by width 1.25",
+        "Scored, with reasons to doubt it:",
+        "Calipers or text seem to be burned into the lesion&#39;s region.",
     ):
         assert said in html, said
 
@@ -236,6 +240,19 @@ def test_no_picture_is_made_of_a_file_that_is(
     assert answer.status_code == 404
     assert "no picture of lesion 1 of study" in caplog.text
     assert not [value for value in ("roe", kept.header.study_instance_uid, kept.sop) if value in caplog.text]
+
+
+def test_a_lesion_whose_image_is_on_a_dicomweb_server_says_so_and_has_no_picture(
+    sessions: sessionmaker[Session], sign_in: SignIn
+) -> None:
+    elsewhere = study("1.2.4", "elsewhere", job={"images": {"kind": "dicomweb", "server": "pacs"}})
+    with sessions.begin() as session:
+        study_id = ended(session, elsewhere, scored()).study_id
+    reader = sign_in()
+    html = reader.get(f"/studies/{study_id}").text
+    assert "Its image is not in the storage" in html
+    assert ".png" not in html
+    assert reader.get(f"/studies/{study_id}/lesions/1/crop.png").status_code == 404
 
 
 @pytest.mark.parametrize("address", ["lesions/1/else.png", "lesions/2/crop.png", f"lesions/{2**40}/crop.png"])
