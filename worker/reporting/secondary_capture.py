@@ -174,7 +174,7 @@ def _lines(result: StudyResult, lesion: LesionResult, with_heat: bool) -> list[t
         said += [(line, _WHITE) for line in _score_lines(score)]
     said.append((f"Age used: {lesion.age_years:.1f} years; rule {lesion.rule_version}", _GREY))
     if with_heat:
-        said.append(("Colour: where DLR_BM found signs of malignancy", _GREY))
+        said.append(("Colour: what weighed for malignant in DLR_BM", _GREY))
     said.append(("", _WHITE))
     for text in (ADVICE, *(f"Notice: {notice}" for notice in result.notices)):
         said += [(line, _YELLOW) for line in wrap(text, _LETTERS)]
