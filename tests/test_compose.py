@@ -213,7 +213,7 @@ def test_the_images_install_extras_that_exist_and_only_the_worker_has_torch() ->
         name: re.findall(r"\.whl\)\[([\w,]+)]", " ".join(rest for word, rest in stage if word == "RUN"))
         for name, stage in instructions().items()
     }
-    assert extras == {"build": [], "base": [], "client": ["flower"], "worker": ["worker,cpu"]}
+    assert extras == {"build": [], "base": [], "client": ["flower"], "worker": ["worker,cpu,dicom,export"]}
     assert {"flower", "worker"} <= set(project["optional-dependencies"])
     client = [*project["dependencies"], *project["optional-dependencies"]["flower"]]
     assert not any("torch" in requirement for requirement in client)

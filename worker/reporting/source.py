@@ -5,20 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.valuerep import TEXT_VR_DELIMS, PersonName
 
-from worker.errors import Code, LesionRefused, SetupRefused
+from worker.errors import Code, LesionRefused
 from worker.imaging.dicom_file import DicomFile, Header, open_dicom
 from worker.imaging.reading import StudyFiles, entry_of, fault_of, index_study, read_entry
 from worker.imaging.storage import Limits
 from worker.reporting.result import LesionResult, StudyResult
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _NAMES = ("PatientName", "ReferringPhysicianName")
 _TEXTS = ("PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyID", "StudyDescription")
@@ -195,35 +190,3 @@ def _conforms(name: str, value: str) -> bool:
 def _encodings(header: Header) -> list[str]:
     said = header.text("SpecificCharacterSet")
     return convert_encodings(said.split("\\") if said else ["ISO_IR 6"])
-
-
-def read_frame(result: StudyResult, image: SourceImage, lesion: LesionResult, limits: Limits) -> "NDArray[np.uint8]":
-    """Decode the frame that a lesion is on, in this process.
-
-    Args:
-        result: says which study the file has to be of.
-        image: of the lesion.
-        lesion: says which frame.
-        limits: the largest file and frame.
-
-    Returns:
-        uint8, (rows, columns) grey or (rows, columns, 3) RGB.
-
-    Raises:
-        LesionRefused: any code of a file or of pixels.
-        SetupRefused: ``setting_invalid``; the extra ``worker`` is not installed.
-        Unavailable: ``storage_unavailable``.
-    """
-    try:
-        from worker.imaging.layout import frame_index, pixel_layout
-        from worker.imaging.pixels import decode_frame
-    except ImportError:
-        reason = "pictures are made by the extra: pip install 'dlr-worker[worker]'"
-        raise SetupRefused(Code.SETTING_INVALID, reason) from None
-    with open_dicom(image.path, limits) as file:
-        entry = entry_of(file)
-        fault = fault_of(entry, result.study_instance_uid or "")
-        if fault is not None or entry.sop_instance_uid != image.sop_instance_uid:
-            raise LesionRefused(fault or Code.SOP_INSTANCE_NOT_FOUND)
-        layout = pixel_layout(file, limits)
-        return decode_frame(file, layout, frame_index(layout, lesion.frame))

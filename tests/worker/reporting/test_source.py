@@ -8,7 +8,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, generate_uid
 
-from tests.worker.reporting.samples import LIMITS, failed, scored, source_of, study, write_image
+from tests.worker.reporting.samples import failed, scored, source_of, study, write_image
 from worker.errors import Code, DlrError
 from worker.reporting.documents import Kind, documents_of
 from worker.reporting.source import Subject
@@ -43,7 +43,7 @@ def test_a_name_is_read_in_the_character_set_of_its_file_and_written_in_utf_8(
     result = study(scored(image_with(tmp_path, SpecificCharacterSet=charset, PatientName=name)))
     source = source_of(result, tmp_path)
     assert source.subject.patient_name == name
-    (document,) = documents_of(Kind.SR, result, source, LIMITS)
+    (document,) = documents_of(Kind.SR, result, source)
     (tmp_path / "sr.dcm").write_bytes(document.content)
     assert str(dcmread(tmp_path / "sr.dcm").PatientName) == name
 
@@ -117,6 +117,6 @@ def test_what_no_report_can_refer_to_is_refused_with_a_code(
 ) -> None:
     result = study(scored(image_with(tmp_path, **elements)))
     with pytest.raises(DlrError) as refusal:
-        documents_of(Kind.SR, result, source_of(result, tmp_path), LIMITS)
+        documents_of(Kind.SR, result, source_of(result, tmp_path))
     assert (refusal.value.code, reason in refusal.value.reason) == (Code.DOCUMENT_REFUSED, True)
     assert "Phantom" not in caplog.text

@@ -1,8 +1,5 @@
 """DICOM SR: written, read back by highdicom, by our own reader and by dciodvfy."""
 
-import os
-import shutil
-import subprocess
 from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
@@ -17,6 +14,7 @@ from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 
+from tests.worker.reporting.conftest import Dciodvfy
 from tests.worker.reporting.samples import (
     AT,
     COLUMNS,
@@ -243,26 +241,10 @@ def test_codes_are_as_long_as_dicom_allows_and_tell_everything_apart() -> None:
     }
 
 
-@pytest.fixture
-def dciodvfy() -> str:
-    """The validator of David Clunie's dicom3tools (Debian: dicom3tools)."""
-    found = shutil.which("dciodvfy")
-    if found is None and os.environ.get("DLR_TEST_TOOLS") == "required":
-        pytest.fail("dciodvfy is not installed: apt-get install dicom3tools")
-    return found or pytest.skip("dciodvfy is not installed")
-
-
-def errors(dciodvfy: str, path: Path) -> list[str]:
-    done = subprocess.run([dciodvfy, "-new", path], capture_output=True, text=True, check=False, timeout=60)
-    said = (done.stdout + done.stderr).splitlines()
-    assert any("Comprehensive3DSR" in line for line in said)
-    return [line for line in said if line.startswith("Error")]
-
-
-def test_dciodvfy_finds_no_error(dciodvfy: str, tmp_path: Path) -> None:
+def test_dciodvfy_finds_no_error(dciodvfy: Dciodvfy, tmp_path: Path) -> None:
     result = mixed(tmp_path)
-    assert errors(dciodvfy, written(result, tmp_path)) == []
+    assert dciodvfy(written(result, tmp_path), "Comprehensive3DSR") == []
     ended_again = replace(result, endings=(*result.endings, Ending(9, STUDY_ID, 1, AT)))
-    assert errors(dciodvfy, written(ended_again, tmp_path)) == []
+    assert dciodvfy(written(ended_again, tmp_path), "Comprehensive3DSR") == []
     nothing = study(failed(result.lesions[0].sop_instance_uid, roi=None), failed(generate_uid(), 2), paths=result.paths)
-    assert errors(dciodvfy, written(nothing, tmp_path)) == []
+    assert dciodvfy(written(nothing, tmp_path), "Comprehensive3DSR") == []
