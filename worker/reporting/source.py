@@ -88,9 +88,14 @@ class SourceImage:
     burned_in: str
     lossy: tuple[str, str, str]
 
+    def shows(self, lesion: LesionResult) -> bool:
+        """Whether it has the frame that a lesion is said to be on; of several frames, nobody guesses which."""
+        frames = self.frames or 1
+        return frames == 1 if lesion.frame is None else lesion.frame <= frames
+
     def frame_of(self, lesion: LesionResult) -> int | None:
-        """Return the frame to refer to, from 1; ``None`` where the image has one frame and no number for it."""
-        return None if self.frames is None else lesion.frame or 1
+        """Return the frame to refer to, from 1; ``None`` where the image numbers none, or has not the lesion's."""
+        return (lesion.frame or 1) if self.frames is not None and self.shows(lesion) else None
 
 
 @dataclass(frozen=True, slots=True)

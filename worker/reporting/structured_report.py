@@ -209,7 +209,7 @@ def _region(lesion: LesionResult, image: SourceImage) -> Any:
     from highdicom.sr import GraphicTypeValues, ImageRegion, SourceImageForRegion
 
     box = lesion.region or lesion.roi
-    if box is None or not _inside(box, image):
+    if box is None or not _inside(box, image) or not image.shows(lesion):
         return None
     x, y, width, height = box
     right, bottom = x + width, y + height

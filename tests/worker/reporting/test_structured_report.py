@@ -224,6 +224,17 @@ def test_a_study_of_which_nothing_was_scored_has_a_report_that_says_so(tmp_path:
     assert [hasattr(group, "roi") for group in groups] == [True, False, False, False]
 
 
+@pytest.mark.parametrize(("frames", "frame"), [(1, 2), (4, 5), (4, None)])
+def test_a_lesion_on_a_frame_that_is_not_there_or_not_said_is_on_none(
+    tmp_path: Path, frames: int, frame: int | None
+) -> None:
+    sop = write_image(tmp_path / "a.dcm", frames=frames)
+    (group,) = groups_of(study(failed(sop, code="frame_not_found", frame=frame)), tmp_path)
+    assert not hasattr(group, "roi")
+    (image,) = group.source_images
+    assert (image.referenced_sop_instance_uid, image.referenced_frame_numbers) == (sop, None)
+
+
 def test_codes_are_as_long_as_dicom_allows_and_tell_everything_apart() -> None:
     tables = (concepts.RECOMMENDATIONS, concepts.OUTCOMES, concepts.AGE_SOURCES, concepts.REGION_SOURCES)
     names = [one for one in vars(concepts).values() if isinstance(one, concepts.Concept)]
