@@ -11,9 +11,10 @@ import typer
 
 from worker.cli.output import stderr
 from worker.errors import Code, SetupRefused
+from worker.imaging.source import ImageSource
 from worker.reporting.documents import TEXTS, Camera, Document, Kind, documents_of
 from worker.reporting.result import StudyResult, read_results
-from worker.reporting.source import read_source
+from worker.reporting.source import opened
 from worker.settings import Settings, get_settings
 
 
@@ -54,7 +55,9 @@ def export(
 
 
 def _documents(result: StudyResult, kind: Kind, settings: Settings, camera: Camera | None) -> list[Document]:
-    return documents_of(kind, result, read_source(result, settings.storage_root, settings.limits), camera)
+    images = ImageSource(settings.storage_root, settings.dicomweb)
+    with opened(result, images, settings.limits) as source:
+        return documents_of(kind, result, source, camera)
 
 
 def _camera(settings: Settings, *, grad_cam: bool) -> Camera:

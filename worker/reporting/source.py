@@ -1,7 +1,8 @@
 """Whose a document is: patient, study and images, from the headers of the study's files. The database has no names."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -9,11 +10,14 @@ from pathlib import Path
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.valuerep import TEXT_VR_DELIMS, PersonName
 
+from worker.clinical.categories import Birads, Priority
 from worker.errors import Code, LesionRefused
 from worker.imaging.dicom_file import DicomFile, Header, open_dicom
 from worker.imaging.reading import StudyFiles, entry_of, fault_of, index_study, read_entry
+from worker.imaging.source import Folder, ImageSource
 from worker.imaging.storage import Limits
 from worker.reporting.result import LesionResult, StudyResult
+from worker.study import Lesion, OnDicomweb, Study
 
 _NAMES = ("PatientName", "ReferringPhysicianName")
 _TEXTS = ("PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyID", "StudyDescription")
@@ -106,12 +110,31 @@ class Source:
     images: Mapping[str, SourceImage]
 
 
-def read_source(result: StudyResult, storage_root: Path, limits: Limits) -> Source:
+@contextmanager
+def opened(result: StudyResult, images: ImageSource, limits: Limits) -> Iterator[Source]:
+    """Have a study's images, in the storage or fetched from its server, for as long as documents are made of them.
+
+    Raises:
+        StudyRefused: ``patient_mismatch``, ``dicomweb_server_unknown``.
+        LesionRefused: as `read_source`.
+        Unavailable: ``storage_unavailable``, ``dicomweb_unavailable``.
+    """
+    where = result.paths if result.dicomweb_server is None else OnDicomweb(result.dicomweb_server)
+    lesions = tuple(
+        Lesion(lesion.lesion_id, lesion.sop_instance_uid, lesion.frame, None, Birads(lesion.birads))
+        for lesion in result.lesions
+    )
+    uid, priority = result.study_instance_uid or "", Priority(result.priority)
+    with images.folder(Study(result.study_id, uid, priority, None, where, lesions)) as folder:
+        yield read_source(result, folder, limits)
+
+
+def read_source(result: StudyResult, folder: Folder, limits: Limits) -> Source:
     """Read the headers of a study's files; of one that is not whole, or not the study's, nothing is taken.
 
     Args:
         result: of a study with a Study Instance UID.
-        storage_root: what paths are relative to; nothing outside it is read.
+        folder: its files; nothing outside of it is read.
         limits: the largest file.
 
     Raises:
@@ -121,17 +144,18 @@ def read_source(result: StudyResult, storage_root: Path, limits: Limits) -> Sour
         Unavailable: ``storage_unavailable``.
     """
     uid = result.study_instance_uid or ""
-    files = index_study(storage_root, result.paths, uid, lambda path: read_entry(path, limits))
+    files = index_study(folder.root, folder.paths, uid, lambda path: read_entry(path, limits))
     wanted = dict.fromkeys(lesion.sop_instance_uid for lesion in result.lesions)
     there = [sop for sop in wanted if sop in files.paths and sop not in files.ambiguous]
     if not there and not files.paths:
-        raise _why_none(files)
+        raise _why_none(files, folder)
     read = [_read(files.paths[sop], uid, limits) for sop in there or list(files.paths)[:1]]
     return Source(read[0][0], {image.sop_instance_uid: image for _, image in read})
 
 
-def _why_none(files: StudyFiles) -> LesionRefused:
-    refused = files.failed[0].refused if files.failed else LesionRefused(Code.FILE_NOT_FOUND)
+def _why_none(files: StudyFiles, folder: Folder) -> LesionRefused:
+    every = [*(failed.refused for failed in files.failed), *folder.refused.values()]
+    refused = every[0] if every else LesionRefused(Code.FILE_NOT_FOUND)
     return LesionRefused(refused.code, refused.reason)
 
 

@@ -10,6 +10,7 @@ from tests.worker.intake.reports import Finding, rectangle, write_report
 from tests.worker.reporting.samples import STUDY_ID, scored
 from tests.worker.reporting.samples import study as reported
 from worker.errors import SetupRefused
+from worker.imaging.source import Folder
 from worker.intake.report import read_report
 from worker.intake.storage import is_copy
 from worker.intake.submit import Overrides, plan
@@ -76,7 +77,7 @@ def test_a_report_that_we_wrote_ourselves_is_not_where_lesions_come_from(tmp_pat
     result = reported(
         scored(SOP_UID, region=(1, 1, 5, 5)), study_instance_uid=STUDY_UID, endings=later, paths=("a.dcm",)
     )
-    ours = structured_report(result, read_source(result, cd, LIMITS))
+    ours = structured_report(result, read_source(result, Folder(cd, ("a.dcm",)), LIMITS))
     ours.save_as(cd / "ours.dcm", enforce_file_format=True)
     assert read_report(cd / "ours.dcm", LIMITS).lesions[0]["roi"] == {"x": 1, "y": 1, "width": 5, "height": 5}
     (submission,) = plan([cd], None, Overrides(), storage, LIMITS)

@@ -8,10 +8,13 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, generate_uid
 
-from tests.worker.reporting.samples import failed, scored, source_of, study, write_image
+from tests.dicomweb_server import serving
+from tests.worker.reporting.samples import LIMITS, failed, scored, source_of, study, write_image
 from worker.errors import Code, DlrError
+from worker.imaging.dicomweb import Dicomweb, Server
+from worker.imaging.source import ImageSource
 from worker.reporting.documents import Kind, documents_of
-from worker.reporting.source import Subject
+from worker.reporting.source import Subject, opened
 
 
 def image_with(root: Path, **elements: Any) -> str:
@@ -120,3 +123,18 @@ def test_what_no_report_can_refer_to_is_refused_with_a_code(
         documents_of(Kind.SR, result, source_of(result, tmp_path))
     assert (refusal.value.code, reason in refusal.value.reason) == (Code.DOCUMENT_REFUSED, True)
     assert "Phantom" not in caplog.text
+
+
+def test_images_that_a_server_has_are_fetched_for_as_long_as_they_are_looked_at(tmp_path: Path) -> None:
+    with serving(tmp_path) as peer:
+        sop = write_image(tmp_path / "a.dcm")
+        images = ImageSource(tmp_path / "none", Dicomweb({"pacs": Server(peer.url, {})}, 1 << 20, timeout_s=10))
+        result = study(scored(sop), failed(generate_uid(), 2), paths=(), dicomweb_server="pacs")
+        with opened(result, images, LIMITS) as source:
+            path = source.images[sop].path
+            assert (source.subject.patient_id, path.is_file()) == ("P-1", True)
+        assert not path.exists()
+        nothing = study(failed(generate_uid()), paths=(), dicomweb_server="pacs")
+        with pytest.raises(DlrError) as refusal, opened(nothing, images, LIMITS):
+            pass
+    assert refusal.value.code is Code.SOP_INSTANCE_NOT_FOUND

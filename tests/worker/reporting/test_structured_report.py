@@ -78,10 +78,11 @@ def test_each_lesion_is_a_group_with_its_region_its_scores_and_the_advice(tmp_pa
     assert numbers(one) == {
         "P_LOW_RISK": 1 - 0.9, "P_HIGH_RISK": 0.9, "T_HIGH_RISK": 0.5,
         "P_BENIGN": 1 - 0.8, "P_MALIGNANT": 0.8, "T_MALIGNANT": 0.5, "121033": 47.3,
+        "REGION_WIDTH": 8.25, "REGION_HEIGHT": 5.5, "ASPECT_RATIO": 5.5 / 8.25,
     }  # fmt: skip
     assert choices(one) == {
         "111005": "MA.II.A.5.4A", "RECOMMENDED": "REC_ABOVE_4A", "OUTCOME": "UPGRADED", "LH_CLASS": "HIGH_RISK",
-        "BM_CLASS": "MALIGNANT", "AGE_SOURCE": "SENDER", "REGION_SOURCE": "SENDER",
+        "BM_CLASS": "MALIGNANT", "AGE_SOURCE": "SENDER", "REGION_SOURCE": "SENDER", "GATE": "OVERLAY_IN_ROI",
     }  # fmt: skip
     assert one.tracking_identifier == "L1"
     assert {DEMO, ADVICE} <= set(texts(one))
@@ -237,10 +238,19 @@ def test_a_lesion_on_a_frame_that_is_not_there_or_not_said_is_on_none(
 
 def test_codes_are_as_long_as_dicom_allows_and_tell_everything_apart() -> None:
     tables = (concepts.RECOMMENDATIONS, concepts.OUTCOMES, concepts.AGE_SOURCES, concepts.REGION_SOURCES)
+    gate = list(concepts.GATE_REASONS.values())
     names = [one for one in vars(concepts).values() if isinstance(one, concepts.Concept)]
     values = [one for table in tables for one in table.values()]
     failures = [concepts.failure(code) for code in MEANINGS]
-    everything = [*names, *values, *failures, *concepts.ORIGINALS.values(), *concepts.LH_CLASSES, *concepts.BM_CLASSES]
+    everything = [
+        *names,
+        *values,
+        *failures,
+        *gate,
+        *concepts.ORIGINALS.values(),
+        *concepts.LH_CLASSES,
+        *concepts.BM_CLASSES,
+    ]
     assert all(len(one.meaning) <= 64 for one in everything)
     assert all(len(one.value) <= 16 for one in [*names, *values])
     assert len({one.value for one in names if one.scheme == "99DLR"}) == sum(one.scheme == "99DLR" for one in names)
