@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Text, case, cast, func, or_, select, text,
 from sqlalchemy.orm import Session
 
 from db.history import note
-from db.models import LesionRow, StudyRow
+from db.models import LesionRow, PathologyRow, StudyRow
 from db.storable import storable_text
 from db.vocabulary import ENDED_STATES, Event, LesionState, StudyState
 
@@ -97,8 +97,8 @@ def purge(session: Session, before: datetime, by: str, limit: int) -> tuple[int,
     """Remove the identifiers of studies and refused messages that ended before a time; counts and history stay.
 
     Gone are the UIDs, the accession number, the job and its digest, lesion ids (an ordinal takes their place),
-    descriptors, reasons and sites; of the age, whole years stay, and 90 stands for more. Revisions that a newer one
-    replaced are purged by the time that they arrived.
+    descriptors, reasons and sites; of the age, whole years stay, and 90 stands for more; of pathology, benign or
+    malignant stays, without code and day. Revisions that a newer one replaced are purged by the time that they arrived.
 
     Args:
         session: the caller commits.
@@ -129,6 +129,12 @@ def purge(session: Session, before: datetime, by: str, limit: int) -> tuple[int,
             site=None,
             age_years=case((LesionRow.age_years >= 90, 90), else_=func.floor(LesionRow.age_years)),
         )
+    )
+    session.execute(
+        update(PathologyRow)
+        .where(PathologyRow.lesion_id.in_(select(LesionRow.id).where(of_these)))
+        .values(histology=None, reported_on=None)
+        .execution_options(synchronize_session=False)
     )
     session.execute(
         update(StudyRow)

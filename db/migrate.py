@@ -21,7 +21,14 @@ from db.session import make_engine
 LOCK_KEY = 0x646C72  # "dlr"
 """The advisory lock that a migration holds."""
 
-VIEWS = ("lesion_result", "worklist", "restratification_summary", "failed_study")
+VIEWS = (
+    "lesion_result",
+    "worklist",
+    "restratification_summary",
+    "failed_study",
+    "pathology_result",
+    "downgraded_cancer",
+)
 """The public interface for SQL users."""
 
 

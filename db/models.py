@@ -5,13 +5,14 @@ impossible result.
 """
 
 import uuid
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    Date,
     DateTime,
     Double,
     Enum,
@@ -37,6 +38,7 @@ from db.vocabulary import (
     GateReason,
     LesionState,
     Outcome,
+    PathologyFinding,
     Priority,
     Recommendation,
     RegionSource,
@@ -54,6 +56,7 @@ TYPE_NAMES: dict[type[StrEnum], str] = {
     Outcome: "outcome",
     AgeSource: "age_source",
     RegionSource: "region_source",
+    PathologyFinding: "pathology_finding",
 }
 """Each enumeration and the name of its PostgreSQL type."""
 
@@ -83,6 +86,7 @@ class Base(DeclarativeBase):
     )
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: DateTime(timezone=True),
+        date: Date(),
         uuid.UUID: Uuid(),
         str: Text(),
         float: Double(),
@@ -283,6 +287,25 @@ class RestratificationRow(Base):
         CheckConstraint("lh_prediction_id <> bm_prediction_id", "two_models"),
         Index("uq_restratification_current", "lesion_id", unique=True, postgresql_where=text("is_current")),
         {"comment": "The recommendation for one lesion from one pair of predictions; the latest is current"},
+    )
+
+
+class PathologyRow(Base):
+    """What pathology reported of one lesion. A correction is a row more; no row is changed or deleted."""
+
+    __tablename__ = "pathology"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    lesion_id: Mapped[int] = mapped_column(ForeignKey("lesion.id"), index=True)
+    result: Mapped[PathologyFinding]
+    histology: Mapped[str | None]
+    reported_on: Mapped[date | None]
+    is_current: Mapped[bool] = mapped_column(server_default=text("true"))
+    recorded_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (
+        Index("uq_pathology_current", "lesion_id", unique=True, postgresql_where=text("is_current")),
+        {"comment": "What pathology reported of each lesion; a correction is a row more, and the latest is current"},
     )
 
 

@@ -112,6 +112,13 @@ class RegionSource(StrEnum):
     WHOLE_IMAGE = "whole_image"
 
 
+class PathologyFinding(StrEnum):
+    """What pathology said of a lesion."""
+
+    BENIGN = "benign"
+    MALIGNANT = "malignant"
+
+
 class GateReason(StrEnum):
     """What speaks against a lesion's region; ``lesion.gate`` holds those that were warnings."""
 
@@ -142,9 +149,19 @@ class Event(StrEnum):
     REQUEUED = "requeued"
     DISCARDED = "discarded"
     PURGED = "purged"
+    PATHOLOGY = "pathology"
     DONE = "done"
     PARTIAL = "partial"
     FAILED = "failed"
+
+
+class PathologyChange(StrEnum):
+    """What a reported result changed."""
+
+    NEW = "new"
+    CORRECTED = "corrected"
+    UNCHANGED = "unchanged"
+    OUTDATED = "outdated"
 
 
 class Change(StrEnum):

@@ -78,6 +78,14 @@ class Code(StrEnum):
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     INTERNAL_ERROR = "internal_error"
 
+    PATHOLOGY_INVALID = "pathology_invalid"
+    ROW_INVALID = "row_invalid"
+    STUDY_AMBIGUOUS = "study_ambiguous"
+    STUDY_NOT_CURRENT = "study_not_current"
+    LESION_NOT_FOUND = "lesion_not_found"
+    RESULT_CONTRADICTORY = "result_contradictory"
+    POLICY_INVALID = "policy_invalid"
+
     CARD_INVALID = "card_invalid"
     WEIGHTS_MISSING = "weights_missing"
     WEIGHTS_HASH_MISMATCH = "weights_hash_mismatch"
@@ -114,13 +122,13 @@ MEANINGS: dict[Code, str] = {
     Code.STUDY_UID_MISSING: "The file has no Study Instance UID, so it can not be said whose study it is.",
     Code.STUDY_UID_MISMATCH: "A file belongs to another Study Instance UID than the job says.",
     Code.PATIENT_MISMATCH: "The study's files name more than one patient.",
-    Code.SOP_INSTANCE_NOT_FOUND: "No file of the study has the lesion's SOP Instance UID.",
-    Code.SOP_INSTANCE_AMBIGUOUS: "Two different files claim the lesion's SOP Instance UID.",
+    Code.SOP_INSTANCE_NOT_FOUND: "No file of the study has the SOP Instance UID of a lesion's image, or segmentation.",
+    Code.SOP_INSTANCE_AMBIGUOUS: "Two different files claim the SOP Instance UID of a lesion's image, or segmentation.",
     Code.DICOMWEB_SERVER_UNKNOWN: "The worker's DLR_DICOMWEB_SERVERS has no server of the name that the job gives.",
     Code.DICOMWEB_FAILED: "The DICOMweb server refused the request for good, or its answer is not what PS3.18 says.",
-    Code.LESIONS_MISSING: "No DICOM SR of the study (TID 1500) has a lesion with a region and a BI-RADS category.",
-    Code.REPORT_INVALID: "The DICOM SR says that it is of TID 1500, and can not be read as such. Mend it and send it.",
-    Code.REPORT_UNSUPPORTED: "A finding of the DICOM SR is marked in a way that is not read; the reason says which.",
+    Code.LESIONS_MISSING: "No DICOM SR (TID 1500), SEG or GSPS of the study has a lesion with a region and a category.",
+    Code.REPORT_INVALID: "A DICOM SR of TID 1500, SEG or GSPS can not be read as such. Mend it and send it.",
+    Code.REPORT_UNSUPPORTED: "A lesion of a DICOM SR, SEG or GSPS is marked as is not read; the reason says which.",
     Code.BIRADS_UNKNOWN: "A finding's assessment is no BI-RADS category of PS3.16's CID 6027, or 4 without its letter.",
     Code.MODALITY_NOT_ULTRASOUND: "The image's Modality is not ultrasound (US).",
     Code.PIXELS_MISSING: "The file holds no pixels: no Pixel Data, or zero rows or columns.",
@@ -150,6 +158,13 @@ MEANINGS: dict[Code, str] = {
     Code.INFERENCE_FAILED: "The device refused this lesion, alone in its batch.",
     Code.ATTEMPTS_EXHAUSTED: "The study stopped its worker, or failed, as many times as DLR_MAX_ATTEMPTS allows.",
     Code.INTERNAL_ERROR: "A defect of this software. Its place in the code is in study_event; please report it.",
+    Code.PATHOLOGY_INVALID: "The file of pathology results, or a row of it, can not be read; nothing was kept.",
+    Code.ROW_INVALID: "A field of the row is missing or wrong; the reason names the field and not its value.",
+    Code.STUDY_AMBIGUOUS: "Several studies have this accession number. Name the one by its id or Study Instance UID.",
+    Code.STUDY_NOT_CURRENT: "The id is that of a revision that another replaced, or of a purged study.",
+    Code.LESION_NOT_FOUND: "The study has no lesion of that name (`dlr show`).",
+    Code.RESULT_CONTRADICTORY: "The file reports this lesion on one day in two ways. Leave the right one in it.",
+    Code.POLICY_INVALID: "The policy can not be read or does not follow its schema; the reason names the field.",
     Code.CARD_INVALID: "The model card does not follow its schema; the reason names the field.",
     Code.WEIGHTS_MISSING: "The model's weights file is not there or can not be read.",
     Code.WEIGHTS_HASH_MISMATCH: "The weights' SHA-256 is not the one on the card.",

@@ -15,7 +15,7 @@ from tests.db.samples import scored, study
 from worker.services.home import Home
 from worker.services.postgres import EmbeddedPostgres
 
-TABLES = ("study", "lesion", "model", "prediction", "restratification", "study_event", "alembic_version")
+TABLES = ("study", "lesion", "model", "prediction", "restratification", "pathology", "study_event", "alembic_version")
 DENIED = "42501"
 
 
@@ -40,7 +40,8 @@ def reader(database: Database, sessions: sessionmaker[Session]) -> Engine:
 def test_a_reader_sees_every_view(reader: Engine, view: str) -> None:
     with reader.connect() as connection:
         rows = connection.execute(text(f"SELECT * FROM {view}")).all()
-    assert len(rows) == {"failed_study": 0, "restratification_summary": 4}.get(view, 1)
+    counts = {"restratification_summary": 4, "failed_study": 0, "pathology_result": 0, "downgraded_cancer": 0}
+    assert len(rows) == counts.get(view, 1)
 
 
 def test_a_reader_sees_and_changes_no_table(reader: Engine) -> None:

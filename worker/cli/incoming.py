@@ -18,9 +18,10 @@ from worker.settings import Settings, get_settings
 def receive() -> None:
     """Receive studies by DICOM: a Storage SCP, which keeps what arrives and queues each study.
 
-    Where the lesions are, and their BI-RADS categories, is read from the study's DICOM SR (TID 1500). A study whose
-    report and images have come is queued at once, any other after DLR_RECEIVE_QUIET_S; one without a report ends in
-    `dlr failed list`, until the report comes. SIGTERM or Ctrl-C stops it; nothing that was answered "success" is lost.
+    Where the lesions are, and their BI-RADS categories, is read from the study's DICOM SR (TID 1500), else from its
+    segmentations, else from its presentation states. A study whose report, segmentations and images have come is
+    queued at once, any other after DLR_RECEIVE_QUIET_S; one without lesions ends in `dlr failed list`, until they come.
+    SIGTERM or Ctrl-C stops it; nothing that was answered "success" is lost.
     """
     from worker.patience import Stopping, patiently, stopping
     from worker.runtime import intake
@@ -42,9 +43,10 @@ def watch(
 ) -> None:
     """Hand in whatever is dropped into a folder, until SIGTERM or Ctrl-C; any number of watchers may share it.
 
-    An entry is a job file (*.json), or a folder of one study's DICOM files with a DICOM SR or a lesions.json that marks
-    the lesions. Give it a name that begins with a dot or ends in .part until it is whole, or leave it alone for
-    --settle seconds. What was handed in is moved to .dlr/done, the rest to .dlr/refused, beside a text that says why.
+    An entry is a job file (*.json), or a folder of one study's DICOM files with a DICOM SR, SEG or GSPS or a
+    lesions.json that marks the lesions. Give it a name that begins with a dot or ends in .part until it is whole, or
+    leave it alone for --settle seconds. What was handed in is moved to .dlr/done, the rest to .dlr/refused, beside a
+    text that says why.
     """
     from worker.patience import Stopping, patiently, stopping
     from worker.runtime import intake

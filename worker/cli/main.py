@@ -1,7 +1,7 @@
 """The command ``dlr``: where every command is named, and where every error becomes a sentence and an exit status.
 
-Exit status: 0 done; 1 refused, or a service is away (the sentence says which); 2 wrong usage; 3 handed in, and a study
-ended failed, partial or refused.
+Exit status: 0 done; 1 refused, or a service is away (the sentence says which); 2 wrong usage; 3 done, and a person has
+to look: a study ended failed, partial or refused, a row was left out, or `dlr monitor` or `dlr replay` has an alert.
 """
 
 import sys
@@ -13,7 +13,21 @@ from sqlalchemy.exc import DBAPIError
 
 from db.errors import DatabaseRefused
 from worker import __version__
-from worker.cli import database, demo, export, failed, incoming, models, purge, services, state, study
+from worker.cli import (
+    database,
+    demo,
+    export,
+    failed,
+    incoming,
+    models,
+    monitor,
+    pathology,
+    purge,
+    replay,
+    services,
+    state,
+    study,
+)
 from worker.cli.output import print_json, stderr
 from worker.contract import job_schema
 from worker.errors import DlrError
@@ -40,8 +54,13 @@ app.command("export", help="Write a study's result as DICOM SR, pictures, HL7 or
 app.command("health", help="Answer a probe: are the servers there, or does this host's worker answer?")(state.health)
 app.command("doctor", help="Look at every component, and say what is wrong.")(state.doctor)
 app.command("settings", help="Show every setting and where it comes from; secrets stay hidden.")(state.settings)
+app.command("monitor", help="Hold the advice against the study and against pathology; missed cancers first.")(
+    monitor.monitor
+)
+app.command("replay", help="Say what other thresholds would have advised; nothing is changed.")(replay.replay)
 app.command("purge", help="Remove the identifiers of studies that ended long ago.")(purge.purge)
 app.add_typer(failed.app, name="failed", help="Studies that a person has to look at.")
+app.add_typer(pathology.app, name="pathology", help="What pathology said of the lesions.")
 app.add_typer(models.models, name="models", help="The model registry.")
 app.command("demo-models", help="Make the demo models from a synthetic cohort; never for clinical use.")(
     models.demo_models

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated
@@ -31,6 +31,14 @@ class Format(StrEnum):
     CSV = "csv"
 
 
+class Report(StrEnum):
+    """What a command prints whose answer is more than one table."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+ReportOption = Annotated[Report, typer.Option("--format", "-f", help="table for people, json for programs")]
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="table for people, json or csv for programs")]
 
 
@@ -71,6 +79,16 @@ def print_json(value: object) -> None:
     """Print one JSON document to standard output."""
     json.dump(value, sys.stdout, indent=2, default=_plain, ensure_ascii=False)
     sys.stdout.write("\n")
+
+
+def print_json_stream(head: Mapping[str, object], name: str, rows: Iterable[object]) -> None:
+    """Print one JSON object: ``head``, which is not empty, and under ``name`` a list; one row is held at a time."""
+    started = json.dumps(head, indent=2, default=_plain, ensure_ascii=False).removesuffix("\n}")
+    sys.stdout.write(f"{started},\n  {json.dumps(name)}: [")
+    for place, row in enumerate(rows):
+        separator = ",\n    " if place else "\n    "
+        sys.stdout.write(separator + json.dumps(row, default=_plain, ensure_ascii=False))
+    sys.stdout.write("\n  ]\n}\n")
 
 
 def _plain(value: object) -> object:

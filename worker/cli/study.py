@@ -46,7 +46,7 @@ def submit(
         Path | None,
         typer.Option(
             help="The lesions of the DICOM files: a JSON list, or an object with `lesions` and other fields; "
-            "without it, a DICOM SR among the files marks them"
+            "without it, a DICOM SR, SEG or GSPS among the files marks them"
         ),
     ] = None,
     age: Annotated[float | None, typer.Option(help="Age at the study in years; wins over the files")] = None,

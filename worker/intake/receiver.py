@@ -1,7 +1,7 @@
 """``dlr receive``: a DICOM Storage SCP (PS3.4, annex B). What it answered "success" to is on the disk.
 
 An instance is kept as it was sent; nothing is coerced. Its study is closed, and handed to the ledger, once a report
-says where its lesions are and all their images have come, or else after a quiet time.
+says where its lesions are and all their images and segmentations have come, or else after a quiet time.
 """
 
 import logging
@@ -18,10 +18,10 @@ from worker.errors import Code, Refused, SetupRefused, StudyRefused, Unavailable
 from worker.imaging.identity import read_identity
 from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
-from worker.intake.arrived import Arrived, Instance, arrived
+from worker.intake.arrived import Arrived, arrived
 from worker.intake.inbox import Inbox
+from worker.intake.marked import MARKING_CLASSES, Instance
 from worker.intake.reception import VERIFICATION, Reception
-from worker.intake.report import REPORT_CLASSES
 from worker.intake.submit import Submission, hand_in
 
 if TYPE_CHECKING:
@@ -49,17 +49,12 @@ ULTRASOUND_CLASSES: Final = (
     "1.2.840.10008.5.1.4.1.1.7.2",  # Multi-frame Grayscale Byte Secondary Capture
     "1.2.840.10008.5.1.4.1.1.7.4",  # Multi-frame True Color Secondary Capture
 )
-RETIRED_CLASSES: Final = {
+UNKNOWN_CLASSES: Final = {
     "1.2.840.10008.5.1.4.1.1.6": "UltrasoundImageStorageRetired",
     "1.2.840.10008.5.1.4.1.1.3": "UltrasoundMultiFrameImageStorageRetired",
+    "1.2.840.10008.5.1.4.1.1.66.7": "LabelMapSegmentationStorage",
 }
-"""Read as well: archives hold them. pynetdicom has to be told that they are stored."""
-
-KEPT_CLASSES: Final = (
-    "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
-    "1.2.840.10008.5.1.4.1.1.11.1",  # Grayscale Softcopy Presentation State
-)
-"""Kept with their study, and not read."""
+"""What pynetdicom has to be told that it is stored: retired classes, which archives hold, and a new one."""
 
 
 @dataclass
@@ -102,7 +97,7 @@ class Receiver:
         except OSError as error:
             logger.error("an instance could not be kept, and its sender keeps it: %s", error.strerror)
             return OUT_OF_RESOURCES
-        if identity.sop_class_uid in REPORT_CLASSES:
+        if identity.sop_class_uid in MARKING_CLASSES:
             self.inbox.complete(key)
         return SUCCESS
 
@@ -209,9 +204,9 @@ def _entity(reception: Reception) -> "AE":
     entity.require_called_aet = True
     entity.require_calling_aet = list(reception.callers)
     entity.maximum_associations = reception.associations
-    for uid, keyword in RETIRED_CLASSES.items():
+    for uid, keyword in UNKNOWN_CLASSES.items():
         register_uid(uid, keyword, StorageServiceClass)
-    for sop_class in (*ULTRASOUND_CLASSES, *RETIRED_CLASSES, *KEPT_CLASSES, *REPORT_CLASSES):
+    for sop_class in (*ULTRASOUND_CLASSES, *UNKNOWN_CLASSES, *MARKING_CLASSES):
         entity.add_supported_context(sop_class, ALL_TRANSFER_SYNTAXES)
     entity.add_supported_context(VERIFICATION)
     return entity

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 SOURCE: Final = "watch"
 OURS: Final = ".dlr"
 LESIONS: Final = "lesions.json"
-"""The file in a study's folder that says where its lesions are, if no DICOM SR does."""
+"""The file in a study's folder that says where its lesions are, if no DICOM SR, SEG or GSPS does."""
 
 UNFINISHED: Final = (".part", ".tmp", ".partial", ".filepart")
 """How names end while their sender still writes; so do those that begin with a dot."""

@@ -18,9 +18,8 @@ from db import ledger
 from db.session import make_engine, session_factory
 from tests.conftest import Database
 from tests.db.samples import ended, lesion, refused, register, scored, study
+from tests.worker.intake.reports import lesions_of
 from tests.worker.reporting.samples import STUDY_UID, write_image
-from worker.imaging.storage import Limits
-from worker.intake.report import read_report
 
 pytestmark = pytest.mark.slow
 
@@ -74,7 +73,7 @@ def test_a_dicom_sr_is_written_to_a_file(site: Site, tmp_path: Path) -> None:
     first, second, third = Comprehensive3DSR.from_dataset(dcmread(path)).content.get_planar_roi_measurement_groups()
     numbers = {one.name.value: one.value for one in first.get_measurements()}
     assert numbers["P_MALIGNANT"] == 0.1 + 0.2
-    read = read_report(path, Limits(1 << 20, 1 << 20)).lesions
+    read = lesions_of(path)
     assert [(one["lesion_id"], one["birads"], one["frame"]) for one in read] == [
         ("L1", "4A", None),
         ("L2", "5", 3),

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.worker.imaging.dicom_files import LIMITS
+from tests.worker.intake.reports import lesions_of
 from worker.demo.practice import write_practice
 from worker.intake.lesions_file import read_lesions
-from worker.intake.report import read_report
 from worker.intake.submit import Overrides, plan
 
 
@@ -26,7 +26,7 @@ def test_there_is_a_folder_a_study_and_nothing_beside(studies: dict[str, Path]) 
 @pytest.mark.parametrize("name", ["06-4a-malignant", "08-4a-cine-loop", "12-three-lesions"])
 def test_the_report_marks_the_lesions_of_the_json(studies: dict[str, Path], name: str) -> None:
     marked = read_lesions(studies[name] / "lesions.json").lesions
-    reported = read_report(studies[name] / "report.dcm", LIMITS).lesions
+    reported = lesions_of(studies[name] / "report.dcm")
     for one, other in zip(marked, reported, strict=True):
         assert {**one, "frame": other["frame"]} == other
         assert other["frame"] in (one["frame"], None)

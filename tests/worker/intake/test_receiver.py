@@ -20,7 +20,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import queries
 from db.records import StudyDetail
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, picture, write
+from tests.worker.intake.presentations import Annotation, write_presentation
 from tests.worker.intake.reports import Finding, rectangle, write_report
+from tests.worker.intake.segmentations import Drawn, write_segmentation
 from worker.clinical.categories import Priority
 from worker.contract import parse_job
 from worker.intake import receiver
@@ -145,6 +147,57 @@ def test_a_report_that_comes_before_its_image_waits_for_it(hospital: Made, image
     there.send(image)
     there.close(quiet_s=0)
     assert [study.state for study in there.studies()] == ["queued"]
+
+
+def test_a_report_waits_for_its_segmentation_and_is_queued_as_soon_as_that_has_come(
+    hospital: Made, image: Path, tmp_path: Path
+) -> None:
+    there = hospital()
+    segmentation = write_segmentation(tmp_path / "seg.dcm", image, [Drawn((3, 4, 20, 10))])
+    there.send(image, write_report(tmp_path / "sr.dcm", [Finding(image, segmentation=segmentation)]))
+    there.close(quiet_s=600)
+    assert there.studies() == []
+    assert there.send(segmentation) == [SUCCESS]
+    there.close(quiet_s=600)
+    (study,) = there.studies()
+    assert study.state == "queued"
+    assert [row[3:8] for row in _lesions(there.sessions, study.study_id)] == [(3, 4, 20, 10, "4A")]
+
+
+def test_a_report_whose_segmentation_never_comes_is_found_by_a_person_and_taken_once_it_does(
+    hospital: Made, image: Path, tmp_path: Path
+) -> None:
+    there = hospital()
+    segmentation = write_segmentation(tmp_path / "seg.dcm", image, [Drawn((3, 4, 20, 10))])
+    there.send(image, write_report(tmp_path / "sr.dcm", [Finding(image, segmentation=segmentation)]))
+    there.close(quiet_s=0)
+    (refused,) = there.studies()
+    assert (refused.state, refused.error_code) == ("failed", "sop_instance_not_found")
+    there.send(segmentation)
+    there.close(quiet_s=600)
+    assert [study.state for study in there.studies()] == ["failed", "queued"]
+
+
+def test_what_a_report_may_still_outweigh_waits_for_the_quiet_time(hospital: Made, image: Path, tmp_path: Path) -> None:
+    there = hospital()
+    segmentation = write_segmentation(
+        tmp_path / "seg.dcm", image, [Drawn((3, 4, 20, 10), birads=["4B"])], kind="LABELMAP"
+    )
+    outlines = [Annotation([rectangle(1, 1, 9, 9)], ["BI-RADS 5"])]
+    assert there.send(image, segmentation, write_presentation(tmp_path / "pr.dcm", image, outlines)) == [SUCCESS] * 3
+    there.close(quiet_s=600)
+    assert there.studies() == []
+    there.close(quiet_s=0)
+    (study,) = there.studies()
+    assert [row[3:8] for row in _lesions(there.sessions, study.study_id)] == [(3, 4, 20, 10, "4B")]
+
+
+def test_a_segmentation_of_another_patient_is_refused(hospital: Made, image: Path, tmp_path: Path) -> None:
+    there = hospital()
+    drawn = [Drawn((3, 4, 20, 10), birads=["4B"])]
+    there.send(image, write_segmentation(tmp_path / "seg.dcm", image, drawn, PatientID="P2"))
+    there.close(quiet_s=0)
+    assert [study.error_code for study in there.studies()] == ["patient_mismatch"]
 
 
 def test_a_study_without_a_report_is_refused_after_the_quiet_time_and_taken_once_the_report_comes(

@@ -1,0 +1,96 @@
+"""``dlr pathology``: what pathology said of the lesions, and so of the advice."""
+
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from db import pathology as on_record
+from db.monitoring import downgraded_cancers
+from db.vocabulary import PathologyFinding
+from worker.cli.failed import moment
+from worker.cli.output import Format, FormatOption, Report, ReportOption, print_json, print_rows, stderr
+from worker.cli.person import who_asks
+from worker.errors import Code, SetupRefused
+from worker.monitoring.pathology import Imported, import_pathology
+from worker.monitoring.pathology_file import read_pathology
+
+app = typer.Typer(no_args_is_help=True)
+
+EXIT_ROWS_LEFT_OUT = 3
+IMPORTED_COLUMNS = ("rows", "new", "corrected", "unchanged", "outdated", "bad")
+BAD_COLUMNS = ("line", "code", "reason")
+LIST_COLUMNS = (
+    "study_id", "lesion_id", "original", "outcome", "result", "histology", "reported_on", "recorded_at", "notice",
+)  # fmt: skip
+
+
+@app.command("import")
+def import_results(
+    file: Annotated[
+        Path, typer.Argument(help="CSV or JSON with study, lesion_id, result, reported_on and, or not, histology")
+    ],
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Import the other rows although some are bad")] = False,
+    fmt: ReportOption = Report.TABLE,
+) -> None:
+    """Import pathology's results: all rows of a file, or none. The same file again changes nothing.
+
+    A result that was reported later replaces the one before, which is kept. Exit status 1: a row is bad, and nothing
+    was written. 3: with --skip-bad, bad rows were left out.
+    """
+    from worker.runtime import sessions
+
+    read = read_pathology(file)
+    with sessions().begin() as session:
+        imported = import_pathology(session, read, who_asks(), skip_bad=skip_bad)
+    _report(imported, fmt)
+    _warn_of_missed_cancers()
+    if imported.bad and not skip_bad:
+        reason = (
+            f"{len(imported.bad)} of {imported.rows} rows are bad, so nothing was written: mend them, or --skip-bad"
+        )
+        raise SetupRefused(Code.PATHOLOGY_INVALID, reason)
+    raise typer.Exit(EXIT_ROWS_LEFT_OUT if imported.bad else 0)
+
+
+def _report(imported: Imported, fmt: Report) -> None:
+    counts = {change.value: count for change, count in imported.changes.items()}
+    row = {"rows": imported.rows, **counts, "bad": len(imported.bad)}
+    bad = [asdict(one) for one in imported.bad]
+    if fmt is Report.JSON:
+        print_json(row | {"bad_rows": bad})
+        return
+    if bad:
+        print_rows(bad, BAD_COLUMNS, Format.TABLE, title="bad rows")
+    print_rows([row], IMPORTED_COLUMNS, Format.TABLE, title="imported")
+
+
+def _warn_of_missed_cancers() -> None:
+    from worker.runtime import sessions
+
+    with sessions()() as session:
+        missed = len(downgraded_cancers(session))
+    if missed:
+        stderr.print(f"malignant, and advised down to 3: {missed}. See dlr monitor", style="red", highlight=False)
+
+
+@app.command("list")
+def list_results(
+    result: Annotated[PathologyFinding | None, typer.Option(help="Only benign or only malignant ones")] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(parser=moment, metavar="TIME", help="Only those imported since then: ISO 8601, or 7d"),
+    ] = None,
+    fmt: FormatOption = Format.TABLE,
+) -> None:
+    """List pathology's results beside the advice, the latest imported first."""
+    from worker.runtime import sessions
+
+    with sessions()() as session:
+        rows = [asdict(row) for row in on_record.results(session, result, since)]
+        left_behind = len(on_record.detached(session))
+    print_rows(rows, LIST_COLUMNS, fmt, title="pathology")
+    if left_behind:
+        stderr.print(f"{left_behind} more are of a revision that another replaced: import them again", highlight=False)

@@ -1,0 +1,103 @@
+"""Results of pathology, put with the lesions that they are of: all of a file, or nothing."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from db.pathology import (
+    FoundLesion,
+    FoundStudy,
+    PathologyRecord,
+    find_lesions,
+    find_studies,
+    hold_imports,
+    record_pathology,
+)
+from db.vocabulary import PathologyChange
+from worker.errors import MEANINGS, Code
+from worker.monitoring.pathology_file import BadRow, PathologyFile, PathologyLine
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What came of a file.
+
+    Attributes:
+        rows: rows in the file, empty lines left out.
+        changes: how many of them were ``new``, ``corrected``, ``unchanged`` or ``outdated``; all 0 where nothing was
+            written.
+        bad: the rows that can not be taken, by their lines.
+    """
+
+    rows: int
+    changes: Mapping[PathologyChange, int]
+    bad: tuple[BadRow, ...]
+
+
+def import_pathology(session: Session, file: PathologyFile, by: str, *, skip_bad: bool) -> Imported:
+    """Record a file's results in the caller's transaction, once however often it is imported.
+
+    Args:
+        session: of ``dlr_writer``; the caller commits.
+        file: what was read.
+        by: who asked.
+        skip_bad: record the other rows although some are bad; else one bad row leaves all unwritten.
+    """
+    hold_imports(session)
+    records, unknown = _resolve(session, file.lines)
+    contradictory = _contradictory(records)
+    bad = sorted([*file.bad, *unknown, *contradictory], key=lambda row: row.line)
+    rows = len(file.lines) + len(file.bad)
+    changes: Counter[PathologyChange] = Counter()
+    if skip_bad or not bad:
+        left_out = {row.line for row in contradictory}
+        good = [(line, record) for line, record in records.items() if line not in left_out]
+        good.sort(key=lambda item: (item[1].reported_on, item[0]))
+        changes.update(record_pathology(session, [record for _, record in good], by))
+    return Imported(rows, {change: changes[change] for change in PathologyChange}, tuple(bad))
+
+
+def _resolve(
+    session: Session, lines: Mapping[int, PathologyLine]
+) -> tuple[dict[int, PathologyRecord], Sequence[BadRow]]:
+    studies = find_studies(session, {line.study for line in lines.values()})
+    lesions = find_lesions(session, {study.study_id for found in studies.values() for study in found})
+    records, bad = {}, []
+    for number, line in lines.items():
+        lesion = _lesion(line, studies.get(line.study, ()), lesions)
+        if isinstance(lesion, Code):
+            bad.append(BadRow(number, lesion, MEANINGS[lesion]))
+        else:
+            records[number] = PathologyRecord(lesion, line.result.value, line.histology, line.reported_on)
+    return records, bad
+
+
+def _lesion(
+    line: PathologyLine, studies: Sequence[FoundStudy], lesions: Mapping[tuple[UUID, str], FoundLesion]
+) -> FoundLesion | Code:
+    """The lesion that a row is of, or why there is none. A row that could be of two is of none."""
+    if not studies:
+        return Code.STUDY_NOT_FOUND
+    if len(studies) > 1:
+        return Code.STUDY_AMBIGUOUS
+    [study] = studies
+    if study.purged or not study.is_current:
+        return Code.STUDY_NOT_CURRENT
+    return lesions.get((study.study_id, line.lesion_id), Code.LESION_NOT_FOUND)
+
+
+def _contradictory(records: Mapping[int, PathologyRecord]) -> list[BadRow]:
+    """The rows of a lesion and a day of which the file has two results."""
+    of_a_day = defaultdict(list)
+    for number, record in records.items():
+        of_a_day[record.lesion.key, record.reported_on].append(number)
+    code = Code.RESULT_CONTRADICTORY
+    return [
+        BadRow(number, code, MEANINGS[code])
+        for numbers in of_a_day.values()
+        if len({records[number] for number in numbers}) > 1
+        for number in numbers
+    ]

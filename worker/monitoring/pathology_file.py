@@ -1,0 +1,156 @@
+"""A file of pathology's results, CSV or JSON: each row a result, or a fault with its line and no value of it."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from db.vocabulary import PathologyFinding
+from worker.contract import ShortText
+from worker.errors import Code, SetupRefused
+
+MAX_BYTES = 64 << 20
+_NEEDED = ("study", "lesion_id", "result", "reported_on")
+_COLUMNS = (*_NEEDED, "histology")
+_HEADER = f"line 1 names the columns {', '.join(_NEEDED)}, and histology or not, and no others"
+_LIST = 'a JSON list of objects, or {"results": [...]}, is expected'
+
+
+def _day(value: object) -> object:
+    if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+        raise PydanticCustomError("day", "a day such as 2026-11-24")
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise PydanticCustomError("day", "a day such as 2026-11-24") from None
+
+
+def _past(day: date) -> date:
+    if day > datetime.now(UTC).date() + timedelta(days=1):  # somewhere it is tomorrow already
+        raise PydanticCustomError("future", "a day that has come")
+    return day
+
+
+def _word(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+class PathologyLine(BaseModel):
+    """One result, as the file has it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    study: ShortText = Field(description="The ledger's id, the Study Instance UID or the accession number")
+    lesion_id: ShortText = Field(description="The lesion's name in the job")
+    result: Annotated[PathologyFinding, Field(strict=False), BeforeValidator(_word)]
+    reported_on: Annotated[date, BeforeValidator(_day), AfterValidator(_past)] = Field(description="ISO 8601")
+    histology: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9./:_-]{0,31}$",
+        description="A code, such as ICD-O-3's 8500/3; no free text, which could name somebody",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that can not be taken. ``line`` counts from 1: a line of CSV, an entry of JSON; ``reason`` has no value."""
+
+    line: int
+    code: Code
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathologyFile:
+    """What a file holds: the results by their lines, and the rows that are none."""
+
+    lines: Mapping[int, PathologyLine]
+    bad: tuple[BadRow, ...]
+
+
+def read_pathology(path: Path) -> PathologyFile:
+    """Read a file of results: JSON where it starts with a bracket, else CSV with commas or semicolons.
+
+    Args:
+        path: UTF-8, 64 MiB at most.
+
+    Raises:
+        SetupRefused: ``pathology_invalid``: it is not there, too large, neither, or has other columns.
+    """
+    text = _text(path)
+    rows = _json_rows(text) if text.lstrip()[:1] in ("[", "{") else _csv_rows(text)
+    lines, bad = {}, []
+    for line, row in rows:
+        try:
+            lines[line] = PathologyLine.model_validate(row)
+        except ValidationError as invalid:
+            faults = invalid.errors(include_url=False, include_context=False, include_input=False)
+            bad.append(BadRow(line, Code.ROW_INVALID, "; ".join(_sentence(fault) for fault in faults)))
+    return PathologyFile(lines, tuple(bad))
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError:
+        raise _refused("the file is not there or can not be read") from None
+    if len(content) > MAX_BYTES:
+        raise _refused(f"the file is larger than {MAX_BYTES} bytes: import it in parts")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise _refused("the file is not UTF-8") from None
+
+
+def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        raise _refused("the file is not JSON") from None
+    match content:
+        case [*rows] | {"results": [*rows]}:
+            return enumerate(rows, start=1)
+    raise _refused(_LIST)
+
+
+def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, str | None]]]:
+    first = text.split("\n", 1)[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in first else ",", strict=True)
+    try:
+        names = [name.strip().lower() for name in next(reader, [])]
+        if len(set(names)) != len(names) or not set(_NEEDED) <= set(names) <= set(_COLUMNS):
+            raise _refused(_HEADER)
+        before = reader.line_num
+        for cells in reader:
+            line, before = before + 1, reader.line_num
+            if any(cell.strip() for cell in cells):
+                yield line, _cells(names, cells)
+    except csv.Error:
+        raise _refused(f"line {reader.line_num}: not CSV") from None
+
+
+def _cells(names: list[str], cells: list[str]) -> dict[str, str | None]:
+    """A row by its columns; a cell too many has no name, and one that is empty or missing is as if not there."""
+    filled = {name: cell.strip() for name, cell in zip(names, cells, strict=False) if cell.strip()}
+    return filled | ({"more cells than columns": None} if len(cells) > len(names) else {})
+
+
+def _sentence(fault: Any) -> str:
+    # A name that is not a column's came with the file, and may be anything.
+    place = [str(part) for part in fault["loc"] if part in _COLUMNS]
+    if fault["type"] == "extra_forbidden":
+        return "more cells, or other fields, than there are columns"
+    return f"{place[0]}: {fault['msg']}" if place else str(fault["msg"])
+
+
+def _refused(reason: str) -> SetupRefused:
+    return SetupRefused(Code.PATHOLOGY_INVALID, reason)
