@@ -231,7 +231,12 @@ def test_the_images_install_extras_that_exist_and_only_the_worker_has_torch() ->
         name: re.findall(r"\.whl\)\[([\w,]+)]", " ".join(rest for word, rest in stage if word == "RUN"))
         for name, stage in instructions().items()
     }
-    assert extras == {"build": [], "base": [], "client": ["flower,dicom,web"], "worker": ["worker,cpu,dicomweb"]}
+    assert extras == {
+        "build": [],
+        "base": [],
+        "client": ["flower,dicom,web"],
+        "worker": ["worker,cpu,dicom,dicomweb,export"],
+    }
     assert {"flower", "web", "worker"} <= set(project["optional-dependencies"])
     client = [
         *project["dependencies"],

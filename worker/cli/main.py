@@ -16,6 +16,7 @@ from worker import __version__
 from worker.cli import (
     database,
     demo,
+    export,
     failed,
     incoming,
     models,
@@ -50,6 +51,7 @@ app.command("watch", help="Hand in whatever is dropped into a folder.")(incoming
 app.command("submit", help="Hand in studies: job files, DICOM files or folders.")(study.submit)
 app.command("worklist", help="Show who is read first.")(study.worklist)
 app.command("show", help="Show one study, with all that happened to it.")(study.show)
+app.command("export", help="Write a study's result as DICOM SR, pictures, HL7 or FHIR.")(export.export)
 app.command("health", help="Answer a probe: are the servers there, or does this host's worker answer?")(state.health)
 app.command("doctor", help="Look at every component, and say what is wrong.")(state.doctor)
 app.command("settings", help="Show every setting and where it comes from; secrets stay hidden.")(state.settings)

@@ -82,10 +82,12 @@ class Marking(Generic[Place]):
     Attributes:
         written: date and time, to be compared with those of another object of its kind.
         findings: none where the object marks no lesion.
+        is_ours: this software wrote it, about lesions that another object marked before.
     """
 
     written: str
     findings: tuple[Finding[Place], ...]
+    is_ours: bool = False
 
 
 @contextmanager

@@ -87,7 +87,8 @@ def find_lesions(instances: Sequence[Instance], limits: Limits) -> Marked:
         Unavailable: ``storage_unavailable``.
     """
     segmentations = _of(instances, SEGMENTATION_CLASSES)
-    reports = _marking(_of(instances, REPORT_CLASSES), lambda path: read_report(path, limits))
+    written = _marking(_of(instances, REPORT_CLASSES), lambda path: read_report(path, limits))
+    reports = [report for report in written if not report.marking.is_ours]
     if reports:
         found = _by_report(max(reports, key=lambda report: report.order), segmentations, limits)
     else:

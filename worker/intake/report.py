@@ -15,6 +15,7 @@ from worker.errors import Code, SetupRefused, StudyRefused
 from worker.imaging.storage import Limits
 from worker.intake.findings import Finding, Marking, Region, SegmentReference, category, frame_numbers, open_marking
 from worker.intake.outline import rectangle
+from worker.reporting.identifiers import DEVICE
 
 if TYPE_CHECKING:
     from highdicom.sr import (
@@ -54,7 +55,8 @@ def read_report(path: Path, limits: Limits) -> Marking[Place]:
         dataset = dcmread(file)
         report = _measurement_report(dataset)
         written = f"{dataset.get('ContentDate', '')}{dataset.get('ContentTime', '')}"
-        return Marking(written, () if report is None else tuple(_findings(_groups(report))))
+        findings = () if report is None else tuple(_findings(_groups(report)))
+        return Marking(written, findings, is_ours=dataset.get("DeviceSerialNumber") == DEVICE)
 
 
 def _measurement_report(dataset: Dataset) -> "MeasurementReport | None":
