@@ -21,7 +21,7 @@ from db.session import make_engine
 LOCK_KEY = 0x646C72  # "dlr"
 """The advisory lock that a migration holds."""
 
-VIEWS = ("lesion_result", "worklist", "restratification_summary", "failed_study")
+VIEWS = ("lesion_result", "worklist", "restratification_summary", "failed_study", "study_count", "model_card")
 """The public interface for SQL users."""
 
 

@@ -40,7 +40,7 @@ def reader(database: Database, sessions: sessionmaker[Session]) -> Engine:
 def test_a_reader_sees_every_view(reader: Engine, view: str) -> None:
     with reader.connect() as connection:
         rows = connection.execute(text(f"SELECT * FROM {view}")).all()
-    assert len(rows) == {"failed_study": 0, "restratification_summary": 4}.get(view, 1)
+    assert len(rows) == {"failed_study": 0, "restratification_summary": 4, "model_card": 2}.get(view, 1)
 
 
 def test_a_reader_sees_and_changes_no_table(reader: Engine) -> None:
