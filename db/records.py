@@ -71,8 +71,8 @@ class Recorded:
 class Claim:
     """A study to work on. ``attempt`` counts every start of the study, ever; a result is accepted under the last one.
 
-    ``priority`` is the ledger's and may be more urgent than the job's. How long ago the study was received and queued is
-    by the database's clock, at the claim. ``traceparent`` is as in `StudyRecord`.
+    ``priority`` is the ledger's and may be more urgent than the job's. How long ago the study was received and queued
+    is by the database's clock, at the claim. ``traceparent`` is as in `StudyRecord`.
     """
 
     study_id: UUID

@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 
 from db.vocabulary import BM_MODEL, LH_MODEL
 
-_OPEN = text("SELECT state, priority, studies, oldest_received_at FROM study_count WHERE state IN ('queued', 'running')")
+_OPEN = text(
+    "SELECT state, priority, studies, oldest_received_at FROM study_count WHERE state IN ('queued', 'running')"
+)
 _ENDED = text("SELECT state, priority, worklist_class, studies FROM study_count WHERE worklist_class IS NOT NULL")
 _NOW = text("SELECT now()")
 _FAILED = text("SELECT state, coalesce(error_code, ''), count(*) FROM failed_study GROUP BY 1, 2")

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db.errors import DatabaseRefused
 from worker import __version__
-from worker.cli import database, demo, failed, incoming, models, purge, services, state, study
+from worker.cli import database, demo, failed, incoming, models, purge, services, state, study, watching
 from worker.cli.output import print_json, stderr
 from worker.contract import job_schema
 from worker.errors import DlrError
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.command("up", help="Start everything on this machine, until Ctrl-C.")(services.up)
 app.command("worker", help="Run one Celery worker.")(services.worker)
 app.command("flower", help="Run Flower, to watch the workers.")(services.flower)
+app.command("metrics", help="Serve the service's metrics for Prometheus.")(watching.metrics)
 app.command("demo", help="Run the whole service once, on phantom studies.")(demo.demo)
 app.command("receive", help="Receive studies by DICOM: a Storage SCP.")(incoming.receive)
 app.command("watch", help="Hand in whatever is dropped into a folder.")(incoming.watch)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import LifoQueue
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ from worker.imaging.lesion import Marked, Region, RegionRefused
 from worker.imaging.reading import FileEntry, OnlyFile, StudyFiles, index_study
 from worker.imaging.regions import lies_within
 from worker.imaging.storage import Limits
+from worker.monitoring.measures import Measures
 from worker.study import Lesion, LesionImage
 
 logger = logging.getLogger(__name__)
@@ -124,10 +126,12 @@ class DecoderPool:
         limits: the largest file and the largest frame.
         processes: the most decoders at once.
         timeout_s: the longest time for one file's entry, or one frame with its lesions.
+        measures: is told how long each took.
     """
 
-    def __init__(self, limits: Limits, processes: int, timeout_s: float) -> None:
+    def __init__(self, limits: Limits, processes: int, timeout_s: float, measures: Measures | None = None) -> None:
         self._limits = limits
+        self._measures = measures or Measures()
         self._timeout_s = timeout_s
         self._processes = processes
         self._idle: LifoQueue[_Decoder | None] = LifoQueue()
@@ -206,7 +210,9 @@ class DecoderPool:
             idle, ready = self._idle.get(), None
             try:
                 decoder = self._living(idle)
+                began = perf_counter()
                 answer = decoder.ask(request)
+                self._measures.decoded(perf_counter() - began, refused=isinstance(answer, RequestFailed))
                 frame = None
                 if isinstance(answer, LesionsDecoded) and _is_sound(answer, self._limits):
                     frame = decoder.frame(answer)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from db.errors import RoleRefused
 from db.migrate import upgrade
-from db.roles import OWNER, WRITER
+from db.roles import OWNER, READER, WRITER
 from worker.errors import Code, SetupRefused
 from worker.services.flower import flower_command, flower_is_installed
 from worker.services.home import Home
@@ -49,6 +49,10 @@ class Services:
         """
         command = flower_command(self.settings, self.flower_port)
         return Child("flower", command.argv, {**self.environment, **command.env})
+
+    def exporter(self) -> Child:
+        """Return the exporter of the service's metrics."""
+        return Child("metrics", (sys.executable, "-P", "-m", "worker.cli.main", "metrics"), self.environment)
 
     def revive(self) -> str | None:
         """Start an embedded server that has ended again, and name it."""
@@ -131,6 +135,7 @@ def _announcement(
     if postgres is not None:
         said["database_url"] = postgres.url(WRITER)
         said["database_owner_url"] = postgres.url(OWNER)
+        said["reader_url"] = postgres.url(READER)
     if redis is not None:
         said["redis_url"] = redis.url()
     if flower_port is not None:
