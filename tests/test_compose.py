@@ -43,7 +43,7 @@ def each(services: Mapping[str, dict[str, Any]]) -> pytest.MarkDecorator:
 
 
 def test_the_file_holds_the_services_of_the_design() -> None:
-    assert set(SERVICES) == {"postgres", "redis", "migrate", "intake", "inference", "flower", "admin"}
+    assert set(SERVICES) == {"postgres", "redis", "migrate", "intake", "inference", "flower", "metrics", "admin"}
     assert set(SERVICES) - set(LASTING) == {"migrate", "admin"}
 
 
@@ -69,6 +69,7 @@ def test_each_variable_is_a_setting_and_the_settings_accept_them(
         "dlr_database_password": lambda: make_url(settings.require_database_url()).password,
         "dlr_database_owner_password": lambda: make_url(settings.require_owner_url()).password,
         "dlr_redis_password": lambda: make_url(settings.require_redis_url()).password,
+        "dlr_reader_password": lambda: make_url(settings.require_reader_url()).password,
         "dlr_flower_password": lambda: settings.flower_password and settings.flower_password.get_secret_value(),
     }
     assert {secret: given[secret]() for secret in service["secrets"]} == dict.fromkeys(service["secrets"], PASSWORD)
@@ -213,12 +214,16 @@ def test_the_images_install_extras_that_exist_and_only_the_worker_has_torch() ->
         name: re.findall(r"\.whl\)\[([\w,]+)]", " ".join(rest for word, rest in stage if word == "RUN"))
         for name, stage in instructions().items()
     }
-    assert extras == {"build": [], "base": [], "client": ["flower"], "worker": ["worker,cpu"]}
-    assert {"flower", "worker"} <= set(project["optional-dependencies"])
-    client = [*project["dependencies"], *project["optional-dependencies"]["flower"]]
+    assert extras == {
+        "build": [], "base": [], "client": ["flower,metrics,tracing"], "worker": ["worker,cpu,metrics,tracing"],
+    }  # fmt: skip
+    assert {"flower", "worker", "metrics", "tracing"} <= set(project["optional-dependencies"])
+    client = list(project["dependencies"])
+    for extra in ("flower", "metrics", "tracing"):
+        client += project["optional-dependencies"][extra]
     assert not any("torch" in requirement for requirement in client)
     assert SERVICES["inference"]["build"]["target"] == "worker"
-    assert {SERVICES[name]["build"]["target"] for name in ("migrate", "intake", "flower")} == {"client"}
+    assert {SERVICES[name]["build"]["target"] for name in ("migrate", "intake", "flower", "metrics")} == {"client"}
 
 
 def test_what_is_copied_exists_is_sent_to_the_builder_and_makes_a_wheel() -> None:
@@ -423,6 +428,24 @@ def test_the_health_check_of_flower_asks_the_address_that_needs_no_password() ->
     assert json.dumps(healthcheck_url(settings)) in code
     compile(code, "healthcheck", "exec")
     assert SERVICES["flower"]["ports"][0].endswith(f":{settings.flower_port}")
+
+
+def test_prometheus_finds_in_compose_what_its_configuration_says() -> None:
+    said = (ROOT / "deploy/prometheus/prometheus.yml").read_text()
+    targets = re.findall(r"\b(metrics|intake|inference):(\d+)", said)
+    assert len(targets) == 3
+    for name, port in targets:
+        environment = SERVICES[name]["environment"]
+        settings = Settings(
+            metrics_port=int(environment.get("DLR_METRICS_PORT", 0)),
+            exporter_port=int(environment.get("DLR_EXPORTER_PORT", 0)),
+        )
+        assert int(port) in (settings.metrics_port, settings.exporter_port)
+        assert environment["DLR_METRICS_ADDRESS"] == "0.0.0.0"  # noqa: S104
+        assert "backend" in SERVICES[name]["networks"]
+    assert SERVICES["metrics"]["ports"][0].endswith(":9469:9469")
+    assert ":9469/metrics" in check_of("metrics")[-1]
+    compile(check_of("metrics")[-1], "healthcheck", "exec")
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -88,7 +89,7 @@ def test_one_trace_goes_from_the_sender_s_push_to_the_row(
     }
     assert spans["study"].attributes["dlr.state"] == "done"
     order = [spans[name] for name in ("queue", "decode", "inference", "write")]
-    assert all(first.ended <= second.began for first, second in zip(order[:-1], order[1:], strict=True))
+    assert all(first.ended <= second.began for first, second in pairwise(order))
 
 
 def test_dlr_submit_begins_a_trace_that_the_worker_goes_on_with(

@@ -1,7 +1,10 @@
 """A worker's measures as Prometheus reads them: counted in memory, and served over HTTP by a thread of its own."""
 
+from itertools import product
+
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
 
+from db.vocabulary import ENDED_STATES
 from worker.clinical.categories import Outcome, Priority
 from worker.errors import Code
 from worker.monitoring import catalog
@@ -25,6 +28,16 @@ class PrometheusMeasures(Measures):
         self._failed = self._counter(catalog.LESIONS_FAILED)
         self._refused = self._counter(catalog.REFUSED)
         self._attempts = self._counter(catalog.ATTEMPTS_FAILED)
+        # There from the start, at 0: Prometheus sees no increase in a series that begins at 1.
+        for reason in ("defect", "away"):
+            self._attempts.labels(reason)
+        for code in Code:
+            self._failed.labels(code.value)
+            self._refused.labels(code.value)
+        for outcome in Outcome:
+            self._scored.labels(outcome.value)
+        for priority, state in product(Priority, ENDED_STATES):
+            self._ended.labels(state.value, priority.value)
 
     def batch(self, lesions: int, seconds: float) -> None:  # noqa: D102  as in Measures
         self._batch.observe(lesions)

@@ -43,16 +43,20 @@ def test_what_is_counted_is_what_is_read() -> None:
     made = PrometheusMeasures()
     count_everything(made)
     found = scraped(serve(made.registry, "127.0.0.1", 0))
+
+    def counted(name: str) -> dict[tuple[str, ...], float]:
+        return {labels: count for labels, count in found[name].items() if count}
+
     assert found["dlr_batch_lesions_sum"] == {(): 3}
     assert found["dlr_device_seconds_count"] == {(): 1}
     assert found["dlr_decode_seconds_sum"] == {("ok",): 0.02, ("refused",): 0.5}
-    assert found["dlr_studies_ended_total"] == {("stat", "partial"): 1}
+    assert counted("dlr_studies_ended_total") == {("stat", "partial"): 1}
     assert found["dlr_study_seconds_bucket"]["1.0", "stat"] == 0
     assert found["dlr_study_seconds_bucket"]["2.0", "stat"] == 1
-    assert found["dlr_lesions_scored_total"] == {("upgraded",): 1}
-    assert found["dlr_lesions_failed_total"] == {("age_missing",): 1}
-    assert found["dlr_messages_refused_total"] == {("job_invalid",): 1}
-    assert found["dlr_attempts_failed_total"] == {("defect",): 1}
+    assert counted("dlr_lesions_scored_total") == {("upgraded",): 1}
+    assert counted("dlr_lesions_failed_total") == {("age_missing",): 1}
+    assert counted("dlr_messages_refused_total") == {("job_invalid",): 1}
+    assert counted("dlr_attempts_failed_total") == {("defect",): 1}
     assert found["process_resident_memory_bytes"][()] > 0
 
 
@@ -65,6 +69,16 @@ def test_the_catalogue_is_all_that_a_worker_exports_and_each_of_it() -> None:
         if not family.name.startswith("process_")
     }
     assert exported == {metric.name.removesuffix("_total"): set(metric.labels) for metric in catalog.WORKER}
+
+
+def test_a_counter_with_labels_is_there_from_the_start_at_0() -> None:
+    made = PrometheusMeasures()
+    began = {
+        family.name: {sample.value for sample in family.samples}
+        for family in made.registry.collect()
+        if family.type == "counter" and not family.name.startswith("process_")
+    }
+    assert began == {metric.name.removesuffix("_total"): {0} for metric in catalog.WORKER if metric.kind == "counter"}
 
 
 def test_a_batch_that_fails_is_timed_too() -> None:
