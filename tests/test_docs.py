@@ -92,11 +92,10 @@ def figures_table() -> str:
 
 
 def metrics_table() -> str:
-    both = [(metric, "a worker") for metric in WORKER] + [(metric, "`dlr metrics`") for metric in SERVICE]
-    rows = [
-        f"| `{metric.name}` | {where} | {metric.kind} | {', '.join(f'`{one}`' for one in metric.labels)} | {metric.help} |"
-        for metric, where in both
-    ]
+    rows = []
+    for metric, where in [(one, "a worker") for one in WORKER] + [(one, "`dlr metrics`") for one in SERVICE]:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        rows.append(f"| `{metric.name}` | {where} | {metric.kind} | {labels} | {metric.help} |")
     return "\n".join(["| metric | from | kind | labels | meaning |", "| --- | --- | --- | --- | --- |", *rows])
 
 

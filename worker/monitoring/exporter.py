@@ -19,6 +19,7 @@ from db.session import make_engine, session_factory
 from worker.app import give_up_soon
 from worker.monitoring import catalog, looks
 from worker.monitoring.looks import Sample
+from worker.patience import kind_of
 from worker.reconciler import Messages
 from worker.settings import Settings
 
@@ -49,28 +50,32 @@ class Look:
     kept_s: float = 0.0
     _asked: "Future[Sequence[Sample]] | None" = None
     _answer: Sequence[Sample] | None = None
-    _answered: float = field(default=float("-inf"))
+    _answered: float = float("-inf")
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, pool: ThreadPoolExecutor) -> "Future[Sequence[Sample]] | None":
-        """Ask, unless the last answer is new enough; return what to wait for."""
-        if self._asked is None and time.monotonic() - self._answered >= self.kept_s:
-            self._asked = pool.submit(self.ask)
-        return self._asked
+        """Ask, unless the last answer is new enough; return what to wait for, which another scrape may have asked."""
+        with self._lock:
+            if self._asked is None and time.monotonic() - self._answered >= self.kept_s:
+                self._asked = pool.submit(self.ask)
+            return self._asked
 
-    def end(self) -> Sequence[Sample] | None:
-        """Return the latest answer; ``None`` where there is none that is new enough."""
-        if self._asked is not None and self._asked.done():
-            asked, self._asked = self._asked, None
-            error = asked.exception()
-            if error is None:
-                self._answer, self._answered = asked.result(), time.monotonic()
-                return self._answer
-            logger.warning("%s does not answer: %s", self.component, type(error).__qualname__)
-        return self._answer if time.monotonic() - self._answered < 2 * self.kept_s else None
+    def end(self, began: float) -> Sequence[Sample] | None:
+        """Return the latest answer; ``None`` where it came before ``began`` (monotonic) and is not kept for so long."""
+        with self._lock:
+            if self._asked is not None and self._asked.done():
+                asked, self._asked = self._asked, None
+                error = asked.exception()
+                if error is None:
+                    self._answer, self._answered = asked.result(), time.monotonic()
+                else:
+                    logger.warning("%s: no answer, %s", self.component, kind_of(error))
+            is_new = self._answered >= began or time.monotonic() - self._answered < 2 * self.kept_s
+            return self._answer if is_new else None
 
 
 class Exporter(Collector):
-    """Asks all questions at once, at each scrape; one scrape at a time.
+    """Asks all questions at once, at each scrape. Scrapes at the same time share the questions.
 
     Args:
         questions: what is asked.
@@ -81,14 +86,12 @@ class Exporter(Collector):
         self._looks = questions
         self._scrape_s = scrape_s
         self._pool = ThreadPoolExecutor(len(questions), "look")
-        self._one_at_a_time = threading.Lock()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Ask, wait for as long as a scrape may take, and give what was answered."""
-        with self._one_at_a_time:
-            begun = [future for look in self._looks if (future := look.begin(self._pool)) is not None]
-            wait(begun, self._scrape_s)
-            answers = {look.component: look.end() for look in self._looks}
+        began = time.monotonic()
+        wait([asked for look in self._looks if (asked := look.begin(self._pool)) is not None], self._scrape_s)
+        answers = {look.component: look.end(began) for look in self._looks}
         samples = [sample for answer in answers.values() for sample in answer or ()]
         samples += [Sample(catalog.UP, (name,), answer is not None) for name, answer in answers.items()]
         return _families(samples)

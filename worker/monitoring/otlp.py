@@ -17,8 +17,8 @@ from opentelemetry.sdk.trace.export import SpanExporter as Exporter
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from worker import __version__
-from worker.errors import DlrError
 from worker.monitoring.tracing import Span, Tracing
+from worker.patience import kind_of
 
 SEND_S = 5
 """How long the collector may take to answer, in seconds."""
@@ -59,7 +59,7 @@ class OtlpTracing(Tracing):
                 yield ours
             except BaseException as error:
                 span.set_status(trace.StatusCode.ERROR)
-                ours.note(error=error.code.value if isinstance(error, DlrError) else type(error).__qualname__)
+                ours.note(error=kind_of(error))
                 raise
 
     def traceparent(self) -> str | None:  # noqa: D102

@@ -215,6 +215,25 @@ def test_what_hangs_or_fails_is_down_and_keeps_nothing_else_from_being_told(
     assert len(hanging.asked) == 1  # type: ignore[attr-defined]
 
 
+def test_scrapes_at_the_same_time_share_what_they_ask_and_none_waits_for_the_other() -> None:
+    both, asked = threading.Barrier(3), []
+
+    def slow() -> Sequence[Sample]:
+        asked.append(1)
+        time.sleep(1)
+        return [ONE]
+
+    exporter = Exporter([Look("slow", slow)])
+
+    def scrape() -> dict[tuple[str, ...], float]:
+        both.wait()
+        return values(exporter, "dlr_component_up")
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(lambda _: scrape(), range(3))) == [{("slow",): 1}] * 3
+    assert len(asked) < 3
+
+
 def test_an_answer_is_kept_for_as_long_as_is_said() -> None:
     asked: list[int] = []
 
@@ -232,7 +251,7 @@ def test_an_answer_is_kept_for_as_long_as_is_said() -> None:
             begun = look.begin(pool)
             if begun is not None:
                 begun.exception()
-            answers.append(look.end())
+            answers.append(look.end(float("inf")))
     assert answers == [[ONE], [ONE], [ONE], None]  # kept, kept, shown once more, too old
     assert len(asked) == 3
 
