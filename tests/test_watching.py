@@ -27,6 +27,9 @@ PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 RULES = [rule for group in yaml.safe_load(ALERTS.read_text("utf-8"))["groups"] for rule in group["rules"]]
 JOBS = {job["job_name"]: job for job in yaml.safe_load(PROMETHEUS.read_text("utf-8"))["scrape_configs"]}
 
+REQUIRED = os.environ.get("DLR_TEST_TOOLS") == "required"
+"""Read now: the environment of a test has no DLR_ variable."""
+
 OF_PROMETHEUS = {"up": {"job", "instance"}, "process_resident_memory_bytes": {"job", "instance"}}
 TARGET_LABELS = {"job", "instance"}
 WORDS = {
@@ -183,7 +186,7 @@ def test_a_name_says_its_unit(metric: Metric) -> None:
 def promtool() -> str:
     """The tool of the Debian package `prometheus`; without it these tests are left out, unless they have to run."""
     found = shutil.which("promtool")
-    if found is None and os.environ.get("DLR_TEST_TOOLS") != "required":
+    if found is None and not REQUIRED:
         pytest.skip("promtool is not installed")
     assert found is not None, "promtool is not installed, and DLR_TEST_TOOLS=required"
     return found

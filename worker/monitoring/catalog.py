@@ -62,7 +62,10 @@ ATTEMPTS_FAILED = Metric(
 )
 
 UP = Metric(
-    "dlr_component_up", "gauge", "1: it answered in time; 0: it did not. postgresql, redis or workers", ("component",)
+    "dlr_component_up",
+    "gauge",
+    "1: it answered in time; 0: it did not. postgresql, redis, workers, or the counts of the ledger totals and drift",
+    ("component",),
 )
 STUDIES = Metric(
     "dlr_studies", "gauge", "Studies and refused messages of the ledger, in their last revision", ("state", "priority")
