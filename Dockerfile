@@ -25,10 +25,10 @@ CMD ["dlr", "--help"]
 
 FROM base AS client
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir "$(ls /wheels/*.whl)[flower,metrics,tracing]"
+    pip install --no-cache-dir "$(ls /wheels/*.whl)[flower,dicom,metrics,tracing]"
 USER 10001:10001
 
 FROM base AS worker
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir "$(ls /wheels/*.whl)[worker,cpu,metrics,tracing]"
+    pip install --no-cache-dir "$(ls /wheels/*.whl)[worker,cpu,dicomweb,metrics,tracing]"
 USER 10001:10001

@@ -35,6 +35,8 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 LASTING = {name: service for name, service in SERVICES.items() if service["restart"] != "no"}
 IMAGE_TOOLS = {"postgres": {"pg_isready", "-U"}, "redis": {"valkey-cli"}}
+STORAGE = COMPOSE["x-storage"]["source"]
+OWNERS = {"postgres": "postgres", "redis": "redis", "models": "admin", STORAGE: "receive"}
 PASSWORD = "p" * 32
 
 
@@ -43,7 +45,9 @@ def each(services: Mapping[str, dict[str, Any]]) -> pytest.MarkDecorator:
 
 
 def test_the_file_holds_the_services_of_the_design() -> None:
-    assert set(SERVICES) == {"postgres", "redis", "migrate", "intake", "inference", "flower", "metrics", "admin"}
+    assert set(SERVICES) == {
+        "postgres", "redis", "migrate", "intake", "inference", "flower", "metrics", "receive", "admin",
+    }  # fmt: skip
     assert set(SERVICES) - set(LASTING) == {"migrate", "admin"}
 
 
@@ -156,7 +160,7 @@ def test_volumes_exist_and_are_written_by_their_owner_alone(name: str, service: 
             assert volume["source"] in COMPOSE["volumes"]
         elif not volume["source"].startswith("${STORAGE_DIR:?"):
             assert (ROOT / volume["source"]).exists()
-        owner = {"postgres": "postgres", "redis": "redis", "models": "admin"}.get(volume["source"])
+        owner = OWNERS.get(volume["source"])
         assert volume.get("read_only", False) == (owner != name)
 
 
@@ -215,8 +219,11 @@ def test_the_images_install_extras_that_exist_and_only_the_worker_has_torch() ->
         for name, stage in instructions().items()
     }
     assert extras == {
-        "build": [], "base": [], "client": ["flower,metrics,tracing"], "worker": ["worker,cpu,metrics,tracing"],
-    }  # fmt: skip
+        "build": [],
+        "base": [],
+        "client": ["flower,dicom,metrics,tracing"],
+        "worker": ["worker,cpu,dicomweb,metrics,tracing"],
+    }
     assert {"flower", "worker", "metrics", "tracing"} <= set(project["optional-dependencies"])
     client = list(project["dependencies"])
     for extra in ("flower", "metrics", "tracing"):

@@ -89,6 +89,13 @@ class FilesSource(_Part):
     )
 
 
+class DicomwebSource(_Part):
+    """Instances that the worker fetches from a DICOMweb server, those of the lesions alone."""
+
+    kind: Literal["dicomweb"]
+    server: ShortText = Field(description="Its name in DLR_DICOMWEB_SERVERS; a job never gives an address")
+
+
 class StudyJob(_Part):
     """One study and its lesions: the argument ``job`` of the task ``dlr.submit_study``, on the queue ``intake``."""
 
@@ -101,7 +108,7 @@ class StudyJob(_Part):
         allow_inf_nan=False,
         description="At the study, in years. Without it: Patient's Age, else Study Date less Patient's Birth Date",
     )
-    images: FilesSource
+    images: Annotated[FilesSource | DicomwebSource, Field(discriminator="kind")]
     lesions: list[LesionJob] = Field(min_length=1, max_length=MAX_LESIONS)
 
     @model_validator(mode="after")
@@ -148,6 +155,7 @@ def _other_version(version: object) -> bool:
 
 def _place(loc: tuple[int | str, ...]) -> str:
     known = StudyJob.model_fields | LesionJob.model_fields | RoiJob.model_fields | FilesSource.model_fields
+    known |= DicomwebSource.model_fields
     place = ""
     for part in loc:
         if isinstance(part, int):

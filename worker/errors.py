@@ -38,6 +38,9 @@ class Code(StrEnum):
     SOP_INSTANCE_NOT_FOUND = "sop_instance_not_found"
     SOP_INSTANCE_AMBIGUOUS = "sop_instance_ambiguous"
 
+    DICOMWEB_SERVER_UNKNOWN = "dicomweb_server_unknown"
+    DICOMWEB_FAILED = "dicomweb_failed"
+
     LESIONS_MISSING = "lesions_missing"
     REPORT_INVALID = "report_invalid"
     REPORT_UNSUPPORTED = "report_unsupported"
@@ -55,6 +58,15 @@ class Code(StrEnum):
     FRAME_NOT_GIVEN = "frame_not_given"
     FRAME_NOT_FOUND = "frame_not_found"
     ROI_OUTSIDE_IMAGE = "roi_outside_image"
+
+    DOPPLER_IN_ROI = "doppler_in_roi"
+    COLOUR_IN_ROI = "colour_in_roi"
+    DUAL_VIEW_SEAM_IN_ROI = "dual_view_seam_in_roi"
+    OVERLAY_IN_ROI = "overlay_in_roi"
+    ROI_OUTSIDE_BMODE = "roi_outside_bmode"
+    ROI_TOO_SMALL = "roi_too_small"
+    ROI_BLANK = "roi_blank"
+    ROI_SATURATED = "roi_saturated"
 
     AGE_MISSING = "age_missing"
     AGE_IMPLAUSIBLE = "age_implausible"
@@ -79,6 +91,7 @@ class Code(StrEnum):
     ALREADY_RUNNING = "already_running"
     SERVICE_UNAVAILABLE = "service_unavailable"
     STORAGE_UNAVAILABLE = "storage_unavailable"
+    DICOMWEB_UNAVAILABLE = "dicomweb_unavailable"
     DEVICE_UNAVAILABLE = "device_unavailable"
 
 
@@ -98,11 +111,13 @@ MEANINGS: dict[Code, str] = {
     Code.STUDY_UID_MISSING: "The file has no Study Instance UID, so it can not be said whose study it is.",
     Code.STUDY_UID_MISMATCH: "A file belongs to another Study Instance UID than the job says.",
     Code.PATIENT_MISMATCH: "The study's files name more than one patient.",
-    Code.SOP_INSTANCE_NOT_FOUND: "No file of the study has the lesion's SOP Instance UID.",
-    Code.SOP_INSTANCE_AMBIGUOUS: "Two different files claim the lesion's SOP Instance UID.",
-    Code.LESIONS_MISSING: "No DICOM SR of the study (TID 1500) has a lesion with a region and a BI-RADS category.",
-    Code.REPORT_INVALID: "The DICOM SR says that it is of TID 1500, and can not be read as such. Mend it and send it.",
-    Code.REPORT_UNSUPPORTED: "A finding of the DICOM SR is marked in a way that is not read; the reason says which.",
+    Code.SOP_INSTANCE_NOT_FOUND: "No file of the study has the SOP Instance UID of a lesion's image, or segmentation.",
+    Code.SOP_INSTANCE_AMBIGUOUS: "Two different files claim the SOP Instance UID of a lesion's image, or segmentation.",
+    Code.DICOMWEB_SERVER_UNKNOWN: "The worker's DLR_DICOMWEB_SERVERS has no server of the name that the job gives.",
+    Code.DICOMWEB_FAILED: "The DICOMweb server refused the request for good, or its answer is not what PS3.18 says.",
+    Code.LESIONS_MISSING: "No DICOM SR (TID 1500), SEG or GSPS of the study has a lesion with a region and a category.",
+    Code.REPORT_INVALID: "A DICOM SR of TID 1500, SEG or GSPS can not be read as such. Mend it and send it.",
+    Code.REPORT_UNSUPPORTED: "A lesion of a DICOM SR, SEG or GSPS is marked as is not read; the reason says which.",
     Code.BIRADS_UNKNOWN: "A finding's assessment is no BI-RADS category of PS3.16's CID 6027, or 4 without its letter.",
     Code.MODALITY_NOT_ULTRASOUND: "The image's Modality is not ultrasound (US).",
     Code.PIXELS_MISSING: "The file holds no pixels: no Pixel Data, or zero rows or columns.",
@@ -116,6 +131,14 @@ MEANINGS: dict[Code, str] = {
     Code.FRAME_NOT_GIVEN: "The file has several frames and the lesion does not say which one.",
     Code.FRAME_NOT_FOUND: "The file has fewer frames than the lesion's frame number.",
     Code.ROI_OUTSIDE_IMAGE: "The lesion's ROI does not lie within the image.",
+    Code.DOPPLER_IN_ROI: "The lesion's region shows Doppler, and the models read B-mode. Mark it on a plain image.",
+    Code.COLOUR_IN_ROI: "The lesion's region is coloured (elastography, Doppler, a tint). Mark it on a plain image.",
+    Code.DUAL_VIEW_SEAM_IN_ROI: "The lesion's region crosses from one view to the next. Mark it in one of them.",
+    Code.OVERLAY_IN_ROI: "Calipers or text seem to be burned into the lesion's region. Send the image without them.",
+    Code.ROI_OUTSIDE_BMODE: "Over 5 % of the lesion's ROI is outside of the B-mode regions that the header gives.",
+    Code.ROI_TOO_SMALL: "A side of the lesion's region has fewer than 16 pixels. Mark it on a magnified image.",
+    Code.ROI_BLANK: "The lesion's region has hardly any contrast (under 8 grey levels). See whether the ROI is right.",
+    Code.ROI_SATURATED: "Over 10 % of the lesion's region is clipped at white, so its texture is lost.",
     Code.AGE_MISSING: "No age: none in the job, no Patient's Age, no birth date with a study date.",
     Code.AGE_IMPLAUSIBLE: "Patient's Age or the dates can not be an age (`000Y`, a birth after the study).",
     Code.AGE_CONTRADICTORY: "The job's age and the header's differ by more than a year.",
@@ -136,6 +159,7 @@ MEANINGS: dict[Code, str] = {
     Code.ALREADY_RUNNING: "Another `dlr up` runs on this DLR_HOME.",
     Code.SERVICE_UNAVAILABLE: "PostgreSQL or Redis does not answer; the reason says which.",
     Code.STORAGE_UNAVAILABLE: "The storage could not be read for now (not a missing file).",
+    Code.DICOMWEB_UNAVAILABLE: "The DICOMweb server does not answer, or refuses the sign-in. It is asked again.",
     Code.DEVICE_UNAVAILABLE: "The device scores nothing for now, or its worker is stopping; no lesion is to blame.",
 }
 """What each code means and what to do, for the documentation and for `dlr`."""

@@ -14,15 +14,16 @@ from db.records import Claim
 from worker.bookkeeping import Bookkeeper, Suspect
 from worker.clinical.categories import Priority
 from worker.clinical.restratify import restratify
-from worker.contract import LesionJob, parse_job
+from worker.contract import FilesSource, LesionJob, parse_job
 from worker.errors import Code, LesionRefused, Refused, Unavailable
 from worker.imaging.reading import StudyFiles
+from worker.imaging.source import Folder, ImageSource
 from worker.isolation import Isolation
 from worker.monitoring.measures import Measures
 from worker.monitoring.tracing import Span, Tracing
 from worker.outcome import LesionOutcome, defect_of, tell
 from worker.patience import DATABASE_AWAY, Stopping, patiently
-from worker.study import Lesion, LesionImage, Roi, Scores, Study
+from worker.study import Lesion, LesionImage, OnDicomweb, Roi, Scores, Study
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Pipeline:
     Attributes:
         books: what is said to the ledger.
         engine: both models on their device.
-        storage_root: the files' folder.
+        source: finds the files.
         decoders: read the files.
         inference_timeout_s: seconds that the device may work on one batch.
         end_worker: ends this process, when its device hangs; its studies are tried again, each alone.
@@ -69,7 +70,7 @@ class Pipeline:
 
     books: Bookkeeper
     engine: ScoringEngine
-    storage_root: Path
+    source: ImageSource
     decoders: Decoders
     inference_timeout_s: float
     end_worker: Callable[[], NoReturn]
@@ -143,25 +144,28 @@ class Pipeline:
 
     def _score(self, study: Study) -> list[LesionOutcome]:
         try:
-            with self.tracing.span("decode"):
-                started = self._decode(study)
+            with self.tracing.span("decode"), self.source.folder(study) as folder:
+                started = self._decode(study, folder)
         except Refused as refused:
             return [LesionOutcome(lesion, refused=refused) for lesion in study.lesions]
         with self.tracing.span("inference"):
             return [self._end(*started[lesion.lesion_id]) for lesion in study.lesions]
 
-    def _decode(self, study: Study) -> "dict[str, _Started]":
-        files = self.decoders.index(self.storage_root, study.paths, study.study_instance_uid)
+    def _decode(self, study: Study, folder: Folder) -> "dict[str, _Started]":
+        files = self.decoders.index(folder.root, folder.paths, study.study_instance_uid)
         with self.engine.arriving():
             return {
                 lesion.lesion_id: self._start(lesion, loaded, study.priority)
                 for lesions in _by_frame(study.lesions)
-                for lesion, loaded in zip(lesions, self._load(study, files, lesions), strict=True)
+                for lesion, loaded in zip(lesions, self._load(study, folder, files, lesions), strict=True)
             }
 
     def _load(
-        self, study: Study, files: StudyFiles, lesions: Sequence[Lesion]
+        self, study: Study, folder: Folder, files: StudyFiles, lesions: Sequence[Lesion]
     ) -> Sequence[LesionImage | LesionRefused]:
+        refused = folder.refused.get(lesions[0].sop_instance_uid)
+        if refused is not None:
+            return [LesionRefused(refused.code, refused.reason) for _ in lesions]
         try:
             return self.decoders.load(files, lesions, study.age_years)
         except Unavailable:
@@ -220,7 +224,7 @@ def study_of(claim: Claim) -> Study:
         study_instance_uid=job.study_instance_uid,
         priority=Priority(claim.priority),
         age_years=job.age_years,
-        paths=tuple(job.images.paths),
+        images=tuple(job.images.paths) if isinstance(job.images, FilesSource) else OnDicomweb(job.images.server),
         lesions=tuple(_lesion_of(lesion) for lesion in job.lesions),
     )
 

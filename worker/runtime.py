@@ -113,7 +113,7 @@ def decoders() -> "DecoderPool":
     from worker.imaging.decoder_pool import DecoderPool
 
     settings = get_settings()
-    return DecoderPool(settings.limits, settings.decoders, settings.decode_timeout_s, measures())
+    return DecoderPool(settings.limits, settings.decoders, settings.decode_timeout_s, settings.gate, measures())
 
 
 @_once
@@ -130,6 +130,7 @@ def pipeline() -> "Pipeline":
         ModelRefused: as for `engine`.
     """
     from worker.bookkeeping import Bookkeeper
+    from worker.imaging.source import ImageSource
     from worker.pipeline import Pipeline
 
     settings = get_settings()
@@ -139,7 +140,7 @@ def pipeline() -> "Pipeline":
     return Pipeline(
         books=Bookkeeper(sessions(), pulse(), settings.max_attempts, engine().gather_s),
         engine=engine(),
-        storage_root=settings.storage_root,
+        source=ImageSource(settings.storage_root, settings.dicomweb),
         decoders=decoders(),
         inference_timeout_s=settings.inference_timeout_s,
         end_worker=lambda: os._exit(os.EX_SOFTWARE),

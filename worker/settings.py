@@ -5,7 +5,9 @@ Each field is the variable ``DLR_<FIELD>``. A value is taken from, in this order
 ``DLR_HOME/services.json``, the default.
 """
 
+import json
 import os
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,19 +16,23 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from platformdirs import user_data_path
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     JsonConfigSettingsSource,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from worker.errors import Code, SetupRefused
+from worker.imaging.dicomweb import Dicomweb, Server
+from worker.imaging.policy import GatePolicy, Policies
 from worker.imaging.storage import Limits
+from worker.study import GateReason
 from worker.tls import TlsFiles, postgres_url, redis_url
 
 SECRETS_DIR = Path("/run/secrets")
@@ -62,6 +68,42 @@ def _own_cores() -> int:
 
 
 ServerUrl = Annotated[SecretStr, AfterValidator(_is_url)]
+
+
+class DicomwebServer(BaseModel):
+    """A DICOMweb server, as DLR_DICOMWEB_SERVERS has it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    url: HttpUrl
+    token: SecretStr | None = None
+    user: str | None = None
+    password: SecretStr | None = None
+    ca: Path | None = None
+
+    @model_validator(mode="after")
+    def _signs_in_once(self) -> Self:
+        if self.url.username or self.url.password:
+            raise ValueError("the url has no user and no password in it: they are fields of their own")
+        if (self.user is None) != (self.password is None) or (self.user and self.token):
+            raise ValueError("give a token, or a user and a password, or neither")
+        return self
+
+    def with_headers(self) -> Server:
+        """Return the server with the headers that sign in (RFC 6750, RFC 7617)."""
+        headers = {}
+        if self.token is not None:
+            headers["Authorization"] = f"Bearer {self.token.get_secret_value()}"
+        if self.user is not None and self.password is not None:
+            pair = f"{self.user}:{self.password.get_secret_value()}".encode()
+            headers["Authorization"] = f"Basic {b64encode(pair).decode()}"
+        return Server(str(self.url).rstrip("/"), headers, self.ca)
+
+
+def _gate(found: str) -> GatePolicy:
+    """Make the field of one check: a finding refuses the lesion, warns in ``lesion_result.gate``, or is not told."""
+    policy: GatePolicy = Field(default=GatePolicy.WARN, description=f"{found}: refuse, warn or off")
+    return policy
 
 
 class Settings(BaseSettings):
@@ -158,6 +200,22 @@ class Settings(BaseSettings):
     decode_timeout_s: float = Field(
         default=30.0, gt=0, le=3600, description="Longest time for reading one file, or one lesion of it"
     )
+
+    dicomweb_servers: dict[str, DicomwebServer] = Field(
+        default_factory=dict,
+        description='DICOMweb servers that jobs may name, as JSON: {"pacs": {"url": "https://...", "token": "..."}}; '
+        "a server may have user, password and ca (PEM of whom to trust)",
+    )
+    dicomweb_max_bytes: int = Field(default=256 << 20, ge=1024, description="Largest instance that is fetched")
+    dicomweb_timeout_s: float = Field(default=60.0, gt=0, le=3600, description="Longest time for fetching one instance")
+    gate_doppler_in_roi: GatePolicy = _gate("Doppler in a lesion's region")
+    gate_colour_in_roi: GatePolicy = _gate("Colour in it that the header does not explain")
+    gate_dual_view_seam_in_roi: GatePolicy = _gate("The seam of two views in it")
+    gate_overlay_in_roi: GatePolicy = _gate("Calipers or text burned into it")
+    gate_roi_outside_bmode: GatePolicy = _gate("More than 5 % of it outside of the header's B-mode regions")
+    gate_roi_too_small: GatePolicy = _gate("A side of fewer than 16 pixels")
+    gate_roi_blank: GatePolicy = _gate("Fewer than 8 grey levels from its 1st to its 99th percentile")
+    gate_roi_saturated: GatePolicy = _gate("More than 10 % of it clipped at white")
 
     receive_address: str = Field(default="127.0.0.1", description="Where `dlr receive` listens for DICOM")
     receive_port: int = Field(default=11112, ge=0, le=65535, description="Its port; 0: any free one")
@@ -258,6 +316,17 @@ class Settings(BaseSettings):
         """What is read of a DICOM file at most."""
         return Limits(self.max_file_bytes, self.max_frame_pixels, self.max_inflated_bytes)
 
+    @property
+    def dicomweb(self) -> Dicomweb:
+        """The DICOMweb servers, and what is fetched of them at most."""
+        servers = {name: server.with_headers() for name, server in self.dicomweb_servers.items()}
+        return Dicomweb(servers, self.dicomweb_max_bytes, self.dicomweb_timeout_s)
+
+    @property
+    def gate(self) -> Policies:
+        """What each finding of the gate does."""
+        return {reason: getattr(self, f"gate_{reason.value}") for reason in GateReason}
+
     def require_database_url(self) -> str:
         """Return the database's URL with its password, or say how to get one (``setting_invalid``)."""
         return _required(self.database_url, "DLR_DATABASE_URL")
@@ -326,6 +395,8 @@ def _shown(name: str, value: object) -> str | None:
         url = make_url(value.get_secret_value())
         secret = [parameter for parameter in url.query if "password" in parameter]
         return url.difference_update_query(secret).render_as_string(hide_password=True)
+    if isinstance(value, dict):
+        return json.dumps({key: server.model_dump(mode="json", exclude_none=True) for key, server in value.items()})
     return None if value is None else str(value)
 
 
@@ -349,5 +420,12 @@ def get_settings() -> Settings:
         return Settings()
     except ValidationError as invalid:
         faults = invalid.errors(include_url=False, include_context=False, include_input=False)
-        reason = "; ".join(f"DLR_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in faults)
+        reason = "; ".join(f"{_place(fault['loc'])}: {fault['msg']}" for fault in faults)
+    except SettingsError:
+        reason = "DLR_DICOMWEB_SERVERS: not JSON"
     raise SetupRefused(Code.SETTING_INVALID, reason)
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    """Name a fault's variable, and the place in its JSON."""
+    return ": ".join([f"DLR_{str(loc[0]).upper()}", *map(str, loc[1:])]) if loc else "DLR_"

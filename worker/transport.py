@@ -116,7 +116,12 @@ class QoS(kombu_redis.QoS):
             super().append(message, delivery_tag)  # type: ignore[no-untyped-call]
 
     def ack(self, delivery_tag: str) -> None:
-        """Acknowledge a message; what it named may be forgotten now."""
+        """Acknowledge a message; what it named may be forgotten now.
+
+        Raises:
+            redis.exceptions.ConnectionError: the channel is closed; the message comes back, and changes nothing.
+        """
+        self.channel.refuse_when_closed()
         message = self._delivered.get(delivery_tag)
         self._acknowledged.append(delivery_tag)
         VirtualQoS.ack(self, delivery_tag)
@@ -156,10 +161,18 @@ class Channel(kombu_redis.Channel):
         transport: Transport = self.connection
         return transport.broom
 
-    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
-        """Refuse to connect once closed: a late acknowledgement then meets a lost connection, which Celery survives."""
+    def refuse_when_closed(self) -> None:
+        """Let a late acknowledgement meet a lost connection, which Celery survives.
+
+        Raises:
+            redis.exceptions.ConnectionError: the channel is closed.
+        """
         if self.connection is None or self.connection.client is None:
             raise RedisConnectionError("the channel is closed")
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        """Refuse to connect once closed."""
+        self.refuse_when_closed()
         parameters: dict[str, Any] = super()._connparams(asynchronous=asynchronous)  # type: ignore[no-untyped-call]
         return parameters
 

@@ -17,7 +17,9 @@ from pynetdicom import AE
 from tests.end_to_end.conftest import PATIENCE_S, Service
 from tests.end_to_end.ultrasound_files import ULTRASOUND_FILES, UltrasoundFile, locate
 from tests.worker.imaging.dicom_files import STUDY_UID, picture, write
+from tests.worker.intake.presentations import Annotation, write_presentation
 from tests.worker.intake.reports import Finding, rectangle, write_report
+from tests.worker.intake.segmentations import Drawn, write_segmentation
 from worker.services.port import free_port
 
 pytestmark = pytest.mark.xdist_group("service")
@@ -84,6 +86,30 @@ def test_a_study_that_storescu_sends_becomes_a_row_and_sigterm_ends_the_receiver
     assert f"DLR listens at 127.0.0.1:{receiver.port}" in logged
     assert STUDY_UID not in logged
     assert "P1" not in logged
+
+
+def test_lesions_of_a_segmentation_and_of_a_presentation_state_are_scored_as_those_of_a_report(
+    service: Service, receiver: Receiver, tmp_path: Path
+) -> None:
+    box, studies = (3, 4, 20, 10), []
+    for way in ("report", "segmented", "presentation"):
+        folder, uid = tmp_path / way, f"{STUDY_UID}.72.{len(studies)}"
+        image = write(folder / "a.dcm", picture(), StudyInstanceUID=uid, SOPInstanceUID=f"{uid}.1")
+        if way == "report":
+            write_report(folder / "sr.dcm", [Finding(image, rectangle(*box), name="L1")])
+        elif way == "segmented":
+            segmentation = write_segmentation(folder / "seg.dcm", image, [Drawn(box)])
+            write_report(folder / "sr.dcm", [Finding(image, name="L1", segmentation=segmentation)])
+        else:
+            write_presentation(folder / "pr.dcm", image, [Annotation([rectangle(*box)], ["BI-RADS 4A"])])
+        if way == "presentation":
+            service.dlr("submit", folder, "--wait")
+        else:
+            assert storescu(receiver, *sorted(folder.iterdir())).returncode == 0
+        studies.append(service.ended(uid))
+    rows = [row for study in studies for row in service.sql(COMPARED, study.study_id)]
+    assert rows == rows[:1] * 3
+    assert rows[0]["state"] == "scored"
 
 
 @pytest.fixture(scope="module")

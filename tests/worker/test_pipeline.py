@@ -22,18 +22,22 @@ from db.records import Claim, Held, ModelRecord, StudyDetail, StudyResultRecord
 from db.session import make_engine, session_factory
 from tests.conftest import Database
 from tests.db.samples import claim_one
+from tests.dicomweb_server import serving
 from worker.bookkeeping import Bookkeeper
 from worker.clinical.categories import Priority
 from worker.contract import parse_job
 from worker.demo.dicom import Header, write_ultrasound
-from worker.errors import Code, LesionRefused, Unavailable
+from worker.errors import MEANINGS, Code, LesionRefused, Unavailable
 from worker.imaging.decoder_pool import DecoderPool
+from worker.imaging.dicomweb import Dicomweb, Server
+from worker.imaging.policy import GatePolicy
+from worker.imaging.source import ImageSource
 from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
 from worker.pipeline import Pipeline
 from worker.pulse import Pulse
 from worker.settings import get_settings
-from worker.study import LesionImage, Score, Scores
+from worker.study import GateReason, LesionImage, Score, Scores
 
 
 class SimulatedDevice:
@@ -97,7 +101,8 @@ def pipeline(
     sessions: sessionmaker[Session], device: SimulatedDevice, decoders: DecoderPool, tmp_path: Path
 ) -> Pipeline:
     books = Bookkeeper(sessions, Pulse(sessions, lease_s=5.0), max_attempts=3, gather_s=0.01)
-    return Pipeline(books, device, tmp_path, decoders, inference_timeout_s=5.0, end_worker=sys.exit)
+    source = ImageSource(tmp_path, Dicomweb({}, max_bytes=1 << 20, timeout_s=5.0))
+    return Pipeline(books, device, source, decoders, inference_timeout_s=5.0, end_worker=sys.exit)
 
 
 @pytest.fixture
@@ -108,7 +113,7 @@ def study(pipeline: Pipeline) -> dict[str, Any]:
     frame[::2] += 5
     uid = generate_uid()
     header = Header(uid, "Doe^Jane", "P1", "A1", "20261123", patient_age="047Y")
-    sop = write_ultrasound(pipeline.storage_root / "a.dcm", header, [frame], ExplicitVRLittleEndian)
+    sop = write_ultrasound(pipeline.source.storage_root / "a.dcm", header, [frame], ExplicitVRLittleEndian)
     lesion = {"sop_instance_uid": sop, "frame": 1, "birads": "4A"}
     return {
         "schema_version": 1,
@@ -123,7 +128,9 @@ def study(pipeline: Pipeline) -> dict[str, Any]:
 
 def queued(pipeline: Pipeline, job: dict[str, Any]) -> UUID:
     return (
-        Intake(pipeline.books.sessions, pipeline.storage_root, lambda *_: None).accept(parse_job(job), "queue").study_id
+        Intake(pipeline.books.sessions, pipeline.source.storage_root, lambda *_: None)
+        .accept(parse_job(job), "queue")
+        .study_id
     )
 
 
@@ -156,8 +163,34 @@ def test_a_lesion_that_can_not_be_scored_leaves_its_neighbour_alone(pipeline: Pi
     assert stored.error_reason.startswith("left: ")
 
 
+def test_what_speaks_against_a_region_is_a_warning_and_it_is_scored(pipeline: Pipeline, study: dict[str, Any]) -> None:
+    study["lesions"][0]["roi"]["width"] = 10
+    study_id = queued(pipeline, study)
+    assert pipeline.run(study_id) == "done"
+    # The two values of each side of the frame differ by five.
+    assert [lesion.gate for lesion in detail(pipeline, study_id).lesions] == [
+        ("roi_too_small", "roi_blank"),
+        ("roi_blank",),
+    ]
+
+
+def test_what_is_to_refuse_refuses_its_lesion_alone_and_what_is_off_is_not_told(
+    pipeline: Pipeline, study: dict[str, Any]
+) -> None:
+    study["lesions"][0]["roi"]["width"] = 10
+    study_id = queued(pipeline, study)
+    policies = {GateReason.ROI_TOO_SMALL: GatePolicy.REFUSE, GateReason.ROI_BLANK: GatePolicy.OFF}
+    strict = DecoderPool(Limits(1 << 30, 1 << 24), processes=1, timeout_s=30, policies=policies)
+    assert replace(pipeline, decoders=strict).run(study_id) == "partial"
+    strict.close()
+    left, right = detail(pipeline, study_id).lesions
+    assert (left.state, left.error_code, left.gate) == ("failed", "roi_too_small", ())
+    assert left.error_reason == MEANINGS[Code.ROI_TOO_SMALL]
+    assert (right.state, right.outcome, right.gate) == ("scored", "downgraded", ())
+
+
 def test_a_study_without_its_file_fails_and_says_so(pipeline: Pipeline, study: dict[str, Any]) -> None:
-    (pipeline.storage_root / "a.dcm").unlink()
+    (pipeline.source.storage_root / "a.dcm").unlink()
     study_id = queued(pipeline, study)
     assert pipeline.run(study_id) == "failed"
     assert detail(pipeline, study_id).error_code == "file_not_found"
@@ -345,3 +378,43 @@ def test_a_revision_that_came_while_the_study_ran_keeps_the_old_result_out(
     assert pipeline.run(study_id) is None
     with pipeline.books.sessions() as session:
         assert queries.worklist(session) == []
+
+
+def test_a_study_on_a_dicomweb_server_ends_as_the_same_study_in_the_storage(
+    pipeline: Pipeline, study: dict[str, Any]
+) -> None:
+    stored = detail(pipeline, _ended(pipeline, study))
+    with serving(pipeline.source.storage_root) as peer:
+        server = Dicomweb({"pacs": Server(peer.url, {})}, max_bytes=1 << 20, timeout_s=5.0)
+        remote = replace(pipeline, source=ImageSource(Path("/nowhere"), server))
+        study_id = _ended(remote, {**study, "images": {"kind": "dicomweb", "server": "pacs"}})
+    fetched = detail(pipeline, study_id)
+    assert (fetched.state, fetched.revision) == ("done", stored.revision + 1)
+    for one, other in zip(stored.lesions, fetched.lesions, strict=True):
+        assert (one.outcome, one.region, one.age_years) == (other.outcome, other.region, other.age_years)
+        assert [p.positive_probability for p in one.predictions] == [p.positive_probability for p in other.predictions]
+
+
+def test_a_lesion_whose_instance_can_not_be_fetched_leaves_its_neighbour_alone(
+    pipeline: Pipeline, study: dict[str, Any]
+) -> None:
+    study["lesions"][1]["sop_instance_uid"] = generate_uid()
+    with serving(pipeline.source.storage_root) as peer:
+        server = Dicomweb({"pacs": Server(peer.url, {})}, max_bytes=1 << 20, timeout_s=5.0)
+        remote = replace(pipeline, source=ImageSource(Path("/nowhere"), server))
+        study_id = _ended(remote, {**study, "images": {"kind": "dicomweb", "server": "pacs"}})
+    left, right = detail(pipeline, study_id).lesions
+    assert (left.state, left.error_code, right.error_code) == ("scored", None, "sop_instance_not_found")
+
+
+def test_a_study_on_a_server_that_the_settings_do_not_name_fails_with_its_code(
+    pipeline: Pipeline, study: dict[str, Any]
+) -> None:
+    study_id = _ended(pipeline, {**study, "images": {"kind": "dicomweb", "server": "pacs"}})
+    assert [lesion.error_code for lesion in detail(pipeline, study_id).lesions] == ["dicomweb_server_unknown"] * 2
+
+
+def _ended(pipeline: Pipeline, job: dict[str, Any]) -> UUID:
+    study_id = queued(pipeline, job)
+    pipeline.run(study_id)
+    return study_id

@@ -7,7 +7,10 @@ import pytest
 
 from worker import settings as room
 from worker.errors import SetupRefused
-from worker.settings import Settings, get_settings
+from worker.imaging.dicomweb import Server
+from worker.imaging.policy import GatePolicy
+from worker.settings import Settings, described, get_settings
+from worker.study import GateReason
 
 
 def test_folders_are_relative_to_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -46,9 +49,22 @@ def test_without_servers_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPat
     assert "dlr up" in refusal.value.reason
 
 
+def test_each_check_of_the_gate_warns_unless_its_setting_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLR_GATE_OVERLAY_IN_ROI", "refuse")
+    monkeypatch.setenv("DLR_GATE_ROI_BLANK", "off")
+    said = {GateReason.OVERLAY_IN_ROI: GatePolicy.REFUSE, GateReason.ROI_BLANK: GatePolicy.OFF}
+    assert Settings().gate == {reason: said.get(reason, GatePolicy.WARN) for reason in GateReason}
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("DLR_BATCH_MAX", "0"), ("DLR_LOG_LEVEL", "LOUD"), ("DLR_DATABASE_URL", "hunter2"), ("DLR_MAX_ATTEMPTS", "x")],
+    [
+        ("DLR_GATE_ROI_BLANK", "maybe"),
+        ("DLR_BATCH_MAX", "0"),
+        ("DLR_LOG_LEVEL", "LOUD"),
+        ("DLR_DATABASE_URL", "hunter2"),
+        ("DLR_MAX_ATTEMPTS", "x"),
+    ],
 )
 def test_a_wrong_setting_is_named_and_its_value_is_not(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
@@ -64,3 +80,40 @@ def test_no_secret_shows_in_the_settings_own_words(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("DLR_DATABASE_URL", "postgresql://u:hunter2@h/d")
     assert "hunter2" not in repr(Settings())
     assert "hunter2" not in str(Settings())
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("{", "DLR_DICOMWEB_SERVERS: not JSON"),
+        ('{"pacs": {}}', "DLR_DICOMWEB_SERVERS: pacs: url"),
+        ('{"pacs": {"url": "https://u:hunter2@pacs"}}', "DLR_DICOMWEB_SERVERS: pacs"),
+        ('{"pacs": {"url": "https://pacs", "token": "hunter2", "user": "u", "password": "p"}}', "give a token"),
+        ('{"pacs": {"url": "ftp://pacs"}}', "DLR_DICOMWEB_SERVERS: pacs: url"),
+    ],
+)
+def test_a_wrong_dicomweb_server_is_named_and_its_secrets_are_not(
+    monkeypatch: pytest.MonkeyPatch, value: str, said: str
+) -> None:
+    monkeypatch.setenv("DLR_DICOMWEB_SERVERS", value)
+    get_settings.cache_clear()
+    with pytest.raises(SetupRefused) as refused:
+        get_settings()
+    assert said in refused.value.reason
+    assert "hunter2" not in refused.value.reason
+
+
+def test_a_dicomweb_server_signs_in_and_is_shown_without_its_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    servers = {
+        "a": {"url": "https://a/dicom-web/", "token": "hunter2"},
+        "b": {"url": "https://b", "user": "u", "password": "hunter2"},
+    }
+    monkeypatch.setenv("DLR_DICOMWEB_SERVERS", json.dumps(servers))
+    get_settings.cache_clear()
+    settings = get_settings()
+    assert settings.dicomweb.servers["a"] == Server("https://a/dicom-web", {"Authorization": "Bearer hunter2"})
+    assert settings.dicomweb.servers["b"].headers == {"Authorization": "Basic dTpodW50ZXIy"}
+    (shown,) = [row.value for row in described(settings) if row.variable == "DLR_DICOMWEB_SERVERS"]
+    assert shown is not None
+    assert '"url": "https://a/dicom-web/"' in shown
+    assert "hunter2" not in shown

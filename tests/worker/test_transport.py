@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -205,8 +206,10 @@ def test_with_a_key_prefix_every_key_has_it(own_redis: EmbeddedRedis) -> None:
     assert all(key.startswith(b"site.") for key in redis.scan_iter())
 
 
+@pytest.mark.parametrize("redis_runs", [True, False])
+@pytest.mark.parametrize("lose", ["collect", "close the channel"])
 def test_an_acknowledgement_after_the_connection_was_lost_meets_a_lost_connection_which_celery_survives(
-    own_redis: EmbeddedRedis,
+    own_redis: EmbeddedRedis, lose: str, *, redis_runs: bool
 ) -> None:
     push_job(own_redis.url())
     messages: list[Any] = []
@@ -214,7 +217,12 @@ def test_an_acknowledgement_after_the_connection_was_lost_meets_a_lost_connectio
     consumer = Consumer(connection, [Queue("intake")], on_message=messages.append, accept=["json"])
     consumer.consume()
     connection.drain_events(timeout=2)
-    own_redis.stop()
-    connection.collect()
+    if not redis_runs:
+        own_redis.stop()
+    if lose == "collect":
+        connection.collect()
+    else:
+        with suppress(*connection.connection_errors):
+            messages[0].channel.close()
     with pytest.raises(connection.connection_errors):
         messages[0].ack()

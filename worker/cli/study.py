@@ -35,7 +35,8 @@ WORKLIST_COLUMNS_FOR_PEOPLE = (
 )  # fmt: skip
 LESION_COLUMNS = (
     "lesion_id", "state", "birads", "outcome", "recommended", "high_risk_probability", "malignant_probability",
-    "age_years", "age_source", "region_source", "error_code", "error_reason", "models", "notice",
+    "age_years", "age_source", "region_source", "gate", "width_mm", "height_mm", "aspect_ratio", "error_code",
+    "error_reason", "models", "notice",
 )  # fmt: skip
 
 
@@ -45,7 +46,7 @@ def submit(
         Path | None,
         typer.Option(
             help="The lesions of the DICOM files: a JSON list, or an object with `lesions` and other fields; "
-            "without it, a DICOM SR among the files marks them"
+            "without it, a DICOM SR, SEG or GSPS among the files marks them"
         ),
     ] = None,
     age: Annotated[float | None, typer.Option(help="Age at the study in years; wins over the files")] = None,
@@ -182,6 +183,7 @@ def _lesion_row(lesion: LesionDetail) -> dict[str, Any]:
     latest = {prediction.model_name: prediction for prediction in lesion.predictions}
     lh, bm = latest.get("DLR_LH"), latest.get("DLR_BM")
     return asdict(lesion) | {
+        "gate": ", ".join(lesion.gate),
         "high_risk_probability": lh and lh.positive_probability,
         "malignant_probability": bm and bm.positive_probability,
         "models": ", ".join(f"{name} {prediction.model_version}" for name, prediction in sorted(latest.items())),

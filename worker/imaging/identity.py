@@ -9,13 +9,14 @@ from worker.imaging.storage import Limits
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whose a file is, and what. Each text is empty where the file has none."""
+    """Whose a file is, and what. Each text is empty where the file has none; so is its matrix, of rows and columns."""
 
     study_instance_uid: str
     sop_instance_uid: str
     sop_class_uid: str
     patient_id: str
     accession_number: str
+    matrix: tuple[int, ...] = ()
 
 
 def read_identity(path: Path, limits: Limits) -> Identity:
@@ -30,5 +31,12 @@ def read_identity(path: Path, limits: Limits) -> Identity:
         Unavailable: ``storage_unavailable``.
     """
     with open_dicom(path.resolve(), limits) as file:
-        keywords = ("StudyInstanceUID", "SOPInstanceUID", "SOPClassUID", "PatientID", "AccessionNumber")
-        return Identity(*map(file.header.text, keywords))
+        header = file.header
+        return Identity(
+            header.text("StudyInstanceUID"),
+            header.text("SOPInstanceUID"),
+            header.text("SOPClassUID"),
+            header.text("PatientID"),
+            header.text("AccessionNumber"),
+            (*header.integers("Rows"), *header.integers("Columns")),
+        )

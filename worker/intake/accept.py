@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import ledger, queries
 from db.records import LesionRecord, Recorded, StudyRecord
 from worker.clinical.categories import Priority
-from worker.contract import LesionJob, StudyJob
+from worker.contract import FilesSource, LesionJob, StudyJob
 from worker.errors import DlrError
 from worker.monitoring.tracing import Tracing
 from worker.worklist import place_of, place_of_failed
@@ -80,9 +80,11 @@ def content_digest(job: StudyJob, storage_root: Path) -> str:
     """Return the SHA-256 of a job's content: every field but the priority, and every listed file's bytes.
 
     A file that is not there counts as absent, so that a study pushed again after its file arrived is another content.
+    What is on a DICOMweb server is not looked at.
     """
     fields = job.model_dump(mode="json", exclude={"priority"})
-    files = [_file_digest(storage_root, path) for path in job.images.paths]
+    paths = job.images.paths if isinstance(job.images, FilesSource) else []
+    files = [_file_digest(storage_root, path) for path in paths]
     return hashlib.sha256(json.dumps([fields, files], sort_keys=True).encode()).hexdigest()
 
 

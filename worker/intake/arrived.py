@@ -1,4 +1,4 @@
-"""A study as it arrived, instance by instance, becomes a job: its latest report says where the lesions are."""
+"""A study as it arrived, instance by instance, becomes a job: one of its objects says where the lesions are."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,8 @@ from typing import Any
 
 from worker.contract import SCHEMA_VERSION
 from worker.errors import Code, Refused, StudyRefused
-from worker.imaging.identity import Identity
 from worker.imaging.storage import Limits
-from worker.intake.report import REPORT_CLASSES, Report, read_report
+from worker.intake.marked import Instance, find_lesions
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,26 +17,13 @@ class Arrived:
 
     Attributes:
         job: not yet checked against the contract; of a refused study, what is to be kept of it.
-        is_whole: the lesions are known, and all their images are there.
+        is_whole: a report says which lesions there are, and its segmentations and their images are there.
         refused: why there can be no job, as things stand.
     """
 
     job: dict[str, Any]
     is_whole: bool
     refused: Refused | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """A file, and what it says it is."""
-
-    path: Path
-    identity: Identity
-
-    @property
-    def is_report(self) -> bool:
-        """Whether it may say where lesions are."""
-        return self.identity.sop_class_uid in REPORT_CLASSES
 
 
 def arrived(instances: Sequence[Instance], place: Callable[[Path], str], limits: Limits) -> Arrived:
@@ -51,7 +37,7 @@ def arrived(instances: Sequence[Instance], place: Callable[[Path], str], limits:
     Raises:
         Unavailable: ``storage_unavailable``.
     """
-    images = [one for one in instances if not one.is_report]
+    images = [one for one in instances if not one.is_marking]
     accession = next((one.identity.accession_number for one in instances if one.identity.accession_number), None)
 
     def job(images: Sequence[Instance], lesions: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -59,15 +45,15 @@ def arrived(instances: Sequence[Instance], place: Callable[[Path], str], limits:
         return job_of(instances[0].identity.study_instance_uid, accession, paths, lesions)
 
     try:
-        report = _latest([one.path for one in instances if one.is_report], limits)
-        _same_patient(report, images)
-        wanted = {lesion["sop_instance_uid"] for lesion in report.lesions}
+        marked = find_lesions(instances, limits)
+        _same_patient((*marked.said_by, *images))
+        wanted = {finding.region.sop_instance_uid for finding in marked.findings}
         there = [image for image in images if image.identity.sop_instance_uid in wanted]
         if not there:
             raise StudyRefused(Code.SOP_INSTANCE_NOT_FOUND)
     except Refused as refused:
         return Arrived(job(images, ()), is_whole=False, refused=refused)
-    return Arrived(job(there, report.lesions), is_whole=len(there) == len(wanted))
+    return Arrived(job(there, marked.lesions()), is_whole=marked.by_report and len(there) == len(wanted))
 
 
 def job_of(
@@ -83,15 +69,6 @@ def job_of(
     }
 
 
-def _latest(paths: Sequence[Path], limits: Limits) -> Report:
-    """Return the report that was written last, of those that mark lesions."""
-    reports = [report for report in (read_report(path, limits) for path in paths) if report.lesions]
-    if not reports:
-        raise StudyRefused(Code.LESIONS_MISSING)
-    return max(reports, key=lambda report: report.written)
-
-
-def _same_patient(report: Report, images: Sequence[Instance]) -> None:
-    patients = {report.patient_id} | {file.identity.patient_id for file in images}
-    if len(patients - {""}) > 1:
+def _same_patient(instances: Sequence[Instance]) -> None:
+    if len({one.identity.patient_id for one in instances} - {""}) > 1:
         raise StudyRefused(Code.PATIENT_MISMATCH)

@@ -1,11 +1,10 @@
 """``dlr receive``: a DICOM Storage SCP (PS3.4, annex B). What it answered "success" to is on the disk.
 
 An instance is kept as it was sent; nothing is coerced. Its study is closed, and handed to the ledger, once a report
-says where its lesions are and all their images have come, or else after a quiet time.
+says where its lesions are and all their images and segmentations have come, or else after a quiet time.
 """
 
 import logging
-import ssl
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -15,13 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from worker.errors import Code, Refused, SetupRefused, Unavailable
+from worker.errors import Code, Refused, SetupRefused, StudyRefused, Unavailable
 from worker.imaging.identity import read_identity
 from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
-from worker.intake.arrived import Instance, arrived
+from worker.intake.arrived import Arrived, arrived
 from worker.intake.inbox import Inbox
-from worker.intake.report import REPORT_CLASSES
+from worker.intake.marked import MARKING_CLASSES, Instance
+from worker.intake.reception import VERIFICATION, Reception
 from worker.intake.submit import Submission, hand_in
 
 if TYPE_CHECKING:
@@ -49,40 +49,12 @@ ULTRASOUND_CLASSES: Final = (
     "1.2.840.10008.5.1.4.1.1.7.2",  # Multi-frame Grayscale Byte Secondary Capture
     "1.2.840.10008.5.1.4.1.1.7.4",  # Multi-frame True Color Secondary Capture
 )
-RETIRED_CLASSES: Final = {
+UNKNOWN_CLASSES: Final = {
     "1.2.840.10008.5.1.4.1.1.6": "UltrasoundImageStorageRetired",
     "1.2.840.10008.5.1.4.1.1.3": "UltrasoundMultiFrameImageStorageRetired",
+    "1.2.840.10008.5.1.4.1.1.66.7": "LabelMapSegmentationStorage",
 }
-"""Read as well: archives hold them. pynetdicom has to be told that they are stored."""
-
-KEPT_CLASSES: Final = (
-    "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
-    "1.2.840.10008.5.1.4.1.1.11.1",  # Grayscale Softcopy Presentation State
-)
-"""Kept with their study, and not read."""
-
-VERIFICATION: Final = "1.2.840.10008.1.1"
-
-
-@dataclass(frozen=True, slots=True)
-class Reception:
-    """How to listen.
-
-    Attributes:
-        address: of the interface.
-        port: 0: any free one.
-        ae_title: ours; an association that calls another one is rejected.
-        callers: the AE titles that may call; empty: all.
-        associations: the most at once.
-        tls: ``None``: without.
-    """
-
-    address: str
-    port: int
-    ae_title: str
-    callers: tuple[str, ...]
-    associations: int
-    tls: ssl.SSLContext | None = None
+"""What pynetdicom has to be told that it is stored: retired classes, which archives hold, and a new one."""
 
 
 @dataclass
@@ -125,7 +97,7 @@ class Receiver:
         except OSError as error:
             logger.error("an instance could not be kept, and its sender keeps it: %s", error.strerror)
             return OUT_OF_RESOURCES
-        if identity.sop_class_uid in REPORT_CLASSES:
+        if identity.sop_class_uid in MARKING_CLASSES:
             self.inbox.complete(key)
         return SUCCESS
 
@@ -149,12 +121,25 @@ class Receiver:
 
     def _look(self, key: str, files: Sequence[Path]) -> None:
         if files:
-            instances = [Instance(path, read_identity(path, self.limits)) for path in files]
-            found = arrived(instances, self.inbox.place, self.limits)
+            found = self._arrived(key, files)
             if not found.is_whole and not self.inbox.is_quiet(key, self.quiet_s):
                 return
             self._hand_in(key, Submission("", found.job, found.refused))
         self.inbox.close(key)
+
+    def _arrived(self, key: str, files: Sequence[Path]) -> Arrived:
+        """Look at a study's files; whatever is wrong with one study is not the end of the others."""
+        try:
+            instances = [Instance(path, read_identity(path, self.limits)) for path in files]
+            return arrived(instances, self.inbox.place, self.limits)
+        except Refused as refused:
+            why = refused
+        except (Unavailable, OSError):
+            raise
+        except Exception as error:
+            logger.error("a defect of this software", exc_info=error)
+            why = StudyRefused(Code.INTERNAL_ERROR)
+        return Arrived({"received": self.inbox.place(self.inbox.folder(key))}, is_whole=False, refused=why)
 
     def _hand_in(self, key: str, submission: Submission) -> None:
         former = self.inbox.refusal_of(key)
@@ -219,9 +204,9 @@ def _entity(reception: Reception) -> "AE":
     entity.require_called_aet = True
     entity.require_calling_aet = list(reception.callers)
     entity.maximum_associations = reception.associations
-    for uid, keyword in RETIRED_CLASSES.items():
+    for uid, keyword in UNKNOWN_CLASSES.items():
         register_uid(uid, keyword, StorageServiceClass)
-    for sop_class in (*ULTRASOUND_CLASSES, *RETIRED_CLASSES, *KEPT_CLASSES, *REPORT_CLASSES):
+    for sop_class in (*ULTRASOUND_CLASSES, *UNKNOWN_CLASSES, *MARKING_CLASSES):
         entity.add_supported_context(sop_class, ALL_TRANSFER_SYNTAXES)
     entity.add_supported_context(VERIFICATION)
     return entity

@@ -12,8 +12,9 @@ from worker.errors import Code, DlrError, JobRefused, Refused, SetupRefused
 from worker.imaging.identity import read_identity
 from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
-from worker.intake.arrived import Instance, arrived, job_of
+from worker.intake.arrived import arrived, job_of
 from worker.intake.lesions_file import MarkedLesions, name_lesions
+from worker.intake.marked import Instance
 from worker.intake.storage import stored
 
 
@@ -80,7 +81,7 @@ def plan(
 
     Args:
         paths: job files (``*.json``), DICOM files and folders of DICOM files.
-        marked: the lesions of the DICOM files; ``None``: a DICOM SR among the files has them.
+        marked: the lesions of the DICOM files; ``None``: a DICOM SR, SEG or GSPS among the files has them.
         overrides: of the command line.
         storage_root: where files go that are elsewhere.
         limits: the largest file.
@@ -127,8 +128,8 @@ def _from_dicom(
 
 def _from_reports(paths: Sequence[Path], overrides: Overrides, storage_root: Path, limits: Limits) -> list[Submission]:
     images, handed_in, note = _read(paths, overrides, {}, limits)
-    if not any(image.is_report for image in images):
-        reason = f"{paths[0]}: a DICOM file or folder needs --lesions FILE, or a DICOM SR that marks the lesions"
+    if not any(image.is_marking for image in images):
+        reason = f"{paths[0]}: DICOM files need --lesions FILE, or a DICOM SR, SEG or GSPS that marks the lesions"
         raise SetupRefused(Code.SETTING_INVALID, reason)
     for study in _by_study(images):
         found = arrived(study, lambda path: stored(path, storage_root), limits)

@@ -17,12 +17,21 @@ from highdicom.sr import (
     PersonObserverIdentifyingAttributes,
     PlanarROIMeasurementsAndQualitativeEvaluations,
     QualitativeEvaluation,
+    ReferencedSegment,
+    ReferencedSegmentationFrame,
     SourceImageForRegion,
+    SourceImageForSegmentation,
     TrackingIdentifier,
+    VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
 from pydicom import Dataset, dcmread
 from pydicom.sr.codedict import codes
 from pydicom.uid import UltrasoundImageStorage, generate_uid
+
+from tests.worker.imaging.dicom_files import LIMITS
+from worker.intake.findings import Region
+from worker.intake.marked import Marked
+from worker.intake.report import read_report
 
 CODES = {
     "3": ("397143007", "SCT", "3 - Probably Benign"),
@@ -38,14 +47,20 @@ RETIRED = {"1.2.840.10008.5.1.4.1.1.6": UltrasoundImageStorage}
 
 @dataclass(frozen=True)
 class Finding:
-    """A finding on an image; ``birads`` is a key of CODES, several, or none."""
+    """A finding on an image; ``birads`` is a key of CODES, several, or none.
+
+    With a segmentation it has no points: it refers to a segment, in one frame of the segmentation or in all of it.
+    """
 
     image: Path
-    points: Sequence[tuple[float, float]]
+    points: Sequence[tuple[float, float]] = ()
     birads: Sequence[str] = ("4A",)
     name: str = "left upper outer"
     frame: int | None = None
     graphic: GraphicTypeValues = GraphicTypeValues.POLYLINE
+    segmentation: Path | None = None
+    segment: int = 1
+    in_frame: int | None = 1
 
 
 def rectangle(x: int, y: int, width: int, height: int) -> list[tuple[float, float]]:
@@ -56,7 +71,8 @@ def rectangle(x: int, y: int, width: int, height: int) -> list[tuple[float, floa
 
 def write_report(path: Path, findings: Sequence[Finding], **elements: Any) -> Path:
     """Write a report on the images of its findings."""
-    images = {finding.image: _evidence(dcmread(finding.image)) for finding in findings}
+    images = {finding.image: evidence(dcmread(finding.image)) for finding in findings}
+    segmentations = {one.segmentation: dcmread(one.segmentation) for one in findings if one.segmentation is not None}
     observer = PersonObserverIdentifyingAttributes(name="Reader^One")
     content = MeasurementReport(
         observation_context=ObservationContext(
@@ -67,7 +83,7 @@ def write_report(path: Path, findings: Sequence[Finding], **elements: Any) -> Pa
         title=codes.DCM.ImagingMeasurementReport,
     )
     made = ComprehensiveSR(
-        evidence=list(images.values()),
+        evidence=[*images.values(), *segmentations.values()],
         content=content,
         series_instance_uid=generate_uid(),
         series_number=9,
@@ -82,36 +98,68 @@ def write_report(path: Path, findings: Sequence[Finding], **elements: Any) -> Pa
     return path
 
 
-def _evidence(image: Dataset) -> Dataset:
+def evidence(image: Dataset) -> Dataset:
     """What highdicom has to know of an image: without the rest, which in old files does not conform."""
-    evidence = Dataset()
+    known = Dataset()
     for keyword in ("SOPInstanceUID", "StudyInstanceUID", "PatientID", "Rows", "Columns", "Modality"):
-        setattr(evidence, keyword, image.get(keyword, ""))
+        setattr(known, keyword, image.get(keyword, ""))
     for keyword in ("PatientName", "PatientSex", "PatientBirthDate", "StudyID", "StudyDate", "StudyTime"):
-        setattr(evidence, keyword, "")
-    evidence.AccessionNumber = evidence.ReferringPhysicianName = ""
-    evidence.SOPClassUID = RETIRED.get(image.SOPClassUID, image.SOPClassUID)
-    evidence.SeriesInstanceUID = image.get("SeriesInstanceUID") or generate_uid()
+        setattr(known, keyword, "")
+    known.AccessionNumber = known.ReferringPhysicianName = ""
+    known.SOPClassUID = RETIRED.get(image.SOPClassUID, image.SOPClassUID)
+    known.SeriesInstanceUID = image.get("SeriesInstanceUID") or generate_uid()
     if "NumberOfFrames" in image:
-        evidence.NumberOfFrames = image.NumberOfFrames
-    return evidence
+        known.NumberOfFrames = image.NumberOfFrames
+    return known
 
 
-def _group(finding: Finding, image: Any) -> PlanarROIMeasurementsAndQualitativeEvaluations:
+def one_frame(path: Path) -> Dataset:
+    """What highdicom has to know of an image that has one frame; of more it wants to know their places in space."""
+    known = evidence(dcmread(path))
+    known.pop("NumberOfFrames", None)
+    known.SOPClassUID, known.file_meta = UltrasoundImageStorage, dcmread(path).file_meta
+    return known
+
+
+def of_frame(reference: Dataset, image: Path, frame: int | None) -> None:
+    """Make a reference to an image of one frame one to a frame of its image."""
+    reference.ReferencedSOPClassUID = dcmread(image).SOPClassUID
+    if frame is not None:
+        reference.ReferencedFrameNumber = frame
+
+
+def _group(
+    finding: Finding, image: Any
+) -> PlanarROIMeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations:
     frames = None if finding.frame is None else [finding.frame]
-    region = ImageRegion(
-        graphic_type=finding.graphic,
-        graphic_data=np.array(finding.points, dtype=float),
-        source_image=SourceImageForRegion(image.SOPClassUID, image.SOPInstanceUID, frames),
-    )
-    return PlanarROIMeasurementsAndQualitativeEvaluations(
-        referenced_region=region,
-        tracking_identifier=TrackingIdentifier(uid=generate_uid(), identifier=finding.name),
-        finding_type=CodedConcept("52988006", "SCT", "Lesion"),
-        qualitative_evaluations=[
+    said: dict[str, Any] = {
+        "tracking_identifier": TrackingIdentifier(uid=generate_uid(), identifier=finding.name),
+        "finding_type": CodedConcept("52988006", "SCT", "Lesion"),
+        "qualitative_evaluations": [
             QualitativeEvaluation(
                 name=CodedConcept("111005", "DCM", "Assessment Category"), value=CodedConcept(*CODES[said])
             )
             for said in finding.birads
         ],
-    )
+    }
+    if finding.segmentation is None:
+        region = ImageRegion(
+            graphic_type=finding.graphic,
+            graphic_data=np.array(finding.points, dtype=float),
+            source_image=SourceImageForRegion(image.SOPClassUID, image.SOPInstanceUID, frames),
+        )
+        return PlanarROIMeasurementsAndQualitativeEvaluations(referenced_region=region, **said)
+    segmentation = dcmread(finding.segmentation)
+    ids = segmentation.SOPClassUID, segmentation.SOPInstanceUID
+    source = SourceImageForSegmentation(image.SOPClassUID, image.SOPInstanceUID, frames)
+    if finding.in_frame is not None:
+        frame = ReferencedSegmentationFrame(*ids, finding.in_frame, finding.segment, source)
+        return PlanarROIMeasurementsAndQualitativeEvaluations(referenced_segment=frame, **said)
+    segment = ReferencedSegment(*ids, finding.segment, source_images=[source])
+    return VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=segment, **said)
+
+
+def lesions_of(path: Path) -> list[dict[str, Any]]:
+    """What a report marks by itself, as a job has it."""
+    findings = [finding for finding in read_report(path, LIMITS).findings if isinstance(finding.region, Region)]
+    return Marked(tuple(findings), (), by_report=True).lesions()

@@ -1,20 +1,20 @@
 """Lesions from a DICOM SR: the same as the radiologist marked, or a refusal that says which finding."""
 
 from collections.abc import Sequence
-from math import cos, pi, sin
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from highdicom.sr import GraphicTypeValues
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
 
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, picture, write
-from tests.worker.intake.reports import Finding, rectangle, write_report
-from worker.errors import Code, StudyRefused
-from worker.intake.report import _around_ellipse, read_report
+from tests.worker.intake.reports import Finding, lesions_of, rectangle, write_report
+from worker.errors import Code, LesionRefused, StudyRefused
+from worker.intake.report import read_report
 
 
 @pytest.fixture
@@ -29,9 +29,7 @@ def test_each_finding_is_a_lesion_with_its_image_rectangle_and_category(tmp_path
         Finding(image, rectangle(30, 4, 9, 9), ["3"], "left, 3 o'clock"),
         Finding(other, rectangle(1, 2, 33, 44), ["5"], "right", frame=4),
     ]
-    report = read_report(write_report(tmp_path / "sr.dcm", findings), LIMITS)
-    assert report.patient_id == "P1"
-    assert list(report.lesions) == [
+    assert lesions_of(write_report(tmp_path / "sr.dcm", findings)) == [
         {
             "lesion_id": "left, 2 o'clock",
             "birads": "4A",
@@ -72,32 +70,19 @@ def test_a_lesion_s_rectangle_holds_all_of_its_outline(
     roi: tuple[int, int, int, int],
 ) -> None:
     path = write_report(tmp_path / "sr.dcm", [Finding(image, points, graphic=graphic)])
-    (lesion,) = read_report(path, LIMITS).lesions
+    (lesion,) = lesions_of(path)
     assert tuple(lesion["roi"].values()) == roi
-
-
-@given(st.floats(0, pi), st.floats(1, 50), st.floats(1, 50), st.floats(0, 2 * pi))
-def test_no_point_of_an_ellipse_is_outside_of_its_rectangle(
-    turned: float, major: float, minor: float, at: float
-) -> None:
-    along, across = (cos(turned), sin(turned)), (-sin(turned), cos(turned))
-    ends = [(60 + sign * major * along[0], 60 + sign * major * along[1]) for sign in (-1, 1)]
-    ends += [(60 + sign * minor * across[0], 60 + sign * minor * across[1]) for sign in (-1, 1)]
-    left, top, right, bottom = _around_ellipse(ends)
-    x, y = (60 + major * cos(at) * along[i] + minor * sin(at) * across[i] for i in (0, 1))
-    assert left - 1e-6 <= x <= right + 1e-6
-    assert top - 1e-6 <= y <= bottom + 1e-6
 
 
 def test_a_lesion_that_is_tracked_under_a_name_that_is_taken_has_a_name_of_its_own(tmp_path: Path, image: Path) -> None:
     twice = [Finding(image, rectangle(3, 4, 20, 10), name="L"), Finding(image, rectangle(5, 4, 20, 10), name="L")]
-    lesions = read_report(write_report(tmp_path / "sr.dcm", twice), LIMITS).lesions
-    assert [lesion["lesion_id"] for lesion in lesions] == ["L", "L (2)"]
+    path = write_report(tmp_path / "sr.dcm", twice)
+    assert [lesion["lesion_id"] for lesion in lesions_of(path)] == ["L", "L (2)"]
 
 
 def test_what_was_measured_and_not_assessed_is_no_lesion(tmp_path: Path, image: Path) -> None:
     findings = [Finding(image, rectangle(3, 4, 20, 10), []), Finding(image, rectangle(5, 5, 5, 5), ["4B"])]
-    (lesion,) = read_report(write_report(tmp_path / "sr.dcm", findings), LIMITS).lesions
+    (lesion,) = lesions_of(write_report(tmp_path / "sr.dcm", findings))
     assert lesion["birads"] == "4B"
 
 
@@ -123,7 +108,7 @@ def test_a_report_of_another_template_says_nothing_of_lesions(tmp_path: Path, im
     other = dcmread(path)
     other.ContentTemplateSequence[0].TemplateIdentifier = "5000"
     other.save_as(path)
-    assert read_report(path, LIMITS).lesions == ()
+    assert read_report(path, LIMITS).findings == ()
 
 
 def test_a_report_that_does_not_conform_is_refused_and_so_is_one_that_is_no_dicom(tmp_path: Path, image: Path) -> None:
@@ -131,10 +116,24 @@ def test_a_report_that_does_not_conform_is_refused_and_so_is_one_that_is_no_dico
     broken = dcmread(path)
     del broken.ContentSequence[-1].ContentSequence[0].ContentSequence[0].ConceptNameCodeSequence
     broken.save_as(path)
-    for bad in (path, tmp_path / "text.dcm"):
-        (tmp_path / "text.dcm").write_text("no DICOM")
-        with pytest.raises(StudyRefused, match="report_invalid"):
-            read_report(bad, LIMITS)
+    with pytest.raises(StudyRefused, match="report_invalid"):
+        read_report(path, LIMITS)
+    path.write_text("no DICOM")
+    with pytest.raises(LesionRefused, match="file_not_dicom"):
+        read_report(path, LIMITS)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(part=st.floats(0, 1, exclude_max=True))
+def test_a_report_that_is_cut_is_refused_and_loses_no_finding(tmp_path: Path, image: Path, part: float) -> None:
+    findings = [Finding(image, rectangle(3, 4, 20, 10)), Finding(image, rectangle(9, 9, 9, 9), ["3"])]
+    path = write_report(tmp_path / "sr.dcm", findings)
+    said = read_report(path, LIMITS).findings
+    content = path.read_bytes()
+    path.write_bytes(content[: int(part * len(content))])
+    # Cut between two elements of the data set, it may be whole, and then it marks all or nothing.
+    with suppress(StudyRefused, LesionRefused):
+        assert read_report(path, LIMITS).findings in (said, ())
 
 
 @pytest.mark.parametrize("lost", ["ReferencedSOPSequence", "ContentSequence", "GraphicData", "GraphicType"])

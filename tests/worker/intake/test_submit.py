@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, picture, write
+from tests.worker.intake.presentations import Annotation, write_presentation
 from tests.worker.intake.reports import Finding, rectangle, write_report
+from tests.worker.intake.segmentations import Drawn, write_segmentation
 from worker.errors import SetupRefused
 from worker.intake.storage import is_copy
 from worker.intake.submit import Overrides, plan
@@ -37,6 +39,23 @@ def test_each_study_of_a_folder_takes_its_lesions_from_its_own_report(tmp_path: 
         assert is_copy(path)
         assert (storage / path).is_file()
     assert len(list(storage.rglob("*.dcm"))) == 2
+
+
+@pytest.mark.parametrize("way", ["segmented report", "segmentation", "presentation state"])
+def test_a_study_takes_its_lesions_from_whatever_marks_them(tmp_path: Path, storage: Path, way: str) -> None:
+    image = write(tmp_path / "cd" / "a.dcm", picture())
+    marking = tmp_path / "cd" / "marking.dcm"
+    if way == "presentation state":
+        write_presentation(marking, image, [Annotation([rectangle(3, 4, 20, 10)], ["BI-RADS 4A"])])
+    else:
+        write_segmentation(marking, image, [Drawn((3, 4, 20, 10), birads=["4A"] if way == "segmentation" else [])])
+    if way == "segmented report":
+        write_report(tmp_path / "cd" / "sr.dcm", [Finding(image, segmentation=marking)])
+    (submission,) = plan([tmp_path / "cd"], None, Overrides(), storage, LIMITS)
+    assert submission.refused is None
+    (lesion,) = submission.job["lesions"]
+    assert (lesion["birads"], lesion["roi"]) == ("4A", {"x": 3, "y": 4, "width": 20, "height": 10})
+    assert len(submission.job["images"]["paths"]) == len(list(storage.rglob("*.dcm"))) == 1
 
 
 def test_a_study_whose_report_is_missing_is_refused_and_its_neighbour_is_not(tmp_path: Path, storage: Path) -> None:

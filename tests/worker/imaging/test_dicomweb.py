@@ -1,0 +1,119 @@
+"""Fetching a study's instances from a DICOMweb server."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+from tests.dicomweb_server import DicomwebPeer, serving
+from worker.demo.dicom import Header, write_ultrasound
+from worker.errors import StudyRefused, Unavailable
+from worker.imaging.dicomweb import Dicomweb, Server
+
+STUDY = "1.2.826.0.1.3680043.10.1"
+
+
+@pytest.fixture
+def peer(tmp_path: Path) -> Iterator[DicomwebPeer]:
+    (tmp_path / "pacs").mkdir()
+    with serving(tmp_path / "pacs") as peer:
+        yield peer
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "fetched"
+    folder.mkdir()
+    return folder
+
+
+def image(peer: DicomwebPeer, name: str) -> str:
+    header = Header(STUDY, "Doe^Jane", "P1", "A1", "20261123", patient_age="047Y")
+    frame = np.arange(60 * 100, dtype=np.uint8).reshape(60, 100)
+    return write_ultrasound(peer.folder / f"{name}.dcm", header, [frame], ExplicitVRLittleEndian)
+
+
+def dicomweb(peer: DicomwebPeer, *, max_bytes: int = 1 << 20, headers: dict[str, str] | None = None) -> Dicomweb:
+    return Dicomweb({"pacs": Server(peer.url, headers or {})}, max_bytes, timeout_s=10)
+
+
+@pytest.mark.parametrize("multipart", [True, False])
+def test_the_wanted_instances_alone_come_byte_for_byte(peer: DicomwebPeer, folder: Path, *, multipart: bool) -> None:
+    wanted = {image(peer, "a"), image(peer, "b")}
+    image(peer, "c")
+    peer.multipart = multipart
+    files, refused = dicomweb(peer).fetch("pacs", STUDY, wanted, folder)
+    assert refused == {}
+    fetched = sorted((folder / file).read_bytes() for file in files)
+    assert fetched == sorted((peer.folder / name).read_bytes() for name in ("a.dcm", "b.dcm"))
+    assert len(peer.asked) == 4
+
+
+def test_an_instance_that_is_not_there_leaves_the_others_alone(peer: DicomwebPeer, folder: Path) -> None:
+    there, absent = image(peer, "a"), generate_uid()
+    files, refused = dicomweb(peer).fetch("pacs", STUDY, {there, absent}, folder)
+    assert len(files) == 1
+    assert {uid: why.code for uid, why in refused.items()} == {absent: "sop_instance_not_found"}
+
+
+def test_a_server_that_says_no_content_has_no_such_instance(peer: DicomwebPeer, folder: Path) -> None:
+    uid = image(peer, "a")
+    peer.status = 204
+    _, refused = dicomweb(peer).fetch("pacs", STUDY, {uid}, folder)
+    assert refused[uid].code == "sop_instance_not_found"
+
+
+@pytest.mark.parametrize("answer", [b"", b"<html>sign in</html>", bytes(2000)])
+def test_what_comes_is_not_read_here_but_in_a_decoder(peer: DicomwebPeer, folder: Path, answer: bytes) -> None:
+    uid = image(peer, "a")
+    peer.answer, peer.multipart = answer, False
+    files, refused = dicomweb(peer).fetch("pacs", STUDY, {uid}, folder)
+    assert ([(folder / file).read_bytes() for file in files], refused) == ([answer], {})
+
+
+def test_one_that_is_too_large_is_refused_and_leaves_nothing_behind(peer: DicomwebPeer, folder: Path) -> None:
+    uid = image(peer, "a")
+    files, refused = dicomweb(peer, max_bytes=1024).fetch("pacs", STUDY, {uid}, folder)
+    assert (files, refused[uid].code) == ([], "file_too_large")
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("status", [400, 406, 301])
+def test_a_refusal_for_good_refuses_the_instance_and_says_the_status(
+    peer: DicomwebPeer, folder: Path, status: int
+) -> None:
+    uid = image(peer, "a")
+    peer.status = status
+    _, refused = dicomweb(peer).fetch("pacs", STUDY, {uid}, folder)
+    assert refused[uid].code == "dicomweb_failed"
+    assert uid not in refused[uid].reason
+    assert len(peer.asked) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 408, 429, 500, 503])
+def test_a_server_that_can_not_serve_now_is_asked_again(peer: DicomwebPeer, folder: Path, status: int) -> None:
+    uid = image(peer, "a")
+    peer.status = status
+    with pytest.raises(Unavailable, match="dicomweb_unavailable"):
+        dicomweb(peer).fetch("pacs", STUDY, {uid}, folder)
+
+
+def test_a_server_that_does_not_answer_is_asked_again(folder: Path) -> None:
+    nobody = Dicomweb({"pacs": Server("http://127.0.0.1:9/dicom-web", {})}, 1 << 20, timeout_s=10)
+    with pytest.raises(Unavailable, match="dicomweb_unavailable"):
+        nobody.fetch("pacs", STUDY, {generate_uid()}, folder)
+
+
+def test_it_signs_in(peer: DicomwebPeer, folder: Path) -> None:
+    uid = image(peer, "a")
+    peer.authorization = "Bearer s3cret"
+    files, _ = dicomweb(peer, headers={"Authorization": "Bearer s3cret"}).fetch("pacs", STUDY, {uid}, folder)
+    assert len(files) == 1
+
+
+def test_a_server_that_the_settings_do_not_name_is_never_called(peer: DicomwebPeer, folder: Path) -> None:
+    with pytest.raises(StudyRefused, match="dicomweb_server_unknown"):
+        dicomweb(peer).fetch("http://elsewhere", STUDY, {generate_uid()}, folder)
+    assert peer.asked == []

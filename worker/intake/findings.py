@@ -1,0 +1,156 @@
+"""What a DICOM object says of lesions: findings, each with a category and a place, whichever kind of object it is."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Generic, TypeVar
+
+from worker.clinical.birads_codes import CATEGORIES, SUSPICIOUS
+from worker.clinical.categories import Birads
+from worker.errors import Code, DlrError, StudyRefused
+from worker.imaging.dicom_file import open_dicom
+from worker.imaging.storage import Limits, open_regular, storage_fault
+from worker.study import Roi
+
+LARGEST: Final = 16 << 20
+"""No report, segmentation or presentation state of a few ultrasound images has more bytes."""
+
+_LONGEST_NAME: Final = 56
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A rectangle on a frame of an image.
+
+    Attributes:
+        sop_instance_uid: the image.
+        frame: counts from 1; ``None``: the image's only one.
+        roi: pixels of the stored frame.
+        matrix: rows and columns that the image has to have; ``None``: any.
+    """
+
+    sop_instance_uid: str
+    frame: int | None
+    roi: Roi
+    matrix: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentReference:
+    """A segment of a segmentation, whose pixels are the region.
+
+    Attributes:
+        sop_instance_uid: the segmentation.
+        segment: its Segment Number.
+        frames: of the segmentation, from 1; none: all that the segment has.
+        images: SOP Instance UIDs that it is said to have been drawn on; none: nothing is said.
+    """
+
+    sop_instance_uid: str
+    segment: int
+    frames: tuple[int, ...]
+    images: tuple[str, ...]
+
+
+Place = TypeVar("Place", Region, Region | SegmentReference)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding(Generic[Place]):
+    """One lesion, as an object marks it.
+
+    Attributes:
+        number: its place in the object, from 1.
+        where: how a person finds it there, such as "finding 2".
+        tracked_as: a Tracking Identifier; empty where there is none.
+        birads: its category.
+        region: where it is.
+    """
+
+    number: int
+    where: str
+    tracked_as: str
+    birads: Birads
+    region: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Marking(Generic[Place]):
+    """What one object marks.
+
+    Attributes:
+        written: date and time, to be compared with those of another object of its kind.
+        findings: none where the object marks no lesion.
+    """
+
+    written: str
+    findings: tuple[Finding[Place], ...]
+
+
+@contextmanager
+def open_marking(path: Path, limits: Limits) -> Iterator[BinaryIO]:
+    """Open a whole file that may mark lesions; whatever reading it raises is this file's refusal.
+
+    What is cut is refused first: pydicom reads what is left of it, and a lesion would be missing.
+
+    Args:
+        path: a confined path.
+        limits: the largest file.
+
+    Raises:
+        StudyRefused: ``report_invalid``, or as it was raised.
+        LesionRefused: a ``file_`` code.
+        Unavailable: ``storage_unavailable``.
+    """
+    limits = replace(limits, max_file_bytes=min(LARGEST, limits.max_file_bytes))
+    with open_dicom(path, limits) as checked:
+        checked.require_whole()
+    with open_regular(path, limits) as file:
+        try:
+            yield file
+        except DlrError:
+            raise
+        except Exception as error:  # noqa: BLE001  pydicom and highdicom raise many things, and quote what they read
+            if isinstance(error, OSError) and error.errno is not None:
+                raise storage_fault(error) from None
+            raise StudyRefused(Code.REPORT_INVALID) from None
+
+
+def category(codes: Iterable[tuple[str, str]], where: str) -> Birads | None:
+    """Return the category that codes say; ``None`` where there are none.
+
+    Args:
+        codes: (coding scheme designator, code value) of an assessment.
+        where: how a person finds it.
+
+    Raises:
+        StudyRefused: ``birads_unknown``.
+    """
+    said = list(dict.fromkeys(codes))
+    if not said:
+        return None
+    if len(said) > 1:
+        raise StudyRefused(Code.BIRADS_UNKNOWN, f"{where} has more than one assessment category")
+    if said[0] in SUSPICIOUS:
+        raise StudyRefused(Code.BIRADS_UNKNOWN, f"{where} is BI-RADS 4, and not 4A, 4B or 4C")
+    if said[0] not in CATEGORIES:
+        raise StudyRefused(Code.BIRADS_UNKNOWN, f"{where} has an assessment category that is not in CID 6027")
+    return CATEGORIES[said[0]]
+
+
+def names_of(findings: Sequence[Finding[Region]]) -> list[str]:
+    """Name lesions as they are tracked; a second one of the same name is told apart by its number."""
+    names: list[str] = []
+    for finding in findings:
+        said = " ".join(finding.tracked_as.split())[:_LONGEST_NAME]
+        name = "".join(character for character in said if character.isprintable()) or f"L{finding.number}"
+        names.append(f"{name} ({finding.number})" if name in names else name)
+    return names
+
+
+def frame_numbers(referenced: Any) -> tuple[int, ...]:
+    """Return Referenced Frame Number (0008,1160) as pydicom has it: one number, several, or none."""
+    if referenced is None:
+        return ()
+    return (int(referenced),) if isinstance(referenced, int) else tuple(int(number) for number in referenced)
