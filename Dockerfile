@@ -26,10 +26,10 @@ CMD ["dlr", "--help"]
 
 FROM base AS client
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir "$(ls /wheels/*.whl)[flower,dicom,web]"
+    pip install --no-cache-dir "$(ls /wheels/*.whl)[flower,dicom,web,metrics,tracing]"
 USER 10001:10001
 
 FROM base AS worker
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir "$(ls /wheels/*.whl)[worker,cpu,dicom,dicomweb,export]"
+    pip install --no-cache-dir "$(ls /wheels/*.whl)[worker,cpu,dicom,dicomweb,export,metrics,tracing]"
 USER 10001:10001

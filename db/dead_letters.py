@@ -146,6 +146,7 @@ def purge(session: Session, before: datetime, by: str, limit: int) -> tuple[int,
             content_digest=_NO_DIGEST,
             error_reason=None,
             discard_reason=None,
+            traceparent=None,
             purged_at=func.now(),
         )
     )

@@ -28,6 +28,8 @@ VIEWS = (
     "failed_study",
     "pathology_result",
     "downgraded_cancer",
+    "study_count",
+    "model_card",
 )
 """The public interface for SQL users."""
 

@@ -127,6 +127,7 @@ class StudyRow(Base):
     discarded_at: Mapped[datetime | None]
     discard_reason: Mapped[str | None]
     purged_at: Mapped[datetime | None]
+    traceparent: Mapped[str | None]
 
     lesions: Mapped[list["LesionRow"]] = relationship(order_by="LesionRow.ordinal", back_populates="study")
     events: Mapped[list["StudyEventRow"]] = relationship(order_by="StudyEventRow.id")
@@ -144,6 +145,7 @@ class StudyRow(Base):
             "AND job = '{}'",
             "purged_has_no_identifiers",
         ),
+        CheckConstraint("traceparent ~ '^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'", "traceparent"),
         CheckConstraint("state <> 'failed' OR error_code IS NOT NULL", "failed_says_why"),
         CheckConstraint(
             "(state IN ('done', 'partial', 'failed')) = "

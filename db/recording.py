@@ -149,6 +149,7 @@ def _insert(session: Session, record: StudyRecord, revision: int, change: Change
         "priority": priority,
         "job": dict(record.job),
         "source": record.source,
+        "traceparent": record.traceparent,
     }
     if session.scalar(_INSERT_STUDY, study) is None:
         return None

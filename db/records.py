@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -38,6 +38,7 @@ class StudyRecord:
         job: the job in its canonical form, JSON.
         source: the way in, such as ``queue`` or ``submit``.
         lesions: in the job's order.
+        traceparent: W3C Trace Context's, of the span that the study's further spans belong under.
     """
 
     study_instance_uid: str
@@ -47,6 +48,7 @@ class StudyRecord:
     job: Mapping[str, Any]
     source: str
     lesions: tuple[LesionRecord, ...]
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ class Recorded:
 class Claim:
     """A study to work on. ``attempt`` counts every start of the study, ever; a result is accepted under the last one.
 
-    ``priority`` is the ledger's and may be more urgent than the job's.
+    ``priority`` is the ledger's and may be more urgent than the job's. How long ago the study was received and queued
+    is by the database's clock, at the claim. ``traceparent`` is as in `StudyRecord`.
     """
 
     study_id: UUID
@@ -77,6 +80,9 @@ class Claim:
     job: Mapping[str, Any]
     priority: str
     study_instance_uid: str
+    since_received: timedelta = field(default=timedelta(0), compare=False)
+    since_queued: timedelta = field(default=timedelta(0), compare=False)
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

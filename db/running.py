@@ -59,7 +59,16 @@ _START = (
         lease_until=func.now() + bindparam("lease", type_=Interval()),
         started_at=func.coalesce(_STUDIES.c.started_at, func.now()),
     )
-    .returning(_STUDIES.c.id, _STUDIES.c.claims, _STUDIES.c.job, _STUDIES.c.priority, _STUDIES.c.study_instance_uid)
+    .returning(
+        _STUDIES.c.id,
+        _STUDIES.c.claims,
+        _STUDIES.c.job,
+        _STUDIES.c.priority,
+        _STUDIES.c.study_instance_uid,
+        (func.now() - _STUDIES.c.received_at).label("since_received"),
+        (func.now() - func.coalesce(_STUDIES.c.queued_at, _STUDIES.c.received_at)).label("since_queued"),
+        _STUDIES.c.traceparent,
+    )
 )
 
 _START_NEW = _START.where(
@@ -147,7 +156,16 @@ def _started(
 ) -> dict[UUID, Claim]:
     started = session.execute(start, {"ids": list(study_ids), "lease": timedelta(seconds=lease_s)})
     return {
-        study.id: Claim(study.id, study.claims, study.job, study.priority.value, study.study_instance_uid)
+        study.id: Claim(
+            study_id=study.id,
+            attempt=study.claims,
+            job=study.job,
+            priority=study.priority.value,
+            study_instance_uid=study.study_instance_uid,
+            since_received=study.since_received,
+            since_queued=study.since_queued,
+            traceparent=study.traceparent,
+        )
         for study in started
     }
 

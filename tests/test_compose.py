@@ -52,6 +52,7 @@ def test_the_file_holds_the_services_of_the_design() -> None:
         "intake",
         "inference",
         "flower",
+        "metrics",
         "receive",
         "web",
         "accounts",
@@ -83,6 +84,7 @@ def test_each_variable_is_a_setting_and_the_settings_accept_them(
         "dlr_database_owner_password": lambda: make_url(settings.require_owner_url()).password,
         "dlr_web_database_password": lambda: make_url(settings.require_web_database_url()).password,
         "dlr_redis_password": lambda: make_url(settings.require_redis_url()).password,
+        "dlr_reader_password": lambda: make_url(settings.require_reader_url()).password,
         "dlr_flower_password": lambda: settings.flower_password and settings.flower_password.get_secret_value(),
     }
     assert {secret: given[secret]() for secret in service["secrets"]} == dict.fromkeys(service["secrets"], PASSWORD)
@@ -234,19 +236,22 @@ def test_the_images_install_extras_that_exist_and_only_the_worker_has_torch() ->
     assert extras == {
         "build": [],
         "base": [],
-        "client": ["flower,dicom,web"],
-        "worker": ["worker,cpu,dicom,dicomweb,export"],
+        "client": ["flower,dicom,web,metrics,tracing"],
+        "worker": ["worker,cpu,dicom,dicomweb,export,metrics,tracing"],
     }
-    assert {"flower", "web", "worker"} <= set(project["optional-dependencies"])
+    assert {"flower", "web", "worker", "metrics", "tracing"} <= set(project["optional-dependencies"])
     client = [
         *project["dependencies"],
-        *(one for extra in ("flower", "dicom", "web") for one in project["optional-dependencies"][extra]),
+        *(
+            one
+            for extra in ("flower", "dicom", "web", "metrics", "tracing")
+            for one in project["optional-dependencies"][extra]
+        ),
     ]
     assert not any("torch" in requirement for requirement in client)
     assert SERVICES["inference"]["build"]["target"] == "worker"
-    assert {SERVICES[name]["build"]["target"] for name in ("migrate", "intake", "flower", "web", "accounts")} == {
-        "client"
-    }
+    clients = ("migrate", "intake", "flower", "metrics", "receive", "web", "accounts")
+    assert {SERVICES[name]["build"]["target"] for name in clients} == {"client"}
 
 
 def test_what_is_copied_exists_is_sent_to_the_builder_and_makes_a_wheel() -> None:
@@ -472,6 +477,24 @@ def test_the_page_is_served_with_the_settings_of_the_file_and_its_health_check_a
     assert "127.0.0.1" in hosts_of(settings)
     compile(code, "healthcheck", "exec")
     assert SERVICES["web"]["ports"][0].endswith(f":{settings.web_port}")
+
+
+def test_prometheus_finds_in_compose_what_its_configuration_says() -> None:
+    said = (ROOT / "deploy/prometheus/prometheus.yml").read_text()
+    targets = re.findall(r"\b(metrics|intake|inference):(\d+)", said)
+    assert len(targets) == 3
+    for name, port in targets:
+        environment = SERVICES[name]["environment"]
+        settings = Settings(
+            metrics_port=int(environment.get("DLR_METRICS_PORT", 0)),
+            exporter_port=int(environment.get("DLR_EXPORTER_PORT", 0)),
+        )
+        assert int(port) in (settings.metrics_port, settings.exporter_port)
+        assert environment["DLR_METRICS_ADDRESS"] == "0.0.0.0"  # noqa: S104
+        assert "backend" in SERVICES[name]["networks"]
+    assert SERVICES["metrics"]["ports"][0].endswith(":9469:9469")
+    assert ":9469/metrics" in check_of("metrics")[-1]
+    compile(check_of("metrics")[-1], "healthcheck", "exec")
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What the documentation says, held against the code; `python -m tests.test_docs` renews its three tables."""
+"""What the documentation says, held against the code; `python -m tests.test_docs` renews its four tables."""
 
 import hashlib
 import json
@@ -28,11 +28,12 @@ from worker.gate import QUEUE_OF_TASK, SUBMIT_STUDY, read_message
 from worker.intake.lesions_file import name_lesions
 from worker.services.redis import RULES, USER
 from worker.settings import Settings
+from worker.watching.catalog import SERVICE, WORKER
 
 DOCS = ROOT / "docs"
 PAGES = {str(path.relative_to(ROOT)): path for path in [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]}
-INTEGRATOR, ADMINISTRATOR, INSTALL, PERFORMANCE = (
-    DOCS / f"{name}.md" for name in ("integrator", "administrator", "install", "performance")
+INTEGRATOR, ADMINISTRATOR, INSTALL, PERFORMANCE, WATCHING = (
+    DOCS / f"{name}.md" for name in ("integrator", "administrator", "install", "performance", "watching")
 )
 FIGURES: dict[str, Any] = json.loads((ROOT / "benchmarks" / "figures.json").read_text("utf-8"))
 LIMIT = Settings.model_fields["max_message_bytes"].default
@@ -94,10 +95,19 @@ def figures_table() -> str:
     return "\n".join([said, "", as_markdown([Figure(**figure) for figure in FIGURES["figures"]]).rstrip()])
 
 
+def metrics_table() -> str:
+    rows = []
+    for metric, where in [(one, "a worker") for one in WORKER] + [(one, "`dlr metrics`") for one in SERVICE]:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        rows.append(f"| `{metric.name}` | {where} | {metric.kind} | {labels} | {metric.help} |")
+    return "\n".join(["| metric | from | kind | labels | meaning |", "| --- | --- | --- | --- | --- |", *rows])
+
+
 TABLES = {
     INTEGRATOR: ("codes", codes_table),
     ADMINISTRATOR: ("settings", settings_table),
     PERFORMANCE: ("figures", figures_table),
+    WATCHING: ("metrics", metrics_table),
 }
 
 
@@ -190,6 +200,12 @@ def test_no_page_names_a_folder_of_a_developers_machine(page: Path) -> None:
 @pages
 def test_an_error_code_in_backticks_after_a_code_option_exists(page: Path) -> None:
     assert set(re.findall(r"--code (\w+)", page.read_text("utf-8"))) <= set(MEANINGS)
+
+
+def test_the_page_of_alerts_names_each_rule() -> None:
+    rules = set(re.findall(r"- alert: (\w+)", (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text("utf-8")))
+    named = WATCHING.read_text("utf-8").split("## Alerts")[1].split("## Drift")[0]
+    assert set(re.findall(r"`(Dlr\w+)`", named)) == rules
 
 
 # --- the integrator's page

@@ -3,13 +3,15 @@
 Anyone who can reach Redis can push anything. Before Celery looks at a message, the gate reads it as JSON of Celery's
 message protocol 2 (https://docs.celeryq.dev/en/stable/internals/protocol.html), keeps the arguments of a task that this
 worker has, and drops all else: representations of the arguments (they would show identifiers in Flower and in logs),
-callbacks and chains (they would let a message start other tasks), times, and any name of the sender's. What can not be
-read becomes the task ``dlr.record_refusal``, so that it ends in the ledger and never in a log.
+callbacks and chains (they would let a message start other tasks), times, and any name of the sender's; the trace that a
+job is a part of (``traceparent``) comes through where it is of W3C's form. What can not be read becomes the task
+``dlr.record_refusal``, so that it ends in the ledger and never in a log.
 """
 
 import base64
 import binascii
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,23 +24,29 @@ INFER_STUDY = "dlr.infer_study"
 RECORD_REFUSAL = "dlr.record_refusal"
 QUEUE_OF_TASK = {SUBMIT_STUDY: "intake", INFER_STUDY: "inference", RECORD_REFUSAL: "intake"}
 QUEUES = tuple(sorted(set(QUEUE_OF_TASK.values())))
+TRACEPARENT = "traceparent"
+"""The one header of a sender's that comes through, on a job: the trace that the study is a part of."""
+
 KEPT_OF_REFUSED = 1 << 16
 """Characters of a refused message that are kept for a person to look at."""
 
 _ENVELOPE_OVERHEAD = 2
+# https://www.w3.org/TR/trace-context/#traceparent-header, version 00; an id of zeros alone is none.
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _DEEPEST = 32
 _PRIORITIES = range(10)
 
 
 @dataclass(frozen=True, slots=True)
 class TaskMessage:
-    """A task and its arguments, which is all that a message may say."""
+    """A task and its arguments, which is all that a message may say; and, of a job, its trace."""
 
     task: str
     task_id: UUID
     args: list[Any]
     kwargs: dict[str, Any]
     priority: int = 0
+    traceparent: str | None = None
 
 
 def pass_gate(item: bytes, queue: str, max_bytes: int) -> dict[str, Any]:
@@ -85,6 +93,7 @@ def read_message(item: bytes, max_bytes: int) -> TaskMessage:
         args=args,
         kwargs=kwargs,
         priority=priority if isinstance(priority, int) and priority in _PRIORITIES else 0,
+        traceparent=_traceparent(headers) if task == SUBMIT_STUDY else None,
     )
 
 
@@ -111,6 +120,7 @@ def envelope(message: TaskMessage, queue: str) -> dict[str, Any]:
             "argsrepr": shown,
             "kwargsrepr": "{}",
             "ignore_result": True,
+            **({} if message.traceparent is None else {TRACEPARENT: message.traceparent}),
         },
         "properties": {
             "correlation_id": task_id,
@@ -182,6 +192,11 @@ def _uuid(value: object) -> UUID | None:
         return UUID(value) if isinstance(value, str) else None
     except ValueError:
         return None
+
+
+def _traceparent(headers: dict[str, Any]) -> str | None:
+    value = headers.get(TRACEPARENT)
+    return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
 
 
 def _one_job(args: list[Any], kwargs: dict[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from worker.clinical.restratify import Assessment
 from worker.errors import Code, DlrError, LesionRefused
 from worker.logs import story_of
 from worker.study import Lesion, LesionImage, Score, Scores
+from worker.watching.measures import Measures
 from worker.worklist import place_of
 
 logger = logging.getLogger(__name__)
@@ -88,6 +89,26 @@ def _assessment(assessment: Assessment) -> AssessmentRecord:
         recommended=assessment.recommended.value,
         rule_version=assessment.rule_version,
     )
+
+
+def tell(
+    measures: Measures, outcomes: Sequence[LesionOutcome], state: str, priority: Priority, waited_s: float
+) -> None:
+    """Count a study whose result is committed, and its lesions.
+
+    Args:
+        measures: count.
+        outcomes: of its lesions.
+        state: ``done``, ``partial`` or ``failed``.
+        priority: as it was claimed.
+        waited_s: how long ago it arrived, in seconds.
+    """
+    measures.ended(state, priority, waited_s)
+    for outcome in outcomes:
+        if outcome.refused is not None:
+            measures.failed(outcome.refused.code)
+        elif outcome.assessment is not None:
+            measures.scored(outcome.assessment.outcome)
 
 
 class Defect(LesionRefused):

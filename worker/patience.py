@@ -61,6 +61,6 @@ def patiently(work: Callable[[], T], away: tuple[type[Exception], ...] = AWAY) -
         wait_s = min(max(wait_s, 0.1) * 2, LONGEST_WAIT_S)
 
 
-def kind_of(error: Exception) -> str:
+def kind_of(error: BaseException) -> str:
     """Return what may be logged of an error: our code, or the type of a foreign one."""
     return error.code.value if isinstance(error, DlrError) else type(error).__qualname__

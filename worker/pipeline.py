@@ -1,9 +1,10 @@
 """The order of the steps from a queued study to its result, and only that."""
 
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, Protocol
@@ -18,11 +19,15 @@ from worker.errors import Code, LesionRefused, Refused, Unavailable
 from worker.imaging.reading import StudyFiles
 from worker.imaging.source import Folder, ImageSource
 from worker.isolation import Isolation
-from worker.outcome import LesionOutcome, defect_of
+from worker.outcome import LesionOutcome, defect_of, tell
 from worker.patience import DATABASE_AWAY, Stopping, patiently
 from worker.study import Lesion, LesionImage, OnDicomweb, Roi, Scores, Study
+from worker.watching.measures import Measures
+from worker.watching.tracing import Span, Tracing
 
 logger = logging.getLogger(__name__)
+
+_Started = tuple[LesionOutcome, "Future[Scores] | None"]
 
 
 class ScoringEngine(Protocol):
@@ -59,6 +64,8 @@ class Pipeline:
         inference_timeout_s: seconds that the device may work on one batch.
         end_worker: ends this process, when its device hangs; its studies are tried again, each alone.
         isolation: who works beside whom.
+        measures: is told what became of studies and lesions.
+        tracing: traces each study's steps.
     """
 
     books: Bookkeeper
@@ -68,6 +75,8 @@ class Pipeline:
     inference_timeout_s: float
     end_worker: Callable[[], NoReturn]
     isolation: Isolation = field(default_factory=Isolation)
+    measures: Measures = field(default_factory=Measures)
+    tracing: Tracing = field(default_factory=Tracing)
 
     def run(self, study_id: UUID) -> str | None:
         """Take a study through all steps and commit its result.
@@ -98,33 +107,58 @@ class Pipeline:
     def _work(self, claim: Claim | None) -> str | None:
         if claim is None:
             return None
+        claimed = time.monotonic()
+        with self._traced(claim) as span:
+            outcomes, state = self._attempt(claim)
+            span.note(state=state or "superseded")
+        if state is not None:
+            waited_s = claim.since_received.total_seconds() + time.monotonic() - claimed
+            tell(self.measures, outcomes, state, Priority(claim.priority), waited_s)
+        return state
+
+    @contextmanager
+    def _traced(self, claim: Claim) -> Iterator[Span]:
+        named = {"study_id": str(claim.study_id), "attempt": str(claim.attempt), "priority": claim.priority}
+        waited = claim.since_queued
+        with self.tracing.span("study", parent=claim.traceparent, since=waited, **named) as span:
+            with self.tracing.span("queue", since=waited):
+                pass
+            yield span
+
+    def _attempt(self, claim: Claim) -> tuple[list[LesionOutcome], str | None]:
         try:
             with self.books.at_work():
                 outcomes = self._score(study_of(claim))
-            return patiently(lambda: self.books.finish(claim, outcomes), DATABASE_AWAY)
+            with self.tracing.span("write"):
+                return outcomes, patiently(lambda: self.books.finish(claim, outcomes), DATABASE_AWAY)
         except Unavailable:
+            self.measures.attempt_failed("away")
             self.books.release(claim)
             raise
         except (*DATABASE_AWAY, Stopping):
             raise
         except Exception as error:  # noqa: BLE001  any defect counts as an attempt, and is told in study_event
+            self.measures.attempt_failed("defect")
             self.books.fail_attempt(claim, error)
             raise Unavailable(Code.INTERNAL_ERROR) from None
 
     def _score(self, study: Study) -> list[LesionOutcome]:
-        with ExitStack() as opened:
-            try:
-                folder = opened.enter_context(self.source.folder(study))
-                files = self.decoders.index(folder.root, folder.paths, study.study_instance_uid)
-            except Refused as refused:
-                return [LesionOutcome(lesion, refused=refused) for lesion in study.lesions]
-            with self.engine.arriving():
-                started = {
-                    lesion.lesion_id: self._start(lesion, loaded, study.priority)
-                    for lesions in _by_frame(study.lesions)
-                    for lesion, loaded in zip(lesions, self._load(study, folder, files, lesions), strict=True)
-                }
-        return [self._end(*started[lesion.lesion_id]) for lesion in study.lesions]
+        try:
+            with self.tracing.span("decode"), self.source.folder(study) as folder:
+                started = self._decode(study, folder)
+        except Refused as refused:
+            return [LesionOutcome(lesion, refused=refused) for lesion in study.lesions]
+        with self.tracing.span("inference"):
+            return [self._end(*started[lesion.lesion_id]) for lesion in study.lesions]
+
+    def _decode(self, study: Study, folder: Folder) -> "dict[str, _Started]":
+        files = self.decoders.index(folder.root, folder.paths, study.study_instance_uid)
+        with self.engine.arriving():
+            return {
+                lesion.lesion_id: self._start(lesion, loaded, study.priority)
+                for lesions in _by_frame(study.lesions)
+                for lesion, loaded in zip(lesions, self._load(study, folder, files, lesions), strict=True)
+            }
 
     def _load(
         self, study: Study, folder: Folder, files: StudyFiles, lesions: Sequence[Lesion]
@@ -139,9 +173,7 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001  a defect met on one frame is not the others' end
             return [defect_of(error) for _ in lesions]
 
-    def _start(
-        self, lesion: Lesion, loaded: LesionImage | LesionRefused, priority: Priority
-    ) -> tuple[LesionOutcome, Future[Scores] | None]:
+    def _start(self, lesion: Lesion, loaded: LesionImage | LesionRefused, priority: Priority) -> _Started:
         if isinstance(loaded, LesionRefused):
             return LesionOutcome(lesion, refused=loaded), None
         try:

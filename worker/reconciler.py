@@ -57,7 +57,21 @@ class Messages:
 
     def waiting(self) -> dict[str, int]:
         """Return how many messages wait on each queue."""
-        return {queue: sum(self.client.llen(f"{self.key_prefix}{name}") for name in _lists(queue)) for queue in QUEUES}
+        waiting = self.waiting_by_step()
+        return {queue: sum(waiting[queue, step] for step in _STEPS) for queue in QUEUES}
+
+    def waiting_by_step(self) -> dict[tuple[str, int], int]:
+        """Return how many messages wait on each queue, at each of kombu's steps of priority, 0 the most urgent."""
+        places = [(queue, step) for queue in QUEUES for step in _STEPS]
+        with self.client.pipeline(transaction=False) as pipe:
+            for queue in QUEUES:
+                for name in _lists(queue):
+                    pipe.llen(f"{self.key_prefix}{name}")
+            return dict(zip(places, pipe.execute(), strict=True))
+
+    def at_work(self) -> int:
+        """Return how many messages workers have taken and not acknowledged."""
+        return sum(int(self.client.hlen(f"{self.key_prefix}{name}")) for name in ("unacked", TAKEN))
 
     def put_back(self, older_than_s: float) -> int:
         """Put messages back that a worker took longer ago and never wrote down; say how many."""

@@ -1,5 +1,6 @@
 """What a worker process holds while it runs: sessions, the engine, the pipeline. Made on first use, once."""
 
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -15,12 +16,17 @@ from worker.intake.accept import Intake
 from worker.pulse import Pulse
 from worker.reconciler import Messages, Reconciler
 from worker.settings import get_settings
+from worker.watching.extras import require_extra
+from worker.watching.measures import Measures
+from worker.watching.tracing import Tracing
 
 if TYPE_CHECKING:
     from worker.imaging.decoder_pool import DecoderPool
     from worker.inference.engine import Engine
     from worker.pipeline import Pipeline
 
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _making = threading.RLock()
@@ -45,11 +51,47 @@ def sessions() -> sessionmaker[Session]:
 
 
 @_once
+def measures() -> Measures:
+    """Return what the process counts with, which is served from now on if DLR_METRICS_PORT is set.
+
+    Raises:
+        SetupRefused: ``setting_invalid``; no port is free, or the extra ``metrics`` is not installed.
+    """
+    settings = get_settings()
+    if settings.metrics_port is None:
+        return Measures()
+    require_extra("prometheus_client", "metrics", "DLR_METRICS_PORT")
+    from worker.watching.exposition import PrometheusMeasures
+    from worker.watching.serving import PORTS, serve
+
+    made = PrometheusMeasures()
+    port = serve(made.registry, settings.metrics_address, settings.metrics_port, PORTS)
+    logger.info("metrics at %s:%d", settings.metrics_address, port)
+    return made
+
+
+@_once
+def tracing() -> Tracing:
+    """Return what the process traces with.
+
+    Raises:
+        SetupRefused: ``setting_invalid``; the extra ``tracing`` is not installed.
+    """
+    url = get_settings().traces_url
+    if url is None:
+        return Tracing()
+    require_extra("opentelemetry.exporter.otlp.proto.http", "tracing", "DLR_TRACES_URL")
+    from worker.watching.otlp import OtlpTracing, otlp
+
+    return OtlpTracing(otlp(url))
+
+
+@_once
 def intake() -> Intake:
     """Return the process's intake."""
     from worker.app import enqueue
 
-    return Intake(sessions(), get_settings().storage_root, enqueue)
+    return Intake(sessions(), get_settings().storage_root, enqueue, tracing())
 
 
 @_once
@@ -62,7 +104,7 @@ def engine() -> "Engine":
     from worker.inference.engine import load_engine
 
     settings = get_settings()
-    return load_engine(settings.models_dir, settings.device, settings.batch_max, settings.batch_wait_ms)
+    return load_engine(settings.models_dir, settings.device, settings.batch_max, settings.batch_wait_ms, measures())
 
 
 @_once
@@ -71,7 +113,7 @@ def decoders() -> "DecoderPool":
     from worker.imaging.decoder_pool import DecoderPool
 
     settings = get_settings()
-    return DecoderPool(settings.limits, settings.decoders, settings.decode_timeout_s, settings.gate)
+    return DecoderPool(settings.limits, settings.decoders, settings.decode_timeout_s, settings.gate, measures())
 
 
 @_once
@@ -102,6 +144,8 @@ def pipeline() -> "Pipeline":
         decoders=decoders(),
         inference_timeout_s=settings.inference_timeout_s,
         end_worker=lambda: os._exit(os.EX_SOFTWARE),
+        measures=measures(),
+        tracing=tracing(),
     )
 
 

@@ -127,6 +127,11 @@ class Settings(BaseSettings):
         default=None, description="The same database as the user that migrates; unset: DLR_DATABASE_URL"
     )
     database_owner_password: SecretStr | None = Field(default=None, description="For DLR_DATABASE_OWNER_URL")
+    reader_url: ServerUrl | None = Field(
+        default=None,
+        description="The same database as a user that only reads, for `dlr metrics`; unset: DLR_DATABASE_URL",
+    )
+    reader_password: SecretStr | None = Field(default=None, description="For a DLR_READER_URL without a password")
     redis_url: ServerUrl | None = Field(
         default=None, description="redis://user@host:6379/0 or rediss://; unset: `dlr up` starts one"
     )
@@ -265,6 +270,22 @@ class Settings(BaseSettings):
     )
     flower_address: str = Field(default="127.0.0.1", description="Where Flower listens")
     flower_port: int = Field(default=5555, ge=0, le=65535, description="Flower's port; 0: any free one")
+    metrics_address: str = Field(
+        default="127.0.0.1", description="Where metrics are served for Prometheus, to whoever asks"
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="The first port of workers' metrics: each worker takes the first free one of 32; unset: none",
+    )
+    exporter_port: int = Field(default=9469, ge=0, le=65535, description="The port of `dlr metrics`; 0: any free one")
+    drift_days: float = Field(default=30.0, gt=0, le=3650, description="How far back drift and outcomes are looked at")
+    traces_url: str | None = Field(
+        default=None,
+        pattern="^https?://",
+        description="An OpenTelemetry collector (OTLP over HTTP), http://host:4318; unset: no traces",
+    )
     log_format: str = Field(
         default="json", pattern="^(json|text)$", description="json: one object a line; text: for people"
     )
@@ -308,6 +329,9 @@ class Settings(BaseSettings):
         if self.web_database_url is not None:
             url = _with_password(self.web_database_url, self.web_database_password)
             values["web_database_url"] = _secret(postgres_url(url, of_database))
+        if self.reader_url is not None:
+            url = _with_password(self.reader_url, self.reader_password)
+            values["reader_url"] = _secret(postgres_url(url, of_database))
         if self.redis_url is not None:
             url = _with_password(self.redis_url, self.redis_password)
             values["redis_url"] = _secret(redis_url(url, of_redis))
@@ -342,6 +366,10 @@ class Settings(BaseSettings):
     def require_web_database_url(self) -> str:
         """Return the URL of the worklist page, or say how to get one (``setting_invalid``)."""
         return _required(self.web_database_url, "DLR_WEB_DATABASE_URL")
+
+    def require_reader_url(self) -> str:
+        """Return the URL to read the views with, or say how to get one (``setting_invalid``)."""
+        return _required(self.reader_url or self.database_url, "DLR_READER_URL")
 
     def require_redis_url(self) -> str:
         """Return Redis's URL with its password, or say how to get one (``setting_invalid``)."""

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from celery import current_task
 from celery.exceptions import Reject
 from celery.signals import worker_ready, worker_shutting_down
 
 from worker.app import app
 from worker.contract import parse_job
 from worker.errors import Code, JobRefused
-from worker.gate import INFER_STUDY, RECORD_REFUSAL, SUBMIT_STUDY
+from worker.gate import INFER_STUDY, RECORD_REFUSAL, SUBMIT_STUDY, TRACEPARENT
 from worker.patience import AWAY, Stopping, kind_of, patiently, stopping
 from worker.settings import get_settings
 
@@ -87,7 +88,8 @@ def _accept(job: Any) -> str | None:
     from worker.runtime import intake
 
     try:
-        return str(intake().accept(parse_job(job), "queue").study_id)
+        traceparent = current_task.request.get(TRACEPARENT)
+        return str(intake().accept(parse_job(job), "queue", traceparent).study_id)
     except JobRefused as refused:
         _refuse(job, refused)
     except AWAY:
@@ -99,10 +101,11 @@ def _accept(job: Any) -> str | None:
 
 
 def _refuse(raw: object, refused: JobRefused) -> None:
-    from worker.runtime import intake
+    from worker.runtime import intake, measures
 
     logger.warning("a message was refused: %s", refused.code)
     intake().refuse(raw, refused, "queue")
+    measures().refused(refused.code)
 
 
 def _run(work: Callable[[], str | None]) -> str | None:

@@ -70,10 +70,47 @@ def test_nothing_that_a_sender_wrote_around_a_job_comes_through() -> None:
             "eta": "PATIENT",
             "stamps": {"PATIENT": 1},
             "PATIENT": 1,
+            "traceparent": "00-PATIENT",
+            "tracestate": "PATIENT=1",
+            "baggage": "PATIENT=1",
         },
         embed={"callbacks": [{"task": "PATIENT"}], "chain": [{"task": "PATIENT"}]},
     )
     assert "PATIENT" not in json.dumps(pass_gate(item, "intake", LIMIT))
+
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+NO_TRACE = {
+    "of an unknown version": "01" + TRACE[2:],
+    "of the version that there is not": "ff" + TRACE[2:],
+    "in capitals": TRACE.upper(),
+    "a trace of zeros": f"00-{'0' * 32}-00f067aa0ba902b7-01",
+    "a span of zeros": f"00-4bf92f3577b34da6a3ce929d0e0e4736-{'0' * 16}-01",
+    "with more behind it": f"{TRACE}-1.2.840.1",
+    "with a line behind it": f"{TRACE}\n",
+    "digits of other scripts": TRACE.replace("0", "\u0660"),
+    "no text": ["00", 1],
+    "empty": "",
+}
+
+
+def test_the_trace_that_a_job_is_a_part_of_comes_through() -> None:
+    *_, out = through(pushed(headers={"traceparent": TRACE}))
+    assert out["headers"]["traceparent"] == TRACE
+    *_, again = through(json.dumps(out).encode())
+    assert again["headers"]["traceparent"] == TRACE
+
+
+@pytest.mark.parametrize("value", NO_TRACE.values(), ids=NO_TRACE)
+def test_what_is_no_trace_is_dropped_and_the_job_passes(value: object) -> None:
+    task, *_, out = through(pushed(headers={"traceparent": value}))
+    assert task == SUBMIT_STUDY
+    assert "traceparent" not in out["headers"]
+
+
+def test_a_study_s_trace_is_the_ledger_s_and_no_message_s() -> None:
+    *_, out = through(pushed(INFER_STUDY, [STUDY_ID], {}, headers={"traceparent": TRACE}), "inference")
+    assert "traceparent" not in out["headers"]
 
 
 REFUSED = {

@@ -27,6 +27,7 @@ from worker.cli import (
     services,
     state,
     study,
+    watching,
     web,
 )
 from worker.cli.output import print_json, stderr
@@ -44,6 +45,7 @@ app = typer.Typer(
 app.command("up", help="Start everything on this machine, until Ctrl-C.")(services.up)
 app.command("worker", help="Run one Celery worker.")(services.worker)
 app.command("flower", help="Run Flower, to watch the workers.")(services.flower)
+app.command("metrics", help="Serve the service's metrics for Prometheus.")(watching.metrics)
 app.command("demo", help="Run the whole service once, on phantom studies.")(demo.demo)
 app.command("demo-studies", help="Write phantom studies to practise with.")(demo.demo_studies)
 app.command("receive", help="Receive studies by DICOM: a Storage SCP.")(incoming.receive)

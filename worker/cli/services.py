@@ -66,6 +66,7 @@ def worker(
     """
     from worker.app import app
     from worker.logs import configure_logging
+    from worker.runtime import measures
 
     if devices is not None and (device is not None or name is not None or queue is QueueName.INTAKE):
         raise typer.BadParameter("--devices gives each inference worker its device and name: leave out the others")
@@ -78,6 +79,7 @@ def worker(
         _run_fleet(devices or settings.device, concurrency, settings)
     if name is None and queue is QueueName.INFERENCE and device is not None:
         name = name_of(device)
+    measures()
     threads = concurrency or INTAKE_STUDIES
     if queue is QueueName.INFERENCE:
         studies = _load_models()

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import LifoQueue
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,7 @@ from worker.imaging.regions import lies_within
 from worker.imaging.scanner import LONGEST_SCANNER
 from worker.imaging.storage import Limits
 from worker.study import Lesion, LesionImage
+from worker.watching.measures import Measures
 
 logger = logging.getLogger(__name__)
 
@@ -128,11 +130,20 @@ class DecoderPool:
         processes: the most decoders at once.
         timeout_s: the longest time for one file's entry, or one frame with its lesions.
         policies: what each finding of the gate does; ``None``: all warn.
+        measures: is told how long each took.
     """
 
-    def __init__(self, limits: Limits, processes: int, timeout_s: float, policies: Policies | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        processes: int,
+        timeout_s: float,
+        policies: Policies | None = None,
+        measures: Measures | None = None,
+    ) -> None:
         self._limits = limits
         self._policies = policies or {}
+        self._measures = measures or Measures()
         self._timeout_s = timeout_s
         self._processes = processes
         self._idle: LifoQueue[_Decoder | None] = LifoQueue()
@@ -223,7 +234,9 @@ class DecoderPool:
             idle, ready = self._idle.get(), None
             try:
                 decoder = self._living(idle)
+                began = perf_counter()
                 answer = decoder.ask(request)
+                self._measures.decoded(perf_counter() - began, refused=isinstance(answer, RequestFailed))
                 frame = None
                 if isinstance(answer, LesionsDecoded) and is_sound(answer, self._limits):
                     frame = decoder.frame(answer)

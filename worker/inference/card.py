@@ -1,6 +1,7 @@
 """A model's card: all that is needed to run it besides its weights, and what a person has to know of it."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
@@ -12,6 +13,8 @@ from worker.errors import Code, ModelRefused
 
 MAX_CARD_BYTES = 1 << 20
 _REASON_FAULTS = 5
+_MOST_BINS = 100
+_ROUNDING = 1e-3
 
 ModelName = Literal["DLR_LH", "DLR_BM"]
 MODEL_NAMES: tuple[ModelName, ...] = get_args(ModelName)
@@ -66,12 +69,45 @@ class Preprocessing:
     std: tuple[float, float, float]
 
 
-class ModelCard(BaseModel):
-    """The card of one version of one model, kept as JSON beside its weights."""
-
+class _CardPart(BaseModel):
     model_config = ConfigDict(
         strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, protected_namespaces=()
     )
+
+
+class Histogram(_CardPart):
+    """How values were spread. A value on an edge is in the bin above it, one outside in the bin next to it."""
+
+    edges: tuple[Annotated[float, Field(ge=0, le=120, allow_inf_nan=False)], ...] = Field(
+        min_length=2, max_length=_MOST_BINS + 1, description="Of the bins, rising; one more than there are bins"
+    )
+    shares: tuple[_Fraction, ...] = Field(description="Of the lesions in each bin; they sum to 1")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if any(low >= high for low, high in pairwise(self.edges)):
+            raise PydanticCustomError("edges", "edges have to rise")
+        if len(self.shares) != len(self.edges) - 1 or abs(sum(self.shares) - 1) > _ROUNDING:
+            raise PydanticCustomError("shares", "shares have to be one a bin, and sum to 1")
+        return self
+
+
+class Reference(_CardPart):
+    """What a model met, and said, when it was tested: drift is measured against it."""
+
+    lesions: int = Field(ge=1, description="How many there were")
+    age_years: Histogram
+    positive_probability: Histogram
+
+    @model_validator(mode="after")
+    def _is_of_probabilities(self) -> Self:
+        if (self.positive_probability.edges[0], self.positive_probability.edges[-1]) != (0, 1):
+            raise PydanticCustomError("edges", "edges of positive_probability go from 0 to 1")
+        return self
+
+
+class ModelCard(_CardPart):
+    """The card of one version of one model, kept as JSON beside its weights."""
 
     schema_version: Literal[1] = Field(description="Of this card's format")
     name: ModelName
@@ -93,6 +129,9 @@ class ModelCard(BaseModel):
     training_data: str = Field(min_length=1)
     notice: str = Field(max_length=200, description="Goes with each result; empty for a model that needs none")
     metrics: dict[str, float | str] = Field(default_factory=dict)
+    reference: Reference | None = Field(
+        default=None, description="Of lesions that it did not learn from; without it no drift is told"
+    )
     created_at: AwareDatetime
 
     @model_validator(mode="after")

@@ -22,6 +22,7 @@ from worker.inference.preprocess import pixels_for_each
 from worker.inference.registry import Registry
 from worker.inference.weights import load_network
 from worker.study import LesionImage, Score, Scores
+from worker.watching.measures import Measures
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +49,19 @@ class Engine:
         runner: both models on their device.
         batch_max: the most lesions in one batch; ``None``: what suits the device.
         wait_s: the longest wait for more, while more is arriving, in seconds.
+        measures: is told of each batch.
     """
 
     def __init__(
-        self, cards: tuple[ModelCard, ModelCard], runner: Runner, batch_max: int | None, wait_s: float
+        self,
+        cards: tuple[ModelCard, ModelCard],
+        runner: Runner,
+        batch_max: int | None,
+        wait_s: float,
+        measures: Measures | None = None,
     ) -> None:
         self._cards = cards
+        self._measures = measures or Measures()
         self._runner = runner
         self._preprocessing = tuple(card.preprocessing for card in cards)
         self._batcher: Batcher[Prepared, Scores] = Batcher(
@@ -103,7 +111,8 @@ class Engine:
     def _score(self, batch: Sequence[Prepared]) -> list[Scores]:
         """Score a batch. One lesion alone is refused with its code; a larger batch fails as it likes."""
         try:
-            scores = self._forward(batch)
+            with self._measures.timing_batch(len(batch)):
+                scores = self._forward(batch)
         except (RuntimeError, MemoryError) as error:
             if len(batch) > 1:
                 raise
@@ -155,7 +164,9 @@ def score_of(card: ModelCard, probabilities: NDArray[np.float64]) -> Score:
     )
 
 
-def load_engine(models_dir: Path, device: str, batch_max: int | None, wait_ms: float) -> Engine:
+def load_engine(
+    models_dir: Path, device: str, batch_max: int | None, wait_ms: float, measures: Measures | None = None
+) -> Engine:
     """Load both active models and start the engine, once it scores as PyTorch does in float32.
 
     Args:
@@ -163,6 +174,7 @@ def load_engine(models_dir: Path, device: str, batch_max: int | None, wait_ms: f
         device: ``auto`` (CUDA where there is one, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
         batch_max: the most lesions in one batch; ``None``: what suits the device.
         wait_ms: the longest wait for more, while more is arriving, in milliseconds.
+        measures: is told of each batch.
 
     Raises:
         ModelRefused: a model is not active, or its card and weights do not fit each other; the reason says where.
@@ -177,7 +189,7 @@ def load_engine(models_dir: Path, device: str, batch_max: int | None, wait_ms: f
     noise = pair.noise(_COMPARED)
     expected = probabilities(TorchRunner(pair).run(*noise))
     runner = _runner_on(place, pair, batch_max)
-    engine = Engine(cards, runner, batch_max, wait_ms / 1000)
+    engine = Engine(cards, runner, batch_max, wait_ms / 1000, measures)
     engine.probe()
     difference = float(np.abs(probabilities(runner.run(*noise)) - expected).max())
     if not difference <= runner.tolerance:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from db.records import LesionRecord, Recorded, StudyRecord
 from worker.clinical.categories import Priority
 from worker.contract import FilesSource, LesionJob, StudyJob
 from worker.errors import DlrError
+from worker.watching.tracing import Tracing
 from worker.worklist import place_of, place_of_failed
 
 Enqueue = Callable[[str, Priority], None]
@@ -27,8 +28,9 @@ class Intake:
     sessions: sessionmaker[Session]
     storage_root: Path
     enqueue: Enqueue
+    tracing: Tracing = field(default_factory=Tracing)
 
-    def accept(self, job: StudyJob, source: str) -> Recorded:
+    def accept(self, job: StudyJob, source: str, traceparent: str | None = None) -> Recorded:
         """Record a valid job, commit, then queue it.
 
         A study that is known with the same content is not recorded again; with other content it becomes a new
@@ -39,17 +41,21 @@ class Intake:
         Args:
             job: a job that `parse_job` passed.
             source: the way in, such as ``queue`` or ``submit``.
+            traceparent: the sender's, whose trace then goes on here.
 
         Returns:
             The ledger's id, the revision and what changed.
         """
-        record = _study_record(job, content_digest(job, self.storage_root), source)
-        with self.sessions.begin() as session:
-            recorded = ledger.record_study(session, record)
-            if recorded.change == "priority_raised":
-                _place_anew(session, recorded.study_id)
-        if recorded.state == "queued":
-            self.enqueue(str(recorded.study_id), Priority(recorded.priority))
+        with self.tracing.span("intake", parent=traceparent, source=source) as span:
+            digest = content_digest(job, self.storage_root)
+            record = _study_record(job, digest, source, self.tracing.traceparent() or traceparent)
+            with self.sessions.begin() as session:
+                recorded = ledger.record_study(session, record)
+                if recorded.change == "priority_raised":
+                    _place_anew(session, recorded.study_id)
+            span.note(study_id=str(recorded.study_id), change=recorded.change)
+            if recorded.state == "queued":
+                self.enqueue(str(recorded.study_id), Priority(recorded.priority))
         return recorded
 
     def refuse(self, raw: object, refused: DlrError, source: str) -> UUID:
@@ -99,7 +105,7 @@ def _file_digest(root: Path, path: str) -> str | None:
         return None
 
 
-def _study_record(job: StudyJob, digest: str, source: str) -> StudyRecord:
+def _study_record(job: StudyJob, digest: str, source: str, traceparent: str | None) -> StudyRecord:
     return StudyRecord(
         study_instance_uid=job.study_instance_uid,
         content_digest=digest,
@@ -108,6 +114,7 @@ def _study_record(job: StudyJob, digest: str, source: str) -> StudyRecord:
         job=job.model_dump(mode="json"),
         source=source,
         lesions=tuple(_lesion_record(lesion) for lesion in job.lesions),
+        traceparent=traceparent,
     )
 
 

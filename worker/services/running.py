@@ -9,7 +9,7 @@ from pathlib import Path
 
 from db.errors import RoleRefused
 from db.migrate import upgrade
-from db.roles import OWNER, WEB, WRITER
+from db.roles import OWNER, READER, WEB, WRITER
 from worker.errors import Code, SetupRefused
 from worker.services.flower import flower_command, flower_is_installed
 from worker.services.home import Home
@@ -62,6 +62,10 @@ class Services:
             SetupRefused: ``setting_invalid``, when its settings are wrong.
         """
         return Child("web", web_command(self.settings, self.web_port), self.environment)
+
+    def exporter(self) -> Child:
+        """Return the exporter of the service's metrics."""
+        return Child("metrics", (sys.executable, "-P", "-m", "worker.cli.main", "metrics"), self.environment)
 
     def revive(self) -> str | None:
         """Start an embedded server that has ended again, and name it."""
@@ -151,6 +155,7 @@ def _announcement(
         said["database_url"] = postgres.url(WRITER)
         said["database_owner_url"] = postgres.url(OWNER)
         said["web_database_url"] = postgres.url(WEB)
+        said["reader_url"] = postgres.url(READER)
     if redis is not None:
         said["redis_url"] = redis.url()
     if flower_port is not None:

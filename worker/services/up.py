@@ -50,6 +50,8 @@ def _run(services: Services, supervisor: Supervisor, say: Say) -> None:
         supervisor.start(services.flower())
     if services.web_port is not None:
         supervisor.start(services.web())
+    if services.settings.metrics_port is not None:
+        supervisor.start(services.exporter())
     supervisor.start(services.worker("intake"))
     _describe(services, say)
     waiting = not _models_are_ready(services)
@@ -104,6 +106,11 @@ def _describe(services: Services, say: Say) -> None:
         where = f"in {services.flower_password_file}" if services.flower_password_file else "DLR_FLOWER_PASSWORD"
         say(f"Flower      {flower_url(settings, services.flower_port)}  user {settings.flower_user}, password {where}")
     say(f"Worklist    {_page(services)}")
+    if settings.metrics_port is not None:
+        say(
+            f"Metrics     http://{settings.metrics_address}:{settings.exporter_port}/metrics; workers from port "
+            f"{settings.metrics_port} on"
+        )
     say(f"Logs        {services.home.path / 'logs'}")
 
 

@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from worker.errors import ModelRefused
-from worker.inference.card import CLASSES, DEMO_NOTICE, MODEL_NAMES, ModelCard, ModelName
+from worker.inference.card import CLASSES, DEMO_NOTICE, MODEL_NAMES, ModelCard, ModelName, Reference
 from worker.inference.network import DlrNetwork
 from worker.inference.registry import Entry, Registry
 from worker.inference.weights import save_network
 from worker.training.cohort import Cohort, make_cohort
 from worker.training.evaluate import auc, auc_gain, best_threshold, rates
 from worker.training.recipe import DEMO_SEED, Recipe
+from worker.training.reference import reference_of
 from worker.training.train import (
     embed,
     new_network,
@@ -44,6 +45,15 @@ class DemoModel:
     card: ModelCard
     trained: bool
     activated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What lesions that a model did not learn from say of it."""
+
+    threshold: float
+    metrics: dict[str, float | str]
+    reference: Reference
 
 
 def make_demo_models(
@@ -127,11 +137,12 @@ def _add(
 ) -> ModelCard:
     calibration, test = calibration_and_test
     threshold = best_threshold(_scores(network, calibration, recipe)[0], labels_of(name, calibration))
-    metrics = _metrics(network, name, test, threshold, seed, recipe)
+    scores = _scores(network, test, recipe)
+    judged = _Judged(threshold, _metrics(scores, name, test, threshold, seed), reference_of(test.ages, scores[0]))
     with tempfile.TemporaryDirectory() as folder:
         weights_path, card_path = Path(folder) / "weights.safetensors", Path(folder) / "card.json"
         digest = save_network(network, weights_path)
-        card = _card(name, f"{_version_prefix(seed, recipe)}{digest[:8]}", digest, threshold, metrics, recipe)
+        card = _card(name, f"{_version_prefix(seed, recipe)}{digest[:8]}", digest, judged, recipe)
         card_path.write_text(card.to_json(), encoding="utf-8")
         return registry.add(card_path, weights_path)
 
@@ -147,10 +158,10 @@ def _scores(network: DlrNetwork, cohort: Cohort, recipe: Recipe) -> tuple[NDArra
 
 
 def _metrics(
-    network: DlrNetwork, name: ModelName, test: Cohort, threshold: float, seed: int, recipe: Recipe
+    scores: tuple[NDArray[np.float64], NDArray[np.float64]], name: ModelName, test: Cohort, threshold: float, seed: int
 ) -> dict[str, float | str]:
     labels = labels_of(name, test)
-    with_age, image_only = _scores(network, test, recipe)
+    with_age, image_only = scores
     gain = auc_gain(with_age, test.ages, labels, seed)
     at_threshold = rates(with_age, labels, threshold)
     measured = {
@@ -166,9 +177,7 @@ def _metrics(
     return rounded | {"test_set": f"{len(labels)} held-out phantoms, {DEMO_NOTICE}"}
 
 
-def _card(
-    name: ModelName, version: str, digest: str, threshold: float, metrics: dict[str, float | str], recipe: Recipe
-) -> ModelCard:
+def _card(name: ModelName, version: str, digest: str, judged: _Judged, recipe: Recipe) -> ModelCard:
     taken = recipe.preprocessing
     return ModelCard(
         schema_version=1,
@@ -185,12 +194,13 @@ def _card(
         roi_margin=taken.margin,
         age_mean=recipe.age_mean,
         age_sd=recipe.age_sd,
-        threshold=round(threshold, 4),
+        threshold=round(judged.threshold, 4),
         weights_sha256=digest,
         intended_use=f"Trying the service out: {DEMO_NOTICE}",
         training_data=f"{recipe.train + recipe.calibration} phantoms drawn by the study's Table S1: {DEMO_NOTICE}",
         notice=DEMO_NOTICE,
-        metrics=metrics,
+        metrics=judged.metrics,
+        reference=judged.reference,
         created_at=datetime.now(UTC),
     )
 

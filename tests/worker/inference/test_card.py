@@ -25,9 +25,39 @@ def test_a_card_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert load_card(tmp_path / "card.json") == card
 
 
+HALVES = {"edges": [0.0, 0.5, 1.0], "shares": [0.5, 0.5]}
+REFERENCE = {"lesions": 100, "age_years": {"edges": [0.0, 50.0, 120.0], "shares": [0.4, 0.6]},
+             "positive_probability": HALVES}  # fmt: skip
+
+
+def test_a_reference_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    (tmp_path / "card.json").write_text(json.dumps({**card_fields(), "reference": REFERENCE}))
+    card = load_card(tmp_path / "card.json")
+    assert card.reference is not None
+    assert card.reference.model_dump(mode="json") == REFERENCE
+    assert card.record().card["reference"] == REFERENCE
+    assert load_card(tmp_path / "card.json") == card
+
+
+def _reference(**changes: Any) -> dict[str, Any]:
+    return {**REFERENCE, **changes}
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
+        ("reference", _reference(lesions=0)),
+        ("reference", _reference(name="cohort")),
+        ("reference", _reference(age_years=None)),
+        ("reference", _reference(age_years={"edges": [0.0, 130.0], "shares": [1.0]})),
+        ("reference", _reference(age_years={"edges": [50.0, 0.0, 120.0], "shares": [0.4, 0.6]})),
+        ("reference", _reference(age_years={"edges": [0.0, 0.0, 120.0], "shares": [0.4, 0.6]})),
+        ("reference", _reference(age_years={"edges": [0.0, 50.0, 120.0], "shares": [1.0]})),
+        ("reference", _reference(age_years={"edges": [0.0, 50.0, 120.0], "shares": [0.4, 0.5]})),
+        ("reference", _reference(age_years={"edges": [0.0, 50.0, 120.0], "shares": [-0.5, 1.5]})),
+        ("reference", _reference(age_years={"edges": [0.0], "shares": []})),
+        ("reference", _reference(positive_probability={"edges": [0.0, 0.5, 0.9], "shares": [0.5, 0.5]})),
+        ("reference", _reference(positive_probability={"edges": list(range(102)), "shares": [1 / 101] * 101})),
         ("schema_version", 2),
         ("name", "DLR_XY"),
         ("version", "../1"),

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
 from db.session import driver_url
 from tests.conftest import Database
@@ -31,6 +31,7 @@ def test_without_settings_both_servers_run_are_announced_and_are_gone_afterwards
         announced = json.loads((tmp_path / "home" / "services.json").read_text())
         assert get_settings().require_database_url() == announced["database_url"]
         assert get_settings().require_redis_url() == announced["redis_url"]
+        assert make_url(get_settings().require_reader_url()).username == "dlr_reader"
         assert get_settings().home == tmp_path / "home"
         assert services.environment["DLR_HOME"] == str(tmp_path / "home")
         assert ask(database_url_of(get_settings(), "reader"), "SELECT count(*) FROM worklist") == 0

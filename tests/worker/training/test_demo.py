@@ -57,6 +57,8 @@ def test_both_models_are_made_and_activated_and_say_what_they_are(tmp_path: Path
         assert DEMO_NOTICE in model.card.intended_use
         assert DEMO_NOTICE in model.card.training_data
         assert DEMO_NOTICE in str(model.card.metrics["test_set"])
+        assert model.card.reference is not None
+        assert model.card.reference.lesions == TINY.test
     assert Registry(tmp_path).is_ready()
     assert all(finding.code is None for finding in Registry(tmp_path).check())
 

@@ -1,0 +1,32 @@
+"""``dlr metrics``: the exporter that Prometheus scrapes."""
+
+import os
+import signal
+from threading import Event
+
+from worker.cli.output import stderr
+from worker.settings import get_settings
+
+
+def metrics() -> None:
+    """Serve what PostgreSQL, Redis and the workers say of the service, for Prometheus, until SIGTERM or Ctrl-C.
+
+    They are asked at each scrape, and nothing is kept but counts. It reads the database at DLR_READER_URL.
+    """
+    from worker.logs import configure_logging
+    from worker.watching.extras import require_extra
+
+    require_extra("prometheus_client", "metrics", "`dlr metrics`")
+    from worker.watching.exporter import exporter_of
+    from worker.watching.serving import serve
+
+    settings = get_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    stopped = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    port = serve(exporter_of(settings), settings.metrics_address, settings.exporter_port)
+    stderr.print(f"metrics at http://{settings.metrics_address}:{port}/metrics", markup=False, highlight=False)
+    stopped.wait()
+    # A question that still hangs at a server is not waited for.
+    os._exit(os.EX_OK)

@@ -1,0 +1,1 @@
+"""What administrators watch: metrics for Prometheus, drift, and traces."""
