@@ -14,6 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from pydicom.valuerep import DA, TM
 
 from worker import __version__
+from worker.clinical.categories import Outcome
 from worker.reporting.concepts import GATE_REASONS
 from worker.reporting.dicom_header import MAKER, SERIES_DESCRIPTION, class_of, patient_and_study
 from worker.reporting.findings import ADVICE
@@ -169,7 +170,7 @@ def _lines(result: StudyResult, lesion: LesionResult, with_heat: bool) -> list[t
     said: list[tuple[str, Any]] = [
         (f"Lesion {lesion.ordinal} of {len(result.lesions)}", _WHITE),
         (f"BI-RADS by the radiologist: {lesion.birads}", _WHITE),
-        (f"Recommended by DLR: {lesion.recommended} ({(lesion.outcome or '').replace('_', ' ')})", _YELLOW),
+        (f"Recommended by DLR: {_recommended(lesion)}", _YELLOW),
         ("", _WHITE),
     ]
     for score in lesion.scores:
@@ -182,6 +183,12 @@ def _lines(result: StudyResult, lesion: LesionResult, with_heat: bool) -> list[t
     for text in (ADVICE, *(f"Notice: {notice}" for notice in result.notices)):
         said += [(line, _YELLOW) for line in wrap(text, _LETTERS)]
     return said
+
+
+def _recommended(lesion: LesionResult) -> str:
+    if lesion.outcome == Outcome.NOT_APPLICABLE:
+        return "nothing, since it is not 4A"
+    return f"{lesion.recommended} ({lesion.outcome})"
 
 
 def _score_lines(score: ModelScore) -> list[str]:
