@@ -118,6 +118,13 @@ def test_a_category_is_recommended_for_a_4a_lesion_alone(
     assert said in [line for line, _ in _lines(study(lesion), lesion, with_heat=False)]
 
 
+def test_a_score_just_under_its_threshold_is_not_written_as_if_it_reached_it(tmp_path: Path) -> None:
+    lesion = scored(write_image(tmp_path / "a.dcm"), lh=0.49998, bm=0.99999)
+    written = [line.strip() for line, _ in _lines(study(lesion), lesion, with_heat=False)]
+    assert "high risk 0.49998, from 0.5 on" in written
+    assert "malignant > 0.999, from 0.5 on" in written
+
+
 def test_there_is_a_picture_of_each_lesion_that_was_scored(camera: Camera, tmp_path: Path) -> None:
     result = mixed(tmp_path)
     documents = documents_of(Kind.SC, result, source_of(result, tmp_path), camera)
