@@ -117,14 +117,9 @@ def study_details(session: Session, key: UUID | str) -> list[StudyDetail]:
     Returns:
         The studies, the latest received first; empty when there is none.
     """
-    study_id = _as_uuid(key)
-    if study_id is not None:
-        wanted = StudyRow.id == study_id
-    else:
-        wanted = StudyRow.is_current & or_(StudyRow.study_instance_uid == key, StudyRow.accession_number == key)
     rows = session.scalars(
         select(StudyRow)
-        .where(wanted)
+        .where(named_by(key))
         .order_by(StudyRow.received_at.desc(), StudyRow.id)
         .options(
             selectinload(StudyRow.lesions).options(
@@ -136,6 +131,14 @@ def study_details(session: Session, key: UUID | str) -> list[StudyDetail]:
         .execution_options(populate_existing=True)
     )
     return [_study(row) for row in rows]
+
+
+def named_by(key: UUID | str) -> ColumnElement[bool]:
+    """Return the condition under which a row of ``study`` is one that a key names, as `study_details` takes it."""
+    study_id = _as_uuid(key)
+    if study_id is not None:
+        return StudyRow.id == study_id
+    return StudyRow.is_current & or_(StudyRow.study_instance_uid == key, StudyRow.accession_number == key)
 
 
 def _from_view(record: type[WorklistRow | FailedRow | SummaryRow], name: str) -> "Select[*tuple[Any, ...]]":
@@ -166,7 +169,7 @@ def _study(row: StudyRow) -> StudyDetail:
         attempts=row.attempts,
         error_code=row.error_code,
         error_reason=row.error_reason,
-        worklist_class=_word(row.worklist_class),
+        worklist_class=word_of(row.worklist_class),
         malignant_probability=row.malignant_probability,
         received_at=row.received_at,
         started_at=row.started_at,
@@ -183,13 +186,13 @@ def _lesion(row: LesionRow) -> LesionDetail:
         state=row.state.value,
         birads=row.birads.value,
         frame=row.frame,
-        roi=_box(row.roi_x, row.roi_y, row.roi_width, row.roi_height),
+        roi=box_of(row.roi_x, row.roi_y, row.roi_width, row.roi_height),
         error_code=row.error_code,
         error_reason=row.error_reason,
         age_years=row.age_years,
-        age_source=_word(row.age_source),
-        region=_box(row.region_x, row.region_y, row.region_width, row.region_height),
-        region_source=_word(row.region_source),
+        age_source=word_of(row.age_source),
+        region=box_of(row.region_x, row.region_y, row.region_width, row.region_height),
+        region_source=word_of(row.region_source),
         outcome=None if advice is None else advice.outcome.value,
         recommended=None if advice is None else advice.recommended.value,
         rule_version=None if advice is None else advice.rule_version,
@@ -212,11 +215,13 @@ def _prediction(row: PredictionRow) -> StoredPrediction:
     )
 
 
-def _box(x: int | None, y: int | None, width: int | None, height: int | None) -> Box | None:
+def box_of(x: int | None, y: int | None, width: int | None, height: int | None) -> Box | None:
+    """Return a rectangle, or ``None`` where there is none."""
     if x is None or y is None or width is None or height is None:
         return None
     return x, y, width, height
 
 
-def _word(word: Any) -> str | None:
+def word_of(word: Any) -> str | None:
+    """Return an enumeration's word, or ``None`` where there is none."""
     return None if word is None else str(word.value)

@@ -79,6 +79,8 @@ class Code(StrEnum):
 
     SETTING_INVALID = "setting_invalid"
     STUDY_NOT_FOUND = "study_not_found"
+    STUDY_NOT_ENDED = "study_not_ended"
+    RESULT_MISSING = "result_missing"
     ALREADY_RUNNING = "already_running"
     SERVICE_UNAVAILABLE = "service_unavailable"
     STORAGE_UNAVAILABLE = "storage_unavailable"
@@ -139,6 +141,8 @@ MEANINGS: dict[Code, str] = {
     Code.MODEL_NOT_ACTIVE: "No version of this model is active (`dlr models activate`).",
     Code.SETTING_INVALID: "A setting is missing or wrong; the reason names its DLR_ variable.",
     Code.STUDY_NOT_FOUND: "The database has no such study.",
+    Code.STUDY_NOT_ENDED: "The study is queued or running: there is no result to give out yet. Ask again later.",
+    Code.RESULT_MISSING: "There is no result that a document can be made of; the reason says why.",
     Code.ALREADY_RUNNING: "Another `dlr up` runs on this DLR_HOME.",
     Code.SERVICE_UNAVAILABLE: "PostgreSQL or Redis does not answer; the reason says which.",
     Code.STORAGE_UNAVAILABLE: "The storage could not be read for now (not a missing file).",

@@ -1,0 +1,41 @@
+"""What documents are made of: the result of one study, read from the database, or why there is none to give out."""
+
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from db.reported import Ending, LesionResult, ModelScore, StudyResult, study_results
+from db.vocabulary import ENDED_STATES
+from worker.errors import Code, StudyRefused
+
+__all__ = ["Ending", "LesionResult", "ModelScore", "StudyResult", "read_results"]
+
+
+def read_results(session: Session, key: UUID | str) -> list[StudyResult]:
+    """Read the results of the studies that a key names: those that a document may be made of.
+
+    Args:
+        session: of a role that reads the tables.
+        key: the ledger's id, a Study Instance UID or an accession number, which several studies may share.
+
+    Raises:
+        StudyRefused: ``study_not_found``; ``study_not_ended``; ``result_missing``, for a message that was refused, a
+            study whose identifiers were purged, and a revision that another has replaced.
+    """
+    results = study_results(session, key)
+    if not results:
+        raise StudyRefused(Code.STUDY_NOT_FOUND)
+    for result in results:
+        _check(result)
+    return results
+
+
+def _check(result: StudyResult) -> None:
+    if result.study_instance_uid is None:
+        reason = "nothing can be written of it: the message was refused, or the study's identifiers were purged"
+        raise StudyRefused(Code.RESULT_MISSING, reason)
+    if not result.is_current:
+        reason = "a later revision of the study has replaced this one (`dlr show` with its Study Instance UID)"
+        raise StudyRefused(Code.RESULT_MISSING, reason)
+    if result.state not in ENDED_STATES or result.finished_at is None:
+        raise StudyRefused(Code.STUDY_NOT_ENDED)
