@@ -34,3 +34,16 @@ SUSPICIOUS = {("SCT", "397144001"), ("SRT", "F-037C0"), ("UMLS", "C1301248")}
 
 ASSESSMENT = {("DCM", "111005")}
 """The concept "Assessment Category", whose value is one of these codes."""
+
+MEANINGS: dict[tuple[str, str], str] = {
+    ("SCT", "397138000"): "0 - Incomplete: Needs additional imaging evaluation",
+    ("SCT", "397140005"): "1 - Negative",
+    ("SCT", "397141009"): "2 - Benign finding",
+    ("SCT", "397143007"): "3 - Probably benign",
+    ("BI", "MA.II.A.5.4A"): "4A - Low suspicion",
+    ("BI", "MA.II.A.5.4B"): "4B - Intermediate suspicion",
+    ("BI", "MA.II.A.5.4C"): "4C - Moderate suspicion",
+    ("SCT", "397145000"): "5 - Highly suggestive of malignancy",
+    ("BI", "MA.II.A.5.6"): "6 - Known biopsy proven malignancy",
+}
+"""The codes that CID 6027 has now, one a category, and their meanings: what is written."""

@@ -6,7 +6,7 @@ they do not like into warnings and logs.
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import SEEK_END, BytesIO
@@ -70,7 +70,13 @@ _KEYWORDS = [
     "SegmentedGreenPaletteColorLookupTableData",
     "SegmentedBluePaletteColorLookupTableData",
 ]
-_TAGS: list[BaseTag | int] = [tag for tag in map(tag_for_keyword, _KEYWORDS) if tag is not None]
+
+
+def _tags(keywords: Sequence[str]) -> list[BaseTag | int]:
+    return [tag for tag in map(tag_for_keyword, keywords) if tag is not None]
+
+
+_TAGS = _tags(_KEYWORDS)
 _PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
 _PIXEL_VRS = (b"OB", b"OW", b"OF", b"OD", b"UN")
 _SHORT_HEADER = 8
@@ -186,12 +192,13 @@ class DicomFile:
 
 
 @contextmanager
-def open_dicom(path: Path, limits: Limits) -> Iterator[DicomFile]:
+def open_dicom(path: Path, limits: Limits, also: Sequence[str] = ()) -> Iterator[DicomFile]:
     """Open a file and read its header, up to the pixel data.
 
     Args:
         path: a confined path.
         limits: the largest file, and what a deflated one may inflate to.
+        also: keywords of elements to read beside those that scoring needs.
 
     Raises:
         LesionRefused: ``file_not_found``, ``file_not_readable``, ``file_not_regular``, ``file_too_large``,
@@ -200,7 +207,7 @@ def open_dicom(path: Path, limits: Limits) -> Iterator[DicomFile]:
     """
     with open_regular(path, limits) as file:
         try:
-            opened = _parse(file, limits)
+            opened = _parse(file, limits, also)
         except LesionRefused:
             raise
         except MemoryError:
@@ -214,7 +221,7 @@ def open_dicom(path: Path, limits: Limits) -> Iterator[DicomFile]:
         yield opened
 
 
-def _parse(file: BinaryIO, limits: Limits) -> DicomFile:
+def _parse(file: BinaryIO, limits: Limits, also: Sequence[str]) -> DicomFile:
     try:
         read_preamble(file, force=False)
     except InvalidDicomError:
@@ -224,7 +231,7 @@ def _parse(file: BinaryIO, limits: Limits) -> DicomFile:
     if not transfer_syntax:
         raise LesionRefused(Code.FILE_NOT_DICOM, "the File Meta Information has no Transfer Syntax UID")
     stream = _inflate(file, limits) if transfer_syntax == DeflatedExplicitVRLittleEndian else file
-    header, ends_at = _elements(stream, transfer_syntax, lambda tag: tag in _PIXELS, _TAGS)
+    header, ends_at = _elements(stream, transfer_syntax, lambda tag: tag in _PIXELS, [*_TAGS, *_tags(also)])
     pixels = _pixel_element(stream, transfer_syntax)
     size = stream.seek(0, SEEK_END)
     whole = ends_at in (None, size) if pixels is None else pixels.offset + (pixels.length or 0) <= size

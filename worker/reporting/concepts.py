@@ -1,0 +1,113 @@
+"""The codes of every document: standard ones where there are, else of our own scheme 99DLR.
+
+What DLR recommends is never coded as a radiologist's assessment is: it has a name and values of its own, so that no
+reader of Assessment Category (111005, DCM) takes one for the other.
+"""
+
+from typing import Final, NamedTuple
+
+from worker.clinical.birads_codes import CATEGORIES, MEANINGS
+from worker.clinical.categories import Birads, Outcome, Recommendation
+from worker.study import AgeSource, RegionSource
+
+OWN: Final = "99DLR"
+OWN_UID: Final = "2.25.177045756323611896799636850352734573293"
+"""Of the coding scheme 99DLR (PS3.3, C.12.1.1, Coding Scheme Identification)."""
+
+VERSIONS: Final = {"BI": "4.0"}
+"""Versions of the coding schemes whose codes mean nothing without one (PS3.3, table 8.8-1)."""
+
+
+class Concept(NamedTuple):
+    """A coded concept: code value (at most 16 characters, or a long code), scheme designator, meaning (at most 64)."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+def _own(value: str, meaning: str) -> Concept:
+    return Concept(value, OWN, meaning)
+
+
+ASSESSMENT: Final = Concept("111005", "DCM", "Assessment Category")
+SUBJECT_AGE: Final = Concept("121033", "DCM", "Subject Age")
+COMMENT: Final = Concept("121106", "DCM", "Comment")
+LESION: Final = Concept("52988006", "SCT", "Lesion")
+BREAST: Final = Concept("76752008", "SCT", "Breast")
+ULTRASONOGRAPHY: Final = Concept("47079000", "SCT", "Ultrasonography of breast")
+REPORT: Final = Concept("126000", "DCM", "Imaging Measurement Report")
+
+RATIO: Final = Concept("1", "UCUM", "no units")
+YEAR: Final = Concept("a", "UCUM", "year")
+
+RECOMMENDED: Final = _own("RECOMMENDED", "BI-RADS category recommended by DLR, not by a radiologist")
+OUTCOME: Final = _own("OUTCOME", "Re-stratification of BI-RADS 4A by DLR")
+LH_CLASS: Final = _own("LH_CLASS", "DLR_LH: class predicted at its threshold")
+BM_CLASS: Final = _own("BM_CLASS", "DLR_BM: class predicted at its threshold")
+LOW_RISK: Final = _own("P_LOW_RISK", "DLR_LH: probability of low risk")
+HIGH_RISK: Final = _own("P_HIGH_RISK", "DLR_LH: probability of high risk")
+BENIGN: Final = _own("P_BENIGN", "DLR_BM: probability of benign")
+MALIGNANT: Final = _own("P_MALIGNANT", "DLR_BM: probability of malignant")
+LH_THRESHOLD: Final = _own("T_HIGH_RISK", "DLR_LH: high risk from this probability on")
+BM_THRESHOLD: Final = _own("T_MALIGNANT", "DLR_BM: malignant from this probability on")
+AGE_SOURCE: Final = _own("AGE_SOURCE", "Where the age comes from that was used")
+REGION_SOURCE: Final = _own("REGION_SOURCE", "Where the region comes from that was scored")
+NOT_SCORED: Final = _own("NOT_SCORED", "Why DLR gives no scores")
+RULE: Final = _own("RULE", "Version of the re-stratification rule")
+NOTICE: Final = _own("NOTICE", "What this result is not")
+MODEL: Final = _own("MODEL", "Model, its version, and the SHA-256 of weights and card")
+
+ORIGINALS: Final = {
+    CATEGORIES[code]: Concept(code[1], code[0], meaning) for code, meaning in MEANINGS.items()
+}  # fmt: skip
+"""What the radiologist said (PS3.16, CID 6027)."""
+
+RECOMMENDATIONS: Final = {
+    said: _own(
+        "REC_ABOVE_4A" if said is Recommendation.ABOVE_LOW_SUSPICION else f"REC_{said.value}",
+        "DLR recommends a category above BI-RADS 4A"
+        if said is Recommendation.ABOVE_LOW_SUSPICION
+        else f"DLR recommends BI-RADS {said.value}",
+    )
+    for said in Recommendation
+}
+
+OUTCOMES: Final = {
+    Outcome.UPGRADED: _own("UPGRADED", "Upgrade above BI-RADS 4A is recommended"),
+    Outcome.MAINTAINED: _own("MAINTAINED", "Keeping BI-RADS 4A is recommended"),
+    Outcome.DOWNGRADED: _own("DOWNGRADED", "Downgrade to BI-RADS 3 is recommended"),
+    Outcome.NOT_APPLICABLE: _own("NOT_APPLICABLE", "Not applicable: the lesion is not BI-RADS 4A"),
+}
+
+AGE_SOURCES: Final = {
+    AgeSource.JOB: _own("SENDER", "Given by the sender"),
+    AgeSource.PATIENT_AGE: _own("PATIENT_AGE", "Patient's Age (0010,1010)"),
+    AgeSource.BIRTH_DATE: _own("BIRTH_DATE", "Study Date less Patient's Birth Date"),
+}
+
+REGION_SOURCES: Final = {
+    RegionSource.JOB: _own("SENDER", "Given by the sender"),
+    RegionSource.ULTRASOUND_REGION: _own("US_REGION", "B-mode region in the image's header"),
+    RegionSource.WHOLE_IMAGE: _own("WHOLE_IMAGE", "The whole image"),
+}
+
+LH_CLASSES: Final = (
+    _own("LOW_RISK", "Predicted low risk; not a diagnosis"),
+    _own("HIGH_RISK", "Predicted high risk; not a diagnosis"),
+)
+BM_CLASSES: Final = (
+    _own("BENIGN", "Predicted benign; not a diagnosis"),
+    _own("MALIGNANT", "Predicted malignant; not a diagnosis"),
+)
+"""By whether the positive class is predicted."""
+
+
+def failure(code: str) -> Concept:
+    """Return the value of `NOT_SCORED` for one of our error codes."""
+    return _own(code.upper(), f"Not scored: {code}")
+
+
+def original(category: str) -> Concept:
+    """Return the code of a radiologist's category."""
+    return ORIGINALS[Birads(category)]

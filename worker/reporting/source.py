@@ -1,0 +1,168 @@
+"""Whose a document is: patient, study and images, from the headers of the study's files. The database has no names."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.valuerep import TEXT_VR_DELIMS, PersonName
+
+from worker.errors import Code, LesionRefused
+from worker.imaging.dicom_file import DicomFile, Header, open_dicom
+from worker.imaging.reading import StudyFiles, entry_of, fault_of, index_study, read_entry
+from worker.imaging.storage import Limits
+from worker.reporting.result import LesionResult, StudyResult
+
+_NAMES = ("PatientName", "ReferringPhysicianName")
+_TEXTS = ("PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyID", "StudyDescription")
+_PATTERNS = {
+    "PatientBirthDate": r"\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])",
+    "StudyDate": r"\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])",
+    "StudyTime": r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?",
+    "PatientSex": r"[MFO]",
+    "TimezoneOffsetFromUTC": r"[+-](0\d|1[0-4])[0-5]\d",
+}
+_IMAGE = ("SeriesInstanceUID",)
+_ALSO = ("SpecificCharacterSet", *_NAMES, *_TEXTS, *_PATTERNS, *_IMAGE)
+_LONGEST = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The patient and the study, as a file of it says; empty where it does not, or not as DICOM has it.
+
+    Attributes:
+        patient_name: and ``referring_physician_name``: component groups and components divided by ``=`` and ``^``.
+        patient_birth_date: and ``study_date``: YYYYMMDD.
+        patient_sex: M, F or O.
+        study_time: HHMMSS.FFFFFF, its end may be missing.
+        timezone_offset: of times of the files, such as +0100.
+    """
+
+    study_instance_uid: str
+    patient_name: str
+    patient_id: str
+    issuer_of_patient_id: str
+    patient_birth_date: str
+    patient_sex: str
+    study_date: str
+    study_time: str
+    study_id: str
+    study_description: str
+    accession_number: str
+    referring_physician_name: str
+    timezone_offset: str
+
+    def local(self, moment: datetime) -> datetime:
+        """Return a moment in the time zone of the files; where they name none, in that of this machine."""
+        if not self.timezone_offset:
+            return moment.astimezone()
+        sign = -1 if self.timezone_offset[0] == "-" else 1
+        hours, minutes = int(self.timezone_offset[1:3]), int(self.timezone_offset[3:])
+        return moment.astimezone(timezone(sign * timedelta(hours=hours, minutes=minutes)))
+
+
+@dataclass(frozen=True, slots=True)
+class SourceImage:
+    """An image that lesions are on. ``frames`` is ``None`` for an image that has no Number of Frames."""
+
+    path: Path
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    rows: int
+    columns: int
+    frames: int | None
+
+    def frame_of(self, lesion: LesionResult) -> int | None:
+        """Return the frame to refer to, from 1; ``None`` where the image has one frame and no number for it."""
+        return None if self.frames is None else lesion.frame or 1
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the files of a study say: whose it is, and the images of its lesions, by SOP Instance UID."""
+
+    subject: Subject
+    images: Mapping[str, SourceImage]
+
+
+def read_source(result: StudyResult, storage_root: Path, limits: Limits) -> Source:
+    """Read the headers of a study's files; of one that is not whole, or not the study's, nothing is taken.
+
+    Args:
+        result: of a study with a Study Instance UID.
+        storage_root: what paths are relative to; nothing outside it is read.
+        limits: the largest file.
+
+    Raises:
+        StudyRefused: ``patient_mismatch``.
+        LesionRefused: a ``file_`` code, ``study_uid_mismatch`` or another of a file, when there is no image to take
+            patient and study from.
+        Unavailable: ``storage_unavailable``.
+    """
+    uid = result.study_instance_uid or ""
+    files = index_study(storage_root, result.paths, uid, lambda path: read_entry(path, limits))
+    wanted = dict.fromkeys(lesion.sop_instance_uid for lesion in result.lesions)
+    there = [sop for sop in wanted if sop in files.paths and sop not in files.ambiguous]
+    if not there and not files.paths:
+        raise _why_none(files)
+    read = [_read(files.paths[sop], uid, limits) for sop in there or list(files.paths)[:1]]
+    return Source(read[0][0], {image.sop_instance_uid: image for _, image in read})
+
+
+def _why_none(files: StudyFiles) -> LesionRefused:
+    refused = files.failed[0].refused if files.failed else LesionRefused(Code.FILE_NOT_FOUND)
+    return LesionRefused(refused.code, refused.reason)
+
+
+def _read(path: Path, study_instance_uid: str, limits: Limits) -> tuple[Subject, SourceImage]:
+    with open_dicom(path, limits, _ALSO) as file:
+        fault = fault_of(entry_of(file), study_instance_uid)
+        if fault is not None:
+            raise LesionRefused(fault)
+        return _subject(file.header), _image(path, file)
+
+
+def _image(path: Path, file: DicomFile) -> SourceImage:
+    header = file.header
+    return SourceImage(
+        path=path,
+        sop_class_uid=header.text("SOPClassUID"),
+        sop_instance_uid=header.text("SOPInstanceUID"),
+        series_instance_uid=header.text("SeriesInstanceUID"),
+        rows=header.integer("Rows") or 0,
+        columns=header.integer("Columns") or 0,
+        frames=header.integer("NumberOfFrames"),
+    )
+
+
+def _subject(header: Header) -> Subject:
+    encodings = _encodings(header)
+    texts = {name: decode_bytes(header.bytes_of(name), encodings, TEXT_VR_DELIMS) for name in _TEXTS}
+    names = {name: str(PersonName(header.bytes_of(name).rstrip(b" \0"), encodings)) for name in _NAMES}
+    plain = {name: header.text(name) for name in _PATTERNS}
+    plain = {name: value if re.fullmatch(_PATTERNS[name], value) else "" for name, value in plain.items()}
+    said = {name: value.strip(" \0")[:_LONGEST] for name, value in (texts | names | plain).items()}
+    return Subject(
+        study_instance_uid=header.text("StudyInstanceUID"),
+        patient_name=said["PatientName"],
+        patient_id=said["PatientID"],
+        issuer_of_patient_id=said["IssuerOfPatientID"],
+        patient_birth_date=said["PatientBirthDate"],
+        patient_sex=said["PatientSex"],
+        study_date=said["StudyDate"],
+        study_time=said["StudyTime"],
+        study_id=said["StudyID"],
+        study_description=said["StudyDescription"],
+        accession_number=said["AccessionNumber"],
+        referring_physician_name=said["ReferringPhysicianName"],
+        timezone_offset=said["TimezoneOffsetFromUTC"],
+    )
+
+
+def _encodings(header: Header) -> list[str]:
+    said = header.text("SpecificCharacterSet")
+    return convert_encodings(said.split("\\") if said else ["ISO_IR 6"])

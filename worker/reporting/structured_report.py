@@ -1,0 +1,255 @@
+"""A study's result as a DICOM SR: a measurement group of TID 1500 (PS3.16) for each lesion.
+
+A number is written twice, as DICOM has it (PS3.3, C.18.1): Numeric Value, decimal text of at most 16 characters, to
+which it is rounded, and Floating Point Value, the same float64 as in the database.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from pydicom import Dataset
+from pydicom.uid import Comprehensive3DSRStorage, UltrasoundImageStorage, UltrasoundMultiFrameImageStorage
+from pydicom.valuerep import DT
+
+from worker import __version__
+from worker.errors import Code, SetupRefused
+from worker.reporting import concepts
+from worker.reporting.concepts import Concept
+from worker.reporting.findings import Choice, Finding, Note, Number, findings_of, parameters_of, summary_of
+from worker.reporting.identifiers import DEVICE, instance_uid, number_of, series_uid, tracking_uid
+from worker.reporting.result import Ending, LesionResult, StudyResult
+from worker.reporting.source import Source, SourceImage, Subject
+
+if TYPE_CHECKING:
+    from highdicom.sr import CodedConcept, MeasurementReport
+
+KIND: Final = "sr"
+MAKER: Final = "dlr-worker"
+SERIES_NUMBER: Final = 9901
+SERIES_DESCRIPTION: Final = "DLR: recommendation, not a diagnosis"
+RADIOLOGIST: Final = "The radiologist's category, as it was sent with the study. It is not DLR's."
+
+_NOW: Final = {
+    "1.2.840.10008.5.1.4.1.1.6": UltrasoundImageStorage,
+    "1.2.840.10008.5.1.4.1.1.3": UltrasoundMultiFrameImageStorage,
+}
+"""Retired SOP Classes, whose images have the modules of those of today."""
+
+
+def structured_report(result: StudyResult, source: Source) -> Dataset:
+    """Make the report of a result: Comprehensive 3D SR, preliminary and unverified.
+
+    The same result gives the same instance, content and UIDs alike, on whatever machine; only Instance Creation's and
+    Content's date and time follow the machine's time zone, where the images name none. The result before it, of the
+    same study, is its predecessor.
+
+    Args:
+        result: ended, of a study with a Study Instance UID.
+        source: of its files. A lesion whose image is not among them has a group without a region.
+
+    Returns:
+        A data set with File Meta Information, Explicit VR Little Endian, text in UTF-8.
+
+    Raises:
+        SetupRefused: ``setting_invalid``; the extra ``dicom`` is not installed.
+    """
+    try:
+        from highdicom.sr import Comprehensive3DSR
+    except ImportError:
+        reason = "a DICOM SR is written by the extra: pip install 'dlr-worker[dicom]'"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
+    ending = result.endings[-1]
+    moment = source.subject.local(ending.at)
+    report = Comprehensive3DSR(
+        evidence=[_evidence(source.subject, image, result) for image in source.images.values()],
+        content=_content(result, source),
+        series_instance_uid=series_uid(ending, KIND),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=instance_uid(ending, KIND),
+        instance_number=number_of(result),
+        manufacturer=MAKER,
+        manufacturer_model_name=MAKER,
+        software_versions=__version__,
+        device_serial_number=DEVICE,
+        series_description=SERIES_DESCRIPTION,
+        is_complete=result.state == "done",
+        is_final=False,
+        previous_versions=[_predecessor(before, source.subject) for before in result.endings[-2:-1]] or None,
+        performed_procedure_codes=[_coded(concepts.ULTRASONOGRAPHY)],
+        content_date=moment.date(),
+        content_time=moment.time(),
+        series_date=moment.date(),
+        series_time=moment.time(),
+    )
+    _finish(report, result, source.subject, moment)
+    return report
+
+
+def _finish(report: Dataset, result: StudyResult, subject: Subject, moment: datetime) -> None:
+    for equipment in report.ContributingEquipmentSequence:
+        equipment.ContributionDateTime = DT(moment)
+    report.InstanceCreationDate, report.InstanceCreationTime = report.ContentDate, report.ContentTime
+    report.CompletionFlagDescription = _completion(result)
+    if subject.timezone_offset:
+        report.TimezoneOffsetFromUTC = subject.timezone_offset
+    scheme = Dataset()
+    scheme.CodingSchemeDesignator, scheme.CodingSchemeUID = concepts.OWN, concepts.OWN_UID
+    scheme.CodingSchemeName, scheme.CodingSchemeResponsibleOrganization = "dlr-worker's own codes", MAKER
+    report.CodingSchemeIdentificationSequence = [scheme]
+
+
+def _completion(result: StudyResult) -> str:
+    scored = sum(lesion.error_code is None for lesion in result.lesions)
+    return f"{scored} of {len(result.lesions)} lesions scored"
+
+
+def _evidence(subject: Subject, image: SourceImage, result: StudyResult) -> Dataset:
+    """Return what highdicom has to know of an image, and nothing else of its header."""
+    evidence = Dataset()
+    evidence.SpecificCharacterSet = "ISO_IR 192"
+    evidence.SOPClassUID = _NOW.get(image.sop_class_uid, image.sop_class_uid)
+    evidence.SOPInstanceUID, evidence.SeriesInstanceUID = image.sop_instance_uid, image.series_instance_uid
+    evidence.StudyInstanceUID = subject.study_instance_uid
+    evidence.Modality, evidence.Rows, evidence.Columns = "US", image.rows, image.columns
+    if image.frames is not None:
+        evidence.NumberOfFrames = image.frames
+    evidence.PatientName, evidence.PatientID = subject.patient_name, subject.patient_id
+    if subject.issuer_of_patient_id:
+        evidence.IssuerOfPatientID = subject.issuer_of_patient_id
+    evidence.PatientBirthDate, evidence.PatientSex = subject.patient_birth_date, subject.patient_sex
+    evidence.StudyDate, evidence.StudyTime, evidence.StudyID = subject.study_date, subject.study_time, subject.study_id
+    evidence.AccessionNumber = subject.accession_number or result.accession_number or ""
+    evidence.ReferringPhysicianName = subject.referring_physician_name
+    if subject.study_description:
+        evidence.StudyDescription = subject.study_description
+    return evidence
+
+
+def _predecessor(before: Ending, subject: Subject) -> Dataset:
+    reference = Dataset()
+    reference.StudyInstanceUID, reference.SeriesInstanceUID = subject.study_instance_uid, series_uid(before, KIND)
+    reference.SOPClassUID, reference.SOPInstanceUID = Comprehensive3DSRStorage, instance_uid(before, KIND)
+    return reference
+
+
+def _content(result: StudyResult, source: Source) -> "MeasurementReport":
+    from highdicom.sr import (
+        DeviceObserverIdentifyingAttributes,
+        MeasurementReport,
+        ObservationContext,
+        ObserverContext,
+        TextContentItem,
+    )
+    from pydicom.sr.codedict import codes
+
+    observer = DeviceObserverIdentifyingAttributes(uid=DEVICE, name=MAKER, manufacturer_name=MAKER, model_name=MAKER)
+    report = MeasurementReport(
+        observation_context=ObservationContext(
+            observer_device_context=ObserverContext(codes.DCM.Device, observer),
+        ),
+        procedure_reported=_coded(concepts.ULTRASONOGRAPHY),
+        imaging_measurements=[_group(result, lesion, source) for lesion in result.lesions],
+        title=_coded(concepts.REPORT),
+    )
+    summary = TextContentItem(_coded(concepts.COMMENT), summary_of(result), "CONTAINS")
+    report[0].ContentSequence.append(summary)
+    return report
+
+
+def _group(result: StudyResult, lesion: LesionResult, source: Source) -> Any:
+    from highdicom.sr import (
+        FindingSite,
+        MeasurementsAndQualitativeEvaluations,
+        PlanarROIMeasurementsAndQualitativeEvaluations,
+        SourceImageForMeasurementGroup,
+        TrackingIdentifier,
+    )
+
+    findings = findings_of(lesion)
+    said: dict[str, Any] = {
+        "tracking_identifier": TrackingIdentifier(uid=tracking_uid(result, lesion), identifier=lesion.lesion_id),
+        "finding_type": _coded(concepts.LESION),
+        "finding_sites": [FindingSite(_coded(concepts.BREAST))],
+        "measurements": [_measurement(one) for one in findings if isinstance(one, Number)] or None,
+        "qualitative_evaluations": [_evaluation(one) for one in findings if isinstance(one, Choice)],
+    }
+    image = source.images.get(lesion.sop_instance_uid)
+    region = None if image is None else _region(lesion, image)
+    if region is not None:
+        group: Any = PlanarROIMeasurementsAndQualitativeEvaluations(referenced_region=region, **said)
+    elif image is not None:
+        shown = SourceImageForMeasurementGroup(_class_of(image), image.sop_instance_uid, _frames(lesion, image))
+        group = MeasurementsAndQualitativeEvaluations(source_images=[shown], **said)
+    else:
+        group = MeasurementsAndQualitativeEvaluations(**said)
+    group[0].ContentSequence.extend(_notes(findings))
+    return group
+
+
+def _notes(findings: Sequence[Finding]) -> list[Any]:
+    from highdicom.sr import TextContentItem
+
+    return [TextContentItem(_coded(one.name), one.text, "CONTAINS") for one in findings if isinstance(one, Note)]
+
+
+def _measurement(number: Number) -> Any:
+    from highdicom.sr import AlgorithmIdentification, Measurement
+
+    score = number.score
+    algorithm = None
+    if score is not None:
+        algorithm = AlgorithmIdentification(
+            name=score.model, version=score.version, parameters=parameters_of(score), manufacturer=MAKER
+        )
+    return Measurement(_coded(number.name), number.value, _coded(number.unit), algorithm_id=algorithm)
+
+
+def _evaluation(choice: Choice) -> Any:
+    from highdicom.sr import ContentSequence, QualitativeEvaluation, TextContentItem
+
+    evaluation = QualitativeEvaluation(_coded(choice.name), _coded(choice.value))
+    if choice.name == concepts.ASSESSMENT:
+        whose = TextContentItem(_coded(concepts.COMMENT), RADIOLOGIST, "HAS PROPERTIES")
+        evaluation[0].ContentSequence = ContentSequence([whose])
+    return evaluation
+
+
+def _region(lesion: LesionResult, image: SourceImage) -> Any:
+    """Outline the rectangle that was scored; of a lesion that failed, the sender's, where it lies within the image.
+
+    SCOORD counts from the top left corner of the top left pixel, 0\\0, to Columns\\Rows (PS3.3, C.18.6.1.2).
+    """
+    import numpy as np
+    from highdicom.sr import GraphicTypeValues, ImageRegion, SourceImageForRegion
+
+    box = lesion.region or lesion.roi
+    if box is None or not _inside(box, image):
+        return None
+    x, y, width, height = box
+    right, bottom = x + width, y + height
+    return ImageRegion(
+        graphic_type=GraphicTypeValues.POLYLINE,
+        graphic_data=np.array([(x, y), (right, y), (right, bottom), (x, bottom), (x, y)], dtype=float),
+        source_image=SourceImageForRegion(_class_of(image), image.sop_instance_uid, _frames(lesion, image)),
+    )
+
+
+def _inside(box: tuple[int, int, int, int], image: SourceImage) -> bool:
+    x, y, width, height = box
+    return x >= 0 and y >= 0 and x + width <= image.columns and y + height <= image.rows
+
+
+def _frames(lesion: LesionResult, image: SourceImage) -> list[int] | None:
+    frame = image.frame_of(lesion)
+    return None if frame is None else [frame]
+
+
+def _class_of(image: SourceImage) -> str:
+    return str(_NOW.get(image.sop_class_uid, image.sop_class_uid))
+
+
+def _coded(concept: Concept) -> "CodedConcept":
+    from highdicom.sr import CodedConcept
+
+    return CodedConcept(concept.value, concept.scheme, concept.meaning, concepts.VERSIONS.get(concept.scheme))
