@@ -112,6 +112,23 @@ class RegionSource(StrEnum):
     WHOLE_IMAGE = "whole_image"
 
 
+class Destination(StrEnum):
+    """Where results are delivered to."""
+
+    PACS = "pacs"
+    UPS = "ups"
+    WEBHOOK = "webhook"
+
+
+class DeliveryState(StrEnum):
+    """How far a delivery is; ``obsolete``: its result was replaced, put aside or purged before it was sent."""
+
+    WAITING = "waiting"
+    SENT = "sent"
+    FAILED = "failed"
+    OBSOLETE = "obsolete"
+
+
 class Event(StrEnum):
     """What can happen to a study. A column of text: a new event needs no migration."""
 

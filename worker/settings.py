@@ -36,6 +36,9 @@ from worker.tls import TlsFiles, postgres_url, redis_url
 SECRETS_DIR = Path("/run/secrets")
 SERVICES_FILE = "services.json"
 
+NODE = r"^[^@\\]{1,16}@[^@\s]+:[0-9]{1,5}$"
+"""A DICOM application entity: its title, host and port."""
+
 
 def default_home() -> Path:
     """Return ``DLR_HOME``, else ``dlr-worker`` in the user's data folder."""
@@ -218,6 +221,47 @@ class Settings(BaseSettings):
     receive_certificate: Path | None = Field(default=None, description="PEM of its certificate: DICOM over TLS only")
     receive_key: Path | None = Field(default=None, description="Its key, readable by its owner alone")
     receive_ca: Path | None = Field(default=None, description="PEM of whose certificates senders have to show")
+
+    send_pacs: str | None = Field(
+        default=None, pattern=NODE, description="PACS that `dlr send` stores reports in: AET@host:port"
+    )
+    send_pictures: bool = Field(default=False, description="Store a picture of each lesion beside the report")
+    send_ups: str | None = Field(
+        default=None, pattern=NODE, description="UPS manager in whose worklist `dlr send` puts studies: AET@host:port"
+    )
+    send_worklist_label: str = Field(
+        default="Breast ultrasound", min_length=1, max_length=64, description="Worklist Label of those work items"
+    )
+    send_performer: str | None = Field(
+        default=None,
+        pattern=r"^[^\\^]{1,16}\^[^\\^]{1,16}\^[^\\^]{1,64}\^[^\\^]{1,64}$",
+        description="Who is to read them, as a code: value^scheme^name^organization; unset: anybody",
+    )
+    send_retrieve_ae_title: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=16,
+        description="From whom readers retrieve the images; unset: the AE title of DLR_SEND_PACS",
+    )
+    send_ae_title: str = Field(
+        default="DLR", min_length=1, max_length=16, description="The AE title with which `dlr send` calls"
+    )
+    send_ca: Path | None = Field(
+        default=None, description="PEM of whom to trust: it calls over TLS only, and verifies certificate and name"
+    )
+    send_certificate: Path | None = Field(default=None, description="PEM of a client certificate for DICOM")
+    send_key: Path | None = Field(default=None, description="Its key, readable by its owner alone")
+    send_webhook_url: HttpUrl | None = Field(default=None, description="Where `dlr send` posts that a study has ended")
+    send_webhook_secret: SecretStr | None = Field(
+        default=None, description="What those posts are signed with: 16 characters or more, or whsec_ and base64"
+    )
+    send_webhook_ca: Path | None = Field(
+        default=None, description="PEM of whom to trust there; unset: whom the system trusts"
+    )
+    send_webhook_identifiers: bool = Field(
+        default=False, description="Whether they hold Study Instance UID and accession number too"
+    )
+    send_timeout_s: float = Field(default=30.0, gt=0, le=50, description="Longest wait for a destination's answer")
 
     flower_user: str = Field(default="admin", min_length=1, description="Who may look at Flower")
     flower_password: SecretStr | None = Field(
