@@ -81,6 +81,7 @@ class Code(StrEnum):
     STUDY_NOT_FOUND = "study_not_found"
     STUDY_NOT_ENDED = "study_not_ended"
     RESULT_MISSING = "result_missing"
+    DOCUMENT_REFUSED = "document_refused"
     ALREADY_RUNNING = "already_running"
     SERVICE_UNAVAILABLE = "service_unavailable"
     STORAGE_UNAVAILABLE = "storage_unavailable"
@@ -145,6 +146,7 @@ MEANINGS: dict[Code, str] = {
     Code.STUDY_NOT_FOUND: "The database has no such study.",
     Code.STUDY_NOT_ENDED: "The study is queued or running: there is no result to give out yet. Ask again later.",
     Code.RESULT_MISSING: "There is no result that a document can be made of; the reason says why.",
+    Code.DOCUMENT_REFUSED: "The images' headers hold something that such a document can not; look at the patient data.",
     Code.ALREADY_RUNNING: "Another `dlr up` runs on this DLR_HOME.",
     Code.SERVICE_UNAVAILABLE: "PostgreSQL or Redis does not answer; the reason says which.",
     Code.STORAGE_UNAVAILABLE: "The storage could not be read for now (not a missing file).",

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db.errors import DatabaseRefused
 from worker import __version__
-from worker.cli import database, demo, failed, incoming, models, purge, services, state, study
+from worker.cli import database, demo, export, failed, incoming, models, purge, services, state, study
 from worker.cli.output import print_json, stderr
 from worker.contract import job_schema
 from worker.errors import DlrError
@@ -35,6 +35,7 @@ app.command("watch", help="Hand in whatever is dropped into a folder.")(incoming
 app.command("submit", help="Hand in studies: job files, DICOM files or folders.")(study.submit)
 app.command("worklist", help="Show who is read first.")(study.worklist)
 app.command("show", help="Show one study, with all that happened to it.")(study.show)
+app.command("export", help="Write a study's result as DICOM SR, pictures, HL7 or FHIR.")(export.export)
 app.command("health", help="Answer a probe: are the servers there, or does this host's worker answer?")(state.health)
 app.command("doctor", help="Look at every component, and say what is wrong.")(state.doctor)
 app.command("settings", help="Show every setting and where it comes from; secrets stay hidden.")(state.settings)

@@ -87,11 +87,16 @@ def to_grey(pixels: Pixels) -> Pixels:
 
 def crop(pixels: Pixels, region: Roi, margin: float) -> Pixels:
     """Cut the region and its margin out of a frame, clipped to the frame."""
-    rows, columns = pixels.shape[:2]
+    return pixels[crop_slices((pixels.shape[0], pixels.shape[1]), region, margin)]
+
+
+def crop_slices(size: tuple[int, int], region: Roi, margin: float) -> tuple[slice, slice]:
+    """Return the rows and columns of a frame of a size, (rows, columns), that the region and its margin take."""
+    rows, columns = size
     left, top = margin * region.width, margin * region.height
     x0, x1 = max(floor(region.x - left), 0), min(ceil(region.x + region.width + left), columns)
     y0, y1 = max(floor(region.y - top), 0), min(ceil(region.y + region.height + top), rows)
-    return pixels[y0:y1, x0:x1]
+    return slice(y0, y1), slice(x0, x1)
 
 
 def letterbox(pixels: Pixels) -> Pixels:

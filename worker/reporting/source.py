@@ -3,28 +3,35 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.valuerep import TEXT_VR_DELIMS, PersonName
 
-from worker.errors import Code, LesionRefused
+from worker.errors import Code, LesionRefused, SetupRefused
 from worker.imaging.dicom_file import DicomFile, Header, open_dicom
 from worker.imaging.reading import StudyFiles, entry_of, fault_of, index_study, read_entry
 from worker.imaging.storage import Limits
 from worker.reporting.result import LesionResult, StudyResult
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 _NAMES = ("PatientName", "ReferringPhysicianName")
 _TEXTS = ("PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyID", "StudyDescription")
 _PATTERNS = {
-    "PatientBirthDate": r"\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])",
-    "StudyDate": r"\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])",
+    "PatientBirthDate": r"\d{8}",
+    "StudyDate": r"\d{8}",
     "StudyTime": r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?",
     "PatientSex": r"[MFO]",
     "TimezoneOffsetFromUTC": r"[+-](0\d|1[0-4])[0-5]\d",
 }
-_IMAGE = ("SeriesInstanceUID",)
+_DATES = ("PatientBirthDate", "StudyDate")
+_COMPRESSION = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+_IMAGE = ("SeriesInstanceUID", "Laterality", "BurnedInAnnotation", *_COMPRESSION)
 _ALSO = ("SpecificCharacterSet", *_NAMES, *_TEXTS, *_PATTERNS, *_IMAGE)
 _LONGEST = 1024
 
@@ -66,7 +73,14 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class SourceImage:
-    """An image that lesions are on. ``frames`` is ``None`` for an image that has no Number of Frames."""
+    """An image that lesions are on.
+
+    Attributes:
+        frames: ``None`` for an image that has no Number of Frames.
+        laterality: of the breast, L or R; empty where the header does not say.
+        burned_in: Burned In Annotation: YES, NO, or empty where the header does not say.
+        lossy: Lossy Image Compression, its ratio and its method; empty where the header does not say.
+    """
 
     path: Path
     sop_class_uid: str
@@ -75,6 +89,9 @@ class SourceImage:
     rows: int
     columns: int
     frames: int | None
+    laterality: str
+    burned_in: str
+    lossy: tuple[str, str, str]
 
     def frame_of(self, lesion: LesionResult) -> int | None:
         """Return the frame to refer to, from 1; ``None`` where the image has one frame and no number for it."""
@@ -136,6 +153,9 @@ def _image(path: Path, file: DicomFile) -> SourceImage:
         rows=header.integer("Rows") or 0,
         columns=header.integer("Columns") or 0,
         frames=header.integer("NumberOfFrames"),
+        laterality=laterality if (laterality := header.text("Laterality")) in ("L", "R") else "",
+        burned_in=header.text("BurnedInAnnotation"),
+        lossy=(header.text(_COMPRESSION[0]), header.text(_COMPRESSION[1]), header.text(_COMPRESSION[2])),
     )
 
 
@@ -144,7 +164,7 @@ def _subject(header: Header) -> Subject:
     texts = {name: decode_bytes(header.bytes_of(name), encodings, TEXT_VR_DELIMS) for name in _TEXTS}
     names = {name: str(PersonName(header.bytes_of(name).rstrip(b" \0"), encodings)) for name in _NAMES}
     plain = {name: header.text(name) for name in _PATTERNS}
-    plain = {name: value if re.fullmatch(_PATTERNS[name], value) else "" for name, value in plain.items()}
+    plain = {name: value if _conforms(name, value) else "" for name, value in plain.items()}
     said = {name: value.strip(" \0")[:_LONGEST] for name, value in (texts | names | plain).items()}
     return Subject(
         study_instance_uid=header.text("StudyInstanceUID"),
@@ -163,6 +183,47 @@ def _subject(header: Header) -> Subject:
     )
 
 
+def _conforms(name: str, value: str) -> bool:
+    if not re.fullmatch(_PATTERNS[name], value, re.ASCII):
+        return False
+    try:
+        return name not in _DATES or bool(date.fromisoformat(value))
+    except ValueError:
+        return False
+
+
 def _encodings(header: Header) -> list[str]:
     said = header.text("SpecificCharacterSet")
     return convert_encodings(said.split("\\") if said else ["ISO_IR 6"])
+
+
+def read_frame(result: StudyResult, image: SourceImage, lesion: LesionResult, limits: Limits) -> "NDArray[np.uint8]":
+    """Decode the frame that a lesion is on, in this process.
+
+    Args:
+        result: says which study the file has to be of.
+        image: of the lesion.
+        lesion: says which frame.
+        limits: the largest file and frame.
+
+    Returns:
+        uint8, (rows, columns) grey or (rows, columns, 3) RGB.
+
+    Raises:
+        LesionRefused: any code of a file or of pixels.
+        SetupRefused: ``setting_invalid``; the extra ``worker`` is not installed.
+        Unavailable: ``storage_unavailable``.
+    """
+    try:
+        from worker.imaging.layout import frame_index, pixel_layout
+        from worker.imaging.pixels import decode_frame
+    except ImportError:
+        reason = "pictures are made by the extra: pip install 'dlr-worker[worker]'"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
+    with open_dicom(image.path, limits) as file:
+        entry = entry_of(file)
+        fault = fault_of(entry, result.study_instance_uid or "")
+        if fault is not None or entry.sop_instance_uid != image.sop_instance_uid:
+            raise LesionRefused(fault or Code.SOP_INSTANCE_NOT_FOUND)
+        layout = pixel_layout(file, limits)
+        return decode_frame(file, layout, frame_index(layout, lesion.frame))

@@ -9,13 +9,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from pydicom import Dataset
-from pydicom.uid import Comprehensive3DSRStorage, UltrasoundImageStorage, UltrasoundMultiFrameImageStorage
+from pydicom.uid import Comprehensive3DSRStorage
 from pydicom.valuerep import DT
 
 from worker import __version__
 from worker.errors import Code, SetupRefused
 from worker.reporting import concepts
 from worker.reporting.concepts import Concept
+from worker.reporting.dicom_header import MAKER, SERIES_DESCRIPTION, class_of, patient_and_study
 from worker.reporting.findings import Choice, Finding, Note, Number, findings_of, parameters_of, summary_of
 from worker.reporting.identifiers import DEVICE, instance_uid, number_of, series_uid, tracking_uid
 from worker.reporting.result import Ending, LesionResult, StudyResult
@@ -25,16 +26,8 @@ if TYPE_CHECKING:
     from highdicom.sr import CodedConcept, MeasurementReport
 
 KIND: Final = "sr"
-MAKER: Final = "dlr-worker"
 SERIES_NUMBER: Final = 9901
-SERIES_DESCRIPTION: Final = "DLR: recommendation, not a diagnosis"
 RADIOLOGIST: Final = "The radiologist's category, as it was sent with the study. It is not DLR's."
-
-_NOW: Final = {
-    "1.2.840.10008.5.1.4.1.1.6": UltrasoundImageStorage,
-    "1.2.840.10008.5.1.4.1.1.3": UltrasoundMultiFrameImageStorage,
-}
-"""Retired SOP Classes, whose images have the modules of those of today."""
 
 
 def structured_report(result: StudyResult, source: Source) -> Dataset:
@@ -106,23 +99,12 @@ def _completion(result: StudyResult) -> str:
 
 def _evidence(subject: Subject, image: SourceImage, result: StudyResult) -> Dataset:
     """Return what highdicom has to know of an image, and nothing else of its header."""
-    evidence = Dataset()
-    evidence.SpecificCharacterSet = "ISO_IR 192"
-    evidence.SOPClassUID = _NOW.get(image.sop_class_uid, image.sop_class_uid)
+    evidence = patient_and_study(subject, result)
+    evidence.SOPClassUID = class_of(image)
     evidence.SOPInstanceUID, evidence.SeriesInstanceUID = image.sop_instance_uid, image.series_instance_uid
-    evidence.StudyInstanceUID = subject.study_instance_uid
     evidence.Modality, evidence.Rows, evidence.Columns = "US", image.rows, image.columns
     if image.frames is not None:
         evidence.NumberOfFrames = image.frames
-    evidence.PatientName, evidence.PatientID = subject.patient_name, subject.patient_id
-    if subject.issuer_of_patient_id:
-        evidence.IssuerOfPatientID = subject.issuer_of_patient_id
-    evidence.PatientBirthDate, evidence.PatientSex = subject.patient_birth_date, subject.patient_sex
-    evidence.StudyDate, evidence.StudyTime, evidence.StudyID = subject.study_date, subject.study_time, subject.study_id
-    evidence.AccessionNumber = subject.accession_number or result.accession_number or ""
-    evidence.ReferringPhysicianName = subject.referring_physician_name
-    if subject.study_description:
-        evidence.StudyDescription = subject.study_description
     return evidence
 
 
@@ -179,7 +161,7 @@ def _group(result: StudyResult, lesion: LesionResult, source: Source) -> Any:
     if region is not None:
         group: Any = PlanarROIMeasurementsAndQualitativeEvaluations(referenced_region=region, **said)
     elif image is not None:
-        shown = SourceImageForMeasurementGroup(_class_of(image), image.sop_instance_uid, _frames(lesion, image))
+        shown = SourceImageForMeasurementGroup(class_of(image), image.sop_instance_uid, _frames(lesion, image))
         group = MeasurementsAndQualitativeEvaluations(source_images=[shown], **said)
     else:
         group = MeasurementsAndQualitativeEvaluations(**said)
@@ -231,7 +213,7 @@ def _region(lesion: LesionResult, image: SourceImage) -> Any:
     return ImageRegion(
         graphic_type=GraphicTypeValues.POLYLINE,
         graphic_data=np.array([(x, y), (right, y), (right, bottom), (x, bottom), (x, y)], dtype=float),
-        source_image=SourceImageForRegion(_class_of(image), image.sop_instance_uid, _frames(lesion, image)),
+        source_image=SourceImageForRegion(class_of(image), image.sop_instance_uid, _frames(lesion, image)),
     )
 
 
@@ -243,10 +225,6 @@ def _inside(box: tuple[int, int, int, int], image: SourceImage) -> bool:
 def _frames(lesion: LesionResult, image: SourceImage) -> list[int] | None:
     frame = image.frame_of(lesion)
     return None if frame is None else [frame]
-
-
-def _class_of(image: SourceImage) -> str:
-    return str(_NOW.get(image.sop_class_uid, image.sop_class_uid))
 
 
 def _coded(concept: Concept) -> "CodedConcept":

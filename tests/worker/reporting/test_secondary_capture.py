@@ -1,0 +1,124 @@
+"""Pictures of lesions, read back by pydicom, and looked at."""
+
+import subprocess
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
+
+from tests.worker.reporting.samples import COLUMNS, LIMITS, ROWS, failed, mixed, scored, source_of, study, write_image
+from tests.worker.reporting.test_structured_report import dciodvfy
+from worker.errors import Code, StudyRefused
+from worker.reporting.documents import Kind, documents_of
+from worker.reporting.result import StudyResult
+from worker.reporting.secondary_capture import PANEL, secondary_capture
+
+__all__ = ["dciodvfy"]
+
+YELLOW = [255, 220, 0]
+
+
+def picture(
+    result: StudyResult, root: Path, heat: np.ndarray | None = None, frame: np.ndarray | None = None
+) -> Dataset:
+    shown = np.full((ROWS, COLUMNS), 60, np.uint8) if frame is None else frame
+    return secondary_capture(result, result.lesions[0], source_of(result, root), shown, heat)
+
+
+def test_the_frame_is_there_with_the_region_outlined_and_text_beside_it(tmp_path: Path) -> None:
+    result = study(scored(write_image(tmp_path / "a.dcm")))
+    made = picture(result, tmp_path)
+    pixels = made.pixel_array
+    assert pixels.shape[1] == COLUMNS + PANEL
+    assert pixels[19, 9].tolist() == pixels[60, 40].tolist() == pixels[30, 9].tolist() == YELLOW
+    assert (pixels[20:60, 10:40] == 60).all()
+    assert (pixels[:, COLUMNS:] > 100).any()
+    assert (pixels[ROWS:, :COLUMNS] == 0).all()
+
+
+def test_a_region_that_is_the_whole_frame_is_outlined_inside_of_it(tmp_path: Path) -> None:
+    result = study(scored(write_image(tmp_path / "a.dcm"), region=(0, 0, COLUMNS, ROWS)))
+    pixels = picture(result, tmp_path).pixel_array
+    assert pixels[0, 0].tolist() == pixels[ROWS - 1, COLUMNS - 1].tolist() == YELLOW
+    assert pixels[ROWS // 2, COLUMNS // 2].tolist() == [60, 60, 60]
+
+
+def test_the_heat_is_on_a_copy_of_the_frame(tmp_path: Path) -> None:
+    result = study(scored(write_image(tmp_path / "a.dcm")))
+    heat = np.zeros((ROWS, COLUMNS), np.float32)
+    heat[5, 7] = 1
+    plain, made = picture(result, tmp_path), picture(result, tmp_path, heat)
+    pixels = made.pixel_array
+    assert pixels.shape[1] == 2 * COLUMNS + PANEL
+    assert pixels[5, 7].tolist() == [60, 60, 60]
+    assert pixels[5, COLUMNS + 7].tolist() == [167, 167, 27]
+    assert pixels[5, COLUMNS + 8].tolist() == [60, 60, 60]
+    assert plain.SOPInstanceUID != made.SOPInstanceUID
+    assert plain.SeriesInstanceUID == made.SeriesInstanceUID
+
+
+def test_it_says_what_it_was_made_from_and_whose_it_is(tmp_path: Path) -> None:
+    result = mixed(tmp_path)
+    source = source_of(result, tmp_path)
+    made = secondary_capture(result, result.lesions[1], source, np.zeros((ROWS, COLUMNS, 3), np.uint8))
+    (origin,) = made.SourceImageSequence
+    assert (origin.ReferencedSOPInstanceUID, origin.ReferencedFrameNumber) == (result.lesions[1].sop_instance_uid, 3)
+    assert (made.PatientID, made.StudyInstanceUID, made.Modality) == ("P-1", result.study_instance_uid, "OT")
+    assert made.ImageType == ["DERIVED", "SECONDARY"]
+
+
+@pytest.mark.parametrize(("said", "wanted"), [("NO", "NO"), ("YES", "YES"), ("", "YES")])
+def test_only_a_frame_that_is_free_of_annotation_makes_a_picture_that_is(
+    tmp_path: Path, said: str, wanted: str
+) -> None:
+    sop = write_image(tmp_path / "a.dcm")
+    image = dcmread(tmp_path / "a.dcm")
+    image.BurnedInAnnotation = said
+    image.save_as(tmp_path / "a.dcm")
+    assert picture(study(scored(sop)), tmp_path).BurnedInAnnotation == wanted
+
+
+def test_what_was_compressed_with_loss_stays_so(tmp_path: Path) -> None:
+    sop = write_image(tmp_path / "a.dcm", transfer_syntax=JPEGBaseline8Bit)
+    assert picture(study(scored(sop)), tmp_path).LossyImageCompression == "01"
+    sop = write_image(tmp_path / "a.dcm", transfer_syntax=ExplicitVRLittleEndian)
+    assert "LossyImageCompression" not in picture(study(scored(sop)), tmp_path)
+
+
+def test_nothing_that_names_anybody_is_drawn(tmp_path: Path) -> None:
+    sop = write_image(tmp_path / "a.dcm")
+    one, other = (study(scored(sop, lesion_id=name), accession_number=name) for name in ("L1", "Mrs Miller"))
+    assert (picture(one, tmp_path).pixel_array == picture(other, tmp_path).pixel_array).all()
+
+
+def test_there_is_a_picture_of_each_lesion_that_was_scored(tmp_path: Path) -> None:
+    result = mixed(tmp_path)
+    documents = documents_of(Kind.SC, result, source_of(result, tmp_path), LIMITS)
+    assert [one.name for one in documents] == [f"{result.study_id}.{place}.sc.dcm" for place in (1, 2)]
+    frame = dcmread(tmp_path / "b.dcm").pixel_array[2]
+    pixels = dcmread(BytesIO(documents[1].content)).pixel_array
+    assert (pixels[1 : ROWS - 1, 1 : COLUMNS - 1, 0] == frame[1:-1, 1:-1]).all()
+    nothing = replace(result, lesions=(failed(result.lesions[0].sop_instance_uid),))
+    with pytest.raises(StudyRefused) as refusal:
+        documents_of(Kind.SC, nothing, source_of(nothing, tmp_path), LIMITS)
+    assert refusal.value.code is Code.RESULT_MISSING
+
+
+def test_dciodvfy_finds_no_error(dciodvfy: str, tmp_path: Path) -> None:
+    result = mixed(tmp_path)
+    documents = documents_of(Kind.SC, result, source_of(result, tmp_path), LIMITS)
+    (tmp_path / "sc.dcm").write_bytes(documents[1].content)
+    done = subprocess.run(
+        [dciodvfy, "-new", tmp_path / "sc.dcm"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    said = (done.stdout + done.stderr).splitlines()
+    assert any("SCImage" in line for line in said), said
+    assert [line for line in said if line.startswith("Error")] == []

@@ -1,0 +1,106 @@
+"""``dlr export``: the result of a study as a document."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.output import stderr
+from worker.errors import Code, SetupRefused
+from worker.reporting.documents import TEXTS, Document, Kind, documents_of, nowhere
+from worker.reporting.result import StudyResult, read_results
+from worker.reporting.source import read_source
+from worker.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from worker.reporting.documents import Look
+
+
+def export(
+    study: Annotated[str, typer.Argument(help="The study's id, its Study Instance UID or its accession number")],
+    kind: Annotated[
+        Kind,
+        typer.Option("--format", "-f", help="DICOM SR, DICOM pictures of the lesions, HL7 v2.5.1 ORU^R01, FHIR R4"),
+    ] = Kind.SR,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="A file or a folder; text goes to standard output without it"),
+    ] = None,
+    grad_cam: Annotated[
+        bool, typer.Option("--grad-cam", help="With sc: draw where DLR_BM looked, if its weights are in the registry")
+    ] = False,
+) -> None:
+    """Write a study's result as a document for other systems. A recommendation, never a diagnosis.
+
+    Patient and study are taken from the headers of its images, which have to be in the storage still.
+    """
+    from worker.logs import configure_logging
+    from worker.runtime import sessions
+
+    if output is None and kind not in TEXTS:
+        raise typer.BadParameter(f"{kind} is not text: say where it goes", param_hint="--output")
+    settings = get_settings()
+    configure_logging("ERROR", "text")  # what libraries log may quote a header
+    with sessions()() as session:
+        results = read_results(session, study)
+    look = _look(settings) if grad_cam and kind is Kind.SC else nowhere
+    documents = [document for result in results for document in _documents(result, kind, settings, look)]
+    if output is None:
+        _print(documents)
+        return
+    for path in _write(documents, output, folder=kind is Kind.SC or len(documents) > 1):
+        stderr.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _documents(result: StudyResult, kind: Kind, settings: Settings, look: "Look") -> list[Document]:
+    source = read_source(result, settings.storage_root, settings.limits)
+    return documents_of(kind, result, source, settings.limits, look)
+
+
+def _look(settings: Settings) -> "Look":
+    try:
+        from worker.inference.gradcam import Looker
+    except ImportError:
+        reason = "Grad-CAM needs the extra: pip install 'dlr-worker[worker]'"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
+    return Looker(settings.models_dir)
+
+
+def _print(documents: Sequence[Document]) -> None:
+    for document in documents:
+        text = document.content
+        # HL7 ends a segment with a carriage return, which a terminal would print the next one over.
+        sys.stdout.buffer.write(text.replace(b"\r", b"\n") if sys.stdout.isatty() else text)
+    sys.stdout.flush()
+
+
+def _write(documents: Sequence[Document], output: Path, *, folder: bool) -> list[Path]:
+    """Write documents into a folder, or the only one to a file; each appears at once, or not at all."""
+    into_folder = folder or output.is_dir()
+    written = []
+    for document in documents:
+        path = output / document.name if into_folder else output
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(path, document.content)
+        except OSError as error:
+            reason = f"--output: {path} can not be written ({os.strerror(error.errno or 0)})"
+            raise SetupRefused(Code.SETTING_INVALID, reason) from None
+        written.append(path)
+    return written
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file that its owner alone may read: it names a patient."""
+    descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(temporary).replace(path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,120 @@
+"""The documents of a result, by kind: what `dlr export` writes, and what may be sent."""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from worker.errors import Code, DlrError, SetupRefused, StudyRefused
+from worker.imaging.storage import Limits
+from worker.logs import story_of
+from worker.reporting.fhir import fhir_bundle
+from worker.reporting.hl7 import hl7_message
+from worker.reporting.result import LesionResult, StudyResult
+from worker.reporting.source import Source, read_frame
+from worker.reporting.structured_report import structured_report
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from pydicom import Dataset
+
+    Look = Callable[[LesionResult, NDArray[np.uint8]], NDArray[np.float32] | None]
+    """Says where in a frame DLR_BM looked, 0 to 1; ``None`` where that can not be said."""
+
+
+logger = logging.getLogger(__name__)
+
+
+class Kind(StrEnum):
+    """What a document is."""
+
+    SR = "sr"
+    SC = "sc"
+    HL7 = "hl7"
+    FHIR = "fhir"
+
+
+SUFFIXES = {Kind.SR: ".sr.dcm", Kind.SC: ".sc.dcm", Kind.HL7: ".hl7", Kind.FHIR: ".fhir.json"}
+TEXTS = (Kind.HL7, Kind.FHIR)
+"""Kinds that are text, one document a study."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document: a file's name without identifiers, and its bytes; text is UTF-8."""
+
+    name: str
+    content: bytes
+
+
+def nowhere(_lesion: LesionResult, _frame: "NDArray[np.uint8]") -> None:
+    """Look at nothing: pictures without Grad-CAM."""
+
+
+def documents_of(
+    kind: Kind, result: StudyResult, source: Source, limits: Limits, look: "Look" = nowhere
+) -> list[Document]:
+    """Make a result's documents of one kind: one, or for ``sc`` one for each lesion that was scored.
+
+    Args:
+        kind: which.
+        result: ended, of a study with a Study Instance UID.
+        source: of its files.
+        limits: for the frames that pictures need: the largest file and frame.
+        look: for pictures alone.
+
+    Raises:
+        StudyRefused: ``result_missing``, for pictures of a study of which nothing was scored; ``document_refused``.
+        LesionRefused: any code of a file or of pixels, for pictures.
+        SetupRefused: ``setting_invalid``; an extra is not installed.
+        Unavailable: ``storage_unavailable``.
+    """
+    try:
+        contents = list(_contents(kind, result, source, limits, look))
+    except DlrError:
+        raise
+    except Exception as error:  # noqa: BLE001  libraries that do not like a value of the header quote it
+        logger.error("a document of kind %s could not be made:\n%s", kind, story_of(error))
+        raise StudyRefused(Code.DOCUMENT_REFUSED) from None
+    if not contents:
+        raise StudyRefused(Code.RESULT_MISSING, "no lesion of the study was scored, so there is nothing to draw")
+    return [Document(f"{result.study_id}{part}{SUFFIXES[kind]}", content) for part, content in contents]
+
+
+def _contents(
+    kind: Kind, result: StudyResult, source: Source, limits: Limits, look: "Look"
+) -> Iterator[tuple[str, bytes]]:
+    if kind is Kind.SR:
+        yield "", _file(structured_report(result, source))
+    elif kind is Kind.HL7:
+        yield "", hl7_message(result, source).encode()
+    elif kind is Kind.FHIR:
+        yield "", fhir_bundle(result, source).encode()
+    else:
+        yield from _pictures(result, source, limits, look)
+
+
+def _pictures(result: StudyResult, source: Source, limits: Limits, look: "Look") -> Iterator[tuple[str, bytes]]:
+    try:
+        from worker.reporting.secondary_capture import secondary_capture
+    except ImportError:
+        reason = "pictures are made by the extra: pip install 'dlr-worker[worker]'"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
+    for lesion in result.lesions:
+        image = source.images.get(lesion.sop_instance_uid)
+        if not lesion.scores:
+            continue
+        if image is None:
+            raise StudyRefused(Code.SOP_INSTANCE_NOT_FOUND, f"the image of lesion {lesion.ordinal} is gone")
+        frame = read_frame(result, image, lesion, limits)
+        picture = secondary_capture(result, lesion, source, frame, look(lesion, frame))
+        yield f".{lesion.ordinal}", _file(picture)
+
+
+def _file(dataset: "Dataset") -> bytes:
+    file = BytesIO()
+    dataset.save_as(file, enforce_file_format=True)
+    return file.getvalue()

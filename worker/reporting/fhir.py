@@ -1,0 +1,241 @@
+"""A study's result as FHIR R4: a Bundle with a DiagnosticReport, and two Observations for each lesion.
+
+The radiologist's category is an Observation of its own, without a device; what DLR says is another, derived from it.
+Both are built as JSON and checked by fhir.resources (its R4B, whose resources used here are those of R4).
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import uuid5
+
+from worker import __version__
+from worker.errors import Code, SetupRefused
+from worker.reporting import concepts
+from worker.reporting.concepts import Concept
+from worker.reporting.findings import Choice, Finding, Number, findings_of, parameters_of, summary_of
+from worker.reporting.identifiers import DEVICE, instance_uid, tracking_uid
+from worker.reporting.result import LesionResult, StudyResult
+from worker.reporting.source import Source, Subject
+
+KIND: Final = "fhir"
+SYSTEMS: Final = {
+    "DCM": "http://dicom.nema.org/resources/ontology/DCM",
+    "SCT": "http://snomed.info/sct",
+    "UCUM": "http://unitsofmeasure.org",
+    concepts.OWN: f"urn:oid:{concepts.OWN_UID}",
+}
+"""The URI of each coding scheme that has one. BI-RADS' own has none, so 4A, 4B, 4C and 6 are text and code alone."""
+
+LESION_RESULT: Final = Concept("LESION_RESULT", concepts.OWN, "DLR: recommendation for a lesion, not a diagnosis")
+STUDY_RESULT: Final = Concept("RESULT", concepts.OWN, "DLR: recommendation, not a diagnosis")
+PRELIMINARY: Final = "preliminary"
+UNKNOWN: Final = "unknown"
+_DICOM_UID: Final = "urn:dicom:uid"
+_GENDERS: Final = {"M": "male", "F": "female", "O": "other"}
+
+Json = dict[str, Any]
+
+
+def fhir_bundle(result: StudyResult, source: Source) -> str:
+    """Make the Bundle of a result, of type ``collection``. The same result gives the same Bundle, ids included.
+
+    Args:
+        result: ended, of a study with a Study Instance UID.
+        source: of its files: patient and study.
+
+    Returns:
+        JSON. Numbers have every digit of the float64 that the database has.
+
+    Raises:
+        SetupRefused: ``setting_invalid``; the extra ``export`` is not installed.
+    """
+    try:
+        from fhir.resources.R4B.bundle import Bundle
+    except ImportError:
+        reason = "FHIR is written by the extra: pip install 'dlr-worker[export]'"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
+    resources = list(_resources(result, source.subject))
+    bundle = {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "identifier": _uid(instance_uid(result.endings[-1], KIND)),
+        "timestamp": _instant(result.endings[-1].at),
+        "entry": [
+            {"fullUrl": _url(result, resource.pop("id")), "resource": resource} for resource in resources
+        ],
+    }  # fmt: skip
+    text: str = Bundle.model_validate(bundle).model_dump_json(indent=2)
+    return text + "\n"
+
+
+def _resources(result: StudyResult, subject: Subject) -> Iterator[Json]:
+    yield _report(result, subject)
+    yield _patient(subject)
+    yield {
+        "resourceType": "Device",
+        "id": "device",
+        "identifier": [_uid(DEVICE)],
+        "deviceName": [{"name": "dlr-worker", "type": "manufacturer-name"}],
+        "version": [{"value": __version__}],
+    }
+    for lesion in result.lesions:
+        yield _of_radiologist(result, lesion)
+        yield _of_dlr(result, lesion)
+
+
+def _report(result: StudyResult, subject: Subject) -> Json:
+    accession = subject.accession_number or result.accession_number
+    report: Json = {
+        "resourceType": "DiagnosticReport",
+        "id": "report",
+        "identifier": [_uid(instance_uid(result.endings[-1], KIND))],
+        "status": PRELIMINARY,
+        "code": {"coding": [_coding(STUDY_RESULT)], "text": STUDY_RESULT.meaning},
+        "subject": _reference(result, "patient"),
+        "issued": _instant(result.endings[-1].at),
+        "imagingStudy": [{"type": "ImagingStudy", "identifier": _uid(subject.study_instance_uid)}],
+        "result": [_reference(result, f"dlr-{lesion.ordinal}") for lesion in result.lesions],
+        "conclusion": summary_of(result),
+    }
+    if accession:
+        report["identifier"].append({"type": {"coding": [_ACCESSION]}, "value": accession})
+    if subject.study_date:
+        day = subject.study_date
+        report["effectiveDateTime"] = f"{day[:4]}-{day[4:6]}-{day[6:]}"
+    return report
+
+
+_ACCESSION: Final = {"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "ACSN"}
+
+
+def _patient(subject: Subject) -> Json:
+    patient: Json = {"resourceType": "Patient", "id": "patient"}
+    if subject.patient_id:
+        issuer = {"assigner": {"display": subject.issuer_of_patient_id}} if subject.issuer_of_patient_id else {}
+        patient["identifier"] = [{"value": subject.patient_id, **issuer}]
+    if subject.patient_name:
+        patient["name"] = [_name(subject.patient_name)]
+    if subject.patient_sex:
+        patient["gender"] = _GENDERS[subject.patient_sex]
+    if subject.patient_birth_date:
+        day = subject.patient_birth_date
+        patient["birthDate"] = f"{day[:4]}-{day[4:6]}-{day[6:]}"
+    return patient
+
+
+def _name(name: str) -> Json:
+    """Take a Person Name apart (PS3.5, 6.2): family^given^middle^prefix^suffix."""
+    parts = [part.strip() for part in name.split("=")[0].split("^")]
+    family, given, middle, prefix, suffix = (parts + [""] * 5)[:5]
+    said = {
+        "text": " ".join(part for part in (prefix, given, middle, family, suffix) if part),
+        "family": family,
+        "given": [part for part in (given, middle) if part],
+        "prefix": [prefix] if prefix else [],
+        "suffix": [suffix] if suffix else [],
+    }
+    return {key: value for key, value in said.items() if value}
+
+
+def _of_radiologist(result: StudyResult, lesion: LesionResult) -> Json:
+    """Say what was sent: who assessed the lesion, and whether it is final, nobody told us."""
+    said = concepts.original(lesion.birads)
+    return {
+        **_about(result, lesion, f"radiologist-{lesion.ordinal}"),
+        "status": UNKNOWN,
+        "code": {"coding": [_coding(concepts.ASSESSMENT)], "text": "BI-RADS category by the radiologist"},
+        "valueCodeableConcept": {"coding": [_coding(said)], "text": f"BI-RADS {lesion.birads}"},
+    }
+
+
+def _of_dlr(result: StudyResult, lesion: LesionResult) -> Json:
+    findings = [finding for finding in findings_of(lesion) if finding.name != concepts.ASSESSMENT]
+    recommended = next((one for one in findings if one.name == concepts.RECOMMENDED), None)
+    observation: Json = {
+        **_about(result, lesion, f"dlr-{lesion.ordinal}"),
+        "status": PRELIMINARY,
+        "code": {"coding": [_coding(LESION_RESULT)], "text": LESION_RESULT.meaning},
+        "device": _reference(result, "device"),
+        "derivedFrom": [_reference(result, f"radiologist-{lesion.ordinal}"), _image(lesion)],
+        "component": [_component(one) for one in findings if isinstance(one, (Number, Choice))],
+        "note": [{"text": text} for text in _notes(lesion, findings)],
+    }
+    if isinstance(recommended, Choice):
+        observation["valueCodeableConcept"] = _concept(recommended.value)
+    else:
+        absent = {"system": "http://terminology.hl7.org/CodeSystem/data-absent-reason", "code": "error"}
+        observation["dataAbsentReason"] = {"coding": [absent], "text": lesion.error_code or "error"}
+    return observation
+
+
+def _notes(lesion: LesionResult, findings: list[Finding]) -> Iterator[str]:
+    for finding in findings:
+        if not isinstance(finding, (Number, Choice)):
+            yield f"{finding.name.meaning}: {finding.text}"
+    for score in lesion.scores:
+        yield ", ".join([f"{score.model} {score.version}", *parameters_of(score)])
+    box = lesion.region or lesion.roi
+    if box is not None:
+        yield f"region: x, y, width, height = {', '.join(map(str, box))} pixels; x and y from 0"
+
+
+def _about(result: StudyResult, lesion: LesionResult, name: str) -> Json:
+    return {
+        "resourceType": "Observation",
+        "id": name,
+        "identifier": [_uid(tracking_uid(result, lesion)), {"value": lesion.lesion_id}],
+        "subject": _reference(result, "patient"),
+        "issued": _instant(result.endings[-1].at),
+        "bodySite": _concept(concepts.BREAST),
+    }
+
+
+def _image(lesion: LesionResult) -> Json:
+    frame = f", frame {lesion.frame}" if lesion.frame else ""
+    return {
+        "type": "ImagingStudy",
+        "identifier": _uid(lesion.sop_instance_uid),
+        "display": f"SOP Instance UID of the image{frame}",
+    }
+
+
+def _component(finding: Number | Choice) -> Json:
+    code = _concept(finding.name)
+    if isinstance(finding, Choice):
+        return {"code": code, "valueCodeableConcept": _concept(finding.value)}
+    unit = finding.unit
+    quantity = {
+        "value": Decimal(repr(finding.value)),
+        "unit": unit.meaning,
+        "system": SYSTEMS[unit.scheme],
+        "code": unit.value,
+    }
+    return {"code": code, "valueQuantity": quantity}
+
+
+def _concept(concept: Concept) -> Json:
+    return {"coding": [_coding(concept)], "text": concept.meaning}
+
+
+def _coding(concept: Concept) -> Mapping[str, str]:
+    system = SYSTEMS.get(concept.scheme)
+    return {**({"system": system} if system else {}), "code": concept.value, "display": concept.meaning}
+
+
+def _uid(uid: str) -> Json:
+    return {"system": _DICOM_UID, "value": f"urn:oid:{uid}"}
+
+
+def _instant(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")
+
+
+def _reference(result: StudyResult, name: str) -> Json:
+    return {"reference": _url(result, name)}
+
+
+def _url(result: StudyResult, name: str) -> str:
+    """Return a name of a resource that no other result's has."""
+    return f"urn:uuid:{uuid5(result.study_id, f'{result.endings[-1].event_id}/{name}')}"

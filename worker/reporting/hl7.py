@@ -1,0 +1,175 @@
+"""A study's result as an HL7 v2.5.1 message ORU^R01: one OBX a statement, those of a lesion under one Sub-ID.
+
+Numbers are of the type NM, at most 16 characters (HL7 v2.5.1, 2.A.47): a probability is rounded to 14 decimals, and an
+age to 12 or more.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+from unicodedata import category
+
+from worker import __version__
+from worker.errors import Code, SetupRefused
+from worker.reporting import concepts
+from worker.reporting.concepts import Concept
+from worker.reporting.findings import Choice, Finding, Number, findings_of, parameters_of, summary_of
+from worker.reporting.identifiers import instance_uid, tracking_uid
+from worker.reporting.result import LesionResult, StudyResult
+from worker.reporting.source import Source, Subject
+
+KIND: Final = "hl7"
+VERSION: Final = "2.5.1"
+PRELIMINARY: Final = "P"
+_LONGEST_NUMBER: Final = 16
+_LONGEST_CONTROL_ID: Final = 20
+
+STUDY_UID: Final = Concept("110180", "DCM", "Study Instance UID")
+TRACKING_ID: Final = Concept("112039", "DCM", "Tracking Identifier")
+TRACKING_UID: Final = Concept("112040", "DCM", "Tracking Unique Identifier")
+IMAGE_UID: Final = Concept("IMAGE_UID", concepts.OWN, "SOP Instance UID of the image")
+FRAME: Final = Concept("FRAME", concepts.OWN, "Frame of the image, from 1")
+REGION: Final = Concept("REGION", concepts.OWN, "Region: x, y, width, height in pixels; x and y from 0")
+RESULT: Final = Concept("RESULT", concepts.OWN, "DLR: recommendation, not a diagnosis")
+
+_ESCAPED: Final = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"}
+
+
+class Statement(NamedTuple):
+    """One OBX: which lesion it is of (0: the study), its value's type and ER7 text, and its unit."""
+
+    lesion: int
+    name: Concept
+    kind: str
+    value: str
+    unit: Concept | None = None
+
+
+def hl7_message(result: StudyResult, source: Source) -> str:
+    """Make the message of a result. The same result gives the same message, with the same control id.
+
+    Args:
+        result: ended, of a study with a Study Instance UID.
+        source: of its files: patient and study.
+
+    Returns:
+        ER7 text in UTF-8 (MSH-18 says so), a carriage return after each segment, without the framing of MLLP.
+
+    Raises:
+        SetupRefused: ``setting_invalid``; the extra ``export`` is not installed.
+    """
+    try:
+        from hl7apy.core import Message
+    except ImportError:
+        reason = "HL7 is written by the extra: pip install 'dlr-worker[export]'"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
+    message = Message("ORU_R01", version=VERSION)
+    _header(message.msh, result)
+    of_patient = message.add_group("ORU_R01_PATIENT_RESULT")
+    _patient(of_patient.add_group("ORU_R01_PATIENT").add_segment("PID"), source.subject)
+    order = of_patient.add_group("ORU_R01_ORDER_OBSERVATION")
+    _request(order.add_segment("OBR"), result, source.subject)
+    for place, statement in enumerate(_statements(result), start=1):
+        _observe(order.add_group("ORU_R01_OBSERVATION").add_segment("OBX"), place, statement)
+    text: str = message.to_er7()
+    return text + "\r"
+
+
+def _header(msh: Any, result: StudyResult) -> None:
+    ending = result.endings[-1]
+    control_id = hashlib.sha256(instance_uid(ending, KIND).encode()).hexdigest()
+    msh.msh_3 = f"DLR^{__version__}"
+    msh.msh_7 = f"{ending.at:%Y%m%d%H%M%S.%f}"[:19] + f"{ending.at:%z}"
+    msh.msh_9 = "ORU^R01^ORU_R01"
+    msh.msh_10 = control_id[:_LONGEST_CONTROL_ID]
+    msh.msh_11 = "P"
+    msh.msh_18 = "UNICODE UTF-8"
+
+
+def _patient(pid: Any, subject: Subject) -> None:
+    pid.pid_1 = "1"
+    pid.pid_3 = "^".join([escaped(subject.patient_id), "", "", escaped(subject.issuer_of_patient_id)]).rstrip("^")
+    pid.pid_5 = _name(subject.patient_name)
+    pid.pid_7 = subject.patient_birth_date
+    pid.pid_8 = subject.patient_sex
+
+
+def _name(name: str) -> str:
+    """Turn a Person Name (PS3.5, 6.2: family^given^middle^prefix^suffix) into an XPN, where the suffix comes first."""
+    family, given, middle, prefix, suffix = (name.split("=")[0].split("^") + [""] * 5)[:5]
+    return "^".join(map(escaped, (family, given, middle, suffix, prefix))).rstrip("^")
+
+
+def _request(obr: Any, result: StudyResult, subject: Subject) -> None:
+    accession = escaped(subject.accession_number or result.accession_number or "")
+    obr.obr_1 = "1"
+    obr.obr_3 = accession or escaped(str(result.study_id))
+    obr.obr_4 = _coded(concepts.ULTRASONOGRAPHY)
+    obr.obr_7 = subject.study_date + subject.study_time[:6] if subject.study_date else ""
+    obr.obr_22 = f"{result.endings[-1].at:%Y%m%d%H%M%S%z}"
+    obr.obr_25 = PRELIMINARY
+
+
+def _observe(obx: Any, place: int, statement: Statement) -> None:
+    obx.obx_1 = str(place)
+    obx.obx_2 = statement.kind
+    obx.obx_3 = _coded(statement.name)
+    obx.obx_4 = str(statement.lesion) if statement.lesion else ""
+    obx.obx_5 = statement.value
+    obx.obx_6 = _coded(statement.unit) if statement.unit else ""
+    obx.obx_11 = PRELIMINARY
+
+
+def _statements(result: StudyResult) -> Iterator[Statement]:
+    yield Statement(0, STUDY_UID, "ST", result.study_instance_uid or "")
+    yield Statement(0, RESULT, "TX", escaped(summary_of(result)))
+    for lesion in result.lesions:
+        yield from _of_lesion(result, lesion)
+
+
+def _of_lesion(result: StudyResult, lesion: LesionResult) -> Iterator[Statement]:
+    place, box = lesion.ordinal, lesion.region or lesion.roi
+    yield Statement(place, TRACKING_ID, "ST", escaped(lesion.lesion_id))
+    yield Statement(place, TRACKING_UID, "ST", tracking_uid(result, lesion))
+    yield Statement(place, IMAGE_UID, "ST", escaped(lesion.sop_instance_uid))
+    if lesion.frame is not None:
+        yield Statement(place, FRAME, "NM", str(lesion.frame))
+    if box is not None:
+        yield Statement(place, REGION, "ST", ", ".join(map(str, box)))
+    for finding in findings_of(lesion):
+        yield _statement(place, finding)
+    for score in lesion.scores:
+        said = ", ".join([f"{score.model} {score.version}", *parameters_of(score)])
+        yield Statement(place, concepts.MODEL, "TX", escaped(said))
+
+
+def _statement(place: int, finding: Finding) -> Statement:
+    if isinstance(finding, Number):
+        return Statement(place, finding.name, "NM", decimal_text(finding.value), finding.unit)
+    if isinstance(finding, Choice):
+        return Statement(place, finding.name, "CWE", _coded(finding.value))
+    return Statement(place, finding.name, "TX", escaped(finding.text))
+
+
+def decimal_text(value: float) -> str:
+    """Return a number, 0 or more, as NM has it: no exponent, at most 16 characters, rounded to what these hold."""
+    exact = f"{Decimal(repr(value)):f}"
+    if len(exact) <= _LONGEST_NUMBER:
+        return exact
+    decimals = _LONGEST_NUMBER - len(str(int(value))) - 1
+    return f"{Decimal(repr(value)):.{decimals}f}"
+
+
+def escaped(text: str) -> str:
+    """Escape what HL7 takes for delimiters (HL7 v2.5.1, 2.7.1).
+
+    A control character becomes a space: as it stands it could end a segment or a frame of MLLP, and hl7apy does not
+    pass its hexadecimal escape on.
+    """
+    return "".join(_ESCAPED.get(one) or (" " if category(one) == "Cc" else one) for one in text)
+
+
+def _coded(concept: Concept) -> str:
+    scheme = f"99{concept.scheme}" if concept.scheme == "BI" else concept.scheme
+    return "^".join(map(escaped, (concept.value, concept.meaning, scheme)))
