@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, func, select, text, update
+from sqlalchemy import ColumnElement, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -157,7 +157,7 @@ def give_back(session: Session, delivery_ids: Collection[int]) -> None:
 
 def retry(session: Session, destination: Destination | None = None, delivery_id: int | None = None) -> int:
     """Let deliveries that failed, or that wait for their next attempt, be tried now; say how many."""
-    wanted = [DeliveryRow.state.in_((DeliveryState.FAILED, DeliveryState.WAITING))]
+    wanted: list[ColumnElement[bool]] = [DeliveryRow.state.in_((DeliveryState.FAILED, DeliveryState.WAITING))]
     if destination is not None:
         wanted.append(DeliveryRow.destination == destination)
     if delivery_id is not None:
@@ -182,7 +182,7 @@ def deliveries(
     session: Session, states: Collection[DeliveryState], destination: Destination | None = None, limit: int = 1000
 ) -> list[DeliveryDetail]:
     """Return deliveries in these states, the oldest first, ``limit`` at most."""
-    wanted = [DeliveryRow.state.in_(states)]
+    wanted: list[ColumnElement[bool]] = [DeliveryRow.state.in_(states)]
     if destination is not None:
         wanted.append(DeliveryRow.destination == destination)
     rows = session.scalars(select(DeliveryRow).where(*wanted).order_by(DeliveryRow.id).limit(limit))
@@ -204,7 +204,7 @@ def outbox_states(session: Session) -> list[OutboxState]:
         .group_by(OutboxRow.destination)
         .order_by(OutboxRow.destination)
     )
-    return [_outbox_state(row) for row in rows]
+    return [OutboxState(row[0].value, *row[1:]) for row in rows]
 
 
 def _settle(session: Session, delivery_id: int, **values: Any) -> None:
@@ -241,7 +241,3 @@ def _detail(row: DeliveryRow) -> DeliveryDetail:
         next_at=row.next_at if row.state is DeliveryState.WAITING else None,
         sent_at=row.sent_at,
     )
-
-
-def _outbox_state(row: Row[Any]) -> OutboxState:
-    return OutboxState(row.destination.value, row.waiting, row.failed, row.oldest, row.looked_at)

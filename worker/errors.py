@@ -152,7 +152,7 @@ MEANINGS: dict[Code, str] = {
     Code.STORAGE_UNAVAILABLE: "The storage could not be read for now (not a missing file).",
     Code.DICOMWEB_UNAVAILABLE: "The DICOMweb server does not answer, or refuses the sign-in. It is asked again.",
     Code.DESTINATION_UNAVAILABLE: "A result could not be delivered for now; the reason says why. It is sent again.",
-    Code.DESTINATION_REFUSED: "A result was refused for good; the reason has the status. Mend it, and `dlr send retry`.",
+    Code.DESTINATION_REFUSED: "A destination refused a result for good; the reason has the status. `dlr send retry`.",
     Code.DEVICE_UNAVAILABLE: "The device scores nothing for now, or its worker is stopping; no lesion is to blame.",
 }
 """What each code means and what to do, for the documentation and for `dlr`."""

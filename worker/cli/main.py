@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db.errors import DatabaseRefused
 from worker import __version__
-from worker.cli import database, demo, export, failed, incoming, models, purge, services, state, study
+from worker.cli import database, demo, export, failed, incoming, models, purge, send, services, state, study
 from worker.cli.output import print_json, stderr
 from worker.contract import job_schema
 from worker.errors import DlrError
@@ -45,6 +45,7 @@ app.add_typer(models.models, name="models", help="The model registry.")
 app.command("demo-models", help="Make the demo models from a synthetic cohort; never for clinical use.")(
     models.demo_models
 )
+app.add_typer(send.app, name="send", help="Deliver results to a PACS, a worklist manager and a webhook.")
 app.add_typer(database.app, name="db", help="The database's schema and addresses.")
 
 

@@ -59,8 +59,8 @@ class Caller:
         Raises:
             Unavailable: ``destination_unavailable``; nobody takes the call, it is rejected, or nothing is taken.
         """
-        from pynetdicom import AE, _config
         from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+        from pynetdicom import AE, _config
 
         _config.LOG_HANDLER_LEVEL = "none"
         entity = AE(ae_title=self.ae_title)

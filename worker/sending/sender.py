@@ -5,7 +5,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -29,6 +31,16 @@ MOST_AT_ONCE: Final = 50
 
 MADE_AT_ONCE: Final = 500
 """Deliveries that one look makes."""
+
+T = TypeVar("T")
+
+
+class Patiently(Protocol):
+    """As `worker.patience.patiently`."""
+
+    def __call__(self, work: Callable[[], T], /) -> T:
+        """Do work, and do it again while something is away."""
+
 
 _AWAY = (Unavailable, SetupRefused)
 
@@ -59,14 +71,20 @@ class Sender:
     sessions: sessionmaker[Session]
     retry_wait_s: float
     lease_s: float
-    patiently: Callable[[Callable[[], Round]], Round]
+    patiently: Patiently
 
-    def run(self, stopped: threading.Event) -> None:
+    def switch_on(self, since: datetime | None = None) -> None:
+        """Deliver what ends from the first time on that this is called, and what has ended since a time."""
+        with self.sessions.begin() as session:
+            outbox.switch_on(session, self.destination.name, since)
+
+    def run(self, stopped: threading.Event, since: datetime | None = None) -> None:
         """Deliver until ``stopped``. While the destination is away it is asked ever more seldom, and nothing is lost.
 
         Raises:
             Stopping: the database is away, and the process ends.
         """
+        self.patiently(partial(self.switch_on, since))
         failures = 0
         while not stopped.is_set():
             done = self.patiently(self.work)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from db.vocabulary import Destination, Outcome
 from worker.errors import Code, StudyRefused, Unavailable
-from worker.reporting.result import StudyResult
 from worker.sending.destination import Deliver, Parcel
 from worker.sending.work_item import class_of
 
