@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from worker.errors import Code, StudyRefused, Unavailable
 
 if TYPE_CHECKING:
+    from pynetdicom import AE
     from pynetdicom.association import Association
 
 CONNECT_S: Final = 10.0
@@ -59,18 +60,12 @@ class Caller:
         Raises:
             Unavailable: ``destination_unavailable``; nobody takes the call, it is rejected, or nothing is taken.
         """
-        from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-        from pynetdicom import AE, _config
-
-        _config.LOG_HANDLER_LEVEL = "none"
-        entity = AE(ae_title=self.ae_title)
-        entity.connection_timeout = CONNECT_S
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = self.timeout_s
-        for sop_class in sop_classes:
-            entity.add_requested_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
         tls = None if self.tls is None else (self.tls, node.host)
+        entity = self._entity(sop_classes)
         try:
-            association = entity.associate(node.host, node.port, ae_title=node.ae_title, tls_args=tls)
+            association = entity.associate(
+                node.host, node.port, ae_title=node.ae_title, tls_args=tls, evt_handlers=self._handlers()
+            )
         except (OSError, RuntimeError):
             raise Unavailable(Code.DESTINATION_UNAVAILABLE, "the address can not be called") from None
         if not association.is_established:
@@ -79,6 +74,29 @@ class Caller:
             yield association
         finally:
             association.release()
+
+    def _entity(self, sop_classes: Collection[str]) -> "AE":
+        from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+        from pynetdicom import AE, _config
+
+        _config.LOG_HANDLER_LEVEL = "none"
+        entity = AE(ae_title=self.ae_title)
+        entity.connection_timeout = CONNECT_S
+        entity.acse_timeout = entity.dimse_timeout = self.timeout_s
+        # An association may be idle for as long as a document takes to be made.
+        entity.network_timeout = None
+        for sop_class in sop_classes:
+            entity.add_requested_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+        return entity
+
+    def _handlers(self) -> list[Any]:
+        """Bound what pynetdicom does not: a node that takes the call and then neither reads nor writes."""
+        from pynetdicom import evt
+
+        def bound(event: Any) -> None:
+            event.assoc.dul.socket.socket.settimeout(self.timeout_s)
+
+        return [(evt.EVT_CONN_OPEN, bound)]
 
 
 def _why_not(association: "Association") -> str:

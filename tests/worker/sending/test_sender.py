@@ -206,6 +206,24 @@ def test_a_pacs_that_goes_away_in_the_middle_has_each_once(
     assert {row["sop_instance_uid"] for row in deliveries(sessions)} == set(pacs.kept)
 
 
+def test_a_pacs_that_hangs_is_not_waited_for_without_end(
+    sender: Made, sessions: Sessions, root: Path, port: int
+) -> None:
+    end = threading.Event()
+    sending = sender(send_timeout_s=0.5)
+    end_study(sessions, root)
+
+    def hang(_uid: str) -> int:
+        end.wait(30)
+        return SUCCESS
+
+    with running(Archive(port, answer=hang)):
+        done = sending.work()
+        end.set()
+    assert done.away is not None
+    assert "no answer" in done.away.reason
+
+
 def test_two_senders_at_once_share_the_work(sender: Made, sessions: Sessions, root: Path, pacs: Archive) -> None:
     sending = [sender(), sender()]
     for number in range(12):
