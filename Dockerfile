@@ -25,7 +25,7 @@ CMD ["dlr", "--help"]
 
 FROM base AS client
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir "$(ls /wheels/*.whl)[flower]"
+    pip install --no-cache-dir "$(ls /wheels/*.whl)[flower,send]"
 USER 10001:10001
 
 FROM base AS worker

@@ -43,7 +43,7 @@ def each(services: Mapping[str, dict[str, Any]]) -> pytest.MarkDecorator:
 
 
 def test_the_file_holds_the_services_of_the_design() -> None:
-    assert set(SERVICES) == {"postgres", "redis", "migrate", "intake", "inference", "flower", "admin"}
+    assert set(SERVICES) == {"postgres", "redis", "migrate", "intake", "inference", "flower", "send", "admin"}
     assert set(SERVICES) - set(LASTING) == {"migrate", "admin"}
 
 
@@ -70,6 +70,9 @@ def test_each_variable_is_a_setting_and_the_settings_accept_them(
         "dlr_database_owner_password": lambda: make_url(settings.require_owner_url()).password,
         "dlr_redis_password": lambda: make_url(settings.require_redis_url()).password,
         "dlr_flower_password": lambda: settings.flower_password and settings.flower_password.get_secret_value(),
+        "dlr_send_webhook_secret": lambda: (
+            settings.send_webhook_secret and settings.send_webhook_secret.get_secret_value()
+        ),
     }
     assert {secret: given[secret]() for secret in service["secrets"]} == dict.fromkeys(service["secrets"], PASSWORD)
 
@@ -213,12 +216,16 @@ def test_the_images_install_extras_that_exist_and_only_the_worker_has_torch() ->
         name: re.findall(r"\.whl\)\[([\w,]+)]", " ".join(rest for word, rest in stage if word == "RUN"))
         for name, stage in instructions().items()
     }
-    assert extras == {"build": [], "base": [], "client": ["flower"], "worker": ["worker,cpu,dicomweb"]}
-    assert {"flower", "worker"} <= set(project["optional-dependencies"])
-    client = [*project["dependencies"], *project["optional-dependencies"]["flower"]]
+    assert extras == {"build": [], "base": [], "client": ["flower,send"], "worker": ["worker,cpu,dicomweb"]}
+    assert {"flower", "send", "worker"} <= set(project["optional-dependencies"])
+    client = [
+        *project["dependencies"],
+        *project["optional-dependencies"]["flower"],
+        *project["optional-dependencies"]["send"],
+    ]
     assert not any("torch" in requirement for requirement in client)
     assert SERVICES["inference"]["build"]["target"] == "worker"
-    assert {SERVICES[name]["build"]["target"] for name in ("migrate", "intake", "flower")} == {"client"}
+    assert {SERVICES[name]["build"]["target"] for name in ("migrate", "intake", "flower", "send")} == {"client"}
 
 
 def test_what_is_copied_exists_is_sent_to_the_builder_and_makes_a_wheel() -> None:
@@ -452,6 +459,13 @@ def test_the_health_check_of_a_worker_tells_a_worker_from_none(redis_url: str, t
     finally:
         process.terminate()
         process.wait(60)
+
+
+def test_only_the_sender_has_a_way_out_and_nothing_listens_on_it() -> None:
+    assert [name for name, service in SERVICES.items() if "outside" in service["networks"]] == ["send"]
+    assert "ports" not in SERVICES["send"]
+    assert SERVICES["send"]["profiles"] == ["send"], "without a destination it would start again and again"
+    assert command_fault(check_of("send")) is None
 
 
 @pytest.mark.parametrize("name", ["intake", "inference"])

@@ -7,6 +7,7 @@ Each field is the variable ``DLR_<FIELD>``. A value is taken from, in this order
 
 import json
 import os
+import re
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,8 +37,8 @@ from worker.tls import TlsFiles, postgres_url, redis_url
 SECRETS_DIR = Path("/run/secrets")
 SERVICES_FILE = "services.json"
 
-NODE = r"^[^@\\]{1,16}@[^@\s]+:[0-9]{1,5}$"
-"""A DICOM application entity: its title, host and port."""
+_NODE = re.compile(r"[^@\\]{1,16}@[^@\s]+:[0-9]{1,5}")
+_PERFORMER = re.compile(r"[^\\^]{1,16}\^[^\\^]{1,16}\^[^\\^]{1,64}\^[^\\^]{1,64}")
 
 
 def default_home() -> Path:
@@ -64,10 +65,23 @@ def _is_url(url: SecretStr) -> SecretStr:
     return url
 
 
+def _is_node(text: str) -> str:
+    if not _NODE.fullmatch(text):
+        raise ValueError("is not AET@host:port, with an AE title of at most 16 characters")
+    return text
+
+
+def _is_performer(text: str) -> str:
+    if not _PERFORMER.fullmatch(text):
+        raise ValueError("is not value^scheme^name^organization")
+    return text
+
+
 def _own_cores() -> int:
     return min(len(os.sched_getaffinity(0)), 8)
 
 
+NodeAddress = Annotated[str, AfterValidator(_is_node)]
 ServerUrl = Annotated[SecretStr, AfterValidator(_is_url)]
 
 
@@ -222,20 +236,18 @@ class Settings(BaseSettings):
     receive_key: Path | None = Field(default=None, description="Its key, readable by its owner alone")
     receive_ca: Path | None = Field(default=None, description="PEM of whose certificates senders have to show")
 
-    send_pacs: str | None = Field(
-        default=None, pattern=NODE, description="PACS that `dlr send` stores reports in: AET@host:port"
+    send_pacs: NodeAddress | None = Field(
+        default=None, description="PACS that `dlr send` stores reports in: AET@host:port"
     )
     send_pictures: bool = Field(default=False, description="Store a picture of each lesion beside the report")
-    send_ups: str | None = Field(
-        default=None, pattern=NODE, description="UPS manager in whose worklist `dlr send` puts studies: AET@host:port"
+    send_ups: NodeAddress | None = Field(
+        default=None, description="UPS manager in whose worklist `dlr send` puts studies: AET@host:port"
     )
     send_worklist_label: str = Field(
         default="Breast ultrasound", min_length=1, max_length=64, description="Worklist Label of those work items"
     )
-    send_performer: str | None = Field(
-        default=None,
-        pattern=r"^[^\\^]{1,16}\^[^\\^]{1,16}\^[^\\^]{1,64}\^[^\\^]{1,64}$",
-        description="Who is to read them, as a code: value^scheme^name^organization; unset: anybody",
+    send_performer: Annotated[str, AfterValidator(_is_performer)] | None = Field(
+        default=None, description="Who is to read them: code value^scheme^name^organization; unset: anybody"
     )
     send_retrieve_ae_title: str | None = Field(
         default=None,

@@ -1,9 +1,14 @@
 """The outbox: each current result has one delivery for each destination that is switched on, and none is missed."""
 
+import os
+import re
 import select
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -16,6 +21,7 @@ from db.vocabulary import DeliveryState, Destination
 from tests.conftest import Database
 from tests.db.samples import claimed, ended, failed_place, finish_one, refused, register, result, scored, study
 
+ROOT = Path(__file__).resolve().parents[2]
 PACS, UPS = Destination.PACS, Destination.UPS
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -289,3 +295,19 @@ def test_nothing_is_heard_of_what_was_rolled_back(sessions: Sessions, listener: 
     ended(session, study(), scored())
     session.rollback()
     assert heard(listener, sessions) == []
+
+
+def test_the_example_of_the_documentation_hears(database: Database, sessions: Sessions) -> None:
+    (code,) = re.findall(r"^```py\n(.*?)^```", (ROOT / "docs" / "sql.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    environment = {**os.environ, "DATABASE_URL": database.reader_url}
+    with subprocess.Popen([sys.executable, "-uc", code], env=environment, stdout=subprocess.PIPE, text=True) as example:
+        assert example.stdout is not None
+        try:
+            ended_here = [end(sessions)]
+            while not select.select([example.stdout], [], [], 0.3)[0]:  # until it listens, nobody hears
+                assert example.poll() is None
+                ended_here.append(end(sessions, f"1.2.3.{len(ended_here)}"))
+            heard_of, state, *_ = example.stdout.readline().split()
+            assert (heard_of in map(str, ended_here), state) == (True, "done")
+        finally:
+            example.kill()

@@ -24,8 +24,6 @@ app = typer.Typer()
 COLUMNS = ("delivery_id", "study_id", "destination", "state", "attempts", "error_code", "error_reason",
            "created_at", "next_at", "sent_at")  # fmt: skip
 ROUND_COLUMNS = ("destination", "sent", "failed", "away")
-SILENT_S = 180.0
-"""A sender that has not looked for so long is at work no more, in seconds."""
 
 DestinationOption = Annotated[Destination | None, typer.Option(help="Only what goes there")]
 
@@ -86,6 +84,7 @@ def retry(
 @app.command()
 def health(fmt: FormatOption = Format.TABLE) -> None:
     """Answer a probe: exit status 0 when a sender has looked after each destination within three minutes."""
+    from worker.components import SILENT_S
     from worker.runtime import sessions
     from worker.sending.configured import destinations
 

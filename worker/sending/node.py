@@ -33,7 +33,7 @@ class Node:
 
     @classmethod
     def parsed(cls, text: str) -> Self:
-        """Read ``AET@host:port``, as `worker.settings.NODE` has it; an IPv6 address is in brackets."""
+        """Read ``AET@host:port``, as the settings have it; an IPv6 address is in brackets."""
         ae_title, _, place = text.partition("@")
         host, _, port = place.rpartition(":")
         return cls(ae_title.strip(), host.strip("[]"), int(port))

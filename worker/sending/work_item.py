@@ -65,7 +65,7 @@ class Performer:
 
     @classmethod
     def parsed(cls, text: str) -> Self:
-        """Read ``value^scheme^name^organization``."""
+        """Read ``value^scheme^name^organization``, as the settings have it."""
         return cls(*text.split("^"))
 
 
