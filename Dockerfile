@@ -25,10 +25,10 @@ CMD ["dlr", "--help"]
 
 FROM base AS client
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir "$(ls /wheels/*.whl)[flower,send]"
+    pip install --no-cache-dir "$(ls /wheels/*.whl)[flower,dicom,dicomweb,send]"
 USER 10001:10001
 
 FROM base AS worker
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir "$(ls /wheels/*.whl)[worker,cpu,dicomweb]"
+    pip install --no-cache-dir "$(ls /wheels/*.whl)[worker,cpu,dicom,dicomweb,export]"
 USER 10001:10001

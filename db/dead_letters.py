@@ -98,8 +98,8 @@ def purge(session: Session, before: datetime, by: str, limit: int) -> tuple[int,
     """Remove the identifiers of studies and refused messages that ended before a time; counts and history stay.
 
     Gone are the UIDs, the accession number, the job and its digest, lesion ids (an ordinal takes their place),
-    descriptors and reasons; of the age, whole years stay, and 90 stands for more. Revisions that a newer one replaced
-    are purged by the time that they arrived.
+    descriptors, reasons and sites; of the age, whole years stay, and 90 stands for more. Revisions that a newer one
+    replaced are purged by the time that they arrived.
 
     Args:
         session: the caller commits.
@@ -127,6 +127,7 @@ def purge(session: Session, before: datetime, by: str, limit: int) -> tuple[int,
             sop_instance_uid="",
             descriptors={},
             error_reason=None,
+            site=None,
             age_years=case((LesionRow.age_years >= 90, 90), else_=func.floor(LesionRow.age_years)),
         )
     )

@@ -28,7 +28,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from db.vocabulary import (
@@ -36,6 +36,7 @@ from db.vocabulary import (
     Birads,
     DeliveryState,
     Destination,
+    GateReason,
     LesionState,
     Outcome,
     Priority,
@@ -67,6 +68,7 @@ def _enum(words: type[StrEnum]) -> Enum:
 
 _OPEN = "is_current AND state IN ('queued', 'running')"
 _REFUSED = "study_instance_uid IS NULL AND purged_at IS NULL"
+_GATE = ", ".join(f"'{reason.value}'" for reason in GateReason)
 _ENDED = "is_current AND state IN ('done', 'partial', 'failed')"
 _WAITING = "state = 'waiting'"
 _FAILED = "state = 'failed'"
@@ -187,6 +189,12 @@ class LesionRow(Base):
     region_width: Mapped[int | None]
     region_height: Mapped[int | None]
     region_source: Mapped[RegionSource | None]
+    gate: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'::text[]"))
+    width_mm: Mapped[float | None]
+    height_mm: Mapped[float | None]
+    aspect_ratio: Mapped[float | None]
+    scanner_model: Mapped[str | None]
+    site: Mapped[str | None]
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
 
     study: Mapped[StudyRow] = relationship(back_populates="lesions")
@@ -203,6 +211,9 @@ class LesionRow(Base):
         ),
         CheckConstraint("age_years BETWEEN 0 AND 120 AND (age_years IS NULL) = (age_source IS NULL)", "age"),
         CheckConstraint("(state = 'failed') = (error_code IS NOT NULL)", "failed_says_why"),
+        CheckConstraint(f"gate <@ ARRAY[{_GATE}]", "gate"),
+        CheckConstraint("num_nonnulls(width_mm, height_mm, aspect_ratio) IN (0, 3)", "size_is_whole"),
+        CheckConstraint("width_mm > 0 AND height_mm > 0 AND aspect_ratio > 0", "size"),
         {"comment": "One lesion of one revision of a study, as the sender marked it, and how far it came"},
     )
 

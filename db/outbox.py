@@ -125,6 +125,17 @@ def take(session: Session, destination: Destination, limit: int, lease_s: float)
     return [Due(row.id, row.study_id, row.event_id, row.attempts + 1) for row in taken]
 
 
+def last_sent(session: Session, destination: Destination, event_ids: Collection[int]) -> int | None:
+    """Return the latest of some results that a destination has, by its event."""
+    return session.scalar(
+        select(func.max(DeliveryRow.event_id)).where(
+            DeliveryRow.destination == destination,
+            DeliveryRow.event_id.in_(event_ids),
+            DeliveryRow.state == DeliveryState.SENT,
+        )
+    )
+
+
 def sent(session: Session, delivery_id: int, sop_instance_uid: str | None) -> None:
     """Write down that a delivery arrived."""
     _settle(session, delivery_id, state=DeliveryState.SENT, sent_at=func.now(), sop_instance_uid=sop_instance_uid)

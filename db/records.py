@@ -151,6 +151,10 @@ class LesionResultRecord:
         state: ``scored``, with both models' predictions and an assessment; or ``failed``, with a code.
         age_years: the age that was used, 0 to 120 years, with its source; both or neither.
         region: the region that was used, with its source; both or neither.
+        gate: what speaks against the region, words of ``db.vocabulary.GateReason``.
+        size_mm: (width, height) of the lesion's ROI in millimetres; ``None`` where the spacing is not known.
+        scanner_model: manufacturer and model of the scanner.
+        site: institution or station of the scanner.
     """
 
     lesion_id: str
@@ -161,6 +165,10 @@ class LesionResultRecord:
     age_source: str | None = None
     region: Box | None = None
     region_source: str | None = None
+    gate: tuple[str, ...] = ()
+    size_mm: tuple[float, float] | None = None
+    scanner_model: str | None = None
+    site: str | None = None
     predictions: tuple[PredictionRecord, ...] = ()
     assessment: AssessmentRecord | None = None
 
@@ -298,6 +306,12 @@ class LesionDetail:
     age_source: str | None
     region: Box | None
     region_source: str | None
+    gate: tuple[str, ...]
+    width_mm: float | None
+    height_mm: float | None
+    aspect_ratio: float | None
+    scanner_model: str | None
+    site: str | None
     outcome: str | None
     recommended: str | None
     rule_version: str | None

@@ -68,6 +68,9 @@ class LesionResult:
         frame: from 1; ``None``: the file's only frame.
         birads: the radiologist's category.
         roi: the sender's rectangle.
+        gate: what speaks against the region, and was let pass as a warning: words of ``lesion.gate``.
+        width_mm: of the region, with ``height_mm`` and their ratio; ``None`` where the file does not say how large its
+            pixels are.
         region: the rectangle that was scored; its source is ``job``, ``ultrasound_region`` or ``whole_image``.
         age_years: that the models were given, 0 to 120 years; its source is ``job``, ``patient_age`` or ``birth_date``.
         outcome: ``upgraded``, ``maintained``, ``downgraded`` or ``not_applicable``; ``None`` without scores.
@@ -84,6 +87,10 @@ class LesionResult:
     roi: Box | None
     region: Box | None
     region_source: str | None
+    gate: tuple[str, ...]
+    width_mm: float | None
+    height_mm: float | None
+    aspect_ratio: float | None
     age_years: float | None
     age_source: str | None
     outcome: str | None
@@ -109,7 +116,8 @@ class StudyResult:
         study_id: the opaque one.
         study_instance_uid: ``None`` for a refused message and for a study whose identifiers were purged.
         state: ``done``, ``partial`` or ``failed`` once it has ended.
-        paths: of its files, relative to the storage root.
+        paths: of its files, relative to the storage root; none where a server has them.
+        dicomweb_server: the name of that server.
         lesions: in the job's order.
         endings: of this revision and those before it, oldest first; the last one is this result.
     """
@@ -125,6 +133,7 @@ class StudyResult:
     error_reason: str | None
     finished_at: datetime | None
     paths: tuple[str, ...]
+    dicomweb_server: str | None
     lesions: tuple[LesionResult, ...]
     endings: tuple[Ending, ...]
 
@@ -153,6 +162,7 @@ def study_results(session: Session, key: UUID | str) -> list[StudyResult]:
 
 def _study(session: Session, row: StudyRow) -> StudyResult:
     advice = _advice(session, row.id)
+    paths, server = _images(row.job)
     return StudyResult(
         study_id=row.id,
         study_instance_uid=row.study_instance_uid,
@@ -164,17 +174,21 @@ def _study(session: Session, row: StudyRow) -> StudyResult:
         error_code=row.error_code,
         error_reason=row.error_reason,
         finished_at=row.finished_at,
-        paths=_paths(row.job),
+        paths=paths,
+        dicomweb_server=server,
         lesions=tuple(_lesion(lesion, advice.get(lesion.id)) for lesion in row.lesions),
         endings=_endings(session, row),
     )
 
 
-def _paths(job: Any) -> tuple[str, ...]:
-    """Return the files of a job; a refused message, which may be any JSON, and a purged study have none."""
+def _images(job: Any) -> tuple[tuple[str, ...], str | None]:
+    """Return a job's files and its server; a refused message, which may be any JSON, and a purged study have none."""
     images = job.get("images") if isinstance(job, dict) else None
-    paths = images.get("paths") if isinstance(images, dict) else None
-    return tuple(path for path in paths if isinstance(path, str)) if isinstance(paths, list) else ()
+    if not isinstance(images, dict):
+        return (), None
+    paths, server = images.get("paths"), images.get("server")
+    of_storage = tuple(path for path in paths if isinstance(path, str)) if isinstance(paths, list) else ()
+    return of_storage, server if isinstance(server, str) else None
 
 
 def _endings(session: Session, row: StudyRow) -> tuple[Ending, ...]:
@@ -244,6 +258,10 @@ def _lesion(row: LesionRow, found: _Advice | None) -> LesionResult:
         roi=box_of(row.roi_x, row.roi_y, row.roi_width, row.roi_height),
         region=box_of(row.region_x, row.region_y, row.region_width, row.region_height),
         region_source=word_of(row.region_source),
+        gate=tuple(row.gate),
+        width_mm=row.width_mm,
+        height_mm=row.height_mm,
+        aspect_ratio=row.aspect_ratio,
         age_years=row.age_years,
         age_source=word_of(row.age_source),
         outcome=None if advice is None else advice.outcome.value,

@@ -229,6 +229,7 @@ def version_of(prediction: PredictionRecord) -> Version:
 
 def _lesion_values(lesion: LesionResultRecord, key: int) -> dict[str, Any]:
     x, y, width, height = lesion.region or (None, None, None, None)
+    width_mm, height_mm = lesion.size_mm or (None, None)
     return {
         "key": key,
         "state": LesionState(lesion.state),
@@ -241,6 +242,12 @@ def _lesion_values(lesion: LesionResultRecord, key: int) -> dict[str, Any]:
         "region_width": width,
         "region_height": height,
         "region_source": lesion.region_source,
+        "gate": list(lesion.gate),
+        "width_mm": width_mm,
+        "height_mm": height_mm,
+        "aspect_ratio": None if lesion.size_mm is None else lesion.size_mm[1] / lesion.size_mm[0],
+        "scanner_model": _storable(lesion.scanner_model),
+        "site": _storable(lesion.site),
     }
 
 

@@ -129,6 +129,19 @@ class DeliveryState(StrEnum):
     OBSOLETE = "obsolete"
 
 
+class GateReason(StrEnum):
+    """What speaks against a lesion's region; ``lesion.gate`` holds those that were warnings."""
+
+    DOPPLER_IN_ROI = "doppler_in_roi"
+    COLOUR_IN_ROI = "colour_in_roi"
+    DUAL_VIEW_SEAM_IN_ROI = "dual_view_seam_in_roi"
+    OVERLAY_IN_ROI = "overlay_in_roi"
+    ROI_OUTSIDE_BMODE = "roi_outside_bmode"
+    ROI_TOO_SMALL = "roi_too_small"
+    ROI_BLANK = "roi_blank"
+    ROI_SATURATED = "roi_saturated"
+
+
 class Event(StrEnum):
     """What can happen to a study. A column of text: a new event needs no migration."""
 

@@ -35,6 +35,8 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 LASTING = {name: service for name, service in SERVICES.items() if service["restart"] != "no"}
 IMAGE_TOOLS = {"postgres": {"pg_isready", "-U"}, "redis": {"valkey-cli"}}
+STORAGE = COMPOSE["x-storage"]["source"]
+OWNERS = {"postgres": "postgres", "redis": "redis", "models": "admin", STORAGE: "receive"}
 PASSWORD = "p" * 32
 
 
@@ -43,7 +45,8 @@ def each(services: Mapping[str, dict[str, Any]]) -> pytest.MarkDecorator:
 
 
 def test_the_file_holds_the_services_of_the_design() -> None:
-    assert set(SERVICES) == {"postgres", "redis", "migrate", "intake", "inference", "flower", "send", "admin"}
+    expected = {"postgres", "redis", "migrate", "intake", "inference", "flower", "receive", "send", "admin"}
+    assert set(SERVICES) == expected
     assert set(SERVICES) - set(LASTING) == {"migrate", "admin"}
 
 
@@ -158,7 +161,7 @@ def test_volumes_exist_and_are_written_by_their_owner_alone(name: str, service: 
             assert volume["source"] in COMPOSE["volumes"]
         elif not volume["source"].startswith("${STORAGE_DIR:?"):
             assert (ROOT / volume["source"]).exists()
-        owner = {"postgres": "postgres", "redis": "redis", "models": "admin"}.get(volume["source"])
+        owner = OWNERS.get(volume["source"])
         assert volume.get("read_only", False) == (owner != name)
 
 
@@ -216,12 +219,17 @@ def test_the_images_install_extras_that_exist_and_only_the_worker_has_torch() ->
         name: re.findall(r"\.whl\)\[([\w,]+)]", " ".join(rest for word, rest in stage if word == "RUN"))
         for name, stage in instructions().items()
     }
-    assert extras == {"build": [], "base": [], "client": ["flower,send"], "worker": ["worker,cpu,dicomweb"]}
+    assert extras == {
+        "build": [],
+        "base": [],
+        "client": ["flower,dicom,dicomweb,send"],
+        "worker": ["worker,cpu,dicom,dicomweb,export"],
+    }
     assert {"flower", "send", "worker"} <= set(project["optional-dependencies"])
+    extras_of_the_client = extras["client"][0].split(",")
     client = [
         *project["dependencies"],
-        *project["optional-dependencies"]["flower"],
-        *project["optional-dependencies"]["send"],
+        *(one for extra in extras_of_the_client for one in project["optional-dependencies"][extra]),
     ]
     assert not any("torch" in requirement for requirement in client)
     assert SERVICES["inference"]["build"]["target"] == "worker"

@@ -307,7 +307,7 @@ def test_the_page_names_each_secret() -> None:
 
 def test_each_compose_variable_that_is_named_is_in_the_file() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
-    named = set(re.findall(r"\b(?:BIND_[A-Z]+|STORAGE_DIR)\b", INSTALL.read_text()))
+    named = set(re.findall(r"\b(?:BIND_[A-Z]+|STORAGE_DIR|RECEIVE_CALLERS)\b", INSTALL.read_text()))
     assert named == set(re.findall(r"\$\{([A-Z_]+)", text))
 
 

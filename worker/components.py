@@ -81,6 +81,22 @@ def worker_answers(name: str, settings: Settings) -> Component:
     return _look(f"worker {name}", lambda _: _answer_of(name), settings)
 
 
+def receiver_answers(settings: Settings) -> Component:
+    """Ask the `dlr receive` of this host whether it answers."""
+    return _look("receiver", receiver, settings)
+
+
+def receiver(settings: Settings) -> Component:
+    """Send a C-ECHO as one of those who may call."""
+    from worker.intake.reception import echo, reception_of
+
+    reception = reception_of(settings)
+    place = f"{reception.ae_title} at {reception.address}:{reception.port}"
+    if echo(reception):
+        return Component("receiver", Health.OK, None, f"{place} answers")
+    return Component("receiver", Health.DOWN, None, f"{place} does not answer")
+
+
 def postgres(settings: Settings) -> Component:
     """Connect as a worker does."""
     with make_engine(settings.require_database_url(), poolclass=NullPool).connect() as connection:

@@ -59,6 +59,15 @@ class Code(StrEnum):
     FRAME_NOT_FOUND = "frame_not_found"
     ROI_OUTSIDE_IMAGE = "roi_outside_image"
 
+    DOPPLER_IN_ROI = "doppler_in_roi"
+    COLOUR_IN_ROI = "colour_in_roi"
+    DUAL_VIEW_SEAM_IN_ROI = "dual_view_seam_in_roi"
+    OVERLAY_IN_ROI = "overlay_in_roi"
+    ROI_OUTSIDE_BMODE = "roi_outside_bmode"
+    ROI_TOO_SMALL = "roi_too_small"
+    ROI_BLANK = "roi_blank"
+    ROI_SATURATED = "roi_saturated"
+
     AGE_MISSING = "age_missing"
     AGE_IMPLAUSIBLE = "age_implausible"
     AGE_CONTRADICTORY = "age_contradictory"
@@ -127,6 +136,14 @@ MEANINGS: dict[Code, str] = {
     Code.FRAME_NOT_GIVEN: "The file has several frames and the lesion does not say which one.",
     Code.FRAME_NOT_FOUND: "The file has fewer frames than the lesion's frame number.",
     Code.ROI_OUTSIDE_IMAGE: "The lesion's ROI does not lie within the image.",
+    Code.DOPPLER_IN_ROI: "The lesion's region shows Doppler, and the models read B-mode. Mark it on a plain image.",
+    Code.COLOUR_IN_ROI: "The lesion's region is coloured (elastography, Doppler, a tint). Mark it on a plain image.",
+    Code.DUAL_VIEW_SEAM_IN_ROI: "The lesion's region crosses from one view to the next. Mark it in one of them.",
+    Code.OVERLAY_IN_ROI: "Calipers or text seem to be burned into the lesion's region. Send the image without them.",
+    Code.ROI_OUTSIDE_BMODE: "Over 5 % of the lesion's ROI is outside of the B-mode regions that the header gives.",
+    Code.ROI_TOO_SMALL: "A side of the lesion's region has fewer than 16 pixels. Mark it on a magnified image.",
+    Code.ROI_BLANK: "The lesion's region has hardly any contrast (under 8 grey levels). See whether the ROI is right.",
+    Code.ROI_SATURATED: "Over 10 % of the lesion's region is clipped at white, so its texture is lost.",
     Code.AGE_MISSING: "No age: none in the job, no Patient's Age, no birth date with a study date.",
     Code.AGE_IMPLAUSIBLE: "Patient's Age or the dates can not be an age (`000Y`, a birth after the study).",
     Code.AGE_CONTRADICTORY: "The job's age and the header's differ by more than a year.",

@@ -50,6 +50,7 @@ def result_record(claim: Claim, priority: Priority, outcomes: Sequence[LesionOut
 def _lesion_record(outcome: LesionOutcome) -> LesionResultRecord:
     image, scores, assessment, refused = outcome.image, outcome.scores, outcome.assessment, outcome.refused
     region = image.region if image is not None else None
+    size = image.size if image is not None else None
     return LesionResultRecord(
         lesion_id=outcome.lesion.lesion_id,
         state="scored" if refused is None else "failed",
@@ -59,6 +60,10 @@ def _lesion_record(outcome: LesionOutcome) -> LesionResultRecord:
         age_source=None if image is None else image.age.source.value,
         region=None if region is None else (region.x, region.y, region.width, region.height),
         region_source=None if image is None else image.region_source.value,
+        gate=() if image is None else tuple(reason.value for reason in image.gate),
+        size_mm=None if size is None else (size.width_mm, size.height_mm),
+        scanner_model=None if image is None else image.scanner.model,
+        site=None if image is None else image.scanner.site,
         predictions=() if scores is None else (_prediction(scores.lh), _prediction(scores.bm)),
         assessment=None if assessment is None else _assessment(assessment),
     )

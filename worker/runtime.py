@@ -71,7 +71,7 @@ def decoders() -> "DecoderPool":
     from worker.imaging.decoder_pool import DecoderPool
 
     settings = get_settings()
-    return DecoderPool(settings.limits, settings.decoders, settings.decode_timeout_s)
+    return DecoderPool(settings.limits, settings.decoders, settings.decode_timeout_s, settings.gate)
 
 
 @_once

@@ -31,7 +31,9 @@ from sqlalchemy.exc import ArgumentError
 
 from worker.errors import Code, SetupRefused
 from worker.imaging.dicomweb import Dicomweb, Server
+from worker.imaging.policy import GatePolicy, Policies
 from worker.imaging.storage import Limits
+from worker.study import GateReason
 from worker.tls import TlsFiles, postgres_url, redis_url
 
 SECRETS_DIR = Path("/run/secrets")
@@ -113,6 +115,12 @@ class DicomwebServer(BaseModel):
             pair = f"{self.user}:{self.password.get_secret_value()}".encode()
             headers["Authorization"] = f"Basic {b64encode(pair).decode()}"
         return Server(str(self.url).rstrip("/"), headers, self.ca)
+
+
+def _gate(found: str) -> GatePolicy:
+    """Make the field of one check: a finding refuses the lesion, warns in ``lesion_result.gate``, or is not told."""
+    policy: GatePolicy = Field(default=GatePolicy.WARN, description=f"{found}: refuse, warn or off")
+    return policy
 
 
 class Settings(BaseSettings):
@@ -212,6 +220,14 @@ class Settings(BaseSettings):
     )
     dicomweb_max_bytes: int = Field(default=256 << 20, ge=1024, description="Largest instance that is fetched")
     dicomweb_timeout_s: float = Field(default=60.0, gt=0, le=3600, description="Longest time for fetching one instance")
+    gate_doppler_in_roi: GatePolicy = _gate("Doppler in a lesion's region")
+    gate_colour_in_roi: GatePolicy = _gate("Colour in it that the header does not explain")
+    gate_dual_view_seam_in_roi: GatePolicy = _gate("The seam of two views in it")
+    gate_overlay_in_roi: GatePolicy = _gate("Calipers or text burned into it")
+    gate_roi_outside_bmode: GatePolicy = _gate("More than 5 % of it outside of the header's B-mode regions")
+    gate_roi_too_small: GatePolicy = _gate("A side of fewer than 16 pixels")
+    gate_roi_blank: GatePolicy = _gate("Fewer than 8 grey levels from its 1st to its 99th percentile")
+    gate_roi_saturated: GatePolicy = _gate("More than 10 % of it clipped at white")
 
     receive_address: str = Field(default="127.0.0.1", description="Where `dlr receive` listens for DICOM")
     receive_port: int = Field(default=11112, ge=0, le=65535, description="Its port; 0: any free one")
@@ -337,6 +353,11 @@ class Settings(BaseSettings):
         """The DICOMweb servers, and what is fetched of them at most."""
         servers = {name: server.with_headers() for name, server in self.dicomweb_servers.items()}
         return Dicomweb(servers, self.dicomweb_max_bytes, self.dicomweb_timeout_s)
+
+    @property
+    def gate(self) -> Policies:
+        """What each finding of the gate does."""
+        return {reason: getattr(self, f"gate_{reason.value}") for reason in GateReason}
 
     def require_database_url(self) -> str:
         """Return the database's URL with its password, or say how to get one (``setting_invalid``)."""

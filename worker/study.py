@@ -32,6 +32,19 @@ class RegionSource(StrEnum):
     WHOLE_IMAGE = "whole_image"
 
 
+class GateReason(StrEnum):
+    """What speaks against scoring a lesion's region; `worker.imaging.gate` finds it."""
+
+    DOPPLER_IN_ROI = "doppler_in_roi"
+    COLOUR_IN_ROI = "colour_in_roi"
+    DUAL_VIEW_SEAM_IN_ROI = "dual_view_seam_in_roi"
+    OVERLAY_IN_ROI = "overlay_in_roi"
+    ROI_OUTSIDE_BMODE = "roi_outside_bmode"
+    ROI_TOO_SMALL = "roi_too_small"
+    ROI_BLANK = "roi_blank"
+    ROI_SATURATED = "roi_saturated"
+
+
 @dataclass(frozen=True, slots=True)
 class Roi:
     """A rectangle in pixels of the stored frame; (x, y) is its top left pixel, counted from 0."""
@@ -82,6 +95,27 @@ class Age:
 
 
 @dataclass(frozen=True, slots=True)
+class LesionSize:
+    """The extent of a lesion's ROI in millimetres, both above 0. Height is depth, away from the skin."""
+
+    width_mm: float
+    height_mm: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scanner:
+    """The scanner that an image came from, as its header says; never for a log.
+
+    Attributes:
+        model: Manufacturer (0008,0070) and Manufacturer's Model Name (0008,1090).
+        site: Institution Name (0008,0080), else Station Name (0008,1010).
+    """
+
+    model: str | None = None
+    site: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LesionImage:
     """One lesion, ready for the models' preprocessing.
 
@@ -91,6 +125,9 @@ class LesionImage:
         region: the lesion's rectangle, wholly inside ``frame``, without any margin.
         region_source: where the rectangle came from.
         age: the patient's.
+        gate: what speaks against the region, and was let pass as a warning.
+        size: of the job's ROI; ``None`` without one, or where the pixels' spacing is not known.
+        scanner: where the image came from.
     """
 
     lesion_id: str
@@ -98,6 +135,9 @@ class LesionImage:
     region: Roi
     region_source: RegionSource
     age: Age
+    gate: tuple[GateReason, ...] = ()
+    size: LesionSize | None = None
+    scanner: Scanner = Scanner()
 
 
 @dataclass(frozen=True, slots=True)

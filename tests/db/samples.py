@@ -79,6 +79,10 @@ def scored(
         age_source="job",
         region=(10, 20, 30, 40),
         region_source="job",
+        gate=("overlay_in_roi", "roi_saturated"),
+        size_mm=(8.0, 10.0),
+        scanner_model="Acme Sono 1",
+        site="Example Hospital",
         predictions=(prediction("DLR_LH", lh, version), prediction("DLR_BM", bm, version)),
         assessment=AssessmentRecord(advice.outcome, advice.original, advice.recommended, advice.rule_version),
     )

@@ -135,11 +135,11 @@ def test_a_purge_leaves_counts_scores_and_history_and_no_identifier(
         before = queries.summary(session)
         assert ledger.purgeable(session, LATER) == 1
     held = everything(database)
-    assert [value for value in (UID, ACCESSION, LESION, "roe-mary") if value not in held] == []
+    assert [value for value in (UID, ACCESSION, LESION, "roe-mary", "Example Hospital") if value not in held] == []
     with sessions.begin() as session:
         assert ledger.purge(session, LATER, ANNE, 10) == (1, ["roe-mary.dcm"])
     left = everything(database)
-    assert [value for value in (UID, ACCESSION, LESION, "roe-mary", "Mary") if value in left] == []
+    assert [value for value in (UID, ACCESSION, LESION, "roe-mary", "Mary", "Example Hospital") if value in left] == []
     with sessions.begin() as session:
         assert queries.summary(session) == before
         assert queries.counts_by_state(session)["partial"] == 1

@@ -63,11 +63,38 @@ def test_up_down_and_up_again_leaves_the_schema_that_the_software_expects(empty_
     downgrade(url, "base")
     with connect(url) as connection:
         assert objects(connection) == set()
-    assert check(url) == [f"migration {number} is pending" for number in ("0001", "0002", "0003", "0004", "0007")]
+    assert check(url) == [
+        f"migration {number} is pending" for number in ("0001", "0002", "0003", "0004", "0005", "0007")
+    ]
     upgrade(url)
     with connect(url) as connection:
         assert objects(connection) == first
     assert check(url) == []
+
+
+def test_a_step_down_leaves_the_views_and_their_rights_as_they_were_before_the_step_up(
+    empty_database: Database,
+) -> None:
+    def views() -> set[tuple[Any, ...]]:
+        with connect(empty_database.owner_url) as connection:
+            return {
+                tuple(row)
+                for row in connection.execute(
+                    text(
+                        "SELECT relname, pg_get_viewdef(c.oid), relacl::text, reloptions::text, attname, "
+                        "col_description(c.oid, attnum), obj_description(c.oid, 'pg_class') FROM pg_class c "
+                        "JOIN pg_attribute ON attrelid = c.oid AND attnum > 0 "
+                        "WHERE relnamespace = 'public'::regnamespace AND relkind = 'v'"
+                    )
+                )
+            }
+
+    upgrade(empty_database.owner_url, "0004")
+    before = views()
+    upgrade(empty_database.owner_url)
+    assert views() != before
+    downgrade(empty_database.owner_url, "0004")
+    assert views() == before
 
 
 @pytest.mark.parametrize("catalogue", CATALOGUE)

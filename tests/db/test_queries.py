@@ -92,6 +92,9 @@ def test_each_lesion_has_one_row_with_what_its_scores_rest_on(sessions: sessionm
     assert (first["lh_version"], first["bm_threshold"], len(first["bm_sha256"])) == ("1.0", 0.5, 64)
     assert (first["age_years"], first["age_source"], first["region_source"]) == (47.0, "job", "job")
     assert (first["notice"], first["state"]) == (DEMO, "scored")
+    assert (first["gate"], second["gate"]) == (["overlay_in_roi", "roi_saturated"], [])
+    assert (first["width_mm"], first["height_mm"], first["aspect_ratio"]) == (8.0, 10.0, 1.25)
+    assert (first["scanner_model"], first["site"], second["site"]) == ("Acme Sono 1", "Example Hospital", None)
     assert (second["state"], second["error_code"], second["outcome"], second["notice"]) == (
         "failed",
         "age_missing",

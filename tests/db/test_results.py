@@ -45,6 +45,9 @@ def test_a_result_is_stored_as_it_was_given(sessions: sessionmaker[Session]) -> 
         [stored] = detail.lesions
         assert (stored.age_years, stored.age_source) == (47.0, "job")
         assert (stored.region, stored.region_source) == ((10, 20, 30, 40), "job")
+        assert stored.gate == ("overlay_in_roi", "roi_saturated")
+        assert (stored.width_mm, stored.height_mm, stored.aspect_ratio) == (8.0, 10.0, 1.25)
+        assert (stored.scanner_model, stored.site) == ("Acme Sono 1", "Example Hospital")
         assert (stored.outcome, stored.recommended, stored.rule_version) == ("maintained", "4A", "fig-s5/1")
         assert [(part.model_name, part.probabilities) for part in stored.predictions] == [
             ("DLR_LH", {"low risk": 0.125, "high risk": 0.875}),
@@ -189,6 +192,24 @@ def test_advice_can_not_rest_on_another_lesions_scores(sessions: sessionmaker[Se
                 "WHERE lesion_id = (SELECT min(id) FROM lesion)"
             )
         )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "gate = '{handsome}'",
+        "gate = ARRAY[NULL]::text[]",
+        "gate = NULL",
+        "width_mm = NULL",
+        "height_mm = 0",
+        "aspect_ratio = -1",
+    ],
+)
+def test_no_lesion_has_an_unknown_reason_or_half_a_size(sessions: sessionmaker[Session], change: str) -> None:
+    with sessions.begin() as session:
+        ended(session, study(), scored())
+    with sessions() as session, pytest.raises(IntegrityError):
+        session.execute(text(f"UPDATE lesion SET {change}"))
 
 
 def test_a_thousand_lesions_are_written_with_few_statements(sessions: sessionmaker[Session]) -> None:

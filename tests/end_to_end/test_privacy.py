@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from redis import Redis
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.xdist_group("service")
 
 def identifiers(path: Path, header: Header, sop: str) -> list[str]:
     values = [header.patient_name, header.patient_id, header.accession_number, header.birth_date]
-    return [*values, header.study_instance_uid, sop, path.name]
+    return [*values, *scanner_and_site(header), header.study_instance_uid, sop, path.name]
 
 
 @pytest.fixture
@@ -32,7 +33,15 @@ def patient(service: Service) -> tuple[Path, Header, str]:
     path = service.storage_root / f"roe-mary-{number}.dcm"
     path.parent.mkdir(parents=True, exist_ok=True)
     frame = np.random.default_rng(number).integers(0, 256, (64, 64), np.uint8)
-    return path, header, write_ultrasound(path, header, [frame], ExplicitVRLittleEndian)
+    sop = write_ultrasound(path, header, [frame], ExplicitVRLittleEndian)
+    made = dcmread(path)
+    made.ManufacturerModelName, made.InstitutionName = scanner_and_site(header)
+    made.save_as(path)
+    return path, header, sop
+
+
+def scanner_and_site(header: Header) -> tuple[str, str]:
+    return f"Sono-{header.patient_id}", f"Hospital-{header.patient_id}"
 
 
 def flower(service: Service, page: str) -> str:
@@ -69,6 +78,9 @@ def test_submitted_by_dlr_nothing_is_found(service: Service, patient: tuple[Path
     done = service.dlr("submit", path, "--lesions", lesions_file(tmp_path), "--wait", "--format", "json")
     (row,) = json.loads(done.stdout)
     assert (row["state"], row["code"]) == ("partial", "roi_outside_image")
+    (first, _) = service.sql("SELECT scanner_model, site FROM lesion_result WHERE study_id = %s", row["study_id"])
+    model, site = scanner_and_site(patient[1])
+    assert (first["scanner_model"], first["site"]) == (f"Phantom {model}", site)
     assert seen_outside(service, identifiers(*patient)) == []
     shown = service.until(lambda: [one for one in json.loads(flower(service, "/api/tasks")) if one == row["study_id"]])
     assert shown == [row["study_id"]]

@@ -27,16 +27,17 @@ from worker.bookkeeping import Bookkeeper
 from worker.clinical.categories import Priority
 from worker.contract import parse_job
 from worker.demo.dicom import Header, write_ultrasound
-from worker.errors import Code, LesionRefused, Unavailable
+from worker.errors import MEANINGS, Code, LesionRefused, Unavailable
 from worker.imaging.decoder_pool import DecoderPool
 from worker.imaging.dicomweb import Dicomweb, Server
+from worker.imaging.policy import GatePolicy
 from worker.imaging.source import ImageSource
 from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
 from worker.pipeline import Pipeline
 from worker.pulse import Pulse
 from worker.settings import get_settings
-from worker.study import LesionImage, Score, Scores
+from worker.study import GateReason, LesionImage, Score, Scores
 
 
 class SimulatedDevice:
@@ -160,6 +161,32 @@ def test_a_lesion_that_can_not_be_scored_leaves_its_neighbour_alone(pipeline: Pi
     assert (stored.error_code, stored.worklist_class) == ("roi_outside_image", "needs_attention")
     assert stored.error_reason is not None
     assert stored.error_reason.startswith("left: ")
+
+
+def test_what_speaks_against_a_region_is_a_warning_and_it_is_scored(pipeline: Pipeline, study: dict[str, Any]) -> None:
+    study["lesions"][0]["roi"]["width"] = 10
+    study_id = queued(pipeline, study)
+    assert pipeline.run(study_id) == "done"
+    # The two values of each side of the frame differ by five.
+    assert [lesion.gate for lesion in detail(pipeline, study_id).lesions] == [
+        ("roi_too_small", "roi_blank"),
+        ("roi_blank",),
+    ]
+
+
+def test_what_is_to_refuse_refuses_its_lesion_alone_and_what_is_off_is_not_told(
+    pipeline: Pipeline, study: dict[str, Any]
+) -> None:
+    study["lesions"][0]["roi"]["width"] = 10
+    study_id = queued(pipeline, study)
+    policies = {GateReason.ROI_TOO_SMALL: GatePolicy.REFUSE, GateReason.ROI_BLANK: GatePolicy.OFF}
+    strict = DecoderPool(Limits(1 << 30, 1 << 24), processes=1, timeout_s=30, policies=policies)
+    assert replace(pipeline, decoders=strict).run(study_id) == "partial"
+    strict.close()
+    left, right = detail(pipeline, study_id).lesions
+    assert (left.state, left.error_code, left.gate) == ("failed", "roi_too_small", ())
+    assert left.error_reason == MEANINGS[Code.ROI_TOO_SMALL]
+    assert (right.state, right.outcome, right.gate) == ("scored", "downgraded", ())
 
 
 def test_a_study_without_its_file_fails_and_says_so(pipeline: Pipeline, study: dict[str, Any]) -> None:

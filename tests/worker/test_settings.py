@@ -8,7 +8,9 @@ import pytest
 from worker import settings as room
 from worker.errors import SetupRefused
 from worker.imaging.dicomweb import Server
+from worker.imaging.policy import GatePolicy
 from worker.settings import Settings, described, get_settings
+from worker.study import GateReason
 
 
 def test_folders_are_relative_to_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -47,9 +49,22 @@ def test_without_servers_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPat
     assert "dlr up" in refusal.value.reason
 
 
+def test_each_check_of_the_gate_warns_unless_its_setting_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLR_GATE_OVERLAY_IN_ROI", "refuse")
+    monkeypatch.setenv("DLR_GATE_ROI_BLANK", "off")
+    said = {GateReason.OVERLAY_IN_ROI: GatePolicy.REFUSE, GateReason.ROI_BLANK: GatePolicy.OFF}
+    assert Settings().gate == {reason: said.get(reason, GatePolicy.WARN) for reason in GateReason}
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("DLR_BATCH_MAX", "0"), ("DLR_LOG_LEVEL", "LOUD"), ("DLR_DATABASE_URL", "hunter2"), ("DLR_MAX_ATTEMPTS", "x")],
+    [
+        ("DLR_GATE_ROI_BLANK", "maybe"),
+        ("DLR_BATCH_MAX", "0"),
+        ("DLR_LOG_LEVEL", "LOUD"),
+        ("DLR_DATABASE_URL", "hunter2"),
+        ("DLR_MAX_ATTEMPTS", "x"),
+    ],
 )
 def test_a_wrong_setting_is_named_and_its_value_is_not(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)

@@ -1,10 +1,11 @@
 """``dlr demo``: the whole service once, on phantom studies."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from worker.cli.output import Format, print_rows, stderr, stdout
+from worker.cli.output import Format, FormatOption, print_rows, stderr, stdout
 from worker.cli.progress import counting_bar
 from worker.settings import get_settings, isolated
 from worker.training.recipe import DEMO_SEED
@@ -43,6 +44,29 @@ def demo(
     if wrong:
         raise typer.Exit(1)
     _say(f"{len(endings)} studies ended as they had to. For the rest of the day: dlr up")
+
+
+def demo_studies(
+    folder: Annotated[Path, typer.Argument(help="Is made; a folder a study is written into it")],
+    seed: Annotated[int, typer.Option(help="Of the phantoms; the same seed makes the same images")] = DEMO_SEED,
+    fmt: FormatOption = Format.TABLE,
+) -> None:
+    """Write 13 phantom studies to practise with: a DICOM image, its lesions as JSON and as a DICOM SR.
+
+    One image is damaged on purpose. No patient is behind them, and each has a Study Instance UID of its own.
+    """
+    from worker.demo.practice import write_practice
+    from worker.demo.studies import STUDIES
+
+    with counting_bar("studies", len(STUDIES)) as on_progress:
+        folders = []
+        for study in write_practice(folder, seed):
+            folders.append(study)
+            on_progress(len(folders))
+    rows = [
+        {"study": str(study), "files": ", ".join(sorted(file.name for file in study.iterdir()))} for study in folders
+    ]
+    print_rows(rows, ("study", "files"), fmt, title="studies to practise with")
 
 
 def _say(line: str) -> None:

@@ -5,19 +5,17 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from worker.cli.output import stderr
 from worker.errors import Code, SetupRefused
-from worker.reporting.documents import TEXTS, Document, Kind, documents_of, nowhere
+from worker.imaging.source import ImageSource
+from worker.reporting.documents import TEXTS, Camera, Document, Kind, documents_of
 from worker.reporting.result import StudyResult, read_results
-from worker.reporting.source import read_source
+from worker.reporting.source import opened
 from worker.settings import Settings, get_settings
-
-if TYPE_CHECKING:
-    from worker.reporting.documents import Look
 
 
 def export(
@@ -47,8 +45,8 @@ def export(
     configure_logging("ERROR", "text")  # what libraries log may quote a header
     with sessions()() as session:
         results = read_results(session, study)
-    look = _look(settings) if grad_cam and kind is Kind.SC else nowhere
-    documents = [document for result in results for document in _documents(result, kind, settings, look)]
+    camera = _camera(settings, grad_cam=grad_cam) if kind is Kind.SC else None
+    documents = [document for result in results for document in _documents(result, kind, settings, camera)]
     if output is None:
         _print(documents)
         return
@@ -56,18 +54,26 @@ def export(
         stderr.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _documents(result: StudyResult, kind: Kind, settings: Settings, look: "Look") -> list[Document]:
-    source = read_source(result, settings.storage_root, settings.limits)
-    return documents_of(kind, result, source, settings.limits, look)
+def _documents(result: StudyResult, kind: Kind, settings: Settings, camera: Camera | None) -> list[Document]:
+    images = ImageSource(settings.storage_root, settings.dicomweb)
+    with opened(result, images, settings.limits) as source:
+        return documents_of(kind, result, source, camera)
 
 
-def _look(settings: Settings) -> "Look":
+def _camera(settings: Settings, *, grad_cam: bool) -> Camera:
+    from worker.runtime import decoders
+
     try:
+        from worker.reporting.frames import frame_reader
+
+        frames = frame_reader(decoders())
+        if not grad_cam:
+            return Camera(frames)
         from worker.inference.gradcam import Looker
     except ImportError:
-        reason = "Grad-CAM needs the extra: pip install 'dlr-worker[worker]'"
+        reason = "pictures are made by the extra: pip install 'dlr-worker[worker]'"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
-    return Looker(settings.models_dir)
+    return Camera(frames, Looker(settings.models_dir))
 
 
 def _print(documents: Sequence[Document]) -> None:

@@ -36,7 +36,9 @@ def moment(value: str) -> datetime:
     return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
-CodeOption = Annotated[Code | None, typer.Option(help="Only those with this code, the study's or a lesion's")]
+CodeOption = Annotated[
+    Code | None, typer.Option(metavar="CODE", help="Only those with this code, the study's or a lesion's")
+]
 SinceOption = Annotated[
     datetime | None,
     typer.Option(parser=moment, metavar="TIME", help="Only those that ended since then: ISO 8601, or 12h"),

@@ -1,19 +1,16 @@
 """``dlr receive`` and ``dlr watch``: studies that come by themselves, by DICOM or into a folder."""
 
-import ipaddress
 import signal
-import ssl
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from worker.cli.output import stderr
-from worker.errors import Code, SetupRefused
 from worker.intake.inbox import Inbox
-from worker.intake.receiver import Receiver, Reception, listening
+from worker.intake.receiver import Receiver, listening
+from worker.intake.reception import reception_of
 from worker.intake.watch import DropFolder, Watcher
 from worker.settings import Settings, get_settings
 
@@ -70,51 +67,3 @@ def _ready() -> Settings:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     return settings
-
-
-def reception_of(settings: Settings) -> Reception:
-    """Read how to listen from the settings.
-
-    Raises:
-        SetupRefused: ``setting_invalid``; the settings contradict each other, or pynetdicom is not installed.
-    """
-    if find_spec("pynetdicom") is None or find_spec("highdicom") is None:
-        raise SetupRefused(Code.SETTING_INVALID, "`dlr receive` needs the extra: pip install 'dlr-worker[dicom]'")
-    callers = tuple(name.strip() for name in settings.receive_callers.split(",") if name.strip())
-    if not callers and not _is_this_machine(settings.receive_address):
-        reason = "DLR_RECEIVE_CALLERS: beyond this machine, say which AE titles may send (DLR_RECEIVE_ADDRESS)"
-        raise SetupRefused(Code.SETTING_INVALID, reason)
-    return Reception(
-        settings.receive_address,
-        settings.receive_port,
-        settings.receive_ae_title,
-        callers,
-        settings.receive_associations,
-        _tls(settings),
-    )
-
-
-def _is_this_machine(address: str) -> bool:
-    try:
-        return address == "localhost" or ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    certificate, key, ca = settings.receive_certificate, settings.receive_key, settings.receive_ca
-    if certificate is None or key is None:
-        if (certificate, key, ca) != (None, None, None):
-            reason = "DLR_RECEIVE_CERTIFICATE and DLR_RECEIVE_KEY are set together, and DLR_RECEIVE_CA with them"
-            raise SetupRefused(Code.SETTING_INVALID, reason)
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(certificate, key)
-        if ca is not None:
-            context.load_verify_locations(ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except OSError:
-        reason = "DLR_RECEIVE_CERTIFICATE, DLR_RECEIVE_KEY or DLR_RECEIVE_CA can not be read, or do not fit each other"
-        raise SetupRefused(Code.SETTING_INVALID, reason) from None
-    return context

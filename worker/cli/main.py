@@ -30,6 +30,7 @@ app.command("up", help="Start everything on this machine, until Ctrl-C.")(servic
 app.command("worker", help="Run one Celery worker.")(services.worker)
 app.command("flower", help="Run Flower, to watch the workers.")(services.flower)
 app.command("demo", help="Run the whole service once, on phantom studies.")(demo.demo)
+app.command("demo-studies", help="Write phantom studies to practise with.")(demo.demo_studies)
 app.command("receive", help="Receive studies by DICOM: a Storage SCP.")(incoming.receive)
 app.command("watch", help="Hand in whatever is dropped into a folder.")(incoming.watch)
 app.command("submit", help="Hand in studies: job files, DICOM files or folders.")(study.submit)

@@ -17,6 +17,7 @@ from worker.cli.output import Format, FormatOption, print_rows, stderr
 from worker.settings import Settings, get_settings
 
 if TYPE_CHECKING:
+    from worker.reporting.documents import Camera
     from worker.sending.sender import Sender
 
 app = typer.Typer()
@@ -110,10 +111,26 @@ def _senders(settings: Settings) -> "list[Sender]":
     from worker.sending.sender import Sender
 
     settings.require_database_url()
-    found = destinations(settings)
+    found = destinations(settings, _camera(settings))
     configure_logging(settings.log_level, settings.log_format)
     wait_s, lease_s = settings.retry_wait_s, 2 * settings.send_timeout_s
     return [Sender(one, sessions(), wait_s, lease_s, patiently) for one in found]
+
+
+def _camera(settings: Settings) -> "Camera | None":
+    """Return what pictures are made with, where they are wanted: decoders, as a worker has them."""
+    if not settings.send_pictures:
+        return None
+    from worker.errors import Code, SetupRefused
+    from worker.reporting.documents import Camera
+    from worker.runtime import decoders
+
+    try:
+        from worker.reporting.frames import frame_reader
+    except ImportError:
+        reason = "DLR_SEND_PICTURES needs the extra: pip install 'dlr-worker[worker]'"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
+    return Camera(frame_reader(decoders()))
 
 
 def _once(senders: "Sequence[Sender]", since: datetime | None) -> None:

@@ -16,16 +16,21 @@ def health(
     worker: Annotated[
         str | None, typer.Option(metavar="NAME", help="Ask this host's worker instead: its --name, else its queue")
     ] = None,
+    receiver: Annotated[bool, typer.Option("--receiver", help="Ask this host's `dlr receive` instead")] = False,
     fmt: FormatOption = Format.TABLE,
 ) -> None:
-    """Answer a probe: exit status 0 when PostgreSQL, its schema and Redis are there, or this host's worker answers.
+    """Answer a probe: exit status 0 when PostgreSQL, its schema and Redis are there, or the one asked for answers.
 
     Takes a few seconds at most, also where a server hangs.
     """
-    from worker.components import Health, servers, worker_answers
+    from worker.components import Health, receiver_answers, servers, worker_answers
 
     settings = get_settings()
-    found = servers(settings) if worker is None else [worker_answers(worker, settings)]
+    found = servers(settings) if worker is None and not receiver else []
+    if worker is not None:
+        found.append(worker_answers(worker, settings))
+    if receiver:
+        found.append(receiver_answers(settings))
     down = [component for component in found if component.health is Health.DOWN]
     if fmt is Format.TABLE:
         for component in down:

@@ -35,7 +35,8 @@ WORKLIST_COLUMNS_FOR_PEOPLE = (
 )  # fmt: skip
 LESION_COLUMNS = (
     "lesion_id", "state", "birads", "outcome", "recommended", "high_risk_probability", "malignant_probability",
-    "age_years", "age_source", "region_source", "error_code", "error_reason", "models", "notice",
+    "age_years", "age_source", "region_source", "gate", "width_mm", "height_mm", "aspect_ratio", "error_code",
+    "error_reason", "models", "notice",
 )  # fmt: skip
 
 
@@ -182,6 +183,7 @@ def _lesion_row(lesion: LesionDetail) -> dict[str, Any]:
     latest = {prediction.model_name: prediction for prediction in lesion.predictions}
     lh, bm = latest.get("DLR_LH"), latest.get("DLR_BM")
     return asdict(lesion) | {
+        "gate": ", ".join(lesion.gate),
         "high_risk_probability": lh and lh.positive_probability,
         "malignant_probability": bm and bm.positive_probability,
         "models": ", ".join(f"{name} {prediction.model_version}" for name, prediction in sorted(latest.items())),

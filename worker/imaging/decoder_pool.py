@@ -5,6 +5,7 @@ request alone. Why not a process pool of the standard library: docs/decisions/00
 """
 
 import logging
+import math
 import os
 import socket
 import struct
@@ -35,8 +36,10 @@ from worker.imaging.decoder_process import (
     SharedFrame,
 )
 from worker.imaging.lesion import Marked, Region, RegionRefused
+from worker.imaging.policy import Policies, warnings_of
 from worker.imaging.reading import FileEntry, OnlyFile, StudyFiles, index_study
 from worker.imaging.regions import lies_within
+from worker.imaging.scanner import LONGEST_SCANNER
 from worker.imaging.storage import Limits
 from worker.study import Lesion, LesionImage
 
@@ -124,10 +127,12 @@ class DecoderPool:
         limits: the largest file and the largest frame.
         processes: the most decoders at once.
         timeout_s: the longest time for one file's entry, or one frame with its lesions.
+        policies: what each finding of the gate does; ``None``: all warn.
     """
 
-    def __init__(self, limits: Limits, processes: int, timeout_s: float) -> None:
+    def __init__(self, limits: Limits, processes: int, timeout_s: float, policies: Policies | None = None) -> None:
         self._limits = limits
+        self._policies = policies or {}
         self._timeout_s = timeout_s
         self._processes = processes
         self._idle: LifoQueue[_Decoder | None] = LifoQueue()
@@ -159,7 +164,8 @@ class DecoderPool:
 
         Returns:
             For each lesion, in their order, its image, which shares the frame with the others', or why it can not be
-            scored: any code of a file, of pixels, of a region or of an age, ``decoder_crashed`` or ``decode_timeout``.
+            scored: any code of a file, of pixels, of a region, of an age or of the gate, ``decoder_crashed`` or
+            ``decode_timeout``.
 
         Raises:
             Unavailable: as for `index`.
@@ -169,11 +175,22 @@ class DecoderPool:
         except LesionRefused as refused:
             return [refused for _ in lesions]
         return [
-            LesionRefused(region.code, region.reason)
-            if isinstance(region, RegionRefused)
-            else LesionImage(lesion.lesion_id, frame, region.roi, region.source, answer.age)
+            self._image_of(lesion, region, frame, answer)
             for lesion, region in zip(lesions, answer.regions, strict=True)
         ]
+
+    def _image_of(
+        self, lesion: Lesion, region: Region | RegionRefused, frame: NDArray[np.uint8], answer: LesionsDecoded
+    ) -> LesionImage | LesionRefused:
+        if isinstance(region, RegionRefused):
+            return LesionRefused(region.code, region.reason)
+        try:
+            gate = warnings_of(region.found, self._policies)
+        except LesionRefused as refused:
+            return refused
+        return LesionImage(
+            lesion.lesion_id, frame, region.roi, region.source, answer.age, gate, region.size, answer.scanner
+        )
 
     def _decoded(
         self, files: StudyFiles, lesions: Sequence[Lesion], age_years: float | None
@@ -208,7 +225,7 @@ class DecoderPool:
                 decoder = self._living(idle)
                 answer = decoder.ask(request)
                 frame = None
-                if isinstance(answer, LesionsDecoded) and _is_sound(answer, self._limits):
+                if isinstance(answer, LesionsDecoded) and is_sound(answer, self._limits):
                     frame = decoder.frame(answer)
                 ready = decoder
             except _Ended:
@@ -236,11 +253,15 @@ class DecoderPool:
             raise Unavailable(Code.SERVICE_UNAVAILABLE, "a decoder process can not be started") from None
 
 
-def _is_sound(answer: LesionsDecoded, limits: Limits) -> bool:
+def is_sound(answer: LesionsDecoded, limits: Limits) -> bool:
     """Whether what a decoder says of its frame can be: it has read what a stranger wrote."""
     rows, columns, *colours = answer.shape
-    inside = all(lies_within(region.roi, rows, columns) for region in answer.regions if isinstance(region, Region))
-    return inside and colours in ([], [COLOURS]) and rows * columns <= limits.max_frame_pixels
+    regions = [region for region in answer.regions if isinstance(region, Region)]
+    inside = all(lies_within(region.roi, rows, columns) for region in regions)
+    sizes = [side for region in regions if region.size for side in (region.size.width_mm, region.size.height_mm)]
+    measured = all(0 < side < math.inf for side in sizes)
+    named = all(len(name or "") <= LONGEST_SCANNER for name in (answer.scanner.model, answer.scanner.site))
+    return inside and measured and named and colours in ([], [COLOURS]) and rows * columns <= limits.max_frame_pixels
 
 
 def _ending(returncode: int) -> str:

@@ -26,7 +26,7 @@ from worker.imaging.layout import PixelLayout
 from worker.imaging.lesion import Marked, Region, RegionRefused, decode_lesions
 from worker.imaging.reading import FileEntry, read_entry
 from worker.imaging.storage import Limits
-from worker.study import Age
+from worker.study import Age, Scanner
 
 HEADER_MEMORY: Final = 64 << 20
 """Bytes of address space that reading a header may take, beside what a deflated file inflates to."""
@@ -69,6 +69,7 @@ class LesionsDecoded:
 
     shape: tuple[int, int] | tuple[int, int, int]
     age: Age
+    scanner: Scanner
     regions: tuple[Region | RegionRefused, ...]
     kind: Literal["lesions"] = "lesions"
 
@@ -168,7 +169,7 @@ def _answer(request: Request, limits: Limits) -> tuple[Answer, NDArray[np.uint8]
         return RequestFailed(error.code, error.reason, isinstance(error, Unavailable)), None
     except MemoryError:
         return RequestFailed(Code.PIXELS_TOO_LARGE, MEANINGS[Code.PIXELS_TOO_LARGE], again=False), None
-    return LesionsDecoded(_shape(decoded.frame), decoded.age, decoded.regions), decoded.frame
+    return LesionsDecoded(_shape(decoded.frame), decoded.age, decoded.scanner, decoded.regions), decoded.frame
 
 
 def _shape(frame: NDArray[np.uint8]) -> tuple[int, int] | tuple[int, int, int]:

@@ -32,16 +32,24 @@ from worker.errors import Code, LesionRefused
 from worker.imaging.storage import Limits, open_regular, storage_fault
 
 _KEYWORDS = [
+    "SpecificCharacterSet",
     "SOPClassUID",
     "SOPInstanceUID",
     "StudyInstanceUID",
     "StudyDate",
     "AccessionNumber",
     "Modality",
+    "ImageType",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "InstitutionName",
+    "StationName",
     "PatientID",
     "PatientBirthDate",
     "PatientAge",
     "SequenceOfUltrasoundRegions",
+    "PixelSpacing",
+    "PixelSpacingCalibrationType",
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "PlanarConfiguration",
@@ -80,6 +88,7 @@ _TAGS = _tags(_KEYWORDS)
 _PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
 _PIXEL_VRS = (b"OB", b"OW", b"OF", b"OD", b"UN")
 _SHORT_HEADER = 8
+_DOUBLE = 8
 _META_GROUP = 2
 _UNDEFINED = 0xFFFFFFFF
 _LARGEST_VALUE = 16 << 20
@@ -149,6 +158,14 @@ class Header:
     def integer(self, keyword: str) -> int | None:
         """Return the first value of an integer element."""
         return next(iter(self.integers(keyword)), None)
+
+    def double(self, keyword: str) -> float | None:
+        """Return the first value of an FD element, where it is a finite number."""
+        value = self.bytes_of(keyword)[:_DOUBLE]
+        if len(value) < _DOUBLE:
+            return None
+        (number,) = struct.unpack("<d" if self.little_endian else ">d", value)
+        return float(number) if isfinite(number) else None
 
     def items(self, keyword: str) -> list["Header"]:
         """Return a sequence's items; none where it can not be parsed."""

@@ -1,7 +1,8 @@
 """The lesions of one frame: its file, the age, the pixels and each lesion's region, or the one reason why not."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,15 @@ from numpy.typing import NDArray
 from worker.errors import MEANINGS, Code, LesionRefused
 from worker.imaging.age import resolve_age
 from worker.imaging.dicom_file import DicomFile, Header, open_dicom
+from worker.imaging.gate import findings
 from worker.imaging.layout import PixelLayout, frame_index, pixel_layout
 from worker.imaging.pixels import decode_frame
 from worker.imaging.reading import OnlyFile, confined, entry_of, fault_of
-from worker.imaging.regions import resolve_region, ultrasound_regions
+from worker.imaging.regions import UltrasoundRegion, resolve_region, ultrasound_regions
+from worker.imaging.scanner import scanner_of
+from worker.imaging.spacing import size_of, spacing_at
 from worker.imaging.storage import Limits
-from worker.study import Age, RegionSource, Roi
+from worker.study import Age, GateReason, LesionSize, RegionSource, Roi, Scanner
 
 _MODALITIES = ("US", "OT", "")
 
@@ -41,10 +45,18 @@ class Marked:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A lesion's rectangle, wholly inside its frame, and where it came from."""
+    """A lesion's rectangle, wholly inside its frame.
+
+    Attributes:
+        source: where it came from.
+        size: of the job's ROI, where the file says how large its pixels are.
+        found: what speaks against scoring it.
+    """
 
     roi: Roi
     source: RegionSource
+    size: LesionSize | None = None
+    found: tuple[GateReason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +69,11 @@ class RegionRefused:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A frame, uint8, (rows, columns) or (rows, columns, 3), the patient's age, and a region or refusal a lesion."""
+    """A frame, uint8, (rows, columns) or (rows, columns, 3), whose and where from, and a region or refusal a lesion."""
 
     frame: NDArray[np.uint8]
     age: Age
+    scanner: Scanner
     regions: tuple[Region | RegionRefused, ...]
 
 
@@ -75,7 +88,7 @@ def decode_lesions(
         before_pixels: called with the layout once all checks have passed.
 
     Returns:
-        The frame, the age, and one region or refusal a lesion, in their order.
+        The frame, the age, the scanner, and one region or refusal a lesion, in their order.
 
     Raises:
         LesionRefused: none of these lesions can be scored; any code of a file, of pixels or of an age, and
@@ -91,19 +104,29 @@ def decode_lesions(
         layout = pixel_layout(file, limits)
         index = frame_index(layout, marked.frame)
         age = _age(file.header, marked.age_years)
-        regions = _regions(marked.rois, layout, file.header)
+        scanner = scanner_of(file.header)
+        known = ultrasound_regions(file.header)
+        regions = _regions(marked.rois, layout, known, file.header)
         before_pixels(layout)
         frame = decode_frame(file, layout, index)
-    return Decoded(frame, age, tuple(_with_content(region, frame) for region in regions))
+
+    @cache
+    def found(roi: Roi) -> tuple[GateReason, ...]:
+        return findings(frame, roi, known, file.header)
+
+    return Decoded(frame, age, scanner, tuple(_with_content(region, frame, found) for region in regions))
 
 
-def _regions(rois: Sequence[Roi | None], layout: PixelLayout, header: Header) -> list[Region | RegionRefused]:
-    known = ultrasound_regions(header)
+def _regions(
+    rois: Sequence[Roi | None], layout: PixelLayout, known: Sequence[UltrasoundRegion], header: Header
+) -> list[Region | RegionRefused]:
     regions: list[Region | RegionRefused] = []
     for roi in rois:
         try:
-            found = resolve_region(roi, rows=layout.rows, columns=layout.columns, ultrasound_regions=known)
-            regions.append(Region(*found))
+            place, source = resolve_region(roi, rows=layout.rows, columns=layout.columns, ultrasound_regions=known)
+            # A whole B-mode region is no lesion's size.
+            size = size_of(roi, spacing_at(roi, known, header)) if roi is not None else None
+            regions.append(Region(place, source, size))
         except LesionRefused as refused:
             regions.append(RegionRefused(refused.code, refused.reason))
     if not any(isinstance(region, Region) for region in regions):
@@ -111,10 +134,14 @@ def _regions(rois: Sequence[Roi | None], layout: PixelLayout, header: Header) ->
     return regions
 
 
-def _with_content(region: Region | RegionRefused, frame: NDArray[np.uint8]) -> Region | RegionRefused:
-    if isinstance(region, Region) and _uniform(frame, region.roi):
+def _with_content(
+    region: Region | RegionRefused, frame: NDArray[np.uint8], found: Callable[[Roi], tuple[GateReason, ...]]
+) -> Region | RegionRefused:
+    if isinstance(region, RegionRefused):
+        return region
+    if _uniform(frame, region.roi):
         return RegionRefused(Code.PIXELS_UNIFORM, MEANINGS[Code.PIXELS_UNIFORM])
-    return region
+    return replace(region, found=found(region.roi))
 
 
 def _check_identity(file: DicomFile, marked: Marked) -> None:

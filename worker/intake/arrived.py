@@ -84,8 +84,9 @@ def job_of(
 
 
 def _latest(paths: Sequence[Path], limits: Limits) -> Report:
-    """Return the report that was written last, of those that mark lesions."""
-    reports = [report for report in (read_report(path, limits) for path in paths) if report.lesions]
+    """Return the report that was written last, of those that mark lesions. Ours say nothing new."""
+    read = (read_report(path, limits) for path in paths)
+    reports = [report for report in read if report.lesions and not report.is_ours]
     if not reports:
         raise StudyRefused(Code.LESIONS_MISSING)
     return max(reports, key=lambda report: report.written)

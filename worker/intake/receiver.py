@@ -5,7 +5,6 @@ says where its lesions are and all their images have come, or else after a quiet
 """
 
 import logging
-import ssl
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -15,12 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from worker.errors import Code, Refused, SetupRefused, Unavailable
+from worker.errors import Code, Refused, SetupRefused, StudyRefused, Unavailable
 from worker.imaging.identity import read_identity
 from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
-from worker.intake.arrived import Instance, arrived
+from worker.intake.arrived import Arrived, Instance, arrived
 from worker.intake.inbox import Inbox
+from worker.intake.reception import VERIFICATION, Reception
 from worker.intake.report import REPORT_CLASSES
 from worker.intake.submit import Submission, hand_in
 
@@ -60,29 +60,6 @@ KEPT_CLASSES: Final = (
     "1.2.840.10008.5.1.4.1.1.11.1",  # Grayscale Softcopy Presentation State
 )
 """Kept with their study, and not read."""
-
-VERIFICATION: Final = "1.2.840.10008.1.1"
-
-
-@dataclass(frozen=True, slots=True)
-class Reception:
-    """How to listen.
-
-    Attributes:
-        address: of the interface.
-        port: 0: any free one.
-        ae_title: ours; an association that calls another one is rejected.
-        callers: the AE titles that may call; empty: all.
-        associations: the most at once.
-        tls: ``None``: without.
-    """
-
-    address: str
-    port: int
-    ae_title: str
-    callers: tuple[str, ...]
-    associations: int
-    tls: ssl.SSLContext | None = None
 
 
 @dataclass
@@ -149,12 +126,25 @@ class Receiver:
 
     def _look(self, key: str, files: Sequence[Path]) -> None:
         if files:
-            instances = [Instance(path, read_identity(path, self.limits)) for path in files]
-            found = arrived(instances, self.inbox.place, self.limits)
+            found = self._arrived(key, files)
             if not found.is_whole and not self.inbox.is_quiet(key, self.quiet_s):
                 return
             self._hand_in(key, Submission("", found.job, found.refused))
         self.inbox.close(key)
+
+    def _arrived(self, key: str, files: Sequence[Path]) -> Arrived:
+        """Look at a study's files; whatever is wrong with one study is not the end of the others."""
+        try:
+            instances = [Instance(path, read_identity(path, self.limits)) for path in files]
+            return arrived(instances, self.inbox.place, self.limits)
+        except Refused as refused:
+            why = refused
+        except (Unavailable, OSError):
+            raise
+        except Exception as error:
+            logger.error("a defect of this software", exc_info=error)
+            why = StudyRefused(Code.INTERNAL_ERROR)
+        return Arrived({"received": self.inbox.place(self.inbox.folder(key))}, is_whole=False, refused=why)
 
     def _hand_in(self, key: str, submission: Submission) -> None:
         former = self.inbox.refusal_of(key)

@@ -16,6 +16,7 @@ from worker.clinical.birads_codes import ASSESSMENT, CATEGORIES, SUSPICIOUS
 from worker.clinical.categories import Birads
 from worker.errors import Code, DlrError, SetupRefused, StudyRefused
 from worker.imaging.storage import Limits, open_regular
+from worker.reporting.identifiers import DEVICE
 
 if TYPE_CHECKING:
     from highdicom.sr import ImageRegion, MeasurementReport, PlanarROIMeasurementsAndQualitativeEvaluations
@@ -40,11 +41,13 @@ class Report:
         patient_id: whom it is about; empty where it does not say.
         written: Content Date and Content Time, to be compared with those of another report.
         lesions: as a job has them; none where the report marks none.
+        is_ours: it was written by this software, about lesions that a radiologist's report marked before.
     """
 
     patient_id: str
     written: str
     lesions: tuple[dict[str, Any], ...]
+    is_ours: bool
 
 
 def read_report(path: Path, limits: Limits) -> Report:
@@ -74,7 +77,8 @@ def _report(dataset: Dataset) -> Report:
     written = f"{dataset.get('ContentDate', '')}{dataset.get('ContentTime', '')}"
     report = _measurement_report(dataset)
     groups = [] if report is None else report.get_planar_roi_measurement_groups()
-    return Report(str(dataset.get("PatientID", "")).strip(), written, tuple(_lesions(groups)))
+    is_ours = dataset.get("DeviceSerialNumber") == DEVICE
+    return Report(str(dataset.get("PatientID", "")).strip(), written, tuple(_lesions(groups)), is_ours)
 
 
 def _measurement_report(dataset: Dataset) -> "MeasurementReport | None":

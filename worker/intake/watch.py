@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, Self
 from uuid import uuid4
 
-from worker.errors import Code, DlrError, JobRefused, SetupRefused
+from worker.errors import Code, DlrError, JobRefused, SetupRefused, Unavailable
 from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
 from worker.intake.lesions_file import read_lesions
@@ -145,15 +145,33 @@ class Watcher:
     def run(self, stopped: threading.Event) -> None:
         """Hand in entries until ``stopped``."""
         while not stopped.is_set():
+            self.patiently(partial(self._look, stopped))
+            stopped.wait(LOOK_S)
+
+    def _look(self, stopped: threading.Event) -> None:
+        try:
             returned = self.folder.give_back_of_the_dead()
             if returned:
                 logger.warning("%d entries had lost their watcher and are back in their folder", returned)
             while not stopped.is_set() and (claimed := self.folder.claim(self.settle_s)) is not None:
                 self.patiently(partial(self.take, claimed))
-            stopped.wait(LOOK_S)
+        except OSError:
+            raise Unavailable(Code.STORAGE_UNAVAILABLE) from None
 
     def take(self, claimed: Path) -> None:
-        """Hand in one entry that is claimed, and put it where it belongs."""
+        """Hand in one entry that is claimed, and put it where it belongs.
+
+        Raises:
+            Unavailable: ``storage_unavailable``.
+        """
+        try:
+            self._take(claimed)
+        except OSError:
+            if claimed.exists():
+                raise Unavailable(Code.STORAGE_UNAVAILABLE) from None
+            logger.warning("an entry of the folder has gone while it was at hand")
+
+    def _take(self, claimed: Path) -> None:
         faults = [fault for one in self._submissions(claimed) if (fault := self._fault_of(one)) is not None]
         if faults:
             self.folder.put(claimed, "refused", "\n".join(f"{fault.code}: {fault.reason}" for fault in faults) + "\n")
@@ -168,6 +186,11 @@ class Watcher:
         except SetupRefused as refused:
             reason = refused.reason.replace(str(claimed), claimed.name)
             return [Submission(claimed.name, {"entry": claimed.name}, JobRefused(Code.LESIONS_MISSING, reason))]
+        except (Unavailable, OSError):
+            raise
+        except Exception as error:
+            logger.error("a defect of this software", exc_info=error)
+            return [Submission(claimed.name, {"entry": claimed.name}, JobRefused(Code.INTERNAL_ERROR))]
 
     def _fault_of(self, submission: Submission) -> DlrError | None:
         handed = hand_in(self.intake, submission, SOURCE)

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from worker.clinical.birads_codes import CATEGORIES, MEANINGS
 from worker.clinical.categories import Birads, Outcome, Recommendation
-from worker.study import AgeSource, RegionSource
+from worker.study import AgeSource, GateReason, RegionSource
 
 OWN: Final = "99DLR"
 OWN_UID: Final = "2.25.177045756323611896799636850352734573293"
@@ -39,6 +39,7 @@ ULTRASONOGRAPHY: Final = Concept("47079000", "SCT", "Ultrasonography of breast")
 REPORT: Final = Concept("126000", "DCM", "Imaging Measurement Report")
 
 RATIO: Final = Concept("1", "UCUM", "no units")
+MILLIMETRE: Final = Concept("mm", "UCUM", "millimeter")
 YEAR: Final = Concept("a", "UCUM", "year")
 
 RECOMMENDED: Final = _own("RECOMMENDED", "BI-RADS category recommended by DLR, not by a radiologist")
@@ -53,6 +54,10 @@ LH_THRESHOLD: Final = _own("T_HIGH_RISK", "DLR_LH: high risk from this probabili
 BM_THRESHOLD: Final = _own("T_MALIGNANT", "DLR_BM: malignant from this probability on")
 AGE_SOURCE: Final = _own("AGE_SOURCE", "Where the age comes from that was used")
 REGION_SOURCE: Final = _own("REGION_SOURCE", "Where the region comes from that was scored")
+GATE: Final = _own("GATE", "What speaks against the region that was scored")
+WIDTH: Final = _own("REGION_WIDTH", "Width of the region that was scored")
+HEIGHT: Final = _own("REGION_HEIGHT", "Height of the region that was scored")
+ASPECT_RATIO: Final = _own("ASPECT_RATIO", "Height to width of the region that was scored")
 NOT_SCORED: Final = _own("NOT_SCORED", "Why DLR gives no scores")
 RULE: Final = _own("RULE", "Version of the re-stratification rule")
 NOTICE: Final = _own("NOTICE", "What this result is not")
@@ -90,6 +95,11 @@ REGION_SOURCES: Final = {
     RegionSource.JOB: _own("SENDER", "Given by the sender"),
     RegionSource.ULTRASOUND_REGION: _own("US_REGION", "B-mode region in the image's header"),
     RegionSource.WHOLE_IMAGE: _own("WHOLE_IMAGE", "The whole image"),
+}
+
+GATE_REASONS: Final = {
+    reason: _own(reason.value.upper(), f"Warning: {reason.value.replace('_', ' ').replace('roi', 'region')}")
+    for reason in GateReason
 }
 
 LH_CLASSES: Final = (

@@ -8,18 +8,20 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from worker.errors import Code, DlrError, SetupRefused, StudyRefused
-from worker.imaging.storage import Limits
 from worker.logs import story_of
 from worker.reporting.fhir import fhir_bundle
 from worker.reporting.hl7 import hl7_message
 from worker.reporting.result import LesionResult, StudyResult
-from worker.reporting.source import Source, read_frame
+from worker.reporting.source import Source, SourceImage
 from worker.reporting.structured_report import structured_report
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from pydicom import Dataset
+
+    Frames = Callable[[SourceImage, LesionResult], NDArray[np.uint8]]
+    """Decodes the frame that a lesion is on: uint8, (rows, columns) grey or (rows, columns, 3) RGB."""
 
     Look = Callable[[LesionResult, NDArray[np.uint8]], NDArray[np.float32] | None]
     """Says where in a frame DLR_BM looked, 0 to 1; ``None`` where that can not be said."""
@@ -50,30 +52,34 @@ class Document:
     content: bytes
 
 
-def nowhere(_lesion: LesionResult, _frame: "NDArray[np.uint8]") -> None:
-    """Look at nothing: pictures without Grad-CAM."""
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """What pictures are made with: who decodes frames, and who says where DLR_BM looked, if anybody."""
+
+    frames: "Frames"
+    look: "Look | None" = None
 
 
-def documents_of(
-    kind: Kind, result: StudyResult, source: Source, limits: Limits, look: "Look" = nowhere
-) -> list[Document]:
+def documents_of(kind: Kind, result: StudyResult, source: Source, camera: Camera | None = None) -> list[Document]:
     """Make a result's documents of one kind: one, or for ``sc`` one for each lesion that was scored.
 
     Args:
         kind: which.
         result: ended, of a study with a Study Instance UID.
         source: of its files.
-        limits: for the frames that pictures need: the largest file and frame.
-        look: for pictures alone.
+        camera: needed for ``sc`` alone.
 
     Raises:
         StudyRefused: ``result_missing``, for pictures of a study of which nothing was scored; ``document_refused``.
         LesionRefused: any code of a file or of pixels, for pictures.
         SetupRefused: ``setting_invalid``; an extra is not installed.
         Unavailable: ``storage_unavailable``.
+        ValueError: pictures without a camera.
     """
+    if kind is Kind.SC and camera is None:
+        raise ValueError("pictures are made with a camera")
     try:
-        contents = list(_contents(kind, result, source, limits, look))
+        contents = list(_contents(kind, result, source, camera))
     except DlrError:
         raise
     except Exception as error:  # noqa: BLE001  libraries that do not like a value of the header quote it
@@ -84,34 +90,32 @@ def documents_of(
     return [Document(f"{result.study_id}{part}{SUFFIXES[kind]}", content) for part, content in contents]
 
 
-def _contents(
-    kind: Kind, result: StudyResult, source: Source, limits: Limits, look: "Look"
-) -> Iterator[tuple[str, bytes]]:
+def _contents(kind: Kind, result: StudyResult, source: Source, camera: Camera | None) -> Iterator[tuple[str, bytes]]:
     if kind is Kind.SR:
         yield "", _file(structured_report(result, source))
     elif kind is Kind.HL7:
         yield "", hl7_message(result, source).encode()
     elif kind is Kind.FHIR:
         yield "", fhir_bundle(result, source).encode()
-    else:
-        yield from _pictures(result, source, limits, look)
+    elif camera is not None:
+        yield from _pictures(result, source, camera)
 
 
-def _pictures(result: StudyResult, source: Source, limits: Limits, look: "Look") -> Iterator[tuple[str, bytes]]:
+def _pictures(result: StudyResult, source: Source, camera: Camera) -> Iterator[tuple[str, bytes]]:
     try:
         from worker.reporting.secondary_capture import secondary_capture
     except ImportError:
         reason = "pictures are made by the extra: pip install 'dlr-worker[worker]'"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
     for lesion in result.lesions:
-        image = source.images.get(lesion.sop_instance_uid)
         if not lesion.scores:
             continue
+        image = source.images.get(lesion.sop_instance_uid)
         if image is None:
             raise StudyRefused(Code.SOP_INSTANCE_NOT_FOUND, f"the image of lesion {lesion.ordinal} is gone")
-        frame = read_frame(result, image, lesion, limits)
-        picture = secondary_capture(result, lesion, source, frame, look(lesion, frame))
-        yield f".{lesion.ordinal}", _file(picture)
+        frame = camera.frames(image, lesion)
+        heat = None if camera.look is None else camera.look(lesion, frame)
+        yield f".{lesion.ordinal}", _file(secondary_capture(result, lesion, source, frame, heat))
 
 
 def _file(dataset: "Dataset") -> bytes:

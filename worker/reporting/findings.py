@@ -7,7 +7,7 @@ from worker.clinical.categories import Outcome, Recommendation
 from worker.reporting import concepts
 from worker.reporting.concepts import Concept
 from worker.reporting.result import LesionResult, ModelScore, StudyResult
-from worker.study import AgeSource, RegionSource
+from worker.study import AgeSource, GateReason, RegionSource
 
 ADVICE = "A recommendation of software, to be weighed by a radiologist. It is not a diagnosis."
 """On every document."""
@@ -45,7 +45,7 @@ Finding = Number | Choice | Note
 def findings_of(lesion: LesionResult) -> tuple[Finding, ...]:
     """Return what is to be said of a lesion: the radiologist's category first, then ours or why there is none.
 
-    Probabilities and thresholds are 0 to 1; the age is in years.
+    Probabilities and thresholds are 0 to 1, the age is in years, and the region's size in millimetres.
     """
     return tuple(_findings(lesion))
 
@@ -66,6 +66,9 @@ def _findings(lesion: LesionResult) -> Iterator[Finding]:
         yield Choice(concepts.AGE_SOURCE, concepts.AGE_SOURCES[AgeSource(lesion.age_source)])
     if lesion.region_source is not None:
         yield Choice(concepts.REGION_SOURCE, concepts.REGION_SOURCES[RegionSource(lesion.region_source)])
+    for reason in lesion.gate:
+        yield Choice(concepts.GATE, concepts.GATE_REASONS[GateReason(reason)])
+    yield from _size(lesion)
     for notice in sorted({score.notice for score in lesion.scores if score.notice}):
         yield Note(concepts.NOTICE, notice)
     yield Note(concepts.NOTICE, ADVICE)
@@ -88,6 +91,13 @@ def _score(score: ModelScore, negative: Concept, positive: Concept, threshold: C
     yield Number(negative, score.negative_probability, concepts.RATIO, score)
     yield Number(positive, score.positive_probability, concepts.RATIO, score)
     yield Number(threshold, score.threshold, concepts.RATIO, score)
+
+
+def _size(lesion: LesionResult) -> Iterator[Finding]:
+    if lesion.width_mm is not None and lesion.height_mm is not None and lesion.aspect_ratio is not None:
+        yield Number(concepts.WIDTH, lesion.width_mm, concepts.MILLIMETRE)
+        yield Number(concepts.HEIGHT, lesion.height_mm, concepts.MILLIMETRE)
+        yield Number(concepts.ASPECT_RATIO, lesion.aspect_ratio, concepts.RATIO)
 
 
 def _positive(score: ModelScore) -> bool:

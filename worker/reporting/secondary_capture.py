@@ -14,11 +14,13 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from pydicom.valuerep import DA, TM
 
 from worker import __version__
+from worker.reporting.concepts import GATE_REASONS
 from worker.reporting.dicom_header import MAKER, SERIES_DESCRIPTION, class_of, patient_and_study
 from worker.reporting.findings import ADVICE
 from worker.reporting.identifiers import DEVICE, instance_uid, series_uid
 from worker.reporting.result import LesionResult, ModelScore, StudyResult
 from worker.reporting.source import Source, SourceImage
+from worker.study import GateReason
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -172,9 +174,10 @@ def _lines(result: StudyResult, lesion: LesionResult, with_heat: bool) -> list[t
     ]
     for score in lesion.scores:
         said += [(line, _WHITE) for line in _score_lines(score)]
+    said += [(GATE_REASONS[GateReason(reason)].meaning, _YELLOW) for reason in lesion.gate]
     said.append((f"Age used: {lesion.age_years:.1f} years; rule {lesion.rule_version}", _GREY))
     if with_heat:
-        said.append(("Colour: where DLR_BM found signs of malignancy", _GREY))
+        said.append(("Colour: what weighed for malignant in DLR_BM", _GREY))
     said.append(("", _WHITE))
     for text in (ADVICE, *(f"Notice: {notice}" for notice in result.notices)):
         said += [(line, _YELLOW) for line in wrap(text, _LETTERS)]

@@ -1,24 +1,23 @@
 """Whose a document is: patient, study and images, from the headers of the study's files. The database has no names."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.valuerep import TEXT_VR_DELIMS, PersonName
 
-from worker.errors import Code, LesionRefused, SetupRefused
+from worker.clinical.categories import Birads, Priority
+from worker.errors import Code, LesionRefused
 from worker.imaging.dicom_file import DicomFile, Header, open_dicom
 from worker.imaging.reading import StudyFiles, entry_of, fault_of, index_study, read_entry
+from worker.imaging.source import Folder, ImageSource
 from worker.imaging.storage import Limits
 from worker.reporting.result import LesionResult, StudyResult
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from worker.study import Lesion, OnDicomweb, Study
 
 _NAMES = ("PatientName", "ReferringPhysicianName")
 _TEXTS = ("PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyID", "StudyDescription")
@@ -93,9 +92,14 @@ class SourceImage:
     burned_in: str
     lossy: tuple[str, str, str]
 
+    def shows(self, lesion: LesionResult) -> bool:
+        """Whether it has the frame that a lesion is said to be on; of several frames, nobody guesses which."""
+        frames = self.frames or 1
+        return frames == 1 if lesion.frame is None else lesion.frame <= frames
+
     def frame_of(self, lesion: LesionResult) -> int | None:
-        """Return the frame to refer to, from 1; ``None`` where the image has one frame and no number for it."""
-        return None if self.frames is None else lesion.frame or 1
+        """Return the frame to refer to, from 1; ``None`` where the image numbers none, or has not the lesion's."""
+        return (lesion.frame or 1) if self.frames is not None and self.shows(lesion) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +110,31 @@ class Source:
     images: Mapping[str, SourceImage]
 
 
-def read_source(result: StudyResult, storage_root: Path, limits: Limits) -> Source:
+@contextmanager
+def opened(result: StudyResult, images: ImageSource, limits: Limits) -> Iterator[Source]:
+    """Have a study's images, in the storage or fetched from its server, for as long as documents are made of them.
+
+    Raises:
+        StudyRefused: ``patient_mismatch``, ``dicomweb_server_unknown``.
+        LesionRefused: as `read_source`.
+        Unavailable: ``storage_unavailable``, ``dicomweb_unavailable``.
+    """
+    where = result.paths if result.dicomweb_server is None else OnDicomweb(result.dicomweb_server)
+    lesions = tuple(
+        Lesion(lesion.lesion_id, lesion.sop_instance_uid, lesion.frame, None, Birads(lesion.birads))
+        for lesion in result.lesions
+    )
+    uid, priority = result.study_instance_uid or "", Priority(result.priority)
+    with images.folder(Study(result.study_id, uid, priority, None, where, lesions)) as folder:
+        yield read_source(result, folder, limits)
+
+
+def read_source(result: StudyResult, folder: Folder, limits: Limits) -> Source:
     """Read the headers of a study's files; of one that is not whole, or not the study's, nothing is taken.
 
     Args:
         result: of a study with a Study Instance UID.
-        storage_root: what paths are relative to; nothing outside it is read.
+        folder: its files; nothing outside of it is read.
         limits: the largest file.
 
     Raises:
@@ -121,17 +144,18 @@ def read_source(result: StudyResult, storage_root: Path, limits: Limits) -> Sour
         Unavailable: ``storage_unavailable``.
     """
     uid = result.study_instance_uid or ""
-    files = index_study(storage_root, result.paths, uid, lambda path: read_entry(path, limits))
+    files = index_study(folder.root, folder.paths, uid, lambda path: read_entry(path, limits))
     wanted = dict.fromkeys(lesion.sop_instance_uid for lesion in result.lesions)
     there = [sop for sop in wanted if sop in files.paths and sop not in files.ambiguous]
     if not there and not files.paths:
-        raise _why_none(files)
+        raise _why_none(files, folder)
     read = [_read(files.paths[sop], uid, limits) for sop in there or list(files.paths)[:1]]
     return Source(read[0][0], {image.sop_instance_uid: image for _, image in read})
 
 
-def _why_none(files: StudyFiles) -> LesionRefused:
-    refused = files.failed[0].refused if files.failed else LesionRefused(Code.FILE_NOT_FOUND)
+def _why_none(files: StudyFiles, folder: Folder) -> LesionRefused:
+    every = [*(failed.refused for failed in files.failed), *folder.refused.values()]
+    refused = every[0] if every else LesionRefused(Code.FILE_NOT_FOUND)
     return LesionRefused(refused.code, refused.reason)
 
 
@@ -195,35 +219,3 @@ def _conforms(name: str, value: str) -> bool:
 def _encodings(header: Header) -> list[str]:
     said = header.text("SpecificCharacterSet")
     return convert_encodings(said.split("\\") if said else ["ISO_IR 6"])
-
-
-def read_frame(result: StudyResult, image: SourceImage, lesion: LesionResult, limits: Limits) -> "NDArray[np.uint8]":
-    """Decode the frame that a lesion is on, in this process.
-
-    Args:
-        result: says which study the file has to be of.
-        image: of the lesion.
-        lesion: says which frame.
-        limits: the largest file and frame.
-
-    Returns:
-        uint8, (rows, columns) grey or (rows, columns, 3) RGB.
-
-    Raises:
-        LesionRefused: any code of a file or of pixels.
-        SetupRefused: ``setting_invalid``; the extra ``worker`` is not installed.
-        Unavailable: ``storage_unavailable``.
-    """
-    try:
-        from worker.imaging.layout import frame_index, pixel_layout
-        from worker.imaging.pixels import decode_frame
-    except ImportError:
-        reason = "pictures are made by the extra: pip install 'dlr-worker[worker]'"
-        raise SetupRefused(Code.SETTING_INVALID, reason) from None
-    with open_dicom(image.path, limits) as file:
-        entry = entry_of(file)
-        fault = fault_of(entry, result.study_instance_uid or "")
-        if fault is not None or entry.sop_instance_uid != image.sop_instance_uid:
-            raise LesionRefused(fault or Code.SOP_INSTANCE_NOT_FOUND)
-        layout = pixel_layout(file, limits)
-        return decode_frame(file, layout, frame_index(layout, lesion.frame))

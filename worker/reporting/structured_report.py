@@ -13,7 +13,7 @@ from pydicom.uid import Comprehensive3DSRStorage
 from pydicom.valuerep import DT
 
 from worker import __version__
-from worker.errors import Code, SetupRefused
+from worker.errors import Code, SetupRefused, StudyRefused
 from worker.reporting import concepts
 from worker.reporting.concepts import Concept
 from worker.reporting.dicom_header import MAKER, SERIES_DESCRIPTION, class_of, patient_and_study
@@ -45,6 +45,7 @@ def structured_report(result: StudyResult, source: Source) -> Dataset:
         A data set with File Meta Information, Explicit VR Little Endian, text in UTF-8.
 
     Raises:
+        StudyRefused: ``document_refused``; an image has no Series Instance UID, without which none can refer to it.
         SetupRefused: ``setting_invalid``; the extra ``dicom`` is not installed.
     """
     try:
@@ -52,6 +53,8 @@ def structured_report(result: StudyResult, source: Source) -> Dataset:
     except ImportError:
         reason = "a DICOM SR is written by the extra: pip install 'dlr-worker[dicom]'"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
+    if not all(image.series_instance_uid for image in source.images.values()):
+        raise StudyRefused(Code.DOCUMENT_REFUSED, "an image of the study has no Series Instance UID to refer to it by")
     ending = result.endings[-1]
     moment = source.subject.local(ending.at)
     report = Comprehensive3DSR(
@@ -206,7 +209,7 @@ def _region(lesion: LesionResult, image: SourceImage) -> Any:
     from highdicom.sr import GraphicTypeValues, ImageRegion, SourceImageForRegion
 
     box = lesion.region or lesion.roi
-    if box is None or not _inside(box, image):
+    if box is None or not _inside(box, image) or not image.shows(lesion):
         return None
     x, y, width, height = box
     right, bottom = x + width, y + height

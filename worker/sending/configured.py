@@ -1,7 +1,6 @@
 """The destinations that the settings name, ready to be delivered to."""
 
 import ssl
-from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from io import BytesIO
@@ -9,10 +8,11 @@ from io import BytesIO
 from pydicom import Dataset, dcmread
 
 from worker.errors import Code, SetupRefused
-from worker.reporting.documents import Kind, documents_of
+from worker.imaging.source import ImageSource
+from worker.reporting.documents import Camera, Kind, documents_of
 from worker.reporting.result import StudyResult
-from worker.reporting.source import Source, read_source
-from worker.sending.destination import Opens
+from worker.reporting.source import opened
+from worker.sending.destination import Opens, Sources
 from worker.sending.node import Caller, Node
 from worker.sending.pacs import Pacs
 from worker.sending.ups import Ups
@@ -24,8 +24,12 @@ _LOCAL = ("127.0.0.1", "localhost", "[::1]")
 _SHORTEST_SECRET = 16
 
 
-def destinations(settings: Settings) -> list[Opens]:
+def destinations(settings: Settings, camera: Camera | None = None) -> list[Opens]:
     """Return the destinations that are switched on.
+
+    Args:
+        settings: what is set.
+        camera: what pictures are made with; needed for ``send_pictures`` alone.
 
     Raises:
         SetupRefused: ``setting_invalid``; there is none, settings do not fit each other, or the extra is missing.
@@ -37,27 +41,26 @@ def destinations(settings: Settings) -> list[Opens]:
         reason = "results are sent by the extra: pip install 'dlr-worker[send]'"
         raise SetupRefused(Code.SETTING_INVALID, reason)
     caller = Caller(settings.send_ae_title, settings.send_timeout_s, _tls(settings))
-    source_of = partial(_source, settings)
+    images = ImageSource(settings.storage_root, settings.dicomweb)
+    sources = partial(opened, images=images, limits=settings.limits)
     found: list[Opens] = []
     if settings.send_pacs is not None:
-        found.append(Pacs(Node.parsed(settings.send_pacs), caller, partial(_documents, settings, source_of)))
+        drawn = camera if settings.send_pictures else None
+        found.append(Pacs(Node.parsed(settings.send_pacs), caller, partial(_documents, sources, drawn)))
     if settings.send_ups is not None:
-        found.append(Ups(Node.parsed(settings.send_ups), caller, _worklist(settings), source_of))
+        found.append(Ups(Node.parsed(settings.send_ups), caller, _worklist(settings), sources))
     if settings.send_webhook_url is not None:
         found.append(_webhook(settings))
     return found
 
 
-def _source(settings: Settings, result: StudyResult) -> Source:
-    return read_source(result, settings.storage_root, settings.limits)
-
-
-def _documents(settings: Settings, source_of: Callable[[StudyResult], Source], result: StudyResult) -> list[Dataset]:
-    """Make the report and, where they are wanted, the pictures of the lesions that were scored."""
-    source = source_of(result)
-    drawn = settings.send_pictures and any(lesion.scores for lesion in result.lesions)
-    kinds = [Kind.SR, Kind.SC] if drawn else [Kind.SR]
-    made = [one for kind in kinds for one in documents_of(kind, result, source, settings.limits)]
+def _documents(sources: Sources, camera: Camera | None, result: StudyResult) -> list[Dataset]:
+    """Make the report and, with a camera, the pictures of the lesions that were scored."""
+    drawn = camera is not None and any(lesion.scores for lesion in result.lesions)
+    with sources(result) as source:
+        made = documents_of(Kind.SR, result, source)
+        if drawn:
+            made += documents_of(Kind.SC, result, source, camera)
     return [dcmread(BytesIO(document.content)) for document in made]
 
 

@@ -6,15 +6,22 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from db.vocabulary import Destination
-from worker.reporting.result import StudyResult
+from worker.reporting.result import Ending, StudyResult
+from worker.reporting.source import Source
 
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A result to deliver. ``delivery_id`` is the same however often it is tried."""
+    """A result to deliver.
+
+    Attributes:
+        delivery_id: the same however often it is tried.
+        replaces: the result of the study that the destination has already, if it has one.
+    """
 
     delivery_id: int
     result: StudyResult
+    replaces: Ending | None = None
 
 
 Deliver = Callable[[Parcel], str | None]
@@ -22,6 +29,10 @@ Deliver = Callable[[Parcel], str | None]
 
 Delivering it again changes nothing at the destination. Raises ``Refused``: it will never be taken;
 ``Unavailable``: not now."""
+
+
+Sources = Callable[[StudyResult], AbstractContextManager[Source]]
+"""Has a study's images at hand, for as long as something is made of them."""
 
 
 class Opens(Protocol):

@@ -15,7 +15,7 @@ from db import outbox
 from db.records import Due
 from worker.errors import Code, Refused, SetupRefused, StudyRefused, Unavailable
 from worker.logs import story_of
-from worker.reporting.result import StudyResult, read_results
+from worker.reporting.result import read_results
 from worker.sending.destination import Deliver, Opens, Parcel
 
 logger = logging.getLogger(__name__)
@@ -121,13 +121,13 @@ class Sender:
 
     def _one(self, deliver: Deliver, due: Due) -> bool:
         """Try one delivery, and write down what came of it."""
-        result = self._result(due)
-        if result is None:
+        parcel = self._parcel(due)
+        if parcel is None:
             with self.sessions.begin() as session:
                 outbox.obsolete(session, due.delivery_id)
             return True
         try:
-            uid = deliver(Parcel(due.delivery_id, result))
+            uid = deliver(parcel)
         except _AWAY:
             raise
         except Refused as refused:
@@ -140,14 +140,18 @@ class Sender:
         logger.info("sent to %s: %s", self.destination.name, due.study_id)
         return True
 
-    def _result(self, due: Due) -> StudyResult | None:
+    def _parcel(self, due: Due) -> Parcel | None:
         """Read the result that a delivery is of; ``None`` when it is the study's no more."""
-        try:
-            with self.sessions() as session:
+        with self.sessions() as session:
+            try:
                 (result,) = read_results(session, due.study_id)
-        except StudyRefused:
-            return None
-        return result if result.endings and result.endings[-1].event_id == due.event_id else None
+            except StudyRefused:
+                return None
+            if not result.endings or result.endings[-1].event_id != due.event_id:
+                return None
+            before = {ending.event_id: ending for ending in result.endings[:-1]}
+            last = outbox.last_sent(session, self.destination.name, before.keys())
+        return Parcel(due.delivery_id, result, before.get(last or 0))
 
     def _fail(self, due: Due, code: Code, reason: str) -> bool:
         logger.warning("not sent to %s: %s: %s", self.destination.name, due.study_id, code)

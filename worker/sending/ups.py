@@ -1,23 +1,24 @@
 """A worklist manager: a work item for each result, created by N-CREATE (UPS Push; PS3.4, annex CC)."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pydicom import Dataset
+
 from db.vocabulary import Destination
-from worker.errors import Code, Unavailable
-from worker.reporting.result import StudyResult
-from worker.reporting.source import Source
-from worker.sending.destination import Deliver, Parcel
+from worker.errors import Code, StudyRefused, Unavailable
+from worker.sending.destination import Deliver, Parcel, Sources
 from worker.sending.node import Caller, Node, checked
-from worker.sending.work_item import Worklist, work_item, work_item_uid
+from worker.sending.work_item import UPS_PUSH, Worklist, work_item, work_item_uid
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
 
-UPS_PUSH: Final = "1.2.840.10008.5.1.4.34.6.1"
-"""The SOP Class of every work item (PS3.4, CC.3.1)."""
+
+_REQUEST_CANCEL: Final = 2
+"""Action Type of an N-ACTION (PS3.4, table CC.2.2-1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +28,33 @@ class Ups:
     node: Node
     caller: Caller
     worklist: Worklist
-    source_of: Callable[[StudyResult], Source]
+    sources: Sources
     name: Destination = Destination.UPS
 
     @contextmanager
     def opened(self) -> Iterator[Deliver]:
         """Hold one association for several results."""
         with self.caller.association(self.node, [UPS_PUSH]) as association:
-            yield lambda parcel: self._create(association, parcel)
+            yield lambda parcel: self._deliver(association, parcel)
 
-    def _create(self, association: "Association", parcel: Parcel) -> str:
-        uid = work_item_uid(parcel.result)
-        item = work_item(parcel.result, self.source_of(parcel.result), self.worklist)
+    def _deliver(self, association: "Association", parcel: Parcel) -> str:
+        """Create the work item, and then take the one that it replaces off the list: no study is ever on none."""
+        uid = work_item_uid(parcel.result.endings[-1])
+        with self.sources(parcel.result) as source:
+            item = work_item(parcel.result, source, self.worklist, parcel.replaces)
         try:
             answer, _ = association.send_n_create(item, UPS_PUSH, uid)
+            checked("N-CREATE", answer)
+            if parcel.replaces is not None:
+                self._cancel(association, work_item_uid(parcel.replaces))
         except RuntimeError:
             raise Unavailable(Code.DESTINATION_UNAVAILABLE, "the association has ended") from None
-        checked("N-CREATE", answer)
         return uid
+
+    def _cancel(self, association: "Association", uid: str) -> None:
+        """Ask that a work item be canceled. One that is done, at work or gone stays as it is."""
+        why = Dataset()
+        why.ReasonForCancellation = "The study has another result, and a work item of its own for it"
+        answer, _ = association.send_n_action(why, _REQUEST_CANCEL, UPS_PUSH, uid)
+        with suppress(StudyRefused):
+            checked("N-ACTION", answer)

@@ -13,11 +13,13 @@ from worker.clinical.categories import Outcome, Priority
 from worker.clinical.priority import WorklistClass, step_priority, worklist_class
 from worker.reporting.findings import summary_of
 from worker.reporting.identifiers import instance_uid, series_uid
-from worker.reporting.result import StudyResult
+from worker.reporting.result import Ending, StudyResult
 from worker.reporting.source import Source
 from worker.reporting.structured_report import KIND as SR
 
 KIND: Final = "ups"
+UPS_PUSH: Final = "1.2.840.10008.5.1.4.34.6.1"
+"""The SOP Class of every work item (PS3.4, CC.3.1)."""
 
 LABELS: Final[Mapping[WorklistClass, str]] = {
     WorklistClass.UPGRADED: "Read breast ultrasound: above 4A is recommended",
@@ -86,18 +88,19 @@ class Worklist:
     performer: Performer | None = None
 
 
-def work_item_uid(result: StudyResult) -> str:
+def work_item_uid(ending: Ending) -> str:
     """Return the SOP Instance UID of a result's work item."""
-    return instance_uid(result.endings[-1], KIND)
+    return instance_uid(ending, KIND)
 
 
-def work_item(result: StudyResult, source: Source, worklist: Worklist) -> Dataset:
+def work_item(result: StudyResult, source: Source, worklist: Worklist, replaces: Ending | None = None) -> Dataset:
     """Make the work item of a result: a step that is scheduled for the time of the result, and ready.
 
     Args:
         result: ended, of a study with a Study Instance UID.
         source: of its files.
         worklist: what is the same in each.
+        replaces: the result whose work item this one takes the place of.
 
     Returns:
         The attribute list of an N-CREATE; text in UTF-8. It has no SOP Instance UID (see `work_item_uid`).
@@ -118,6 +121,8 @@ def work_item(result: StudyResult, source: Source, worklist: Worklist) -> Datase
     request.StudyInstanceUID = subject.study_instance_uid
     request.AccessionNumber = subject.accession_number or result.accession_number or ""
     item.ReferencedRequestSequence = [request]
+    if replaces is not None:
+        item.ReplacedProcedureStepSequence = [_reference(UPS_PUSH, work_item_uid(replaces))]
     item.ProcedureStepState = "SCHEDULED"
     return item
 

@@ -22,6 +22,8 @@ from tests.worker.reporting.samples import STUDY_UID, write_image
 from worker.imaging.storage import Limits
 from worker.intake.report import read_report
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Site:
@@ -137,12 +139,12 @@ def test_without_its_files_nothing_can_be_said_of_a_patient(site: Site, tmp_path
     assert not (tmp_path / "two.dcm").exists()
 
 
-def test_a_header_that_no_document_can_hold_is_refused_and_never_quoted(site: Site) -> None:
+def test_a_header_that_does_not_conform_is_never_quoted(site: Site) -> None:
     image = dcmread(site.storage / "a.dcm")
     image.StudyDate, image.PatientName, image.PatientID = "Miller", "Miller^" * 60, "Miller" * 40
     image.save_as(site.storage / "a.dcm")
     (site.storage / "b.dcm").unlink()
     for kind in ("sr", "hl7", "fhir"):
         done = site.dlr("export", site.study_id, "--format", kind, "--output", site.storage / "out")
+        assert done.returncode == 0, done.stderr
         assert b"Miller" not in done.stderr + done.stdout
-        assert b"Traceback" not in done.stderr

@@ -1,5 +1,6 @@
 """Decoders: the same pixels as in process, and no file that takes its worker or its neighbours with it."""
 
+import math
 import os
 import signal
 import socket
@@ -10,15 +11,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+from pydantic import TypeAdapter
 
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, lesion, picture, write
 from worker.contract import MAX_LESIONS
 from worker.errors import Code, DlrError, LesionRefused, Unavailable
-from worker.imaging.decoder_pool import DecoderPool
+from worker.imaging.decoder_pool import DecoderPool, is_sound
+from worker.imaging.decoder_process import LesionsDecoded
 from worker.imaging.lesion import Marked, Region, decode_lesions
 from worker.study import LesionImage, Roi
 
@@ -73,7 +77,9 @@ def test_a_decoder_gives_the_pixels_region_and_age_that_reading_here_gives(
     there = load(pool, path, Roi(3, 4, 20, 10))
     assert np.array_equal(there.frame, here.frame)
     assert there.frame.dtype == np.uint8
-    assert here.regions == (Region(there.region, there.region_source),)
+    assert here.regions == (Region(there.region, there.region_source, there.size, there.gate),)
+    assert there.gate
+    assert there.scanner == here.scanner
     assert there.age == here.age
 
 
@@ -275,3 +281,25 @@ def test_a_decoder_needs_neither_torch_nor_celery_nor_a_database() -> None:
     names = "[name for name in ('torch', 'celery', 'sqlalchemy') if name in sys.modules]"
     code = f"import sys, worker.imaging.decoder_process; print({names})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def answered(scanner: str = "Acme", **region: Any) -> LesionsDecoded:
+    said = {"roi": {"x": 0, "y": 0, "width": 20, "height": 20}, "source": "job"} | region
+    age = {"years": 47.0, "source": "job"}
+    return TypeAdapter(LesionsDecoded).validate_python(
+        {"shape": [48, 64], "age": age, "scanner": {"model": scanner}, "regions": [said]}
+    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        answered(size={"width_mm": -1.0, "height_mm": 2.0}),
+        answered(size={"width_mm": 1.0, "height_mm": math.inf}),
+        answered(roi={"x": 60, "y": 0, "width": 20, "height": 20}),
+        answered(scanner="x" * 1000),
+    ],
+)
+def test_what_a_decoder_says_and_can_not_be_is_not_taken(answer: LesionsDecoded) -> None:
+    assert is_sound(answered(size={"width_mm": 1.0, "height_mm": 2.0}), LIMITS)
+    assert not is_sound(answer, LIMITS)

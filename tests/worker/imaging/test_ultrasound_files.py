@@ -18,7 +18,7 @@ from tests.worker.imaging.dicom_files import lesion
 from worker.errors import LesionRefused
 from worker.imaging.decoder_pool import DecoderPool
 from worker.imaging.storage import Limits
-from worker.study import AgeSource, LesionImage
+from worker.study import AgeSource, LesionImage, LesionSize, Roi
 
 _LIMITS = Limits(max_file_bytes=2 << 30, max_frame_pixels=50_000_000)
 
@@ -30,11 +30,11 @@ def decoders() -> Iterator[DecoderPool]:
     pool.close()
 
 
-def _load(decoders: DecoderPool, name: str, frame: int = 1) -> LesionImage:
+def _load(decoders: DecoderPool, name: str, frame: int = 1, roi: Roi | None = None) -> LesionImage:
     path = locate(name)
     header = dcmread(path, stop_before_pixels=True)
     files = decoders.index(path.parent, [path.name], str(header.StudyInstanceUID))
-    marked = lesion(sop_instance_uid=str(header.SOPInstanceUID), frame=frame)
+    marked = lesion(sop_instance_uid=str(header.SOPInstanceUID), frame=frame, roi=roi)
     (loaded,) = decoders.load(files, [marked], JOB_AGE_YEARS)
     if isinstance(loaded, LesionRefused):
         raise loaded
@@ -82,3 +82,49 @@ def test_the_last_frame_is_there_and_the_one_after_it_is_not(decoders: DecoderPo
 )
 def test_one_picture_written_in_two_ways_gives_one_array(decoders: DecoderPool, one: str, other: str) -> None:
     assert np.array_equal(_load(decoders, one).frame, _load(decoders, other).frame)
+
+
+# What is seen in each rectangle, and how many millimetres a pixel of it has.
+SEEN: list[tuple[str, str, Roi, list[str], float | None]] = [
+    ("tissue", "US1_UNCR.dcm", Roi(90, 285, 450, 45), [], None),
+    ("tissue", "JPGLosslessP14SV1_1s_1f_8b.dcm", Roi(400, 150, 200, 150), [], 0.2548),
+    ("tissue", "gdcm-US-ALOKA-16.dcm", Roi(60, 200, 240, 200), [], 0.3827),
+    ("tissue", "color3d_jpeg_baseline.dcm", Roi(200, 60, 200, 300), [], 0.5105),
+    ("power Doppler, not said by the header", "US1_UNCR.dcm", Roi(100, 170, 200, 90), ["colour_in_roi"], None),
+    ("the same, JPEG 2000", "US1_J2KI.dcm", Roi(100, 170, 200, 90), ["colour_in_roi"], None),
+    ("colour Doppler, said by Image Type", "color-pl.dcm", Roi(60, 10, 90, 80), ["doppler_in_roi"], None),
+    (
+        "power Doppler on both sides of a line",
+        "US1_UNCR.dcm",
+        Roi(250, 150, 150, 110),
+        ["colour_in_roi", "dual_view_seam_in_roi"],
+        None,
+    ),
+    ("two views of the header", "gdcm-US-ALOKA-16.dcm", Roi(250, 200, 170, 150), ["dual_view_seam_in_roi"], None),
+    ("white calipers", "OBXXXX1A.dcm", Roi(440, 270, 80, 50), ["overlay_in_roi"], 0.2623),
+    ("white calipers", "JPGLosslessP14SV1_1s_1f_8b.dcm", Roi(570, 290, 110, 70), ["overlay_in_roi"], 0.2548),
+    ("white text", "US1_UNCR.dcm", Roi(230, 360, 150, 40), ["overlay_in_roi"], None),
+    ("green pointer and letters", "gdcm-US-ALOKA-16.dcm", Roi(70, 30, 90, 70), ["overlay_in_roi"], 0.3827),
+    ("past the sector's region", "color3d_jpeg_baseline.dcm", Roi(20, 60, 280, 300), ["roi_outside_bmode"], None),
+]
+
+
+@pytest.mark.parametrize(("what", "name", "roi", "gate", "millimetres"), SEEN, ids=lambda value: str(value)[:24])
+def test_the_gate_and_the_size_say_what_is_there(
+    decoders: DecoderPool, what: str, name: str, roi: Roi, gate: list[str], millimetres: float | None
+) -> None:
+    image = _load(decoders, name, roi=roi)
+    assert [reason.value for reason in image.gate] == gate, what
+    assert image.size == (
+        None
+        if millimetres is None
+        else LesionSize(
+            pytest.approx(roi.width * millimetres, rel=1e-3), pytest.approx(roi.height * millimetres, rel=1e-3)
+        )
+    )
+
+
+def test_a_whole_region_has_no_size_and_a_file_says_its_scanner(decoders: DecoderPool) -> None:
+    image = _load(decoders, "OBXXXX1A.dcm")
+    assert image.size is None
+    assert (image.scanner.model, image.scanner.site) == ("Philips Medical Systems CX50", "Philips Healthcare")

@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,7 @@ from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, picture
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from worker.clinical.categories import Priority
 from worker.contract import parse_job
+from worker.intake import receiver
 from worker.intake.accept import Intake
 from worker.intake.inbox import Inbox
 from worker.intake.receiver import (
@@ -30,9 +32,9 @@ from worker.intake.receiver import (
     OUT_OF_RESOURCES,
     SUCCESS,
     Receiver,
-    Reception,
     listening,
 )
+from worker.intake.reception import Reception, echo
 
 
 class Hospital:
@@ -269,3 +271,54 @@ def test_a_certificate_is_asked_for_and_a_sender_without_tls_is_not_heard(
         there.send(image, tls=(theirs, "127.0.0.1"))
     authority.issue_cert("scanner").configure_cert(theirs)
     assert there.send(image, tls=(theirs, "127.0.0.1")) == [SUCCESS]
+
+
+def test_a_file_that_is_damaged_on_the_disk_fails_its_study_and_no_other(
+    hospital: Made, image: Path, tmp_path: Path
+) -> None:
+    here = hospital()
+    damaged = write(tmp_path / "b.dcm", picture(), StudyInstanceUID=STUDY_UID + ".2")
+    here.send(damaged)
+    (kept,) = (here.receiver.inbox.root / "received").rglob("*.dcm")
+    kept.write_bytes(b"the disk forgot")
+    here.send(image, write_report(tmp_path / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10))]))
+    here.close(0)
+    assert sorted((study.state, study.error_code) for study in here.studies()) == [
+        ("failed", "file_not_dicom"),
+        ("queued", None),
+    ]
+    assert here.receiver.inbox.due(0) == []
+
+
+def test_a_defect_met_on_one_study_is_on_record_and_the_receiver_goes_on(
+    hospital: Made, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = hospital()
+    here.send(image)
+
+    def defect(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(receiver, "arrived", defect)
+        here.close(0)
+    assert [(study.state, study.error_code) for study in here.studies()] == [("failed", "internal_error")]
+    assert here.receiver.inbox.due(0) == []
+
+
+@pytest.mark.parametrize("tls", ["none", "ours", "both"])
+@pytest.mark.parametrize("callers", [(), ("SCANNER", "PACS")])
+def test_a_probe_is_answered_by_a_receiver_that_listens_and_by_nobody_once_it_has_ended(
+    hospital: Made, callers: tuple[str, ...], tls: str
+) -> None:
+    context = None
+    if tls != "none":
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+        context.verify_mode = ssl.CERT_REQUIRED if tls == "both" else ssl.CERT_NONE
+    host, port = hospital(callers, context).address
+    asked = Reception(host, port, "DLR", callers, 4, context)
+    assert echo(asked)
+    assert not echo(replace(asked, port=9))
+    if context is None:
+        assert not echo(replace(asked, ae_title="ANOTHER"))

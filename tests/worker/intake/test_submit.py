@@ -1,14 +1,22 @@
 """What `dlr submit` makes of files: a job a study, or what a person has to change first."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, picture, write
 from tests.worker.intake.reports import Finding, rectangle, write_report
+from tests.worker.reporting.samples import STUDY_ID, scored
+from tests.worker.reporting.samples import study as reported
 from worker.errors import SetupRefused
+from worker.imaging.source import Folder
+from worker.intake.report import read_report
 from worker.intake.storage import is_copy
 from worker.intake.submit import Overrides, plan
+from worker.reporting.result import Ending
+from worker.reporting.source import read_source
+from worker.reporting.structured_report import structured_report
 
 
 @pytest.fixture
@@ -58,3 +66,19 @@ def test_files_without_lesions_and_without_a_report_are_not_handed_in(tmp_path: 
         plan([tmp_path / "cd"], None, Overrides(), storage, LIMITS)
     assert "--lesions" in refused.value.reason
     assert list(storage.iterdir()) == []
+
+
+def test_a_report_that_we_wrote_ourselves_is_not_where_lesions_come_from(tmp_path: Path, storage: Path) -> None:
+    """An archive may send it back with the study; it may lack a lesion that failed, and is always the latest."""
+    cd = tmp_path / "cd"
+    image = write(cd / "a.dcm", picture(), SeriesInstanceUID="1.2.7")
+    write_report(cd / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10))])
+    later = (Ending(1, STUDY_ID, 1, datetime(2100, 1, 1, tzinfo=UTC)),)
+    result = reported(
+        scored(SOP_UID, region=(1, 1, 5, 5)), study_instance_uid=STUDY_UID, endings=later, paths=("a.dcm",)
+    )
+    ours = structured_report(result, read_source(result, Folder(cd, ("a.dcm",)), LIMITS))
+    ours.save_as(cd / "ours.dcm", enforce_file_format=True)
+    assert read_report(cd / "ours.dcm", LIMITS).lesions[0]["roi"] == {"x": 1, "y": 1, "width": 5, "height": 5}
+    (submission,) = plan([cd], None, Overrides(), storage, LIMITS)
+    assert submission.job["lesions"][0]["roi"] == {"x": 3, "y": 4, "width": 20, "height": 10}

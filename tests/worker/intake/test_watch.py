@@ -2,13 +2,16 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tests.worker.imaging.dicom_files import LIMITS, STUDY_UID, picture, write
 from tests.worker.intake.reports import Finding, rectangle, write_report
-from worker.errors import SetupRefused
+from worker.errors import SetupRefused, Unavailable
+from worker.intake import watch
 from worker.intake.accept import Intake
 from worker.intake.watch import BORN_S, DropFolder, Watcher
 
@@ -191,3 +195,56 @@ def test_a_folder_in_the_storage_or_around_it_is_refused(drop: Path) -> None:
     for folder in (storage, storage / "inside", drop.parent, drop / "none"):
         with pytest.raises(SetupRefused, match="setting_invalid"), DropFolder.watched(folder, storage):
             pass
+
+
+def test_a_folder_that_goes_away_is_waited_for(watcher: Made, drop: Path, sessions: sessionmaker[Session]) -> None:
+    looks: list[str] = []
+    stopped = threading.Event()
+
+    def patiently(work: Callable[[], None]) -> None:
+        try:
+            work()
+            looks.append("looked")
+        except Unavailable as error:
+            looks.append(error.code)
+            elsewhere.rename(drop)
+
+    patient = replace(watcher(), patiently=patiently)
+    elsewhere = drop.rename(drop.with_name("unmounted"))
+    study(elsewhere / "one")
+    thread = threading.Thread(target=patient.run, args=[stopped])
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not studies(sessions) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    stopped.set()
+    thread.join()
+    assert looks[0] == "storage_unavailable"
+    assert studies(sessions) == [("queued", "watch", None)]
+
+
+def test_an_entry_that_is_taken_away_while_it_is_at_hand_ends_nothing(
+    watcher: Made, drop: Path, sessions: sessionmaker[Session]
+) -> None:
+    here = watcher()
+    study(drop / "one")
+    claimed = here.folder.claim(settle_s=0)
+    assert claimed is not None
+    shutil.rmtree(claimed)
+    here.take(claimed)
+    study(drop / "two")
+    assert look(here) == 1
+
+
+def test_a_defect_met_on_one_entry_is_on_record_and_the_entry_refused(
+    watcher: Made, drop: Path, sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study(drop / "one")
+
+    def defect(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(watch, "plan", defect)
+    assert look(watcher()) == 1
+    assert studies(sessions) == [("failed", "watch", "internal_error")]
+    assert (drop / ".dlr" / "refused" / "one.txt").read_text().startswith("internal_error: ")

@@ -10,6 +10,7 @@ import numpy as np
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from worker.demo.dicom import Header, write_ultrasound
+from worker.imaging.source import Folder
 from worker.imaging.storage import Limits
 from worker.reporting.result import Ending, LesionResult, ModelScore, StudyResult
 from worker.reporting.source import Source, read_source
@@ -61,6 +62,10 @@ def scored(sop: str, ordinal: int = 1, lh: float = 0.9, bm: float = 0.8, **chang
         roi=(10, 20, 30, 40),
         region=(10, 20, 30, 40),
         region_source="job",
+        gate=("overlay_in_roi",),
+        width_mm=8.25,
+        height_mm=5.5,
+        aspect_ratio=5.5 / 8.25,
         age_years=47.3,
         age_source="job",
         outcome=outcome,
@@ -78,9 +83,10 @@ def scored(sop: str, ordinal: int = 1, lh: float = 0.9, bm: float = 0.8, **chang
 def failed(sop: str, ordinal: int = 1, code: str = "pixels_uniform", **changes: Any) -> LesionResult:
     nothing: dict[str, Any] = dict.fromkeys(
         ("region", "region_source", "age_years", "age_source", "outcome", "recommended", "rule_version", "lh", "bm",
+         "width_mm", "height_mm", "aspect_ratio",
          "restratification_id")
     )  # fmt: skip
-    said = {"error_code": code, "error_reason": f"because of {code}"}
+    said: dict[str, Any] = {"gate": (), "error_code": code, "error_reason": f"because of {code}"}
     return replace(scored(sop, ordinal), **{**nothing, **said, **changes})
 
 
@@ -98,6 +104,7 @@ def study(*lesions: LesionResult, paths: tuple[str, ...] = ("a.dcm",), **changes
         error_reason=None,
         finished_at=AT,
         paths=paths,
+        dicomweb_server=None,
         lesions=lesions,
         endings=(Ending(5, STUDY_ID, 1, AT),),
     )
@@ -105,7 +112,7 @@ def study(*lesions: LesionResult, paths: tuple[str, ...] = ("a.dcm",), **changes
 
 
 def source_of(result: StudyResult, root: Path) -> Source:
-    return read_source(result, root, LIMITS)
+    return read_source(result, Folder(root, result.paths), LIMITS)
 
 
 def mixed(root: Path) -> StudyResult:

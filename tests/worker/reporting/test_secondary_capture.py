@@ -1,6 +1,6 @@
 """Pictures of lesions, read back by pydicom, and looked at."""
 
-import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -10,14 +10,22 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 
+from tests.worker.reporting.conftest import Dciodvfy
 from tests.worker.reporting.samples import COLUMNS, LIMITS, ROWS, failed, mixed, scored, source_of, study, write_image
-from tests.worker.reporting.test_structured_report import dciodvfy
 from worker.errors import Code, StudyRefused
-from worker.reporting.documents import Kind, documents_of
+from worker.imaging.decoder_pool import DecoderPool
+from worker.reporting.documents import Camera, Kind, documents_of
+from worker.reporting.frames import frame_reader
 from worker.reporting.result import StudyResult
 from worker.reporting.secondary_capture import PANEL, secondary_capture
 
-__all__ = ["dciodvfy"]
+
+@pytest.fixture(scope="module")
+def camera() -> Iterator[Camera]:
+    pool = DecoderPool(LIMITS, 1, 60.0)
+    yield Camera(frame_reader(pool))
+    pool.close()
+
 
 YELLOW = [255, 220, 0]
 
@@ -95,30 +103,21 @@ def test_nothing_that_names_anybody_is_drawn(tmp_path: Path) -> None:
     assert (picture(one, tmp_path).pixel_array == picture(other, tmp_path).pixel_array).all()
 
 
-def test_there_is_a_picture_of_each_lesion_that_was_scored(tmp_path: Path) -> None:
+def test_there_is_a_picture_of_each_lesion_that_was_scored(camera: Camera, tmp_path: Path) -> None:
     result = mixed(tmp_path)
-    documents = documents_of(Kind.SC, result, source_of(result, tmp_path), LIMITS)
+    documents = documents_of(Kind.SC, result, source_of(result, tmp_path), camera)
     assert [one.name for one in documents] == [f"{result.study_id}.{place}.sc.dcm" for place in (1, 2)]
     frame = dcmread(tmp_path / "b.dcm").pixel_array[2]
     pixels = dcmread(BytesIO(documents[1].content)).pixel_array
     assert (pixels[1 : ROWS - 1, 1 : COLUMNS - 1, 0] == frame[1:-1, 1:-1]).all()
     nothing = replace(result, lesions=(failed(result.lesions[0].sop_instance_uid),))
     with pytest.raises(StudyRefused) as refusal:
-        documents_of(Kind.SC, nothing, source_of(nothing, tmp_path), LIMITS)
+        documents_of(Kind.SC, nothing, source_of(nothing, tmp_path), camera)
     assert refusal.value.code is Code.RESULT_MISSING
 
 
-def test_dciodvfy_finds_no_error(dciodvfy: str, tmp_path: Path) -> None:
+def test_dciodvfy_finds_no_error(dciodvfy: Dciodvfy, camera: Camera, tmp_path: Path) -> None:
     result = mixed(tmp_path)
-    documents = documents_of(Kind.SC, result, source_of(result, tmp_path), LIMITS)
+    documents = documents_of(Kind.SC, result, source_of(result, tmp_path), camera)
     (tmp_path / "sc.dcm").write_bytes(documents[1].content)
-    done = subprocess.run(
-        [dciodvfy, "-new", tmp_path / "sc.dcm"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    said = (done.stdout + done.stderr).splitlines()
-    assert any("SCImage" in line for line in said), said
-    assert [line for line in said if line.startswith("Error")] == []
+    assert dciodvfy(tmp_path / "sc.dcm", "SCImage") == []

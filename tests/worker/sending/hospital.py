@@ -58,6 +58,7 @@ class Archive:
         handlers: list[Any] = [
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_N_CREATE, self._create),
+            (evt.EVT_N_ACTION, self._cancel),
             (evt.EVT_ACCEPTED, lambda event: self.associations.append(event.assoc.requestor.ae_title)),
         ]
         place = ("127.0.0.1", self.port)
@@ -79,6 +80,15 @@ class Archive:
             return 0x0111, None
         item = event.attribute_list
         return self._keep(uid, item), item
+
+    def _cancel(self, event: Any) -> tuple[int, Dataset | None]:
+        """Cancel a work item that is scheduled; 0xC307 for one that there is not (PS3.4, table CC.2.2-3)."""
+        assert event.action_type == 2
+        uid = str(event.request.RequestedSOPInstanceUID)
+        if uid not in self.kept:
+            return 0xC307, None
+        self.kept[uid].ProcedureStepState = "CANCELED"
+        return SUCCESS, None
 
     def _keep(self, uid: str, dataset: Dataset) -> int:
         self.asked.append(uid)

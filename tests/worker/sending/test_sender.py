@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger
 from tests.db.samples import claimed, finish_one, register, result, scored
+from tests.worker.reporting.samples import LIMITS
 from tests.worker.sending.hospital import (
     FAILED,
     OUT_OF_RESOURCES,
@@ -25,6 +26,9 @@ from tests.worker.sending.hospital import (
     settle,
 )
 from worker.errors import Code
+from worker.imaging.decoder_pool import DecoderPool
+from worker.reporting.documents import Camera
+from worker.reporting.frames import frame_reader
 from worker.sending.configured import destinations
 from worker.sending.sender import Sender
 from worker.settings import Settings
@@ -34,12 +38,19 @@ Made = Callable[..., Sender]
 
 
 @pytest.fixture
-def sender(sessions: Sessions, root: Path, port: int) -> Made:
+def decoders() -> Iterator[DecoderPool]:
+    pool = DecoderPool(LIMITS, 1, 60.0)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def sender(sessions: Sessions, root: Path, port: int, decoders: DecoderPool) -> Made:
     """Give a sender to the PACS at the port, switched on."""
 
     def made(lease_s: float = 60, **settings: Any) -> Sender:
         said = {"storage_root": root, "send_pacs": f"PACS@127.0.0.1:{port}", "send_timeout_s": 5, **settings}
-        (one,) = destinations(Settings(**said))
+        (one,) = destinations(Settings(**said), Camera(frame_reader(decoders)))
         sender = Sender(one, sessions, 0.1, lease_s, lambda work: work())
         sender.switch_on()
         return sender

@@ -9,7 +9,11 @@ from pydicom import Dataset
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from sqlalchemy.orm import Session, sessionmaker
 
+from db import ledger
 from db.vocabulary import Destination
+from tests.db.samples import claimed, finish_one
+from tests.db.samples import result as result_of
+from tests.db.samples import scored as lesion_scored
 from tests.worker.reporting.samples import failed, mixed, scored, source_of, study, write_image
 from tests.worker.sending.hospital import FAILED, SENT, Archive, deliveries, end_study, running, settle
 from worker.clinical.priority import WorklistClass
@@ -200,6 +204,29 @@ def test_a_manager_gets_a_valid_item_once_and_a_duplicate_counts_as_sent(
     assert list(manager.kept) == [uid]
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_result_that_changed_replaces_its_work_item(
+    sender: Made, sessions: sessionmaker[Session], root: Path, manager: Archive, is_known: bool
+) -> None:
+    sending = sender()
+    study_id = end_study(sessions, root, fails=True)
+    sending.work()
+    (former,) = manager.kept
+    if not is_known:
+        manager.kept.clear()
+    with sessions.begin() as session:
+        ledger.requeue(session, study_id)
+        finish_one(session, result_of(claimed(session, study_id), lesion_scored()))
+    assert sending.work().sent == 1
+    newer = deliveries(sessions)[1]["sop_instance_uid"]
+    replaced = manager.kept[newer].ReplacedProcedureStepSequence[0]
+    assert replaced.ReferencedSOPInstanceUID == former
+    assert {uid: item.ProcedureStepState for uid, item in manager.kept.items()} == {
+        **({former: "CANCELED"} if is_known else {}),
+        newer: "SCHEDULED",
+    }
+
+
 def test_a_manager_that_refuses_an_item_or_is_away(
     sender: Made, sessions: sessionmaker[Session], root: Path, port: int
 ) -> None:
@@ -224,6 +251,6 @@ def test_an_item_that_was_created_with_modifications_is_sent(
 
 
 def test_the_uid_is_the_results(tmp_path: Path) -> None:
-    result = mixed(tmp_path)
-    assert work_item_uid(result) == work_item_uid(mixed(tmp_path))
-    assert work_item_uid(result).startswith("2.25.")
+    (ending,) = mixed(tmp_path).endings
+    assert work_item_uid(ending) == work_item_uid(mixed(tmp_path).endings[0])
+    assert work_item_uid(ending).startswith("2.25.")

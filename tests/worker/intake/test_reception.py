@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 import trustme
+from typer.testing import CliRunner
 
-from worker.cli.incoming import reception_of
+from worker.cli.main import app
 from worker.errors import SetupRefused
-from worker.settings import Settings
+from worker.intake.reception import reception_of
+from worker.settings import Settings, get_settings
 
 
 def test_it_listens_to_anybody_on_this_machine_and_to_nobody_beyond_it() -> None:
@@ -42,3 +44,11 @@ def test_files_that_are_no_certificate_are_refused_and_a_certificate_is_taken(tm
     ours.private_key_pem.write_to_path(tmp_path / "key")
     authority.cert_pem.write_to_path(tmp_path / "ca")
     assert reception_of(Settings(**files)).tls is not None
+
+
+def test_the_command_that_probes_says_who_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLR_RECEIVE_PORT", "9")
+    get_settings.cache_clear()
+    done = CliRunner().invoke(app, ["health", "--receiver"])
+    assert done.exit_code == 1
+    assert "receiver: DLR at 127.0.0.1" in done.output

@@ -1,0 +1,64 @@
+"""The tutorial, command by command, as its reader runs it: but for the installation, and with small models."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.small_models import add_small_models
+from worker.services.port import free_port
+
+TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
+LONGEST_S = 300
+
+
+def steps() -> list[tuple[str, str]]:
+    """Each block of commands with its mark: ``install`` and ``models`` take minutes, and `make demo` runs them."""
+    found = re.findall(r"^```sh(?: (\w+))?\n(.*?)^```", TUTORIAL.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    return [(mark, commands) for mark, commands in found]
+
+
+@pytest.mark.slow
+def test_every_command_of_the_tutorial_does_what_the_page_says(tmp_path: Path) -> None:
+    add_small_models(tmp_path / "home" / "models")
+    port = free_port(tmp_path / "port")
+    script = "\n".join(commands for mark, commands in steps() if not mark).replace("11112", str(port))
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("DLR_")}
+    environment = clean | {
+        "PATH": f"{Path(sys.executable).parent}:{clean['PATH']}",
+        "DLR_HOME": str(tmp_path / "home"),
+        "DLR_FLOWER_PORT": "0",
+        "DLR_RECEIVE_PORT": str(port),
+    }
+    with (tmp_path / "said").open("wb") as said:
+        shell = subprocess.Popen(
+            ["bash", "-euo", "pipefail", "-x", "-c", script],
+            cwd=tmp_path,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+        try:
+            status = shell.wait(LONGEST_S)
+        except subprocess.TimeoutExpired:
+            status = None
+        finally:
+            end_session(shell.pid)
+    output = (tmp_path / "said").read_text(errors="replace")
+    assert status == 0, f"{output}\n{(tmp_path / 'up.log').read_text()}"
+    assert "exit status 3" in output
+    assert "downgraded" in output
+
+
+def end_session(leader: int) -> None:
+    """Stop whatever of a session is left."""
+    try:
+        os.killpg(leader, signal.SIGTERM)
+    except ProcessLookupError:
+        return

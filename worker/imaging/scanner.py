@@ -1,0 +1,37 @@
+"""Which scanner and which site an image came from, as its header says; never for a log."""
+
+from typing import Final
+
+from pydicom.charset import decode_bytes, python_encoding
+from pydicom.valuerep import TEXT_VR_DELIMS
+
+from worker.imaging.dicom_file import Header
+from worker.study import Scanner
+
+LONGEST_NAME: Final = 64
+"""Characters that are kept of one element: as many as an LO may have (PS3.5, table 6.2-1)."""
+
+LONGEST_SCANNER: Final = 2 * LONGEST_NAME + 1
+"""Characters of a manufacturer and a model."""
+
+_LONGEST_VALUE = 16 * LONGEST_NAME
+
+
+def scanner_of(header: Header) -> Scanner:
+    """Read General Equipment (PS3.3, C.7.5.1): manufacturer with model, and institution, else station."""
+    model = f"{_name(header, 'Manufacturer')} {_name(header, 'ManufacturerModelName')}".strip()
+    site = _name(header, "InstitutionName") or _name(header, "StationName")
+    return Scanner(model or None, site or None)
+
+
+def _name(header: Header, keyword: str) -> str:
+    """Return an LO or SH element in its Specific Character Set (PS3.3, C.12.1.1.2), printable and on one line."""
+    terms = header.text("SpecificCharacterSet").split("\\")
+    encodings = [python_encoding.get(term.strip(), "latin_1") for term in terms]
+    value = header.bytes_of(keyword)[:_LONGEST_VALUE]
+    # Without an escape sequence pydicom warns of what it can not decode; here it is replaced without a word.
+    decoded = (
+        decode_bytes(value, encodings, TEXT_VR_DELIMS) if b"\x1b" in value else value.decode(encodings[0], "replace")
+    )
+    words = " ".join(decoded.replace("\0", " ").split())
+    return "".join(character for character in words if character.isprintable())[:LONGEST_NAME].strip()

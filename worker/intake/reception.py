@@ -1,0 +1,122 @@
+"""How a receiver listens for DICOM, as the settings say, and whether it answers."""
+
+import ipaddress
+import socket
+import ssl
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Final
+
+from worker.errors import Code, SetupRefused
+from worker.settings import Settings
+
+VERIFICATION: Final = "1.2.840.10008.1.1"
+"""The SOP Class of a C-ECHO (PS3.4, annex A)."""
+
+ANSWERS_S: Final = 5.0
+"""How long a receiver may take to answer a probe, in seconds."""
+
+_EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  asked at home
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """How to listen.
+
+    Attributes:
+        address: of the interface.
+        port: 0: any free one.
+        ae_title: ours; an association that calls another one is rejected.
+        callers: the AE titles that may call; empty: all.
+        associations: the most at once.
+        tls: ``None``: without.
+    """
+
+    address: str
+    port: int
+    ae_title: str
+    callers: tuple[str, ...]
+    associations: int
+    tls: ssl.SSLContext | None = None
+
+
+def reception_of(settings: Settings) -> Reception:
+    """Read how to listen from the settings.
+
+    Raises:
+        SetupRefused: ``setting_invalid``; the settings contradict each other, or pynetdicom is not installed.
+    """
+    if find_spec("pynetdicom") is None or find_spec("highdicom") is None:
+        raise SetupRefused(Code.SETTING_INVALID, "`dlr receive` needs the extra: pip install 'dlr-worker[dicom]'")
+    callers = tuple(name.strip() for name in settings.receive_callers.split(",") if name.strip())
+    if not callers and not _is_this_machine(settings.receive_address):
+        reason = "DLR_RECEIVE_CALLERS: beyond this machine, say which AE titles may send (DLR_RECEIVE_ADDRESS)"
+        raise SetupRefused(Code.SETTING_INVALID, reason)
+    return Reception(
+        settings.receive_address,
+        settings.receive_port,
+        settings.receive_ae_title,
+        callers,
+        settings.receive_associations,
+        _tls(settings),
+    )
+
+
+def echo(reception: Reception) -> bool:
+    """Ask a receiver of this host whether it answers: a C-ECHO, by somebody who may call it.
+
+    Where senders have to show a certificate, that it takes a connection is all that is asked.
+    """
+    from pynetdicom import AE
+
+    address = _EVERYWHERE.get(reception.address, reception.address)
+    if reception.tls is not None and reception.tls.verify_mode is ssl.CERT_REQUIRED:
+        try:
+            socket.create_connection((address, reception.port), ANSWERS_S).close()
+        except OSError:
+            return False
+        return True
+    entity = AE(ae_title=(reception.callers or (reception.ae_title,))[0])
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = ANSWERS_S
+    entity.add_requested_context(VERIFICATION)
+    tls = None if reception.tls is None else (_of_ourselves(), address)
+    association = entity.associate(address, reception.port, ae_title=reception.ae_title, tls_args=tls)
+    if not association.is_established:
+        return False
+    status = association.send_c_echo()
+    association.release()
+    return "Status" in status and status.Status == 0
+
+
+def _of_ourselves() -> ssl.SSLContext:
+    """Return a context that verifies nobody: who answers at our own port is not the question."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _is_this_machine(address: str) -> bool:
+    try:
+        return address == "localhost" or ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    certificate, key, ca = settings.receive_certificate, settings.receive_key, settings.receive_ca
+    if certificate is None or key is None:
+        if (certificate, key, ca) != (None, None, None):
+            reason = "DLR_RECEIVE_CERTIFICATE and DLR_RECEIVE_KEY are set together, and DLR_RECEIVE_CA with them"
+            raise SetupRefused(Code.SETTING_INVALID, reason)
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key)
+        if ca is not None:
+            context.load_verify_locations(ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except OSError:
+        reason = "DLR_RECEIVE_CERTIFICATE, DLR_RECEIVE_KEY or DLR_RECEIVE_CA can not be read, or do not fit each other"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
+    return context

@@ -1,0 +1,45 @@
+"""Frames for pictures, decoded where everything that came from outside is decoded: in a decoder's process."""
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.clinical.categories import Birads
+from worker.errors import Code, LesionRefused
+from worker.imaging.reading import StudyFiles
+from worker.reporting.result import LesionResult
+from worker.reporting.source import SourceImage
+from worker.study import Lesion, LesionImage, Roi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class Decoders(Protocol):
+    """What is needed of `worker.imaging.decoder_pool.DecoderPool`."""
+
+    def load(
+        self, files: StudyFiles, lesions: "Sequence[Lesion]", age_years: float | None
+    ) -> "Sequence[LesionImage | LesionRefused]":
+        """Load the lesions of one frame."""
+
+
+def frame_reader(decoders: Decoders) -> "Callable[[SourceImage, LesionResult], NDArray[np.uint8]]":
+    """Return what decodes the frame of a lesion that was scored: uint8, (rows, columns) or (rows, columns, 3).
+
+    It raises LesionRefused with any code of a file or of pixels, and Unavailable with ``storage_unavailable``.
+    """
+
+    def read(image: SourceImage, lesion: LesionResult) -> NDArray[np.uint8]:
+        if lesion.region is None:
+            raise LesionRefused(Code.ROI_OUTSIDE_IMAGE)
+        marked = Lesion(
+            lesion.lesion_id, image.sop_instance_uid, lesion.frame, Roi(*lesion.region), Birads(lesion.birads)
+        )
+        (loaded,) = decoders.load(StudyFiles({image.sop_instance_uid: image.path}), [marked], lesion.age_years)
+        if isinstance(loaded, LesionRefused):
+            raise loaded
+        return loaded.frame
+
+    return read
