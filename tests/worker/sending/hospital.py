@@ -149,17 +149,22 @@ def receiving(receiver: Receiver, port: int = 0, tls: Any = None) -> Iterator[Re
 
 
 def end_study(
-    sessions: sessionmaker[Session], root: Path, number: int = 1, fails: bool = False, birads: str = "4A"
+    sessions: sessionmaker[Session],
+    root: Path,
+    number: int = 1,
+    *,
+    fails: bool = False,
+    images: dict[str, Any] | None = None,
 ) -> UUID:
     """End a study of one image, with one lesion on it."""
     uid, path = f"{STUDY_UID[:50]}.{number}", root / f"{number}.dcm"
     root.mkdir(exist_ok=True)
     sop = write_image(path, study_instance_uid=uid)
-    job = {"images": {"kind": "files", "paths": [path.name]}}
-    lesions = (marked("L1", birads, sop_instance_uid=sop, frame=1),)
+    job = {"images": images or {"kind": "files", "paths": [path.name]}}
+    lesions = (marked("L1", sop_instance_uid=sop, frame=1),)
     with sessions.begin() as session:
         record = study(uid, str(number), lesions=lesions, job=job)
-        return ended(session, record, refused() if fails else scored(birads=birads)).study_id
+        return ended(session, record, refused() if fails else scored()).study_id
 
 
 def deliveries(sessions: sessionmaker[Session]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger
 from tests.db.samples import claimed, finish_one, register, result, scored
+from tests.dicomweb_server import serving
 from tests.worker.reporting.samples import LIMITS
 from tests.worker.sending.hospital import (
     FAILED,
@@ -302,6 +303,18 @@ def test_a_study_whose_files_are_gone_fails_with_their_code(
     assert sending.work().failed == 1
     (row,) = deliveries(sessions)
     assert (row["state"], row["error_code"]) == (FAILED, Code.FILE_NOT_FOUND)
+
+
+def test_a_study_whose_images_are_on_a_dicomweb_server_is_reported_too(
+    sender: Made, sessions: Sessions, root: Path, pacs: Archive, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    end_study(sessions, elsewhere, images={"kind": "dicomweb", "server": "pacs"})
+    with serving(elsewhere) as peer:
+        sending = sender(dicomweb_servers={"pacs": {"url": peer.url}})
+        assert sending.work().sent == 1
+    (report,) = pacs.kept.values()
+    assert report.PatientID == "P-1"
 
 
 def test_the_wait_doubles_up_to_some_minutes(sender: Made) -> None:
