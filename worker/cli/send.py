@@ -105,7 +105,7 @@ def health(fmt: FormatOption = Format.TABLE) -> None:
 def _senders(settings: Settings) -> "list[Sender]":
     """Make a sender for each destination of the settings, with logs as a worker has them."""
     from worker.logs import configure_logging
-    from worker.patience import patiently
+    from worker.patience import patiently, stopping
     from worker.runtime import sessions
     from worker.sending.configured import destinations
     from worker.sending.sender import Sender
@@ -114,7 +114,7 @@ def _senders(settings: Settings) -> "list[Sender]":
     found = destinations(settings, _camera(settings))
     configure_logging(settings.log_level, settings.log_format)
     wait_s, lease_s = settings.retry_wait_s, 2 * settings.send_timeout_s
-    return [Sender(one, sessions(), wait_s, lease_s, patiently) for one in found]
+    return [Sender(one, sessions(), wait_s, lease_s, patiently, stopping) for one in found]
 
 
 def _camera(settings: Settings) -> "Camera | None":
@@ -158,7 +158,7 @@ def _until_stopped(senders: "Sequence[Sender]", since: datetime | None) -> None:
     names = ", ".join(sender.destination.name for sender in senders)
     stderr.print(f"results are sent to {names}", highlight=False)
     with ThreadPoolExecutor(len(senders)) as pool:
-        running = [pool.submit(sender.run, stopping, since) for sender in senders]
+        running = [pool.submit(sender.run, since) for sender in senders]
         wait(running, return_when=FIRST_EXCEPTION)
         stopping.set()
     for one in running:

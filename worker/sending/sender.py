@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Final, Protocol, TypeVar
@@ -65,6 +65,7 @@ class Sender:
         retry_wait_s: the first wait before something is tried again; it doubles.
         lease_s: for so long what was taken is kept from other senders.
         patiently: does work again while the database is away; raises when the process ends.
+        stopped: set when it is to end; what is being delivered is delivered, and the rest given back.
     """
 
     destination: Opens
@@ -72,13 +73,14 @@ class Sender:
     retry_wait_s: float
     lease_s: float
     patiently: Patiently
+    stopped: threading.Event = field(default_factory=threading.Event)
 
     def switch_on(self, since: datetime | None = None) -> None:
         """Deliver what ends from the first time on that this is called, and what has ended since a time."""
         with self.sessions.begin() as session:
             outbox.switch_on(session, self.destination.name, since)
 
-    def run(self, stopped: threading.Event, since: datetime | None = None) -> None:
+    def run(self, since: datetime | None = None) -> None:
         """Deliver until ``stopped``. While the destination is away it is asked ever more seldom, and nothing is lost.
 
         Raises:
@@ -86,13 +88,13 @@ class Sender:
         """
         self.patiently(partial(self.switch_on, since))
         failures = 0
-        while not stopped.is_set():
+        while not self.stopped.is_set():
             done = self.patiently(self.work)
             failures = 0 if done.away is None else failures + 1
             if done.away is not None:
-                stopped.wait(self._wait_s(failures))
+                self.stopped.wait(self._wait_s(failures))
             elif done.is_idle:
-                stopped.wait(LOOK_S)
+                self.stopped.wait(LOOK_S)
 
     def work(self) -> Round:
         """Look at the outbox once: make the deliveries that are missing, and try those that are due."""
@@ -109,7 +111,7 @@ class Sender:
         left = list(due)
         try:
             with self.destination.opened() as deliver:
-                while left and time.monotonic() < enough:
+                while left and time.monotonic() < enough and not self.stopped.is_set():
                     arrived.append(self._one(deliver, left[0]))
                     left.pop(0)
         except _AWAY as why:

@@ -326,9 +326,8 @@ def test_the_wait_doubles_up_to_some_minutes(sender: Made) -> None:
 
 
 def test_it_runs_until_it_is_stopped(sender: Made, sessions: Sessions, root: Path, pacs: Archive) -> None:
-    stopped = threading.Event()
     sending = sender()
-    thread = threading.Thread(target=sending.run, args=(stopped,))
+    thread = threading.Thread(target=sending.run)
     thread.start()
     try:
         end_study(sessions, root)
@@ -338,10 +337,22 @@ def test_it_runs_until_it_is_stopped(sender: Made, sessions: Sessions, root: Pat
                 break
             waited.wait(0.1)
     finally:
-        stopped.set()
+        sending.stopped.set()
         thread.join(30)
     assert not thread.is_alive()
     assert states(sessions) == [SENT]
+
+
+def test_what_a_sender_has_taken_when_it_is_stopped_is_given_back(
+    sender: Made, sessions: Sessions, root: Path, pacs: Archive
+) -> None:
+    sending = sender()
+    for number in range(3):
+        end_study(sessions, root, number)
+    pacs.answer = lambda _: sending.stopped.set() or SUCCESS  # type: ignore[func-returns-value]
+    assert sending.work().sent == 1
+    assert [(row["state"], row["attempts"]) for row in deliveries(sessions)] == [(SENT, 1), (WAITING, 0), (WAITING, 0)]
+    assert sender().work().sent == 2
 
 
 def test_nothing_that_is_kept_of_a_delivery_names_anybody(
