@@ -151,13 +151,17 @@ def _schedule(item: Dataset, result: StudyResult, source: Source, worklist: Work
 
 
 def _inputs(result: StudyResult, source: Source, worklist: Worklist) -> list[Dataset]:
-    """Name what is to be read: the images of the lesions, a series at a time, and our report on them."""
-    images = sorted(source.images.values(), key=lambda image: (image.series_instance_uid, image.sop_instance_uid))
+    """Name what is to be read: the images of the lesions, a series at a time, and our report on them.
+
+    An image that says no series can not be referred to; a report on it is refused, so there is none to name.
+    """
+    said = [image for image in source.images.values() if image.series_instance_uid]
+    images = sorted(said, key=lambda image: (image.series_instance_uid, image.sop_instance_uid))
     inputs = [
         _input(source, series, [(image.sop_class_uid, image.sop_instance_uid) for image in of_series], worklist)
         for series, of_series in groupby(images, key=lambda image: image.series_instance_uid)
     ]
-    if worklist.with_report:
+    if worklist.with_report and len(said) == len(source.images):
         ending = result.endings[-1]
         report = (str(Comprehensive3DSRStorage), instance_uid(ending, SR))
         inputs.append(_input(source, series_uid(ending, SR), [report], worklist))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -131,6 +131,16 @@ def test_an_item_says_whose_study_it_is_and_what_is_to_be_read(tmp_path: Path) -
     assert "not for clinical use" in item.CommentsOnTheScheduledProcedureStep
     without = work_item(result, source_of(result, tmp_path), Worklist("x", "PACS", with_report=False))
     assert len(without.InputInformationSequence) == len(images)
+
+
+def test_an_image_that_says_no_series_is_not_referred_to(tmp_path: Path) -> None:
+    result = study(scored(write_image(tmp_path / "a.dcm")))
+    image = dcmread(tmp_path / "a.dcm")
+    del image.SeriesInstanceUID
+    image.save_as(tmp_path / "a.dcm")
+    item = work_item(result, source_of(result, tmp_path), WORKLIST)
+    assert len(item.InputInformationSequence) == 0
+    assert faults_of(item) == []
 
 
 PRIORITIES = [
