@@ -317,7 +317,7 @@ def test_the_commands_for_the_secrets_make_each_secret_of_the_compose_file_once(
 
 
 def test_the_page_names_each_secret() -> None:
-    rows = re.findall(r"^\| `(\w+_password)` \|", INSTALL.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+_(?:password|secret))` \|", INSTALL.read_text(), re.MULTILINE)
     assert sorted(rows) == sorted(COMPOSE["secrets"])
 
 

@@ -7,6 +7,7 @@ Each field is the variable ``DLR_<FIELD>``. A value is taken from, in this order
 
 import json
 import os
+import re
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,9 @@ from worker.tls import TlsFiles, postgres_url, redis_url
 SECRETS_DIR = Path("/run/secrets")
 SERVICES_FILE = "services.json"
 
+_NODE = re.compile(r"[^@\\]{1,16}@[^@\s]+:[0-9]{1,5}")
+_PERFORMER = re.compile(r"[^\\^]{1,16}\^[^\\^]{1,16}\^[^\\^]{1,64}\^[^\\^]{1,64}")
+
 
 def default_home() -> Path:
     """Return ``DLR_HOME``, else ``dlr-worker`` in the user's data folder."""
@@ -63,10 +67,23 @@ def _is_url(url: SecretStr) -> SecretStr:
     return url
 
 
+def _is_node(text: str) -> str:
+    if not _NODE.fullmatch(text):
+        raise ValueError("is not AET@host:port, with an AE title of at most 16 characters")
+    return text
+
+
+def _is_performer(text: str) -> str:
+    if not _PERFORMER.fullmatch(text):
+        raise ValueError("is not value^scheme^name^organization")
+    return text
+
+
 def _own_cores() -> int:
     return min(len(os.sched_getaffinity(0)), 8)
 
 
+NodeAddress = Annotated[str, AfterValidator(_is_node)]
 ServerUrl = Annotated[SecretStr, AfterValidator(_is_url)]
 
 
@@ -263,6 +280,45 @@ class Settings(BaseSettings):
         default=None, description="The database as a user who is dlr_web; unset: that of a running `dlr up`"
     )
     web_database_password: SecretStr | None = Field(default=None, description="For DLR_WEB_DATABASE_URL")
+
+    send_pacs: NodeAddress | None = Field(
+        default=None, description="PACS that `dlr send` stores reports in: AET@host:port"
+    )
+    send_pictures: bool = Field(default=False, description="Store a picture of each lesion beside the report")
+    send_ups: NodeAddress | None = Field(
+        default=None, description="UPS manager in whose worklist `dlr send` puts studies: AET@host:port"
+    )
+    send_worklist_label: str = Field(
+        default="Breast ultrasound", min_length=1, max_length=64, description="Worklist Label of those work items"
+    )
+    send_performer: Annotated[str, AfterValidator(_is_performer)] | None = Field(
+        default=None, description="Who is to read them: code value^scheme^name^organization; unset: anybody"
+    )
+    send_retrieve_ae_title: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=16,
+        description="From whom readers retrieve the images; unset: the AE title of DLR_SEND_PACS",
+    )
+    send_ae_title: str = Field(
+        default="DLR", min_length=1, max_length=16, description="The AE title with which `dlr send` calls"
+    )
+    send_ca: Path | None = Field(
+        default=None, description="PEM of whom to trust: it calls over TLS only, and verifies certificate and name"
+    )
+    send_certificate: Path | None = Field(default=None, description="PEM of a client certificate for DICOM")
+    send_key: Path | None = Field(default=None, description="Its key, readable by its owner alone")
+    send_webhook_url: HttpUrl | None = Field(default=None, description="Where `dlr send` posts that a study has ended")
+    send_webhook_secret: SecretStr | None = Field(
+        default=None, description="What those posts are signed with: 16 characters or more, or whsec_ and base64"
+    )
+    send_webhook_ca: Path | None = Field(
+        default=None, description="PEM of whom to trust there; unset: whom the system trusts"
+    )
+    send_webhook_identifiers: bool = Field(
+        default=False, description="Whether they hold Study Instance UID and accession number too"
+    )
+    send_timeout_s: float = Field(default=30.0, gt=0, le=50, description="Longest wait for a destination's answer")
 
     flower_user: str = Field(default="admin", min_length=1, description="Who may look at Flower")
     flower_password: SecretStr | None = Field(
