@@ -1,4 +1,4 @@
-"""What the documentation says, held against the code; `python -m tests.test_docs` renews its four tables."""
+"""What the documentation says, held against the code; `python -m tests.test_docs` renews its five tables."""
 
 import hashlib
 import json
@@ -26,14 +26,16 @@ from worker.contract import StudyJob, parse_job
 from worker.errors import MEANINGS
 from worker.gate import QUEUE_OF_TASK, SUBMIT_STUDY, read_message
 from worker.intake.lesions_file import name_lesions
+from worker.reporting import concepts
+from worker.reporting.concepts import Concept
 from worker.services.redis import RULES, USER
 from worker.settings import Settings
 from worker.watching.catalog import SERVICE, WORKER
 
 DOCS = ROOT / "docs"
 PAGES = {str(path.relative_to(ROOT)): path for path in [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]}
-INTEGRATOR, ADMINISTRATOR, INSTALL, PERFORMANCE, WATCHING = (
-    DOCS / f"{name}.md" for name in ("integrator", "administrator", "install", "performance", "watching")
+INTEGRATOR, ADMINISTRATOR, INSTALL, PERFORMANCE, WATCHING, CONFORMANCE = (
+    DOCS / f"{name}.md" for name in ("integrator", "administrator", "install", "performance", "watching", "conformance")
 )
 FIGURES: dict[str, Any] = json.loads((ROOT / "benchmarks" / "figures.json").read_text("utf-8"))
 LIMIT = Settings.model_fields["max_message_bytes"].default
@@ -103,7 +105,25 @@ def metrics_table() -> str:
     return "\n".join(["| metric | from | kind | labels | meaning |", "| --- | --- | --- | --- | --- |", *rows])
 
 
+def own_codes_table() -> str:
+    """Each code of the scheme 99DLR: the concepts, and then the values of those that have some."""
+    of_lesion = {
+        concepts.RECOMMENDED: concepts.RECOMMENDATIONS.values(),
+        concepts.OUTCOME: concepts.OUTCOMES.values(),
+        concepts.LH_CLASS: concepts.LH_CLASSES,
+        concepts.BM_CLASS: concepts.BM_CLASSES,
+        concepts.AGE_SOURCE: concepts.AGE_SOURCES.values(),
+        concepts.REGION_SOURCE: concepts.REGION_SOURCES.values(),
+        concepts.GATE: concepts.GATE_REASONS.values(),
+    }
+    named = [one for one in vars(concepts).values() if isinstance(one, Concept) and one.scheme == concepts.OWN]
+    rows = [f"| | {one.value} | {one.meaning} |" for one in named]
+    rows += [f"| {name.value} | {one.value} | {one.meaning} |" for name, values in of_lesion.items() for one in values]
+    return "\n".join(["| value of | code value | code meaning |", "| --- | --- | --- |", *rows])
+
+
 TABLES = {
+    CONFORMANCE: ("99DLR", own_codes_table),
     INTEGRATOR: ("codes", codes_table),
     ADMINISTRATOR: ("settings", settings_table),
     PERFORMANCE: ("figures", figures_table),
