@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,29 @@ def test_the_page_of_alerts_names_each_rule() -> None:
     assert set(re.findall(r"`(Dlr\w+)`", named)) == rules
 
 
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_what_is_where_names_each_room(page: Path) -> None:
+    rooms = {f"worker/{init.parent.name}/" for init in ROOT.glob("worker/*/__init__.py")}
+    assert {room for room in rooms if room not in page.read_text("utf-8")} == set()
+
+
+def test_the_house_names_each_module_that_is_in_no_room() -> None:
+    modules = {f"`worker/{module.name}`" for module in ROOT.glob("worker/[a-z]*.py")}
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    assert {module for module in modules if module not in text} == set()
+
+
+def test_the_readers_views_are_counted() -> None:
+    counts = {"eight": 8, "nine": 9, "ten": 10}
+    text = (DOCS / "sql.md").read_text("utf-8")
+    [sees] = re.findall(r"`dlr_reader` sees (\w+) views", text)
+    views = {path.name.split(".")[0] for path in (ROOT / "db" / "views").glob("*.sql")}
+    of_the_page = set(
+        re.findall(r"`(\w+)`", text.split("| `dlr_web` |")[1].split(" and `worklist_place`")[1].split("|")[0])
+    )
+    assert counts[sees] == len(views - of_the_page - {"worklist_place"})
+
+
 # --- the integrator's page
 
 
@@ -339,6 +363,19 @@ def test_the_commands_for_the_secrets_make_each_secret_of_the_compose_file_once(
 def test_the_page_names_each_secret() -> None:
     rows = re.findall(r"^\| `(\w+_(?:password|secret))` \|", INSTALL.read_text(), re.MULTILINE)
     assert sorted(rows) == sorted(COMPOSE["secrets"])
+
+
+def test_the_page_names_each_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    rows = INSTALL.read_text("utf-8").split("| extra | for |")[1].split("\n\n")[0]
+    named = set(re.findall(r"`([a-z]+)`", " ".join(row.split("|")[1] for row in rows.splitlines() if "|" in row)))
+    assert named == set(project["optional-dependencies"])
+
+
+def test_the_ports_are_the_settings() -> None:
+    rows = re.findall(r"^\| [^|]+ \| (\d+) \| `DLR_(\w+)` \|$", ADMINISTRATOR.read_text("utf-8"), re.MULTILINE)
+    assert len(rows) == 4
+    assert all(Settings.model_fields[name.lower()].default == int(port) for port, name in rows)
 
 
 def test_each_compose_variable_that_is_named_is_in_the_file() -> None:
