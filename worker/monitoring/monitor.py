@@ -150,7 +150,7 @@ def _taken_back_alerts(once: Collection[TakenBackRow]) -> list[Alert]:
     return [
         Alert(
             Alarm.CANCER_TAKEN_BACK,
-            f"study {one.study_id}, lesion {one.lesion_id}: malignant once and benign now, and advised down to BI-RADS 3",
+            f"study {one.study_id}, lesion {one.lesion_id}: malignant once, benign now, and advised down to BI-RADS 3",
         )
         for one in once
     ]
