@@ -17,7 +17,7 @@ from tests.test_docs import CONFORMANCE
 from tests.worker.reporting.samples import COLUMNS, ROWS, failed, scored, source_of, study, write_image
 from worker.clinical.birads_codes import CATEGORIES, MEANINGS
 from worker.errors import DlrError
-from worker.imaging import dicom_file, layout
+from worker.imaging import dicom_file, dicomweb, layout
 from worker.intake import receiver
 from worker.intake.marked import MARKING_CLASSES
 from worker.intake.reception import VERIFICATION
@@ -133,6 +133,14 @@ def test_the_page_says_who_is_seen_to_call() -> None:
     assert PYNETDICOM_IMPLEMENTATION_UID.startswith(parameters["Implementation Class UID"].split(" ")[0])
     assert version is not None
     assert version.startswith(parameters["Implementation Version Name"].split(" ")[0])
+
+
+def test_what_is_asked_of_a_dicomweb_server_is_on_the_page() -> None:
+    text = section(r"Studies service \(DICOMweb\) as user agent")
+    said = (dicomweb._FOUND, dicomweb._ANY_SYNTAX, f"{dicomweb.MOST_FOUND_BYTES >> 20} MiB")
+    assert all(one in text for one in said)
+    statuses = {int(status) for status in re.findall(r"\b\d{3}\b", text)}
+    assert statuses == {int(status) for status in (*dicomweb._GONE, *dicomweb._LATER)}
 
 
 # --- what is read
