@@ -24,6 +24,7 @@ from worker.cli import (
     pathology,
     purge,
     replay,
+    report,
     send,
     services,
     state,
@@ -66,6 +67,7 @@ app.command("purge", help="Remove the identifiers of studies that ended long ago
 app.add_typer(web.app, name="web", help="Show the worklist to browsers; say who may sign in.")
 app.add_typer(failed.app, name="failed", help="Studies that a person has to look at.")
 app.add_typer(pathology.app, name="pathology", help="What pathology said of the lesions.")
+app.add_typer(report.app, name="report", help="The study's Table S1 and Fig. S5, of lesions of one's own.")
 app.add_typer(models.models, name="models", help="The model registry.")
 app.command("demo-models", help="Make the demo models from a synthetic cohort; never for clinical use.")(
     models.demo_models
