@@ -29,10 +29,10 @@ def percent(one: Proportion) -> str:
 
 
 def pathology(one: Proportion) -> str:
-    """Return the malignant lesions of those that pathology reported on: ``malignant 22 of 27 (81.5 %)``."""
+    """Return the malignant lesions of those that pathology reported on: ``cancer in 22 of 27 (81.5 %)``."""
     if one.rate is None:
-        return "pathology of none known"
-    return f"malignant {one.count} of {one.total} ({100 * one.rate:.1f} %)"
+        return "pathology not known"
+    return f"cancer in {one.count} of {one.total} ({100 * one.rate:.1f} %)"
 
 
 def text_of(flow: Flow) -> list[str]:
