@@ -67,12 +67,14 @@ def _listed(read: CohortManifest, fmt: Format) -> tuple[Sequence[NoticedTable], 
         print_rows(bad, report_rows.BAD_COLUMNS, fmt, title="bad rows")
         rows = len(read.lines) + len(bad)
         reason = f"{len(bad)} of {rows} rows are bad, so nothing was counted: mend them"
-        raise SetupRefused(Code.MANIFEST_INVALID, reason)
-    notes = {}
-    if read.absent:
-        notes["absent"] = f"the manifest has no column {', '.join(read.absent)}"
-    if read.unread:
-        notes["unread"] = f"columns of the manifest that are not Table S1's, and were not read: {read.unread}"
+        raise SetupRefused(Code.DATASET_INVALID, reason)
+    said = {
+        "excluded": (read.excluded, "left out: {} rows that say why they are excluded"),
+        "repeated": (read.repeated, "counted once: lesions that {} rows say again"),
+        "absent": (len(read.absent), f"the manifest has no column {', '.join(read.absent)}"),
+        "unread": (read.unread, "columns of the manifest that are not Table S1's, and were not read: {}"),
+    }
+    notes = {name: sentence.format(count) for name, (count, sentence) in said.items() if count}
     return [NoticedTable(None, cohort_table([line.lesion() for line in read.lines.values()]))], notes
 
 

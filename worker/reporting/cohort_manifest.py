@@ -18,7 +18,9 @@ from worker.reporting.cohort import AGE, FEATURES, CohortLesion
 
 MAX_BYTES = 64 << 20
 NEEDED = ("pathology", "lesion_id", "patient_key")
-"""The columns that each manifest has; ``birads`` and those of Table S1's features may be left out."""
+"""The columns that each manifest has; ``birads``, ``excluded`` and those of Table S1's features may be left out."""
+
+EXCLUDED = "excluded"
 
 
 class CohortLine(BaseModel):
@@ -59,13 +61,17 @@ class CohortManifest:
 
     Attributes:
         lines: the lesions by their lines.
-        bad: the other lines, in their order.
+        bad: the lines that can not be taken, in their order.
+        excluded: how many lines say in ``excluded`` why they are left out; nothing else of them is looked at.
+        repeated: how many lines say the same of a lesion as an earlier one, as where each image has a line.
         absent: Table S1's features that the file has no column of.
         unread: how many columns of the file are neither needed nor Table S1's.
     """
 
     lines: Mapping[int, CohortLine]
     bad: tuple[BadLine, ...]
+    excluded: int
+    repeated: int
     absent: tuple[str, ...]
     unread: int
 
@@ -77,7 +83,7 @@ def read_cohort(path: Path) -> CohortManifest:
         path: 64 MiB at most.
 
     Raises:
-        SetupRefused: ``manifest_invalid``: it is not there, too large, no CSV, has no lesion, or lacks a column.
+        SetupRefused: ``dataset_invalid``: it is not there, too large, no CSV, has no lesion, or lacks a column.
     """
     text = _text(path)
     first = text.split("\n", 1)[0]
@@ -85,13 +91,21 @@ def read_cohort(path: Path) -> CohortManifest:
     try:
         names = [name.strip().lower() for name in next(reader, [])]
         _check_header(names)
-        lines, bad = _lines(names, reader)
+        found = _Lines()
+        for number, cells in _numbered(reader):
+            found.take(number, names, cells)
     except csv.Error:
         raise _refused(f"line {reader.line_num}: not CSV") from None
-    if not lines and not bad:
+    if not found.lines and not found.bad:
         raise _refused("the file has no lesion")
-    absent = tuple(name for name in FEATURES if name not in names)
-    return CohortManifest(lines, bad, absent, len(set(names) - {*NEEDED, "birads", *FEATURES}))
+    return CohortManifest(
+        lines=found.lines,
+        bad=tuple(found.bad),
+        excluded=found.excluded,
+        repeated=found.repeated,
+        absent=tuple(name for name in FEATURES if name not in names),
+        unread=len(set(names) - {*NEEDED, "birads", EXCLUDED, *FEATURES}),
+    )
 
 
 def _text(path: Path) -> str:
@@ -113,20 +127,28 @@ def _check_header(names: Sequence[str]) -> None:
         raise _refused(f"line 1 names each column once, among them {', '.join(NEEDED)}")
 
 
-def _lines(names: Sequence[str], reader: Any) -> tuple[dict[int, CohortLine], tuple[BadLine, ...]]:
-    lines: dict[int, CohortLine] = {}
-    bad: list[BadLine] = []
-    seen = set()
-    for number, cells in _numbered(reader):
-        line = _line(names, cells)
-        if isinstance(line, str):
-            bad.append(BadLine(number, Code.ROW_INVALID, line))
-        elif (line.patient_key, line.lesion_id) in seen:
-            bad.append(BadLine(number, Code.LESION_REPEATED, MEANINGS[Code.LESION_REPEATED]))
+class _Lines:
+    """What the lines of a file hold, as far as it was read."""
+
+    def __init__(self) -> None:
+        self.lines: dict[int, CohortLine] = {}
+        self.bad: list[BadLine] = []
+        self.excluded = self.repeated = 0
+        self._lesions: dict[tuple[str, str], CohortLine] = {}
+
+    def take(self, number: int, names: Sequence[str], cells: Sequence[str]) -> None:
+        filled = {name: cell.strip() for name, cell in zip(names, cells, strict=False) if cell.strip()}
+        line = "more cells than columns" if len(cells) > len(names) else _line(filled)
+        if EXCLUDED in filled:
+            self.excluded += 1
+        elif isinstance(line, str):
+            self.bad.append(BadLine(number, Code.ROW_INVALID, line))
+        elif (before := self._lesions.setdefault((line.patient_key, line.lesion_id), line)) is line:
+            self.lines[number] = line
+        elif before == line:
+            self.repeated += 1
         else:
-            seen.add((line.patient_key, line.lesion_id))
-            lines[number] = line
-    return lines, tuple(bad)
+            self.bad.append(BadLine(number, Code.LABEL_CONTRADICTORY, MEANINGS[Code.LABEL_CONTRADICTORY]))
 
 
 def _numbered(reader: Any) -> Iterator[tuple[int, list[str]]]:
@@ -138,15 +160,12 @@ def _numbered(reader: Any) -> Iterator[tuple[int, list[str]]]:
             yield number, cells
 
 
-def _line(names: Sequence[str], cells: Sequence[str]) -> CohortLine | str:
-    """A lesion, or what is wrong with its line."""
-    if len(cells) > len(names):
-        return "more cells than columns"
-    filled = {name: cell.strip() for name, cell in zip(names, cells, strict=False) if cell.strip()}
+def _line(filled: Mapping[str, str]) -> CohortLine | str:
+    """A lesion of the cells that are filled, or what is wrong with them."""
     descriptors = {name: _number(filled[name]) if name in MEASURES else filled[name]
                    for name in (*MEASURES, *LEVELS) if name in filled}  # fmt: skip
     try:
-        return CohortLine.model_validate(filled | {"descriptors": descriptors})
+        return CohortLine.model_validate({**filled, "descriptors": descriptors})
     except ValidationError as invalid:
         faults = invalid.errors(include_url=False, include_context=False, include_input=False)
         return "; ".join(_sentence(fault) for fault in faults)
@@ -165,4 +184,4 @@ def _sentence(fault: Any) -> str:
 
 
 def _refused(reason: str) -> SetupRefused:
-    return SetupRefused(Code.MANIFEST_INVALID, reason)
+    return SetupRefused(Code.DATASET_INVALID, reason)

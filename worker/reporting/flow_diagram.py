@@ -12,8 +12,8 @@ SAID = {Outcome.DOWNGRADED: "downgraded to BI-RADS 3", Outcome.MAINTAINED: "kept
         Outcome.UPGRADED: "upgraded above 4A"}  # fmt: skip
 """What each arm is called in a diagram."""
 
-_WIDTH, _HEIGHT = 900.0, 500.0
-_HEAD, _ROW, _BOX = 88.0, 105.0, 68.0
+_WIDTH, _HEIGHT = 900.0, 530.0
+_HEAD, _ROW, _BOX = 112.0, 105.0, 68.0
 _LETTERS_OF_A_LINE = 118
 _MIDDLES = (115.0, 338.0, 562.0, 785.0)
 _NARROW, _WIDE = 206.0, 320.0
@@ -91,8 +91,11 @@ def _alert(flow: Flow) -> str | None:
 
 def _draw(group: ET.Element, flow: Flow) -> None:
     notice = f" – {flow.notice}" if flow.notice else ""
-    head = [*wrap(_TITLE + notice, _LETTERS_OF_A_LINE), *wrap("; ".join(flow.models), _LETTERS_OF_A_LINE)][:3]
-    _text(group, _WIDTH / 2, 12 + 9 * len(head), head)
+    head = [
+        *wrap(_TITLE + notice, _LETTERS_OF_A_LINE),
+        *wrap("; ".join(flow.models), _LETTERS_OF_A_LINE, max_lines=1, placeholder=" …"),
+    ]
+    _text(group, _WIDTH / 2, 10 + 9.5 * len(head), head)
     if (alert := _alert(flow)) is not None:
         _text(group, _WIDTH / 2, _HEAD - 14, [alert], fill=_RED, weight="bold")
     middle = _WIDTH / 2

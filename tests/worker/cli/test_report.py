@@ -106,9 +106,9 @@ def test_bad_rows_are_listed_by_line_and_nothing_is_counted(tmp_path: Path) -> N
     done = dlr(None, "cohort", "--manifest", manifest, "--format", "json")
     assert done.returncode == 1
     assert [(row["line"], row["code"]) for row in answer(done)] == [
-        (3, "row_invalid"), (5, "row_invalid"), (6, "lesion_repeated"),
+        (3, "row_invalid"), (5, "row_invalid"), (6, "label_contradictory"),
     ]  # fmt: skip
-    assert "error: manifest_invalid: 3 of 6 rows are bad" in done.stderr
+    assert "error: dataset_invalid: 3 of 6 rows are bad" in done.stderr
     table = dlr(None, "cohort", "--manifest", manifest)
     assert (table.returncode, "Table S1" in table.stdout) == (1, False)
     assert not [word for word in ("unsure", "lobular", "benign-0") if word in table.stdout + table.stderr]

@@ -90,9 +90,21 @@ def test_each_bad_line_is_told_with_its_number(tmp_path: Path) -> None:
     content = HEADER + '\nbenign,"L\n1",p1,4A,,,\nbenign,L1,p1,4A,x,,\nbenign,L1,p1,4A,,oval,\nmalignant,L1,p1,4A,,,\n'
     manifest = read_cohort(written(tmp_path, content))
     assert [(bad.line, bad.code) for bad in manifest.bad] == [
-        (3, Code.ROW_INVALID), (5, Code.ROW_INVALID), (7, Code.LESION_REPEATED),
+        (3, Code.ROW_INVALID), (5, Code.ROW_INVALID), (7, Code.LABEL_CONTRADICTORY),
     ]  # fmt: skip
     assert list(manifest.lines) == [6]
+
+
+def test_a_lesion_with_a_line_for_each_image_counts_once(tmp_path: Path) -> None:
+    header, row = HEADER.replace("\n", ",image\n"), "benign,L1,p1,4A,52,oval,0.5"
+    manifest = read_cohort(written(tmp_path, f"{header}{row},a.png\n{row},b.png\n{row.replace('L1', 'L2')},a.png\n"))
+    assert (list(manifest.lines), manifest.repeated, manifest.bad) == ([2, 4], 1, ())
+
+
+def test_an_excluded_line_is_counted_and_not_looked_at(tmp_path: Path) -> None:
+    header, row = HEADER.replace("\n", ",excluded\n"), "benign,L1,p1,4A,52,oval,0.5"
+    manifest = read_cohort(written(tmp_path, f"{header}{row},\n{row.replace('oval', 'x')},no_pathology\n"))
+    assert (list(manifest.lines), manifest.excluded, manifest.bad, manifest.unread) == ([2], 1, (), 0)
 
 
 def test_lesions_of_different_patients_may_have_one_name(tmp_path: Path) -> None:
@@ -115,16 +127,16 @@ REFUSED = {
 def test_a_file_that_is_not_one_is_refused_whole(content: str | bytes, tmp_path: Path) -> None:
     with pytest.raises(SetupRefused) as refused:
         read_cohort(written(tmp_path, content))
-    assert refused.value.code is Code.MANIFEST_INVALID
+    assert refused.value.code is Code.DATASET_INVALID
     assert "p1" not in refused.value.reason
 
 
 def test_a_file_that_is_not_there_or_too_large_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SetupRefused, match="manifest_invalid"):
+    with pytest.raises(SetupRefused, match="dataset_invalid"):
         read_cohort(tmp_path / "none.csv")
     with (tmp_path / "huge.csv").open("wb") as file:
         file.truncate(MAX_BYTES + 1)
-    with pytest.raises(SetupRefused, match="manifest_invalid"):
+    with pytest.raises(SetupRefused, match="dataset_invalid"):
         read_cohort(tmp_path / "huge.csv")
 
 
