@@ -13,7 +13,6 @@ from sqlalchemy import (
     SQLColumnExpression,
     Text,
     and_,
-    case,
     cast,
     column,
     func,
@@ -26,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from db.models import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
+from db.notices import notice_of
 from db.vocabulary import Outcome, PathologyFinding
 
 STREAM_ROWS = 10_000
@@ -35,8 +35,7 @@ _LH, _BM = aliased(PredictionRow), aliased(PredictionRow)
 _LH_MODEL, _BM_MODEL = aliased(ModelRow), aliased(ModelRow)
 _MALIGNANT = PathologyRow.result == PathologyFinding.MALIGNANT
 _IS_4A = RestratificationRow.outcome != Outcome.NOT_APPLICABLE
-_NOTICES = func.nullif(_LH_MODEL.notice, ""), func.nullif(_BM_MODEL.notice, "")
-_NOTICE = case((_NOTICES[0] == _NOTICES[1], _NOTICES[0]), else_=func.nullif(func.concat_ws("; ", *_NOTICES), ""))
+_NOTICE = notice_of(_LH_MODEL, _BM_MODEL)
 
 
 class Grouping(StrEnum):

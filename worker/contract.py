@@ -47,6 +47,7 @@ def _one_line(text: str) -> str:
 Uid = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64, description="A DICOM UID (PS3.5, section 9)")]
 StoragePath = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_confined)]
 ShortText = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_one_line)]
+Descriptors = Annotated[dict[str, str | float], AfterValidator(_table_s1)]
 
 
 class _Part(BaseModel):
@@ -75,9 +76,7 @@ class LesionJob(_Part):
         description="Without one: the B-mode region of Sequence of Ultrasound Regions, else the whole image",
     )
     birads: Annotated[Birads, Field(strict=False)]
-    descriptors: Annotated[dict[str, str | float], AfterValidator(_table_s1)] = Field(
-        default_factory=dict, description="Table S1's names and levels"
-    )
+    descriptors: Descriptors = Field(default_factory=dict, description="Table S1's names and levels")
 
 
 class FilesSource(_Part):

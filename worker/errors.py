@@ -86,6 +86,9 @@ class Code(StrEnum):
     RESULT_CONTRADICTORY = "result_contradictory"
     POLICY_INVALID = "policy_invalid"
 
+    DATASET_INVALID = "dataset_invalid"
+    LABEL_CONTRADICTORY = "label_contradictory"
+
     CARD_INVALID = "card_invalid"
     WEIGHTS_MISSING = "weights_missing"
     WEIGHTS_HASH_MISMATCH = "weights_hash_mismatch"
@@ -167,6 +170,8 @@ MEANINGS: dict[Code, str] = {
     Code.LESION_NOT_FOUND: "The study has no lesion of that name (`dlr show`).",
     Code.RESULT_CONTRADICTORY: "The file reports this lesion on one day in two ways. Leave the right one in it.",
     Code.POLICY_INVALID: "The policy can not be read or does not follow its schema; the reason names the field.",
+    Code.DATASET_INVALID: "The manifest, or what is to be imported, can not be read, or is not laid out as said.",
+    Code.LABEL_CONTRADICTORY: "Two rows say different things of one lesion, or of one image of several patients.",
     Code.CARD_INVALID: "The model card does not follow its schema; the reason names the field.",
     Code.WEIGHTS_MISSING: "The model's weights file is not there or can not be read.",
     Code.WEIGHTS_HASH_MISMATCH: "The weights' SHA-256 is not the one on the card.",

@@ -1,15 +1,13 @@
 """``dlr export``: the result of a study as a document."""
 
-import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from worker.cli.output import stderr
+from worker.cli.output import stderr, write_file
 from worker.errors import Code, SetupRefused
 from worker.imaging.source import ImageSource
 from worker.reporting.documents import TEXTS, Camera, Document, Kind, documents_of
@@ -90,23 +88,6 @@ def _write(documents: Sequence[Document], output: Path, *, folder: bool) -> list
     written = []
     for document in documents:
         path = output / document.name if into_folder else output
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(path, document.content)
-        except OSError as error:
-            reason = f"--output: {path} can not be written ({os.strerror(error.errno or 0)})"
-            raise SetupRefused(Code.SETTING_INVALID, reason) from None
+        write_file(path, document.content)  # its owner's alone: it names a patient
         written.append(path)
     return written
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file that its owner alone may read: it names a patient."""
-    descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -1,17 +1,24 @@
 """How the commands print: a table for people, JSON or CSV for programs."""
 
 import csv
+import io
 import json
+import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from datetime import date, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from worker.errors import Code, SetupRefused
 
 WIDTH_OF_A_FILE = 180
 """Columns of text, where it is written to no terminal that has a width of its own."""
@@ -115,3 +122,43 @@ def _exact(value: object) -> str:
             return json.dumps(value, default=_plain, ensure_ascii=False)
         case _:
             return str(_plain(value))
+
+
+@contextmanager
+def writing_to(output: Path | None) -> Iterator[None]:
+    """Write what is printed to a file, in UTF-8; ``None``: print it.
+
+    Raises:
+        SetupRefused: ``setting_invalid``: the file can not be written.
+    """
+    if output is None:
+        yield
+        return
+    with redirect_stdout(io.StringIO()) as printed:
+        yield
+    write_file(output, printed.getvalue().encode())
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file that its owner alone may read; it appears at once, or not at all.
+
+    Raises:
+        SetupRefused: ``setting_invalid``: it can not be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, content)
+    except OSError as error:
+        reason = f"--output: {path} can not be written ({os.strerror(error.errno or 0)})"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(temporary).replace(path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
