@@ -173,7 +173,7 @@ MEANINGS: dict[Code, str] = {
     Code.LESION_NOT_FOUND: "The study has no lesion of that name (`dlr show`).",
     Code.RESULT_CONTRADICTORY: "The file reports this lesion on one day in two ways. Leave the right one in it.",
     Code.POLICY_INVALID: "The policy can not be read or does not follow its schema; the reason names the field.",
-    Code.DATASET_INVALID: "The manifest, or what is to be imported, can not be read, or is not laid out as it should be.",
+    Code.DATASET_INVALID: "The manifest, or what is to be imported, can not be read, or is not laid out as said.",
     Code.MASK_INVALID: "The lesion's mask can not be read, is empty, or is not as large as its image.",
     Code.ROW_REPEATED: "Another row has the same lesion on the same image. Leave one of them.",
     Code.LABEL_CONTRADICTORY: "Two rows say different things of one lesion, or of one image of several patients.",
