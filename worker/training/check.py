@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from worker.errors import Code, Refused
 from worker.imaging.storage import Limits
@@ -12,7 +12,7 @@ from worker.training.likeness import Fingerprint, fingerprint, same_or_alike
 from worker.training.manifest import Fault, Manifest, ManifestRow, cells_of
 from worker.training.splits import leaks
 
-OnProgress = Callable[[int], None]
+OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,13 @@ class Checked:
         return digest_of(self.sound, self.prints)
 
 
-def check(manifest: Manifest, limits: Limits = LIMITS, on_progress: OnProgress = lambda _done: None) -> Checked:
+def check(manifest: Manifest, limits: Limits = LIMITS, on_progress: OnProgress = lambda _done, _total: None) -> Checked:
     """Look at every row that is not excluded. A bad one does not stop the others.
 
     Args:
         manifest: as it was read.
         limits: the largest file and frame.
-        on_progress: told how many rows are done.
+        on_progress: told how many rows are done, and of how many.
 
     Raises:
         Unavailable: ``storage_unavailable``: the disk is away, which says nothing about the rows.
@@ -68,7 +68,7 @@ def check(manifest: Manifest, limits: Limits = LIMITS, on_progress: OnProgress =
             ages[line] = lesion.age_years
         except Refused as refused:
             faults.append(Fault(line, refused.code, refused.reason))
-        on_progress(done)
+        on_progress(done, len(manifest.included))
     rows, pairs = manifest.included, same_or_alike(prints)
     same = [(one, other) for one, other, to_the_pixel in pairs if to_the_pixel]
     near = [(one, other) for one, other, to_the_pixel in pairs if not to_the_pixel]
@@ -78,6 +78,12 @@ def check(manifest: Manifest, limits: Limits = LIMITS, on_progress: OnProgress =
     warnings = _of_two_patients(rows, near, "nearly the same image as")
     ordered = tuple(sorted(faults, key=lambda fault: (fault.line, fault.code)))
     return Checked(manifest, ordered, tuple(warnings), prints, ages, both)
+
+
+def unsplit(manifest: Manifest) -> Manifest:
+    """Return a manifest without its splits and folds, to be split anew."""
+    plain = {line: row.model_copy(update={"split": None, "fold": None}) for line, row in manifest.rows.items()}
+    return replace(manifest, rows=plain)
 
 
 def digest_of(rows: Mapping[int, ManifestRow], prints: Mapping[int, Fingerprint]) -> str:

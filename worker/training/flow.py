@@ -59,6 +59,32 @@ def flow_of(checked: Checked) -> tuple[FlowStep, ...]:
     return (*steps, *(_step("included", of, rows) for of, rows in parts if rows))
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A split, or a fold of it: what is in it. ``share`` is of the rows of all splits, 0 to 1; empty for a fold."""
+
+    split: Split
+    fold: int | None
+    rows: int
+    share: float | None
+    patients: int
+    benign: int
+    malignant: int
+
+
+def parts_of(rows: Iterable[ManifestRow]) -> tuple[Part, ...]:
+    """Count what is in each split, and in each fold."""
+    known = [row for row in rows if row.split is not None]
+    parts = []
+    for split in Split:
+        inside = [row for row in known if row.split is split]
+        for fold in [None, *sorted({row.fold for row in inside if row.fold is not None})] if inside else []:
+            step = _step("", "", [row for row in inside if fold in (None, row.fold)])
+            share = step.rows / len(known) if fold is None else None
+            parts.append(Part(split, fold, step.rows, share, step.patients, step.benign, step.malignant))
+    return tuple(parts)
+
+
 def _step(step: str, of: str, rows: Iterable[ManifestRow], unread: int = 0) -> FlowStep:
     known = list(rows)
     lesions = {(row.patient_key, row.lesion_id): row.pathology for row in known}

@@ -68,6 +68,21 @@ def read_lesion(root: Path, row: ManifestRow, limits: Limits = LIMITS) -> Traini
     return TrainingLesion(frame, region, age_years)
 
 
+def read_picture(path: Path, frame: int | None = None, limits: Limits = LIMITS) -> NDArray[np.uint8]:
+    """Read a PNG, JPEG or TIFF: uint8, (rows, columns) for grey or (rows, columns, 3) for RGB; any alpha is dropped.
+
+    Raises:
+        LesionRefused: the codes of a file; ``pixels_undecodable``, ``pixels_too_large``, ``photometric_unsupported``,
+            ``frame_not_given``, ``frame_not_found``.
+        Unavailable: ``storage_unavailable``.
+    """
+    with _opened(path, frame, limits) as image:
+        mode = _COLOURS.get(image.mode)
+        if mode is None:
+            raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED, "the picture is not of 8 bits, grey or RGB")
+        return np.asarray(image if image.mode == mode else image.convert(mode))
+
+
 def mask_roi(path: Path, limits: Limits = LIMITS) -> tuple[Roi, tuple[int, int]]:
     """Return the smallest rectangle around all pixels of a mask that are not 0, and the mask's (rows, columns).
 
@@ -131,11 +146,7 @@ def _age(header: Header, age_years: float | None) -> float | None:
 
 
 def _read_picture(path: Path, row: ManifestRow, limits: Limits) -> _Read:
-    with _opened(path, row.frame, limits) as image:
-        mode = _COLOURS.get(image.mode)
-        if mode is None:
-            raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED, "the picture is not of 8 bits, grey or RGB")
-        return np.asarray(image if image.mode == mode else image.convert(mode)), [], row.age_years
+    return read_picture(path, row.frame, limits), [], row.age_years
 
 
 @contextmanager
