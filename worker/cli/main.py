@@ -1,7 +1,7 @@
 """The command ``dlr``: where every command is named, and where every error becomes a sentence and an exit status.
 
 Exit status: 0 done; 1 refused, or a service is away (the sentence says which); 2 wrong usage; 3 done, and a person has
-to look: a study ended failed, partial or refused, a row is bad or left out, or `dlr monitor` or `dlr replay` has an alert.
+to look: a study ended failed, partial or refused, a row is bad or left out, `dlr monitor` or `dlr replay` has an alert.
 """
 
 import sys
