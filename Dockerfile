@@ -26,7 +26,7 @@ CMD ["dlr", "--help"]
 
 FROM base AS client
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir "$(ls /wheels/*.whl)[flower,dicom,web,metrics,tracing]"
+    pip install --no-cache-dir "$(ls /wheels/*.whl)[flower,dicom,dicomweb,send,web,metrics,tracing]"
 USER 10001:10001
 
 FROM base AS worker

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from db.history import note
 from db.models import LesionRow, PathologyRow, StudyRow
+from db.outbox import forget
 from db.storable import storable_text
 from db.vocabulary import ENDED_STATES, Event, LesionState, StudyState
 
@@ -150,6 +151,7 @@ def purge(session: Session, before: datetime, by: str, limit: int) -> tuple[int,
             purged_at=func.now(),
         )
     )
+    forget(session, ids)
     for study_id in ids:
         note(session, study_id, Event.PURGED, {"by": by, "ended_before": before.isoformat()})
     session.flush()

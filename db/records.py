@@ -356,3 +356,51 @@ class StudyDetail:
     finished_at: datetime | None
     lesions: tuple[LesionDetail, ...]
     events: tuple[StudyEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A delivery that is to be tried now.
+
+    Attributes:
+        event_id: the line of the history with which the result came that is to be delivered.
+        attempts: this one included.
+    """
+
+    delivery_id: int
+    study_id: UUID
+    event_id: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryDetail:
+    """One delivery, as it stands. ``next_at`` is ``None`` for one that is not waiting."""
+
+    delivery_id: int
+    study_id: UUID
+    destination: str
+    state: str
+    attempts: int
+    error_code: str | None
+    error_reason: str | None
+    created_at: datetime
+    next_at: datetime | None
+    sent_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxState:
+    """How one destination is served.
+
+    Attributes:
+        waiting: deliveries that wait, and ``failed`` those that were refused for good.
+        oldest: when the first of those that wait was put there.
+        looked_at: when a sender last looked.
+    """
+
+    destination: str
+    waiting: int
+    failed: int
+    oldest: datetime | None
+    looked_at: datetime

@@ -119,6 +119,23 @@ class PathologyFinding(StrEnum):
     MALIGNANT = "malignant"
 
 
+class Destination(StrEnum):
+    """Where results are delivered to."""
+
+    PACS = "pacs"
+    UPS = "ups"
+    WEBHOOK = "webhook"
+
+
+class DeliveryState(StrEnum):
+    """How far a delivery is; ``obsolete``: its result was replaced, put aside or purged before it was sent."""
+
+    WAITING = "waiting"
+    SENT = "sent"
+    FAILED = "failed"
+    OBSOLETE = "obsolete"
+
+
 class GateReason(StrEnum):
     """What speaks against a lesion's region; ``lesion.gate`` holds those that were warnings."""
 

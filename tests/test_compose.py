@@ -54,6 +54,7 @@ def test_the_file_holds_the_services_of_the_design() -> None:
         "flower",
         "metrics",
         "receive",
+        "send",
         "web",
         "accounts",
         "admin",
@@ -86,6 +87,9 @@ def test_each_variable_is_a_setting_and_the_settings_accept_them(
         "dlr_redis_password": lambda: make_url(settings.require_redis_url()).password,
         "dlr_reader_password": lambda: make_url(settings.require_reader_url()).password,
         "dlr_flower_password": lambda: settings.flower_password and settings.flower_password.get_secret_value(),
+        "dlr_send_webhook_secret": lambda: (
+            settings.send_webhook_secret and settings.send_webhook_secret.get_secret_value()
+        ),
     }
     assert {secret: given[secret]() for secret in service["secrets"]} == dict.fromkeys(service["secrets"], PASSWORD)
 
@@ -236,21 +240,17 @@ def test_the_images_install_extras_that_exist_and_only_the_worker_has_torch() ->
     assert extras == {
         "build": [],
         "base": [],
-        "client": ["flower,dicom,web,metrics,tracing"],
+        "client": ["flower,dicom,dicomweb,send,web,metrics,tracing"],
         "worker": ["worker,cpu,dicom,dicomweb,export,metrics,tracing"],
     }
-    assert {"flower", "web", "worker", "metrics", "tracing"} <= set(project["optional-dependencies"])
+    assert {"flower", "send", "web", "worker", "metrics", "tracing"} <= set(project["optional-dependencies"])
     client = [
         *project["dependencies"],
-        *(
-            one
-            for extra in ("flower", "dicom", "web", "metrics", "tracing")
-            for one in project["optional-dependencies"][extra]
-        ),
+        *(one for extra in extras["client"][0].split(",") for one in project["optional-dependencies"][extra]),
     ]
     assert not any("torch" in requirement for requirement in client)
     assert SERVICES["inference"]["build"]["target"] == "worker"
-    clients = ("migrate", "intake", "flower", "metrics", "receive", "web", "accounts")
+    clients = ("migrate", "intake", "flower", "metrics", "receive", "send", "web", "accounts")
     assert {SERVICES[name]["build"]["target"] for name in clients} == {"client"}
 
 
@@ -524,6 +524,13 @@ def test_the_health_check_of_a_worker_tells_a_worker_from_none(redis_url: str, t
     finally:
         process.terminate()
         process.wait(60)
+
+
+def test_only_the_sender_has_a_way_out_and_nothing_listens_on_it() -> None:
+    assert [name for name, service in SERVICES.items() if "outside" in service["networks"]] == ["send"]
+    assert "ports" not in SERVICES["send"]
+    assert SERVICES["send"]["profiles"] == ["send"], "without a destination it would start again and again"
+    assert command_fault(check_of("send")) is None
 
 
 @pytest.mark.parametrize("name", ["intake", "inference"])

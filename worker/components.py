@@ -16,7 +16,7 @@ from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import NullPool, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from db import queries
+from db import outbox, queries
 from db.errors import DatabaseRefused
 from db.migrate import check
 from db.session import make_engine, session_factory
@@ -29,6 +29,9 @@ from worker.settings import Settings
 
 LOOK_S = 5.0
 """How long a component may take to answer, in seconds."""
+
+SILENT_S = 180.0
+"""A sender that has not looked for so long is at work no more, in seconds."""
 
 
 class Health(StrEnum):
@@ -68,6 +71,7 @@ def everything(settings: Settings) -> list[Component]:
         ("storage", storage),
         ("Flower", flower),
         ("worklist page", page),
+        ("delivery", delivery),
     )
     software = Component("dlr-worker", Health.OK, __version__, f"DLR_HOME {settings.home}")
     return [software, *servers(settings), *(_look(name, look, settings) for name, look in others)]
@@ -209,6 +213,22 @@ def page(settings: Settings) -> Component:
             return Component("worklist page", Health.OK, None, "listens")
     except OSError:
         return Component("worklist page", Health.WARNING, None, "does not listen; `dlr worklist` shows the same")
+
+
+def delivery(settings: Settings) -> Component:
+    """Count what waits to be sent and what was refused, and look whether a sender is at work."""
+    engine = make_engine(settings.require_database_url(), poolclass=NullPool)
+    with session_factory(engine)() as session:
+        states = outbox.outbox_states(session)
+    if not states:
+        return Component("delivery", Health.OK, None, "no destination was ever switched on")
+    now = datetime.now(UTC)
+    silent = [state.destination for state in states if (now - state.looked_at).total_seconds() > SILENT_S]
+    said = ", ".join(f"{one.destination}: {one.waiting} wait, {one.failed} failed" for one in states)
+    if silent:
+        said += f"; nobody has sent to {', '.join(silent)} for minutes: is `dlr send` running?"
+    well = not silent and not any(one.failed for one in states)
+    return Component("delivery", Health.OK if well else Health.WARNING, None, said)
 
 
 def _answer_of(name: str) -> Component:

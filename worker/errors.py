@@ -111,6 +111,8 @@ class Code(StrEnum):
     SERVICE_UNAVAILABLE = "service_unavailable"
     STORAGE_UNAVAILABLE = "storage_unavailable"
     DICOMWEB_UNAVAILABLE = "dicomweb_unavailable"
+    DESTINATION_UNAVAILABLE = "destination_unavailable"
+    DESTINATION_REFUSED = "destination_refused"
     DEVICE_UNAVAILABLE = "device_unavailable"
 
 
@@ -196,6 +198,8 @@ MEANINGS: dict[Code, str] = {
     Code.SERVICE_UNAVAILABLE: "PostgreSQL or Redis does not answer; the reason says which.",
     Code.STORAGE_UNAVAILABLE: "The storage could not be read for now (not a missing file).",
     Code.DICOMWEB_UNAVAILABLE: "The DICOMweb server does not answer, or refuses the sign-in. It is asked again.",
+    Code.DESTINATION_UNAVAILABLE: "A result could not be delivered for now; the reason says why. It is sent again.",
+    Code.DESTINATION_REFUSED: "A destination refused a result for good; the reason has the status. `dlr send retry`.",
     Code.DEVICE_UNAVAILABLE: "The device scores nothing for now, or its worker is stopping; no lesion is to blame.",
 }
 """What each code means and what to do, for the documentation and for `dlr`."""

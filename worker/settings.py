@@ -7,16 +7,15 @@ Each field is the variable ``DLR_<FIELD>``. A value is taken from, in this order
 
 import json
 import os
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
 from platformdirs import user_data_path
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, SecretStr, ValidationError, model_validator
+from pydantic import Field, HttpUrl, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     JsonConfigSettingsSource,
@@ -25,11 +24,11 @@ from pydantic_settings import (
     SettingsConfigDict,
     SettingsError,
 )
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import make_url
 
+from worker.addresses import DicomwebServer, NodeAddress, Performer, ServerUrl, secret, with_password
 from worker.errors import Code, SetupRefused
-from worker.imaging.dicomweb import Dicomweb, Server
+from worker.imaging.dicomweb import Dicomweb
 from worker.imaging.policy import GatePolicy, Policies
 from worker.imaging.storage import Limits
 from worker.study import GateReason
@@ -44,60 +43,8 @@ def default_home() -> Path:
     return Path(os.environ.get("DLR_HOME") or user_data_path("dlr-worker")).expanduser().resolve()
 
 
-def _with_password(url: SecretStr, password: SecretStr | None) -> URL:
-    parsed = make_url(url.get_secret_value())
-    if password is None or parsed.password is not None:
-        return parsed
-    return parsed.set(password=password.get_secret_value())
-
-
-def _secret(url: URL) -> SecretStr:
-    return SecretStr(url.render_as_string(hide_password=False))
-
-
-def _is_url(url: SecretStr) -> SecretStr:
-    try:
-        make_url(url.get_secret_value())
-    except ArgumentError:
-        raise ValueError("is not a URL") from None
-    return url
-
-
 def _own_cores() -> int:
     return min(len(os.sched_getaffinity(0)), 8)
-
-
-ServerUrl = Annotated[SecretStr, AfterValidator(_is_url)]
-
-
-class DicomwebServer(BaseModel):
-    """A DICOMweb server, as DLR_DICOMWEB_SERVERS has it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    url: HttpUrl
-    token: SecretStr | None = None
-    user: str | None = None
-    password: SecretStr | None = None
-    ca: Path | None = None
-
-    @model_validator(mode="after")
-    def _signs_in_once(self) -> Self:
-        if self.url.username or self.url.password:
-            raise ValueError("the url has no user and no password in it: they are fields of their own")
-        if (self.user is None) != (self.password is None) or (self.user and self.token):
-            raise ValueError("give a token, or a user and a password, or neither")
-        return self
-
-    def with_headers(self) -> Server:
-        """Return the server with the headers that sign in (RFC 6750, RFC 7617)."""
-        headers = {}
-        if self.token is not None:
-            headers["Authorization"] = f"Bearer {self.token.get_secret_value()}"
-        if self.user is not None and self.password is not None:
-            pair = f"{self.user}:{self.password.get_secret_value()}".encode()
-            headers["Authorization"] = f"Basic {b64encode(pair).decode()}"
-        return Server(str(self.url).rstrip("/"), headers, self.ca)
 
 
 def _gate(found: str) -> GatePolicy:
@@ -264,6 +211,45 @@ class Settings(BaseSettings):
     )
     web_database_password: SecretStr | None = Field(default=None, description="For DLR_WEB_DATABASE_URL")
 
+    send_pacs: NodeAddress | None = Field(
+        default=None, description="PACS that `dlr send` stores reports in: AET@host:port"
+    )
+    send_pictures: bool = Field(default=False, description="Store a picture of each lesion beside the report")
+    send_ups: NodeAddress | None = Field(
+        default=None, description="UPS manager in whose worklist `dlr send` puts studies: AET@host:port"
+    )
+    send_worklist_label: str = Field(
+        default="Breast ultrasound", min_length=1, max_length=64, description="Worklist Label of those work items"
+    )
+    send_performer: Performer | None = Field(
+        default=None, description="Who is to read them: code value^scheme^name^organization; unset: anybody"
+    )
+    send_retrieve_ae_title: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=16,
+        description="From whom readers retrieve the images; unset: the AE title of DLR_SEND_PACS",
+    )
+    send_ae_title: str = Field(
+        default="DLR", min_length=1, max_length=16, description="The AE title with which `dlr send` calls"
+    )
+    send_ca: Path | None = Field(
+        default=None, description="PEM of whom to trust: it calls over TLS only, and verifies certificate and name"
+    )
+    send_certificate: Path | None = Field(default=None, description="PEM of a client certificate for DICOM")
+    send_key: Path | None = Field(default=None, description="Its key, readable by its owner alone")
+    send_webhook_url: HttpUrl | None = Field(default=None, description="Where `dlr send` posts that a study has ended")
+    send_webhook_secret: SecretStr | None = Field(
+        default=None, description="What those posts are signed with: 16 characters or more, or whsec_ and base64"
+    )
+    send_webhook_ca: Path | None = Field(
+        default=None, description="PEM of whom to trust there; unset: whom the system trusts"
+    )
+    send_webhook_identifiers: bool = Field(
+        default=False, description="Whether they hold Study Instance UID and accession number too"
+    )
+    send_timeout_s: float = Field(default=30.0, gt=0, le=50, description="Longest wait for a destination's answer")
+
     flower_user: str = Field(default="admin", min_length=1, description="Who may look at Flower")
     flower_password: SecretStr | None = Field(
         default=None, description="Flower does not start without; `dlr up` makes one up and keeps it in the home"
@@ -321,20 +307,20 @@ class Settings(BaseSettings):
         of_database = TlsFiles(self.database_ca, self.database_certificate, self.database_key)
         of_redis = TlsFiles(self.redis_ca, self.redis_certificate, self.redis_key)
         if self.database_url is not None:
-            url = _with_password(self.database_url, self.database_password)
-            values["database_url"] = _secret(postgres_url(url, of_database))
+            url = with_password(self.database_url, self.database_password)
+            values["database_url"] = secret(postgres_url(url, of_database))
         if self.database_owner_url is not None:
-            url = _with_password(self.database_owner_url, self.database_owner_password)
-            values["database_owner_url"] = _secret(postgres_url(url, of_database))
+            url = with_password(self.database_owner_url, self.database_owner_password)
+            values["database_owner_url"] = secret(postgres_url(url, of_database))
         if self.web_database_url is not None:
-            url = _with_password(self.web_database_url, self.web_database_password)
-            values["web_database_url"] = _secret(postgres_url(url, of_database))
+            url = with_password(self.web_database_url, self.web_database_password)
+            values["web_database_url"] = secret(postgres_url(url, of_database))
         if self.reader_url is not None:
-            url = _with_password(self.reader_url, self.reader_password)
-            values["reader_url"] = _secret(postgres_url(url, of_database))
+            url = with_password(self.reader_url, self.reader_password)
+            values["reader_url"] = secret(postgres_url(url, of_database))
         if self.redis_url is not None:
-            url = _with_password(self.redis_url, self.redis_password)
-            values["redis_url"] = _secret(redis_url(url, of_redis))
+            url = with_password(self.redis_url, self.redis_password)
+            values["redis_url"] = secret(redis_url(url, of_redis))
         for name, value in values.items():
             object.__setattr__(self, name, value)
         return self

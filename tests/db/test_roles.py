@@ -15,7 +15,18 @@ from tests.db.samples import scored, study
 from worker.services.home import Home
 from worker.services.postgres import EmbeddedPostgres
 
-TABLES = ("study", "lesion", "model", "prediction", "restratification", "pathology", "study_event", "alembic_version")
+TABLES = (
+    "study",
+    "lesion",
+    "model",
+    "prediction",
+    "restratification",
+    "pathology",
+    "study_event",
+    "delivery",
+    "outbox",
+    "alembic_version",
+)
 DENIED = "42501"
 
 

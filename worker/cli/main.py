@@ -25,6 +25,7 @@ from worker.cli import (
     pathology,
     purge,
     replay,
+    send,
     services,
     state,
     study,
@@ -71,6 +72,7 @@ app.add_typer(models.models, name="models", help="The model registry.")
 app.command("demo-models", help="Make the demo models from a synthetic cohort; never for clinical use.")(
     models.demo_models
 )
+app.add_typer(send.app, name="send", help="Deliver results to a PACS, a worklist manager and a webhook.")
 app.add_typer(database.app, name="db", help="The database's schema and addresses.")
 
 

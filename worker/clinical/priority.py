@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 from worker.clinical.categories import Outcome, Priority
 
@@ -19,6 +19,14 @@ class WorklistClass(IntEnum):
     MAINTAINED = 3
     NOT_APPLICABLE = 4
     DOWNGRADED = 5
+
+
+class StepPriority(StrEnum):
+    """Scheduled Procedure Step Priority (0074,1200); PS3.3, C.30.1: HIGH is as STAT, LOW is as ROUTINE."""
+
+    HIGH = "HIGH"
+    MEDIUM = "MEDIUM"
+    LOW = "LOW"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +81,14 @@ def place(
     if malignant_probability is not None:
         rest = 1 + round((1.0 - malignant_probability) * _PROBABILITY_STEPS)
     return WorklistPlace(kind, (kind * 10 + _PRIORITY_RANK[priority]) * _RANKS + rest)
+
+
+def step_priority(kind: WorklistClass, priority: Priority) -> StepPriority:
+    """Say how urgent it is to read a study, in the three levels that DICOM has for a work item.
+
+    HIGH: the sender wants it soon (stat or urgent), or a lesion was upgraded. LOW: every lesion was downgraded, and
+    nobody is in a hurry. MEDIUM: all others, and so what was not scored: it is not known to be small.
+    """
+    if priority is not Priority.ROUTINE or kind is WorklistClass.UPGRADED:
+        return StepPriority.HIGH
+    return StepPriority.LOW if kind is WorklistClass.DOWNGRADED else StepPriority.MEDIUM

@@ -1,0 +1,207 @@
+"""``dlr send`` in a process of its own: stopped, killed, run from cron, and asked what waits."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session, sessionmaker
+
+from db.session import make_engine, session_factory
+from tests.conftest import Database
+from tests.db.samples import register
+from tests.worker.sending.hospital import (
+    REFUSED,
+    SENT,
+    SUCCESS,
+    WAITING,
+    Archive,
+    Receiver,
+    deliveries,
+    end_study,
+    receiving,
+    running,
+)
+from worker.services.port import free_port
+
+PATIENCE_S = 60.0
+Sessions = sessionmaker[Session]
+
+
+@pytest.fixture
+def sessions(database: Database) -> Sessions:
+    factory = session_factory(make_engine(database.writer_url))
+    with factory.begin() as session:
+        register(session)
+    return factory
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "storage").mkdir()
+    return tmp_path / "storage"
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> int:
+    return free_port(tmp_path / "port")
+
+
+@pytest.fixture
+def environment(database: Database, root: Path, port: int) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("DLR_")}
+    return clean | {
+        "DLR_HOME": str(root.parent / "home"),
+        "DLR_DATABASE_URL": database.writer_url,
+        "DLR_STORAGE_ROOT": str(root),
+        "DLR_SEND_PACS": f"PACS@127.0.0.1:{port}",
+        "DLR_SEND_TIMEOUT_S": "1",
+        "DLR_RETRY_WAIT_S": "0.2",
+    }
+
+
+COMMAND = [sys.executable, "-m", "worker.cli.main", "send"]
+
+
+@pytest.fixture
+def dlr_send(environment: dict[str, str]) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    def run(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [*COMMAND, *arguments], env=environment | variables, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    return run
+
+
+@pytest.fixture
+def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def begin(**variables: str) -> "subprocess.Popen[bytes]":
+        with (tmp_path / "log").open("ab") as log:
+            started.append(subprocess.Popen(COMMAND, env=environment | variables, stdout=log, stderr=log))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait(30)
+
+
+def until(found: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not found():
+        assert time.monotonic() < deadline, "in vain"
+        time.sleep(0.05)
+
+
+def switched_on(sessions: Sessions) -> bool:
+    with sessions() as session:
+        return bool(session.connection().exec_driver_sql("SELECT count(*) FROM outbox").scalar())
+
+
+def states(sessions: Sessions) -> list[str]:
+    return [row["state"] for row in deliveries(sessions)]
+
+
+@pytest.mark.slow
+def test_a_sender_that_is_killed_between_the_store_and_the_commit_sends_the_same_instance_again(
+    sessions: Sessions, root: Path, port: int, start: Callable[..., "subprocess.Popen[bytes]"], tmp_path: Path
+) -> None:
+    sender = start()
+    until(lambda: switched_on(sessions))
+
+    def kill(_uid: str) -> int:
+        if sender.poll() is None:
+            sender.kill()
+            sender.wait(30)
+        return SUCCESS
+
+    archive = Archive(port, answer=kill)
+    with running(archive):
+        end_study(sessions, root)
+        until(lambda: archive.kept)
+        assert sender.wait(30) == -signal.SIGKILL
+        assert states(sessions) == [WAITING]
+        again = start()
+        until(lambda: states(sessions) == [SENT])
+        assert archive.asked == list(archive.kept) * 2
+        again.send_signal(signal.SIGTERM)
+        assert again.wait(30) == 0
+    logged = (tmp_path / "log").read_text()
+    assert "sent to pacs" in logged
+    assert "Phantom" not in logged
+    assert "1.2.826" not in logged
+
+
+@pytest.mark.slow
+def test_two_senders_and_a_pacs_that_is_down_at_first_lose_and_double_nothing(
+    sessions: Sessions, root: Path, port: int, start: Callable[..., "subprocess.Popen[bytes]"]
+) -> None:
+    senders = [start(), start()]
+    until(lambda: switched_on(sessions))
+    for number in range(30):
+        end_study(sessions, root, number)
+    until(lambda: any(row["error_code"] for row in deliveries(sessions)))
+    with running(Archive(port)) as archive:
+        until(lambda: len(archive.kept) >= 10)
+        archive.stop()
+        senders[0].kill()
+        time.sleep(1)
+        archive.start()
+        until(lambda: states(sessions) == [SENT] * 30)
+        senders[1].send_signal(signal.SIGINT)
+        assert senders[1].wait(30) == 0
+    assert {row["sop_instance_uid"] for row in deliveries(sessions)} == set(archive.kept)
+    assert len(archive.kept) == 30
+
+
+def test_once_delivers_what_is_due_and_says_by_its_status_whether_all_of_it_went(
+    sessions: Sessions, root: Path, port: int, dlr_send: Callable[..., "subprocess.CompletedProcess[str]"]
+) -> None:
+    assert dlr_send("--once").returncode == 0, "there is nothing"
+    end_study(sessions, root)
+    away = dlr_send("--once")
+    assert (away.returncode, "nobody takes the call" in away.stdout) == (1, True)
+    assert dlr_send("retry").returncode == 0
+    with running(Archive(port)), receiving(Receiver()) as receiver:
+        done = dlr_send("--once", DLR_SEND_WEBHOOK_URL=receiver.url)
+        assert done.returncode == 0, done.stderr
+        assert dlr_send("--once", "--since", "1d", DLR_SEND_WEBHOOK_URL=receiver.url).returncode == 0
+    assert len(receiver.heard) == 1
+    assert states(sessions) == [SENT] * 2
+    assert dlr_send("retry").returncode == 1, "there is nothing to try again"
+
+
+def test_what_was_refused_is_listed_tried_again_and_a_probe_is_answered(
+    sessions: Sessions, root: Path, port: int, dlr_send: Callable[..., "subprocess.CompletedProcess[str]"]
+) -> None:
+    assert dlr_send("health").returncode == 1, "nobody has looked yet"
+    dlr_send("--once")
+    assert dlr_send("health").returncode == 0
+    study_id = end_study(sessions, root)
+    with running(Archive(port, answer=lambda _: REFUSED)):
+        assert dlr_send("--once").returncode == 1
+    listed = dlr_send("list", "--failed", "--format", "json")
+    (row,) = json.loads(listed.stdout)
+    assert (row["study_id"], row["error_code"], row["state"]) == (str(study_id), "destination_refused", "failed")
+    assert "0xA900" in dlr_send("list").stdout
+    assert "1.2.826" not in listed.stdout
+    assert json.loads(dlr_send("list", "--destination", "ups", "--format", "json").stdout) == []
+    assert dlr_send("retry", "--id", str(row["delivery_id"])).returncode == 0
+    with running(Archive(port)):
+        assert dlr_send("--once").returncode == 0
+
+
+def test_without_a_destination_it_says_which_settings_there_are(
+    dlr_send: Callable[..., "subprocess.CompletedProcess[str]"],
+) -> None:
+    done = dlr_send(DLR_SEND_PACS="")
+    assert done.returncode == 1
+    assert "DLR_SEND_WEBHOOK_URL" in done.stderr

@@ -1,0 +1,371 @@
+"""Results to a PACS that is down, comes up, refuses, or goes away in the middle: nothing lost, nothing twice."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import ledger
+from tests.db.samples import claimed, finish_one, register, result, scored
+from tests.dicomweb_server import serving
+from tests.worker.reporting.samples import LIMITS
+from tests.worker.sending.hospital import (
+    FAILED,
+    OUT_OF_RESOURCES,
+    REFUSED,
+    SENT,
+    SUCCESS,
+    WAITING,
+    Archive,
+    deliveries,
+    end_study,
+    running,
+    settle,
+)
+from worker.errors import Code
+from worker.imaging.decoder_pool import DecoderPool
+from worker.reporting.documents import Camera
+from worker.reporting.frames import frame_reader
+from worker.sending.configured import destinations
+from worker.sending.sender import Sender
+from worker.settings import Settings
+
+Sessions = sessionmaker[Session]
+Made = Callable[..., Sender]
+
+
+@pytest.fixture
+def decoders() -> Iterator[DecoderPool]:
+    pool = DecoderPool(LIMITS, 1, 60.0)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def sender(sessions: Sessions, root: Path, port: int, decoders: DecoderPool) -> Made:
+    """Give a sender to the PACS at the port, switched on."""
+
+    def made(lease_s: float = 60, **settings: Any) -> Sender:
+        said = {"storage_root": root, "send_pacs": f"PACS@127.0.0.1:{port}", "send_timeout_s": 5, **settings}
+        (one,) = destinations(Settings(**said), Camera(frame_reader(decoders)))
+        sender = Sender(one, sessions, 0.1, lease_s, lambda work: work())
+        sender.switch_on()
+        return sender
+
+    return made
+
+
+@pytest.fixture
+def pacs(port: int) -> Iterator[Archive]:
+    with running(Archive(port)) as archive:
+        yield archive
+
+
+def states(sessions: Sessions) -> list[str]:
+    return [row["state"] for row in deliveries(sessions)]
+
+
+def test_a_result_is_stored_once_as_its_report(sender: Made, sessions: Sessions, root: Path, pacs: Archive) -> None:
+    sending = sender()
+    study_id = end_study(sessions, root)
+    done = sending.work()
+    assert (done.sent, done.failed, done.away) == (1, 0, None)
+    assert sending.work().is_idle
+    ((uid, report),) = pacs.kept.items()
+    assert (report.SOPInstanceUID, report.Modality) == (uid, "SR")
+    (row,) = deliveries(sessions)
+    assert (row["state"], row["study_id"], row["sop_instance_uid"], row["attempts"]) == (SENT, study_id, uid, 1)
+    assert row["sent_at"] is not None
+
+
+def test_many_results_go_through_one_association(sender: Made, sessions: Sessions, root: Path, pacs: Archive) -> None:
+    sending = sender(send_ae_title="WORKER")
+    for number in range(5):
+        end_study(sessions, root, number)
+    assert sending.work().sent == 5
+    assert pacs.associations == ["WORKER"]
+
+
+def test_a_failed_study_is_reported_as_not_scored(sender: Made, sessions: Sessions, root: Path, pacs: Archive) -> None:
+    sending = sender()
+    end_study(sessions, root, fails=True)
+    assert sending.work().sent == 1
+    assert "age_missing" in str(next(iter(pacs.kept.values())))
+
+
+def test_pictures_go_with_the_report_where_they_are_wanted(
+    sender: Made, sessions: Sessions, root: Path, pacs: Archive
+) -> None:
+    sending = sender(send_pictures=True)
+    end_study(sessions, root, 1)
+    end_study(sessions, root, 2, fails=True)
+    assert sending.work().sent == 2
+    assert sorted(one.Modality for one in pacs.kept.values()) == ["OT", "SR", "SR"]
+    (first, _) = deliveries(sessions)
+    assert pacs.kept[first["sop_instance_uid"]].Modality == "SR"
+
+
+def test_a_pacs_that_is_away_has_everything_once_it_is_back(
+    sender: Made, sessions: Sessions, root: Path, port: int
+) -> None:
+    sending = sender()
+    for number in range(3):
+        end_study(sessions, root, number)
+    for attempt in (1, 2):
+        done = sending.work()
+        assert done.away is not None
+        assert done.sent == 0
+        assert sorted(row["attempts"] for row in deliveries(sessions)) == [0, 0, attempt]
+        settle(sessions)
+    tried = next(row for row in deliveries(sessions) if row["attempts"])
+    assert (tried["state"], tried["error_code"]) == (WAITING, Code.DESTINATION_UNAVAILABLE)
+    with running(Archive(port)) as pacs:
+        assert sending.work().sent == 3
+        assert len(pacs.kept) == 3
+    assert states(sessions) == [SENT] * 3
+    assert {row["error_code"] for row in deliveries(sessions)} == {None}
+
+
+@pytest.mark.parametrize("why", ["title", "caller", "class"])
+def test_a_pacs_that_does_not_take_us_is_asked_again(
+    sender: Made, sessions: Sessions, root: Path, port: int, why: str
+) -> None:
+    sending = sender()
+    end_study(sessions, root)
+    unwilling: dict[str, Any] = {
+        "title": {"ae_title": "OTHER"},
+        "caller": {"callers": ("SOMEBODY",)},
+        "class": {"sop_classes": ()},
+    }[why]
+    with running(Archive(port, **unwilling)):
+        assert sending.work().away is not None
+    (row,) = deliveries(sessions)
+    assert (row["state"], row["error_code"]) == (WAITING, Code.DESTINATION_UNAVAILABLE)
+    settle(sessions)
+    with running(Archive(port)):
+        assert sending.work().sent == 1
+
+
+@pytest.mark.parametrize("status", [REFUSED, 0xC000, 0x0122])
+def test_what_is_refused_for_good_is_failed_and_stops_nobody(
+    sender: Made, sessions: Sessions, root: Path, pacs: Archive, status: int
+) -> None:
+    sending = sender()
+    for number in range(3):
+        end_study(sessions, root, number)
+    pacs.answer = lambda _: status if len(pacs.asked) == 2 else SUCCESS
+    done = sending.work()
+    assert (done.sent, done.failed) == (2, 1)
+    assert states(sessions) == [SENT, FAILED, SENT]
+    row = deliveries(sessions)[1]
+    assert (row["error_code"], f"0x{status:04X}" in row["error_reason"]) == (Code.DESTINATION_REFUSED, True)
+
+
+@pytest.mark.parametrize("status", [0xB000, 0xB006, 0x0111])
+def test_a_warning_and_a_duplicate_are_stored(
+    sender: Made, sessions: Sessions, root: Path, pacs: Archive, status: int
+) -> None:
+    sending = sender()
+    end_study(sessions, root)
+    pacs.answer = lambda _: status
+    assert sending.work().sent == 1
+
+
+@pytest.mark.parametrize("status", [OUT_OF_RESOURCES, 0xA7FF, 0x0110])
+def test_a_pacs_without_room_is_asked_again_and_those_behind_wait_their_turn(
+    sender: Made, sessions: Sessions, root: Path, pacs: Archive, status: int
+) -> None:
+    sending = sender()
+    for number in range(2):
+        end_study(sessions, root, number)
+    pacs.answer = lambda _: status
+    assert sending.work().away is not None
+    assert states(sessions) == [WAITING, WAITING]
+    pacs.answer = lambda _: SUCCESS
+    assert sending.work().sent == 1, "one waits for its next attempt"
+    settle(sessions)
+    assert sending.work().sent == 1
+    assert len(pacs.kept) == 2
+
+
+def test_a_pacs_that_goes_away_in_the_middle_has_each_once(
+    sender: Made, sessions: Sessions, root: Path, port: int
+) -> None:
+    sending = sender()
+    for number in range(5):
+        end_study(sessions, root, number)
+    dying = Archive(port)
+
+    def die(uid: str) -> int:
+        if len(dying.asked) == 3:
+            dying.kept[uid] = dying.kept[dying.asked[0]]  # stored, and never answered
+            for association in dying._server.active_associations:
+                association.abort()
+        return SUCCESS
+
+    dying.answer = die
+    with running(dying):
+        assert sending.work().away is not None
+    assert sorted(states(sessions)) == [SENT, SENT, WAITING, WAITING, WAITING]
+    settle(sessions)
+    with running(Archive(port, kept=dying.kept)) as pacs:
+        assert sending.work().sent == 3
+        assert len(pacs.kept) == 5
+    assert {row["sop_instance_uid"] for row in deliveries(sessions)} == set(pacs.kept)
+
+
+def test_a_pacs_that_hangs_is_not_waited_for_without_end(
+    sender: Made, sessions: Sessions, root: Path, port: int
+) -> None:
+    end = threading.Event()
+    sending = sender(send_timeout_s=0.5)
+    end_study(sessions, root)
+
+    def hang(_uid: str) -> int:
+        end.wait(30)
+        return SUCCESS
+
+    with running(Archive(port, answer=hang)):
+        done = sending.work()
+        end.set()
+    assert done.away is not None
+    assert "no answer" in done.away.reason
+
+
+def test_two_senders_at_once_share_the_work(sender: Made, sessions: Sessions, root: Path, pacs: Archive) -> None:
+    sending = [sender(), sender()]
+    for number in range(12):
+        end_study(sessions, root, number)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda one: [one.work() for _ in range(3)], sending))
+    assert states(sessions) == [SENT] * 12
+    assert sorted(pacs.asked) == sorted(pacs.kept)
+    assert len(pacs.kept) == 12
+
+
+def test_a_sender_that_dies_before_it_wrote_it_down_sends_the_same_instance_again(
+    sender: Made, sessions: Sessions, root: Path, pacs: Archive
+) -> None:
+    end = threading.Event()
+    sending = sender(lease_s=0.2)
+    end_study(sessions, root)
+
+    class Killed(BaseException):
+        """As if the process were gone: nothing of ours catches it."""
+
+    def kill(_uid: str) -> int:
+        end.set()
+        return SUCCESS
+
+    pacs.answer = kill
+    original = sending.sessions.begin
+    try:
+        sending.sessions.begin = lambda: (_ for _ in ()).throw(Killed) if end.is_set() else original()  # type: ignore[method-assign, assignment]
+        with pytest.raises(Killed):
+            sending.work()
+    finally:
+        sending.sessions.begin = original  # type: ignore[method-assign]
+    assert states(sessions) == [WAITING]
+    end.wait(0.3)
+    settle(sessions)
+    assert sending.work().sent == 1
+    assert len(pacs.asked) == 2
+    assert len(pacs.kept) == 1
+
+
+def test_a_result_that_changed_is_sent_as_another_instance(
+    sender: Made, sessions: Sessions, root: Path, pacs: Archive
+) -> None:
+    sending = sender()
+    study_id = end_study(sessions, root, fails=True)
+    sending.work()
+    with sessions.begin() as session:
+        register(session, "2.0")
+        ledger.requeue(session, study_id)
+        finish_one(session, result(claimed(session, study_id), scored(version="2.0")))
+    assert sending.work().sent == 1
+    first, second = pacs.kept.values()
+    (predecessor,) = second.PredecessorDocumentsSequence
+    referred = predecessor.ReferencedSeriesSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+    assert referred == first.SOPInstanceUID
+
+
+def test_a_study_whose_files_are_gone_fails_with_their_code(
+    sender: Made, sessions: Sessions, root: Path, pacs: Archive
+) -> None:
+    sending = sender()
+    end_study(sessions, root)
+    (root / "1.dcm").unlink()
+    assert sending.work().failed == 1
+    (row,) = deliveries(sessions)
+    assert (row["state"], row["error_code"]) == (FAILED, Code.FILE_NOT_FOUND)
+
+
+def test_a_study_whose_images_are_on_a_dicomweb_server_is_reported_too(
+    sender: Made, sessions: Sessions, root: Path, pacs: Archive, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    end_study(sessions, elsewhere, images={"kind": "dicomweb", "server": "pacs"})
+    with serving(elsewhere) as peer:
+        sending = sender(dicomweb_servers={"pacs": {"url": peer.url}})
+        assert sending.work().sent == 1
+    (report,) = pacs.kept.values()
+    assert report.PatientID == "P-1"
+
+
+def test_the_wait_doubles_up_to_some_minutes(sender: Made) -> None:
+    sending = sender()
+    waits = [sending._wait_s(failures) for failures in range(1, 60)]
+    assert waits[:4] == [0.1, 0.2, 0.4, 0.8]
+    assert waits[-1] == 300
+    assert waits == sorted(waits)
+
+
+def test_it_runs_until_it_is_stopped(sender: Made, sessions: Sessions, root: Path, pacs: Archive) -> None:
+    sending = sender()
+    thread = threading.Thread(target=sending.run)
+    thread.start()
+    try:
+        end_study(sessions, root)
+        waited = threading.Event()
+        for _ in range(100):
+            if pacs.kept:
+                break
+            waited.wait(0.1)
+    finally:
+        sending.stopped.set()
+        thread.join(30)
+    assert not thread.is_alive()
+    assert states(sessions) == [SENT]
+
+
+def test_what_a_sender_has_taken_when_it_is_stopped_is_given_back(
+    sender: Made, sessions: Sessions, root: Path, pacs: Archive
+) -> None:
+    sending = sender()
+    for number in range(3):
+        end_study(sessions, root, number)
+    pacs.answer = lambda _: sending.stopped.set() or SUCCESS  # type: ignore[func-returns-value]
+    assert sending.work().sent == 1
+    assert [(row["state"], row["attempts"]) for row in deliveries(sessions)] == [(SENT, 1), (WAITING, 0), (WAITING, 0)]
+    assert sender().work().sent == 2
+
+
+def test_nothing_that_is_kept_of_a_delivery_names_anybody(
+    sender: Made, sessions: Sessions, root: Path, pacs: Archive, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "worker")
+    sending = sender()
+    end_study(sessions, root, 1)
+    end_study(sessions, root, 2)
+    pacs.answer = lambda _: REFUSED if len(pacs.asked) == 1 else OUT_OF_RESOURCES
+    sending.work()
+    kept = str([{**row, "sop_instance_uid": None} for row in deliveries(sessions)]) + caplog.text
+    for secret in ("Phantom", "P-1", "1.2.826", "A1"):
+        assert secret not in kept
+    assert "destination_refused" in kept
+    assert "destination_unavailable" in kept

@@ -1,0 +1,166 @@
+"""``dlr send``: results that go out by themselves, to a PACS, a worklist manager and a webhook."""
+
+import signal
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from db import outbox
+from db.vocabulary import DeliveryState, Destination
+from worker.cli.failed import moment
+from worker.cli.output import Format, FormatOption, print_rows, stderr
+from worker.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from worker.reporting.documents import Camera
+    from worker.sending.sender import Sender
+
+app = typer.Typer()
+
+COLUMNS = ("delivery_id", "study_id", "destination", "state", "attempts", "error_code", "error_reason",
+           "created_at", "next_at", "sent_at")  # fmt: skip
+ROUND_COLUMNS = ("destination", "sent", "failed", "away")
+
+DestinationOption = Annotated[Destination | None, typer.Option(help="Only what goes there")]
+
+
+@app.callback(invoke_without_command=True)
+def send(
+    context: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="Deliver what is due now, say what came of it, and end")] = False,
+    since: Annotated[
+        datetime | None,
+        typer.Option(parser=moment, metavar="TIME", help="Also what has ended since then: ISO 8601, or 7d"),
+    ] = None,
+) -> None:
+    """Deliver results to where the settings DLR_SEND_ say, until SIGTERM or Ctrl-C.
+
+    A destination has what ends from the first start with it on. What can not be delivered now is delivered later,
+    however long that takes; what is refused for good is in `dlr send list --failed`.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    senders = _senders(get_settings())
+    if once:
+        _once(senders, since)
+    else:
+        _until_stopped(senders, since)
+
+
+@app.command("list")
+def list_deliveries(
+    failed: Annotated[bool, typer.Option("--failed", help="Only what was refused for good")] = False,
+    destination: DestinationOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="Deliveries at most")] = 1000,
+    fmt: FormatOption = Format.TABLE,
+) -> None:
+    """List what waits for its delivery, and what was refused for good."""
+    from worker.runtime import sessions
+
+    states = [DeliveryState.FAILED] if failed else [DeliveryState.WAITING, DeliveryState.FAILED]
+    with sessions()() as session:
+        rows = [asdict(row) for row in outbox.deliveries(session, states, destination, limit)]
+    print_rows(rows, COLUMNS, fmt, title="deliveries")
+
+
+@app.command()
+def retry(
+    destination: DestinationOption = None,
+    delivery: Annotated[int | None, typer.Option("--id", help="Only this delivery")] = None,
+) -> None:
+    """Try what was refused, or waits for its next attempt, again now. Exit status 1: there is nothing like that."""
+    from worker.runtime import sessions
+
+    with sessions().begin() as session:
+        count = outbox.retry(session, destination, delivery)
+    stderr.print(f"{count} deliveries are tried again", highlight=False)
+    raise typer.Exit(0 if count else 1)
+
+
+@app.command()
+def health(fmt: FormatOption = Format.TABLE) -> None:
+    """Answer a probe: exit status 0 when a sender has looked after each destination within three minutes."""
+    from worker.components import SILENT_S
+    from worker.runtime import sessions
+    from worker.sending.configured import destinations
+
+    with sessions()() as session:
+        states = {state.destination: state for state in outbox.outbox_states(session)}
+    found = [(one.name.value, states.get(one.name.value)) for one in destinations(get_settings())]
+    now = datetime.now(UTC)
+    served = [state is not None and (now - state.looked_at).total_seconds() < SILENT_S for _, state in found]
+    rows = [
+        {"destination": name, "is_served": ok} | ({} if state is None else asdict(state))
+        for (name, state), ok in zip(found, served, strict=True)
+    ]
+    print_rows(rows, ("destination", "is_served", "waiting", "failed", "oldest", "looked_at"), fmt, title="senders")
+    raise typer.Exit(0 if all(served) else 1)
+
+
+def _senders(settings: Settings) -> "list[Sender]":
+    """Make a sender for each destination of the settings, with logs as a worker has them."""
+    from worker.logs import configure_logging
+    from worker.patience import patiently, stopping
+    from worker.runtime import sessions
+    from worker.sending.configured import destinations
+    from worker.sending.sender import Sender
+
+    settings.require_database_url()
+    found = destinations(settings, _camera(settings))
+    configure_logging(settings.log_level, settings.log_format)
+    wait_s, lease_s = settings.retry_wait_s, 2 * settings.send_timeout_s
+    return [Sender(one, sessions(), wait_s, lease_s, patiently, stopping) for one in found]
+
+
+def _camera(settings: Settings) -> "Camera | None":
+    """Return what pictures are made with, where they are wanted: decoders, as a worker has them."""
+    if not settings.send_pictures:
+        return None
+    from worker.errors import Code, SetupRefused
+    from worker.reporting.documents import Camera
+    from worker.runtime import decoders
+
+    try:
+        from worker.reporting.frames import frame_reader
+    except ImportError:
+        reason = "DLR_SEND_PICTURES needs the extra: pip install 'dlr-worker[worker]'"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
+    return Camera(frame_reader(decoders()))
+
+
+def _once(senders: "Sequence[Sender]", since: datetime | None) -> None:
+    """Exit status 1: a destination was away, or refused something."""
+    rows = []
+    for sender in senders:
+        sender.switch_on(since)
+        sent = failed = 0
+        while True:
+            done = sender.work()
+            sent, failed = sent + done.sent, failed + done.failed
+            if done.is_idle or done.away is not None:
+                break
+        away = None if done.away is None else done.away.reason
+        rows.append({"destination": sender.destination.name.value, "sent": sent, "failed": failed, "away": away})
+    print_rows(rows, ROUND_COLUMNS, Format.TABLE, title="sent")
+    raise typer.Exit(1 if any(row["failed"] or row["away"] for row in rows) else 0)
+
+
+def _until_stopped(senders: "Sequence[Sender]", since: datetime | None) -> None:
+    from worker.patience import Stopping, stopping
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    names = ", ".join(sender.destination.name for sender in senders)
+    stderr.print(f"results are sent to {names}", highlight=False)
+    with ThreadPoolExecutor(len(senders)) as pool:
+        running = [pool.submit(sender.run, since) for sender in senders]
+        wait(running, return_when=FIRST_EXCEPTION)
+        stopping.set()
+    for one in running:
+        with suppress(Stopping):
+            one.result()

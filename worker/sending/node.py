@@ -1,0 +1,128 @@
+"""A DICOM application entity that is called (PS3.8): its address, associations with it, and what its answers mean."""
+
+import ssl
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from worker.errors import Code, StudyRefused, Unavailable
+
+if TYPE_CHECKING:
+    from pynetdicom import AE
+    from pynetdicom.association import Association
+
+CONNECT_S: Final = 10.0
+"""How long an application entity may take to take a call, in seconds."""
+
+DUPLICATE: Final = 0x0111
+"""Duplicate SOP Instance (PS3.7, annex C): it is there already."""
+
+_WARNINGS: Final = (0x0001, 0x0107, 0x0116)
+_LATER: Final = (0x0110, 0x0124, 0x0213)
+"""Processing failure, not authorized, resource limitation (PS3.7, annex C): what time or a person there mends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An application entity: its title, and where it listens."""
+
+    ae_title: str
+    host: str
+    port: int
+
+    @classmethod
+    def parsed(cls, text: str) -> Self:
+        """Read ``AET@host:port``, as the settings have it; an IPv6 address is in brackets."""
+        ae_title, _, place = text.partition("@")
+        host, _, port = place.rpartition(":")
+        return cls(ae_title.strip(), host.strip("[]"), int(port))
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """How to call.
+
+    Attributes:
+        ae_title: ours.
+        timeout_s: the longest wait for an answer, in seconds.
+        tls: ``None``: without.
+    """
+
+    ae_title: str
+    timeout_s: float
+    tls: ssl.SSLContext | None = None
+
+    @contextmanager
+    def association(self, node: Node, sop_classes: Collection[str]) -> Iterator["Association"]:
+        """Hold an association with a node that takes at least one of the SOP classes; it is released at the end.
+
+        Raises:
+            Unavailable: ``destination_unavailable``; nobody takes the call, it is rejected, or nothing is taken.
+        """
+        tls = None if self.tls is None else (self.tls, node.host)
+        entity = self._entity(sop_classes)
+        try:
+            association = entity.associate(
+                node.host, node.port, ae_title=node.ae_title, tls_args=tls, evt_handlers=self._handlers()
+            )
+        except (OSError, RuntimeError):
+            raise Unavailable(Code.DESTINATION_UNAVAILABLE, "the address can not be called") from None
+        if not association.is_established:
+            raise Unavailable(Code.DESTINATION_UNAVAILABLE, _why_not(association))
+        try:
+            yield association
+        finally:
+            association.release()
+
+    def _entity(self, sop_classes: Collection[str]) -> "AE":
+        from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+        from pynetdicom import AE, _config
+
+        _config.LOG_HANDLER_LEVEL = "none"
+        entity = AE(ae_title=self.ae_title)
+        entity.connection_timeout = CONNECT_S
+        entity.acse_timeout = entity.dimse_timeout = self.timeout_s
+        # An association may be idle for as long as a document takes to be made.
+        entity.network_timeout = None
+        for sop_class in sop_classes:
+            entity.add_requested_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+        return entity
+
+    def _handlers(self) -> list[Any]:
+        """Bound what pynetdicom does not: a node that takes the call and then neither reads nor writes."""
+        from pynetdicom import evt
+
+        def bound(event: Any) -> None:
+            event.assoc.dul.socket.socket.settimeout(self.timeout_s)
+
+        return [(evt.EVT_CONN_OPEN, bound)]
+
+
+def _why_not(association: "Association") -> str:
+    if association.is_rejected:
+        return "the association was rejected: are both AE titles known there?"
+    if association.is_aborted and association.accepted_contexts == [] and association.rejected_contexts:
+        return "none of the SOP Classes is taken there"
+    return "nobody takes the call, or not as it was made (TLS?)"
+
+
+def checked(what: str, answer: Any) -> None:
+    """Read the status of a DIMSE response; do nothing where the instance is there now.
+
+    Args:
+        what: the service, for the sentence.
+        answer: the response as pynetdicom gives it; without a status when there was none.
+
+    Raises:
+        StudyRefused: ``destination_refused``; for good.
+        Unavailable: ``destination_unavailable``; for now.
+    """
+    if "Status" not in answer:
+        raise Unavailable(Code.DESTINATION_UNAVAILABLE, f"no answer to the {what}")
+    status: int = answer.Status
+    if status in (0, DUPLICATE) or status >> 12 == 0xB or status in _WARNINGS:
+        return
+    if status >> 8 == 0xA7 or status in _LATER:
+        raise Unavailable(Code.DESTINATION_UNAVAILABLE, f"the {what} was not done, with status 0x{status:04X}")
+    raise StudyRefused(Code.DESTINATION_REFUSED, f"the {what} was refused with status 0x{status:04X}")

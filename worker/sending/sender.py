@@ -1,0 +1,171 @@
+"""The sender: takes deliveries from the outbox and brings them to one destination, however long that is away."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Final, Protocol, TypeVar
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import outbox
+from db.records import Due
+from worker.errors import Code, Refused, SetupRefused, StudyRefused, Unavailable
+from worker.logs import story_of
+from worker.reporting.result import read_results
+from worker.sending.destination import Deliver, Opens, Parcel
+
+logger = logging.getLogger(__name__)
+
+LOOK_S: Final = 1.0
+"""How often the outbox is looked at while nothing is due, in seconds."""
+
+LONGEST_WAIT_S: Final = 300.0
+"""The longest wait before what is away is tried again, in seconds."""
+
+MOST_AT_ONCE: Final = 50
+"""Deliveries that one sender takes."""
+
+MADE_AT_ONCE: Final = 500
+"""Deliveries that one look makes."""
+
+T = TypeVar("T")
+
+
+class Patiently(Protocol):
+    """As `worker.patience.patiently`."""
+
+    def __call__(self, work: Callable[[], T], /) -> T:
+        """Do work, and do it again while something is away."""
+
+
+_AWAY = (Unavailable, SetupRefused)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What came of one look at the outbox: deliveries that arrived, those refused, and why the rest has to wait."""
+
+    sent: int = 0
+    failed: int = 0
+    away: Unavailable | SetupRefused | None = None
+    is_idle: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Delivers to one destination; any number of senders may do so at once.
+
+    Attributes:
+        destination: where to.
+        sessions: the ledger's.
+        retry_wait_s: the first wait before something is tried again; it doubles.
+        lease_s: for so long what was taken is kept from other senders.
+        patiently: does work again while the database is away; raises when the process ends.
+        stopped: set when it is to end; what is being delivered is delivered, and the rest given back.
+    """
+
+    destination: Opens
+    sessions: sessionmaker[Session]
+    retry_wait_s: float
+    lease_s: float
+    patiently: Patiently
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def switch_on(self, since: datetime | None = None) -> None:
+        """Deliver what ends from the first time on that this is called, and what has ended since a time."""
+        with self.sessions.begin() as session:
+            outbox.switch_on(session, self.destination.name, since)
+
+    def run(self, since: datetime | None = None) -> None:
+        """Deliver until ``stopped``. While the destination is away it is asked ever more seldom, and nothing is lost.
+
+        Raises:
+            Stopping: the database is away, and the process ends.
+        """
+        self.patiently(partial(self.switch_on, since))
+        failures = 0
+        while not self.stopped.is_set():
+            done = self.patiently(self.work)
+            failures = 0 if done.away is None else failures + 1
+            if done.away is not None:
+                self.stopped.wait(self._wait_s(failures))
+            elif done.is_idle:
+                self.stopped.wait(LOOK_S)
+
+    def work(self) -> Round:
+        """Look at the outbox once: make the deliveries that are missing, and try those that are due."""
+        name = self.destination.name
+        with self.sessions.begin() as session:
+            made = outbox.make_deliveries(session, name, MADE_AT_ONCE)
+        with self.sessions.begin() as session:
+            due = outbox.take(session, name, MOST_AT_ONCE, self.lease_s)
+        return self._deliver(due) if due else Round(is_idle=made < MADE_AT_ONCE)
+
+    def _deliver(self, due: Sequence[Due]) -> Round:
+        enough = time.monotonic() + self.lease_s / 2
+        arrived, away = [], None
+        left = list(due)
+        try:
+            with self.destination.opened() as deliver:
+                while left and time.monotonic() < enough and not self.stopped.is_set():
+                    arrived.append(self._one(deliver, left[0]))
+                    left.pop(0)
+        except _AWAY as why:
+            away = why
+            self._put_off(left.pop(0), why)
+        with self.sessions.begin() as session:
+            outbox.give_back(session, [one.delivery_id for one in left])
+        return Round(arrived.count(True), arrived.count(False), away)
+
+    def _one(self, deliver: Deliver, due: Due) -> bool:
+        """Try one delivery, and write down what came of it."""
+        parcel = self._parcel(due)
+        if parcel is None:
+            with self.sessions.begin() as session:
+                outbox.obsolete(session, due.delivery_id)
+            return True
+        try:
+            uid = deliver(parcel)
+        except _AWAY:
+            raise
+        except Refused as refused:
+            return self._fail(due, refused.code, refused.reason)
+        except Exception as error:  # noqa: BLE001  a defect stops one delivery, and not those behind it
+            logger.error("a delivery met a defect:\n%s", story_of(error))
+            return self._fail(due, Code.INTERNAL_ERROR, f"a defect of this software: {type(error).__qualname__}")
+        with self.sessions.begin() as session:
+            outbox.sent(session, due.delivery_id, uid)
+        logger.info("sent to %s: %s", self.destination.name, due.study_id)
+        return True
+
+    def _parcel(self, due: Due) -> Parcel | None:
+        """Read the result that a delivery is of; ``None`` when it is the study's no more."""
+        with self.sessions() as session:
+            try:
+                (result,) = read_results(session, due.study_id)
+            except StudyRefused:
+                return None
+            if not result.endings or result.endings[-1].event_id != due.event_id:
+                return None
+            before = {ending.event_id: ending for ending in result.endings[:-1]}
+            last = outbox.last_sent(session, self.destination.name, before.keys())
+        return Parcel(due.delivery_id, result, before.get(last or 0))
+
+    def _fail(self, due: Due, code: Code, reason: str) -> bool:
+        logger.warning("not sent to %s: %s: %s", self.destination.name, due.study_id, code)
+        with self.sessions.begin() as session:
+            outbox.failed(session, due.delivery_id, code.value, reason)
+        return False
+
+    def _put_off(self, due: Due, why: Unavailable | SetupRefused) -> None:
+        wait_s = self._wait_s(due.attempts)
+        logger.warning("%s is away, and is tried again: %s", self.destination.name, why.code)
+        with self.sessions.begin() as session:
+            outbox.put_off(session, due.delivery_id, wait_s, why.code.value, why.reason)
+
+    def _wait_s(self, failures: int) -> float:
+        return min(max(self.retry_wait_s, 0.1) * 2.0 ** min(failures - 1, 30), LONGEST_WAIT_S)

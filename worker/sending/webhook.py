@@ -1,0 +1,132 @@
+"""A webhook: a POST that a study has ended, signed as Standard Webhooks has it (https://www.standardwebhooks.com)."""
+
+import hashlib
+import hmac
+import json
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from db.vocabulary import Destination, Outcome
+from worker.errors import Code, StudyRefused, Unavailable
+from worker.sending.destination import Deliver, Parcel
+from worker.sending.work_item import class_of
+
+if TYPE_CHECKING:
+    from requests import Session
+
+CONNECT_S: Final = 5.0
+"""How long a receiver may take to take the call, in seconds."""
+
+_SECRET: Final = "whsec_"  # noqa: S105  a prefix
+_NOT_OF_THE_MESSAGE: Final = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.MISDIRECTED_REQUEST,
+    HTTPStatus.LOCKED,
+    HTTPStatus.TOO_EARLY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+)
+"""Of the 4xx, what is said of the address, the sign-in or the moment: a person or time mends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A receiver.
+
+    Attributes:
+        url: no redirect of it is followed.
+        secret: for the signature; ``None``: there is none.
+        timeout_s: the longest wait for the answer.
+        ca: PEM of whom to trust; ``None``: whom the system trusts.
+        identifiers: whether Study Instance UID and accession number are told.
+    """
+
+    url: str
+    secret: str | None
+    timeout_s: float
+    ca: Path | None = None
+    identifiers: bool = False
+    name: Destination = Destination.WEBHOOK
+
+    @contextmanager
+    def opened(self) -> Iterator[Deliver]:
+        """Keep one connection for several results."""
+        from requests import Session
+
+        with Session() as session:
+            session.trust_env = False  # neither a proxy nor a password that the settings do not name
+            session.verify = True if self.ca is None else str(self.ca)
+            yield lambda parcel: self._post(session, parcel)
+
+    def _post(self, session: "Session", parcel: Parcel) -> None:
+        from requests import RequestException
+
+        body = json.dumps(told(parcel, identifiers=self.identifiers)).encode()
+        try:
+            # Streamed, so that nothing of the answer's body is read.
+            with session.post(
+                self.url,
+                data=body,
+                headers={"Content-Type": "application/json", **signed(body, parcel.delivery_id, self.secret)},
+                timeout=(CONNECT_S, self.timeout_s),
+                allow_redirects=False,
+                stream=True,
+            ) as answer:
+                status = answer.status_code
+        except (RequestException, OSError):
+            raise Unavailable(Code.DESTINATION_UNAVAILABLE, "the receiver does not answer, or not over TLS") from None
+        _check(status)
+
+
+def told(parcel: Parcel, *, identifiers: bool) -> dict[str, Any]:
+    """Return what is posted of a result."""
+    result = parcel.result
+    counted = {outcome.value: sum(lesion.outcome == outcome for lesion in result.lesions) for outcome in Outcome}
+    named = {"study_instance_uid": result.study_instance_uid, "accession_number": result.accession_number}
+    return {
+        "type": "study.ended",
+        "delivery_id": str(parcel.delivery_id),
+        "timestamp": result.endings[-1].at.isoformat(),
+        "study_id": str(result.study_id),
+        "revision": result.revision,
+        "state": result.state,
+        "priority": result.priority,
+        "worklist_class": class_of(result).name.lower(),
+        "lesions": len(result.lesions),
+        "outcomes": counted,
+        "error_code": result.error_code,
+        "notices": list(result.notices),
+        **(named if identifiers else {}),
+    }
+
+
+def signed(body: bytes, delivery_id: int, secret: str | None) -> dict[str, str]:
+    """Return the headers that tell a receiver which delivery it is and, with a secret, that it is ours."""
+    moment = str(int(time.time()))
+    headers = {"webhook-id": str(delivery_id), "webhook-timestamp": moment}
+    if secret is None:
+        return headers
+    signature = hmac.digest(_key(secret), f"{delivery_id}.{moment}.".encode() + body, hashlib.sha256)
+    return headers | {"webhook-signature": f"v1,{b64encode(signature).decode()}"}
+
+
+def _key(secret: str) -> bytes:
+    return b64decode(secret.removeprefix(_SECRET)) if secret.startswith(_SECRET) else secret.encode()
+
+
+def _check(status: int) -> None:
+    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        return
+    if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _NOT_OF_THE_MESSAGE:
+        raise StudyRefused(Code.DESTINATION_REFUSED, f"the receiver refused it: HTTP {status}")
+    raise Unavailable(Code.DESTINATION_UNAVAILABLE, f"the receiver answers HTTP {status}")
