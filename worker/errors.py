@@ -87,7 +87,12 @@ class Code(StrEnum):
     POLICY_INVALID = "policy_invalid"
 
     DATASET_INVALID = "dataset_invalid"
+    MASK_INVALID = "mask_invalid"
+    ROW_REPEATED = "row_repeated"
     LABEL_CONTRADICTORY = "label_contradictory"
+    IMAGE_REPEATED = "image_repeated"
+    SPLIT_LEAKS = "split_leaks"
+    SPLIT_IMPOSSIBLE = "split_impossible"
 
     CARD_INVALID = "card_invalid"
     WEIGHTS_MISSING = "weights_missing"
@@ -171,7 +176,12 @@ MEANINGS: dict[Code, str] = {
     Code.RESULT_CONTRADICTORY: "The file reports this lesion on one day in two ways. Leave the right one in it.",
     Code.POLICY_INVALID: "The policy can not be read or does not follow its schema; the reason names the field.",
     Code.DATASET_INVALID: "The manifest, or what is to be imported, can not be read, or is not laid out as said.",
+    Code.MASK_INVALID: "The lesion's mask can not be read, is empty, or is not as large as its image.",
+    Code.ROW_REPEATED: "Another row has the same lesion on the same image. Leave one of them.",
     Code.LABEL_CONTRADICTORY: "Two rows say different things of one lesion, or of one image of several patients.",
+    Code.IMAGE_REPEATED: "Two patients have the same image, or nearly: one key is wrong, or a row is to be excluded.",
+    Code.SPLIT_LEAKS: "A patient, a lesion's image or nearly the same one is in two splits. Split the manifest anew.",
+    Code.SPLIT_IMPOSSIBLE: "There are too few patients, or sites, for the splits that were asked for; see the reason.",
     Code.CARD_INVALID: "The model card does not follow its schema; the reason names the field.",
     Code.WEIGHTS_MISSING: "The model's weights file is not there or can not be read.",
     Code.WEIGHTS_HASH_MISMATCH: "The weights' SHA-256 is not the one on the card.",

@@ -1,7 +1,7 @@
 """The command ``dlr``: where every command is named, and where every error becomes a sentence and an exit status.
 
 Exit status: 0 done; 1 refused, or a service is away (the sentence says which); 2 wrong usage; 3 done, and a person has
-to look: a study ended failed, partial or refused, a row was left out, or `dlr monitor`, `dlr replay` or
+to look: a study ended failed, partial or refused, a row is bad or left out, or `dlr monitor`, `dlr replay` or
 `dlr report restratification` has an alert.
 """
 
@@ -16,6 +16,7 @@ from db.errors import DatabaseRefused
 from worker import __version__
 from worker.cli import (
     database,
+    dataset,
     demo,
     export,
     failed,
@@ -69,6 +70,7 @@ app.add_typer(web.app, name="web", help="Show the worklist to browsers; say who 
 app.add_typer(failed.app, name="failed", help="Studies that a person has to look at.")
 app.add_typer(pathology.app, name="pathology", help="What pathology said of the lesions.")
 app.add_typer(report.app, name="report", help="The study's Table S1 and Fig. S5, of lesions of one's own.")
+app.add_typer(dataset.app, name="dataset", help="Lesions to train on: import, check, count, split.")
 app.add_typer(models.models, name="models", help="The model registry.")
 app.command("demo-models", help="Make the demo models from a synthetic cohort; never for clinical use.")(
     models.demo_models
