@@ -85,6 +85,8 @@ class Code(StrEnum):
     LESION_NOT_FOUND = "lesion_not_found"
     RESULT_CONTRADICTORY = "result_contradictory"
     POLICY_INVALID = "policy_invalid"
+    SCORES_INVALID = "scores_invalid"
+    LESIONS_TOO_FEW = "lesions_too_few"
 
     CARD_INVALID = "card_invalid"
     WEIGHTS_MISSING = "weights_missing"
@@ -167,6 +169,8 @@ MEANINGS: dict[Code, str] = {
     Code.LESION_NOT_FOUND: "The study has no lesion of that name (`dlr show`).",
     Code.RESULT_CONTRADICTORY: "The file reports this lesion on one day in two ways. Leave the right one in it.",
     Code.POLICY_INVALID: "The policy can not be read or does not follow its schema; the reason names the field.",
+    Code.SCORES_INVALID: "The table of scores, or a row of it, can not be read; nothing was evaluated.",
+    Code.LESIONS_TOO_FEW: "There is nothing to evaluate: it takes benign and malignant lesions with a model's scores.",
     Code.CARD_INVALID: "The model card does not follow its schema; the reason names the field.",
     Code.WEIGHTS_MISSING: "The model's weights file is not there or can not be read.",
     Code.WEIGHTS_HASH_MISMATCH: "The weights' SHA-256 is not the one on the card.",
