@@ -88,6 +88,14 @@ class Code(StrEnum):
     SCORES_INVALID = "scores_invalid"
     LESIONS_TOO_FEW = "lesions_too_few"
 
+    DATASET_INVALID = "dataset_invalid"
+    MASK_INVALID = "mask_invalid"
+    ROW_REPEATED = "row_repeated"
+    LABEL_CONTRADICTORY = "label_contradictory"
+    IMAGE_REPEATED = "image_repeated"
+    SPLIT_LEAKS = "split_leaks"
+    SPLIT_IMPOSSIBLE = "split_impossible"
+
     CARD_INVALID = "card_invalid"
     WEIGHTS_MISSING = "weights_missing"
     WEIGHTS_HASH_MISMATCH = "weights_hash_mismatch"
@@ -171,6 +179,13 @@ MEANINGS: dict[Code, str] = {
     Code.POLICY_INVALID: "The policy can not be read or does not follow its schema; the reason names the field.",
     Code.SCORES_INVALID: "The table of scores, or a row of it, can not be read; nothing was evaluated.",
     Code.LESIONS_TOO_FEW: "There is nothing to evaluate: it takes benign and malignant lesions with a model's scores.",
+    Code.DATASET_INVALID: "The manifest, or what is to be imported, can not be read, or is not laid out as said.",
+    Code.MASK_INVALID: "The lesion's mask can not be read, is empty, or is not as large as its image.",
+    Code.ROW_REPEATED: "Another row has the same lesion on the same image. Leave one of them.",
+    Code.LABEL_CONTRADICTORY: "Two rows say different things of one lesion, or of one image of several patients.",
+    Code.IMAGE_REPEATED: "Two patients have the same image, or nearly: one key is wrong, or a row is to be excluded.",
+    Code.SPLIT_LEAKS: "A patient, a lesion's image or nearly the same one is in two splits. Split the manifest anew.",
+    Code.SPLIT_IMPOSSIBLE: "There are too few patients, or sites, for the splits that were asked for; see the reason.",
     Code.CARD_INVALID: "The model card does not follow its schema; the reason names the field.",
     Code.WEIGHTS_MISSING: "The model's weights file is not there or can not be read.",
     Code.WEIGHTS_HASH_MISMATCH: "The weights' SHA-256 is not the one on the card.",

@@ -1,7 +1,7 @@
 """The command ``dlr``: where every command is named, and where every error becomes a sentence and an exit status.
 
 Exit status: 0 done; 1 refused, or a service is away (the sentence says which); 2 wrong usage; 3 done, and a person has
-to look: a study ended failed, partial or refused, a row was left out, or `dlr monitor` or `dlr replay` has an alert.
+to look: a study ended failed, partial or refused, a row is bad or left out, or `dlr monitor` or `dlr replay` has an alert.
 """
 
 import sys
@@ -15,6 +15,7 @@ from db.errors import DatabaseRefused
 from worker import __version__
 from worker.cli import (
     database,
+    dataset,
     demo,
     export,
     failed,
@@ -66,6 +67,7 @@ app.command("purge", help="Remove the identifiers of studies that ended long ago
 app.add_typer(web.app, name="web", help="Show the worklist to browsers; say who may sign in.")
 app.add_typer(failed.app, name="failed", help="Studies that a person has to look at.")
 app.add_typer(pathology.app, name="pathology", help="What pathology said of the lesions.")
+app.add_typer(dataset.app, name="dataset", help="Lesions to train on: import, check, count, split.")
 app.add_typer(models.models, name="models", help="The model registry.")
 app.command("demo-models", help="Make the demo models from a synthetic cohort; never for clinical use.")(
     models.demo_models

@@ -21,7 +21,7 @@ from worker.imaging.spacing import size_of, spacing_at
 from worker.imaging.storage import Limits
 from worker.study import Age, GateReason, LesionSize, RegionSource, Roi, Scanner
 
-_MODALITIES = ("US", "OT", "")
+MODALITIES = ("US", "OT", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def decode_lesions(
     with open_dicom(path, limits) as file:
         _check_identity(file, marked)
         # OT is what secondary captures of ultrasound carry. A Modality that is missing says nothing against it.
-        if file.header.text("Modality") not in _MODALITIES:
+        if file.header.text("Modality") not in MODALITIES:
             raise LesionRefused(Code.MODALITY_NOT_ULTRASOUND)
         layout = pixel_layout(file, limits)
         index = frame_index(layout, marked.frame)

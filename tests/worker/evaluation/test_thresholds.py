@@ -43,7 +43,7 @@ def test_a_score_on_the_threshold_is_positive_as_on_a_card() -> None:
 
 
 def test_youdens_threshold_of_published_data() -> None:
-    # pROC's manual: coords(roc(outcome ~ s100b), "best") is 0.205, with specificity 0.8055556 and sensitivity 0.6341463.
+    # pROC's manual, coords(roc(outcome ~ s100b), "best"): 0.205, specificity 0.8055556, sensitivity 0.6341463.
     found = at(S100B, POOR_OUTCOME, youden_threshold(S100B, POOR_OUTCOME))
     assert found.threshold == pytest.approx(0.205)
     assert (found.specificity.rate, found.sensitivity.rate) == pytest.approx((0.8055556, 0.6341463), abs=1e-7)

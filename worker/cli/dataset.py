@@ -1,0 +1,204 @@
+"""``dlr dataset``: lesions to train on, from what a hospital or the public has to splits that do not leak."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.output import Format, FormatOption, Report, ReportOption, print_json, print_rows, stderr
+from worker.cli.progress import progress_bar
+from worker.errors import Code, SetupRefused
+
+if TYPE_CHECKING:
+    from worker.training.check import Checked
+    from worker.training.importers.imported import Imported, OnProgress
+    from worker.training.manifest import Fault
+
+app = typer.Typer(no_args_is_help=True)
+
+EXIT_BAD_ROWS = 3
+FAULT_COLUMNS = ("line", "code", "reason")
+FLOW_COLUMNS = ("step", "of", "rows", "patients", "lesions", "benign", "malignant")
+SPLIT_COLUMNS = ("split", "fold", "rows", "share", "patients", "benign", "malignant")
+
+
+class Layout(StrEnum):
+    """A public data set, by its layout."""
+
+    BUSI = "busi"
+    BUS_BRA = "bus-bra"
+    BREAST = "breast"
+    MEDMNIST = "medmnist"
+
+
+class By(StrEnum):
+    """What a split keeps apart."""
+
+    PATIENT = "patient"
+    SITE = "site"
+
+
+ManifestArgument = Annotated[Path, typer.Argument(help="The manifest: CSV, or Parquet if it ends in .parquet")]
+RootOption = Annotated[
+    Path | None, typer.Option(help="The folder that paths are relative to, in place of the manifest's own")
+]
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The manifest to write, .csv or .parquet")]
+
+
+@app.command("import")
+def import_dataset(
+    layout: Annotated[Layout, typer.Argument(help="How it is laid out")],
+    source: Annotated[Path, typer.Argument(help="Its folder; of medmnist, the .npz")],
+    output: OutputOption,
+    root: RootOption = None,
+    fmt: ReportOption = Report.TABLE,
+) -> None:
+    """Make a manifest of a public data set, which you have. What is left out is in it too, with the reason.
+
+    Images that are there twice are found by their looks. Read the licence of the data set; none allows all uses.
+    """
+    from worker.training.manifest_file import write_manifest
+
+    with progress_bar("images") as on_progress:
+        imported = _imported(layout, source, output, root or output.parent, on_progress)
+    write_manifest(output, imported.rows)
+    left_out = Counter(row.excluded for row in imported.rows if row.excluded is not None)
+    rows = [{"excluded": reason, "rows": count} for reason, count in left_out.most_common()]
+    if fmt is Report.JSON:
+        listed = [{"image": row.image, "excluded": row.excluded} for row in imported.rows if row.excluded is not None]
+        print_json({"rows": len(imported.rows), "excluded": listed, "notes": imported.notes})
+        return
+    print_rows(rows, ("excluded", "rows"), Format.TABLE, title=f"left out of {len(imported.rows)} rows")
+    for note in imported.notes:
+        _say(f"note: {note}")
+    _say(f"next: dlr dataset validate {output}")
+
+
+def _imported(layout: Layout, source: Path, output: Path, root: Path, on_progress: "OnProgress") -> "Imported":
+    from worker.training.importers import breast, bus_bra, busi, medmnist
+
+    match layout:
+        case Layout.BUSI:
+            return busi.import_busi(source, root, on_progress)
+        case Layout.BUS_BRA:
+            return bus_bra.import_bus_bra(source, root, on_progress)
+        case Layout.BREAST:
+            return breast.import_breast(source, root, on_progress)
+        case Layout.MEDMNIST:
+            return medmnist.import_medmnist(source, root, output.with_name(f"{output.stem}-images"), on_progress)
+
+
+@app.command()
+def validate(manifest: ManifestArgument, root: RootOption = None, fmt: ReportOption = Report.TABLE) -> None:
+    """Look at each row, its image and its region, and list every bad one. Exit status 3: there are some.
+
+    No value of a row is printed. The digest is of the rows and files, for a model's card.
+    """
+    checked = _checked(manifest, root)
+    summary = {
+        "rows": len(checked.manifest.rows) + len({fault.line for fault in checked.manifest.faults}),
+        "excluded": len(checked.manifest.rows) - len(checked.manifest.included),
+        "bad": len({fault.line for fault in checked.faults}),
+        "sound": len(checked.sound),
+        "warnings": len(checked.warnings),
+        "digest": checked.digest,
+    }
+    if fmt is Report.JSON:
+        listed = {"bad_rows": list(map(asdict, checked.faults)), "warned_of": list(map(asdict, checked.warnings))}
+        print_json(summary | listed)
+    else:
+        _print_faults(checked.faults, "bad rows")
+        _print_faults(checked.warnings, "warnings")
+        print_rows([summary], list(summary), Format.TABLE, title="manifest")
+    raise typer.Exit(EXIT_BAD_ROWS if checked.faults else 0)
+
+
+@app.command()
+def flow(manifest: ManifestArgument, root: RootOption = None, fmt: FormatOption = Format.TABLE) -> None:
+    """Show how many rows were found, left out and why, and included: the flow of a study's cohort.
+
+    Bad rows count as left out, under the code of what is wrong with them.
+    """
+    from worker.training.flow import flow_of
+
+    steps = [asdict(step) for step in flow_of(_checked(manifest, root))]
+    print_rows(steps, FLOW_COLUMNS, fmt, title="inclusion and exclusion")
+
+
+@app.command()
+def split(
+    manifest: ManifestArgument,
+    output: OutputOption,
+    by: Annotated[By, typer.Option(help="site keeps whole sites apart, for external validation")] = By.PATIENT,
+    external: Annotated[
+        list[str] | None, typer.Option(help="With --by site: a site that nothing learns from; may be given again")
+    ] = None,
+    train: Annotated[float, typer.Option(min=0, max=1, help="Share that is learned from")] = 0.7,
+    validation: Annotated[float, typer.Option(min=0, max=1, help="Share that thresholds are chosen on")] = 0.15,
+    test: Annotated[float, typer.Option(min=0, max=1, help="Share that nothing learns from")] = 0.15,
+    folds: Annotated[int, typer.Option(min=0, max=100, help="Of a cross-validation over all but the test")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed and rows give the same splits")] = 0,
+    root: RootOption = None,
+    fmt: ReportOption = Report.TABLE,
+) -> None:
+    """Split by patient, stratified by pathology and BI-RADS, and write the manifest with its splits.
+
+    Nothing is written while a row is bad, or while a patient or an image would be in two splits.
+    """
+    from worker.training.check import digest_of
+    from worker.training.flow import parts_of
+    from worker.training.manifest_file import write_manifest
+    from worker.training.splits import Plan, leaks, split_rows
+
+    if (by is By.SITE) != bool(external):
+        raise SetupRefused(Code.SPLIT_IMPOSSIBLE, "--by site and --external belong together: name the external sites")
+    if root is None and output.parent.resolve() != manifest.parent.resolve():
+        raise SetupRefused(Code.DATASET_INVALID, "its paths are relative to its folder: write it there, or give --root")
+    plan = Plan(train, validation, test, seed, folds, frozenset(external or ()))
+    checked = _checked(manifest, root, anew=True)
+    _refuse(checked.faults, Code.DATASET_INVALID, "are bad, so nothing was written: mend them, or exclude them")
+    made = split_rows(checked.sound, checked.pairs, plan)
+    _refuse(leaks(made, checked.pairs), Code.SPLIT_LEAKS, "would be in two splits, so nothing was written")
+    write_manifest(output, (made.get(line, row) for line, row in checked.manifest.rows.items()))
+    digest, counts = digest_of(made, checked.prints), [asdict(part) for part in parts_of(made.values())]
+    if fmt is Report.JSON:
+        print_json({"seed": seed, "digest": digest, "splits": counts})
+        return
+    print_rows(counts, SPLIT_COLUMNS, Format.TABLE, title="splits")
+    _say(f"digest, for the model's card: {digest}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a row of a manifest: its columns, and what each may hold."""
+    from worker.training.manifest import manifest_schema
+
+    print_json(manifest_schema())
+
+
+def _checked(path: Path, root: Path | None, *, anew: bool = False) -> "Checked":
+    from worker.training.check import check, unsplit
+    from worker.training.manifest_file import read_manifest
+
+    manifest = read_manifest(path, root)
+    with progress_bar("rows") as on_progress:
+        return check(unsplit(manifest) if anew else manifest, on_progress=on_progress)
+
+
+def _refuse(faults: "Sequence[Fault]", code: Code, what: str) -> None:
+    if faults:
+        _print_faults(faults, "bad rows")
+        raise SetupRefused(code, f"{len({fault.line for fault in faults})} rows {what}")
+
+
+def _print_faults(faults: "Sequence[Fault]", title: str) -> None:
+    if faults:
+        print_rows([asdict(fault) for fault in faults], FAULT_COLUMNS, Format.TABLE, title=title)
+
+
+def _say(line: str) -> None:
+    stderr.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,129 @@
+"""Every row of a manifest, looked at: its image, its region, its labels, and whether it is there twice."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from worker.errors import Code, Refused
+from worker.imaging.storage import Limits
+from worker.training.image import LIMITS, read_lesion
+from worker.training.likeness import Fingerprint, fingerprint, same_or_alike
+from worker.training.manifest import Fault, Manifest, ManifestRow, cells_of
+from worker.training.splits import leaks
+
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A manifest that was looked at.
+
+    Attributes:
+        manifest: as it was read.
+        faults: of all rows, by line. Nothing is trained while there is one.
+        warnings: what a person should look at, and may leave: nearly the same image under two patients.
+        prints: of the images that could be read, by line.
+        ages: years, or ``None`` where there is no age, by line; of a DICOM file's header too.
+        pairs: lines whose images are the same or nearly so.
+    """
+
+    manifest: Manifest
+    faults: tuple[Fault, ...]
+    warnings: tuple[Fault, ...]
+    prints: Mapping[int, Fingerprint]
+    ages: Mapping[int, float | None]
+    pairs: tuple[tuple[int, int], ...]
+
+    @property
+    def sound(self) -> dict[int, ManifestRow]:
+        """The rows that are neither excluded nor at fault, by line."""
+        bad = {fault.line for fault in self.faults}
+        return {line: row for line, row in self.manifest.included.items() if line not in bad}
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the sound rows and their files, for a model's card; the order of the rows does not matter."""
+        return digest_of(self.sound, self.prints)
+
+
+def check(manifest: Manifest, limits: Limits = LIMITS, on_progress: OnProgress = lambda _done, _total: None) -> Checked:
+    """Look at every row that is not excluded. A bad one does not stop the others.
+
+    Args:
+        manifest: as it was read.
+        limits: the largest file and frame.
+        on_progress: told how many rows are done, and of how many.
+
+    Raises:
+        Unavailable: ``storage_unavailable``: the disk is away, which says nothing about the rows.
+    """
+    faults = list(manifest.faults)
+    prints: dict[int, Fingerprint] = {}
+    ages: dict[int, float | None] = {}
+    for done, (line, row) in enumerate(manifest.included.items(), start=1):
+        try:
+            lesion = read_lesion(manifest.root, row, limits)
+            prints[line] = fingerprint(manifest.root, row, lesion.frame, limits)
+            ages[line] = lesion.age_years
+        except Refused as refused:
+            faults.append(Fault(line, refused.code, refused.reason))
+        on_progress(done, len(manifest.included))
+    rows, pairs = manifest.included, same_or_alike(prints)
+    same = [(one, other) for one, other, to_the_pixel in pairs if to_the_pixel]
+    near = [(one, other) for one, other, to_the_pixel in pairs if not to_the_pixel]
+    both = tuple((one, other) for one, other, _ in pairs)
+    faults += [*_repeated(rows, prints), *_contradictory(rows), *_of_two_patients(rows, same, "the same image as")]
+    faults += leaks(rows, both)
+    warnings = _of_two_patients(rows, near, "nearly the same image as")
+    ordered = tuple(sorted(faults, key=lambda fault: (fault.line, fault.code)))
+    return Checked(manifest, ordered, tuple(warnings), prints, ages, both)
+
+
+def unsplit(manifest: Manifest) -> Manifest:
+    """Return a manifest without its splits and folds, to be split anew."""
+    plain = {line: row.model_copy(update={"split": None, "fold": None}) for line, row in manifest.rows.items()}
+    return replace(manifest, rows=plain)
+
+
+def digest_of(rows: Mapping[int, ManifestRow], prints: Mapping[int, Fingerprint]) -> str:
+    """Return the SHA-256 over rows and the SHA-256 of their files, whatever order they are in.
+
+    Each row becomes one line of JSON, its keys sorted, its empty cells left out, with ``image_sha256`` and
+    ``mask_sha256``; the lines are sorted and joined by line feeds. Paths are left out: data that moved is the same.
+    """
+    return hashlib.sha256(
+        "\n".join(sorted(_canonical(row, prints[line]) for line, row in rows.items())).encode()
+    ).hexdigest()
+
+
+def _canonical(row: ManifestRow, seen: Fingerprint) -> str:
+    cells = {
+        name: value for name, value in cells_of(row).items() if value is not None and name not in ("image", "mask")
+    }
+    files = {"image_sha256": seen.file_sha256} | ({"mask_sha256": seen.mask_sha256} if seen.mask_sha256 else {})
+    return json.dumps(cells | files, sort_keys=True, separators=(",", ":"))
+
+
+def _repeated(rows: Mapping[int, ManifestRow], prints: Mapping[int, Fingerprint]) -> Iterator[Fault]:
+    first: dict[tuple[str, ...], int] = {}
+    for line, seen in sorted(prints.items()):
+        row = rows[line]
+        before = first.setdefault((row.patient_key, row.lesion_id, seen.pixels_sha256), line)
+        if before != line:
+            yield Fault(line, Code.ROW_REPEATED, f"the same lesion on the same image as line {before}")
+
+
+def _contradictory(rows: Mapping[int, ManifestRow]) -> Iterator[Fault]:
+    first: dict[tuple[str, str], int] = {}
+    for line, row in sorted(rows.items()):
+        before = first.setdefault((row.patient_key, row.lesion_id), line)
+        if rows[before].pathology is not row.pathology:
+            yield Fault(line, Code.LABEL_CONTRADICTORY, f"the same lesion as line {before}, and another pathology")
+
+
+def _of_two_patients(rows: Mapping[int, ManifestRow], pairs: list[tuple[int, int]], what: str) -> Iterator[Fault]:
+    for one, other in pairs:
+        if rows[one].patient_key != rows[other].patient_key:
+            differs = ", and another pathology" if rows[one].pathology is not rows[other].pathology else ""
+            yield Fault(other, Code.IMAGE_REPEATED, f"{what} line {one}, of another patient_key{differs}")

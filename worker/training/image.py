@@ -1,0 +1,175 @@
+"""The pixels of a row of a manifest, read as the service reads them: a frame, the lesion's rectangle and the age."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from worker.errors import Code, DlrError, LesionRefused
+from worker.imaging.age import resolve_age
+from worker.imaging.dicom_file import Header, open_dicom
+from worker.imaging.layout import frame_index, pixel_layout
+from worker.imaging.lesion import MODALITIES
+from worker.imaging.pixels import decode_frame
+from worker.imaging.regions import UltrasoundRegion, resolve_region, ultrasound_regions
+from worker.imaging.storage import Limits, confine, open_regular
+from worker.study import Roi
+from worker.training.manifest import ManifestRow
+
+LIMITS = Limits(max_file_bytes=2 << 30, max_frame_pixels=4096 * 4096)
+"""As the service's own defaults: no image of a breast is larger."""
+
+_PREAMBLE, _MAGIC = 128, b"DICM"
+_FORMATS = ("PNG", "JPEG", "TIFF")
+_COLOURS = {"RGB": "RGB", "RGBA": "RGB", "P": "RGB", "L": "L", "LA": "L", "1": "L"}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingLesion:
+    """A row's lesion, ready for the models' preprocessing.
+
+    Attributes:
+        frame: uint8, (rows, columns) for grey or (rows, columns, 3) for RGB; white is bright.
+        region: the lesion's rectangle, wholly inside the frame, without any margin.
+        age_years: 0 to 120; ``None`` where neither the row nor the file's header has one.
+    """
+
+    frame: NDArray[np.uint8]
+    region: Roi
+    age_years: float | None
+
+
+def read_lesion(root: Path, row: ManifestRow, limits: Limits = LIMITS) -> TrainingLesion:
+    """Read a row's lesion. Sizes are checked before pixels are decoded, and no path leaves the root.
+
+    Args:
+        root: the manifest's, resolved.
+        row: not an excluded one.
+        limits: the largest file and frame.
+
+    Raises:
+        LesionRefused: any code of a file, of pixels or of an age; ``mask_invalid``; ``modality_not_ultrasound``;
+            ``roi_outside_image``; ``pixels_uniform``.
+        Unavailable: ``storage_unavailable``.
+    """
+    path = confine(root, row.image)
+    reading = _read_dicom if _is_dicom(path, limits) else _read_picture
+    frame, regions, age_years = reading(path, row, limits)
+    roi = _roi(root, row, frame.shape, limits)
+    rows, columns = frame.shape[:2]
+    region, _ = resolve_region(roi, rows=rows, columns=columns, ultrasound_regions=regions)
+    pixels = frame[region.y : region.y + region.height, region.x : region.x + region.width]
+    if (pixels == pixels[0, 0]).all():
+        raise LesionRefused(Code.PIXELS_UNIFORM)
+    return TrainingLesion(frame, region, age_years)
+
+
+def read_picture(path: Path, frame: int | None = None, limits: Limits = LIMITS) -> NDArray[np.uint8]:
+    """Read a PNG, JPEG or TIFF: uint8, (rows, columns) for grey or (rows, columns, 3) for RGB; any alpha is dropped.
+
+    Raises:
+        LesionRefused: the codes of a file; ``pixels_undecodable``, ``pixels_too_large``, ``photometric_unsupported``,
+            ``frame_not_given``, ``frame_not_found``.
+        Unavailable: ``storage_unavailable``.
+    """
+    with _opened(path, frame, limits) as image:
+        mode = _COLOURS.get(image.mode)
+        if mode is None:
+            raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED, "the picture is not of 8 bits, grey or RGB")
+        return np.asarray(image if image.mode == mode else image.convert(mode))
+
+
+def mask_roi(path: Path, limits: Limits = LIMITS) -> tuple[Roi, tuple[int, int]]:
+    """Return the smallest rectangle around all pixels of a mask that are not 0, and the mask's (rows, columns).
+
+    Raises:
+        LesionRefused: ``mask_invalid``, and the codes of a file.
+        Unavailable: ``storage_unavailable``.
+    """
+    try:
+        with _opened(path, None, limits) as image:
+            marked = np.asarray(image if image.mode in ("L", "1", "I;16") else image.convert("RGB").convert("L")) != 0
+    except LesionRefused as refused:
+        if refused.code in (Code.PIXELS_UNDECODABLE, Code.PIXELS_TOO_LARGE, Code.FRAME_NOT_GIVEN):
+            raise LesionRefused(Code.MASK_INVALID, "the mask is not a PNG, JPEG or TIFF that can be read") from None
+        raise
+    down, across = np.flatnonzero(marked.any(axis=1)), np.flatnonzero(marked.any(axis=0))
+    if not len(down):
+        raise LesionRefused(Code.MASK_INVALID, "the mask is empty: it marks no lesion")
+    x, y = int(across[0]), int(down[0])
+    return Roi(x, y, int(across[-1]) + 1 - x, int(down[-1]) + 1 - y), (marked.shape[0], marked.shape[1])
+
+
+def _roi(root: Path, row: ManifestRow, shape: tuple[int, ...], limits: Limits) -> Roi | None:
+    if row.mask is not None:
+        try:
+            roi, size = mask_roi(confine(root, row.mask), limits)
+        except LesionRefused as refused:
+            reason = f"the mask: {refused.reason}" if refused.code is not Code.MASK_INVALID else refused.reason
+            raise LesionRefused(Code.MASK_INVALID, reason) from None
+        if size != shape[:2]:
+            raise LesionRefused(Code.MASK_INVALID, "the mask is not as large as its image")
+        return roi
+    return None if row.roi is None else Roi(row.roi.x, row.roi.y, row.roi.width, row.roi.height)
+
+
+def _is_dicom(path: Path, limits: Limits) -> bool:
+    with open_regular(path, limits) as file:
+        return file.read(_PREAMBLE + len(_MAGIC))[_PREAMBLE:] == _MAGIC
+
+
+_Read = tuple[NDArray[np.uint8], list[UltrasoundRegion], float | None]
+
+
+def _read_dicom(path: Path, row: ManifestRow, limits: Limits) -> _Read:
+    with open_dicom(path, limits) as file:
+        if file.header.text("Modality") not in MODALITIES:
+            raise LesionRefused(Code.MODALITY_NOT_ULTRASOUND)
+        layout = pixel_layout(file, limits)
+        index = frame_index(layout, row.frame)
+        age_years = _age(file.header, row.age_years)
+        return decode_frame(file, layout, index), ultrasound_regions(file.header), age_years
+
+
+def _age(header: Header, age_years: float | None) -> float | None:
+    patient_age, birth_date, study_date = map(header.text, ("PatientAge", "PatientBirthDate", "StudyDate"))
+    try:
+        return resolve_age(age_years, patient_age, birth_date, study_date).years
+    except LesionRefused as refused:
+        if refused.code is Code.AGE_MISSING:
+            return None
+        raise
+
+
+def _read_picture(path: Path, row: ManifestRow, limits: Limits) -> _Read:
+    return read_picture(path, row.frame, limits), [], row.age_years
+
+
+@contextmanager
+def _opened(path: Path, frame: int | None, limits: Limits) -> Iterator[Image.Image]:
+    """Open a picture at a frame, decoded, or refuse it; Pillow's own words may quote the file's and are dropped."""
+    try:
+        with open_regular(path, limits) as file, Image.open(file, formats=_FORMATS) as image:
+            _seek(image, frame, limits)
+            image.load()
+            yield image
+    except DlrError:
+        raise
+    except Exception:  # noqa: BLE001  Pillow raises many things on what is no picture
+        reason = "the image is neither DICOM nor a PNG, JPEG or TIFF that can be decoded"
+        raise LesionRefused(Code.PIXELS_UNDECODABLE, reason) from None
+
+
+def _seek(image: Image.Image, frame: int | None, limits: Limits) -> None:
+    frames = getattr(image, "n_frames", 1)
+    if frame is None and frames > 1:
+        raise LesionRefused(Code.FRAME_NOT_GIVEN)
+    if (frame or 1) > frames:
+        raise LesionRefused(Code.FRAME_NOT_FOUND)
+    image.seek((frame or 1) - 1)
+    if image.width * image.height > limits.max_frame_pixels:
+        raise LesionRefused(Code.PIXELS_TOO_LARGE)

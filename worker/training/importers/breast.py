@@ -1,0 +1,146 @@
+"""BrEaST (Pawlowska et al., Scientific Data 11, 2024, 148; TCIA Breast-Lesions-USG): a workbook, images and masks.
+
+A row of the first sheet is a patient's image: CaseID, Image_filename, Mask_tumor_filename (several joined by ``&``),
+Age, the lexicon's descriptors, BIRADS, Classification (benign, malignant, normal).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from worker.clinical.descriptors import LEVELS
+from worker.errors import Code, LesionRefused, SetupRefused
+from worker.training.image import read_picture
+from worker.training.importers import imported
+from worker.training.importers.imported import Imported, OnProgress, relative
+from worker.training.manifest import ManifestRow
+
+COLUMNS = ("CaseID", "Image_filename", "Mask_tumor_filename", "Age", "BIRADS", "Classification")
+IMAGES = "BrEaST-Lesions_USG-images_and_masks"
+NOTES = (
+    "BrEaST's benign lesions are partly confirmed by follow-up and not by biopsy: see its column Verification",
+    "BrEaST's calcifications and skin thickening are not taken: Table S1's microcalcifications and skin changes differ",
+)
+_OLDEST_YEARS = 120
+_MAX_ROWS = 100_000
+_TISSUE = {"homogeneous: fat": "fat", "homogeneous: fibroglandular": "fibroglandular"}
+_POSTERIOR = {"no": "none"}
+_ECHO = {"complex cystic/solid": "complex_cystic_and_solid"}
+_MARGINS = ("indistinct", "angular", "microlobulated", "spiculated")
+
+
+def import_breast(source: Path, root: Path, on_progress: OnProgress) -> Imported:
+    """Read BrEaST's workbook, and look at each image and mask.
+
+    Args:
+        source: the folder that the workbook and the images' folder are in.
+        root: what the manifest's paths are to be relative to.
+        on_progress: told how many images are done, and of how many.
+
+    Raises:
+        SetupRefused: ``dataset_invalid``: no workbook, or several, other columns, or images outside of the root;
+            ``setting_invalid``: without the extra.
+    """
+    books = [path for path in sorted(source.glob("*.xlsx")) if not path.name.startswith("~")]
+    if len(books) != 1:
+        raise imported.refused(f"one .xlsx is expected in it, and there are {len(books)}")
+    table = _table(books[0])
+    images = source / IMAGES if (source / IMAGES).is_dir() else source
+    rows = []
+    for done, line in enumerate(table, start=1):
+        rows.append(_row(line, images, root))
+        on_progress(done, len(table))
+    return Imported(tuple(rows), NOTES)
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    try:
+        import openpyxl
+    except ImportError:
+        reason = "workbooks are read by the extra: pip install 'dlr-worker[train]'"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        cells = list(book.worksheets[0].iter_rows(values_only=True, max_row=_MAX_ROWS))
+        book.close()
+    except Exception:  # noqa: BLE001  openpyxl raises many things on what is no workbook
+        raise imported.refused("the workbook can not be read") from None
+    names = [_text(cell) for cell in cells[0]] if cells else []
+    missing = [name for name in COLUMNS if name not in names]
+    if missing:
+        raise imported.refused(f"the workbook's first sheet has no column {', '.join(missing)}")
+    rows = [dict(zip(names, map(_text, row), strict=False)) for row in cells[1:]]
+    return [row for row in rows if row["CaseID"]]
+
+
+def _text(cell: Any) -> str:
+    whole = isinstance(cell, float) and cell.is_integer()
+    return "" if cell is None else str(int(cell) if whole else cell).strip()
+
+
+def _row(line: Mapping[str, str], images: Path, root: Path) -> ManifestRow:
+    masks = [name.strip() for name in line["Mask_tumor_filename"].split("&") if name.strip()]
+    if any(Path(name).name != name for name in (line["Image_filename"], *masks)):
+        raise imported.refused("the workbook has a file's name that is none")
+    image, pathology = images / line["Image_filename"], imported.pathology_of(line["Classification"])
+    reason = _reason(line, image, [images / mask for mask in masks])
+    return imported.made_row(
+        {
+            "image": relative(image, root),
+            "mask": relative(images / masks[0], root) if reason is None else None,
+            "age_years": _age(line["Age"]),
+            "birads": imported.category_of(line["BIRADS"]),
+            "pathology": pathology,
+            "descriptors": descriptors_of(line),
+            "patient_key": f"breast-{line['CaseID']}",
+            "lesion_id": "1",
+            "site": "breast",
+            "excluded": reason,
+        }
+    )
+
+
+def _reason(line: Mapping[str, str], image: Path, masks: list[Path]) -> str | None:
+    if line["Classification"].lower() == "normal":
+        return imported.NO_LESION
+    if imported.pathology_of(line["Classification"]) is None:
+        return imported.PATHOLOGY_UNKNOWN
+    try:
+        frame = read_picture(image)
+    except LesionRefused:
+        return imported.IMAGE_UNREADABLE
+    if not masks:
+        return imported.MASK_MISSING
+    # The category and the descriptors are the image's: with two lesions, nobody can say whose.
+    return imported.LABEL_NOT_OF_ONE_LESION if len(masks) > 1 else imported.mask_fault(masks[0], frame)
+
+
+def _age(text: str) -> float | None:
+    try:
+        years = float(text)
+    except ValueError:
+        return None
+    return years if 0 < years <= _OLDEST_YEARS else None
+
+
+def descriptors_of(line: Mapping[str, str]) -> dict[str, str]:
+    """Return Table S1's descriptors that the lexicon's say without doubt; any other is left out."""
+    said = {name: line.get(name, "").lower() for name in ("Tissue_composition", "Shape", "Posterior_features")}
+    tissue, echo = said["Tissue_composition"], line.get("Echogenicity", "").lower()
+    found = {
+        "tissue_composition": "heterogeneous" if tissue.startswith("heterogeneous") else _TISSUE.get(tissue, ""),
+        "shape": said["Shape"],
+        "posterior_features": _POSTERIOR.get(said["Posterior_features"], said["Posterior_features"]),
+        "echo_pattern": _ECHO.get(echo, echo),
+    } | _margins(line.get("Margin", "").lower())
+    return {name: value for name, value in found.items() if value in LEVELS[name]}
+
+
+def _margins(text: str) -> dict[str, str]:
+    """``circumscribed``, or ``not circumscribed - angular & indistinct``."""
+    if text == "circumscribed":
+        return {"margin_circumscribed": "yes"} | {f"margin_{name}": "no" for name in _MARGINS}
+    kinds = [kind.strip() for kind in text.removeprefix("not circumscribed").strip(" -").split("&")]
+    if not text.startswith("not circumscribed") or not set(kinds) <= set(_MARGINS):
+        return {}
+    return {"margin_circumscribed": "no"} | {f"margin_{name}": "yes" if name in kinds else "no" for name in _MARGINS}

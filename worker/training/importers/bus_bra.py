@@ -1,0 +1,114 @@
+"""BUS-BRA (Gomez-Flores et al., Medical Physics 51, 2024, 3110-3123): ``bus_data.csv``, ``Images`` and ``Masks``.
+
+A row of the table is an image: ID (``bus_0001-l``), Case (the patient), Histology, Pathology, BIRADS (2 to 5, without
+the letters of 4), Device, Width, Height, Side, BBOX (``[x, y, width, height]``).
+"""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.errors import LesionRefused
+from worker.study import Roi
+from worker.training.image import mask_roi, read_picture
+from worker.training.importers import imported
+from worker.training.importers.imported import Imported, OnProgress, relative
+from worker.training.manifest import ManifestRow
+
+COLUMNS = ("ID", "Case", "Pathology", "BIRADS", "Width", "Height", "Side", "BBOX")
+BBOX_TOLERANCE = 2
+"""Pixels; the table does not say whether it counts from 0 or from 1."""
+
+NOTES = (
+    "BUS-BRA has no ages: the classifier with age can not learn from it",
+    "BUS-BRA's BI-RADS 4 has no letter: such a lesion is of high risk, and never counted as 4A",
+)
+
+
+def import_bus_bra(source: Path, root: Path, on_progress: OnProgress) -> Imported:
+    """Read BUS-BRA's table, and hold each row against its image and mask.
+
+    Args:
+        source: the folder that ``bus_data.csv`` is in, or the one above, ``BUSBRA`` in it.
+        root: what the manifest's paths are to be relative to.
+        on_progress: told how many images are done, and of how many.
+
+    Raises:
+        SetupRefused: ``dataset_invalid``; no such table, other columns, or images outside of the root.
+    """
+    folder = next((each for each in (source, source / "BUSBRA") if (each / "bus_data.csv").is_file()), None)
+    if folder is None:
+        raise imported.refused("there is no bus_data.csv in it")
+    table = _table(folder / "bus_data.csv")
+    rows = []
+    for done, line in enumerate(table, start=1):
+        rows.append(_row(line, folder, root))
+        on_progress(done, len(table))
+    return Imported(tuple(rows), NOTES)
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="", restkey="")
+            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+            if missing:
+                raise imported.refused(f"bus_data.csv has no column {', '.join(missing)}")
+            return list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error):
+        raise imported.refused("bus_data.csv can not be read") from None
+
+
+def _row(line: Mapping[str, str], folder: Path, root: Path) -> ManifestRow:
+    name = line["ID"].strip()
+    if not name or Path(name).name != name:
+        raise imported.refused("bus_data.csv has an ID that is no name of a file")
+    image = folder / "Images" / f"{name}.png"
+    mask = folder / "Masks" / f"mask_{name.removeprefix('bus_')}.png"
+    pathology = imported.pathology_of(line["Pathology"])
+    reason = _reason(line, image, mask) or (imported.PATHOLOGY_UNKNOWN if pathology is None else None)
+    return imported.made_row(
+        {
+            "image": relative(image, root),
+            "mask": relative(mask, root) if reason is None else None,
+            "birads": imported.category_of(line["BIRADS"]),
+            "pathology": pathology,
+            "patient_key": f"bus-bra-{line['Case'].strip()}",
+            # The cohort is one tumour a patient, so that both views of it are of one lesion.
+            "lesion_id": line["Side"].strip().lower() or "1",
+            "site": "bus-bra",
+            "excluded": reason,
+        }
+    )
+
+
+def _reason(line: Mapping[str, str], image: Path, mask: Path) -> str | None:
+    try:
+        frame = read_picture(image)
+    except LesionRefused:
+        return imported.IMAGE_UNREADABLE
+    fault = imported.mask_fault(mask, frame)
+    if fault is not None:
+        return fault
+    if not _same_size(line, frame):
+        return imported.SIZE_DIFFERS
+    return None if _same_place(line["BBOX"], mask_roi(mask)[0]) else imported.BBOX_DIFFERS
+
+
+def _same_size(line: Mapping[str, str], frame: NDArray[np.uint8]) -> bool:
+    return [line["Height"].strip(), line["Width"].strip()] == [str(side) for side in frame.shape[:2]]
+
+
+def _same_place(text: str, roi: Roi) -> bool:
+    try:
+        box = [float(value) for value in json.loads(text)]
+    except (ValueError, TypeError):
+        return False
+    marked = [roi.x, roi.y, roi.width, roi.height]
+    return len(box) == len(marked) and all(
+        abs(one - other) <= BBOX_TOLERANCE for one, other in zip(box, marked, strict=True)
+    )

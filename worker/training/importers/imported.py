@@ -1,0 +1,121 @@
+"""What an importer makes: rows, those that it leaves out among them, each with the reason."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from worker.clinical.categories import Birads
+from worker.errors import Code, LesionRefused, SetupRefused
+from worker.training.image import mask_roi
+from worker.training.likeness import alike, difference_hash, joined
+from worker.training.manifest import ManifestRow, Pathology, reason_of
+
+OnProgress = Callable[[int, int], None]
+
+NO_LESION = "no_lesion"
+AXILLA = "axilla"
+DUPLICATE = "duplicate"
+DUPLICATE_OF_OTHER_CLASS = "duplicate_of_other_class"
+LABEL_NOT_OF_ONE_LESION = "label_not_of_one_lesion"
+IMAGE_UNREADABLE = "image_unreadable"
+MASK_MISSING = "mask_missing"
+MASK_UNUSABLE = "mask_unusable"
+SIZE_DIFFERS = "size_differs"
+BBOX_DIFFERS = "bbox_differs"
+PATHOLOGY_UNKNOWN = "pathology_unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A data set as a manifest.
+
+    Attributes:
+        rows: all that was found; those that are left out are ``excluded`` with a code of this module.
+        notes: what the data set lacks, one sentence each, for whoever trains on it.
+    """
+
+    rows: tuple[ManifestRow, ...]
+    notes: tuple[str, ...]
+
+
+def relative(path: Path, root: Path) -> str:
+    """Return a path as a manifest has it.
+
+    Raises:
+        SetupRefused: ``dataset_invalid``; it is not below the root.
+    """
+    try:
+        return path.resolve().relative_to(root.resolve()).as_posix()
+    except ValueError:
+        raise refused(
+            "the images are not in the manifest's folder: write it into the one above them, or give --root"
+        ) from None
+
+
+def duplicates(frames: Sequence[NDArray[np.uint8] | None], classes: Sequence[str]) -> list[str | None]:
+    """Say which images are there twice, or nearly: ``duplicate`` for all but the first of those that look alike.
+
+    Where images that look alike are of different classes, one label at least is wrong and nobody knows which: all of
+    them are ``duplicate_of_other_class``.
+
+    Args:
+        frames: uint8, (rows, columns) or (rows, columns, 3); ``None`` where one could not be read.
+        classes: the label of each.
+    """
+    readable = [place for place, frame in enumerate(frames) if frame is not None]
+    looks = [difference_hash(frame) for frame in frames if frame is not None]
+    found: list[str | None] = [None] * len(frames)
+    first = joined(len(looks), alike(looks))
+    for low in set(first):
+        group = [readable[at] for at, other in enumerate(first) if other == low]
+        if len({classes[place] for place in group}) > 1:
+            for place in group:
+                found[place] = DUPLICATE_OF_OTHER_CLASS
+        else:
+            for place in group[1:]:
+                found[place] = DUPLICATE
+    return found
+
+
+def mask_fault(mask: Path, frame: NDArray[np.uint8]) -> str | None:
+    """Say why a mask can not be used for an image; ``None`` when it can."""
+    if not mask.is_file():
+        return MASK_MISSING
+    try:
+        _, size = mask_roi(mask)
+    except LesionRefused:
+        return MASK_UNUSABLE
+    return None if size == frame.shape[:2] else MASK_UNUSABLE
+
+
+def pathology_of(text: str) -> Pathology | None:
+    """Return what a data set's label says; ``None`` for anything but benign and malignant."""
+    word = text.strip().lower()
+    return Pathology(word) if word in tuple(Pathology) else None
+
+
+def category_of(text: str) -> str | None:
+    """Return a BI-RADS category, 4 without its letter among them; ``None`` for anything else."""
+    word = text.strip().upper()
+    return word if word in (*Birads, "4") else None
+
+
+def made_row(cells: Mapping[str, object]) -> ManifestRow:
+    """Make a row.
+
+    Raises:
+        SetupRefused: ``dataset_invalid``; the data set holds what no manifest can.
+    """
+    try:
+        return ManifestRow.model_validate(cells)
+    except ValidationError as invalid:
+        raise refused(f"it is not laid out as published: {reason_of(invalid)}") from None
+
+
+def refused(reason: str) -> SetupRefused:
+    """Refuse to import."""
+    return SetupRefused(Code.DATASET_INVALID, reason)

@@ -1,0 +1,182 @@
+"""The file of a manifest: CSV by the standard library, Parquet by pyarrow."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from worker.errors import Code, SetupRefused
+from worker.training.manifest import (
+    COLUMNS,
+    REQUIRED_COLUMNS,
+    Fault,
+    Manifest,
+    ManifestRow,
+    cells_of,
+    reason_of,
+    row_of,
+)
+
+MAX_BYTES = 256 << 20
+MAX_ROWS = 1_000_000
+_PARQUET = ".parquet"
+_WHOLE = ("frame", "roi_x", "roi_y", "roi_width", "roi_height", "fold")
+_NUMBERS = ("age_years", "distance_lesion_to_nipple_mm", "distance_lesion_to_surface_mm", "aspect_ratio")
+
+
+def read_manifest(path: Path, root: Path | None = None) -> Manifest:
+    """Read a manifest. Rows that can not be read are faults; no image is looked at.
+
+    Args:
+        path: Parquet where it ends in ``.parquet``, else CSV in UTF-8 with commas or semicolons.
+        root: what its paths are relative to; the manifest's folder, unless it is given.
+
+    Raises:
+        SetupRefused: ``dataset_invalid``: it is not there, too large, not such a file, or has other columns;
+            ``setting_invalid``: Parquet without the extra.
+    """
+    cells = _parquet_rows(path) if path.suffix.lower() == _PARQUET else _csv_rows(_text(path))
+    rows: dict[int, ManifestRow] = {}
+    faults: list[Fault] = []
+    for line, row in cells:
+        try:
+            rows[line] = row_of(row)
+        except ValidationError as invalid:
+            faults.append(Fault(line, Code.ROW_INVALID, reason_of(invalid)))
+    if not rows and not faults:
+        raise _refused("the manifest has no rows")
+    return Manifest(_root(root or path.parent), rows, tuple(faults))
+
+
+def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
+    """Write a manifest: Parquet where the path ends in ``.parquet``, else CSV.
+
+    Raises:
+        SetupRefused: ``dataset_invalid``: something is there already, or the folder can not be written;
+            ``setting_invalid``: Parquet without the extra.
+    """
+    if path.exists():
+        raise _refused("the manifest to write is there already: give another name, or remove it")
+    cells = [cells_of(row) for row in rows]
+    content = _parquet(cells) if path.suffix.lower() == _PARQUET else _csv(cells)
+    try:
+        # "x": what came to be there meanwhile is not overwritten.
+        with path.open("xb") as file:
+            file.write(content)
+    except OSError:
+        raise _refused(
+            "the manifest can not be written there: is its folder there, and may this user write it?"
+        ) from None
+
+
+def _root(path: Path) -> Path:
+    try:
+        return path.resolve(strict=True)
+    except OSError:
+        raise _refused("the folder that the paths are relative to is not there") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError:
+        raise _refused("the manifest is not there or can not be read") from None
+    if len(content) > MAX_BYTES:
+        raise _refused(f"the manifest is larger than {MAX_BYTES} bytes")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise _refused("the manifest is not UTF-8") from None
+
+
+def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, object]]]:
+    first = text.split("\n", 1)[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in first else ",", strict=True)
+    try:
+        names = _checked([name.strip().lower() for name in next(reader, [])])
+        before = reader.line_num
+        for cells in reader:
+            line, before = before + 1, reader.line_num
+            if any(cell.strip() for cell in cells):
+                yield line, _filled(names, cells)
+    except csv.Error:
+        raise _refused(f"line {reader.line_num}: not CSV") from None
+
+
+def _filled(names: list[str], cells: list[str]) -> dict[str, object]:
+    filled: dict[str, object] = {name: cell.strip() for name, cell in zip(names, cells, strict=False) if cell.strip()}
+    return filled | ({"": None} if len(cells) > len(names) else {})
+
+
+def _checked(names: list[str]) -> list[str]:
+    unknown = [str(place) for place, name in enumerate(names, start=1) if name not in COLUMNS]
+    if unknown:
+        # A heading that is not ours came with the file, and may be anything.
+        raise _refused(f"column {', '.join(unknown)}: no column of a manifest (`dlr dataset schema` lists them)")
+    missing = [name for name in REQUIRED_COLUMNS if name not in names]
+    if missing:
+        raise _refused(f"the manifest has no column {', '.join(missing)}")
+    if len(set(names)) != len(names):
+        raise _refused("two columns have the same name")
+    return names
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+    parquet, arrow = _pyarrow()
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise _refused(f"the manifest is larger than {MAX_BYTES} bytes")
+        with parquet.ParquetFile(path) as file:
+            names = _checked([name.lower() for name in file.schema_arrow.names])
+            if file.metadata.num_rows > MAX_ROWS:
+                raise _refused(f"the manifest has more than {MAX_ROWS} rows")
+            columns = file.read().to_pydict()
+    except (OSError, arrow.ArrowException):
+        raise _refused("the manifest is not there, can not be read, or is not Parquet") from None
+    for line, cells in enumerate(zip(*columns.values(), strict=True), start=1):
+        yield line, {name: _plain(name, cell) for name, cell in zip(names, cells, strict=True) if not _empty(cell)}
+
+
+def _empty(cell: object) -> bool:
+    """Whether a cell says nothing; pandas writes an empty number as NaN."""
+    return cell is None or cell != cell or (isinstance(cell, str) and not cell.strip())
+
+
+def _plain(name: str, cell: object) -> object:
+    """A whole number where text is expected: a BI-RADS 3, a patient's number."""
+    return str(cell) if isinstance(cell, int) and name not in (*_WHOLE, *_NUMBERS) else cell
+
+
+def _csv(rows: list[dict[str, object]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _parquet(rows: list[dict[str, object]]) -> bytes:
+    parquet, arrow = _pyarrow()
+    types = {**dict.fromkeys(_WHOLE, arrow.int64()), **dict.fromkeys(_NUMBERS, arrow.float64())}
+    schema = arrow.schema([(column, types.get(column, arrow.string())) for column in COLUMNS])
+    content = io.BytesIO()
+    parquet.write_table(arrow.Table.from_pylist(rows, schema), content)
+    return content.getvalue()
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        reason = "Parquet is read by the extra: pip install 'dlr-worker[train]', or write the manifest as CSV"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
+    return parquet, pa
+
+
+def _refused(reason: str) -> SetupRefused:
+    return SetupRefused(Code.DATASET_INVALID, reason)
