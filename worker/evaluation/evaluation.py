@@ -7,28 +7,28 @@ from itertools import combinations
 
 import numpy as np
 
-from worker.clinical.categories import Birads
 from worker.errors import Code, SetupRefused
 from worker.evaluation.calibration import Calibration, reliability, scaled, temperature
 from worker.evaluation.decision_curve import decision_curve
 from worker.evaluation.discrimination import auc, compare_aucs, roc
 from worker.evaluation.document import HISTOGRAM_BINS, Cohort, Compared, Evaluation, Judged, Question, ScoreHistogram
-from worker.evaluation.lesions import JudgedLesion, Material, Pair, Scorer, Split
+from worker.evaluation.lesions import CATEGORIES, JudgedLesion, Material, Pair, Scorer
 from worker.evaluation.notices import notices_of
 from worker.evaluation.operating import Operating, operating_of
 from worker.evaluation.options import ChosenBy, Options
 from worker.evaluation.questions import OWN, SENTENCES, Answers, Truth, answers
 from worker.evaluation.resampling import bootstrap
 from worker.evaluation.restratification import Restratification, restratification
-from worker.evaluation.subgroups import subgroups
+from worker.evaluation.subgroups import UNKNOWN, subgroups
 from worker.evaluation.thresholds import OperatingPoint, operating_point, sensitivity_threshold, youden_threshold
+from worker.training.manifest import Split
 
 
 def evaluate(material: Material, options: Options, created_at: datetime | None = None) -> Evaluation:
     """Measure models on lesions with pathology.
 
-    Lesions of the split ``train`` are left out. Those of ``validation`` choose thresholds and temperatures, where
-    there are any; all others are measured on.
+    Where lesions are of splits, those of one split are measured on. Those of ``validation`` then choose thresholds and
+    temperatures, if there are any, and all others are left out.
 
     Args:
         material: the lesions and their scores.
@@ -40,8 +40,7 @@ def evaluate(material: Material, options: Options, created_at: datetime | None =
     """
     from worker import __version__
 
-    tested = tuple(one for one in material.lesions if one.split not in (Split.TRAIN, Split.VALIDATION))
-    validation = tuple(one for one in material.lesions if one.split is Split.VALIDATION)
+    tested, validation = _set_apart(material.lesions, options.split)
     found = {one: operating_of(one, validation or tested, tested, options) for one in material.scorers}
     operating = {one: at for one, at in found.items() if at is not None}
     questions = tuple(filter(None, (_question(truth, tested, validation, operating, options) for truth in Truth)))
@@ -55,7 +54,7 @@ def evaluate(material: Material, options: Options, created_at: datetime | None =
         source=material.source,
         notices=notices_of(material, tested, operating, on_validation=bool(validation)),
         restratifications=tuple(one for one in advised if one is not None),
-        cohort=_cohort(material, tested),
+        cohort=_cohort(material, tested, len(validation)),
         questions=questions,
     )
 
@@ -68,18 +67,29 @@ def _restratification(
     return restratification(tested, pair, operating[pair.lh].threshold, operating[pair.bm].threshold)
 
 
-def _cohort(material: Material, tested: Sequence[JudgedLesion]) -> Cohort:
+def _set_apart(
+    lesions: Sequence[JudgedLesion], split: Split
+) -> tuple[tuple[JudgedLesion, ...], tuple[JudgedLesion, ...]]:
+    """The lesions to measure on, and those to choose thresholds and temperatures on."""
+    if all(one.split is None for one in lesions):
+        return tuple(lesions), ()
+    tested = tuple(one for one in lesions if one.split is split)
+    return tested, tuple(one for one in lesions if one.split is Split.VALIDATION and split is not Split.VALIDATION)
+
+
+def _cohort(material: Material, tested: Sequence[JudgedLesion], validation: int) -> Cohort:
     malignant = sum(one.malignant for one in tested)
     patients = {one.patient for one in tested}
-    categories = Counter(one.birads.value if one.birads else "unknown" for one in tested)
-    set_aside = Counter(one.split.value for one in material.lesions if one.split in (Split.TRAIN, Split.VALIDATION))
+    categories = Counter(one.birads or UNKNOWN for one in tested)
+    others = len(material.lesions) - len(tested) - validation
+    set_apart = {"of the split validation, to choose thresholds on": validation, "of another split, or of none": others}
     return Cohort(
         lesions=len(tested),
         patients=None if None in patients else len(patients),
         benign=len(tested) - malignant,
         malignant=malignant,
-        by_birads={name: categories[name] for name in [*Birads, "unknown"] if categories[name]},
-        left_out={**material.left_out, **{f"of the split {name}": count for name, count in set_aside.items()}},
+        by_birads={name: categories[name] for name in (*CATEGORIES, UNKNOWN) if categories[name]},
+        left_out={reason: count for reason, count in {**material.left_out, **set_apart}.items() if count},
     )
 
 

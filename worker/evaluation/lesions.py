@@ -1,14 +1,19 @@
 """The lesions that models are judged by: what pathology said of each, and what each version of each model scored."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from db.vocabulary import BM_MODEL, LH_MODEL
 from worker.clinical.categories import Birads
+from worker.training.manifest import Category, Split
 
 GIVEN = "given"
 """The version of a scores table's plain columns, which name none."""
+
+
+CATEGORIES = tuple(sorted([*(category.value for category in Birads), "4"]))
+"""BI-RADS in order of suspicion; 4 without its letter stands before 4A."""
 
 
 class Source(StrEnum):
@@ -17,14 +22,6 @@ class Source(StrEnum):
     SCORES = "scores"
     MANIFEST = "manifest"
     DATABASE = "database"
-
-
-class Split(StrEnum):
-    """What a lesion was set aside for."""
-
-    TRAIN = "train"
-    VALIDATION = "validation"
-    TEST = "test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +63,18 @@ class JudgedLesion:
         malignant: what pathology said.
         scores: the positive probability by each version that scored it, 0 to 1.
         patient: an opaque key; ``None`` where it is not known.
-        birads: the radiologist's category.
+        birads: the radiologist's category; 4 where its letter is not known, which is never taken for 4A.
         age_years: 0 to 120.
         size_mm: its largest extent, above 0.
         site: where its image was made.
-        split: what it was set aside for; ``None``: nothing was set aside.
+        split: what it is for; ``None`` where that was not said.
     """
 
     lesion_id: str
     malignant: bool
     scores: Mapping[Scorer, float]
     patient: str | None = None
-    birads: Birads | None = None
+    birads: Category | None = None
     age_years: float | None = None
     size_mm: float | None = None
     site: str | None = None
@@ -116,3 +113,20 @@ def pairs_of(scorers: tuple[Scorer, ...]) -> tuple[Pair, ...]:
 
 def _of_version(scorers: list[Scorer], version: str) -> Scorer:
     return next((one for one in scorers if one.version == version), scorers[0])
+
+
+def named_apart(keys: Sequence[tuple[str | None, str]]) -> list[str]:
+    """Name lesions by their ids alone where these differ, else by their patients' keys too.
+
+    Args:
+        keys: a patient's key, where it is known, and the id of a lesion; no two alike.
+    """
+    ids = [lesion_id for _, lesion_id in keys]
+    if len(set(ids)) == len(ids):
+        return ids
+    return [lesion_id if patient is None else f"{patient}/{lesion_id}" for patient, lesion_id in keys]
+
+
+def largest_mm(*sizes: float | None) -> float | None:
+    """Return the largest of the extents that are known."""
+    return max((size for size in sizes if size is not None), default=None)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from worker.training.manifest import Split
+
 RESAMPLES = 1000
 """Of the bootstrap, unless it is asked for more or fewer."""
 
@@ -38,6 +40,7 @@ class Options:
         bm_threshold: the same for DLR_BM.
         choose: how a threshold is chosen where neither is known.
         sensitivity: that such a threshold reaches, above 0 and up to 1.
+        split: the lesions that are measured on, where lesions are of splits at all.
         resamples: of the bootstrap; 0 leaves it out.
         seed: of the bootstrap.
     """
@@ -46,5 +49,6 @@ class Options:
     bm_threshold: float | None = None
     choose: Choice = Choice.YOUDEN
     sensitivity: float = SENSITIVITY
+    split: Split = Split.TEST
     resamples: int = RESAMPLES
     seed: int = SEED

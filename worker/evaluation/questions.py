@@ -10,6 +10,7 @@ from db.vocabulary import BM_MODEL, LH_MODEL
 from worker.clinical.categories import Birads
 from worker.evaluation.discrimination import Labels, Scores
 from worker.evaluation.lesions import JudgedLesion, Scorer
+from worker.training.manifest import Category
 
 
 class Truth(StrEnum):
@@ -28,10 +29,11 @@ SENTENCES = {
 OWN = {BM_MODEL: Truth.PATHOLOGY, LH_MODEL: Truth.BIRADS}
 """What each model learnt in the study: DLR_LH to tell BI-RADS 3 and below from 4A and above."""
 
-_SUSPICIOUS = {
+_SUSPICIOUS: dict[Category, bool] = {
     Birads.NEGATIVE: False,
     Birads.BENIGN: False,
     Birads.PROBABLY_BENIGN: False,
+    "4": True,
     Birads.LOW_SUSPICION: True,
     Birads.MODERATE_SUSPICION: True,
     Birads.HIGH_SUSPICION: True,

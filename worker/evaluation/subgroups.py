@@ -7,10 +7,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from worker.clinical.categories import Birads
 from worker.clinical.proportions import Proportion
 from worker.evaluation.discrimination import Auc, auc
-from worker.evaluation.lesions import JudgedLesion
+from worker.evaluation.lesions import CATEGORIES, JudgedLesion
 from worker.evaluation.options import ChosenBy
 from worker.evaluation.questions import Answers
 from worker.evaluation.thresholds import operating_point
@@ -106,7 +105,7 @@ def _groupings(lesions: Sequence[JudgedLesion]) -> dict[By, _Grouping]:
     sites = _site_order(lesions)
     return {
         By.AGE: ([*(name for _, name in AGE_BANDS), UNKNOWN], age_band),
-        By.BIRADS: ([*(category.value for category in Birads), UNKNOWN], lambda one: one.birads or UNKNOWN),
+        By.BIRADS: ([*CATEGORIES, UNKNOWN], lambda one: one.birads or UNKNOWN),
         By.SIZE: ([*(name for _, name in SIZE_BANDS), UNKNOWN], size_band),
         By.SITE: (
             [*sites, OTHER_SITES, UNKNOWN],
