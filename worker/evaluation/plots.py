@@ -28,11 +28,12 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "0.9",
     "legend.frameon": False,
     "legend.fontsize": 8,
     "figure.dpi": 100,
-    "savefig.dpi": 200,
+    "savefig.dpi": 150,
     "svg.hashsalt": "dlr-worker",
     "svg.fonttype": "path",
     "text.parse_math": False,
@@ -143,7 +144,7 @@ def _histogram(axes: Axes, question: Question, judged: Judged) -> None:
     edges = np.linspace(0, 1, len(histogram.positives) + 1)
     width = edges[1] / 2
     axes.bar(edges[:-1], histogram.negatives, width, align="edge", color="0.8", edgecolor="0", linewidth=0.6,
-             label=f"not: {sum(histogram.negatives)}")  # fmt: skip
+             label=f"all others: {sum(histogram.negatives)}")  # fmt: skip
     axes.bar(edges[:-1] + width, histogram.positives, width, align="edge", color="0.35", edgecolor="0", linewidth=0.6,
              hatch="////", label=f"{question.positive}: {sum(histogram.positives)}")  # fmt: skip
     threshold = judged.operating_points[0].threshold

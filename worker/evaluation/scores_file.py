@@ -95,7 +95,7 @@ def read_scores(path: Path) -> ScoresFile:
             lines[number] = _line(row)
         except ValidationError as invalid:
             faults = invalid.errors(include_url=False, include_context=False, include_input=False)
-            bad.append(Fault(number, Code.ROW_INVALID, "; ".join(_sentence(fault) for fault in faults)))
+            bad.append(Fault(number, Code.ROW_INVALID, "; ".join(dict.fromkeys(_sentence(fault) for fault in faults))))
     repeated = _repeated(lines)
     bad += [Fault(number, Code.ROW_REPEATED, "another row has this lesion_id and patient_key") for number in repeated]
     sound = [line for number, line in lines.items() if number not in repeated]

@@ -3,6 +3,7 @@
 from worker.clinical.categories import Outcome
 from worker.clinical.proportions import STUDY, STUDY_UPGRADED_MALIGNANT, Proportion, proportion, study_rate
 from worker.evaluation.discrimination import Auc, AucDifference, Interval
+from worker.evaluation.lesions import Source
 from worker.evaluation.options import ChosenBy
 
 NOTHING = "–"
@@ -22,6 +23,14 @@ CHOSEN = {
     ChosenBy.SENSITIVITY: "by sensitivity",
 }
 """Where a threshold comes from."""
+
+
+SOURCES = {
+    Source.SCORES: "a table of scores",
+    Source.MANIFEST: "a manifest, scored by the active models",
+    Source.DATABASE: "the database",
+}
+"""Where the scores come from."""
 
 
 def percent(one: Proportion | None) -> str:
