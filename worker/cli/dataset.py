@@ -12,6 +12,7 @@ import typer
 from worker.cli.output import Format, FormatOption, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.progress import progress_bar
 from worker.errors import Code, SetupRefused
+from worker.watching.extras import require_extra
 
 if TYPE_CHECKING:
     from worker.training.check import Checked
@@ -61,8 +62,9 @@ def import_dataset(
 
     Images that are there twice are found by their looks. Read the licence of the data set; none allows all uses.
     """
-    from worker.training.manifest_file import write_manifest
+    from worker.training.manifest_file import require_free, write_manifest
 
+    require_free(output)
     with progress_bar("images") as on_progress:
         imported = _imported(layout, source, output, root or output.parent, on_progress)
     write_manifest(output, imported.rows)
@@ -79,6 +81,7 @@ def import_dataset(
 
 
 def _imported(layout: Layout, source: Path, output: Path, root: Path, on_progress: "OnProgress") -> "Imported":
+    require_extra("PIL", "worker", "dlr dataset import")
     from worker.training.importers import breast, bus_bra, busi, medmnist
 
     match layout:
@@ -99,20 +102,16 @@ def validate(manifest: ManifestArgument, root: RootOption = None, fmt: ReportOpt
     No value of a row is printed. The digest is of the rows and files, for a model's card.
     """
     checked = _checked(manifest, root)
-    summary = {
-        "rows": len(checked.manifest.rows) + len({fault.line for fault in checked.manifest.faults}),
-        "excluded": len(checked.manifest.rows) - len(checked.manifest.included),
-        "bad": len({fault.line for fault in checked.faults}),
-        "sound": len(checked.sound),
-        "warnings": len(checked.warnings),
-        "digest": checked.digest,
-    }
+    summary = _summary(checked)
     if fmt is Report.JSON:
         listed = {"bad_rows": list(map(asdict, checked.faults)), "warned_of": list(map(asdict, checked.warnings))}
         print_json(summary | listed)
     else:
         _print_faults(checked.faults, "bad rows")
-        _print_faults(checked.warnings, "warnings")
+        if checked.warnings:
+            counts = Counter(warning.code for warning in checked.warnings).most_common()
+            rows = [{"code": code, "rows": count} for code, count in counts]
+            print_rows(rows, ("code", "rows"), Format.TABLE, title="warnings; --format json lists their rows")
         print_rows([summary], list(summary), Format.TABLE, title="manifest")
     raise typer.Exit(EXIT_BAD_ROWS if checked.faults else 0)
 
@@ -151,8 +150,10 @@ def split(
     """
     from worker.training.check import digest_of
     from worker.training.flow import parts_of
-    from worker.training.manifest_file import write_manifest
+    from worker.training.manifest_file import require_free, write_manifest
     from worker.training.splits import Plan, leaks, split_rows
+
+    require_free(output)
 
     if (by is By.SITE) != bool(external):
         raise SetupRefused(Code.SPLIT_IMPOSSIBLE, "--by site and --external belong together: name the external sites")
@@ -181,12 +182,26 @@ def schema() -> None:
 
 
 def _checked(path: Path, root: Path | None, *, anew: bool = False) -> "Checked":
+    require_extra("PIL", "worker", "dlr dataset")
     from worker.training.check import check, unsplit
     from worker.training.manifest_file import read_manifest
 
     manifest = read_manifest(path, root)
     with progress_bar("rows") as on_progress:
         return check(unsplit(manifest) if anew else manifest, on_progress=on_progress)
+
+
+def _summary(checked: "Checked") -> dict[str, object]:
+    manifest, sound = checked.manifest, checked.sound
+    return {
+        "rows": len(manifest.rows) + len({fault.line for fault in manifest.faults}),
+        "excluded": len(manifest.rows) - len(manifest.included),
+        "bad": len({fault.line for fault in checked.faults}),
+        "sound": len(sound),
+        "with_birads": sum(row.high_risk is not None for row in sound.values()),
+        "with_age": sum(checked.ages[line] is not None for line in sound),
+        "digest": checked.digest,
+    }
 
 
 def _refuse(faults: "Sequence[Fault]", code: Code, what: str) -> None:

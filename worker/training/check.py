@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from worker.errors import Code, Refused
+from worker.errors import MEANINGS, Code, Refused
 from worker.imaging.storage import Limits
 from worker.training.image import LIMITS, read_lesion
 from worker.training.likeness import Fingerprint, fingerprint, same_or_alike
@@ -22,7 +22,8 @@ class Checked:
     Attributes:
         manifest: as it was read.
         faults: of all rows, by line. Nothing is trained while there is one.
-        warnings: what a person should look at, and may leave: nearly the same image under two patients.
+        warnings: what a person should look at, and may leave: nearly the same image under two patients, and what the
+            service's gate says against a region.
         prints: of the images that could be read, by line.
         ages: years, or ``None`` where there is no age, by line; of a DICOM file's header too.
         pairs: lines whose images are the same or nearly so.
@@ -61,11 +62,13 @@ def check(manifest: Manifest, limits: Limits = LIMITS, on_progress: OnProgress =
     faults = list(manifest.faults)
     prints: dict[int, Fingerprint] = {}
     ages: dict[int, float | None] = {}
+    warnings: list[Fault] = []
     for done, (line, row) in enumerate(manifest.included.items(), start=1):
         try:
             lesion = read_lesion(manifest.root, row, limits)
             prints[line] = fingerprint(manifest.root, row, lesion.frame, limits)
             ages[line] = lesion.age_years
+            warnings += [Fault(line, Code(reason), MEANINGS[Code(reason)]) for reason in lesion.gate]
         except Refused as refused:
             faults.append(Fault(line, refused.code, refused.reason))
         on_progress(done, len(manifest.included))
@@ -75,9 +78,12 @@ def check(manifest: Manifest, limits: Limits = LIMITS, on_progress: OnProgress =
     both = tuple((one, other) for one, other, _ in pairs)
     faults += [*_repeated(rows, prints), *_contradictory(rows), *_of_two_patients(rows, same, "the same image as")]
     faults += leaks(rows, both)
-    warnings = _of_two_patients(rows, near, "nearly the same image as")
-    ordered = tuple(sorted(faults, key=lambda fault: (fault.line, fault.code)))
-    return Checked(manifest, ordered, tuple(warnings), prints, ages, both)
+    warnings += _of_two_patients(rows, near, "nearly the same image as")
+    return Checked(manifest, _ordered(faults), _ordered(warnings), prints, ages, both)
+
+
+def _ordered(faults: list[Fault]) -> tuple[Fault, ...]:
+    return tuple(sorted(faults, key=lambda fault: (fault.line, fault.code)))
 
 
 def unsplit(manifest: Manifest) -> Manifest:

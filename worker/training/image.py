@@ -8,16 +8,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom.dataset import Dataset
 
 from worker.errors import Code, DlrError, LesionRefused
 from worker.imaging.age import resolve_age
 from worker.imaging.dicom_file import Header, open_dicom
+from worker.imaging.gate import findings
 from worker.imaging.layout import frame_index, pixel_layout
 from worker.imaging.lesion import MODALITIES
 from worker.imaging.pixels import decode_frame
-from worker.imaging.regions import UltrasoundRegion, resolve_region, ultrasound_regions
+from worker.imaging.regions import resolve_region, ultrasound_regions
 from worker.imaging.storage import Limits, confine, open_regular
-from worker.study import Roi
+from worker.study import GateReason, Roi
 from worker.training.manifest import ManifestRow
 
 LIMITS = Limits(max_file_bytes=2 << 30, max_frame_pixels=4096 * 4096)
@@ -36,11 +38,13 @@ class TrainingLesion:
         frame: uint8, (rows, columns) for grey or (rows, columns, 3) for RGB; white is bright.
         region: the lesion's rectangle, wholly inside the frame, without any margin.
         age_years: 0 to 120; ``None`` where neither the row nor the file's header has one.
+        gate: what the service would say against the region.
     """
 
     frame: NDArray[np.uint8]
     region: Roi
     age_years: float | None
+    gate: tuple[GateReason, ...]
 
 
 def read_lesion(root: Path, row: ManifestRow, limits: Limits = LIMITS) -> TrainingLesion:
@@ -58,14 +62,15 @@ def read_lesion(root: Path, row: ManifestRow, limits: Limits = LIMITS) -> Traini
     """
     path = confine(root, row.image)
     reading = _read_dicom if _is_dicom(path, limits) else _read_picture
-    frame, regions, age_years = reading(path, row, limits)
+    frame, header, age_years = reading(path, row, limits)
+    regions = ultrasound_regions(header)
     roi = _roi(root, row, frame.shape, limits)
     rows, columns = frame.shape[:2]
     region, _ = resolve_region(roi, rows=rows, columns=columns, ultrasound_regions=regions)
     pixels = frame[region.y : region.y + region.height, region.x : region.x + region.width]
     if (pixels == pixels[0, 0]).all():
         raise LesionRefused(Code.PIXELS_UNIFORM)
-    return TrainingLesion(frame, region, age_years)
+    return TrainingLesion(frame, region, age_years, findings(frame, region, regions, header))
 
 
 def read_picture(path: Path, frame: int | None = None, limits: Limits = LIMITS) -> NDArray[np.uint8]:
@@ -122,7 +127,7 @@ def _is_dicom(path: Path, limits: Limits) -> bool:
         return file.read(_PREAMBLE + len(_MAGIC))[_PREAMBLE:] == _MAGIC
 
 
-_Read = tuple[NDArray[np.uint8], list[UltrasoundRegion], float | None]
+_Read = tuple[NDArray[np.uint8], Header, float | None]
 
 
 def _read_dicom(path: Path, row: ManifestRow, limits: Limits) -> _Read:
@@ -132,7 +137,7 @@ def _read_dicom(path: Path, row: ManifestRow, limits: Limits) -> _Read:
         layout = pixel_layout(file, limits)
         index = frame_index(layout, row.frame)
         age_years = _age(file.header, row.age_years)
-        return decode_frame(file, layout, index), ultrasound_regions(file.header), age_years
+        return decode_frame(file, layout, index), file.header, age_years
 
 
 def _age(header: Header, age_years: float | None) -> float | None:
@@ -146,7 +151,7 @@ def _age(header: Header, age_years: float | None) -> float | None:
 
 
 def _read_picture(path: Path, row: ManifestRow, limits: Limits) -> _Read:
-    return read_picture(path, row.frame, limits), [], row.age_years
+    return read_picture(path, row.frame, limits), Header(Dataset(), little_endian=True), row.age_years
 
 
 @contextmanager

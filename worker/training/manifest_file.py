@@ -58,8 +58,7 @@ def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
         SetupRefused: ``dataset_invalid``: something is there already, or the folder can not be written;
             ``setting_invalid``: Parquet without the extra.
     """
-    if path.exists():
-        raise _refused("the manifest to write is there already: give another name, or remove it")
+    require_free(path)
     cells = [cells_of(row) for row in rows]
     content = _parquet(cells) if path.suffix.lower() == _PARQUET else _csv(cells)
     try:
@@ -70,6 +69,16 @@ def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
         raise _refused(
             "the manifest can not be written there: is its folder there, and may this user write it?"
         ) from None
+
+
+def require_free(path: Path) -> None:
+    """Make sure that a manifest can be written without overwriting one.
+
+    Raises:
+        SetupRefused: ``dataset_invalid``; something is there already.
+    """
+    if path.exists():
+        raise _refused("the manifest to write is there already: give another name, or remove it")
 
 
 def _root(path: Path) -> Path:
@@ -132,8 +141,9 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
             raise _refused(f"the manifest is larger than {MAX_BYTES} bytes")
         with parquet.ParquetFile(path) as file:
             names = _checked([name.lower() for name in file.schema_arrow.names])
-            if file.metadata.num_rows > MAX_ROWS:
-                raise _refused(f"the manifest has more than {MAX_ROWS} rows")
+            groups = [file.metadata.row_group(place) for place in range(file.num_row_groups)]
+            if file.metadata.num_rows > MAX_ROWS or sum(group.total_byte_size for group in groups) > MAX_BYTES:
+                raise _refused(f"the manifest has more than {MAX_ROWS} rows, or inflates to over {MAX_BYTES} bytes")
             columns = file.read().to_pydict()
     except (OSError, arrow.ArrowException):
         raise _refused("the manifest is not there, can not be read, or is not Parquet") from None

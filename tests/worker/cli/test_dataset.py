@@ -1,0 +1,121 @@
+"""`dlr dataset` as a user types it: what is printed, what is written, and the exit status."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.worker.training.importers import test_breast, test_bus_bra, test_busi, test_medmnist
+from tests.worker.training.manifests import cohort
+from worker.cli.main import app
+from worker.errors import Code, SetupRefused
+from worker.training.manifest import Split
+from worker.training.manifest_file import read_manifest, write_manifest
+
+
+def dlr(*arguments: str | Path, status: int = 0) -> str:
+    result = CliRunner().invoke(app, ["dataset", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == status, result.output
+    return result.stdout
+
+
+def refusal(*arguments: str | Path) -> SetupRefused:
+    with pytest.raises(SetupRefused) as refused:
+        dlr(*arguments)
+    return refused.value
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    write_manifest(tmp_path / "m.csv", cohort(tmp_path, 40, sites=("A", "B", "C", "D")))
+    return tmp_path / "m.csv"
+
+
+def test_a_manifest_is_validated_counted_and_split(manifest: Path) -> None:
+    summary = json.loads(dlr("validate", manifest, "--format", "json"))
+    assert (summary["rows"], summary["bad"], summary["bad_rows"], len(summary["digest"])) == (80, 0, [], 64)
+    steps = json.loads(dlr("flow", manifest, "--format", "json"))
+    assert [(step["step"], step["rows"]) for step in steps][:2] == [("found", 80), ("included", 80)]
+
+    made = manifest.with_name("split.csv")
+    told = json.loads(dlr("split", manifest, "--output", made, "--seed", "7", "--format", "json"))
+    assert [(part["split"], part["rows"] > 0) for part in told["splits"]] == [
+        ("train", True), ("validation", True), ("test", True),
+    ]  # fmt: skip
+    again = json.loads(dlr("validate", made, "--format", "json"))
+    assert (again["digest"], again["bad"]) == (told["digest"], 0)
+    resplit = json.loads(dlr("split", made, "-o", manifest.with_name("again.csv"), "--seed", "7", "-f", "json"))
+    assert resplit == told
+
+
+def test_sites_are_kept_for_external_validation(manifest: Path) -> None:
+    made = manifest.with_name("split.parquet")
+    dlr("split", manifest, "-o", made, "--by", "site", "--external", "C", "--external", "D")
+    rows = read_manifest(made).rows.values()
+    assert {row.site for row in rows if row.split is Split.EXTERNAL} == {"C", "D"}
+    assert {row.site for row in rows if row.split is not Split.EXTERNAL} == {"A", "B"}
+    for wrong in (("--by", "site"), ("--external", "C")):
+        assert refusal("split", manifest, "-o", manifest.with_name("x.csv"), *wrong).code == Code.SPLIT_IMPOSSIBLE
+
+
+def test_a_patient_of_an_external_site_and_another_is_listed_and_nothing_is_written(tmp_path: Path) -> None:
+    rows = cohort(tmp_path, 40, sites=("A", "B", "C", "D"))
+    rows[-1] = rows[-1].model_copy(update={"patient_key": "P0", "pathology": rows[0].pathology})
+    write_manifest(tmp_path / "m.csv", rows)
+    made = tmp_path / "split.csv"
+    result = CliRunner().invoke(
+        app, ["dataset", "split", str(tmp_path / "m.csv"), "-o", str(made), "--by", "site", "--external", "D"]
+    )
+    assert isinstance(result.exception, SetupRefused)
+    assert result.exception.code == Code.SPLIT_LEAKS
+    assert "81" in result.stdout
+    assert not made.exists()
+
+
+def test_bad_rows_are_listed_and_nothing_is_split(manifest: Path) -> None:
+    text = manifest.read_text().replace("0-1.png", "Example.png", 1)
+    manifest.write_text(text)
+    told = json.loads(dlr("validate", manifest, "--format", "json", status=3))
+    assert [(one["line"], one["code"]) for one in told["bad_rows"]] == [(3, "file_not_found")]
+    shown = dlr("validate", manifest, status=3)
+    assert "file_not_found" in shown
+    assert "Example" not in shown
+    made = manifest.with_name("split.csv")
+    assert refusal("split", manifest, "-o", made).code == Code.DATASET_INVALID
+    assert not made.exists()
+
+
+def test_a_manifest_may_be_elsewhere_than_its_images(manifest: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    moved = manifest.rename(elsewhere / "m.csv")
+    assert json.loads(dlr("validate", moved, "--root", tmp_path, "-f", "json"))["bad"] == 0
+    dlr("split", moved, "--root", tmp_path, "-o", tmp_path / "s.csv")
+    assert refusal("split", tmp_path / "s.csv", "-o", elsewhere / "s.csv").code == Code.DATASET_INVALID
+
+
+def test_each_public_layout_is_imported_and_what_is_left_out_is_said(tmp_path: Path) -> None:
+    for name in ("benign", "malignant", "normal"):
+        test_busi.add(tmp_path / "busi", name, 1)
+    test_bus_bra.save(tmp_path / "bus-bra", [test_bus_bra.line("1", "1"), test_bus_bra.line("2", "2", BBOX="")])
+    test_breast.save(tmp_path / "breast", [test_breast.line(1), test_breast.line(2, Mask_tumor_filename=None)])
+    np_source = tmp_path / "breastmnist.npz"
+    test_medmnist.save(np_source)
+    sources = {name: tmp_path / name for name in ("busi", "bus-bra", "breast")} | {"medmnist": np_source}
+    for name, source in sources.items():
+        made = tmp_path / f"{name}.csv"
+        told = json.loads(dlr("import", name, source, "--output", made, "--format", "json"))
+        rows = read_manifest(made)
+        assert rows.faults == ()
+        assert told["rows"] == len(rows.rows)
+        assert len(told["excluded"]) == len(rows.rows) - len(rows.included)
+        assert told["notes"]
+        assert json.loads(dlr("validate", made, "-f", "json"))["bad"] == 0, name
+        found, *_ = json.loads(dlr("flow", made, "-f", "json"))
+        assert found["rows"] == told["rows"]
+    assert "no_lesion" in dlr("import", "busi", sources["busi"], "-o", tmp_path / "again.csv")
+
+
+def test_the_schema_is_printed() -> None:
+    assert "roi_width" in json.loads(dlr("schema"))["properties"]

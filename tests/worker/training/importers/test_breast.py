@@ -1,0 +1,121 @@
+"""BrEaST's layout: a workbook with ages, categories, classes and the lexicon's descriptors."""
+
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+
+from tests.worker.training.manifests import save_mask, save_picture
+from worker.errors import Code, SetupRefused
+from worker.training.importers.breast import IMAGES, descriptors_of, import_breast
+from worker.training.manifest import ManifestRow
+
+LINE: dict[str, Any] = {
+    "CaseID": 1, "Image_filename": "case001.png", "Mask_tumor_filename": "case001_tumor.png",
+    "Mask_other_filename": None, "Pixel_size": 0.0071, "Age": 57,
+    "Tissue_composition": "heterogeneous: predominantly fat",
+    "Signs": "palpable", "Symptoms": "no", "Shape": "irregular",
+    "Margin": "not circumscribed - angular & indistinct", "Echogenicity": "heterogeneous",
+    "Posterior_features": "shadowing", "Halo": "no", "Calcifications": "no", "Skin_thickening": "yes",
+    "Interpretation": "Breast cancer", "BIRADS": "4c", "Verification": "confirmed by biopsy",
+    "Diagnosis": "Invasive ductal carcinoma", "Classification": "malignant",
+}  # fmt: skip
+
+
+def line(case: int, **changes: Any) -> dict[str, Any]:
+    names = {"CaseID": case, "Image_filename": f"case{case:03}.png", "Mask_tumor_filename": f"case{case:03}_tumor.png"}
+    return LINE | names | changes
+
+
+def save(folder: Path, lines: list[dict[str, Any]], name: str = "BrEaST-Lesions-USG-clinical-data.xlsx") -> None:
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    sheet.append(list(LINE))
+    for one in lines:
+        sheet.append(list(one.values()))
+        save_picture(folder / IMAGES / one["Image_filename"], one["CaseID"])
+        for mask in filter(None, (one["Mask_tumor_filename"] or "").split("&")):
+            save_mask(folder / IMAGES / mask, 5, 7, 20, 10)
+    book.save(folder / name)
+
+
+def imported(folder: Path) -> tuple[ManifestRow, ...]:
+    return import_breast(folder, folder, lambda _done, _total: None).rows
+
+
+def test_the_published_layout_becomes_rows(tmp_path: Path) -> None:
+    save(tmp_path, [line(1), line(2, Age="not available", BIRADS=3, Classification="benign", Shape="oval")])
+    one, other = imported(tmp_path)
+    assert (one.image, one.mask) == (f"{IMAGES}/case001.png", f"{IMAGES}/case001_tumor.png")
+    assert (one.age_years, one.birads, one.pathology, one.patient_key) == (57, "4C", "malignant", "breast-1")
+    assert one.descriptors == {
+        "tissue_composition": "heterogeneous", "shape": "irregular", "posterior_features": "shadowing",
+        "echo_pattern": "heterogeneous", "margin_circumscribed": "no", "margin_angular": "yes",
+        "margin_indistinct": "yes", "margin_microlobulated": "no", "margin_spiculated": "no",
+    }  # fmt: skip
+    assert (other.age_years, other.birads, other.pathology) == (None, "3", "benign")
+    assert (one.excluded, other.excluded) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "name", "expected"),
+    [
+        ("Tissue_composition", "homogeneous: fibroglandular", "tissue_composition", "fibroglandular"),
+        ("Tissue_composition", "homogeneous: fat", "tissue_composition", "fat"),
+        ("Tissue_composition", "lactating", "tissue_composition", None),
+        ("Posterior_features", "no", "posterior_features", "none"),
+        ("Echogenicity", "complex cystic/solid", "echo_pattern", "complex_cystic_and_solid"),
+        ("Echogenicity", "hyperechoic", "echo_pattern", None),
+        ("Shape", "not applicable", "shape", None),
+        ("Margin", "circumscribed", "margin_circumscribed", "yes"),
+        ("Margin", "circumscribed", "margin_spiculated", "no"),
+        ("Margin", "not circumscribed - spiculated", "margin_spiculated", "yes"),
+        ("Margin", "not applicable", "margin_circumscribed", None),
+        ("Margin", "not circumscribed - jagged", "margin_circumscribed", None),
+    ],
+)
+def test_only_what_table_s1_has_too_is_taken(column: str, value: str, name: str, expected: str | None) -> None:
+    assert descriptors_of({column: value}).get(name) == expected
+
+
+def test_what_can_not_be_used_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    save(tmp_path, [
+        line(1, Classification="normal", Mask_tumor_filename=None, BIRADS=1),
+        line(2, Mask_tumor_filename="a.png&b.png"),
+        line(3, Mask_tumor_filename=None),
+        line(4, Classification="unclear"),
+        line(5),
+        line(6),
+    ])  # fmt: skip
+    (tmp_path / IMAGES / "case005.png").unlink()
+    (tmp_path / IMAGES / "case006_tumor.png").unlink()
+    assert [row.excluded for row in imported(tmp_path)] == [
+        "no_lesion", "label_not_of_one_lesion", "mask_missing", "pathology_unknown", "image_unreadable", "mask_missing",
+    ]  # fmt: skip
+
+
+def test_what_is_no_such_workbook_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SetupRefused, match="dataset_invalid"):
+        imported(tmp_path)
+    (tmp_path / "a.xlsx").write_text("no workbook")
+    with pytest.raises(SetupRefused, match="dataset_invalid"):
+        imported(tmp_path)
+    book = openpyxl.Workbook()
+    book.worksheets[0].append(["CaseID", "Age"])
+    book.save(tmp_path / "a.xlsx")
+    with pytest.raises(SetupRefused) as refused:
+        imported(tmp_path)
+    assert refused.value.code == Code.DATASET_INVALID
+    assert "Image_filename" in refused.value.reason
+
+
+def test_no_file_outside_of_its_folder_is_looked_at(tmp_path: Path) -> None:
+    save(tmp_path, [line(1)])
+    (tmp_path / "BrEaST-Lesions-USG-clinical-data.xlsx").unlink()
+    book = openpyxl.Workbook()
+    book.worksheets[0].append(list(LINE))
+    book.worksheets[0].append(list(line(1, Image_filename="../../secret.png").values()))
+    book.save(tmp_path / "a.xlsx")
+    with pytest.raises(SetupRefused, match="dataset_invalid"):
+        imported(tmp_path)

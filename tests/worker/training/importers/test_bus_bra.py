@@ -1,0 +1,92 @@
+"""BUS-BRA's layout: a table, and each row held against its image and mask."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.worker.training.manifests import save_mask, save_picture
+from worker.errors import Code, SetupRefused
+from worker.training.importers.bus_bra import import_bus_bra
+from worker.training.manifest import ManifestRow
+
+HEADER = ("ID", "Case", "Histology", "Pathology", "BIRADS", "Device", "Width", "Height", "Side", "BBOX")
+
+
+def line(name: str, case: str, **changes: Any) -> dict[str, Any]:
+    return dict(zip(HEADER, (
+        f"bus_{name}", case, "Fibroadenoma", "benign", "3", "GE Logiq 5", "64", "48", "right", "[6, 8, 20, 10]",
+    ), strict=True)) | changes  # fmt: skip
+
+
+def save(folder: Path, lines: list[dict[str, Any]]) -> None:
+    for place, one in enumerate(lines):
+        name = one["ID"].removeprefix("bus_")
+        save_picture(folder / "Images" / f"bus_{name}.png", place + 1)
+        save_mask(folder / "Masks" / f"mask_{name}.png", 5, 7, 20, 10)
+    with (folder / "bus_data.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, HEADER)
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def imported(folder: Path) -> tuple[ManifestRow, ...]:
+    return import_bus_bra(folder, folder, lambda _done, _total: None).rows
+
+
+def test_the_published_layout_becomes_rows(tmp_path: Path) -> None:
+    save(tmp_path, [
+        line("0001-l", "1", BIRADS="4", Pathology="malignant", Histology="Invasive ductal carcinoma"),
+        line("0001-r", "1", BIRADS="4", Pathology="malignant"),
+        line("0002-r", "2", Side="left"),
+    ])  # fmt: skip
+    one, view, other = imported(tmp_path)
+    assert (one.image, one.mask) == ("Images/bus_0001-l.png", "Masks/mask_0001-l.png")
+    assert (one.pathology, one.birads, one.high_risk, one.patient_key) == ("malignant", "4", True, "bus-bra-1")
+    assert (view.patient_key, view.lesion_id) == (one.patient_key, one.lesion_id)
+    assert (other.patient_key, other.lesion_id, other.high_risk) == ("bus-bra-2", "left", False)
+    assert all(row.excluded is None and row.age_years is None for row in (one, view, other))
+
+
+def test_a_row_that_is_not_of_its_image_is_left_out(tmp_path: Path) -> None:
+    save(tmp_path, [
+        line("1", "1", Width="640"),
+        line("2", "2", BBOX="[30, 8, 20, 10]"),
+        line("3", "3", BBOX="none"),
+        line("4", "4", Pathology="unclear"),
+        line("5", "5"),
+        line("6", "6"),
+        line("7", "7", BBOX="[5, 7, 20, 10]"),
+    ])  # fmt: skip
+    (tmp_path / "Masks" / "mask_5.png").unlink()
+    (tmp_path / "Images" / "bus_6.png").unlink()
+    assert [row.excluded for row in imported(tmp_path)] == [
+        "size_differs", "bbox_differs", "bbox_differs", "pathology_unknown", "mask_missing", "image_unreadable", None,
+    ]  # fmt: skip
+
+
+def test_a_category_that_is_none_is_not_known(tmp_path: Path) -> None:
+    save(tmp_path, [line("1", "1", BIRADS=""), line("2", "2", BIRADS="12")])
+    assert [row.birads for row in imported(tmp_path)] == [None, None]
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "", "a/b"])
+def test_no_file_outside_of_its_folders_is_looked_at(tmp_path: Path, name: str) -> None:
+    save(tmp_path, [line("1", "1")])
+    text = (tmp_path / "bus_data.csv").read_text().replace("bus_1", name)
+    (tmp_path / "bus_data.csv").write_text(text)
+    with pytest.raises(SetupRefused, match="dataset_invalid"):
+        imported(tmp_path)
+
+
+def test_another_table_is_refused_with_what_it_lacks(tmp_path: Path) -> None:
+    save(tmp_path, [line("1", "1")])
+    table = tmp_path / "bus_data.csv"
+    table.write_text(table.read_text().replace("BIRADS", "birads_category"))
+    with pytest.raises(SetupRefused) as refused:
+        imported(tmp_path)
+    assert (refused.value.code, "BIRADS" in refused.value.reason) == (Code.DATASET_INVALID, True)
+    table.unlink()
+    with pytest.raises(SetupRefused, match="dataset_invalid"):
+        imported(tmp_path)

@@ -1,0 +1,117 @@
+"""Every row is looked at, every bad one is listed, and what is there twice is found."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tests.worker.training.manifests import ROI, checked, cohort, row, save_picture
+from worker.errors import Code
+from worker.training.check import Checked, unsplit
+from worker.training.manifest import Fault
+
+
+def codes(found: Checked) -> list[tuple[int, Code]]:
+    return [(fault.line, fault.code) for fault in found.faults]
+
+
+def test_a_sound_manifest_has_no_fault(tmp_path: Path) -> None:
+    found = checked(tmp_path, cohort(tmp_path, 6))
+    assert (found.faults, found.warnings, len(found.sound)) == ((), (), 12)
+
+
+def test_every_bad_row_is_listed_and_the_others_are_sound(tmp_path: Path) -> None:
+    good = cohort(tmp_path, 3, views=1)
+    Image.fromarray(np.full((48, 64), 9, np.uint8)).save(tmp_path / "flat.png")
+    bad = [
+        row(image="nowhere.png", patient_key="P10"),
+        row(image="flat.png", patient_key="P11"),
+        row(image=good[0].image, patient_key="P0", lesion_id="L2", roi=ROI | {"y": 40}),
+        row(image="nowhere.png", patient_key="P12", excluded="declined"),
+    ]
+    found = checked(tmp_path, [*good, *bad])
+    assert codes(found) == [(5, Code.FILE_NOT_FOUND), (6, Code.PIXELS_UNIFORM), (7, Code.ROI_OUTSIDE_IMAGE)]
+    assert list(found.sound) == [2, 3, 4]
+
+
+def test_two_lesions_of_one_image_are_sound_and_one_lesion_twice_is_not(tmp_path: Path) -> None:
+    save_picture(tmp_path / "1.png", 1)
+    (tmp_path / "copy.png").write_bytes((tmp_path / "1.png").read_bytes())
+    found = checked(tmp_path, [row(), row(lesion_id="L2"), row(image="copy.png")])
+    assert codes(found) == [(4, Code.ROW_REPEATED)]
+    assert "line 2" in found.faults[0].reason
+
+
+def test_a_lesion_with_two_results_is_a_fault(tmp_path: Path) -> None:
+    save_picture(tmp_path / "1.png", 1)
+    save_picture(tmp_path / "2.png", 2)
+    found = checked(tmp_path, [row(), row(image="2.png", pathology="malignant")])
+    assert codes(found) == [(3, Code.LABEL_CONTRADICTORY)]
+
+
+def test_one_image_of_two_patients_is_a_fault_however_it_is_stored(tmp_path: Path) -> None:
+    save_picture(tmp_path / "1.png", 1)
+    Image.open(tmp_path / "1.png").save(tmp_path / "1.tif")
+    found = checked(tmp_path, [row(), row(image="1.tif", patient_key="P2", pathology="malignant")])
+    assert codes(found) == [(3, Code.IMAGE_REPEATED)]
+    assert found.faults[0].reason == "the same image as line 2, of another patient_key, and another pathology"
+
+
+def test_nearly_the_same_image_of_two_patients_is_a_warning(tmp_path: Path) -> None:
+    save_picture(tmp_path / "1.png", 1)
+    Image.open(tmp_path / "1.png").save(tmp_path / "1.jpg", quality=90)
+    found = checked(tmp_path, [row(), row(image="1.jpg", patient_key="P2")])
+    assert found.faults == ()
+    assert [(fault.line, fault.code) for fault in found.warnings] == [(3, Code.IMAGE_REPEATED)]
+    assert found.pairs == ((2, 3),)
+
+
+def test_a_leaking_split_is_a_fault_of_the_manifest(tmp_path: Path) -> None:
+    save_picture(tmp_path / "1.png", 1)
+    save_picture(tmp_path / "2.png", 2)
+    rows = [row(split="train"), row(image="2.png", split="test")]
+    found = checked(tmp_path, rows)
+    assert codes(found) == [(3, Code.SPLIT_LEAKS)]
+    assert {one.split for one in unsplit(found.manifest).rows.values()} == {None}
+
+
+def test_no_fault_tells_a_patients_key_or_a_path(tmp_path: Path) -> None:
+    save_picture(tmp_path / "Example.png", 1)
+    rows = [
+        row(image="Example.png", patient_key="Example", site="Example", split="train"),
+        row(image="Example.png", patient_key="Example", split="test", pathology="malignant"),
+        row(image="Example.png", patient_key="Example2", site="Example", split="external"),
+        row(image="Example/nowhere.png", patient_key="Example3"),
+        row(image="Example.png", patient_key="Example4", roi=None, mask="Example.txt"),
+    ]
+    found = checked(tmp_path, rows)
+    assert {fault.code for fault in found.faults} == {
+        Code.ROW_REPEATED, Code.LABEL_CONTRADICTORY, Code.IMAGE_REPEATED, Code.SPLIT_LEAKS, Code.FILE_NOT_FOUND,
+        Code.MASK_INVALID,
+    }  # fmt: skip
+    assert not [fault for fault in found.faults if "Example" in fault.reason]
+    assert all(isinstance(fault, Fault) for fault in found.faults)
+
+
+def test_the_digest_is_of_rows_and_files_whatever_their_order_and_place(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there" / "deeper"
+    rows = cohort(here, 4)
+    cohort(there / "moved", 4)
+    moved = [one.model_copy(update={"image": f"moved/{one.image}"}) for one in reversed(rows)]
+    digest = checked(here, rows).digest
+    assert checked(there, moved).digest == digest
+    older = rows[0].model_copy(update={"age_years": 48.0})
+    assert checked(here, [older, *rows[1:]]).digest != digest
+    assert checked(here, rows[1:]).digest != digest
+    save_picture(here / rows[0].image, seed=77)
+    assert checked(here, rows).digest != digest
+
+
+def test_progress_is_told(tmp_path: Path) -> None:
+    from worker.training.check import check
+    from worker.training.manifest_file import read_manifest, write_manifest
+
+    write_manifest(tmp_path / "m.csv", cohort(tmp_path, 2))
+    told: list[tuple[int, int]] = []
+    check(read_manifest(tmp_path / "m.csv"), on_progress=lambda done, total: told.append((done, total)))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
