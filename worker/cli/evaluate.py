@@ -68,7 +68,7 @@ def evaluate(
     out. 1: a row is bad, and nothing was evaluated.
     """
     if sum((scores is not None, manifest is not None, from_database)) != 1:
-        raise typer.BadParameter("one of them is needed", param_hint="--scores, --manifest or --from-database")
+        raise typer.BadParameter("one, and one alone", param_hint="--scores, --manifest, --from-database")
     require_extra("sklearn", "train", "dlr evaluate")
     from worker.evaluation.evaluation import evaluate as evaluated
 

@@ -161,7 +161,7 @@ def _operating_points(
 
 
 def _calibration(found: Answers, validation: Answers) -> Calibration:
-    separate = len(validation.labels) > 0
+    separate = validation.has_both
     fitted = validation if separate else found
     by = temperature(fitted.scores, fitted.labels)
     return Calibration(
