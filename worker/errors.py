@@ -85,6 +85,8 @@ class Code(StrEnum):
     LESION_NOT_FOUND = "lesion_not_found"
     RESULT_CONTRADICTORY = "result_contradictory"
     POLICY_INVALID = "policy_invalid"
+    SCORES_INVALID = "scores_invalid"
+    LESIONS_TOO_FEW = "lesions_too_few"
 
     DATASET_INVALID = "dataset_invalid"
     MASK_INVALID = "mask_invalid"
@@ -175,6 +177,8 @@ MEANINGS: dict[Code, str] = {
     Code.LESION_NOT_FOUND: "The study has no lesion of that name (`dlr show`).",
     Code.RESULT_CONTRADICTORY: "The file reports this lesion on one day in two ways. Leave the right one in it.",
     Code.POLICY_INVALID: "The policy can not be read or does not follow its schema; the reason names the field.",
+    Code.SCORES_INVALID: "The table of scores, or a row of it, can not be read; nothing was evaluated.",
+    Code.LESIONS_TOO_FEW: "There is nothing to evaluate: it takes benign and malignant lesions with a model's scores.",
     Code.DATASET_INVALID: "The manifest, or what is to be imported, can not be read, or is not laid out as said.",
     Code.MASK_INVALID: "The lesion's mask can not be read, is empty, or is not as large as its image.",
     Code.ROW_REPEATED: "Another row has the same lesion on the same image. Leave one of them.",

@@ -1,8 +1,8 @@
 """The command ``dlr``: where every command is named, and where every error becomes a sentence and an exit status.
 
 Exit status: 0 done; 1 refused, or a service is away (the sentence says which); 2 wrong usage; 3 done, and a person has
-to look: a study ended failed, partial or refused, a row is bad or left out, or `dlr monitor`, `dlr replay` or
-`dlr report restratification` has an alert.
+to look: a study ended failed, partial or refused, a row is bad or left out, `dlr monitor`, `dlr replay` or
+`dlr report restratification` has an alert, or `dlr evaluate` found a cancer that is advised down.
 """
 
 import sys
@@ -18,6 +18,7 @@ from worker.cli import (
     database,
     dataset,
     demo,
+    evaluate,
     export,
     failed,
     incoming,
@@ -65,6 +66,9 @@ app.command("monitor", help="Hold the advice against the study and against patho
     monitor.monitor
 )
 app.command("replay", help="Say what other thresholds would have advised; nothing is changed.")(replay.replay)
+app.command("evaluate", help="Say how good the models are on lesions with pathology; missed cancers first.")(
+    evaluate.evaluate
+)
 app.command("purge", help="Remove the identifiers of studies that ended long ago.")(purge.purge)
 app.add_typer(web.app, name="web", help="Show the worklist to browsers; say who may sign in.")
 app.add_typer(failed.app, name="failed", help="Studies that a person has to look at.")

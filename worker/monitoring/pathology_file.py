@@ -1,10 +1,7 @@
 """A file of pathology's results, CSV or JSON: each row a result, or a fault with its line and no value of it."""
 
-import csv
-import io
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -15,13 +12,12 @@ from pydantic_core import PydanticCustomError
 
 from db.vocabulary import PathologyFinding
 from worker.contract import ShortText
-from worker.errors import Code, SetupRefused
+from worker.errors import Code
+from worker.rows_file import read_rows
 
-MAX_BYTES = 64 << 20
 _NEEDED = ("study", "lesion_id", "result", "reported_on")
 _COLUMNS = (*_NEEDED, "histology")
 _HEADER = f"line 1 names the columns {', '.join(_NEEDED)}, and histology or not, and no others"
-_LIST = 'a JSON list of objects, or {"results": [...]}, is expected'
 
 
 def _day(value: object) -> object:
@@ -85,10 +81,8 @@ def read_pathology(path: Path) -> PathologyFile:
     Raises:
         SetupRefused: ``pathology_invalid``: it is not there, too large, neither, or has other columns.
     """
-    text = _text(path)
-    rows = _json_rows(text) if text.lstrip()[:1] in ("[", "{") else _csv_rows(text)
     lines, bad = {}, []
-    for line, row in rows:
+    for line, row in read_rows(path, Code.PATHOLOGY_INVALID, "results", _header_fault):
         try:
             lines[line] = PathologyLine.model_validate(row)
         except ValidationError as invalid:
@@ -97,51 +91,8 @@ def read_pathology(path: Path) -> PathologyFile:
     return PathologyFile(lines, tuple(bad))
 
 
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError:
-        raise _refused("the file is not there or can not be read") from None
-    if len(content) > MAX_BYTES:
-        raise _refused(f"the file is larger than {MAX_BYTES} bytes: import it in parts")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise _refused("the file is not UTF-8") from None
-
-
-def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        raise _refused("the file is not JSON") from None
-    match content:
-        case [*rows] | {"results": [*rows]}:
-            return enumerate(rows, start=1)
-    raise _refused(_LIST)
-
-
-def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, str | None]]]:
-    first = text.split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in first else ",", strict=True)
-    try:
-        names = [name.strip().lower() for name in next(reader, [])]
-        if len(set(names)) != len(names) or not set(_NEEDED) <= set(names) <= set(_COLUMNS):
-            raise _refused(_HEADER)
-        before = reader.line_num
-        for cells in reader:
-            line, before = before + 1, reader.line_num
-            if any(cell.strip() for cell in cells):
-                yield line, _cells(names, cells)
-    except csv.Error:
-        raise _refused(f"line {reader.line_num}: not CSV") from None
-
-
-def _cells(names: list[str], cells: list[str]) -> dict[str, str | None]:
-    """A row by its columns; a cell too many has no name, and one that is empty or missing is as if not there."""
-    filled = {name: cell.strip() for name, cell in zip(names, cells, strict=False) if cell.strip()}
-    return filled | ({"more cells than columns": None} if len(cells) > len(names) else {})
+def _header_fault(names: Sequence[str]) -> str | None:
+    return None if set(_NEEDED) <= set(names) <= set(_COLUMNS) else _HEADER
 
 
 def _sentence(fault: Any) -> str:
@@ -150,7 +101,3 @@ def _sentence(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         return "more cells, or other fields, than there are columns"
     return f"{place[0]}: {fault['msg']}" if place else str(fault["msg"])
-
-
-def _refused(reason: str) -> SetupRefused:
-    return SetupRefused(Code.PATHOLOGY_INVALID, reason)

@@ -49,7 +49,7 @@ def test_its_way_to_save_weights_works(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_every_code_it_names_is_one() -> None:
     codes = {code.value for code in Code}
-    refusals = PAGE.split("## What is refused")[1].split("## The demo")[0]
+    refusals = PAGE.split("## What is refused")[1].split("\n## ")[0]
     named = re.findall(r"^\| `([a-z_]+)` \|", refusals, re.MULTILINE)
     assert len(named) == 7
     assert set(named) <= codes

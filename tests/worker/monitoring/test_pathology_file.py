@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.test_compose import ROOT
 from worker.errors import Code, SetupRefused
-from worker.monitoring.pathology_file import MAX_BYTES, PathologyFile, read_pathology
+from worker.monitoring.pathology_file import PathologyFile, read_pathology
+from worker.rows_file import MAX_BYTES
 
 Write = Callable[[str | bytes], Path]
 

@@ -1,0 +1,114 @@
+"""Reads of the lesions that pathology reported on, with what each version of each model scored; nothing is written."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, and_, func, select
+from sqlalchemy.orm import Session, aliased
+
+from db.models import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
+from db.vocabulary import PathologyFinding
+
+STREAM_ROWS = 10_000
+"""Rows that a streamed read holds at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """What one version of a model said of a lesion: the positive probability, its threshold, and its notice."""
+
+    model: str
+    version: str
+    notice: str | None
+    probability: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedRow:
+    """A lesion of a current study that pathology reported on, with all its scores, if it has any."""
+
+    study_id: UUID
+    lesion_id: str
+    birads: str
+    age_years: float | None
+    width_mm: float | None
+    height_mm: float | None
+    site: str | None
+    malignant: bool
+    scores: tuple[ScoreRow, ...]
+
+
+def judged_lesions(session: Session, since: datetime | None = None) -> Iterator[JudgedRow]:
+    """Read the lesions that pathology reported on, a few thousand at a time.
+
+    Args:
+        session: of ``dlr_writer``; it reads this one statement until the last lesion was taken.
+        since: only lesions whose current advice was given then or later.
+    """
+    query = _with_pathology(
+        select(
+            LesionRow.id,
+            StudyRow.id,
+            LesionRow.lesion_id,
+            LesionRow.birads,
+            LesionRow.age_years,
+            LesionRow.width_mm,
+            LesionRow.height_mm,
+            LesionRow.site,
+            PathologyRow.result == PathologyFinding.MALIGNANT,
+            ModelRow.name,
+            ModelRow.version,
+            func.nullif(ModelRow.notice, ""),
+            PredictionRow.positive_probability,
+            PredictionRow.threshold,
+        ),
+        since,
+    )
+    query = query.outerjoin(PredictionRow, PredictionRow.lesion_id == LesionRow.id)
+    query = query.outerjoin(ModelRow, ModelRow.id == PredictionRow.model_id).order_by(LesionRow.id, ModelRow.id)
+    found = session.execute(query, execution_options={"yield_per": STREAM_ROWS})
+    for _, of_lesion in groupby(found, key=lambda row: row[0]):
+        rows = list(of_lesion)
+        scores = tuple(ScoreRow(*row[9:]) for row in rows if row[9] is not None)
+        _, study_id, lesion_id, birads, *rest = rows[0]
+        age_years, width_mm, height_mm, site, malignant = rest[:5]
+        yield JudgedRow(study_id, lesion_id, birads.value, age_years, width_mm, height_mm, site, malignant, scores)
+
+
+def advising_pairs(session: Session, since: datetime | None = None) -> list[tuple[str, str]]:
+    """Return the (DLR_LH, DLR_BM) versions that advise on those lesions now, those of the most lesions first."""
+    lh, bm = aliased(PredictionRow), aliased(PredictionRow)
+    lh_model, bm_model = aliased(ModelRow), aliased(ModelRow)
+    query = _with_pathology(select(lh_model.version, bm_model.version), since)
+    if since is None:
+        query = query.join(RestratificationRow, _IS_ITS_ADVICE)
+    query = (
+        query.join(lh, lh.id == RestratificationRow.lh_prediction_id)
+        .join(bm, bm.id == RestratificationRow.bm_prediction_id)
+        .join(lh_model, lh_model.id == lh.model_id)
+        .join(bm_model, bm_model.id == bm.model_id)
+        .group_by(lh_model.version, bm_model.version)
+        .order_by(func.count().desc(), lh_model.version, bm_model.version)
+    )
+    return [(row[0], row[1]) for row in session.execute(query)]
+
+
+_IS_ITS_ADVICE = and_(RestratificationRow.lesion_id == LesionRow.id, RestratificationRow.is_current)
+
+
+def _with_pathology(query: "Select[*tuple[Any, ...]]", since: datetime | None) -> "Select[*tuple[Any, ...]]":
+    """From pathology's current results to their lesions and current studies; with ``since``, to their advice too."""
+    query = (
+        query.select_from(PathologyRow)
+        .join(LesionRow, LesionRow.id == PathologyRow.lesion_id)
+        .join(StudyRow, StudyRow.id == LesionRow.study_id)
+        .where(PathologyRow.is_current, StudyRow.is_current)
+    )
+    if since is None:
+        return query
+    return query.join(RestratificationRow, _IS_ITS_ADVICE).where(RestratificationRow.created_at >= since)

@@ -1,0 +1,148 @@
+"""`dlr evaluate`, as a user types it."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db.session import make_engine, session_factory
+from tests.conftest import Database
+from tests.db.samples import ended, register, scored, study
+from tests.db.test_pathology import report
+from tests.end_to_end.small_models import NOTICE, add_small_models
+from tests.worker.evaluation.samples import BM, LH, many
+from tests.worker.training.manifests import cohort
+from worker.training.manifest_file import write_manifest
+
+QUICK = ("--resamples", "20", "--format", "json")
+
+
+def dlr(*arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "worker.cli.main", "evaluate", *map(str, arguments)],
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def answer(done: "subprocess.CompletedProcess[str]") -> Any:
+    assert done.returncode in (0, 3), done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("scores") / "scores.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["lesion_id", "patient_key", "pathology", "birads", "age_years", "size_mm", "site",
+             "high_risk_probability", "malignant_probability", "malignant_probability_2026.12"]
+        )  # fmt: skip
+        for one in many():
+            said = "malignant" if one.malignant else "benign"
+            writer.writerow([one.lesion_id, one.patient, said, one.birads, one.age_years, one.size_mm, one.site,
+                             one.scores[LH], one.scores[BM], one.scores[BM] ** 0.5])  # fmt: skip
+    return path
+
+
+def test_a_table_of_scores_becomes_numbers_and_a_report_missed_cancers_first(table: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "report"
+    done = dlr("--scores", table, "--output", folder, "--lh-threshold", 0.6, "--bm-threshold", 0.6, "--resamples", 20)
+    assert done.returncode == 3
+    assert done.stdout.startswith("ALERT downgraded_cancer: ")
+    assert "DLR_BM 2026.12" in done.stdout
+    assert f"written: {folder / 'report.html'}" in done.stderr
+    document = json.loads((folder / "metrics.json").read_text())
+    missed = document["restratifications"][0]["missed_cancers"]
+    by_id = {one.lesion_id: one for one in many()}
+    assert missed
+    assert all(by_id[one["lesion_id"]].malignant for one in missed)
+    assert [one["bm_version"] for one in document["restratifications"]] == ["given", "2026.12"]
+    assert (folder / "report.html").stat().st_size > 100_000
+
+
+def test_without_a_missed_cancer_the_exit_status_is_0(table: Path) -> None:
+    done = dlr("--scores", table, "--lh-threshold", 0, "--bm-threshold", 0, *QUICK)
+    assert done.returncode == 0
+    assert answer(done)["restratifications"][0]["missed"]["count"] == 0
+
+
+def test_two_runs_say_the_same(table: Path) -> None:
+    once, again = (answer(dlr("--scores", table, *QUICK)) for _ in range(2))
+    assert {**once, "created_at": None} == {**again, "created_at": None}
+
+
+def test_bad_rows_stop_it_unless_they_are_to_be_left_out(table: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text(table.read_text() + "SECRET,P,perhaps,4A,50,1,A,0.1,0.1,0.1\n")
+    refused = dlr("--scores", path, *QUICK)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "line 302: row_invalid: pathology" in refused.stderr
+    assert "error: scores_invalid: 1 rows are bad" in refused.stderr
+    assert "SECRET" not in refused.stderr
+    skipped = dlr("--scores", path, "--skip-bad", "--lh-threshold", 0, "--bm-threshold", 0, *QUICK)
+    assert skipped.returncode == 3
+    assert answer(skipped)["cohort"]["lesions"] == 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        ((), 2, "one, and one alone"),
+        (("--scores", "a.csv", "--from-database"), 2, "one, and one alone"),
+        (("--scores", "none.csv"), 1, "scores_invalid: the file is not there"),
+        (("--manifest", "none.csv"), 1, "dataset_invalid: the manifest is not there"),
+        (("--scores", "a.csv", "--bm-threshold", "2"), 2, "--bm-threshold"),
+    ],
+)
+def test_what_is_wrong_is_said(arguments: tuple[str, ...], status: int, said: str) -> None:
+    done = dlr(*arguments)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert said in done.stderr
+
+
+def test_a_folder_that_holds_something_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("kept")
+    done = dlr("--scores", tmp_path / "none.csv", "--output", tmp_path)
+    assert (done.returncode, "setting_invalid: --output" in done.stderr) == (1, True)
+
+
+def test_the_database_is_evaluated_and_lesions_have_opaque_ids(database: Database) -> None:
+    engine = make_engine(database.writer_url)
+    with session_factory(engine).begin() as session:
+        register(session)
+        missed = ended(session, study("1.1", accession_number="SECRET"), scored(lh=0.1, bm=0.2)).study_id
+        report(session, "1.1", "malignant")
+        ended(session, study("1.2", accession_number="A2"), scored(lh=0.1, bm=0.1))
+        report(session, "1.2")
+    engine.dispose()
+    done = dlr("--from-database", *QUICK, DLR_DATABASE_URL=database.writer_url)
+    assert done.returncode == 3
+    [one] = answer(done)["restratifications"]
+    assert one["missed_cancers"] == [
+        {"lesion_id": f"{missed} L1", "high_risk_probability": 0.1, "malignant_probability": 0.2}
+    ]
+    assert "SECRET" not in done.stdout
+    assert any("seldom biopsied" in notice for notice in answer(done)["notices"])
+
+
+@pytest.mark.slow
+def test_a_manifest_is_scored_by_the_active_models(tmp_path: Path) -> None:
+    add_small_models(tmp_path / "models")
+    write_manifest(tmp_path / "manifest.csv", cohort(tmp_path, 6))
+    done = dlr("--manifest", tmp_path / "manifest.csv", *QUICK, DLR_MODELS_DIR=str(tmp_path / "models"))
+    said = answer(done)
+    assert (said["source"], said["cohort"]["lesions"], said["cohort"]["patients"]) == ("manifest", 6, 6)
+    assert said["questions"][0]["judged"][0]["version"] == "test-1"
+    assert said["notices"][0].endswith(NOTICE)
+    assert "lesions" in done.stderr

@@ -1,0 +1,89 @@
+"""A manifest's lesions get the scores that the service gives them."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.small_models import NOTICE, add_small_models
+from tests.worker.training.manifests import cohort, row, save_picture
+from worker.clinical.categories import Priority
+from worker.errors import Code, ModelRefused, SetupRefused
+from worker.evaluation.lesions import Material
+from worker.inference.engine import load_engine
+from worker.study import Age, AgeSource, LesionImage, RegionSource
+from worker.training.image import read_lesion
+from worker.training.manifest import Manifest, ManifestRow, Split
+from worker.training.scoring import AVERAGED, score_manifest
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    add_small_models(folder)
+    return folder
+
+
+def scored(root: Path, models: Path, *rows: ManifestRow, split: Split = Split.TEST) -> Material:
+    told: list[tuple[int, int]] = []
+    manifest = Manifest(root, dict(enumerate(rows, start=2)))
+    found = score_manifest(manifest, split, models, lambda done, total: told.append((done, total)))
+    assert [done for done, _ in told] == list(range(1, told[-1][1] + 1))
+    return found
+
+
+def test_a_row_gets_the_services_own_scores(tmp_path: Path, models: Path) -> None:
+    save_picture(tmp_path / "1.png", seed=1)
+    only = row(pathology="malignant", site="A")
+    [one] = scored(tmp_path, models, only).lesions
+    engine = load_engine(models, "cpu", None, 0)
+    read = read_lesion(tmp_path, only)
+    image = LesionImage("L1", read.frame, read.region, RegionSource.JOB, Age(47, AgeSource.JOB))
+    expected = engine.submit(image, Priority.ROUTINE).result()
+    engine.close()
+    by_model = {scorer.model: score for scorer, score in one.scores.items()}
+    assert by_model["DLR_LH"] == pytest.approx(expected.lh.positive_probability, abs=1e-4)
+    assert by_model["DLR_BM"] == pytest.approx(expected.bm.positive_probability, abs=1e-4)
+    assert {(scorer.version, scorer.threshold, scorer.notice) for scorer in one.scores} == {("test-1", 0.5, NOTICE)}
+    assert (one.malignant, one.birads, one.age_years, one.patient, one.site) == (True, "4A", 47, "P1", "A")
+
+
+def test_several_images_of_a_lesion_are_one_lesion_with_the_mean_of_their_scores(tmp_path: Path, models: Path) -> None:
+    rows = cohort(tmp_path, 2, views=2)
+    both = scored(tmp_path, models, *rows)
+    assert [one.lesion_id for one in both.lesions] == ["P0/L1", "P1/L1"]
+    assert both.notices == (AVERAGED,)
+    apart = [one.model_copy(update={"lesion_id": f"L{place}"}) for place, one in enumerate(rows[:2])]
+    first, second = scored(tmp_path, models, *apart).lesions
+    for scorer, score in both.lesions[0].scores.items():
+        assert score == pytest.approx((first.scores[scorer] + second.scores[scorer]) / 2, abs=1e-4)
+
+
+def test_what_can_not_be_scored_is_counted_by_its_code(tmp_path: Path, models: Path) -> None:
+    save_picture(tmp_path / "1.png", seed=1)
+    found = scored(
+        tmp_path, models, row(), row(image="gone.png", lesion_id="L2"), row(age_years=None, lesion_id="L3"),
+        row(excluded="poor_image", lesion_id="L4"),
+    )  # fmt: skip
+    assert len(found.lesions) == 1
+    assert found.left_out == {
+        "rows that are excluded": 1, "rows of splits that are not scored": 0, "rows: file_not_found": 1,
+        "rows: age_missing": 1,
+    }  # fmt: skip
+
+
+def test_what_was_learned_from_is_not_scored(tmp_path: Path, models: Path) -> None:
+    save_picture(tmp_path / "1.png", seed=1)
+    rows = [row(lesion_id=split.value, split=split) for split in Split]
+    assert [one.lesion_id for one in scored(tmp_path, models, *rows).lesions] == ["validation", "test"]
+    external = scored(tmp_path, models, *rows, split=Split.EXTERNAL)
+    assert [one.lesion_id for one in external.lesions] == ["validation", "external"]
+    assert external.left_out["rows of splits that are not scored"] == 2
+
+
+def test_without_a_row_or_a_model_there_is_nothing_to_say(tmp_path: Path, models: Path) -> None:
+    with pytest.raises(SetupRefused) as none:
+        scored(tmp_path, models, row(image="gone.png"))
+    assert (none.value.code, "1 file_not_found" in none.value.reason) == (Code.LESIONS_TOO_FEW, True)
+    with pytest.raises(ModelRefused) as inactive:
+        scored(tmp_path, tmp_path / "none", row())
+    assert inactive.value.code is Code.MODEL_NOT_ACTIVE

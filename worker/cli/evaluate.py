@@ -1,0 +1,240 @@
+"""``dlr evaluate``: how good the models are on lesions with pathology. Missed cancers come first."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.monitor import SinceOption, percent
+from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr, stdout
+from worker.cli.progress import progress_bar
+from worker.errors import Code, SetupRefused
+from worker.evaluation.options import RESAMPLES, SEED, SENSITIVITY, Choice, Options
+from worker.training.manifest import Split
+from worker.watching.extras import require_extra
+
+if TYPE_CHECKING:
+    from worker.evaluation.document import Evaluation, Judged
+    from worker.evaluation.lesions import Material
+    from worker.evaluation.restratification import Restratification
+    from worker.training.manifest import Fault
+
+EXIT_LOOK = 3
+
+ARM_COLUMNS = ("advice", "lesions", "in_the_study", "malignant", "malignant_in_the_study")
+CANCER_COLUMNS = ("lesion_id", "high_risk_probability", "malignant_probability")
+AUC_COLUMNS = ("question", "model", "lesions", "positives", "auc", "logit_interval", "bootstrap", "notice")
+COMPARED_COLUMNS = ("question", "first", "second", "lesions", "first_less_second", "p_value")
+POINT_COLUMNS = ("question", "model", "threshold", "chosen", "sensitivity", "specificity", "ppv", "npv", "accuracy")
+CALIBRATION_COLUMNS = ("model", "probabilities", "brier", "ece", "log_loss")
+
+
+def evaluate(
+    scores: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A table of lesions with scores, CSV or JSON (docs/model-owner.md)"),
+    ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A manifest: its lesions are scored now, by the active models")
+    ] = None,
+    from_database: Annotated[
+        bool, typer.Option("--from-database", help="The lesions on record that pathology reported on")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Write a report there; new, or empty")
+    ] = None,
+    lh_threshold: Annotated[float | None, typer.Option(min=0, max=1, help="In place of DLR_LH's card's")] = None,
+    bm_threshold: Annotated[float | None, typer.Option(min=0, max=1, help="In place of DLR_BM's card's")] = None,
+    choose: Annotated[Choice, typer.Option(help="How a threshold is chosen where none is known")] = Choice.YOUDEN,
+    sensitivity: Annotated[
+        float, typer.Option(min=0.01, max=1, help="That a threshold chosen by sensitivity reaches")
+    ] = SENSITIVITY,
+    split: Annotated[Split, typer.Option(help="Measured on, where lesions are of splits")] = Split.TEST,
+    root: Annotated[
+        Path | None, typer.Option(help="With --manifest: the folder that its paths are relative to")
+    ] = None,
+    since: SinceOption = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Evaluate the other rows although some are bad")] = False,
+    resamples: Annotated[int, typer.Option(min=0, max=100_000, help="Of the bootstrap; 0: none")] = RESAMPLES,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap")] = SEED,
+    fmt: ReportOption = Report.TABLE,
+) -> None:
+    """Say how good the models are on lesions with pathology: from a table of scores, a manifest, or the database.
+
+    First the cancers that the models advise down to BI-RADS 3. Exit status 3: there are some, or bad rows were left
+    out. 1: a row is bad, and nothing was evaluated.
+    """
+    if sum((scores is not None, manifest is not None, from_database)) != 1:
+        raise typer.BadParameter("one, and one alone", param_hint="--scores, --manifest, --from-database")
+    require_extra("sklearn", "train", "dlr evaluate")
+    from worker.evaluation.evaluation import evaluate as evaluated
+
+    if output is not None:
+        from worker.evaluation.report import check_writable
+
+        check_writable(output)
+    material, bad = _material(scores, manifest, root, since, split)
+    _report_bad(bad, skip_bad=skip_bad)
+    options = Options(lh_threshold, bm_threshold, choose, sensitivity, split, resamples, seed)
+    found = evaluated(material, options)
+    if output is not None:
+        _write(found, output)
+    _print(found, fmt)
+    raise typer.Exit(EXIT_LOOK if found.missed_cancers or bad else 0)
+
+
+def _material(
+    scores: Path | None, manifest: Path | None, root: Path | None, since: datetime | None, split: Split
+) -> "tuple[Material, Sequence[Fault]]":
+    if scores is not None:
+        from worker.evaluation.scores_file import read_scores
+
+        read = read_scores(scores)
+        return read.material, read.bad
+    if manifest is not None:
+        return _scored(manifest, root, split)
+    from worker.evaluation.ledger import from_database
+    from worker.runtime import sessions
+
+    with sessions()() as session:
+        return from_database(session, since), ()
+
+
+def _scored(manifest: Path, root: Path | None, split: Split) -> "tuple[Material, Sequence[Fault]]":
+    from worker.settings import get_settings
+    from worker.training.manifest_file import read_manifest
+
+    require_extra("torch", "worker", "--manifest")
+    read = read_manifest(manifest, root)
+    with progress_bar("lesions") as on_progress:
+        from worker.training.scoring import score_manifest
+
+        return score_manifest(read, split, get_settings().models_dir, on_progress), read.faults
+
+
+def _report_bad(bad: "Sequence[Fault]", *, skip_bad: bool) -> None:
+    for fault in bad:
+        stderr.print(f"line {fault.line}: {fault.code}: {fault.reason}", markup=False, highlight=False, soft_wrap=True)
+    if bad and not skip_bad:
+        reason = f"{len(bad)} rows are bad, so nothing was evaluated: mend them, or --skip-bad"
+        raise SetupRefused(Code.SCORES_INVALID, reason)
+
+
+def _write(found: "Evaluation", output: Path) -> None:
+    from worker.evaluation.report import REPORT_FILE, write_report
+
+    write_report(found, output)
+    stderr.print(f"written: {output / REPORT_FILE}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print(found: "Evaluation", fmt: Report) -> None:
+    if fmt is Report.JSON:
+        from worker.evaluation.document import as_plain
+
+        print_json(as_plain(found))
+        return
+    for one in found.restratifications:
+        _print_restratification(one)
+    for notice in found.notices:
+        stdout.print(f"note: {notice}", markup=False, highlight=False)
+    judged = [(question.truth.value, one) for question in found.questions for one in question.judged]
+    print_rows([_auc_row(*one) for one in judged], AUC_COLUMNS, Format.TABLE, title="area under the ROC curve")
+    print_rows(_compared_rows(found), COMPARED_COLUMNS, Format.TABLE, title="models held against each other (DeLong)")
+    points = [row for one in judged for row in _point_rows(*one)]
+    print_rows(points, POINT_COLUMNS, Format.TABLE, title="at a threshold, with Wilson's 95 % intervals")
+    calibrations = [row for _, one in judged for row in _calibration_rows(one)]
+    print_rows(calibrations, CALIBRATION_COLUMNS, Format.TABLE, title="calibration")
+
+
+def _print_restratification(one: "Restratification") -> None:
+    from worker.evaluation import words
+
+    models = f"LH {one.lh_version}, BM {one.bm_version}"
+    if one.missed_cancers:
+        said = (
+            f"ALERT downgraded_cancer: {words.percent(one.missed)} of the malignant 4A lesions advised down ({models})"
+        )
+        stdout.print(said, style="red", markup=False, highlight=False, soft_wrap=True)
+        cancers = [asdict(cancer) for cancer in one.missed_cancers]
+        print_rows(cancers, CANCER_COLUMNS, Format.TABLE, title="missed cancers")
+    else:
+        stdout.print(f"missed cancers: {words.percent(one.missed)} ({models})", markup=False, highlight=False)
+    rows = [
+        {
+            "advice": words.ADVICE[arm.outcome],
+            "lesions": words.percent(arm.share),
+            "in_the_study": words.study_share(arm.outcome),
+            "malignant": words.percent(arm.malignant),
+            "malignant_in_the_study": words.study_malignant(arm.outcome),
+        }
+        for arm in one.arms
+    ]
+    print_rows(rows, ARM_COLUMNS, Format.TABLE, title=f"re-stratification of BI-RADS 4A ({models})")
+    stdout.print(f"benign 4A lesions spared a biopsy: {words.percent(one.spared)}", markup=False, highlight=False)
+
+
+def _auc_row(question: str, one: "Judged") -> dict[str, object]:
+    from worker.evaluation import words
+
+    by = one.bootstrap
+    return {
+        "question": question,
+        "model": f"{one.model} {one.version}",
+        "lesions": one.lesions,
+        "positives": one.positives,
+        "auc": words.area(one.auc),
+        "logit_interval": words.interval(one.auc.logit_interval),
+        "bootstrap": None if by is None else f"{words.interval(by.auc)} ({by.units} {by.unit}s)",
+        "notice": one.notice,
+    }
+
+
+def _compared_rows(found: "Evaluation") -> list[dict[str, object]]:
+    from worker.evaluation import words
+
+    return [
+        {
+            "question": question.truth.value,
+            "first": one.first,
+            "second": one.second,
+            "lesions": one.lesions,
+            "first_less_second": words.difference(one.difference),
+            "p_value": words.p_value(one.difference.p_value),
+        }
+        for question in found.questions
+        for one in question.comparisons
+    ]
+
+
+def _point_rows(question: str, judged: "Judged") -> list[dict[str, object]]:
+    from worker.evaluation import words
+
+    return [
+        {
+            "question": question,
+            "model": f"{judged.model} {judged.version}",
+            "threshold": f"{at.threshold:.4g}",
+            "chosen": words.CHOSEN[at.chosen_by] + (", used" if at.used else ""),
+            **{name: percent(getattr(at, name)) for name in POINT_COLUMNS[4:]},
+        }
+        for at in judged.operating_points
+    ]
+
+
+def _calibration_rows(judged: "Judged") -> list[dict[str, object]]:
+    if judged.calibration is None:
+        return []
+    by = judged.calibration
+    return [
+        {
+            "model": f"{judged.model} {judged.version}",
+            "probabilities": said,
+            "brier": measured.brier,
+            "ece": measured.expected_calibration_error,
+            "log_loss": measured.log_loss,
+        }
+        for said, measured in (("as scored", by.as_scored), (f"temperature {by.temperature:.3f}", by.scaled))
+    ]

@@ -1,0 +1,77 @@
+"""What a reader has to know before any number."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from db.vocabulary import BM_MODEL
+from worker.evaluation.lesions import JudgedLesion, Material, Scorer, Source
+from worker.evaluation.operating import Operating
+
+NEVER_A_DIAGNOSIS = (
+    "Scores are a recommendation, never a diagnosis. Whether a model is fit for patients is not said here."
+)
+MIX = "PPV, NPV and accuracy hold for these lesions' mix of benign and malignant, and for no other."
+SELECTED = (
+    "Only lesions that pathology reported on are counted. A downgraded lesion is seldom biopsied, so sensitivity looks "
+    "higher than it is, and cancers among the downgraded are found late or never."
+)
+LESIONS_ALONE = "No patient is known of each lesion: every interval takes lesions for independent."
+CLUSTERED = (
+    "Some patients have several lesions. Wilson's and DeLong's intervals take lesions for independent and are too "
+    "narrow; those by the bootstrap draw patients."
+)
+STUDIES = "A study stands for a patient: two studies of one patient count as two patients."
+OPTIMISTIC = (
+    "The threshold of {names} was chosen on the lesions that it is measured on, so what is measured there is better "
+    "than on new lesions."
+)
+VALIDATED = "Thresholds that no card names, and temperatures, were found on the lesions of the split validation."
+FITTED = "Temperatures were found on the lesions that they are measured on; one number, so it gains little by that."
+NAMES = (
+    "Missed cancers are named by the lesion ids of the file: see that they are no identifiers before you pass this on."
+)
+LH_LEARNT = (
+    "DLR_LH learnt to tell BI-RADS 3 and below from 4A and above. That is its own question, and the category is the "
+    "radiologist's opinion, not a truth; pathology is asked of it too, as a comparison."
+)
+
+
+def notices_of(
+    material: Material, tested: Sequence[JudgedLesion], operating: Mapping[Scorer, Operating], *, on_validation: bool
+) -> tuple[str, ...]:
+    """Return what a reader has to know, the models' own notices first.
+
+    Args:
+        material: what is evaluated.
+        tested: the lesions that are measured on.
+        operating: the threshold of each version.
+        on_validation: some lesions were set aside to choose thresholds and temperatures.
+    """
+    return tuple(dict.fromkeys(_notices(material, tested, operating, on_validation=on_validation)))
+
+
+def _notices(
+    material: Material, tested: Sequence[JudgedLesion], operating: Mapping[Scorer, Operating], *, on_validation: bool
+) -> Iterator[str]:
+    yield from (f"{one.name}: {one.notice}" for one in material.scorers if one.notice)
+    yield NEVER_A_DIAGNOSIS
+    yield from material.notices
+    chosen_here = [one.name for one, found in operating.items() if found.chosen_on_tested]
+    if chosen_here:
+        yield OPTIMISTIC.format(names=" and of ".join(chosen_here))
+    yield VALIDATED if on_validation else FITTED
+    if any(one.model != BM_MODEL for one in material.scorers):
+        yield LH_LEARNT
+    yield MIX
+    yield from _about_patients(tested)
+    if material.source is Source.DATABASE:
+        yield from (STUDIES, SELECTED)
+    else:
+        yield NAMES
+
+
+def _about_patients(tested: Sequence[JudgedLesion]) -> Iterator[str]:
+    patients = [lesion.patient for lesion in tested]
+    if None in patients:
+        yield LESIONS_ALONE
+    elif len(set(patients)) < len(patients):
+        yield CLUSTERED

@@ -1,0 +1,50 @@
+"""The threshold that a version is judged at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from db.vocabulary import LH_MODEL
+from worker.evaluation.lesions import JudgedLesion, Scorer
+from worker.evaluation.options import Choice, ChosenBy, Options
+from worker.evaluation.questions import OWN, Truth, answers
+from worker.evaluation.thresholds import sensitivity_threshold, youden_threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Operating:
+    """A threshold, 0 to 1, where it comes from, and whether it was chosen on the very lesions that are measured on."""
+
+    threshold: float
+    chosen_by: ChosenBy
+    chosen_on_tested: bool
+
+
+def operating_of(
+    scorer: Scorer, choosing: Sequence[JudgedLesion], tested: Sequence[JudgedLesion], options: Options
+) -> Operating | None:
+    """Return the threshold that was asked for; else the card's; else one that is chosen; ``None`` where none can be.
+
+    It is chosen by the model's own question, and by pathology where that has no lesions of both classes, as DLR_LH's
+    has none among 4A lesions alone.
+
+    Args:
+        scorer: the version.
+        choosing: lesions to choose it on.
+        tested: lesions that are measured on.
+        options: what was asked for.
+    """
+    given = options.lh_threshold if scorer.model == LH_MODEL else options.bm_threshold
+    if given is not None:
+        return Operating(given, ChosenBy.GIVEN, chosen_on_tested=False)
+    if scorer.threshold is not None:
+        return Operating(scorer.threshold, ChosenBy.CARD, chosen_on_tested=False)
+    by = ChosenBy(options.choose)
+    for lesions in (choosing, tested):
+        for truth in (OWN[scorer.model], Truth.PATHOLOGY):
+            found = answers(lesions, scorer, truth)
+            if found.has_both and options.choose is Choice.YOUDEN:
+                return Operating(youden_threshold(found.scores, found.labels), by, lesions is tested)
+            if found.has_both:
+                at = sensitivity_threshold(found.scores, found.labels, options.sensitivity)
+                return Operating(at, by, lesions is tested)
+    return None

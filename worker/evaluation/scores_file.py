@@ -1,0 +1,185 @@
+"""A table of scores, CSV or JSON: a row a lesion, and a column a version of a model."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from db.vocabulary import BM_MODEL, LH_MODEL
+from worker.contract import ShortText
+from worker.errors import Code, SetupRefused
+from worker.evaluation.lesions import (
+    CATEGORIES,
+    GIVEN,
+    JudgedLesion,
+    Material,
+    Scorer,
+    Source,
+    largest_mm,
+    named_apart,
+    pairs_of,
+)
+from worker.rows_file import TOO_MANY_CELLS, read_rows
+from worker.training.manifest import Category, Fault, Pathology, Split
+
+COLUMN_OF = {LH_MODEL: "high_risk_probability", BM_MODEL: "malignant_probability"}
+"""The column of each model; another version's ends in ``_`` and its name."""
+
+_VERSION = r"[a-z0-9][a-z0-9._-]{0,63}"
+_SCORE_COLUMN = re.compile(rf"({'|'.join(COLUMN_OF.values())})(?:_({_VERSION}))?")
+_NEEDED = ("lesion_id", "pathology")
+
+_Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_Extent = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+class ScoresLine(BaseModel):
+    """What a row says of a lesion, besides its scores."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    lesion_id: ShortText = Field(description="Unique in the file, or of the patient")
+    pathology: Annotated[Pathology, BeforeValidator(_lower)] = Field(description="benign or malignant")
+    patient_key: ShortText | None = Field(
+        default=None, description="A pseudonym: the same for all lesions of a patient"
+    )
+    birads: Annotated[Category | None, BeforeValidator(_upper)] = Field(default=None, description="The radiologist's")
+    age_years: float | None = Field(default=None, ge=0, le=120, allow_inf_nan=False)
+    width_mm: _Extent | None = None
+    height_mm: _Extent | None = None
+    size_mm: _Extent | None = Field(
+        default=None, description="The largest extent, where width and height are not known"
+    )
+    site: ShortText | None = Field(default=None, description="Where the image was made")
+    split: Annotated[Split | None, BeforeValidator(_lower)] = Field(
+        default=None, description="validation: thresholds are chosen on it; test, or external: it is measured on"
+    )
+    scores: dict[str, _Fraction] = Field(default_factory=dict, description="By column")
+
+
+COLUMNS = tuple(name for name in ScoresLine.model_fields if name != "scores")
+
+
+@dataclass(frozen=True, slots=True)
+class ScoresFile:
+    """What a table holds: the lesions, and the rows that are none."""
+
+    material: Material
+    bad: tuple[Fault, ...]
+
+
+def read_scores(path: Path) -> ScoresFile:
+    """Read a table of scores.
+
+    Args:
+        path: UTF-8, CSV with commas or semicolons, or a JSON list of objects; 64 MiB at most.
+
+    Raises:
+        SetupRefused: ``scores_invalid``: it is not there, too large, neither, has other columns, or no scores.
+    """
+    lines: dict[int, ScoresLine] = {}
+    bad: list[Fault] = []
+    for number, row in read_rows(path, Code.SCORES_INVALID, "lesions", _header_fault):
+        try:
+            lines[number] = _line(row)
+        except ValidationError as invalid:
+            faults = invalid.errors(include_url=False, include_context=False, include_input=False)
+            bad.append(Fault(number, Code.ROW_INVALID, "; ".join(dict.fromkeys(_sentence(fault) for fault in faults))))
+    repeated = _repeated(lines)
+    bad += [Fault(number, Code.ROW_REPEATED, "another row has this lesion_id and patient_key") for number in repeated]
+    sound = [line for number, line in lines.items() if number not in repeated]
+    return ScoresFile(_material(sound), tuple(sorted(bad, key=lambda fault: fault.line)))
+
+
+def _header_fault(names: Sequence[str]) -> str | None:
+    unknown = [str(place) for place, name in enumerate(names, start=1) if not _is_column(name)]
+    if unknown:
+        # A heading that is not ours came with the file, and may be anything.
+        known = ", ".join((*COLUMNS, *COLUMN_OF.values()))
+        return f"column {', '.join(unknown)} is none of {known}, or one of the last two with _ and a version behind it"
+    missing = [name for name in _NEEDED if name not in names]
+    return f"the file has no column {', '.join(missing)}" if missing else None
+
+
+def _is_column(name: str) -> bool:
+    return name in COLUMNS or _SCORE_COLUMN.fullmatch(name) is not None
+
+
+def _line(row: Any) -> ScoresLine:
+    if not isinstance(row, dict):
+        return ScoresLine.model_validate(row)
+    cells = {str(name).lower(): value for name, value in row.items() if value is not None or name == TOO_MANY_CELLS}
+    scores = {name: value for name, value in cells.items() if _SCORE_COLUMN.fullmatch(name)}
+    # A field named scores would not be a column's.
+    plain = {"" if name == "scores" else name: value for name, value in cells.items() if name not in scores}
+    return ScoresLine.model_validate({**plain, "scores": scores})
+
+
+def _scorer(column: str) -> Scorer:
+    found = _SCORE_COLUMN.fullmatch(column)
+    assert found is not None  # noqa: S101  `_is_column` said so
+    [model] = [name for name, start in COLUMN_OF.items() if start == found[1]]
+    return Scorer(model, found[2] or GIVEN)
+
+
+def _repeated(lines: Mapping[int, ScoresLine]) -> set[int]:
+    """The rows whose lesion an earlier row has."""
+    seen: set[tuple[str | None, str]] = set()
+    repeated = set()
+    for number, line in lines.items():
+        key = (line.patient_key, line.lesion_id)
+        if key in seen:
+            repeated.add(number)
+        seen.add(key)
+    return repeated
+
+
+def _material(lines: Sequence[ScoresLine]) -> Material:
+    scored = [line for line in lines if line.scores]
+    scorers = {column: _scorer(column) for line in scored for column in line.scores}
+    if not scorers:
+        reason = f"no row has a score: give a column {' or '.join(COLUMN_OF.values())}"
+        raise SetupRefused(Code.SCORES_INVALID, reason)
+    names = named_apart([(line.patient_key, line.lesion_id) for line in scored])
+    ordered = tuple(sorted(scorers.values(), key=lambda one: (one.model, one.version != GIVEN)))
+    return Material(
+        source=Source.SCORES,
+        lesions=tuple(_lesion(name, line, scorers) for name, line in zip(names, scored, strict=True)),
+        scorers=ordered,
+        pairs=pairs_of(ordered),
+        left_out={"without scores": len(lines) - len(scored)},
+    )
+
+
+def _lesion(name: str, line: ScoresLine, scorers: Mapping[str, Scorer]) -> JudgedLesion:
+    return JudgedLesion(
+        lesion_id=name,
+        malignant=line.pathology is Pathology.MALIGNANT,
+        scores={scorers[column]: score for column, score in line.scores.items()},
+        patient=line.patient_key,
+        birads=line.birads,
+        age_years=line.age_years,
+        size_mm=largest_mm(line.width_mm, line.height_mm, line.size_mm),
+        site=line.site,
+        split=line.split,
+    )
+
+
+def _sentence(fault: Any) -> str:
+    place = next((str(part) for part in fault["loc"] if _is_column(str(part))), None)
+    if place == "birads":
+        return f"birads: one of {', '.join(CATEGORIES)}"
+    if fault["type"] == "extra_forbidden":
+        return "more cells, or other fields, than there are columns"
+    return f"{place}: {fault['msg']}" if place else str(fault["msg"])
