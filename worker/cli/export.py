@@ -77,11 +77,17 @@ def _camera(settings: Settings, *, grad_cam: bool) -> Camera:
 
 
 def _print(documents: Sequence[Document]) -> None:
-    for document in documents:
-        text = document.content
-        # HL7 ends a segment with a carriage return, which a terminal would print the next one over.
-        sys.stdout.buffer.write(text.replace(b"\r", b"\n") if sys.stdout.isatty() else text)
-    sys.stdout.flush()
+    try:
+        for document in documents:
+            text = document.content
+            # HL7 ends a segment with a carriage return, which a terminal would print the next one over.
+            sys.stdout.buffer.write(text.replace(b"\r", b"\n") if sys.stdout.isatty() else text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        reason = f"standard output can not be written ({os.strerror(error.errno or 0)})"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
 
 
 def _write(documents: Sequence[Document], output: Path, *, folder: bool) -> list[Path]:
@@ -92,7 +98,7 @@ def _write(documents: Sequence[Document], output: Path, *, folder: bool) -> list
         path = output / document.name if into_folder else output
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(path, document.content)
+            _replace(path.resolve(), document.content)
         except OSError as error:
             reason = f"--output: {path} can not be written ({os.strerror(error.errno or 0)})"
             raise SetupRefused(Code.SETTING_INVALID, reason) from None
@@ -101,7 +107,10 @@ def _write(documents: Sequence[Document], output: Path, *, folder: bool) -> list
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a file that its owner alone may read: it names a patient."""
+    """Write a file that its owner alone may read: it names a patient. A device or a pipe is written to, and stays."""
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
     descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
