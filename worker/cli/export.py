@@ -75,11 +75,17 @@ def _camera(settings: Settings, *, grad_cam: bool) -> Camera:
 
 
 def _print(documents: Sequence[Document]) -> None:
-    for document in documents:
-        text = document.content
-        # HL7 ends a segment with a carriage return, which a terminal would print the next one over.
-        sys.stdout.buffer.write(text.replace(b"\r", b"\n") if sys.stdout.isatty() else text)
-    sys.stdout.flush()
+    try:
+        for document in documents:
+            text = document.content
+            # HL7 ends a segment with a carriage return, which a terminal would print the next one over.
+            sys.stdout.buffer.write(text.replace(b"\r", b"\n") if sys.stdout.isatty() else text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        reason = f"standard output can not be written ({os.strerror(error.errno or 0)})"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
 
 
 def _write(documents: Sequence[Document], output: Path, *, folder: bool) -> list[Path]:

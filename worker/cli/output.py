@@ -147,13 +147,17 @@ def write_file(path: Path, content: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, content)
+        _replace(path.resolve(), content)
     except OSError as error:
         reason = f"--output: {path} can not be written ({os.strerror(error.errno or 0)})"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
 
 
 def _replace(path: Path, content: bytes) -> None:
+    """Write a file. A device or a pipe is written to, and stays."""
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
     descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:

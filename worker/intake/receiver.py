@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -104,8 +103,22 @@ class Receiver:
     def run(self, stopped: threading.Event) -> None:
         """Close studies until ``stopped``."""
         while not stopped.wait(LOOK_S):
-            for key in self.inbox.due(self.quiet_s):
-                self.patiently(partial(self.look, key))
+            self.patiently(self.look_at_all)
+
+    def look_at_all(self) -> None:
+        """Close the studies that are due. One whose files can not be read for now keeps no other waiting.
+
+        Raises:
+            Unavailable: ``storage_unavailable``; of one study or more, once the others have had their turn.
+        """
+        away: Unavailable | None = None
+        for key in self.inbox.due(self.quiet_s):
+            try:
+                self.look(key)
+            except Unavailable as error:
+                away = error
+        if away is not None:
+            raise away
 
     def look(self, key: str) -> None:
         """Close a study, if it is whole, or if nothing has come to it for the quiet time.

@@ -14,6 +14,7 @@ from pydicom.valuerep import DT
 
 from worker import __version__
 from worker.errors import Code, SetupRefused, StudyRefused
+from worker.imaging.regions import lies_within
 from worker.reporting import concepts
 from worker.reporting.concepts import Concept
 from worker.reporting.dicom_header import MAKER, SERIES_DESCRIPTION, class_of, patient_and_study
@@ -21,6 +22,7 @@ from worker.reporting.findings import Choice, Finding, Note, Number, findings_of
 from worker.reporting.identifiers import DEVICE, instance_uid, number_of, series_uid, tracking_uid
 from worker.reporting.result import Ending, LesionResult, StudyResult
 from worker.reporting.source import Source, SourceImage, Subject
+from worker.study import Roi
 
 if TYPE_CHECKING:
     from highdicom.sr import CodedConcept, MeasurementReport
@@ -209,7 +211,7 @@ def _region(lesion: LesionResult, image: SourceImage) -> Any:
     from highdicom.sr import GraphicTypeValues, ImageRegion, SourceImageForRegion
 
     box = lesion.region or lesion.roi
-    if box is None or not _inside(box, image) or not image.shows(lesion):
+    if box is None or not lies_within(Roi(*box), image.rows, image.columns) or not image.shows(lesion):
         return None
     x, y, width, height = box
     right, bottom = x + width, y + height
@@ -218,11 +220,6 @@ def _region(lesion: LesionResult, image: SourceImage) -> Any:
         graphic_data=np.array([(x, y), (right, y), (right, bottom), (x, bottom), (x, y)], dtype=float),
         source_image=SourceImageForRegion(class_of(image), image.sop_instance_uid, _frames(lesion, image)),
     )
-
-
-def _inside(box: tuple[int, int, int, int], image: SourceImage) -> bool:
-    x, y, width, height = box
-    return x >= 0 and y >= 0 and x + width <= image.columns and y + height <= image.rows
 
 
 def _frames(lesion: LesionResult, image: SourceImage) -> list[int] | None:

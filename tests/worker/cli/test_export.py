@@ -111,6 +111,35 @@ def test_pictures_and_several_studies_go_to_a_folder_under_names_that_name_nobod
     }
 
 
+def test_a_pipe_is_written_to_and_a_link_stays_a_link(site: Site, tmp_path: Path) -> None:
+    text = site.dlr("export", site.study_id, "-f", "hl7").stdout
+    os.mkfifo(pipe := tmp_path / "pipe")
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
+        assert site.dlr("export", site.study_id, "-f", "hl7", "-o", pipe).returncode == 0
+        assert reader.communicate(timeout=60)[0] == text
+    assert pipe.is_fifo()
+    (link := tmp_path / "link").symlink_to(tmp_path / "target")
+    assert site.dlr("export", site.study_id, "-f", "hl7", "-o", link).returncode == 0
+    assert (link.is_symlink(), (tmp_path / "target").read_bytes()) == (True, text)
+
+
+def test_an_output_that_is_full_is_one_sentence(site: Site) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "worker.cli.main", "export", site.study_id, "-f", "fhir"],
+            env={**os.environ, "DLR_DATABASE_URL": site.database.writer_url, "DLR_STORAGE_ROOT": str(site.storage)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        b"error: setting_invalid: standard output can not be written (No space left on device)"
+    )
+    assert b"Traceback" not in done.stderr
+
+
 def test_what_can_not_be_exported_is_one_sentence_and_an_exit_status(site: Site, tmp_path: Path) -> None:
     with session_factory(make_engine(site.database.writer_url)).begin() as session:
         waiting = ledger.record_study(session, study("1.2.8", "waiting", accession_number="A8"))

@@ -25,6 +25,7 @@ from tests.worker.intake.reports import Finding, rectangle, write_report
 from tests.worker.intake.segmentations import Drawn, write_segmentation
 from worker.clinical.categories import Priority
 from worker.contract import parse_job
+from worker.errors import Unavailable
 from worker.intake import receiver
 from worker.intake.accept import Intake
 from worker.intake.inbox import Inbox
@@ -65,8 +66,7 @@ class Hospital:
 
     def close(self, quiet_s: float) -> None:
         self.receiver.quiet_s = quiet_s
-        for key in self.receiver.inbox.due(quiet_s):
-            self.receiver.look(key)
+        self.receiver.look_at_all()
 
     def studies(self) -> list[StudyDetail]:
         with self.sessions() as session:
@@ -340,6 +340,23 @@ def test_a_file_that_is_damaged_on_the_disk_fails_its_study_and_no_other(
         ("failed", "file_not_dicom"),
         ("queued", None),
     ]
+    assert here.receiver.inbox.due(0) == []
+
+
+def test_a_study_whose_files_are_away_for_now_keeps_no_other_waiting(
+    hospital: Made, image: Path, tmp_path: Path
+) -> None:
+    here = hospital()
+    here.send(write(tmp_path / "b.dcm", picture(), StudyInstanceUID=STUDY_UID + ".2"))
+    (stuck,) = here.receiver.inbox.due(0)
+    (unreadable := here.receiver.inbox.root / "received" / "refused" / stuck).mkdir()
+    here.send(image, write_report(tmp_path / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10))]))
+    with pytest.raises(Unavailable, match="storage_unavailable"):
+        here.close(0)
+    assert [study.state for study in here.studies() if study.error_code is None] == ["queued"]
+    assert here.receiver.inbox.due(0) == [stuck]
+    unreadable.rmdir()
+    here.close(0)
     assert here.receiver.inbox.due(0) == []
 
 
