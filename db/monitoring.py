@@ -87,6 +87,20 @@ class CancerRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenBackRow:
+    """A lesion that was advised down, and that pathology once reported malignant and now benign.
+
+    Attributes:
+        recorded_at: when the later of the two became known.
+    """
+
+    study_id: UUID
+    lesion_id: str
+    notice: str | None
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ScoredLesion:
     """A 4A lesion with its scores, the advice that followed, and what pathology said, if it did.
 
@@ -173,6 +187,33 @@ def downgraded_cancers(session: Session, since: datetime | None = None) -> list[
         query = query.where(or_(column("scored_at") >= since, column("recorded_at") >= since))
     query = query.order_by(column("recorded_at").desc(), column("study_id"), column("lesion_id"))
     return [CancerRow(*row) for row in session.execute(query)]
+
+
+def taken_back(session: Session, since: datetime | None = None) -> list[TakenBackRow]:
+    """Return the lesions that were advised down and of which a malignant result counts no more, the latest known first.
+
+    Args:
+        session: of ``dlr_writer``.
+        since: only those of which one or the other became known then or later: the advice, or a result.
+    """
+    former = aliased(PathologyRow)
+    known_at = func.greatest(PathologyRow.recorded_at, func.max(former.recorded_at)).label("known_at")
+    query = (
+        _advised(StudyRow.id, LesionRow.lesion_id, _NOTICE, known_at, since=None)
+        .join(_LH_MODEL, _LH_MODEL.id == _LH.model_id)
+        .join(_BM_MODEL, _BM_MODEL.id == _BM.model_id)
+        .join(former, and_(former.lesion_id == LesionRow.id, ~former.is_current))
+        .where(
+            RestratificationRow.outcome == Outcome.DOWNGRADED,
+            PathologyRow.result == PathologyFinding.BENIGN,
+            former.result == PathologyFinding.MALIGNANT,
+        )
+        .group_by(StudyRow.id, LesionRow.id, PathologyRow.id, RestratificationRow.id, _LH_MODEL.id, _BM_MODEL.id)
+        .order_by(known_at.desc(), StudyRow.id, LesionRow.ordinal)
+    )
+    if since is not None:
+        query = query.having(or_(RestratificationRow.created_at >= since, known_at >= since))
+    return [TakenBackRow(*row) for row in session.execute(query)]
 
 
 def scored_lesions(session: Session, since: datetime | None = None) -> Iterator[ScoredLesion]:

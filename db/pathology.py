@@ -127,7 +127,8 @@ def record_pathology(session: Session, records: Sequence[PathologyRecord], by: s
     """Record results in the order given, in the caller's transaction; it holds the imports.
 
     A result that differs from the one on record replaces it, and the one before is kept. A result that is on record
-    already, was replaced before, or was reported on an earlier day than the one on record changes nothing.
+    already, or was replaced before, changes nothing. One that was reported on an earlier day than the one on record is
+    kept like one that was replaced, and replaces nothing.
 
     Args:
         session: the caller commits.
@@ -143,10 +144,11 @@ def record_pathology(session: Session, records: Sequence[PathologyRecord], by: s
         history = known[record.lesion.key]
         change = _change(record, history)
         changes.append(change)
-        if change in (PathologyChange.NEW, PathologyChange.CORRECTED):
-            history.append(_content(record))
-            added.append((record, change))
-    _write(session, [record for record, _ in added])
+        if _content(record) in history:
+            continue
+        history.insert(len(history) - (change is PathologyChange.OUTDATED), _content(record))
+        added.append((record, change))
+    _write(session, added)
     note_all(
         session,
         [
@@ -264,14 +266,14 @@ def _change(record: PathologyRecord, history: Sequence[_Content]) -> PathologyCh
     return PathologyChange.CORRECTED
 
 
-def _write(session: Session, records: Sequence[PathologyRecord]) -> None:
-    last = {record.lesion.key: record for record in records}
-    if not last:
-        return
-    session.execute(
-        update(_PATHOLOGY).where(_PATHOLOGY.c.lesion_id.in_(last), _PATHOLOGY.c.is_current).values(is_current=False)
-    )
-    session.execute(insert(_PATHOLOGY), [_values(record, last[record.lesion.key] is record) for record in records])
+def _write(session: Session, added: Sequence[tuple[PathologyRecord, PathologyChange]]) -> None:
+    last = {record.lesion.key: record for record, change in added if change is not PathologyChange.OUTDATED}
+    if last:
+        former = _PATHOLOGY.c.lesion_id.in_(last) & _PATHOLOGY.c.is_current
+        session.execute(update(_PATHOLOGY).where(former).values(is_current=False))
+    if added:
+        rows = [_values(record, last.get(record.lesion.key) is record) for record, _ in added]
+        session.execute(insert(_PATHOLOGY), rows)
 
 
 def _values(record: PathologyRecord, is_current: bool) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,10 @@ class DicomwebPeer:
     answer: bytes | None = None
     multipart: bool = True
     authorization: str | None = None
+    knows_filters: bool = True
+    drips_s: float = 0.0
+    cut_to: int | None = None
+    dripped: int = 0
     asked: list[str] = field(default_factory=list)
 
     def instances(self, study: str) -> dict[str, tuple[str, Path]]:
@@ -68,7 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
         found = [
             {"0020000E": {"vr": "UI", "Value": [series]}, "00080018": {"vr": "UI", "Value": [uid]}}
             for uid, (series, _) in instances.items()
-            if uid == wanted
+            if uid == wanted or not self.peer.knows_filters
         ]
         self._answer(200, "application/dicom+json", json.dumps(found).encode())
 
@@ -79,7 +84,21 @@ class _Handler(BaseHTTPRequestHandler):
         if 300 <= status < 400:
             self.send_header("Location", f"{self.peer.url}/elsewhere")
         self.end_headers()
-        self.wfile.write(body)
+        if kind == "application/dicom" and self.peer.drips_s:
+            self._drip(body)
+        else:
+            self.wfile.write(body[: self.peer.cut_to] if kind == "application/dicom" else body)
+            self.close_connection = self.peer.cut_to is not None
+
+    def _drip(self, body: bytes) -> None:
+        """Send a byte now and then, as long as somebody takes them."""
+        for byte in body:
+            time.sleep(self.peer.drips_s)
+            try:
+                self.wfile.write(bytes([byte]))
+            except OSError:
+                return
+            self.peer.dripped += 1
 
     def log_message(self, *_: Any) -> None:
         pass

@@ -1,4 +1,4 @@
-"""What the documentation says, held against the code; `python -m tests.test_docs` renews its four tables."""
+"""What the documentation says, held against the code; `python -m tests.test_docs` renews its five tables."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,16 @@ from worker.contract import StudyJob, parse_job
 from worker.errors import MEANINGS
 from worker.gate import QUEUE_OF_TASK, SUBMIT_STUDY, read_message
 from worker.intake.lesions_file import name_lesions
+from worker.reporting import concepts
+from worker.reporting.concepts import Concept
 from worker.services.redis import RULES, USER
 from worker.settings import Settings
 from worker.watching.catalog import SERVICE, WORKER
 
 DOCS = ROOT / "docs"
 PAGES = {str(path.relative_to(ROOT)): path for path in [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]}
-INTEGRATOR, ADMINISTRATOR, INSTALL, PERFORMANCE, WATCHING = (
-    DOCS / f"{name}.md" for name in ("integrator", "administrator", "install", "performance", "watching")
+INTEGRATOR, ADMINISTRATOR, INSTALL, PERFORMANCE, WATCHING, CONFORMANCE = (
+    DOCS / f"{name}.md" for name in ("integrator", "administrator", "install", "performance", "watching", "conformance")
 )
 FIGURES: dict[str, Any] = json.loads((ROOT / "benchmarks" / "figures.json").read_text("utf-8"))
 LIMIT = Settings.model_fields["max_message_bytes"].default
@@ -103,7 +106,25 @@ def metrics_table() -> str:
     return "\n".join(["| metric | from | kind | labels | meaning |", "| --- | --- | --- | --- | --- |", *rows])
 
 
+def own_codes_table() -> str:
+    """Each code of the scheme 99DLR: the concepts, and then the values of those that have some."""
+    of_lesion = {
+        concepts.RECOMMENDED: concepts.RECOMMENDATIONS.values(),
+        concepts.OUTCOME: concepts.OUTCOMES.values(),
+        concepts.LH_CLASS: concepts.LH_CLASSES,
+        concepts.BM_CLASS: concepts.BM_CLASSES,
+        concepts.AGE_SOURCE: concepts.AGE_SOURCES.values(),
+        concepts.REGION_SOURCE: concepts.REGION_SOURCES.values(),
+        concepts.GATE: concepts.GATE_REASONS.values(),
+    }
+    named = [one for one in vars(concepts).values() if isinstance(one, Concept) and one.scheme == concepts.OWN]
+    rows = [f"| | {one.value} | {one.meaning} |" for one in named]
+    rows += [f"| {name.value} | {one.value} | {one.meaning} |" for name, values in of_lesion.items() for one in values]
+    return "\n".join(["| value of | code value | code meaning |", "| --- | --- | --- |", *rows])
+
+
 TABLES = {
+    CONFORMANCE: ("99DLR", own_codes_table),
     INTEGRATOR: ("codes", codes_table),
     ADMINISTRATOR: ("settings", settings_table),
     PERFORMANCE: ("figures", figures_table),
@@ -206,6 +227,29 @@ def test_the_page_of_alerts_names_each_rule() -> None:
     rules = set(re.findall(r"- alert: (\w+)", (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text("utf-8")))
     named = WATCHING.read_text("utf-8").split("## Alerts")[1].split("## Drift")[0]
     assert set(re.findall(r"`(Dlr\w+)`", named)) == rules
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_what_is_where_names_each_room(page: Path) -> None:
+    rooms = {f"worker/{init.parent.name}/" for init in ROOT.glob("worker/*/__init__.py")}
+    assert {room for room in rooms if room not in page.read_text("utf-8")} == set()
+
+
+def test_the_house_names_each_module_that_is_in_no_room() -> None:
+    modules = {f"`worker/{module.name}`" for module in ROOT.glob("worker/[a-z]*.py")}
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    assert {module for module in modules if module not in text} == set()
+
+
+def test_the_readers_views_are_counted() -> None:
+    counts = {"eight": 8, "nine": 9, "ten": 10}
+    text = (DOCS / "sql.md").read_text("utf-8")
+    [sees] = re.findall(r"`dlr_reader` sees (\w+) views", text)
+    views = {path.name.split(".")[0] for path in (ROOT / "db" / "views").glob("*.sql")}
+    of_the_page = set(
+        re.findall(r"`(\w+)`", text.split("| `dlr_web` |")[1].split(" and `worklist_place`")[1].split("|")[0])
+    )
+    assert counts[sees] == len(views - of_the_page - {"worklist_place"})
 
 
 # --- the integrator's page
@@ -319,6 +363,19 @@ def test_the_commands_for_the_secrets_make_each_secret_of_the_compose_file_once(
 def test_the_page_names_each_secret() -> None:
     rows = re.findall(r"^\| `(\w+_(?:password|secret))` \|", INSTALL.read_text(), re.MULTILINE)
     assert sorted(rows) == sorted(COMPOSE["secrets"])
+
+
+def test_the_page_names_each_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    rows = INSTALL.read_text("utf-8").split("| extra | for |")[1].split("\n\n")[0]
+    named = set(re.findall(r"`([a-z]+)`", " ".join(row.split("|")[1] for row in rows.splitlines() if "|" in row)))
+    assert named == set(project["optional-dependencies"])
+
+
+def test_the_ports_are_the_settings() -> None:
+    rows = re.findall(r"^\| [^|]+ \| (\d+) \| `DLR_(\w+)` \|$", ADMINISTRATOR.read_text("utf-8"), re.MULTILINE)
+    assert len(rows) == 4
+    assert all(Settings.model_fields[name.lower()].default == int(port) for port, name in rows)
 
 
 def test_each_compose_variable_that_is_named_is_in_the_file() -> None:

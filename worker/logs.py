@@ -1,7 +1,8 @@
 """What the workers write to their logs: our own sentences, and nobody else's words.
 
 A third party's message, a warning or an exception's text may quote a DICOM header or a row of the database, so those
-are reduced to the type of the exception and the place in the code. The full story of a failure is in ``study_event``.
+are reduced to the type of the exception and the place in the code; what a library says short of a warning, such as
+which address it asks for, is left out, Celery's own lines apart. The full story of a failure is in ``study_event``.
 """
 
 import json
@@ -78,6 +79,11 @@ def story_of(error: BaseException | None) -> str:
     return "\n".join([*places, type(error).__qualname__])
 
 
+def is_for_the_log(record: logging.LogRecord) -> bool:
+    """Whether a record is ours or Celery's, or at least a warning, of which the formatter shows no words."""
+    return record.levelno >= logging.WARNING or record.name.startswith((*_OWN, *_TRUSTED))
+
+
 def _template(record: logging.LogRecord) -> str:
     """The record's first line, with every argument that could quote something left blank."""
     line = str(record.msg).lstrip().split("\n", 1)[0]
@@ -92,6 +98,7 @@ def configure_logging(level: str, form: str = "json") -> None:
     handler = logging.StreamHandler(sys.stderr)
     text = PlainFormatter("%(asctime)s %(levelname)s %(name)s %(message)s")
     handler.setFormatter(JsonFormatter("%(message)s") if form == "json" else text)
+    handler.addFilter(is_for_the_log)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -130,13 +130,14 @@ def pipeline() -> "Pipeline":
         ModelRefused: as for `engine`.
     """
     from worker.bookkeeping import Bookkeeper
-    from worker.imaging.source import ImageSource
+    from worker.imaging.source import ImageSource, remove_abandoned
     from worker.pipeline import Pipeline
 
     settings = get_settings()
     with sessions().begin() as session:
         for card in engine().cards:
             ledger.register_model(session, card.record())
+    remove_abandoned()
     return Pipeline(
         books=Bookkeeper(sessions(), pulse(), settings.max_attempts, engine().gather_s),
         engine=engine(),

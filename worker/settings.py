@@ -7,17 +7,15 @@ Each field is the variable ``DLR_<FIELD>``. A value is taken from, in this order
 
 import json
 import os
-import re
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
 from platformdirs import user_data_path
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, SecretStr, ValidationError, model_validator
+from pydantic import Field, HttpUrl, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     JsonConfigSettingsSource,
@@ -26,11 +24,11 @@ from pydantic_settings import (
     SettingsConfigDict,
     SettingsError,
 )
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import make_url
 
+from worker.addresses import DicomwebServer, NodeAddress, Performer, ServerUrl, secret, with_password
 from worker.errors import Code, SetupRefused
-from worker.imaging.dicomweb import Dicomweb, Server
+from worker.imaging.dicomweb import Dicomweb
 from worker.imaging.policy import GatePolicy, Policies
 from worker.imaging.storage import Limits
 from worker.study import GateReason
@@ -39,82 +37,14 @@ from worker.tls import TlsFiles, postgres_url, redis_url
 SECRETS_DIR = Path("/run/secrets")
 SERVICES_FILE = "services.json"
 
-_NODE = re.compile(r"[^@\\]{1,16}@[^@\s]+:[0-9]{1,5}")
-_PERFORMER = re.compile(r"[^\\^]{1,16}\^[^\\^]{1,16}\^[^\\^]{1,64}\^[^\\^]{1,64}")
-
 
 def default_home() -> Path:
     """Return ``DLR_HOME``, else ``dlr-worker`` in the user's data folder."""
     return Path(os.environ.get("DLR_HOME") or user_data_path("dlr-worker")).expanduser().resolve()
 
 
-def _with_password(url: SecretStr, password: SecretStr | None) -> URL:
-    parsed = make_url(url.get_secret_value())
-    if password is None or parsed.password is not None:
-        return parsed
-    return parsed.set(password=password.get_secret_value())
-
-
-def _secret(url: URL) -> SecretStr:
-    return SecretStr(url.render_as_string(hide_password=False))
-
-
-def _is_url(url: SecretStr) -> SecretStr:
-    try:
-        make_url(url.get_secret_value())
-    except ArgumentError:
-        raise ValueError("is not a URL") from None
-    return url
-
-
-def _is_node(text: str) -> str:
-    if not _NODE.fullmatch(text):
-        raise ValueError("is not AET@host:port, with an AE title of at most 16 characters")
-    return text
-
-
-def _is_performer(text: str) -> str:
-    if not _PERFORMER.fullmatch(text):
-        raise ValueError("is not value^scheme^name^organization")
-    return text
-
-
 def _own_cores() -> int:
     return min(len(os.sched_getaffinity(0)), 8)
-
-
-NodeAddress = Annotated[str, AfterValidator(_is_node)]
-ServerUrl = Annotated[SecretStr, AfterValidator(_is_url)]
-
-
-class DicomwebServer(BaseModel):
-    """A DICOMweb server, as DLR_DICOMWEB_SERVERS has it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    url: HttpUrl
-    token: SecretStr | None = None
-    user: str | None = None
-    password: SecretStr | None = None
-    ca: Path | None = None
-
-    @model_validator(mode="after")
-    def _signs_in_once(self) -> Self:
-        if self.url.username or self.url.password:
-            raise ValueError("the url has no user and no password in it: they are fields of their own")
-        if (self.user is None) != (self.password is None) or (self.user and self.token):
-            raise ValueError("give a token, or a user and a password, or neither")
-        return self
-
-    def with_headers(self) -> Server:
-        """Return the server with the headers that sign in (RFC 6750, RFC 7617)."""
-        headers = {}
-        if self.token is not None:
-            headers["Authorization"] = f"Bearer {self.token.get_secret_value()}"
-        if self.user is not None and self.password is not None:
-            pair = f"{self.user}:{self.password.get_secret_value()}".encode()
-            headers["Authorization"] = f"Basic {b64encode(pair).decode()}"
-        return Server(str(self.url).rstrip("/"), headers, self.ca)
 
 
 def _gate(found: str) -> GatePolicy:
@@ -291,7 +221,7 @@ class Settings(BaseSettings):
     send_worklist_label: str = Field(
         default="Breast ultrasound", min_length=1, max_length=64, description="Worklist Label of those work items"
     )
-    send_performer: Annotated[str, AfterValidator(_is_performer)] | None = Field(
+    send_performer: Performer | None = Field(
         default=None, description="Who is to read them: code value^scheme^name^organization; unset: anybody"
     )
     send_retrieve_ae_title: str | None = Field(
@@ -377,20 +307,20 @@ class Settings(BaseSettings):
         of_database = TlsFiles(self.database_ca, self.database_certificate, self.database_key)
         of_redis = TlsFiles(self.redis_ca, self.redis_certificate, self.redis_key)
         if self.database_url is not None:
-            url = _with_password(self.database_url, self.database_password)
-            values["database_url"] = _secret(postgres_url(url, of_database))
+            url = with_password(self.database_url, self.database_password)
+            values["database_url"] = secret(postgres_url(url, of_database))
         if self.database_owner_url is not None:
-            url = _with_password(self.database_owner_url, self.database_owner_password)
-            values["database_owner_url"] = _secret(postgres_url(url, of_database))
+            url = with_password(self.database_owner_url, self.database_owner_password)
+            values["database_owner_url"] = secret(postgres_url(url, of_database))
         if self.web_database_url is not None:
-            url = _with_password(self.web_database_url, self.web_database_password)
-            values["web_database_url"] = _secret(postgres_url(url, of_database))
+            url = with_password(self.web_database_url, self.web_database_password)
+            values["web_database_url"] = secret(postgres_url(url, of_database))
         if self.reader_url is not None:
-            url = _with_password(self.reader_url, self.reader_password)
-            values["reader_url"] = _secret(postgres_url(url, of_database))
+            url = with_password(self.reader_url, self.reader_password)
+            values["reader_url"] = secret(postgres_url(url, of_database))
         if self.redis_url is not None:
-            url = _with_password(self.redis_url, self.redis_password)
-            values["redis_url"] = _secret(redis_url(url, of_redis))
+            url = with_password(self.redis_url, self.redis_password)
+            values["redis_url"] = secret(redis_url(url, of_redis))
         for name, value in values.items():
             object.__setattr__(self, name, value)
         return self

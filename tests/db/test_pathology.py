@@ -82,10 +82,23 @@ def test_a_report_is_recorded_corrected_or_changes_nothing(sessions: sessionmake
             assert report(session, result=step.result, **step.more) == step.change
     with sessions.begin() as session:
         written = [step for step in steps if step.change in ("new", "corrected")]
-        assert [(row[0], row[3]) for row in rows(session)] == [
-            (step.result, place == len(written)) for place, step in enumerate(written, start=1)
+        counted = [
+            (row[0], row[3])
+            for row in rows(session)
+            if row[2] in {step.more.get("reported_on", DAY) for step in written}
         ]
+        assert counted == [(step.result, place == len(written)) for place, step in enumerate(written, start=1)]
         assert [one.result for one in results(session)] == [written[-1].result]
+
+
+def test_an_earlier_report_that_comes_late_is_kept_once_and_does_not_count(sessions: sessionmaker[Session]) -> None:
+    earlier = date(2026, 3, 1)
+    with sessions.begin() as session:
+        ended(session, study(), scored())
+        assert report(session, result="benign") == "new"
+        assert [report(session, result="malignant", reported_on=earlier) for _ in range(2)] == ["outdated", "outdated"]
+        assert [(row[0], row[3]) for row in rows(session)] == [("benign", True), ("malignant", False)]
+        assert report(session, result="benign") == "unchanged"
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

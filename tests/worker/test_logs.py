@@ -3,6 +3,8 @@
 import json
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -10,6 +12,19 @@ from worker.app import app
 from worker.logs import JsonFormatter, PlainFormatter, configure_logging
 
 SECRET = "Doe^Jane"
+
+
+@contextmanager
+def configured(level: str) -> Iterator[None]:
+    """Have the process's logs as a worker has them, for a while."""
+    root = logging.getLogger()
+    handlers, before, filters = root.handlers[:], root.level, warnings.filters[:]
+    try:
+        configure_logging(level)
+        yield
+    finally:
+        root.handlers[:], root.level = handlers, before
+        warnings.filters[:] = filters
 
 
 def formatted(name: str, level: int, message: str, *args: object, error: BaseException | None = None) -> str:
@@ -40,6 +55,19 @@ def test_a_warning_of_any_other_library_says_only_whose_it_is() -> None:
     assert formatted("some.library", logging.WARNING, f"bad value {SECRET}") == "some.library warning of some.library"
 
 
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
+@pytest.mark.parametrize("library", ["dicomweb_client.web", "some.library"])
+def test_what_a_library_says_short_of_a_warning_is_left_out(
+    capsys: pytest.CaptureFixture[str], library: str, level: int
+) -> None:
+    with configured("DEBUG"):
+        logging.getLogger(library).log(level, "search for instances of study %s", SECRET)
+        logging.getLogger("worker.tasks").log(level, "ours")
+        logging.getLogger("celery.app.trace").log(level, "Celery's")
+    said = [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()]
+    assert said == ["ours", "Celery's"]
+
+
 def test_an_exception_is_its_type_and_its_places_and_never_its_text() -> None:
     with pytest.raises(ValueError, match="Jane") as raised:
         int(SECRET)
@@ -50,16 +78,10 @@ def test_an_exception_is_its_type_and_its_places_and_never_its_text() -> None:
 
 
 def test_pydicom_s_warnings_reach_no_log(capsys: pytest.CaptureFixture[str]) -> None:
-    root = logging.getLogger()
-    handlers, level, filters = root.handlers[:], root.level, warnings.filters[:]
-    try:
-        configure_logging("INFO")
+    with configured("INFO"):
         logging.getLogger("pydicom").warning(SECRET)
         warnings.warn(SECRET, stacklevel=1)
         logging.getLogger("worker").warning("ours")
-    finally:
-        root.handlers[:], root.level = handlers, level
-        warnings.filters[:] = filters
     shown = capsys.readouterr().err
     assert "ours" in shown
     assert SECRET not in shown

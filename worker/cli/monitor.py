@@ -77,6 +77,7 @@ def _document(seen: Watched) -> dict[str, Any]:
     return {
         "alerts": [asdict(alert) for alert in seen.alerts],
         "downgraded_cancers": [asdict(one) for one in seen.cancers],
+        "cancers_taken_back": [asdict(one) for one in seen.taken_back],
         "pathology_left_behind": [asdict(one) for one in seen.left_behind],
         "totals": [_rates(one) for one in seen.totals],
         "groups": [_rates(one) for one in seen.groups],

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from db import pathology as on_record
-from db.monitoring import downgraded_cancers
+from db.monitoring import downgraded_cancers, taken_back
 from db.vocabulary import PathologyFinding
 from worker.cli.failed import moment
 from worker.cli.output import Format, FormatOption, Report, ReportOption, print_json, print_rows, stderr
@@ -71,9 +71,12 @@ def _warn_of_missed_cancers() -> None:
     from worker.runtime import sessions
 
     with sessions()() as session:
-        missed = len(downgraded_cancers(session))
+        missed, once = len(downgraded_cancers(session)), len(taken_back(session))
     if missed:
         stderr.print(f"malignant, and advised down to 3: {missed}. See dlr monitor", style="red", highlight=False)
+    if once:
+        said = f"malignant once, benign now, and advised down to 3: {once}. See dlr monitor"
+        stderr.print(said, style="red", highlight=False)
 
 
 @app.command("list")

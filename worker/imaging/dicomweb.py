@@ -3,19 +3,22 @@
 What comes is written down as it came, and is read like any other file of a stranger: in a decoder, within its limits.
 """
 
+import json
 import re
 import time
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from email.message import Message
 from http import HTTPStatus
+from mmap import mmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from worker.errors import Code, DlrError, LesionRefused, SetupRefused, StudyRefused, Unavailable
 
 if TYPE_CHECKING:
-    from dicomweb_client.web import DICOMwebClient
-    from requests import Response
+    from requests import Response, Session
 
 CONNECT_S: Final = 5.0
 """How long a server may take to answer the call, in seconds."""
@@ -25,8 +28,13 @@ SILENT_S: Final = 30.0
 
 CHUNK_BYTES: Final = 1 << 20
 
+MOST_FOUND_BYTES: Final = 16 << 20
+"""An answer to a search is no longer, not even one of a server that knows no filter and gives all of a study."""
+
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _SERIES_INSTANCE_UID: Final = "0020000E"
+_SOP_INSTANCE_UID: Final = "00080018"
+_FOUND: Final = "application/dicom+json"
 _ANY_SYNTAX: Final = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _GONE: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 _LATER: Final = (
@@ -85,111 +93,145 @@ class Dicomweb:
         Raises:
             StudyRefused: ``dicomweb_server_unknown``.
             SetupRefused: ``setting_invalid``; the extra ``dicomweb`` is not installed.
-            Unavailable: ``dicomweb_unavailable``.
+            Unavailable: ``dicomweb_unavailable``; ``storage_unavailable``.
         """
         if name not in self.servers:
             raise StudyRefused(Code.DICOMWEB_SERVER_UNKNOWN)
-        client = _client(self.servers[name])
         files: list[str] = []
         refused: dict[str, LesionRefused] = {}
-        for place, uid in enumerate(sorted(sop_instance_uids)):
-            file = folder / f"{place}.dcm"
-            try:
-                self._fetch(client, study_instance_uid, uid, file)
-            except LesionRefused as why:
-                file.unlink(missing_ok=True)
-                refused[uid] = why
-            else:
-                files.append(file.name)
+        with _signed_in(self.servers[name]) as session:
+            study = f"{self.servers[name].url}/studies/{study_instance_uid}"
+            for place, uid in enumerate(sorted(sop_instance_uids)):
+                file = folder / f"{place}.dcm"
+                try:
+                    self._fetch(_Asker(session, time.monotonic() + self.timeout_s), study, uid, file)
+                except LesionRefused as why:
+                    file.unlink(missing_ok=True)
+                    refused[uid] = why
+                else:
+                    files.append(file.name)
         return files, refused
 
-    def _fetch(self, client: "DICOMwebClient", study: str, uid: str, file: Path) -> None:
+    def _fetch(self, asker: "_Asker", study: str, uid: str, file: Path) -> None:
         from requests import RequestException
+        from urllib3.exceptions import HTTPError
 
         try:
-            with file.open("xb") as written:
-                for chunk in _instance(client, study, _series_of(client, study, uid), uid, self):
-                    written.write(chunk)
+            series = _series_of(asker, study, uid)
+            _retrieve(asker, f"{study}/series/{series}/instances/{uid}", file, self.max_bytes)
         except DlrError:
             raise
-        except RequestException as error:
-            raise _fault(None if error.response is None else error.response.status_code) from None
+        except (RequestException, HTTPError):
+            raise Unavailable(Code.DICOMWEB_UNAVAILABLE) from None
         except OSError:
             raise Unavailable(Code.STORAGE_UNAVAILABLE, "an instance could not be written to the TMPDIR") from None
-        except Exception:  # noqa: BLE001  whatever an answer that is not DICOMweb does to the library
+        except Exception:  # noqa: BLE001  whatever an answer that is not DICOMweb does to who reads it
             raise LesionRefused(Code.DICOMWEB_FAILED) from None
 
 
-def _client(server: Server) -> "DICOMwebClient":
+@dataclass(frozen=True, slots=True)
+class _Asker:
+    """Asks a server until a time, monotonic."""
+
+    session: "Session"
+    deadline: float
+
+    @contextmanager
+    def ask(
+        self, url: str, accept: str, most_bytes: int, query: Mapping[str, str] | None = None
+    ) -> Iterator[tuple["Response", Iterator[bytes]]]:
+        """Ask for something; give the answer and its body in parts, up to so many bytes."""
+        asked = self.session.get(
+            url,
+            params=query,
+            headers={"Accept": accept, "Accept-Encoding": "identity"},
+            stream=True,
+            timeout=(CONNECT_S, SILENT_S),
+            allow_redirects=False,
+        )
+        with asked as response:
+            if not HTTPStatus.OK <= response.status_code < HTTPStatus.MULTIPLE_CHOICES:
+                raise _fault(response.status_code)
+            yield response, self._bounded(response, most_bytes)
+
+    def _bounded(self, response: "Response", most_bytes: int) -> Iterator[bytes]:
+        taken = 0
+        # What has come, and not a whole chunk: a server that sends a byte now and then would never fill one.
+        while part := response.raw.read1(CHUNK_BYTES, decode_content=True):
+            taken += len(part)
+            if taken > most_bytes:
+                raise LesionRefused(Code.FILE_TOO_LARGE, "the instance is larger than DLR_DICOMWEB_MAX_BYTES")
+            if time.monotonic() > self.deadline:
+                raise Unavailable(Code.DICOMWEB_UNAVAILABLE, "an instance took longer than DLR_DICOMWEB_TIMEOUT_S")
+            yield part
+
+
+@contextmanager
+def _signed_in(server: Server) -> Iterator["Session"]:
     try:
-        from dicomweb_client.web import DICOMwebClient
         from requests import Session
     except ImportError:
         reason = "a DICOMweb server is asked by the extra: pip install 'dlr-worker[dicomweb]'"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
-    session = Session()
-    session.trust_env = False  # neither a proxy nor a password that the settings do not name
-    session.max_redirects = 0
-    session.verify = True if server.ca is None else str(server.ca)
-    client = DICOMwebClient(
-        server.url,
-        session,
-        headers=dict(server.headers),
-        chunk_size=CHUNK_BYTES,
-        timeout=(CONNECT_S, SILENT_S),
-        permissive_uid=True,
-    )
-    client.set_http_retry_params(retry=False)
-    return client
+    with Session() as session:
+        session.trust_env = False  # neither a proxy nor a password that the settings do not name
+        session.verify = True if server.ca is None else str(server.ca)
+        session.headers.update(server.headers)
+        yield session
 
 
-def _series_of(client: "DICOMwebClient", study: str, uid: str) -> str:
+def _series_of(asker: _Asker, study: str, uid: str) -> str:
     """Ask in which series an instance is (QIDO-RS, PS3.18, 10.6)."""
-    found: list[dict[str, Any]] = client.search_for_instances(study, search_filters={"SOPInstanceUID": uid}, limit=1)
-    if not found:
+    query = {"SOPInstanceUID": uid}
+    with asker.ask(f"{study}/instances", _FOUND, MOST_FOUND_BYTES, query) as (_, body):
+        found = json.loads(b"".join(body) or b"[]")
+    # A server that knows no filter gives other instances too.
+    wanted = (one for one in found if one[_SOP_INSTANCE_UID]["Value"] == [uid])
+    series: list[str] = next((one[_SERIES_INSTANCE_UID]["Value"] for one in wanted), [])
+    if not series:
         raise LesionRefused(Code.SOP_INSTANCE_NOT_FOUND)
-    (series,) = found[0][_SERIES_INSTANCE_UID]["Value"]
-    if not _UID.fullmatch(series):
+    if len(series) > 1 or not _UID.fullmatch(series[0]):
         raise LesionRefused(Code.DICOMWEB_FAILED)
-    return str(series)
+    return series[0]
 
 
-def _instance(client: "DICOMwebClient", study: str, series: str, uid: str, limits: Dicomweb) -> Iterator[bytes]:
-    """Retrieve an instance as it is stored (WADO-RS, PS3.18, 10.4), within limits.
+def _retrieve(asker: _Asker, url: str, file: Path, most_bytes: int) -> None:
+    """Retrieve an instance as it is stored (WADO-RS, PS3.18, 10.4)."""
+    with asker.ask(url, _ANY_SYNTAX, most_bytes) as (response, body), file.open("xb") as written:
+        for part in body:
+            written.write(part)
+        content_type = Message()
+        content_type["Content-Type"] = response.headers.get("Content-Type", "")
+    if content_type.get_content_maintype() == "multipart":
+        _unwrap(file, content_type.get_boundary())
 
-    The library's own way parses what came, and with it inflates what is deflated, in this process.
+
+def _unwrap(file: Path, boundary: str | None) -> None:
+    """Leave of a multipart answer its first part's content, in its place (RFC 2046, 5.1.1).
+
+    Without a boundary, which some servers do not give, the answer is the content.
     """
-    url = f"{client.base_url}/studies/{study}/series/{series}/instances/{uid}"
-    response = client._http_get(url, headers={"Accept": _ANY_SYNTAX}, stream=True)  # noqa: SLF001
-    with response:
-        bounded = _bounded(response, limits)
-        if response.headers.get("Content-Type", "").startswith("application/dicom"):
-            yield from bounded
-            return
-        response.iter_content = lambda **_: bounded  # type: ignore[method-assign]
-        parts = client._decode_multipart_message(response, stream=True)  # noqa: SLF001
-        part = next(parts, None)
-        if part is None:
-            raise LesionRefused(Code.SOP_INSTANCE_NOT_FOUND)
-        yield bytes(part)
+    if not file.stat().st_size:
+        raise LesionRefused(Code.SOP_INSTANCE_NOT_FOUND)
+    if boundary is None:
+        return
+    marker = f"--{boundary}".encode("latin-1")
+    with file.open("r+b") as written:
+        with mmap(written.fileno(), 0) as body:
+            head = body.find(b"\r\n\r\n", max(body.find(marker), 0))
+            if head < 0:
+                raise LesionRefused(Code.SOP_INSTANCE_NOT_FOUND)
+            start = head + len(b"\r\n\r\n")
+            end = body.find(b"\r\n" + marker, start)
+            size = (len(body) if end < 0 else end) - start
+            body.move(0, start, size)
+        written.truncate(size)
 
 
-def _bounded(response: "Response", limits: Dicomweb) -> Iterator[bytes]:
-    deadline = time.monotonic() + limits.timeout_s
-    taken = 0
-    for chunk in type(response).iter_content(response, CHUNK_BYTES):
-        taken += len(chunk)
-        if taken > limits.max_bytes:
-            raise LesionRefused(Code.FILE_TOO_LARGE, "the instance is larger than DLR_DICOMWEB_MAX_BYTES")
-        if time.monotonic() > deadline:
-            raise Unavailable(Code.DICOMWEB_UNAVAILABLE, "an instance took longer than DLR_DICOMWEB_TIMEOUT_S")
-        yield chunk
-
-
-def _fault(status: int | None) -> DlrError:
-    """Tell an instance that is not there, a server that is away or refuses us for now, and a refusal for good."""
+def _fault(status: int) -> DlrError:
+    """Tell an instance that is not there, a server that refuses us for now, and a refusal for good."""
     if status in _GONE:
         return LesionRefused(Code.SOP_INSTANCE_NOT_FOUND)
-    if status is None or status in _LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status in _LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Unavailable(Code.DICOMWEB_UNAVAILABLE)
     return LesionRefused(Code.DICOMWEB_FAILED, f"the DICOMweb server refused the request: HTTP {status}")

@@ -1,14 +1,24 @@
 """Where a study's images are, for as long as they are looked at: in the storage, or fetched from a DICOMweb server."""
 
+import fcntl
+import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir, mkdtemp
+from typing import Final
 
-from worker.errors import LesionRefused
+from worker.errors import Code, LesionRefused, Unavailable
 from worker.imaging.dicomweb import Dicomweb
 from worker.study import OnDicomweb, Study
+
+FETCHED: Final = "dlr-dicomweb-"
+"""How the name of a folder with fetched images begins."""
+
+_EMPTY: Final = "dlr-empty-"
+"""How it begins until the folder is locked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,43 @@ class ImageSource:
             yield Folder(self.storage_root, study.images)
             return
         wanted = {lesion.sop_instance_uid for lesion in study.lesions}
-        with TemporaryDirectory(prefix="dlr-dicomweb-") as folder:
-            files, refused = self.dicomweb.fetch(study.images.server, study.study_instance_uid, wanted, Path(folder))
-            yield Folder(Path(folder), tuple(files), refused)
+        with _held_folder() as folder:
+            files, refused = self.dicomweb.fetch(study.images.server, study.study_instance_uid, wanted, folder)
+            yield Folder(folder, tuple(files), refused)
+
+
+def remove_abandoned() -> None:
+    """Remove the folders that processes which were killed have left in TMPDIR: there are images of patients in them."""
+    for folder in Path(gettempdir()).glob(f"{FETCHED}*"):
+        try:
+            if folder.lstat().st_uid == os.geteuid():
+                with _locked(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
+        except OSError:  # somebody needs it, or removes it too
+            continue
+
+
+@contextmanager
+def _held_folder() -> Iterator[Path]:
+    """Have a folder in TMPDIR that is locked for as long as this process needs it, and lives."""
+    remove_abandoned()
+    try:
+        empty = Path(mkdtemp(prefix=_EMPTY))
+    except OSError:
+        raise Unavailable(Code.STORAGE_UNAVAILABLE, "the TMPDIR can not be written") from None
+    with _locked(empty):
+        folder = empty.rename(empty.with_name(f"{FETCHED}{empty.name.removeprefix(_EMPTY)}"))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)

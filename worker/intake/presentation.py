@@ -24,7 +24,8 @@ PRESENTATION_CLASSES: Final = (
 )
 
 _CATEGORY: Final = re.compile(f"BI-RADS ({'|'.join(Birads)})")
-_SPEAKS_OF_IT: Final = re.compile(r"BI\W*RADS", re.IGNORECASE)
+_SPEAKS_OF_IT: Final = re.compile(r"BI[\W_]*RAD|\bACR\b", re.IGNORECASE)
+"""BIRAD and ACR 4A are what people write for it, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from sqlalchemy.orm import Session
 
-from db.monitoring import ArmRow, CancerRow, Grouping, arms, downgraded_cancers
+from db.monitoring import ArmRow, CancerRow, Grouping, TakenBackRow, arms, downgraded_cancers, taken_back
 from db.pathology import DetachedResult, detached
 from worker.clinical.categories import Outcome
 from worker.clinical.proportions import ARMS, Comparison, Proportion, Verdict, compare, proportion
@@ -29,6 +29,7 @@ class Alarm(StrEnum):
     """Why a person has to look."""
 
     DOWNGRADED_CANCER = "downgraded_cancer"
+    CANCER_TAKEN_BACK = "cancer_taken_back"
     PATHOLOGY_LEFT_BEHIND = "pathology_left_behind"
     RATES_DIFFER = "rates_differ"
 
@@ -67,6 +68,7 @@ class Watched:
 
     alerts: tuple[Alert, ...]
     cancers: tuple[CancerRow, ...]
+    taken_back: tuple[TakenBackRow, ...]
     left_behind: tuple[DetachedResult, ...]
     totals: tuple[Rates, ...]
     groups: tuple[Rates, ...]
@@ -83,10 +85,16 @@ def watch(session: Session, by: By | None = None, since: datetime | None = None)
     rows = arms(session, Grouping(by.value) if by in (By.SCANNER, By.SITE) else None, since)
     totals = rates(rows)
     groups = rates(rows, by) if by else ()
-    cancers, left_behind = downgraded_cancers(session, since), detached(session)
+    cancers, once, left_behind = downgraded_cancers(session, since), taken_back(session, since), detached(session)
     return Watched(
-        alerts=(*_cancer_alerts(cancers), *_left_behind_alerts(left_behind), *_rate_alerts((*totals, *groups))),
+        alerts=(
+            *_cancer_alerts(cancers),
+            *_taken_back_alerts(once),
+            *_left_behind_alerts(left_behind),
+            *_rate_alerts((*totals, *groups)),
+        ),
         cancers=tuple(cancers),
+        taken_back=tuple(once),
         left_behind=tuple(left_behind),
         totals=totals,
         groups=groups,
@@ -135,6 +143,16 @@ def _cancer_alerts(cancers: Collection[CancerRow]) -> list[Alert]:
             f"study {cancer.study_id}, lesion {cancer.lesion_id}: malignant, and advised down to BI-RADS 3",
         )
         for cancer in cancers
+    ]
+
+
+def _taken_back_alerts(once: Collection[TakenBackRow]) -> list[Alert]:
+    return [
+        Alert(
+            Alarm.CANCER_TAKEN_BACK,
+            f"study {one.study_id}, lesion {one.lesion_id}: malignant once, benign now, and advised down to BI-RADS 3",
+        )
+        for one in once
     ]
 
 

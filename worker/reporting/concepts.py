@@ -69,14 +69,11 @@ ORIGINALS: Final = {
 """What the radiologist said (PS3.16, CID 6027)."""
 
 RECOMMENDATIONS: Final = {
-    said: _own(
-        "REC_ABOVE_4A" if said is Recommendation.ABOVE_LOW_SUSPICION else f"REC_{said.value}",
-        "DLR recommends a category above BI-RADS 4A"
-        if said is Recommendation.ABOVE_LOW_SUSPICION
-        else f"DLR recommends BI-RADS {said.value}",
-    )
-    for said in Recommendation
+    Recommendation.PROBABLY_BENIGN: _own("REC_3", "DLR recommends BI-RADS 3"),
+    Recommendation.LOW_SUSPICION: _own("REC_4A", "DLR recommends BI-RADS 4A"),
+    Recommendation.ABOVE_LOW_SUSPICION: _own("REC_ABOVE_4A", "DLR recommends a category above BI-RADS 4A"),
 }
+"""What can be recommended for a 4A lesion; for any other nothing is."""
 
 OUTCOMES: Final = {
     Outcome.UPGRADED: _own("UPGRADED", "Upgrade above BI-RADS 4A is recommended"),

@@ -11,6 +11,7 @@ from typing import Any, Final
 from uuid import uuid5
 
 from worker import __version__
+from worker.clinical.categories import Outcome
 from worker.errors import Code, SetupRefused
 from worker.reporting import concepts
 from worker.reporting.concepts import Concept
@@ -33,6 +34,7 @@ STUDY_RESULT: Final = Concept("RESULT", concepts.OWN, "DLR: recommendation, not 
 PRELIMINARY: Final = "preliminary"
 UNKNOWN: Final = "unknown"
 _DICOM_UID: Final = "urn:dicom:uid"
+_ABSENT: Final = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 _GENDERS: Final = {"M": "male", "F": "female", "O": "other"}
 
 Json = dict[str, Any]
@@ -165,9 +167,16 @@ def _of_dlr(result: StudyResult, lesion: LesionResult) -> Json:
     if isinstance(recommended, Choice):
         observation["valueCodeableConcept"] = _concept(recommended.value)
     else:
-        absent = {"system": "http://terminology.hl7.org/CodeSystem/data-absent-reason", "code": "error"}
-        observation["dataAbsentReason"] = {"coding": [absent], "text": lesion.error_code or "error"}
+        observation["dataAbsentReason"] = _absent(lesion)
     return observation
+
+
+def _absent(lesion: LesionResult) -> Json:
+    """Say why nothing is recommended: the lesion was not scored, or it is not one of 4A."""
+    code, text = "error", lesion.error_code or "error"
+    if lesion.outcome is not None:
+        code, text = "not-applicable", concepts.OUTCOMES[Outcome.NOT_APPLICABLE].meaning
+    return {"coding": [{"system": _ABSENT, "code": code}], "text": text}
 
 
 def _notes(lesion: LesionResult, findings: list[Finding]) -> Iterator[str]:

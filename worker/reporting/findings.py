@@ -77,7 +77,9 @@ def _findings(lesion: LesionResult) -> Iterator[Finding]:
 def _advice(lesion: LesionResult) -> Iterator[Finding]:
     if lesion.recommended is None or lesion.outcome is None:
         return
-    yield Choice(concepts.RECOMMENDED, concepts.RECOMMENDATIONS[Recommendation(lesion.recommended)])
+    # Of any other lesion than one of 4A nothing is recommended: its category is the radiologist's alone.
+    if Outcome(lesion.outcome) is not Outcome.NOT_APPLICABLE:
+        yield Choice(concepts.RECOMMENDED, concepts.RECOMMENDATIONS[Recommendation(lesion.recommended)])
     yield Choice(concepts.OUTCOME, concepts.OUTCOMES[Outcome(lesion.outcome)])
     if lesion.lh is not None:
         yield Choice(concepts.LH_CLASS, concepts.LH_CLASSES[_positive(lesion.lh)])

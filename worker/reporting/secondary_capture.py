@@ -14,6 +14,8 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from pydicom.valuerep import DA, TM
 
 from worker import __version__
+from worker.clinical.categories import Outcome
+from worker.clinical.probability import said
 from worker.reporting.concepts import GATE_REASONS
 from worker.reporting.dicom_header import MAKER, SERIES_DESCRIPTION, class_of, patient_and_study
 from worker.reporting.findings import ADVICE
@@ -166,28 +168,34 @@ def _write(canvas: "Image", left: int, lines: list[tuple[str, tuple[int, int, in
 
 def _lines(result: StudyResult, lesion: LesionResult, with_heat: bool) -> list[tuple[str, tuple[int, int, int]]]:
     """Return what is written, with its colour: no lesion's name, since a sender may have put anything into it."""
-    said: list[tuple[str, Any]] = [
+    lines: list[tuple[str, Any]] = [
         (f"Lesion {lesion.ordinal} of {len(result.lesions)}", _WHITE),
         (f"BI-RADS by the radiologist: {lesion.birads}", _WHITE),
-        (f"Recommended by DLR: {lesion.recommended} ({(lesion.outcome or '').replace('_', ' ')})", _YELLOW),
+        (f"Recommended by DLR: {_recommended(lesion)}", _YELLOW),
         ("", _WHITE),
     ]
     for score in lesion.scores:
-        said += [(line, _WHITE) for line in _score_lines(score)]
-    said += [(GATE_REASONS[GateReason(reason)].meaning, _YELLOW) for reason in lesion.gate]
-    said.append((f"Age used: {lesion.age_years:.1f} years; rule {lesion.rule_version}", _GREY))
+        lines += [(line, _WHITE) for line in _score_lines(score)]
+    lines += [(GATE_REASONS[GateReason(reason)].meaning, _YELLOW) for reason in lesion.gate]
+    lines.append((f"Age used: {lesion.age_years:.1f} years; rule {lesion.rule_version}", _GREY))
     if with_heat:
-        said.append(("Colour: what weighed for malignant in DLR_BM", _GREY))
-    said.append(("", _WHITE))
+        lines.append(("Colour: what weighed for malignant in DLR_BM", _GREY))
+    lines.append(("", _WHITE))
     for text in (ADVICE, *(f"Notice: {notice}" for notice in result.notices)):
-        said += [(line, _YELLOW) for line in wrap(text, _LETTERS)]
-    return said
+        lines += [(line, _YELLOW) for line in wrap(text, _LETTERS)]
+    return lines
+
+
+def _recommended(lesion: LesionResult) -> str:
+    if lesion.outcome == Outcome.NOT_APPLICABLE:
+        return "nothing, since it is not 4A"
+    return f"{lesion.recommended} ({lesion.outcome})"
 
 
 def _score_lines(score: ModelScore) -> list[str]:
     positive, negative = score.positive_class.replace("_", " "), score.negative_class.replace("_", " ")
     return [
         f"{score.model} {score.version}: {score.predicted_class.replace('_', ' ')}",
-        f"  {positive} {score.positive_probability:.4f}, from {score.threshold:.4f} on",
-        f"  {negative} {score.negative_probability:.4f}",
+        f"  {positive} {said(score.positive_probability, score.threshold)}, from {score.threshold:.4g} on",
+        f"  {negative} {said(score.negative_probability)}",
     ]

@@ -27,6 +27,9 @@ class Plan:
         seed: not negative; the same seed and rows give the same splits, whatever order the rows are in.
         folds: of a cross-validation over ``train`` and ``validation`` together; 0 for none.
         external: sites whose rows are all kept for external validation.
+
+    Raises:
+        SetupRefused: ``split_impossible``; shares that are none, or one fold.
     """
 
     train: float = 0.7
@@ -35,6 +38,13 @@ class Plan:
     seed: int = 0
     folds: int = 0
     external: frozenset[str] = field(default=frozenset())
+
+    def __post_init__(self) -> None:
+        shares = (self.train, self.validation, self.test)
+        if min(shares) < 0 or not isclose(sum(shares), 1, abs_tol=1e-6) or self.train <= 0:
+            raise _impossible("the shares of train, validation and test are 0 or more, sum to 1, and train has one")
+        if self.folds == 1 or self.folds < 0:
+            raise _impossible("a cross-validation has 2 folds or more")
 
     @property
     def shares(self) -> dict[Split, float]:
@@ -60,10 +70,10 @@ def split_rows(rows: Rows, pairs: Pairs, plan: Plan) -> dict[int, ManifestRow]:
         The same rows by the same lines, each with a split.
 
     Raises:
-        SetupRefused: ``split_impossible``: shares that are none, a site that no row has, or too few patients for a
-            benign and a malignant lesion in each split and fold.
+        SetupRefused: ``split_impossible``: a site that no row has, or too few patients for a benign and a
+            malignant lesion in each split and fold.
     """
-    _check_plan(rows, plan)
+    _check_sites(rows, plan)
     external = {line for line, row in rows.items() if row.site is not None and row.site in plan.external}
     within = {line: row for line, row in rows.items() if line not in external}
     splits = dict.fromkeys(external, Split.EXTERNAL) | (_shared_out(within, pairs, plan) if within else {})
@@ -105,12 +115,7 @@ def _apart(one: ManifestRow, other: ManifestRow) -> bool:
     return (one.split, one.fold) != (other.split, other.fold)
 
 
-def _check_plan(rows: Rows, plan: Plan) -> None:
-    shares = (plan.train, plan.validation, plan.test)
-    if min(shares) < 0 or not isclose(sum(shares), 1, abs_tol=1e-6) or plan.train <= 0:
-        raise _impossible("the shares of train, validation and test are 0 or more, sum to 1, and train has one")
-    if plan.folds == 1 or plan.folds < 0:
-        raise _impossible("a cross-validation has 2 folds or more")
+def _check_sites(rows: Rows, plan: Plan) -> None:
     sites = {row.site for row in rows.values()}
     if plan.external - sites:
         raise _impossible(f"{len(plan.external - sites)} of the external sites are no row's site")

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -28,6 +29,9 @@ ROWS = 50
 """Studies on one page of the worklist."""
 
 LONGEST_SEARCH = 64
+
+_ORDINAL = re.compile(r"[0-9]{1,9}")
+"""A place in a study, in few enough digits for PostgreSQL; of thousands, Python itself makes no number."""
 
 FILTERS = {
     "class": tuple(words.CLASSES),
@@ -123,10 +127,10 @@ def study(request: Request, site: Site, who: Session) -> Response:
 
 def picture(request: Request, site: Site, who: Session) -> Response:
     """Give a picture of a lesion, made from its file now."""
-    study_id, ordinal = request.path_params["study_id"], request.path_params["ordinal"]
-    kind = request.path_params["kind"]
-    if kind not in set(Kind) or ordinal > 2**31 - 1:
+    study_id, kind = request.path_params["study_id"], request.path_params["kind"]
+    if kind not in set(Kind) or not _ORDINAL.fullmatch(request.path_params["ordinal"]):
         raise HTTPException(404)
+    ordinal = int(request.path_params["ordinal"])
     with site.database() as session:
         image = page.lesion_image(session, study_id, ordinal)
     if image is None:

@@ -104,6 +104,7 @@ def serve(settings: Settings) -> None:
         access_log=False,
         server_header=False,
         limit_concurrency=CONNECTIONS,
+        http="h11",  # the other one that uvicorn may take has no limit for the head of a request
         h11_max_incomplete_event_size=LARGEST_HEAD_BYTES,
         timeout_graceful_shutdown=STOP_S,
     )

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from db.page_records import LesionResultRow
 from db.records import WorklistRow
+from worker.clinical.probability import said
 from worker.errors import MEANINGS, Code
 
 
@@ -59,16 +60,16 @@ REGION_SOURCES: Mapping[str, str] = {
 
 def rule_of(lesion: LesionResultRow) -> str:
     """Say why a scored lesion has its advice (`worker.clinical.restratify`), from what is on record."""
-    said = f"DLR_LH says {plain(lesion.lh_class)} and DLR_BM says {plain(lesion.bm_class)}"
+    classes = f"DLR_LH says {plain(lesion.lh_class)} and DLR_BM says {plain(lesion.bm_class)}"
     match lesion.outcome:
         case "upgraded":
-            return f"{said}: both high, so a 4A lesion is advised above 4A."
+            return f"{classes}: both high, so a 4A lesion is advised above 4A."
         case "downgraded":
-            return f"{said}: both low, so a 4A lesion is advised down to BI-RADS 3."
+            return f"{classes}: both low, so a 4A lesion is advised down to BI-RADS 3."
         case "maintained":
-            return f"{said}: they disagree, so a 4A lesion stays 4A."
+            return f"{classes}: they disagree, so a 4A lesion stays 4A."
         case _:
-            return f"{said}. The rule is for BI-RADS 4A alone, so {lesion.original} stays {lesion.original}."
+            return f"{classes}. The rule is for BI-RADS 4A alone, so {lesion.original} stays {lesion.original}."
 
 
 def what_to_do(code: str | None) -> str | None:
@@ -101,10 +102,6 @@ def plain(word: str | None) -> str:
     return (word or "").replace("_", " ")
 
 
-def probability(value: float | None) -> str:
-    """Say a probability, 0 to 1, with three decimals, which do not round up to 1 or down to 0."""
-    if value is None:
-        return "–"
-    if 0 < value < 0.001:
-        return "< 0.001"
-    return "> 0.999" if 0.999 < value < 1 else f"{value:.3f}"
+def probability(value: float | None, threshold: float | None = None) -> str:
+    """Say a probability, 0 to 1, or a dash where there is none (`worker.clinical.probability`)."""
+    return "–" if value is None else said(value, threshold)

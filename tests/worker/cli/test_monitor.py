@@ -81,6 +81,16 @@ def test_a_cancer_that_was_advised_down_is_told_at_the_import_and_first_by_the_m
     assert (listed["study_id"], listed["outcome"], listed["reported_on"]) == (str(missed), "downgraded", "2026-03-02")
 
 
+def test_a_cancer_that_is_taken_back_is_told_at_the_import_too(
+    database: Database, tmp_path: Path, missed: UUID
+) -> None:
+    rows = [f"{missed},L1,malignant,2026-03-02", f"{missed},L1,benign,2026-04-02"]
+    done = dlr(database, "pathology", "import", pathology(tmp_path, *rows))
+    assert (done.returncode, "malignant once, benign now" in done.stderr) == (0, True)
+    said = answer(dlr(database, "monitor", "--format", "json"))
+    assert [one["study_id"] for one in said["cancers_taken_back"]] == [str(missed)]
+
+
 def test_bad_rows_are_listed_by_line_and_code_and_nothing_is_written(
     database: Database, tmp_path: Path, missed: UUID
 ) -> None:

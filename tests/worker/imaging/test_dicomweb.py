@@ -9,8 +9,8 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from tests.dicomweb_server import DicomwebPeer, serving
 from worker.demo.dicom import Header, write_ultrasound
-from worker.errors import StudyRefused, Unavailable
-from worker.imaging.dicomweb import Dicomweb, Server
+from worker.errors import LesionRefused, StudyRefused, Unavailable
+from worker.imaging.dicomweb import Dicomweb, Server, _unwrap
 
 STUDY = "1.2.826.0.1.3680043.10.1"
 
@@ -35,8 +35,10 @@ def image(peer: DicomwebPeer, name: str) -> str:
     return write_ultrasound(peer.folder / f"{name}.dcm", header, [frame], ExplicitVRLittleEndian)
 
 
-def dicomweb(peer: DicomwebPeer, *, max_bytes: int = 1 << 20, headers: dict[str, str] | None = None) -> Dicomweb:
-    return Dicomweb({"pacs": Server(peer.url, headers or {})}, max_bytes, timeout_s=10)
+def dicomweb(
+    peer: DicomwebPeer, *, max_bytes: int = 1 << 20, headers: dict[str, str] | None = None, timeout_s: float = 10
+) -> Dicomweb:
+    return Dicomweb({"pacs": Server(peer.url, headers or {})}, max_bytes, timeout_s)
 
 
 @pytest.mark.parametrize("multipart", [True, False])
@@ -78,6 +80,60 @@ def test_one_that_is_too_large_is_refused_and_leaves_nothing_behind(peer: Dicomw
     files, refused = dicomweb(peer, max_bytes=1024).fetch("pacs", STUDY, {uid}, folder)
     assert (files, refused[uid].code) == ([], "file_too_large")
     assert list(folder.iterdir()) == []
+
+
+def test_a_server_that_knows_no_filter_is_believed_about_the_wanted_instance_alone(
+    peer: DicomwebPeer, folder: Path
+) -> None:
+    uids = [image(peer, name) for name in ("a", "b", "c")]
+    peer.knows_filters = False
+    for place, uid in enumerate(uids):
+        (here := folder / str(place)).mkdir()
+        [file], refused = dicomweb(peer).fetch("pacs", STUDY, {uid}, here)
+        assert (here / file).read_bytes() == (peer.folder / f"{'abc'[place]}.dcm").read_bytes()
+        assert refused == {}
+    _, refused = dicomweb(peer).fetch("pacs", STUDY, {generate_uid()}, folder)
+    assert [why.code for why in refused.values()] == ["sop_instance_not_found"]
+
+
+def test_a_server_that_sends_a_byte_now_and_then_is_given_up_in_time(peer: DicomwebPeer, folder: Path) -> None:
+    uid = image(peer, "a")
+    peer.multipart, peer.drips_s = False, 0.01
+    with pytest.raises(Unavailable, match="dicomweb_unavailable"):
+        dicomweb(peer, timeout_s=0.3).fetch("pacs", STUDY, {uid}, folder)
+    assert peer.dripped < (peer.folder / "a.dcm").stat().st_size
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(peer: DicomwebPeer, folder: Path) -> None:
+    uid = image(peer, "a")
+    peer.multipart, peer.cut_to = False, 1000
+    with pytest.raises(Unavailable, match="dicomweb_unavailable"):
+        dicomweb(peer).fetch("pacs", STUDY, {uid}, folder)
+
+
+@pytest.mark.parametrize(
+    ("boundary", "body", "content"),
+    [
+        ("b", b"--b\r\nContent-Type: application/dicom\r\n\r\nfirst\r\n--b\r\n\r\nsecond\r\n--b--\r\n", b"first"),
+        ("b", b"preamble\r\n--b\r\n\r\nfirst\r\n--b--", b"first"),
+        ("b", b"--b\r\n\r\nhas --b and\r\n\r\n in it\r\n--b--\r\n", b"has --b and\r\n\r\n in it"),
+        ("b", b"--b\r\n\r\nis not closed", b"is not closed"),
+        (None, b"the content alone", b"the content alone"),
+    ],
+)
+def test_the_first_part_of_a_multipart_answer_is_left(
+    folder: Path, boundary: str | None, body: bytes, content: bytes
+) -> None:
+    (file := folder / "0.dcm").write_bytes(body)
+    _unwrap(file, boundary)
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("body", [b"", b"--b--\r\n", b"nothing of the kind"])
+def test_an_answer_without_a_part_has_no_instance(folder: Path, body: bytes) -> None:
+    (file := folder / "0.dcm").write_bytes(body)
+    with pytest.raises(LesionRefused, match="sop_instance_not_found"):
+        _unwrap(file, "b")
 
 
 @pytest.mark.parametrize("status", [400, 406, 301])

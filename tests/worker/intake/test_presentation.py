@@ -108,7 +108,20 @@ def test_a_drawing_without_a_word_of_bi_rads_is_no_lesion(image: Path, path: Pat
 
 
 @pytest.mark.parametrize(
-    "text", ["BI-RADS 4", "BI-RADS 4a", "BIRADS 4A", "bi-rads 4A", "BI-RADS 4A?", "left, BI-RADS 4A", "BI-RADS 4A 5"]
+    "text",
+    [
+        "BI-RADS 4",
+        "BI-RADS 4a",
+        "BIRADS 4A",
+        "bi-rads 4A",
+        "BI-RADS 4A?",
+        "left, BI-RADS 4A",
+        "BI-RADS 4A 5",
+        "BI_RADS 4A",
+        "Birad 4A",
+        "BI-RAD 5",
+        "ACR 4A",
+    ],
 )
 def test_a_text_that_is_nearly_a_category_is_refused_and_not_guessed(image: Path, path: Path, text: str) -> None:
     annotations = [Annotation([OTHER], ["BI-RADS 3"]), Annotation([BOX], [text])]

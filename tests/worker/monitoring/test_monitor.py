@@ -1,6 +1,6 @@
 """The safety monitor: what it counts together, what it never does, and what it raises an alert for."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
@@ -130,8 +130,8 @@ def test_rates_that_are_not_the_study_s_are_an_alert_for_each_group_of_enough_le
     assert [one.comparison.verdict.value for one in seen.groups] == ["too_few", "differs"]
 
 
-def report(session: Session, uid: str, result: str) -> None:
-    record_pathology(session, [PathologyRecord(found(session, uid), result, None, DAY)], "anne")
+def report(session: Session, uid: str, result: str, reported_on: date = DAY) -> None:
+    record_pathology(session, [PathologyRecord(found(session, uid), result, None, reported_on)], "anne")
 
 
 def test_a_downgraded_cancer_is_the_first_alert_also_alone_and_among_few_lesions(
@@ -177,6 +177,27 @@ def test_a_cancer_is_listed_since_its_advice_or_its_pathology_became_known(
         )
         assert len(watch(session, since=datetime.now(UTC) - timedelta(days=7)).cancers) == listed
         assert len(watch(session).cancers) == 1
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["the biopsy came first", "the biopsy came late"])
+def test_a_cancer_that_a_later_report_calls_benign_is_still_told(
+    sessions: sessionmaker[Session], *, late: bool
+) -> None:
+    reports = [("malignant", DAY), ("benign", DAY + timedelta(days=30))]
+    with sessions.begin() as session:
+        missed = ended(session, study("1.1"), scored(lh=0.1, bm=0.1)).study_id
+        ended(session, study("1.2"), scored(lh=0.9, bm=0.9))
+        for uid in ("1.1", "1.2"):
+            for result, day in reversed(reports) if late else reports:
+                report(session, uid, result, reported_on=day)
+        seen = watch(session)
+        assert [(alert.alarm, str(missed) in alert.sentence) for alert in seen.alerts] == [
+            (Alarm.CANCER_TAKEN_BACK, True)
+        ]
+        assert [one.notice for one in seen.taken_back] == [DEMO]
+        assert watch(session, since=datetime.now(UTC) + timedelta(days=1)).alerts == ()
+        report(session, "1.1", "malignant", reported_on=DAY + timedelta(days=60))
+        assert [alert.alarm for alert in watch(session).alerts] == [Alarm.DOWNGRADED_CANCER]
 
 
 def test_results_that_a_newer_revision_left_behind_are_an_alert(sessions: sessionmaker[Session]) -> None:

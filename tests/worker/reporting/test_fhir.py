@@ -60,7 +60,10 @@ def test_the_radiologists_category_and_the_recommended_one_are_two_observations(
     one, two, three = of_dlr(bundle)
     assert one.valueCodeableConcept.coding[0].code == "REC_ABOVE_4A"
     assert (choices(one)["OUTCOME"], choices(two)["OUTCOME"]) == ("UPGRADED", "NOT_APPLICABLE")
-    assert (three.valueCodeableConcept, three.dataAbsentReason.text) == (None, "pixels_uniform")
+    assert (two.valueCodeableConcept, two.dataAbsentReason.coding[0].code) == (None, "not-applicable")
+    assert "RECOMMENDED" not in choices(two)
+    assert (three.valueCodeableConcept, three.dataAbsentReason.coding[0].code) == (None, "error")
+    assert three.dataAbsentReason.text == "pixels_uniform"
     assert (numbers(three), choices(three)) == ({}, {"NOT_SCORED": "PIXELS_UNIFORM"})
     assert not any("111005" in choices(each) for each in (one, two, three))
     notes = [note.text for note in one.note]

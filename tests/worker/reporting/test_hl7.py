@@ -65,6 +65,7 @@ def test_each_lesion_says_what_the_radiologist_said_and_what_is_recommended(tmp_
         "10, 20, 30, 40",
     )
     assert (two["FRAME"], two["OUTCOME"].split("^")[0]) == ("3", "NOT_APPLICABLE")
+    assert "RECOMMENDED" not in two
     assert three["NOT_SCORED"].startswith("PIXELS_UNIFORM")
     assert three["121106"] == "because of pixels_uniform"
     assert not [code for code in three if code.startswith("P_")]

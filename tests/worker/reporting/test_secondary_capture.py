@@ -17,7 +17,7 @@ from worker.imaging.decoder_pool import DecoderPool
 from worker.reporting.documents import Camera, Kind, documents_of
 from worker.reporting.frames import frame_reader
 from worker.reporting.result import StudyResult
-from worker.reporting.secondary_capture import PANEL, secondary_capture
+from worker.reporting.secondary_capture import PANEL, _lines, secondary_capture
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +101,28 @@ def test_nothing_that_names_anybody_is_drawn(tmp_path: Path) -> None:
     sop = write_image(tmp_path / "a.dcm")
     one, other = (study(scored(sop, lesion_id=name), accession_number=name) for name in ("L1", "Mrs Miller"))
     assert (picture(one, tmp_path).pixel_array == picture(other, tmp_path).pixel_array).all()
+
+
+@pytest.mark.parametrize(
+    ("birads", "outcome", "recommended", "said"),
+    [
+        ("4A", "downgraded", "3", "Recommended by DLR: 3 (downgraded)"),
+        ("4A", "upgraded", ">4A", "Recommended by DLR: >4A (upgraded)"),
+        ("2", "not_applicable", "2", "Recommended by DLR: nothing, since it is not 4A"),
+    ],
+)
+def test_a_category_is_recommended_for_a_4a_lesion_alone(
+    birads: str, outcome: str, recommended: str, said: str, tmp_path: Path
+) -> None:
+    lesion = scored(write_image(tmp_path / "a.dcm"), birads=birads, outcome=outcome, recommended=recommended)
+    assert said in [line for line, _ in _lines(study(lesion), lesion, with_heat=False)]
+
+
+def test_a_score_just_under_its_threshold_is_not_written_as_if_it_reached_it(tmp_path: Path) -> None:
+    lesion = scored(write_image(tmp_path / "a.dcm"), lh=0.49998, bm=0.99999)
+    written = [line.strip() for line, _ in _lines(study(lesion), lesion, with_heat=False)]
+    assert "high risk 0.49998, from 0.5 on" in written
+    assert "malignant > 0.999, from 0.5 on" in written
 
 
 def test_there_is_a_picture_of_each_lesion_that_was_scored(camera: Camera, tmp_path: Path) -> None:

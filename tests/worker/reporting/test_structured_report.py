@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -31,7 +32,8 @@ from tests.worker.reporting.samples import (
     study,
     write_image,
 )
-from worker.clinical.categories import Birads, Recommendation
+from worker.clinical.categories import Birads
+from worker.clinical.restratify import restratify
 from worker.errors import MEANINGS, Code
 from worker.reporting import concepts
 from worker.reporting.findings import ADVICE
@@ -85,7 +87,8 @@ def test_each_lesion_is_a_group_with_its_region_its_scores_and_the_advice(tmp_pa
     }  # fmt: skip
     assert one.tracking_identifier == "L1"
     assert {DEMO, ADVICE} <= set(texts(one))
-    assert (choices(two)["RECOMMENDED"], choices(two)["OUTCOME"]) == ("REC_5", "NOT_APPLICABLE")
+    assert choices(two)["OUTCOME"] == "NOT_APPLICABLE"
+    assert "RECOMMENDED" not in choices(two), "nothing is recommended for a lesion that is not 4A"
     assert choices(three) == {"111005": "MA.II.A.5.4B", "NOT_SCORED": "PIXELS_UNIFORM"}
     assert "because of pixels_uniform" in texts(three)
     assert numbers(three) == {}
@@ -253,7 +256,10 @@ def test_codes_are_as_long_as_dicom_allows_and_tell_everything_apart() -> None:
     assert all(len(one.value) <= 16 for one in [*names, *values])
     assert len({one.value for one in names if one.scheme == "99DLR"}) == sum(one.scheme == "99DLR" for one in names)
     assert set(concepts.ORIGINALS) == set(Birads)
-    assert set(concepts.RECOMMENDATIONS) == set(Recommendation)
+    assert set(concepts.RECOMMENDATIONS) == {
+        restratify(Birads.LOW_SUSPICION, high_risk=lh, malignant=bm).recommended
+        for lh, bm in product((False, True), repeat=2)
+    }
     assert len(failures) == len(set(failures)) == len(Code)
     assert not {one.value for one in concepts.RECOMMENDATIONS.values()} & {
         one.value for one in concepts.ORIGINALS.values()

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -165,10 +166,6 @@ def test_a_patient_in_two_folds_leaks() -> None:
 
 
 IMPOSSIBLE: dict[str, tuple[Rows, Plan, str]] = {
-    "shares that are not one": (table([1] * 40), Plan(0.7, 0.2, 0.2), "sum to 1"),
-    "a negative share": (table([1] * 40), Plan(1.2, -0.2, 0.0), "0 or more"),
-    "nothing to learn from": (table([1] * 40), Plan(0.0, 0.5, 0.5), "train has one"),
-    "one fold": (table([1] * 40), Plan(folds=1), "2 folds or more"),
     "too few patients": (table([1] * 5), Plan(), "too few patients"),
     "one class": ({2: row(), 3: row(patient_key="P2")}, Plan(), "no malignant lesion"),
     "fewer than the folds": (table([1] * 20), Plan(folds=40), "fewer"),
@@ -184,3 +181,19 @@ IMPOSSIBLE: dict[str, tuple[Rows, Plan, str]] = {
 @pytest.mark.parametrize(("rows", "plan", "said"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
 def test_what_can_not_be_split_is_refused(rows: Rows, plan: Plan, said: str) -> None:
     assert said in refusal(rows, plan)
+
+
+NO_PLAN: dict[str, tuple[dict[str, Any], str]] = {
+    "shares that are not one": ({"train": 0.7, "validation": 0.2, "test": 0.2}, "sum to 1"),
+    "a negative share": ({"train": 1.2, "validation": -0.2, "test": 0.0}, "0 or more"),
+    "no number": ({"train": float("nan")}, "sum to 1"),
+    "nothing to learn from": ({"train": 0.0, "validation": 0.5, "test": 0.5}, "train has one"),
+    "one fold": ({"folds": 1}, "2 folds or more"),
+}
+
+
+@pytest.mark.parametrize(("values", "said"), NO_PLAN.values(), ids=NO_PLAN)
+def test_a_plan_that_is_none_is_refused_before_any_image_is_read(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(SetupRefused) as refused:
+        Plan(**values)
+    assert (refused.value.code, said in refused.value.reason) == (Code.SPLIT_IMPOSSIBLE, True)

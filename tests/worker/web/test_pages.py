@@ -255,9 +255,13 @@ def test_a_lesion_whose_image_is_on_a_dicomweb_server_says_so_and_has_no_picture
     assert reader.get(f"/studies/{study_id}/lesions/1/crop.png").status_code == 404
 
 
-@pytest.mark.parametrize("address", ["lesions/1/else.png", "lesions/2/crop.png", f"lesions/{2**40}/crop.png"])
-def test_there_is_no_other_picture(address: str, kept: Kept, sign_in: SignIn) -> None:
+@pytest.mark.parametrize(
+    "address",
+    ["lesions/1/else.png", "lesions/2/crop.png", f"lesions/{2**40}/crop.png", f"lesions/{'9' * 5000}/crop.png"],
+)
+def test_there_is_no_other_picture(address: str, kept: Kept, sign_in: SignIn, stranger: TestClient) -> None:
     assert sign_in().get(f"/studies/{kept.study_id}/{address}").status_code == 404
+    assert stranger.get(f"/studies/{kept.study_id}/{address}").status_code == 401
 
 
 # --- what surrounds each page

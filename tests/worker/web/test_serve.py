@@ -1,6 +1,7 @@
 """What `dlr web` refuses to serve, and that it serves: over TLS, behind a proxy, and as the role dlr_web alone."""
 
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -179,3 +181,12 @@ def test_an_address_that_somebody_made_up_is_not_in_the_log(settings: Settings, 
         for address in ("/?accession_number=ACC4711", "/ACC4711", "/studies/ACC4711"):
             answers(url + address)
     assert "ACC4711" not in (tmp_path / "log").read_text()
+
+
+def test_a_request_with_a_head_of_megabytes_is_refused_before_it_is_all_there(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with running(tmp_path, "http") as url, socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), 30) as peer:
+        peer.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Filler: ")
+        with pytest.raises(OSError, match=r"reset|Broken pipe"):
+            peer.sendall(bytes([65]) * (64 << 20))

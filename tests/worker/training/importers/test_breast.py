@@ -113,9 +113,10 @@ def test_what_is_no_such_workbook_is_refused(tmp_path: Path) -> None:
 def test_no_file_outside_of_its_folder_is_looked_at(tmp_path: Path) -> None:
     save(tmp_path, [line(1)])
     (tmp_path / "BrEaST-Lesions-USG-clinical-data.xlsx").unlink()
+    save_picture(tmp_path / "inside.png", 1)
     book = openpyxl.Workbook()
     book.worksheets[0].append(list(LINE))
-    book.worksheets[0].append(list(line(1, Image_filename="../../secret.png").values()))
+    book.worksheets[0].append(list(line(1, Image_filename="../inside.png").values()))
     book.save(tmp_path / "a.xlsx")
     with pytest.raises(SetupRefused, match="dataset_invalid"):
         imported(tmp_path)

@@ -1,0 +1,88 @@
+"""What a setting may say of another system: an address, who is meant there, and how to sign in."""
+
+import re
+from base64 import b64encode
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, HttpUrl, SecretStr, model_validator
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from worker.imaging.dicomweb import Server
+
+_NODE = re.compile(r"[^@\\]{1,16}@[^@\s]+:[0-9]{1,5}")
+_PERFORMER = re.compile(r"[^\\^]{1,16}\^[^\\^]{1,16}\^[^\\^]{1,64}\^[^\\^]{1,64}")
+
+
+def with_password(url: SecretStr, password: SecretStr | None) -> URL:
+    """Return an address with the password that a setting of its own has, if it has none itself."""
+    parsed = make_url(url.get_secret_value())
+    if password is None or parsed.password is not None:
+        return parsed
+    return parsed.set(password=password.get_secret_value())
+
+
+def secret(url: URL) -> SecretStr:
+    """Return an address, its password included, as one that prints as asterisks."""
+    return SecretStr(url.render_as_string(hide_password=False))
+
+
+def _is_url(url: SecretStr) -> SecretStr:
+    try:
+        make_url(url.get_secret_value())
+    except ArgumentError:
+        raise ValueError("is not a URL") from None
+    return url
+
+
+def _is_node(text: str) -> str:
+    if not _NODE.fullmatch(text):
+        raise ValueError("is not AET@host:port, with an AE title of at most 16 characters")
+    return text
+
+
+def _is_performer(text: str) -> str:
+    if not _PERFORMER.fullmatch(text):
+        raise ValueError("is not value^scheme^name^organization")
+    return text
+
+
+NodeAddress = Annotated[str, AfterValidator(_is_node)]
+"""A DICOM node: ``AET@host:port``."""
+
+Performer = Annotated[str, AfterValidator(_is_performer)]
+"""Who is to do something, as a coded concept and an organization: ``value^scheme^name^organization``."""
+
+ServerUrl = Annotated[SecretStr, AfterValidator(_is_url)]
+"""The URL of a server, in the form that SQLAlchemy reads."""
+
+
+class DicomwebServer(BaseModel):
+    """A DICOMweb server, as DLR_DICOMWEB_SERVERS has it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    url: HttpUrl
+    token: SecretStr | None = None
+    user: str | None = None
+    password: SecretStr | None = None
+    ca: Path | None = None
+
+    @model_validator(mode="after")
+    def _signs_in_once(self) -> Self:
+        if self.url.username or self.url.password:
+            raise ValueError("the url has no user and no password in it: they are fields of their own")
+        if (self.user is None) != (self.password is None) or (self.user and self.token):
+            raise ValueError("give a token, or a user and a password, or neither")
+        return self
+
+    def with_headers(self) -> Server:
+        """Return the server with the headers that sign in (RFC 6750, RFC 7617)."""
+        headers = {}
+        if self.token is not None:
+            headers["Authorization"] = f"Bearer {self.token.get_secret_value()}"
+        if self.user is not None and self.password is not None:
+            pair = f"{self.user}:{self.password.get_secret_value()}".encode()
+            headers["Authorization"] = f"Basic {b64encode(pair).decode()}"
+        return Server(str(self.url).rstrip("/"), headers, self.ca)
