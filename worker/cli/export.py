@@ -1,5 +1,6 @@
 """``dlr export``: the result of a study as a document."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
