@@ -1,7 +1,6 @@
 """``dlr evaluate``: how good the models are on lesions with pathology. Missed cancers come first."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -158,7 +157,14 @@ def _print_restratification(one: "Restratification") -> None:
             f"ALERT downgraded_cancer: {words.percent(one.missed)} of the malignant 4A lesions advised down ({models})"
         )
         stdout.print(said, style="red", markup=False, highlight=False, soft_wrap=True)
-        cancers = [asdict(cancer) for cancer in one.missed_cancers]
+        cancers = [
+            {
+                "lesion_id": cancer.lesion_id,
+                "high_risk_probability": words.said(cancer.high_risk_probability, one.lh_threshold),
+                "malignant_probability": words.said(cancer.malignant_probability, one.bm_threshold),
+            }
+            for cancer in one.missed_cancers
+        ]
         print_rows(cancers, CANCER_COLUMNS, Format.TABLE, title="missed cancers")
     else:
         stdout.print(f"missed cancers: {words.percent(one.missed)} ({models})", markup=False, highlight=False)
@@ -216,7 +222,7 @@ def _point_rows(question: str, judged: "Judged") -> list[dict[str, object]]:
         {
             "question": question,
             "model": f"{judged.model} {judged.version}",
-            "threshold": f"{at.threshold:.4g}",
+            "threshold": f"{at.threshold:.6g}",
             "chosen": words.CHOSEN[at.chosen_by] + (", used" if at.used else ""),
             **{name: percent(getattr(at, name)) for name in POINT_COLUMNS[4:]},
         }

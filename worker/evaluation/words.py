@@ -1,6 +1,7 @@
 """How numbers of an evaluation are said to people, in the report and on a terminal."""
 
 from worker.clinical.categories import Outcome
+from worker.clinical.probability import said as said
 from worker.clinical.proportions import STUDY, STUDY_UPGRADED_MALIGNANT, Proportion, proportion, study_rate
 from worker.evaluation.discrimination import Auc, AucDifference, Interval
 from worker.evaluation.lesions import Source
