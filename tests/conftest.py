@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 from psycopg2 import sql
 from redis import Redis
 
@@ -18,6 +19,10 @@ from worker.services.redis import EmbeddedRedis
 from worker.settings import get_settings
 
 TEMPLATE = "migrated"
+
+# How long an example takes says how busy the machine is.
+hypothesis_settings.register_profile("dlr", deadline=None)
+hypothesis_settings.load_profile("dlr")
 
 
 @dataclass(frozen=True)
