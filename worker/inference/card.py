@@ -212,6 +212,15 @@ def load_card(path: Path) -> ModelCard:
         raise ModelRefused(Code.CARD_INVALID, "the card is not there or can not be read") from None
     if len(content) > MAX_CARD_BYTES:
         raise ModelRefused(Code.CARD_INVALID, f"the card is larger than {MAX_CARD_BYTES} bytes")
+    return parse_card(content)
+
+
+def parse_card(content: str | bytes) -> ModelCard:
+    """Read a card from JSON.
+
+    Raises:
+        ModelRefused: ``card_invalid``; the reason names each wrong field.
+    """
     try:
         return ModelCard.model_validate_json(content)
     except ValidationError as invalid:
