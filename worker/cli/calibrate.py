@@ -19,16 +19,8 @@ if TYPE_CHECKING:
 
 CARD_FILE = "card.json"
 CARD_COLUMNS = (
-    "name",
-    "version",
-    "question",
-    "lesions",
-    "positives",
-    "temperature",
-    "threshold",
-    "coverage",
-    "quantile",
-)
+    "name", "version", "question", "lesions", "positives", "temperature", "threshold", "coverage", "quantile", "notice",
+)  # fmt: skip
 SET_COLUMNS = ("lesions", "covered", "certain", "both", "neither")
 
 
@@ -122,6 +114,7 @@ def _print(made: "Recalibrated", truth: "Truth", fmt: Report) -> None:
         "threshold": card.threshold,
         "coverage": None if conformal is None else conformal.coverage,
         "quantile": None if conformal is None else conformal.quantile,
+        "notice": card.notice or None,
     }
     if fmt is Report.JSON:
         print_json(row | {"sets": {name: asdict(one) for name, one in made.sets.items()}})

@@ -61,7 +61,7 @@ def _scores(engine: Engine, *lesions: LesionImage) -> list[Scores]:
         {"roi_margin": 2.0, "input_size": 33},
         {"age_mean": 60.0, "age_sd": 3.0, "threshold": 0.0},
         {"temperature": 2.5},
-        {"temperature": 0.5},
+        {"temperature": 0.5, "conformal": {"coverage": 0.9, "quantile": 0.5, "lesions": 20}},
     ],
 )
 @pytest.mark.parametrize("colour", [False, True])
@@ -79,6 +79,9 @@ def test_scores_equal_a_straight_line_computation(tmp_path: Path, changes: dict[
             assert [name for name, _ in score.probabilities] == card["classes"]
             assert [value for _, value in score.probabilities] == pytest.approx(expected, abs=1e-5)
             assert score.positive == (expected[1] >= card["threshold"])
+            # At a quantile of 0.5 it is the likelier class.
+            likelier = (card["classes"][expected[1] > expected[0]],)
+            assert score.conformal_set == (likelier if card["conformal"] else None)
     engine.close(SOON)
 
 
