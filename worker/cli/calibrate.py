@@ -42,13 +42,18 @@ def calibrate(
     pathology: Annotated[
         bool, typer.Option("--by-pathology", help="Hold DLR_LH against pathology, in place of the category")
     ] = False,
+    split: Annotated[
+        Split, typer.Option(help="Used, where rows are of splits; nothing of the model may have learned from it")
+    ] = Split.VALIDATION,
     fmt: ReportOption = Report.TABLE,
 ) -> None:
     """Write a new version of a card, with a fitted temperature, a conformal set, or both.
 
-    Where rows are of splits, those of `validation` alone are used. A new temperature carries the threshold over, so
-    that it changes no lesion's class.
+    Where rows are of splits, those of one alone are used. A new temperature carries the threshold over, so that it
+    changes no lesion's class.
     """
+    if split is Split.TRAIN:
+        raise typer.BadParameter("the model learned from these", param_hint="--split")
     if not temperature and coverage is None:
         raise typer.BadParameter("one of them, or both", param_hint="--temperature, --coverage")
     require_extra("sklearn", "train", "dlr models calibrate")
@@ -64,7 +69,7 @@ def calibrate(
     if path.exists():
         raise SetupRefused(Code.SETTING_INVALID, "--output: there is a file already, and no card is written over")
     truth = Truth.PATHOLOGY if pathology else OWN[present.name]
-    known = _known(present, scores, truth)
+    known = _known(present, scores, truth, split)
     low_suspicion = np.array([one.birads is Birads.LOW_SUSPICION for one in known.lesions])
     made = recalibrated(
         present,
@@ -82,7 +87,7 @@ def calibrate(
     stderr.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
-def _known(card: ModelCard, scores: Path, truth: "Truth") -> "Answers":
+def _known(card: ModelCard, scores: Path, truth: "Truth", split: Split) -> "Answers":
     from worker.evaluation.lesions import GIVEN, Scorer
     from worker.evaluation.questions import answers
     from worker.evaluation.scores_file import COLUMN_OF, read_scores
@@ -94,10 +99,10 @@ def _known(card: ModelCard, scores: Path, truth: "Truth") -> "Answers":
         raise SetupRefused(Code.SCORES_INVALID, f"{len(read.bad)} rows are bad, so nothing was calibrated: mend them")
     lesions = read.material.lesions
     if any(one.split is not None for one in lesions):
-        lesions = tuple(one for one in lesions if one.split is Split.VALIDATION)
+        lesions = tuple(one for one in lesions if one.split is split)
     known = answers(lesions, Scorer(card.name, GIVEN), truth)
     if not known.lesions:
-        reason = f"no lesion of the split validation has {COLUMN_OF[card.name]} and a known answer ({truth.value})"
+        reason = f"no lesion of the split {split.value} has {COLUMN_OF[card.name]} and a known answer ({truth.value})"
         raise SetupRefused(Code.LESIONS_TOO_FEW, reason)
     return known
 

@@ -74,6 +74,14 @@ def test_a_calibrated_card_goes_into_the_registry_with_the_same_weights(card_pat
     assert [entry.card.version for entry in registry.list()] == ["1.0", "2.0"]
 
 
+def test_another_split_can_be_used_and_never_what_was_learned_from(card_path: Path, tmp_path: Path) -> None:
+    table = write_scores(tmp_path / "scores.csv")
+    asked = (card_path, "--scores", table, "--temperature", "--version", "2.0", "-o", tmp_path / "new.json")
+    assert dlr(*asked, "--split", "train").exit_code == 2
+    row = answer(*asked, "--split", "test")
+    assert (row["lesions"], row["temperature"] < 1) == (100, True)
+
+
 def test_what_is_not_asked_for_stays_as_it_is(card_path: Path, tmp_path: Path) -> None:
     table, before = write_scores(tmp_path / "scores.csv"), load_card(card_path)
     answer(card_path, "--scores", table, "--coverage", 0.9, "--version", "2.0", "-o", tmp_path / "set.json")
