@@ -79,6 +79,7 @@ def _prediction(score: Score) -> PredictionRecord:
         predicted_class=score.predicted_class,
         positive=score.positive,
         threshold=score.threshold,
+        conformal_set=score.conformal_set,
     )
 
 
@@ -88,6 +89,7 @@ def _assessment(assessment: Assessment) -> AssessmentRecord:
         original=assessment.original.value,
         recommended=assessment.recommended.value,
         rule_version=assessment.rule_version,
+        uncertain=assessment.uncertain,
     )
 
 
