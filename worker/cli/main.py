@@ -1,8 +1,8 @@
 """The command ``dlr``: where every command is named, and where every error becomes a sentence and an exit status.
 
 Exit status: 0 done; 1 refused, or a service is away (the sentence says which); 2 wrong usage; 3 done, and a person has
-to look: a study ended failed, partial or refused, a row is bad or left out, `dlr monitor`, `dlr replay` or
-`dlr report restratification` has an alert, or `dlr evaluate` found a cancer that is advised down.
+to look: a study ended failed, partial or refused, a row is bad or left out, a picture could not be made, `dlr monitor`,
+`dlr replay` or `dlr report restratification` has an alert, or `dlr evaluate` found a cancer that is advised down.
 """
 
 import sys
@@ -19,6 +19,7 @@ from worker.cli import (
     dataset,
     demo,
     evaluate,
+    explain,
     export,
     failed,
     incoming,
@@ -59,6 +60,7 @@ app.command("submit", help="Hand in studies: job files, DICOM files or folders."
 app.command("worklist", help="Show who is read first.")(study.worklist)
 app.command("show", help="Show one study, with all that happened to it.")(study.show)
 app.command("export", help="Write a study's result as DICOM SR, pictures, HL7 or FHIR.")(export.export)
+app.command("explain", help="Show where a model looked in a lesion: Grad-CAM, as PNG.")(explain.explain)
 app.command("health", help="Answer a probe: are the servers there, or does this host's worker answer?")(state.health)
 app.command("doctor", help="Look at every component, and say what is wrong.")(state.doctor)
 app.command("settings", help="Show every setting and where it comes from; secrets stay hidden.")(state.settings)
