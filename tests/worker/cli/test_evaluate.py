@@ -103,6 +103,10 @@ def test_bad_rows_stop_it_unless_they_are_to_be_left_out(table: Path, tmp_path: 
         (("--scores", "none.csv"), 1, "scores_invalid: the file is not there"),
         (("--manifest", "none.csv"), 1, "dataset_invalid: the manifest is not there"),
         (("--scores", "a.csv", "--bm-threshold", "2"), 2, "--bm-threshold"),
+        (("--scores", "a.csv", "--output", "new", "--grad-cam", "5"), 2, "it needs the images"),
+        (("--from-database", "--output", "new", "--grad-cam", "5"), 2, "it needs the images"),
+        (("--manifest", "a.csv", "--grad-cam", "5"), 2, "--output"),
+        (("--manifest", "a.csv", "--output", "new", "--grad-cam", "0"), 2, "--grad-cam"),
     ],
 )
 def test_what_is_wrong_is_said(arguments: tuple[str, ...], status: int, said: str) -> None:
@@ -146,3 +150,18 @@ def test_a_manifest_is_scored_by_the_active_models(tmp_path: Path) -> None:
     assert said["questions"][0]["judged"][0]["version"] == "test-1"
     assert said["notices"][0].endswith(NOTICE)
     assert "lesions" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_report_shows_where_the_models_looked(tmp_path: Path) -> None:
+    add_small_models(tmp_path / "models")
+    write_manifest(tmp_path / "manifest.csv", cohort(tmp_path, 6, views=1))
+    arguments = ("--manifest", tmp_path / "manifest.csv", *QUICK)
+    environment = {"DLR_MODELS_DIR": str(tmp_path / "models")}
+    plain = answer(dlr(*arguments, **environment))
+    done = dlr(*arguments, "--output", tmp_path / "report", "--grad-cam", 3, **environment)
+    assert {**answer(done), "created_at": None} == {**plain, "created_at": None}
+    assert "heat maps" in done.stderr
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 2 * 3
+    assert page.index("AUC") < page.index("Where the models looked")
