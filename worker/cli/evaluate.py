@@ -80,9 +80,10 @@ def evaluate(
     """
     if sum((scores is not None, manifest is not None, from_database)) != 1:
         raise typer.BadParameter("one, and one alone", param_hint="--scores, --manifest, --from-database")
-    if grad_cam is not None and (manifest is None or output is None):
-        needs = "it needs the images, and a report to put pictures in: with --manifest and --output"
-        raise typer.BadParameter(needs, param_hint="--grad-cam")
+    _refuse_without("--grad-cam", grad_cam, "--manifest, for its images", manifest)
+    _refuse_without("--grad-cam", grad_cam, "--output, for a report to put pictures in", output)
+    _refuse_without("--root", root, "--manifest", manifest)
+    _refuse_without("--since", since, "--from-database", from_database or None)
     require_extra("sklearn", "train", "dlr evaluate")
     from worker.evaluation.evaluation import evaluate as evaluated
 
@@ -98,6 +99,12 @@ def evaluate(
         _write(found, output, () if images is None else _shown(images, found, split, grad_cam or 0))
     _print(found, fmt)
     raise typer.Exit(EXIT_LOOK if found.missed_cancers or bad else 0)
+
+
+def _refuse_without(option: str, given: object, needed: str, there: object) -> None:
+    """Refuse an option that would say nothing without another."""
+    if given is not None and there is None:
+        raise typer.BadParameter(f"it goes with {needed}", param_hint=option)
 
 
 def _material(
@@ -199,8 +206,10 @@ def _print_restratification(one: "Restratification") -> None:
             for cancer in one.missed_cancers
         ]
         print_rows(cancers, CANCER_COLUMNS, Format.TABLE, title="missed cancers")
-    else:
+    elif one.missed.total:
         stdout.print(f"missed cancers: {words.percent(one.missed)} ({models})", markup=False, highlight=False)
+    else:
+        stdout.print(f"missed cancers: {words.NO_CANCERS} ({models})", markup=False, highlight=False, soft_wrap=True)
     rows = [
         {
             "advice": words.ADVICE[arm.outcome],

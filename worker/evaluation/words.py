@@ -10,6 +10,7 @@ from worker.evaluation.options import ChosenBy
 
 NOTHING = "–"
 TOO_FEW = "too few"
+NO_CANCERS = "nothing can be said of them, since no 4A lesion with scores is malignant"
 
 ADVICE = {
     Outcome.DOWNGRADED: "downgraded to 3",

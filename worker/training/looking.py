@@ -70,6 +70,6 @@ def _pictures(example: Example, image: LesionImage, models: _Models, which: str)
             f"{', '.join(filter(None, (at.scorer.name, which)))}: {positive} {said(probability, at.value)}, "
             f"from {at.value:.6g} on. {looked.heat.cells} x {looked.heat.cells} cells."
             + ("" if looked.heat.values.any() else f" Nothing in the image weighed for {positive}.")
-            + (f" {card.notice}." if card.notice else "")
+            + (f" Notice: {card.notice}." if card.notice else "")
         )
         yield HeatPicture(heat_picture(image.frame, image.region, looked.heat), caption)

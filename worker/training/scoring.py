@@ -60,7 +60,7 @@ def score_manifest(
 
     Raises:
         ModelRefused: a model is not active, or is not sound.
-        SetupRefused: ``lesions_too_few``: no row could be scored.
+        SetupRefused: ``lesions_too_few``: no row is of the split, or none could be scored.
         Unavailable: the device does not score, or the storage is away.
     """
     rows = _wanted(manifest, split)
@@ -95,6 +95,8 @@ def _wanted(manifest: Manifest, split: Split) -> list[ManifestRow]:
     rows = list(manifest.included.values())
     if all(row.split is None for row in rows):
         return rows
+    if all(row.split is not split for row in rows):
+        raise SetupRefused(Code.LESIONS_TOO_FEW, f"no row of the manifest is of the split {split.value}: see --split")
     return [row for row in rows if row.split in (split, Split.VALIDATION)]
 
 

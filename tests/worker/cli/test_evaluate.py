@@ -77,6 +77,18 @@ def test_without_a_missed_cancer_the_exit_status_is_0(table: Path) -> None:
     assert answer(done)["restratifications"][0]["missed"]["count"] == 0
 
 
+def test_without_a_malignant_4a_lesion_nothing_is_said_of_missed_cancers(table: Path, tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    lines = table.read_text().splitlines()
+    path.write_text("\n".join(line for line in lines if ",malignant,4A," not in line))
+    done = dlr("--scores", path, "--resamples", 0, "--output", tmp_path / "report")
+    assert done.returncode == 0, done.stderr
+    assert "missed cancers: nothing can be said of them, since no 4A lesion" in done.stdout
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "nothing can be said of them" in page
+    assert "Missed cancers: none" not in page
+
+
 def test_two_runs_say_the_same(table: Path) -> None:
     once, again = (answer(dlr("--scores", table, *QUICK)) for _ in range(2))
     assert {**once, "created_at": None} == {**again, "created_at": None}
@@ -103,9 +115,11 @@ def test_bad_rows_stop_it_unless_they_are_to_be_left_out(table: Path, tmp_path: 
         (("--scores", "none.csv"), 1, "scores_invalid: the file is not there"),
         (("--manifest", "none.csv"), 1, "dataset_invalid: the manifest is not there"),
         (("--scores", "a.csv", "--bm-threshold", "2"), 2, "--bm-threshold"),
-        (("--scores", "a.csv", "--output", "new", "--grad-cam", "5"), 2, "it needs the images"),
-        (("--from-database", "--output", "new", "--grad-cam", "5"), 2, "it needs the images"),
-        (("--manifest", "a.csv", "--grad-cam", "5"), 2, "--output"),
+        (("--scores", "a.csv", "--output", "new", "--grad-cam", "5"), 2, "--manifest, for its images"),
+        (("--from-database", "--output", "new", "--grad-cam", "5"), 2, "--manifest, for its images"),
+        (("--manifest", "a.csv", "--grad-cam", "5"), 2, "--output, for a report"),
+        (("--scores", "a.csv", "--root", "b"), 2, "--root"),
+        (("--manifest", "a.csv", "--since", "30d"), 2, "it goes with --from-database"),
         (("--manifest", "a.csv", "--output", "new", "--grad-cam", "0"), 2, "--grad-cam"),
     ],
 )

@@ -52,7 +52,7 @@ def test_each_lesion_is_shown_by_each_model_with_its_score_and_its_notice(tmp_pa
             said = by_model[scorer.model].caption
             positive = {"DLR_LH": "high risk", "DLR_BM": "malignant"}[scorer.model]
             assert said.startswith(f"{scorer.model} test-1: {positive} {score:.3f}, from 0.25 on. 2 x 2 cells.")
-            assert said.endswith(f"{NOTICE}.")
+            assert said.endswith(f" Notice: {NOTICE}.")
             assert Image.open(BytesIO(by_model[scorer.model].png)).format == "PNG"
     assert first.pictures[0].png != second.pictures[0].png
 

@@ -83,6 +83,9 @@ def test_what_was_learned_from_is_not_scored(tmp_path: Path, models: Path) -> No
     external = scored(tmp_path, models, *rows, split=Split.EXTERNAL)
     assert [one.lesion_id for one in external.lesions] == ["validation", "external"]
     assert external.left_out["rows of splits that are not scored"] == 2
+    with pytest.raises(SetupRefused) as none:
+        scored(tmp_path, models, *rows[:2], split=Split.EXTERNAL)
+    assert (none.value.code, "split external" in none.value.reason) == (Code.LESIONS_TOO_FEW, True)
 
 
 def test_without_a_row_or_a_model_there_is_nothing_to_say(tmp_path: Path, models: Path) -> None:
