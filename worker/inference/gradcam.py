@@ -119,13 +119,13 @@ def grad_cam(card: ModelCard, network: DlrNetwork, frame: NDArray[np.uint8], reg
     values = np.zeros(frame.shape[:2], np.float32)
     values[rows, columns] = _on_crop(cam, shown.height, shown.width, card)
     heat = HeatMap(values, shown, card.channels == "gray", cam.shape[0])
-    return Looked(heat, score_of(card, probabilities(logits)))
+    return Looked(heat, score_of(card, probabilities(logits)[0]))
 
 
 def _cam(
     card: ModelCard, network: DlrNetwork, pixels: NDArray[np.uint8], age_years: float
 ) -> tuple[Heat, NDArray[np.float32]]:
-    """Return the map of layer4's activations, float32 (h, w), 0 to 1, and the logits, float32 (classes,)."""
+    """Return the map of layer4's activations, float32 (h, w), 0 to 1, and the logits, float32 (1, classes)."""
     kept: list[torch.Tensor] = []
 
     def keep(_module: torch.nn.Module, _inputs: object, activations: torch.Tensor) -> torch.Tensor:
@@ -144,7 +144,7 @@ def _cam(
     cam = torch.relu((weights * kept[0]).sum(dim=1))[0].detach()
     highest = float(cam.max())
     scaled: Heat = (cam / highest if highest > 0 else cam).numpy()
-    return scaled, logits[0].detach().numpy()
+    return scaled, logits.detach().numpy()
 
 
 def _on_crop(cam: Heat, height: int, width: int, card: ModelCard) -> Heat:
