@@ -148,6 +148,20 @@ class StudyResult:
         return tuple(sorted(said))
 
 
+@dataclass(frozen=True, slots=True)
+class RecordedContent:
+    """What a study was when it came: its job, and the SHA-256 of that and of its files' bytes, without the priority."""
+
+    job: Mapping[str, Any]
+    digest: str
+
+
+def recorded_content(session: Session, study_id: UUID) -> RecordedContent:
+    """Return what a study on record was when it came; the job is empty once it was purged."""
+    row = session.execute(select(StudyRow.job, StudyRow.content_digest).where(StudyRow.id == study_id)).one()
+    return RecordedContent(row.job, row.content_digest)
+
+
 def study_results(session: Session, key: UUID | str) -> list[StudyResult]:
     """Return the results of the studies that a key names, as `db.queries.study_details` takes it.
 

@@ -55,6 +55,7 @@ class Code(StrEnum):
     PHOTOMETRIC_UNSUPPORTED = "photometric_unsupported"
     DECODER_CRASHED = "decoder_crashed"
     DECODE_TIMEOUT = "decode_timeout"
+    IMAGE_CHANGED = "image_changed"
     FRAME_NOT_GIVEN = "frame_not_given"
     FRAME_NOT_FOUND = "frame_not_found"
     ROI_OUTSIDE_IMAGE = "roi_outside_image"
@@ -151,6 +152,7 @@ MEANINGS: dict[Code, str] = {
     Code.PHOTOMETRIC_UNSUPPORTED: "The photometric interpretation or the sample layout is not supported.",
     Code.DECODER_CRASHED: "Reading the file ended its decoder process twice: a crash, or more memory than it may have.",
     Code.DECODE_TIMEOUT: "Reading the file took longer than DLR_DECODE_TIMEOUT_S.",
+    Code.IMAGE_CHANGED: "The files are not those that were scored, so nobody can show what a model saw in them.",
     Code.FRAME_NOT_GIVEN: "The file has several frames and the lesion does not say which one.",
     Code.FRAME_NOT_FOUND: "The file has fewer frames than the lesion's frame number.",
     Code.ROI_OUTSIDE_IMAGE: "The lesion's ROI does not lie within the image.",

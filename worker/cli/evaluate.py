@@ -17,11 +17,14 @@ from worker.watching.extras import require_extra
 
 if TYPE_CHECKING:
     from worker.evaluation.document import Evaluation, Judged
+    from worker.evaluation.examples import Shown
     from worker.evaluation.lesions import Material
     from worker.evaluation.restratification import Restratification
     from worker.training.manifest import Fault
+    from worker.training.scoring import ScoredManifest
 
 EXIT_LOOK = 3
+MOST_SHOWN = 500
 
 ARM_COLUMNS = ("advice", "lesions", "in_the_study", "malignant", "malignant_in_the_study")
 CANCER_COLUMNS = ("lesion_id", "high_risk_probability", "malignant_probability")
@@ -59,6 +62,15 @@ def evaluate(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Evaluate the other rows although some are bad")] = False,
     resamples: Annotated[int, typer.Option(min=0, max=100_000, help="Of the bootstrap; 0: none")] = RESAMPLES,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap")] = SEED,
+    grad_cam: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MOST_SHOWN,
+            metavar="N",
+            help="With --manifest and --output: show in the report where the models looked, in N lesions",
+        ),
+    ] = None,
     fmt: ReportOption = Report.TABLE,
 ) -> None:
     """Say how good the models are on lesions with pathology: from a table of scores, a manifest, or the database.
@@ -68,6 +80,10 @@ def evaluate(
     """
     if sum((scores is not None, manifest is not None, from_database)) != 1:
         raise typer.BadParameter("one, and one alone", param_hint="--scores, --manifest, --from-database")
+    _refuse_without("--grad-cam", grad_cam, "--manifest, for its images", manifest)
+    _refuse_without("--grad-cam", grad_cam, "--output, for a report to put pictures in", output)
+    _refuse_without("--root", root, "--manifest", manifest)
+    _refuse_without("--since", since, "--from-database", from_database or None)
     require_extra("sklearn", "train", "dlr evaluate")
     from worker.evaluation.evaluation import evaluate as evaluated
 
@@ -75,34 +91,42 @@ def evaluate(
         from worker.evaluation.report import check_writable
 
         check_writable(output)
-    material, bad = _material(scores, manifest, root, since, split)
+    material, bad, images = _material(scores, manifest, root, since, split)
     _report_bad(bad, skip_bad=skip_bad)
     options = Options(lh_threshold, bm_threshold, choose, sensitivity, split, resamples, seed)
     found = evaluated(material, options)
     if output is not None:
-        _write(found, output)
+        _write(found, output, () if images is None else _shown(images, found, split, grad_cam or 0))
     _print(found, fmt)
     raise typer.Exit(EXIT_LOOK if found.missed_cancers or bad else 0)
 
 
+def _refuse_without(option: str, given: object, needed: str, there: object) -> None:
+    """Refuse an option that would say nothing without another."""
+    if given is not None and there is None:
+        raise typer.BadParameter(f"it goes with {needed}", param_hint=option)
+
+
 def _material(
     scores: Path | None, manifest: Path | None, root: Path | None, since: datetime | None, split: Split
-) -> "tuple[Material, Sequence[Fault]]":
+) -> "tuple[Material, Sequence[Fault], ScoredManifest | None]":
+    """Return the lesions, the bad rows, and of a manifest the images."""
     if scores is not None:
         from worker.evaluation.scores_file import read_scores
 
         read = read_scores(scores)
-        return read.material, read.bad
+        return read.material, read.bad, None
     if manifest is not None:
-        return _scored(manifest, root, split)
+        scored, faults = _scored(manifest, root, split)
+        return scored.material, faults, scored
     from worker.evaluation.ledger import from_database
     from worker.runtime import sessions
 
     with sessions()() as session:
-        return from_database(session, since), ()
+        return from_database(session, since), (), None
 
 
-def _scored(manifest: Path, root: Path | None, split: Split) -> "tuple[Material, Sequence[Fault]]":
+def _scored(manifest: Path, root: Path | None, split: Split) -> "tuple[ScoredManifest, Sequence[Fault]]":
     from worker.settings import get_settings
     from worker.training.manifest_file import read_manifest
 
@@ -114,6 +138,22 @@ def _scored(manifest: Path, root: Path | None, split: Split) -> "tuple[Material,
         return score_manifest(read, split, get_settings().models_dir, on_progress), read.faults
 
 
+def _shown(images: "ScoredManifest", found: "Evaluation", split: Split, count: int) -> "tuple[Shown, ...]":
+    """Make the pictures of as many lesions: one at a time, since each takes a pass of both models and back."""
+    if not count:
+        return ()
+    from worker.evaluation.evaluation import set_apart
+    from worker.evaluation.examples import examples_of
+    from worker.settings import get_settings
+    from worker.training.looking import look_at
+
+    tested, _ = set_apart(images.material.lesions, split)
+    with progress_bar("heat maps") as on_progress:
+        return look_at(
+            examples_of(tested, found, count), images.rows, images.root, get_settings().models_dir, on_progress
+        )
+
+
 def _report_bad(bad: "Sequence[Fault]", *, skip_bad: bool) -> None:
     for fault in bad:
         stderr.print(f"line {fault.line}: {fault.code}: {fault.reason}", markup=False, highlight=False, soft_wrap=True)
@@ -122,10 +162,10 @@ def _report_bad(bad: "Sequence[Fault]", *, skip_bad: bool) -> None:
         raise SetupRefused(Code.SCORES_INVALID, reason)
 
 
-def _write(found: "Evaluation", output: Path) -> None:
+def _write(found: "Evaluation", output: Path, shown: "Sequence[Shown]") -> None:
     from worker.evaluation.report import REPORT_FILE, write_report
 
-    write_report(found, output)
+    write_report(found, output, shown)
     stderr.print(f"written: {output / REPORT_FILE}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -166,8 +206,10 @@ def _print_restratification(one: "Restratification") -> None:
             for cancer in one.missed_cancers
         ]
         print_rows(cancers, CANCER_COLUMNS, Format.TABLE, title="missed cancers")
-    else:
+    elif one.missed.total:
         stdout.print(f"missed cancers: {words.percent(one.missed)} ({models})", markup=False, highlight=False)
+    else:
+        stdout.print(f"missed cancers: {words.NO_CANCERS} ({models})", markup=False, highlight=False, soft_wrap=True)
     rows = [
         {
             "advice": words.ADVICE[arm.outcome],

@@ -28,7 +28,10 @@ def export(
         typer.Option("--output", "-o", help="A file or a folder; text goes to standard output without it"),
     ] = None,
     grad_cam: Annotated[
-        bool, typer.Option("--grad-cam", help="With sc: draw where DLR_BM looked, if its weights are in the registry")
+        bool,
+        typer.Option(
+            "--grad-cam", help="With sc: show where the models looked too, if they are there still (dlr explain)"
+        ),
     ] = False,
 ) -> None:
     """Write a study's result as a document for other systems. A recommendation, never a diagnosis.
@@ -44,8 +47,8 @@ def export(
     configure_logging("ERROR", "text")  # what libraries log may quote a header
     with sessions()() as session:
         results = read_results(session, study)
-    camera = _camera(settings, grad_cam=grad_cam) if kind is Kind.SC else None
-    documents = [document for result in results for document in _documents(result, kind, settings, camera)]
+    drawn_by = camera(settings, grad_cam=grad_cam) if kind is Kind.SC else None
+    documents = [document for result in results for document in _documents(result, kind, settings, drawn_by)]
     if output is None:
         _print(documents)
         return
@@ -53,13 +56,22 @@ def export(
         stderr.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _documents(result: StudyResult, kind: Kind, settings: Settings, camera: Camera | None) -> list[Document]:
+def _documents(result: StudyResult, kind: Kind, settings: Settings, drawn_by: Camera | None) -> list[Document]:
     images = ImageSource(settings.storage_root, settings.dicomweb)
     with opened(result, images, settings.limits) as source:
-        return documents_of(kind, result, source, camera)
+        return documents_of(kind, result, source, drawn_by)
 
 
-def _camera(settings: Settings, *, grad_cam: bool) -> Camera:
+def camera(settings: Settings, *, grad_cam: bool) -> Camera:
+    """Return what pictures are made with: decoders, as a worker has them, and the models' versions on the CPU.
+
+    Args:
+        settings: where the registry is, and how decoders are run.
+        grad_cam: say where models looked.
+
+    Raises:
+        SetupRefused: ``setting_invalid``; the extra ``worker`` is not installed.
+    """
     from worker.runtime import decoders
 
     try:

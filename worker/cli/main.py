@@ -1,8 +1,8 @@
 """The command ``dlr``: where every command is named, and where every error becomes a sentence and an exit status.
 
 Exit status: 0 done; 1 refused, or a service is away (the sentence says which); 2 wrong usage; 3 done, and a person has
-to look: a study ended failed, partial or refused, a row is bad or left out, `dlr monitor`, `dlr replay` or
-`dlr report restratification` has an alert, or `dlr evaluate` found a cancer that is advised down.
+to look: a study ended failed, partial or refused, a row is bad or left out, a picture could not be made, `dlr monitor`,
+`dlr replay` or `dlr report restratification` has an alert, or `dlr evaluate` found a cancer that is advised down.
 """
 
 import sys
@@ -19,6 +19,7 @@ from worker.cli import (
     dataset,
     demo,
     evaluate,
+    explain,
     export,
     failed,
     incoming,
@@ -47,36 +48,39 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command("up", help="Start everything on this machine, until Ctrl-C.")(services.up)
-app.command("worker", help="Run one Celery worker.")(services.worker)
-app.command("flower", help="Run Flower, to watch the workers.")(services.flower)
-app.command("metrics", help="Serve the service's metrics for Prometheus.")(watching.metrics)
-app.command("demo", help="Run the whole service once, on phantom studies.")(demo.demo)
-app.command("demo-studies", help="Write phantom studies to practise with.")(demo.demo_studies)
-app.command("receive", help="Receive studies by DICOM: a Storage SCP.")(incoming.receive)
-app.command("watch", help="Hand in whatever is dropped into a folder.")(incoming.watch)
-app.command("submit", help="Hand in studies: job files, DICOM files or folders.")(study.submit)
-app.command("worklist", help="Show who is read first.")(study.worklist)
-app.command("show", help="Show one study, with all that happened to it.")(study.show)
-app.command("export", help="Write a study's result as DICOM SR, pictures, HL7 or FHIR.")(export.export)
-app.command("health", help="Answer a probe: are the servers there, or does this host's worker answer?")(state.health)
-app.command("doctor", help="Look at every component, and say what is wrong.")(state.doctor)
-app.command("settings", help="Show every setting and where it comes from; secrets stay hidden.")(state.settings)
-app.command("monitor", help="Hold the advice against the study and against pathology; missed cancers first.")(
+app.command("up", short_help="Start everything on this machine, until Ctrl-C.")(services.up)
+app.command("worker", short_help="Run one Celery worker.")(services.worker)
+app.command("flower", short_help="Run Flower, to watch the workers.")(services.flower)
+app.command("metrics", short_help="Serve the service's metrics for Prometheus.")(watching.metrics)
+app.command("demo", short_help="Run the whole service once, on phantom studies.")(demo.demo)
+app.command("demo-studies", short_help="Write phantom studies to practise with.")(demo.demo_studies)
+app.command("receive", short_help="Receive studies by DICOM: a Storage SCP.")(incoming.receive)
+app.command("watch", short_help="Hand in whatever is dropped into a folder.")(incoming.watch)
+app.command("submit", short_help="Hand in studies: job files, DICOM files or folders.")(study.submit)
+app.command("worklist", short_help="Show who is read first.")(study.worklist)
+app.command("show", short_help="Show one study, with all that happened to it.")(study.show)
+app.command("export", short_help="Write a study's result as DICOM SR, pictures, HL7 or FHIR.")(export.export)
+app.command("explain", short_help="Show where a model looked in a lesion: Grad-CAM, as PNG.")(explain.explain)
+app.command("health", short_help="Answer a probe: are the servers there, or does this host's worker answer?")(
+    state.health
+)
+app.command("doctor", short_help="Look at every component, and say what is wrong.")(state.doctor)
+app.command("settings", short_help="Show every setting and where it comes from; secrets stay hidden.")(state.settings)
+app.command("monitor", short_help="Hold the advice against the study and against pathology; missed cancers first.")(
     monitor.monitor
 )
-app.command("replay", help="Say what other thresholds would have advised; nothing is changed.")(replay.replay)
-app.command("evaluate", help="Say how good the models are on lesions with pathology; missed cancers first.")(
+app.command("replay", short_help="Say what other thresholds would have advised; nothing is changed.")(replay.replay)
+app.command("evaluate", short_help="Say how good the models are on lesions with pathology; missed cancers first.")(
     evaluate.evaluate
 )
-app.command("purge", help="Remove the identifiers of studies that ended long ago.")(purge.purge)
+app.command("purge", short_help="Remove the identifiers of studies that ended long ago.")(purge.purge)
 app.add_typer(web.app, name="web", help="Show the worklist to browsers; say who may sign in.")
 app.add_typer(failed.app, name="failed", help="Studies that a person has to look at.")
 app.add_typer(pathology.app, name="pathology", help="What pathology said of the lesions.")
 app.add_typer(report.app, name="report", help="The study's Table S1 and Fig. S5, of lesions of one's own.")
 app.add_typer(dataset.app, name="dataset", help="Lesions to train on: import, check, count, split.")
 app.add_typer(models.models, name="models", help="The model registry.")
-app.command("demo-models", help="Make the demo models from a synthetic cohort; never for clinical use.")(
+app.command("demo-models", short_help="Make the demo models from a synthetic cohort; never for clinical use.")(
     models.demo_models
 )
 app.add_typer(send.app, name="send", help="Deliver results to a PACS, a worklist manager and a webhook.")

@@ -40,7 +40,7 @@ def evaluate(material: Material, options: Options, created_at: datetime | None =
     """
     from worker import __version__
 
-    tested, validation = _set_apart(material.lesions, options.split)
+    tested, validation = set_apart(material.lesions, options.split)
     found = {one: operating_of(one, validation or tested, tested, options) for one in material.scorers}
     operating = {one: at for one, at in found.items() if at is not None}
     questions = tuple(filter(None, (_question(truth, tested, validation, operating, options) for truth in Truth)))
@@ -67,10 +67,15 @@ def _restratification(
     return restratification(tested, pair, operating[pair.lh].threshold, operating[pair.bm].threshold)
 
 
-def _set_apart(
+def set_apart(
     lesions: Sequence[JudgedLesion], split: Split
 ) -> tuple[tuple[JudgedLesion, ...], tuple[JudgedLesion, ...]]:
-    """The lesions to measure on, and those to choose thresholds and temperatures on."""
+    """Return the lesions to measure on, and those to choose thresholds and temperatures on.
+
+    Args:
+        lesions: all of them.
+        split: the one that is measured on, where lesions are of splits at all.
+    """
     if all(one.split is None for one in lesions):
         return tuple(lesions), ()
     tested = tuple(one for one in lesions if one.split is split)

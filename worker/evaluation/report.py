@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from base64 import b64encode
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -11,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from worker.errors import Code, SetupRefused
 from worker.evaluation import words
 from worker.evaluation.document import Evaluation, schema, to_json
+from worker.evaluation.examples import Shown
 from worker.evaluation.plots import Plot, plots
 
 REPORT_FILE, METRICS_FILE, SCHEMA_FILE, PLOTS_FOLDER = "report.html", "metrics.json", "metrics.schema.json", "plots"
@@ -18,10 +20,15 @@ REPORT_FILE, METRICS_FILE, SCHEMA_FILE, PLOTS_FOLDER = "report.html", "metrics.j
 _HERE = Path(__file__).parent / "templates"
 
 
-def write_report(evaluation: Evaluation, folder: Path) -> None:
+def write_report(evaluation: Evaluation, folder: Path, shown: Sequence[Shown] = ()) -> None:
     """Write a report into a folder that is not there yet, or is empty; all of it appears at once, or nothing does.
 
     Its owner alone may read it: it names lesions.
+
+    Args:
+        evaluation: what was measured.
+        folder: where it goes.
+        shown: lesions with their pictures, in their order.
 
     Raises:
         SetupRefused: ``setting_invalid``: the folder holds something, or can not be written.
@@ -30,7 +37,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
     try:
         staging = Path(tempfile.mkdtemp(prefix=".report-", dir=folder.parent))
         try:
-            _fill(staging, evaluation)
+            _fill(staging, evaluation, shown)
             if folder.exists():
                 folder.rmdir()
             staging.rename(folder)
@@ -56,7 +63,7 @@ def check_writable(folder: Path) -> None:
         raise _refused("the folder can not be written")
 
 
-def html(evaluation: Evaluation, drawn: tuple[Plot, ...]) -> str:
+def html(evaluation: Evaluation, drawn: tuple[Plot, ...], shown: Sequence[Shown] = ()) -> str:
     """Return the report as one page: its pictures are in it, there is no script, and no address but its own."""
     environment = Environment(
         loader=FileSystemLoader(_HERE),
@@ -66,12 +73,14 @@ def html(evaluation: Evaluation, drawn: tuple[Plot, ...]) -> str:
         lstrip_blocks=True,
     )
     pictures = {plot.name: (plot, b64encode(plot.content["svg"]).decode()) for plot in drawn}
-    return environment.get_template("report.html").render(e=evaluation, pictures=pictures, words=words)
+    return environment.get_template("report.html").render(
+        e=evaluation, pictures=pictures, words=words, shown=shown, base64=lambda content: b64encode(content).decode()
+    )
 
 
-def _fill(folder: Path, evaluation: Evaluation) -> None:
+def _fill(folder: Path, evaluation: Evaluation, shown: Sequence[Shown]) -> None:
     drawn = tuple(plots(evaluation))
-    (folder / REPORT_FILE).write_text(html(evaluation, drawn), "utf-8")
+    (folder / REPORT_FILE).write_text(html(evaluation, drawn, shown), "utf-8")
     (folder / METRICS_FILE).write_text(to_json(evaluation), "utf-8")
     (folder / SCHEMA_FILE).write_text(schema(), "utf-8")
     (folder / PLOTS_FOLDER).mkdir()

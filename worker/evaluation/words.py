@@ -4,11 +4,13 @@ from worker.clinical.categories import Outcome
 from worker.clinical.probability import said as said
 from worker.clinical.proportions import STUDY, STUDY_UPGRADED_MALIGNANT, Proportion, proportion, study_rate
 from worker.evaluation.discrimination import Auc, AucDifference, Interval
+from worker.evaluation.examples import Why
 from worker.evaluation.lesions import Source
 from worker.evaluation.options import ChosenBy
 
 NOTHING = "–"
 TOO_FEW = "too few"
+NO_CANCERS = "nothing can be said of them, since no 4A lesion with scores is malignant"
 
 ADVICE = {
     Outcome.DOWNGRADED: "downgraded to 3",
@@ -25,6 +27,14 @@ CHOSEN = {
 }
 """Where a threshold comes from."""
 
+
+WHYS = {
+    Why.MISSED_CANCER: "missed cancer: advised down to BI-RADS 3",
+    Why.FALSE_NEGATIVE: "malignant, and benign to DLR_BM",
+    Why.FALSE_POSITIVE: "benign, and malignant to DLR_BM",
+    Why.RIGHT: "DLR_BM was right",
+}
+"""Why a lesion is shown."""
 
 SOURCES = {
     Source.SCORES: "a table of scores",

@@ -1,8 +1,9 @@
 """Grad-CAM: where in a lesion's image a model looked (Selvaraju et al., ICCV 2017, equations 1 and 2).
 
-For pictures alone: it works on a network of its own, one lesion at a time, and nothing that scores comes here.
+For pictures alone: it works on networks of its own, one lesion at a time, and nothing that scores comes here.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -11,51 +12,91 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from worker.errors import ModelRefused
+from worker.errors import Code, LesionRefused, ModelRefused
 from worker.imaging.cropping import crop_slices, model_pixels
+from worker.imaging.heat import Heat, HeatMap
 from worker.inference.card import ModelCard
+from worker.inference.engine import score_of
 from worker.inference.network import DlrNetwork
-from worker.inference.pair import ScoringNetwork
-from worker.inference.registry import Registry
+from worker.inference.pair import ScoringNetwork, probabilities, temperatures_of
+from worker.inference.registry import Entry, Registry
 from worker.inference.weights import load_network
-from worker.reporting.result import LesionResult
-from worker.study import Roi
+from worker.reporting.result import LesionResult, ModelScore
+from worker.study import Roi, Score
 
-Heat = NDArray[np.float32]
+SAME_SCORE = 0.05
+"""How far a probability may be from the stored one: devices are within 0.03 of this one (`worker.inference.cuda`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Where a model looked, and what it says of the lesion here."""
+
+    heat: HeatMap
+    score: Score
 
 
 class Looker:
-    """Says where the version of DLR_BM that scored a lesion looked, as `worker.reporting.documents` asks for it.
+    """Says where the version that scored a lesion looked, as `worker.reporting.documents` asks for it.
 
     Args:
-        models_dir: the registry. A version that it does not have any more looks nowhere.
+        models_dir: the registry.
     """
 
     def __init__(self, models_dir: Path) -> None:
-        self._loaded = lru_cache(maxsize=1)(partial(loaded, models_dir))
+        # Both models of a study: two networks are kept.
+        self._loaded = lru_cache(maxsize=2)(partial(loaded, models_dir))
 
-    def __call__(self, lesion: LesionResult, frame: NDArray[np.uint8]) -> Heat | None:
-        """Return `grad_cam` of a lesion; ``None`` where it was not scored, or by a version that is not there."""
-        score = lesion.bm
-        if score is None or lesion.region is None or lesion.age_years is None:
-            return None
+    def __call__(self, lesion: LesionResult, score: ModelScore, frame: NDArray[np.uint8]) -> HeatMap:
+        """Return where the model of one of a lesion's scores looked, in the frame that it was scored on.
+
+        Raises:
+            ModelRefused: ``model_not_found``: the registry has not this very version; ``weights_missing``,
+                ``weights_hash_mismatch``, ``weights_shape_mismatch``: it is damaged.
+            LesionRefused: ``result_missing``: no region or age is on record; ``image_changed``: the model says
+                something else of this frame than is on record, so it is not what was scored.
+        """
+        if lesion.region is None or lesion.age_years is None:
+            raise LesionRefused(Code.RESULT_MISSING, "the lesion was not scored")
         model = self._loaded(score.model, score.version, score.weights_sha256)
-        return None if model is None else grad_cam(*model, frame, Roi(*lesion.region), lesion.age_years)
+        looked = grad_cam(*model, frame, Roi(*lesion.region), lesion.age_years)
+        if not abs(looked.score.positive_probability - score.positive_probability) <= SAME_SCORE:
+            reason = f"{score.model} {score.version} gives this image another score than is on record"
+            raise LesionRefused(Code.IMAGE_CHANGED, f"{reason}: it is not what was scored")
+        return looked.heat
 
 
-def loaded(models_dir: Path, name: str, version: str, weights_sha256: str) -> tuple[ModelCard, DlrNetwork] | None:
-    """Load the version of a model that gave a score; ``None`` where the registry does not have it, or not soundly."""
+def loaded(
+    models_dir: Path, name: str, version: str, weights_sha256: str | None = None
+) -> tuple[ModelCard, DlrNetwork]:
+    """Load a version of a model.
+
+    Args:
+        models_dir: the registry.
+        name: ``DLR_LH`` or ``DLR_BM``.
+        version: its card's.
+        weights_sha256: that it has to have; ``None``: whichever it has.
+
+    Raises:
+        ModelRefused: ``model_not_found``: the registry has not this very version; ``weights_missing``,
+            ``weights_hash_mismatch``, ``weights_shape_mismatch``: it is damaged.
+    """
+    entry = _entry(models_dir, name, version)
+    if weights_sha256 not in (None, entry.card.weights_sha256):
+        reason = f"the registry's {name} {version} has other weights than those that scored the lesion"
+        raise ModelRefused(Code.MODEL_NOT_FOUND, reason)
+    return entry.card, load_network(entry.card, entry.weights_path, torch.device("cpu"))
+
+
+def _entry(models_dir: Path, name: str, version: str) -> Entry:
     for entry in Registry(models_dir).list():
-        card = entry.card
-        if (card.name, card.version, card.weights_sha256) == (name, version, weights_sha256):
-            try:
-                return card, load_network(card, entry.weights_path, torch.device("cpu"))
-            except ModelRefused:
-                return None
-    return None
+        if (entry.card.name, entry.card.version) == (name, version):
+            return entry
+    reason = f"the registry has no {name} {version} (any more): bring its card and weights back by `dlr models add`"
+    raise ModelRefused(Code.MODEL_NOT_FOUND, reason)
 
 
-def grad_cam(card: ModelCard, network: DlrNetwork, frame: NDArray[np.uint8], region: Roi, age_years: float) -> Heat:
+def grad_cam(card: ModelCard, network: DlrNetwork, frame: NDArray[np.uint8], region: Roi, age_years: float) -> Looked:
     """Weigh each place of a frame by how much it spoke for the model's positive class, in the last convolutions.
 
     Args:
@@ -66,19 +107,25 @@ def grad_cam(card: ModelCard, network: DlrNetwork, frame: NDArray[np.uint8], reg
         age_years: the patient's.
 
     Returns:
-        float32 (rows, columns), 0 to 1: 1 where it spoke most for it, 0 outside of what the network was shown, and 0
-        everywhere if nothing spoke for it.
+        The map on the frame, and the score that the same pass gave, in float32 on the CPU.
     """
     wanted = card.preprocessing
     pixels = model_pixels(
         frame, region, size=wanted.size, margin=wanted.margin, resize=wanted.resize, channels=wanted.channels
     )
-    cam = _cam(card, network, pixels, age_years)
-    return _on_frame(cam, frame.shape[:2], region, card)
+    cam, logits = _cam(card, network, pixels, age_years)
+    rows, columns = crop_slices((frame.shape[0], frame.shape[1]), region, card.roi_margin)
+    shown = Roi(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+    values = np.zeros(frame.shape[:2], np.float32)
+    values[rows, columns] = _on_crop(cam, shown.height, shown.width, card)
+    heat = HeatMap(values, shown, card.channels == "gray", cam.shape[0])
+    return Looked(heat, score_of(card, probabilities(logits, temperatures_of([card]))[0]))
 
 
-def _cam(card: ModelCard, network: DlrNetwork, pixels: NDArray[np.uint8], age_years: float) -> Heat:
-    """Return the map of layer4's activations, float32 (h, w), 0 to 1."""
+def _cam(
+    card: ModelCard, network: DlrNetwork, pixels: NDArray[np.uint8], age_years: float
+) -> tuple[Heat, NDArray[np.float32]]:
+    """Return the map of layer4's activations, float32 (h, w), 0 to 1, and the logits, float32 (1, classes)."""
     kept: list[torch.Tensor] = []
 
     def keep(_module: torch.nn.Module, _inputs: object, activations: torch.Tensor) -> torch.Tensor:
@@ -97,22 +144,16 @@ def _cam(card: ModelCard, network: DlrNetwork, pixels: NDArray[np.uint8], age_ye
     cam = torch.relu((weights * kept[0]).sum(dim=1))[0].detach()
     highest = float(cam.max())
     scaled: Heat = (cam / highest if highest > 0 else cam).numpy()
-    return scaled
+    return scaled, logits.detach().numpy()
 
 
-def _on_frame(cam: Heat, size: tuple[int, ...], region: Roi, card: ModelCard) -> Heat:
-    """Undo the resizing, the letterbox and the crop, in this order (see `worker.imaging.cropping.model_pixels`)."""
-    rows, columns = crop_slices((size[0], size[1]), region, card.roi_margin)
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    if card.resize == "letterbox":
-        side = max(height, width)
-        top, left = (side - height) // 2, (side - width) // 2
-        shown = _resized(cam, side, side)[top : top + height, left : left + width]
-    else:
-        shown = _resized(cam, height, width)
-    heat = np.zeros(size[:2], np.float32)
-    heat[rows, columns] = shown
-    return heat
+def _on_crop(cam: Heat, height: int, width: int, card: ModelCard) -> Heat:
+    """Undo the resizing and the letterbox, in this order (see `worker.imaging.cropping.model_pixels`)."""
+    if card.resize != "letterbox":
+        return _resized(cam, height, width)
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    return _resized(cam, side, side)[top : top + height, left : left + width]
 
 
 def _resized(cam: Heat, height: int, width: int) -> Heat:

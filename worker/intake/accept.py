@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import ledger, queries
 from db.records import LesionRecord, Recorded, StudyRecord
 from worker.clinical.categories import Priority
-from worker.contract import FilesSource, LesionJob, StudyJob
+from worker.contract import LesionJob, StudyJob
 from worker.errors import DlrError
+from worker.intake.content import content_digest
 from worker.watching.tracing import Tracing
 from worker.worklist import place_of, place_of_failed
 
@@ -76,33 +77,10 @@ class Intake:
             ledger.discard(session, refusal, "the study has come again, with more", source)
 
 
-def content_digest(job: StudyJob, storage_root: Path) -> str:
-    """Return the SHA-256 of a job's content: every field but the priority, and every listed file's bytes.
-
-    A file that is not there counts as absent, so that a study pushed again after its file arrived is another content.
-    What is on a DICOMweb server is not looked at.
-    """
-    fields = job.model_dump(mode="json", exclude={"priority"})
-    paths = job.images.paths if isinstance(job.images, FilesSource) else []
-    files = [_file_digest(storage_root, path) for path in paths]
-    return hashlib.sha256(json.dumps([fields, files], sort_keys=True).encode()).hexdigest()
-
-
 def _place_anew(session: Session, study_id: UUID) -> None:
     standing = queries.standing(session, study_id)
     if standing is not None:
         ledger.set_worklist_place(session, study_id, *place_of(standing))
-
-
-def _file_digest(root: Path, path: str) -> str | None:
-    try:
-        real = (root / path).resolve()
-        if not real.is_relative_to(root.resolve()) or not real.is_file():
-            return None
-        with real.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
 
 
 def _study_record(job: StudyJob, digest: str, source: str, traceparent: str | None) -> StudyRecord:

@@ -2,16 +2,17 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from worker.errors import Code, DlrError, SetupRefused, StudyRefused
+from worker.errors import Code, DlrError, Refused, SetupRefused, StudyRefused
 from worker.logs import story_of
 from worker.reporting.fhir import fhir_bundle
 from worker.reporting.hl7 import hl7_message
-from worker.reporting.result import LesionResult, StudyResult
+from worker.reporting.result import LesionResult, ModelScore, StudyResult
 from worker.reporting.source import Source, SourceImage
 from worker.reporting.structured_report import structured_report
 
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
+    from worker.imaging.heat import HeatMap
+
     Frames = Callable[[SourceImage, LesionResult], NDArray[np.uint8]]
     """Decodes the frame that a lesion is on: uint8, (rows, columns) grey or (rows, columns, 3) RGB."""
 
-    Look = Callable[[LesionResult, NDArray[np.uint8]], NDArray[np.float32] | None]
-    """Says where in a frame DLR_BM looked, 0 to 1; ``None`` where that can not be said."""
+    Look = Callable[[LesionResult, ModelScore, NDArray[np.uint8]], HeatMap]
+    """Says where in a frame the model of a lesion's score looked; where that can not be said, it raises a refusal."""
 
 
 logger = logging.getLogger(__name__)
@@ -54,7 +57,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """What pictures are made with: who decodes frames, and who says where DLR_BM looked, if anybody."""
+    """What pictures are made with: who decodes frames, and who says where models looked, if anybody."""
 
     frames: "Frames"
     look: "Look | None" = None
@@ -114,8 +117,17 @@ def _pictures(result: StudyResult, source: Source, camera: Camera) -> Iterator[t
         if image is None:
             raise StudyRefused(Code.SOP_INSTANCE_NOT_FOUND, f"the image of lesion {lesion.ordinal} is gone")
         frame = camera.frames(image, lesion)
-        heat = None if camera.look is None else camera.look(lesion, frame)
-        yield f".{lesion.ordinal}", _file(secondary_capture(result, lesion, source, frame, heat))
+        heats = {} if camera.look is None else _heats(camera.look, lesion, frame)
+        yield f".{lesion.ordinal}", _file(secondary_capture(result, lesion, source, frame, heats))
+
+
+def _heats(look: "Look", lesion: LesionResult, frame: "NDArray[np.uint8]") -> "dict[str, HeatMap]":
+    """Where the models of a lesion looked, by name; without those of which that can not be said (any more)."""
+    heats = {}
+    for score in lesion.scores:
+        with suppress(Refused):
+            heats[score.model] = look(lesion, score, frame)
+    return heats
 
 
 def _file(dataset: "Dataset") -> bytes:

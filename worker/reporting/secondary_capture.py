@@ -3,6 +3,7 @@
 No name, number or identifier of anybody is drawn; whether the frame itself has some burned in, its own header says.
 """
 
+from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,7 @@ from worker import __version__
 from worker.clinical.categories import Outcome
 from worker.clinical.probability import said
 from worker.clinical.restratify import UNCERTAIN
+from worker.imaging.heat import HeatMap, heated
 from worker.reporting.concepts import GATE_REASONS
 from worker.reporting.dicom_header import MAKER, SERIES_DESCRIPTION, class_of, patient_and_study
 from worker.reporting.findings import ADVICE
@@ -35,15 +37,17 @@ PANEL: Final = 420
 
 _TEXT_SIZE, _LINE, _MARGIN = 16, 22, 12
 _WHITE, _GREY, _YELLOW, _BLACK = (255, 255, 255), (170, 170, 170), (255, 220, 0), (0, 0, 0)
-_HEAT_SHARE = 0.55
 _LETTERS = 46
 
 Pixels = NDArray[np.uint8]
-Heat = NDArray[np.float32]
+Heats = Mapping[str, HeatMap]
+"""Where models looked, by their names."""
+
+_NO_HEATS: Heats = {}
 
 
 def secondary_capture(
-    result: StudyResult, lesion: LesionResult, source: Source, frame: Pixels, heat: Heat | None = None
+    result: StudyResult, lesion: LesionResult, source: Source, frame: Pixels, heats: Heats = _NO_HEATS
 ) -> Dataset:
     """Make the picture of a lesion that was scored.
 
@@ -52,17 +56,17 @@ def secondary_capture(
         lesion: with a region, on an image of the source.
         source: of the study's files.
         frame: uint8, (rows, columns) grey or (rows, columns, 3) RGB.
-        heat: float32 (rows, columns), 0 to 1, where DLR_BM looked; drawn on a second copy of the frame.
+        heats: where the models of its scores looked in the frame; each is drawn on a copy of it, in this order.
 
     Returns:
         A data set with File Meta Information: Secondary Capture Image Storage, RGB. Its UIDs are the same for the same
-        result, and others with the heat than without.
+        result, and others with one model's heat, with both or without.
     """
     image = source.images[lesion.sop_instance_uid]
-    picture = np.asarray(_drawn(result, lesion, frame, heat))
+    picture = np.asarray(_drawn(result, lesion, frame, heats))
     dataset = patient_and_study(source.subject, result)
-    _identify(dataset, result, lesion, source, "plain" if heat is None else "grad-cam")
-    _derive(dataset, lesion, image, heat is not None)
+    _identify(dataset, result, lesion, source, " ".join(["grad-cam", *heats]) if heats else "plain")
+    _derive(dataset, lesion, image, heats)
     _set_pixels(dataset, picture)
     return dataset
 
@@ -91,11 +95,11 @@ def _identify(dataset: Dataset, result: StudyResult, lesion: LesionResult, sourc
     dataset.file_meta, dataset.preamble = meta, b"\0" * 128
 
 
-def _derive(dataset: Dataset, lesion: LesionResult, image: SourceImage, with_heat: bool) -> None:
+def _derive(dataset: Dataset, lesion: LesionResult, image: SourceImage, heats: Heats) -> None:
     """Say what it was made from (PS3.3, C.7.6.1), and that only what the frame's header denies is denied here."""
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.Laterality = image.laterality
-    heat = ", and on a copy of it a Grad-CAM of DLR_BM" if with_heat else ""
+    heat = "".join(f", on a copy of it a Grad-CAM of {model}" for model in heats)
     dataset.DerivationDescription = f"A frame with the region that was scored{heat}; the scores beside it"
     dataset.BurnedInAnnotation = "NO" if image.burned_in == "NO" else "YES"
     purpose = Dataset()
@@ -125,12 +129,12 @@ def _set_pixels(dataset: Dataset, picture: Pixels) -> None:
     dataset.PixelData = content + b"\0" * (len(content) % 2)
 
 
-def _drawn(result: StudyResult, lesion: LesionResult, frame: Pixels, heat: Heat | None) -> "Image":
+def _drawn(result: StudyResult, lesion: LesionResult, frame: Pixels, heats: Heats) -> "Image":
     from PIL import Image
 
     colours = np.repeat(frame[..., None], 3, axis=2) if frame.ndim == 2 else frame
-    copies = [colours] if heat is None else [colours, _heated(colours, heat)]
-    lines = _lines(result, lesion, heat is not None)
+    copies = [colours, *(heated(colours, heat.values) for heat in heats.values())]
+    lines = _lines(result, lesion, tuple(heats))
     height = max(frame.shape[0], len(lines) * _LINE + 2 * _MARGIN)
     canvas = Image.new("RGB", (len(copies) * frame.shape[1] + PANEL, height), _BLACK)
     for place, copy in enumerate(copies):
@@ -151,14 +155,6 @@ def _outlined(frame: Pixels, lesion: LesionResult) -> "Image":
     return image
 
 
-def _heated(frame: Pixels, heat: Heat) -> Pixels:
-    """Blend a scale from red to yellow over the frame, the more the hotter."""
-    colour = np.stack([np.full_like(heat, 255.0), 255.0 * heat, np.zeros_like(heat)], axis=2)
-    share = (_HEAT_SHARE * heat)[..., None]
-    blended: Pixels = np.rint(frame * (1 - share) + colour * share).astype(np.uint8)
-    return blended
-
-
 def _write(canvas: "Image", left: int, lines: list[tuple[str, tuple[int, int, int]]]) -> None:
     from PIL import ImageDraw, ImageFont
 
@@ -167,7 +163,9 @@ def _write(canvas: "Image", left: int, lines: list[tuple[str, tuple[int, int, in
         draw.text((left, _MARGIN + place * _LINE), text, fill=colour, font=font)
 
 
-def _lines(result: StudyResult, lesion: LesionResult, with_heat: bool) -> list[tuple[str, tuple[int, int, int]]]:
+def _lines(
+    result: StudyResult, lesion: LesionResult, heats: Sequence[str] = ()
+) -> list[tuple[str, tuple[int, int, int]]]:
     """Return what is written, with its colour: no lesion's name, since a sender may have put anything into it."""
     lines: list[tuple[str, Any]] = [
         (f"Lesion {lesion.ordinal} of {len(result.lesions)}", _WHITE),
@@ -180,8 +178,10 @@ def _lines(result: StudyResult, lesion: LesionResult, with_heat: bool) -> list[t
         lines += [(line, _WHITE) for line in _score_lines(score)]
     lines += [(GATE_REASONS[GateReason(reason)].meaning, _YELLOW) for reason in lesion.gate]
     lines.append((f"Age used: {lesion.age_years:.1f} years; rule {lesion.rule_version}", _GREY))
-    if with_heat:
-        lines.append(("Colour: what weighed for malignant in DLR_BM", _GREY))
+    for place, model in enumerate(heats, start=2):
+        positive = next(score.positive_class for score in lesion.scores if score.model == model)
+        lines.append((f"Picture {place}, in red to yellow: what weighed", _GREY))
+        lines.append((f"  for {positive.replace('_', ' ')} in {model}, yellow the most", _GREY))
     lines.append(("", _WHITE))
     for text in (ADVICE, *(f"Notice: {notice}" for notice in result.notices)):
         lines += [(line, _YELLOW) for line in wrap(text, _LETTERS)]

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 
 from db.vocabulary import BM_MODEL, LH_MODEL
@@ -24,13 +25,29 @@ AVERAGED = (
     "marked on."
 )
 
+
+@dataclass(frozen=True, slots=True)
+class ScoredManifest:
+    """What became of a manifest.
+
+    Attributes:
+        material: its lesions with their scores.
+        root: what its paths are relative to, resolved.
+        rows: those that were scored, by the name of their lesion in the material.
+    """
+
+    material: Material
+    root: Path
+    rows: Mapping[str, tuple[ManifestRow, ...]]
+
+
 _Key = tuple[str, str]
 _Scored = tuple[ManifestRow, float, Scores]
 
 
 def score_manifest(
     manifest: Manifest, split: Split, models_dir: Path, on_progress: Callable[[int, int], None], device: str = "cpu"
-) -> Material:
+) -> ScoredManifest:
     """Score the rows that an evaluation needs, and put the rows of a lesion together.
 
     Where rows are of splits, those of ``train`` and of other splits are not scored.
@@ -44,7 +61,7 @@ def score_manifest(
 
     Raises:
         ModelRefused: a model is not active, or is not sound.
-        SetupRefused: ``lesions_too_few``: no row could be scored.
+        SetupRefused: ``lesions_too_few``: no row is of the split, or none could be scored.
         Unavailable: the device does not score, or the storage is away.
     """
     rows = _wanted(manifest, split)
@@ -58,12 +75,13 @@ def score_manifest(
         raise SetupRefused(Code.LESIONS_TOO_FEW, f"no row of the manifest could be scored: {reasons or 'it has none'}")
     cards = {_scorer(card): card for card in reversed(engine.cards)}
     scorers = tuple(cards)
-    lesions = _lesions(scored, cards)
+    together = _together(scored)
+    lesions = tuple(_lesion(name, of_lesion, cards) for name, of_lesion in together.items())
     set_apart = {
         "rows that are excluded": len(manifest.rows) - len(manifest.included),
         "rows of splits that are not scored": len(manifest.included) - len(rows),
     }
-    return Material(
+    material = Material(
         source=Source.MANIFEST,
         lesions=lesions,
         scorers=scorers,
@@ -71,12 +89,16 @@ def score_manifest(
         left_out={**set_apart, **{f"rows: {code}": count for code, count in left_out.items()}},
         notices=() if len(lesions) == len(scored) else (AVERAGED,),
     )
+    images = {name: tuple(row for row, *_ in of_lesion) for name, of_lesion in together.items()}
+    return ScoredManifest(material, manifest.root, images)
 
 
 def _wanted(manifest: Manifest, split: Split) -> list[ManifestRow]:
     rows = list(manifest.included.values())
     if all(row.split is None for row in rows):
         return rows
+    if all(row.split is not split for row in rows):
+        raise SetupRefused(Code.LESIONS_TOO_FEW, f"no row of the manifest is of the split {split.value}: see --split")
     return [row for row in rows if row.split in (split, Split.VALIDATION)]
 
 
@@ -98,7 +120,7 @@ def _score_rows(
 
     for done, row in enumerate(rows, start=1):
         try:
-            image = _image(root, row)
+            image = image_of(root, row)
         except LesionRefused as refused:
             left_out[refused.code.value] += 1
         else:
@@ -110,7 +132,17 @@ def _score_rows(
     return scored, left_out
 
 
-def _image(root: Path, row: ManifestRow) -> LesionImage:
+def image_of(root: Path, row: ManifestRow) -> LesionImage:
+    """Read a row's lesion as the service would have it.
+
+    Args:
+        root: the manifest's, resolved.
+        row: not an excluded one.
+
+    Raises:
+        LesionRefused: as `read_lesion`; ``age_missing``.
+        Unavailable: ``storage_unavailable``.
+    """
     lesion = read_lesion(root, row)
     if lesion.age_years is None:
         raise LesionRefused(Code.AGE_MISSING)
@@ -124,12 +156,12 @@ def _scorer(card: ModelCard) -> Scorer:
     return Scorer(card.name, card.version, card.threshold, card.notice or None)
 
 
-def _lesions(scored: Sequence[_Scored], cards: Mapping[Scorer, ModelCard]) -> tuple[JudgedLesion, ...]:
+def _together(scored: Sequence[_Scored]) -> dict[str, list[_Scored]]:
+    """The rows of each lesion, by its name."""
     together: defaultdict[_Key, list[_Scored]] = defaultdict(list)
     for one in scored:
         together[one[0].patient_key, one[0].lesion_id].append(one)
-    names = named_apart(list(together))
-    return tuple(_lesion(name, rows, cards) for name, rows in zip(names, together.values(), strict=True))
+    return dict(zip(named_apart(list(together)), together.values(), strict=True))
 
 
 def _lesion(name: str, scored: Sequence[_Scored], cards: Mapping[Scorer, ModelCard]) -> JudgedLesion:

@@ -77,6 +77,18 @@ def test_without_a_missed_cancer_the_exit_status_is_0(table: Path) -> None:
     assert answer(done)["restratifications"][0]["missed"]["count"] == 0
 
 
+def test_without_a_malignant_4a_lesion_nothing_is_said_of_missed_cancers(table: Path, tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    lines = table.read_text().splitlines()
+    path.write_text("\n".join(line for line in lines if ",malignant,4A," not in line))
+    done = dlr("--scores", path, "--resamples", 0, "--output", tmp_path / "report")
+    assert done.returncode == 0, done.stderr
+    assert "missed cancers: nothing can be said of them, since no 4A lesion" in done.stdout
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "nothing can be said of them" in page
+    assert "Missed cancers: none" not in page
+
+
 def test_two_runs_say_the_same(table: Path) -> None:
     once, again = (answer(dlr("--scores", table, *QUICK)) for _ in range(2))
     assert {**once, "created_at": None} == {**again, "created_at": None}
@@ -103,6 +115,12 @@ def test_bad_rows_stop_it_unless_they_are_to_be_left_out(table: Path, tmp_path: 
         (("--scores", "none.csv"), 1, "scores_invalid: the file is not there"),
         (("--manifest", "none.csv"), 1, "dataset_invalid: the manifest is not there"),
         (("--scores", "a.csv", "--bm-threshold", "2"), 2, "--bm-threshold"),
+        (("--scores", "a.csv", "--output", "new", "--grad-cam", "5"), 2, "--manifest, for its images"),
+        (("--from-database", "--output", "new", "--grad-cam", "5"), 2, "--manifest, for its images"),
+        (("--manifest", "a.csv", "--grad-cam", "5"), 2, "--output, for a report"),
+        (("--scores", "a.csv", "--root", "b"), 2, "--root"),
+        (("--manifest", "a.csv", "--since", "30d"), 2, "it goes with --from-database"),
+        (("--manifest", "a.csv", "--output", "new", "--grad-cam", "0"), 2, "--grad-cam"),
     ],
 )
 def test_what_is_wrong_is_said(arguments: tuple[str, ...], status: int, said: str) -> None:
@@ -146,3 +164,18 @@ def test_a_manifest_is_scored_by_the_active_models(tmp_path: Path) -> None:
     assert said["questions"][0]["judged"][0]["version"] == "test-1"
     assert said["notices"][0].endswith(NOTICE)
     assert "lesions" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_report_shows_where_the_models_looked(tmp_path: Path) -> None:
+    add_small_models(tmp_path / "models")
+    write_manifest(tmp_path / "manifest.csv", cohort(tmp_path, 6, views=1))
+    arguments = ("--manifest", tmp_path / "manifest.csv", *QUICK)
+    environment = {"DLR_MODELS_DIR": str(tmp_path / "models")}
+    plain = answer(dlr(*arguments, **environment))
+    done = dlr(*arguments, "--output", tmp_path / "report", "--grad-cam", 3, **environment)
+    assert {**answer(done), "created_at": None} == {**plain, "created_at": None}
+    assert "heat maps" in done.stderr
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 2 * 3
+    assert page.index("AUC") < page.index("Where the models looked")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -13,6 +14,7 @@ from tests.worker.evaluation.samples import BM, lesion, many, material
 from worker.errors import SetupRefused
 from worker.evaluation.document import Evaluation
 from worker.evaluation.evaluation import evaluate
+from worker.evaluation.examples import Example, HeatPicture, Shown, Threshold, Why
 from worker.evaluation.options import Options
 from worker.evaluation.plots import Plot, plots
 from worker.evaluation.report import html, write_report
@@ -116,6 +118,36 @@ def test_plots_are_black_white_and_grey(drawn: tuple[Plot, ...]) -> None:
     for plot in drawn:
         colours = set(re.findall(rb"#([0-9a-f]{6})", plot.content["svg"]))
         assert all(colour[:2] == colour[2:4] == colour[4:] for colour in colours), plot.name
+
+
+def looked_at(name: str = "missed-1", why: Why = Why.MISSED_CANCER, *notes: str) -> Shown:
+    one = lesion(name, 0.1, 0.49998, malignant=True)
+    thresholds = tuple(Threshold(scorer, 0.5) for scorer in one.scores)
+    pictures = (HeatPicture(b"PNG of LH", "DLR_LH 1.0: high risk 0.100"), HeatPicture(b"PNG of BM", f"DLR_BM {SCRIPT}"))
+    return Shown(Example(one, why, thresholds), pictures, notes)
+
+
+def test_where_the_models_looked_is_in_the_page_with_scores_and_what_it_is_not(
+    small: Evaluation, drawn: tuple[Plot, ...]
+) -> None:
+    page = html(small, drawn, (looked_at(), looked_at("alarm", Why.FALSE_POSITIVE, "Of its 9 images 3 are shown.")))
+    part = page[page.index("Where the models looked") :]
+    assert part.index("missed-1: missed cancer: advised down to BI-RADS 3") < part.index("alarm: benign, and malignant")
+    assert "It is no diagnosis." in " ".join(part.split())
+    assert "DLR_BM 1.0: 0.49998, positive from 0.5." in " ".join(part.split())
+    assert "Of its 9 images 3 are shown." in part
+    assert f'src="data:image/png;base64,{b64encode(b"PNG of BM").decode()}"' in part
+    assert "Where the models looked" not in html(small, drawn)
+
+
+def test_the_page_stands_alone_with_pictures_in_it_too(small: Evaluation, drawn: tuple[Plot, ...]) -> None:
+    page = html(small, drawn, (looked_at(SCRIPT),))
+    tags = Tags(page)
+    assert not tags.open
+    assert SCRIPT not in page
+    pictures = [attributes for tag, attributes in tags.found if tag == "img"]
+    assert all(str(attributes["src"]).startswith("data:image/") and attributes["alt"] for attributes in pictures)
+    assert not re.search(r"https?://|@import|url\(|\bon\w+=", page)
 
 
 def test_a_folder_holds_page_numbers_schema_and_plots(tmp_path: Path, small: Evaluation) -> None:

@@ -9,12 +9,14 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import queries
+from db.reported import recorded_content
 from tests.db.samples import claim_one
 from tests.worker.test_contract import JOB
 from worker.clinical.categories import Priority
 from worker.contract import parse_job
 from worker.errors import Code, JobRefused
-from worker.intake.accept import Intake, content_digest
+from worker.intake.accept import Intake
+from worker.intake.content import is_unchanged
 
 PATH = JOB["images"]["paths"][0]
 
@@ -137,22 +139,12 @@ def test_a_refused_message_is_kept_with_its_code_once(intake: Intake, sessions: 
     assert (row.state, row.error_code, row.error_reason) == ("failed", "job_invalid", "lesions: Field required")
 
 
-def test_the_digest_leaves_the_priority_out_and_takes_every_file_in(tmp_path: Path) -> None:
-    empty = content_digest(job(), tmp_path)
-    assert content_digest(job(priority="stat"), tmp_path) == empty
-    assert content_digest(job(age_years=1.0), tmp_path) != empty
-    file = tmp_path / PATH
-    file.parent.mkdir(parents=True)
-    file.write_bytes(b"")
-    assert content_digest(job(), tmp_path) != empty
-
-
-def test_the_digest_reads_nothing_outside_the_storage_root(tmp_path: Path) -> None:
-    outside, root = tmp_path / "outside", tmp_path / "root"
-    outside.write_bytes(b"a")
-    link = root / PATH
-    link.parent.mkdir(parents=True)
-    link.symlink_to(outside)
-    before = content_digest(job(), root)
-    outside.write_bytes(b"b")
-    assert content_digest(job(), root) == before
+def test_what_the_ledger_gives_back_still_has_its_digest(intake: Intake, sessions: sessionmaker[Session]) -> None:
+    lesions = [JOB["lesions"][0] | {"descriptors": {"distance_lesion_to_nipple_mm": 30.0, "aspect_ratio": 1e-5}}]
+    recorded = intake.accept(job(age_years=47.0, lesions=lesions), "queue")
+    intake.accept(job(age_years=47.0, lesions=lesions, priority="stat"), "queue")
+    with sessions() as session:
+        content = recorded_content(session, recorded.study_id)
+    assert is_unchanged(content.job, content.digest, intake.storage_root) is True
+    (intake.storage_root / PATH).write_bytes(b"others")
+    assert is_unchanged(content.job, content.digest, intake.storage_root) is False

@@ -24,12 +24,14 @@ from tests.worker.reporting.samples import (
     write_image,
 )
 from worker.clinical.restratify import UNCERTAIN
-from worker.errors import Code, StudyRefused
+from worker.errors import Code, ModelRefused, StudyRefused
 from worker.imaging.decoder_pool import DecoderPool
+from worker.imaging.heat import HeatMap
 from worker.reporting.documents import Camera, Kind, documents_of
 from worker.reporting.frames import frame_reader
-from worker.reporting.result import StudyResult
+from worker.reporting.result import LesionResult, ModelScore, StudyResult
 from worker.reporting.secondary_capture import PANEL, _lines, secondary_capture
+from worker.study import Roi
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +44,15 @@ def camera() -> Iterator[Camera]:
 YELLOW = [255, 220, 0]
 
 
-def picture(
-    result: StudyResult, root: Path, heat: np.ndarray | None = None, frame: np.ndarray | None = None
-) -> Dataset:
-    shown = np.full((ROWS, COLUMNS), 60, np.uint8) if frame is None else frame
-    return secondary_capture(result, result.lesions[0], source_of(result, root), shown, heat)
+def picture(result: StudyResult, root: Path, **heats: HeatMap) -> Dataset:
+    frame = np.full((ROWS, COLUMNS), 60, np.uint8)
+    return secondary_capture(result, result.lesions[0], source_of(result, root), frame, heats)
+
+
+def heat_at(row: int, column: int) -> HeatMap:
+    values = np.zeros((ROWS, COLUMNS), np.float32)
+    values[row, column] = 1
+    return HeatMap(values, Roi(0, 0, COLUMNS, ROWS), grey=True, cells=7)
 
 
 def test_the_frame_is_there_with_the_region_outlined_and_text_beside_it(tmp_path: Path) -> None:
@@ -67,18 +73,32 @@ def test_a_region_that_is_the_whole_frame_is_outlined_inside_of_it(tmp_path: Pat
     assert pixels[ROWS // 2, COLUMNS // 2].tolist() == [60, 60, 60]
 
 
-def test_the_heat_is_on_a_copy_of_the_frame(tmp_path: Path) -> None:
+def test_the_heat_of_each_model_is_on_a_copy_of_the_frame_of_its_own(tmp_path: Path) -> None:
     result = study(scored(write_image(tmp_path / "a.dcm")))
-    heat = np.zeros((ROWS, COLUMNS), np.float32)
-    heat[5, 7] = 1
-    plain, made = picture(result, tmp_path), picture(result, tmp_path, heat)
+    made = picture(result, tmp_path, DLR_LH=heat_at(5, 7), DLR_BM=heat_at(6, 9))
     pixels = made.pixel_array
-    assert pixels.shape[1] == 2 * COLUMNS + PANEL
-    assert pixels[5, 7].tolist() == [60, 60, 60]
-    assert pixels[5, COLUMNS + 7].tolist() == [167, 167, 27]
-    assert pixels[5, COLUMNS + 8].tolist() == [60, 60, 60]
-    assert plain.SOPInstanceUID != made.SOPInstanceUID
-    assert plain.SeriesInstanceUID == made.SeriesInstanceUID
+    assert pixels.shape[1] == 3 * COLUMNS + PANEL
+    grey, hot = [60, 60, 60], [167, 167, 27]
+    at = {(row, column): pixels[row, column::COLUMNS][:3].tolist() for row, column in ((5, 7), (6, 9), (8, 8))}
+    assert at == {(5, 7): [grey, hot, grey], (6, 9): [grey, grey, hot], (8, 8): [grey, grey, grey]}
+    assert made.DerivationDescription.count("Grad-CAM of DLR_") == 2
+
+
+def test_a_picture_of_other_heats_is_another_instance_of_the_same_series(tmp_path: Path) -> None:
+    result = study(scored(write_image(tmp_path / "a.dcm")))
+    lh, bm = {"DLR_LH": heat_at(5, 7)}, {"DLR_BM": heat_at(5, 7)}
+    made = [picture(result, tmp_path, **heats) for heats in ({}, lh, bm, lh | bm)]
+    assert len({one.SOPInstanceUID for one in made}) == 4
+    assert len({one.SeriesInstanceUID for one in made}) == 1
+    assert picture(result, tmp_path, **lh, **bm).SOPInstanceUID == made[3].SOPInstanceUID
+
+
+def test_each_copy_is_explained_by_its_place_and_what_weighed_for_what(tmp_path: Path) -> None:
+    lesion = scored(write_image(tmp_path / "a.dcm"))
+    written = " ".join(line for line, _ in _lines(study(lesion), lesion, ("DLR_LH", "DLR_BM")))
+    assert "Picture 2, in red to yellow: what weighed   for high risk in DLR_LH" in written
+    assert "Picture 3, in red to yellow: what weighed   for malignant in DLR_BM" in written
+    assert "Picture" not in " ".join(line for line, _ in _lines(study(lesion), lesion))
 
 
 def test_it_says_what_it_was_made_from_and_whose_it_is(tmp_path: Path) -> None:
@@ -127,22 +147,22 @@ def test_a_category_is_recommended_for_a_4a_lesion_alone(
     birads: str, outcome: str, recommended: str, said: str, tmp_path: Path
 ) -> None:
     lesion = scored(write_image(tmp_path / "a.dcm"), birads=birads, outcome=outcome, recommended=recommended)
-    assert said in [line for line, _ in _lines(study(lesion), lesion, with_heat=False)]
+    assert said in [line for line, _ in _lines(study(lesion), lesion)]
 
 
 def test_where_the_models_are_not_certain_the_picture_says_so(tmp_path: Path) -> None:
     lesion = uncertain(write_image(tmp_path / "a.dcm"))
-    written = [line for line, _ in _lines(study(lesion), lesion, with_heat=False)]
+    written = [line for line, _ in _lines(study(lesion), lesion)]
     assert UNCERTAIN in " ".join(written)
     assert "Recommended by DLR: 4A (maintained)" in written
     assert ("DLR_BM 1.0: benign, not certain" in written, "DLR_LH 1.0: low risk" in written) == (True, True)
     sure = scored(lesion.sop_instance_uid)
-    assert not any("certain" in line for line, _ in _lines(study(sure), sure, with_heat=False))
+    assert not any("certain" in line for line, _ in _lines(study(sure), sure))
 
 
 def test_a_score_just_under_its_threshold_is_not_written_as_if_it_reached_it(tmp_path: Path) -> None:
     lesion = scored(write_image(tmp_path / "a.dcm"), lh=0.49998, bm=0.99999)
-    written = [line.strip() for line, _ in _lines(study(lesion), lesion, with_heat=False)]
+    written = [line.strip() for line, _ in _lines(study(lesion), lesion)]
     assert "high risk 0.49998, from 0.5 on" in written
     assert "malignant > 0.999, from 0.5 on" in written
 
@@ -158,6 +178,20 @@ def test_there_is_a_picture_of_each_lesion_that_was_scored(camera: Camera, tmp_p
     with pytest.raises(StudyRefused) as refusal:
         documents_of(Kind.SC, nothing, source_of(nothing, tmp_path), camera)
     assert refusal.value.code is Code.RESULT_MISSING
+
+
+def test_a_model_that_can_not_say_where_it_looked_is_left_out(camera: Camera, tmp_path: Path) -> None:
+    def look(_lesion: LesionResult, score: ModelScore, frame: np.ndarray) -> HeatMap:
+        if score.model == "DLR_BM":
+            raise ModelRefused(Code.MODEL_NOT_FOUND)
+        assert frame.shape == (ROWS, COLUMNS)
+        return heat_at(5, 7)
+
+    result = mixed(tmp_path)
+    documents = documents_of(Kind.SC, result, source_of(result, tmp_path), Camera(camera.frames, look))
+    made = [dcmread(BytesIO(document.content)) for document in documents]
+    assert [one.Columns for one in made] == [2 * COLUMNS + PANEL] * 2
+    assert all(one.DerivationDescription.endswith("Grad-CAM of DLR_LH; the scores beside it") for one in made)
 
 
 def test_dciodvfy_finds_no_error(dciodvfy: Dciodvfy, camera: Camera, tmp_path: Path) -> None:

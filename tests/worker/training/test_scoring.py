@@ -13,7 +13,7 @@ from worker.inference.engine import load_engine
 from worker.study import Age, AgeSource, LesionImage, RegionSource
 from worker.training.image import read_lesion
 from worker.training.manifest import Manifest, ManifestRow, Split
-from worker.training.scoring import AVERAGED, score_manifest
+from worker.training.scoring import AVERAGED, ScoredManifest, score_manifest
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def scored(root: Path, models: Path, *rows: ManifestRow, split: Split = Split.TEST) -> Material:
+    return everything(root, models, *rows, split=split).material
+
+
+def everything(root: Path, models: Path, *rows: ManifestRow, split: Split = Split.TEST) -> ScoredManifest:
     told: list[tuple[int, int]] = []
     manifest = Manifest(root, dict(enumerate(rows, start=2)))
     found = score_manifest(manifest, split, models, lambda done, total: told.append((done, total)))
@@ -54,6 +58,7 @@ def test_several_images_of_a_lesion_are_one_lesion_with_the_mean_of_their_scores
     assert both.notices == (AVERAGED,)
     apart = [one.model_copy(update={"lesion_id": f"L{place}"}) for place, one in enumerate(rows[:2])]
     first, second = scored(tmp_path, models, *apart).lesions
+    assert everything(tmp_path, models, *rows).rows == {"P0/L1": tuple(rows[:2]), "P1/L1": tuple(rows[2:])}
     for scorer, score in both.lesions[0].scores.items():
         assert score == pytest.approx((first.scores[scorer] + second.scores[scorer]) / 2, abs=1e-4)
 
@@ -78,6 +83,9 @@ def test_what_was_learned_from_is_not_scored(tmp_path: Path, models: Path) -> No
     external = scored(tmp_path, models, *rows, split=Split.EXTERNAL)
     assert [one.lesion_id for one in external.lesions] == ["validation", "external"]
     assert external.left_out["rows of splits that are not scored"] == 2
+    with pytest.raises(SetupRefused) as none:
+        scored(tmp_path, models, *rows[:2], split=Split.EXTERNAL)
+    assert (none.value.code, "split external" in none.value.reason) == (Code.LESIONS_TOO_FEW, True)
 
 
 def test_without_a_row_or_a_model_there_is_nothing_to_say(tmp_path: Path, models: Path) -> None:

@@ -1,0 +1,157 @@
+"""From files to heat maps: what the running service scored, shown by `dlr explain` and by `dlr export`."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import dcmread
+
+from tests.end_to_end.conftest import PATIENCE_S, Service
+from tests.end_to_end.small_models import NOTICE, add_small_models
+from worker.demo.studies import STUDIES, make_studies
+
+pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.slow]
+
+UNMARKED = "4A benign"
+NAMES = ("4A urgent", "three lesions", "5 without an ROI", UNMARKED)
+"""One in colour, one with three lesions on three frames, one whose region is the B-mode's, and one that is made to have
+none.
+"""
+
+
+@pytest.fixture
+def studies(service: Service, tmp_path: Path) -> dict[str, str]:
+    """The ids of some of the demo's studies, scored from files of this test's own."""
+    wanted = [study for study in STUDIES if study.name in NAMES]
+    folder = Path("explain") / tmp_path.name
+    pushed = {}
+    for made in make_studies(tmp_path, 11, wanted):
+        relative = folder / made.job["images"]["paths"][0]
+        (service.storage_root / relative).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tmp_path / made.job["images"]["paths"][0], service.storage_root / relative)
+        if made.study.name == UNMARKED:
+            del made.job["lesions"][0]["roi"]
+        service.push(made.job | {"images": {"kind": "files", "paths": [str(relative)]}})
+        pushed[made.study.name] = made.job["study_instance_uid"]
+    ended = {name: service.ended(uid) for name, uid in pushed.items()}
+    assert {study.state for study in ended.values()} == {"done"}
+    return {name: str(study.study_id) for name, study in ended.items()}
+
+
+def rows(done: "subprocess.CompletedProcess[str]", status: int = 0) -> list[dict[str, Any]]:
+    assert done.returncode == status, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def explain(service: Service, *arguments: str | Path, **variables: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "worker.cli.main", "explain", *map(str, arguments), "--format", "json"],
+        env=service.environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def file_of(service: Service, study_id: str) -> Path:
+    [row] = service.sql(
+        "SELECT job -> 'images' -> 'paths' ->> 0 AS path FROM study WHERE id = %s", study_id, role="writer"
+    )
+    return service.storage_root / row["path"]
+
+
+def test_each_lesion_and_model_has_a_picture_with_the_scores_on_record(
+    service: Service, studies: dict[str, str], tmp_path: Path
+) -> None:
+    study_id = studies["three lesions"]
+    found = rows(explain(service, study_id, "--output", tmp_path / "out"))
+    [study] = service.details(study_id)
+    stored = {
+        (lesion.lesion_id, one.model_name): one.positive_probability
+        for lesion in study.lesions
+        for one in lesion.predictions
+    }
+    assert {(row["lesion_id"], row["model"]): row["probability"] for row in found} == stored
+    assert len(found) == 6
+    names = {f"{study_id}.{place}.{model}.png" for place in (1, 2, 3) for model in ("dlr-lh", "dlr-bm")}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {Path(row["file"]).name for row in found} == names
+    assert {(row["version"], row["notice"], row["error_code"]) for row in found} == {("test-1", NOTICE, None)}
+    drawn = [np.asarray(Image.open(row["file"])) for row in found]
+    assert len({picture.tobytes() for picture in drawn}) == 6
+    assert all(row["file_unchanged"] and Path(row["file"]).stat().st_mode & 0o077 == 0 for row in found)
+
+
+def test_one_lesion_and_one_model_can_be_asked_for(service: Service, studies: dict[str, str], tmp_path: Path) -> None:
+    [row] = rows(explain(service, studies["three lesions"], "L2", "--model", "DLR_BM", "--output", tmp_path / "out"))
+    assert (row["lesion_id"], row["model"], row["positive_class"]) == ("L2", "DLR_BM", "malignant")
+    assert row["region_source"] == "job"
+    of_the_header = rows(explain(service, studies["5 without an ROI"], "--output", tmp_path / "out"))
+    assert {row["region_source"] for row in of_the_header} == {"ultrasound_region"}
+
+
+def test_a_picture_of_a_whole_image_comes_with_a_warning(
+    service: Service, studies: dict[str, str], tmp_path: Path
+) -> None:
+    done = explain(service, studies[UNMARKED], "--model", "DLR_LH", "--output", tmp_path / "out")
+    assert {row["region_source"] for row in rows(done)} == {"whole_image"}
+    assert "a name that is burned into it" in done.stderr
+    marked = explain(service, studies["4A urgent"], "--model", "DLR_LH", "--output", tmp_path / "out")
+    assert (marked.returncode, marked.stderr) == (0, "")
+
+
+def test_a_file_that_changed_or_went_is_never_shown_as_what_was_scored(
+    service: Service, studies: dict[str, str], tmp_path: Path
+) -> None:
+    study_id = studies["4A urgent"]
+    path = file_of(service, study_id)
+    image = dcmread(path)
+    image.InstitutionName = "Elsewhere"
+    image.save_as(path)
+    changed = explain(service, study_id, "--output", tmp_path / "out")
+    assert (changed.returncode, changed.stdout) == (1, "")
+    assert "image_changed: a file of the study is gone or is not, byte for byte" in changed.stderr
+    path.unlink()
+    gone = explain(service, study_id, "--output", tmp_path / "out")
+    assert (gone.returncode, "file_not_found" in gone.stderr) == (1, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_registry_without_a_version_says_which_and_shows_the_other(
+    service: Service, studies: dict[str, str], tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(service.services.settings.models_dir, models)
+    shutil.rmtree(models / "DLR_LH" / "test-1")
+    found = rows(
+        explain(service, studies["4A urgent"], "--output", tmp_path / "out", DLR_MODELS_DIR=str(models)), status=3
+    )
+    assert [(row["model"], row["error_code"], row["file"] is None) for row in found] == [
+        ("DLR_LH", "model_not_found", True),
+        ("DLR_BM", None, False),
+    ]
+    assert "DLR_LH test-1" in found[0]["error_reason"]
+    add_small_models(tmp_path / "others", seed=99)
+    others = explain(
+        service, studies["4A urgent"], "--output", tmp_path / "out", DLR_MODELS_DIR=str(tmp_path / "others")
+    )
+    assert (others.returncode, "other weights than those that scored" in others.stderr) == (1, True)
+
+
+def test_the_exported_picture_has_both_models_beside_the_frame(
+    service: Service, studies: dict[str, str], tmp_path: Path
+) -> None:
+    done = service.dlr("export", studies["4A urgent"], "--format", "sc", "--grad-cam", "--output", tmp_path / "sc")
+    assert done.returncode == 0, done.stderr
+    [path] = (tmp_path / "sc").iterdir()
+    picture = dcmread(path)
+    frame = dcmread(file_of(service, studies["4A urgent"]))
+    assert picture.Columns > 3 * frame.Columns
+    assert all(f"Grad-CAM of {model}" in picture.DerivationDescription for model in ("DLR_LH", "DLR_BM"))

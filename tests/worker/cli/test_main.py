@@ -1,0 +1,27 @@
+"""The command `dlr` as a whole: what its help says."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+
+from worker.cli.main import app
+
+
+def commands(command: Any, name: str = "dlr") -> Iterator[tuple[str, Any]]:
+    for word, one in getattr(command, "commands", {}).items():
+        yield from commands(one, f"{name} {word}")
+    if not hasattr(command, "commands"):
+        yield name, command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_the_help_of_a_command_is_all_that_is_said_of_it(command: Any) -> None:
+    said = inspect.cleandoc(inspect.unwrap(command.callback).__doc__)
+    assert command.help == said
+    assert "\n" not in command.get_short_help_str(limit=200)

@@ -1,0 +1,125 @@
+"""``dlr explain``: where a model looked in a lesion, as a picture."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from db.reported import recorded_content
+from db.vocabulary import BM_MODEL, LH_MODEL
+from worker.cli.export import camera
+from worker.cli.output import Format, FormatOption, print_rows, stderr, write_file
+from worker.imaging.source import ImageSource
+from worker.intake.content import is_unchanged
+from worker.reporting.explanation import Explanation, Seen, explanations, lesions_of
+from worker.reporting.result import LesionResult, StudyResult, read_results
+from worker.reporting.source import opened
+from worker.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from worker.reporting.documents import Camera
+
+EXIT_LOOK = 3
+NOT_COMPARED = (
+    "The images are on a DICOMweb server: whether they are byte for byte what was scored is not known. "
+    "The models give them the scores on record, or there is no picture."
+)
+WHOLE_IMAGE = (
+    "Some lesions were marked by no region, so their pictures are of the whole image: "
+    "a name that is burned into it is on them too."
+)
+COLUMNS = (
+    "study_id", "lesion_id", "model", "version", "positive_class", "probability", "threshold", "region_source", "file",
+    "error_code", "error_reason", "notice",
+)  # fmt: skip
+
+
+class Model(StrEnum):
+    """A model."""
+
+    LH = LH_MODEL
+    BM = BM_MODEL
+
+
+def explain(
+    study: Annotated[str, typer.Argument(help="The study's id, its Study Instance UID or its accession number")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the pictures go")],
+    lesion: Annotated[str | None, typer.Argument(metavar="LESION_ID", help="One lesion; without it, all")] = None,
+    model: Annotated[Model | None, typer.Option(help="One model; without it, both")] = None,
+    fmt: FormatOption = Format.TABLE,
+) -> None:
+    """Show where a model looked in a lesion (Grad-CAM): a PNG for each lesion and model. It is no diagnosis.
+
+    The picture is of what the model was shown, plain and coloured, with its version, its probability and its threshold.
+    It is made anew from the study's file, by the version that scored it, and refused where either is not there any
+    more, or has changed. Exit status 3: not every picture could be made; the table says why.
+    """
+    from worker.logs import configure_logging
+    from worker.runtime import sessions
+
+    settings = get_settings()
+    configure_logging("ERROR", "text")  # what libraries log may quote a header
+    with sessions()() as session:
+        asked = lesions_of(read_results(session, study), lesion)
+        contents = [recorded_content(session, result.study_id) for result, _ in asked]
+    models = tuple(Model) if model is None else (model,)
+    made = camera(settings, grad_cam=True)
+    rows, refused = [], []
+    for (result, lesions), content in zip(asked, contents, strict=True):
+        unchanged = is_unchanged(content.job, content.digest, settings.storage_root)
+        for one in _explanations(result, lesions, models, settings, made, unchanged):
+            rows.append(_row(result, one, output) | {"file_unchanged": unchanged})
+            refused += [one.refused] if one.refused is not None else []
+    if len(refused) == len(rows):
+        raise refused[0]
+    for note in _notes([row for row in rows if row["file"] is not None]):
+        stderr.print(note, highlight=False, soft_wrap=True)
+    print_rows(rows, COLUMNS, fmt, title="where the models looked")
+    raise typer.Exit(EXIT_LOOK if refused else 0)
+
+
+def _explanations(
+    result: StudyResult,
+    lesions: Sequence[LesionResult],
+    models: Sequence[str],
+    settings: Settings,
+    made: "Camera",
+    unchanged: bool | None,
+) -> Iterator[Explanation]:
+    if made.look is None:
+        raise ValueError("heat maps are made by whoever says where a model looked")
+    images = ImageSource(settings.storage_root, settings.dicomweb)
+    with opened(result, images, settings.limits) as source:
+        yield from explanations(lesions, models, Seen(source, unchanged, made.frames, made.look))
+
+
+def _row(result: StudyResult, one: Explanation, folder: Path) -> dict[str, object]:
+    """Write a picture, and say what it is of; its file's name names nobody."""
+    path = folder / f"{result.study_id}.{one.lesion.ordinal}.{one.model.lower().replace('_', '-')}.png"
+    if one.png is not None:
+        write_file(path, one.png)
+    score, refused = one.score, one.refused
+    return {
+        "study_id": result.study_id,
+        "lesion_id": one.lesion.lesion_id,
+        "model": one.model,
+        "version": score and score.version,
+        "positive_class": score and score.positive_class,
+        "probability": score and score.positive_probability,
+        "threshold": score and score.threshold,
+        "region_source": one.lesion.region_source,
+        "file": None if one.png is None else path,
+        "error_code": refused and refused.code.value,
+        "error_reason": refused and refused.reason,
+        "notice": score and score.notice,
+    }
+
+
+def _notes(made: Sequence[Mapping[str, object]]) -> Iterator[str]:
+    """What a person has to know of the pictures that were made."""
+    if any(row["file_unchanged"] is None for row in made):
+        yield NOT_COMPARED
+    if any(row["region_source"] == "whole_image" for row in made):
+        yield WHOLE_IMAGE

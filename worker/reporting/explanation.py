@@ -1,0 +1,134 @@
+"""Pictures of where models looked in lesions that they scored, for a person's eyes: one a lesion and model."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worker.clinical.probability import said
+from worker.errors import Code, LesionRefused, Refused
+from worker.reporting.result import LesionResult, ModelScore, StudyResult
+from worker.reporting.source import Source
+from worker.study import Roi
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from worker.imaging.heat import HeatMap
+    from worker.reporting.documents import Frames, Look
+
+NO_DIAGNOSIS = "A heat map says where a model looked, not why, and not whether it is right. It is no diagnosis."
+"""On every one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Where a model looked in a lesion, or why that can not be shown: one of ``png`` and ``refused`` is there.
+
+    Attributes:
+        lesion: of the study.
+        model: ``DLR_LH`` or ``DLR_BM``.
+        score: what it said; ``None`` where it scored nothing.
+        png: the picture.
+        refused: why there is none.
+    """
+
+    lesion: LesionResult
+    model: str
+    score: ModelScore | None
+    png: bytes | None
+    refused: Refused | None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What pictures are made from.
+
+    Attributes:
+        source: of the study's files.
+        unchanged: whether these are, byte for byte, those that the study came with; ``None``: nobody can say.
+        frames: decodes them.
+        look: says where a model looked.
+    """
+
+    source: Source
+    unchanged: bool | None
+    frames: "Frames"
+    look: "Look"
+
+
+def explanations(lesions: Sequence[LesionResult], models: Sequence[str], seen: Seen) -> Iterator[Explanation]:
+    """Show where models looked in lesions; one that can not be shown does not stop the others.
+
+    The region, the age and the versions are those that the scores on record rest on.
+
+    Args:
+        lesions: of one study.
+        models: by name.
+        seen: of that study.
+
+    Raises:
+        Unavailable: ``storage_unavailable``, or no decoder can be started.
+    """
+    for lesion in lesions:
+        for model in models:
+            score = next((one for one in lesion.scores if one.model == model), None)
+            try:
+                png = _picture(lesion, score, seen)
+            except Refused as refused:
+                yield Explanation(lesion, model, score, None, refused)
+            else:
+                yield Explanation(lesion, model, score, png, None)
+
+
+def lesions_of(results: Sequence[StudyResult], lesion_id: str | None) -> list[tuple[StudyResult, list[LesionResult]]]:
+    """Return each study with its lesions that are asked for; studies without any are left out.
+
+    Args:
+        results: of the studies.
+        lesion_id: the sender's name; ``None``: all.
+
+    Raises:
+        LesionRefused: ``lesion_not_found``: no study has one of that name.
+    """
+    found = [
+        (result, [lesion for lesion in result.lesions if lesion_id in (None, lesion.lesion_id)]) for result in results
+    ]
+    asked = [(result, lesions) for result, lesions in found if lesions]
+    if not asked:
+        raise LesionRefused(Code.LESION_NOT_FOUND)
+    return asked
+
+
+def _picture(lesion: LesionResult, score: ModelScore | None, seen: Seen) -> bytes:
+    if score is None or lesion.region is None:
+        raise LesionRefused(Code.RESULT_MISSING, f"the lesion was not scored: {lesion.error_code}")
+    image = seen.source.images.get(lesion.sop_instance_uid)
+    if image is None:
+        raise LesionRefused(Code.SOP_INSTANCE_NOT_FOUND, "the image of the lesion is gone, or can not be read")
+    if seen.unchanged is False:
+        reason = "a file of the study is gone or is not, byte for byte, the one that it came with"
+        raise LesionRefused(Code.IMAGE_CHANGED, f"{reason}: hand it in again to have it scored anew")
+    frame = seen.frames(image, lesion)
+    return _drawn(lesion.region, score, frame, seen.look(lesion, score, frame))
+
+
+def _drawn(region: tuple[int, int, int, int], score: ModelScore, frame: "NDArray[np.uint8]", heat: "HeatMap") -> bytes:
+    from worker.imaging.heat import heat_picture
+
+    return heat_picture(frame, Roi(*region), heat, caption(score, heat))
+
+
+def caption(score: ModelScore, heat: "HeatMap") -> tuple[str, ...]:
+    """Return what is written below a picture: no name of anybody, nor of a lesion, since senders choose those."""
+    positive = score.positive_class.replace("_", " ")
+    probability = f"{positive} {said(score.positive_probability, score.threshold)}, from {score.threshold:.6g} on"
+    colour = f"Colour: what weighed for {positive}, by Grad-CAM, in {heat.cells} x {heat.cells} cells."
+    if not heat.values.any():
+        colour = f"No colour: nothing in the image weighed for {positive}."
+    return (
+        f"{score.model} {score.version}: {probability}",
+        f"{colour} The line is around the region that was scored. The model saw no more of the image than this.",
+        NO_DIAGNOSIS,
+        *([f"Notice: {score.notice}"] if score.notice else []),
+    )
