@@ -202,11 +202,11 @@ def _lesion(row: LesionRow) -> LesionDetail:
         outcome=None if advice is None else advice.outcome.value,
         recommended=None if advice is None else advice.recommended.value,
         rule_version=None if advice is None else advice.rule_version,
-        predictions=tuple(_prediction(prediction) for prediction in row.predictions),
+        predictions=tuple(_prediction(prediction, advice) for prediction in row.predictions),
     )
 
 
-def _prediction(row: PredictionRow) -> StoredPrediction:
+def _prediction(row: PredictionRow, advice: RestratificationRow | None) -> StoredPrediction:
     return StoredPrediction(
         model_name=row.model.name,
         model_version=row.model.version,
@@ -218,6 +218,7 @@ def _prediction(row: PredictionRow) -> StoredPrediction:
         positive=row.positive,
         threshold=row.threshold,
         created_at=row.created_at,
+        in_service=advice is not None and row.id in (advice.lh_prediction_id, advice.bm_prediction_id),
     )
 
 

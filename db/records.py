@@ -283,7 +283,7 @@ class SummaryRow:
 
 @dataclass(frozen=True, slots=True)
 class StoredPrediction:
-    """A prediction on record, with its model's notice."""
+    """A prediction on record, with its model's notice; ``in_service``: the current advice rests on it."""
 
     model_name: str
     model_version: str
@@ -295,6 +295,7 @@ class StoredPrediction:
     positive: bool
     threshold: float
     created_at: datetime
+    in_service: bool
 
 
 @dataclass(frozen=True, slots=True)

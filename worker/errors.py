@@ -34,6 +34,7 @@ class Code(StrEnum):
     FILE_TRUNCATED = "file_truncated"
     STUDY_UID_MISSING = "study_uid_missing"
     STUDY_UID_MISMATCH = "study_uid_mismatch"
+    FILES_CHANGED = "files_changed"
     PATIENT_MISMATCH = "patient_mismatch"
     SOP_INSTANCE_NOT_FOUND = "sop_instance_not_found"
     SOP_INSTANCE_AMBIGUOUS = "sop_instance_ambiguous"
@@ -103,6 +104,9 @@ class Code(StrEnum):
     MODEL_NOT_FOUND = "model_not_found"
     MODEL_EXISTS = "model_exists"
     MODEL_NOT_ACTIVE = "model_not_active"
+    MODEL_IS_ACTIVE = "model_is_active"
+    MODEL_UNMEASURED = "model_unmeasured"
+    NO_EARLIER_VERSION = "no_earlier_version"
 
     SETTING_INVALID = "setting_invalid"
     STUDY_NOT_FOUND = "study_not_found"
@@ -133,6 +137,7 @@ MEANINGS: dict[Code, str] = {
     Code.FILE_TRUNCATED: "The file ends in the middle of a DICOM element. Send it again.",
     Code.STUDY_UID_MISSING: "The file has no Study Instance UID, so it can not be said whose study it is.",
     Code.STUDY_UID_MISMATCH: "A file belongs to another Study Instance UID than the job says.",
+    Code.FILES_CHANGED: "A file of the study is not what it was when the study arrived: nothing is scored anew.",
     Code.PATIENT_MISMATCH: "The study's files name more than one patient.",
     Code.SOP_INSTANCE_NOT_FOUND: "No file of the study has the SOP Instance UID of a lesion's image, or segmentation.",
     Code.SOP_INSTANCE_AMBIGUOUS: "Two different files claim the SOP Instance UID of a lesion's image, or segmentation.",
@@ -193,6 +198,9 @@ MEANINGS: dict[Code, str] = {
     Code.MODEL_NOT_FOUND: "The registry has no such model and version (`dlr models list`).",
     Code.MODEL_EXISTS: "The registry has this version with other content. Give the new one a version of its own.",
     Code.MODEL_NOT_ACTIVE: "No version of this model is active (`dlr models activate`).",
+    Code.MODEL_IS_ACTIVE: "The version is active, so it scores every study already and can be no shadow.",
+    Code.MODEL_UNMEASURED: "The version's card has no metrics. Measure it (`dlr evaluate`), or activate with --force.",
+    Code.NO_EARLIER_VERSION: "No version on record was active before (`dlr models history`). Activate one by its name.",
     Code.SETTING_INVALID: "A setting is missing or wrong; the reason names its DLR_ variable.",
     Code.STUDY_NOT_FOUND: "The database has no such study.",
     Code.STUDY_NOT_ENDED: "The study is queued or running: there is no result to give out yet. Ask again later.",
