@@ -160,7 +160,9 @@ def is_at_work(session: Session, connections: str, within_s: float) -> bool:
 
 def live_work_waits(session: Session) -> bool:
     """Return whether a study is queued or runs."""
-    return bool(session.scalar(select(exists().where(StudyRow.is_current, StudyRow.state.in_(OPEN_STATES)))))
+    # The role may not read every column, which SELECT * would be.
+    waiting = select(StudyRow.id).where(StudyRow.is_current, StudyRow.state.in_(OPEN_STATES))
+    return bool(session.scalar(select(waiting.exists())))
 
 
 def latest_lesion(session: Session) -> int:

@@ -61,7 +61,7 @@ class LoneModel:
     def _scores(self, pixels: Pixels, years: float) -> NDArray[np.float64]:
         age = np.float32((years - self.card.age_mean) / self.card.age_sd)
         with torch.inference_mode():
-            images = torch.from_numpy(pixels[None]).to(self._device)
+            images = torch.from_numpy(np.stack([pixels])).to(self._device)
             logits = self._network(images, torch.tensor([age], device=self._device)).cpu().numpy()
         scores: NDArray[np.float64] = probabilities(logits)[0]
         return scores
