@@ -242,12 +242,10 @@ class Registry:
 
     def check(self) -> tuple[Finding, ...]:
         """Verify each version's card, hash and shapes, and that each active version is there."""
-        active: dict[str, str] = {**self._service.active()}
+        active: tuple[tuple[str, str], ...] = tuple(self._service.active().items())
         known = self._versions()
-        gone = tuple(place for place in active.items() if place not in known)
-        return tuple(
-            self._finding(name, version, active=active.get(name) == version) for name, version in (*known, *gone)
-        )
+        gone = tuple(place for place in active if place not in known)
+        return tuple(self._finding(*place, active=place in active) for place in (*known, *gone))
 
     def _finding(self, name: str, version: str, *, active: bool) -> Finding:
         try:

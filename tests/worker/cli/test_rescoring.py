@@ -115,8 +115,8 @@ def test_two_versions_are_compared_on_the_lesions_that_both_scored(hospital: Hos
     assert nothing.returncode == 1
     assert "dlr backfill --model low" in nothing.stderr
     assert hospital.dlr("backfill", "--model", "low", "--limit", 3).returncode == 0
-    rows = [f"{study},L{n},{result}" for study in studies for n, result in ((0, "malignant"), (1, "benign"))]
-    (tmp_path / "pathology.csv").write_text("\n".join(["study,lesion_id,result", *rows]) + "\n")
+    rows = [f"{study},L{n},{result},2026-11-20" for study in studies for n, result in ((0, "malignant"), (1, "benign"))]
+    (tmp_path / "pathology.csv").write_text("\n".join(["study,lesion_id,result,reported_on", *rows]) + "\n")
     assert hospital.dlr("pathology", "import", tmp_path / "pathology.csv").returncode == 0
     partly = hospital.dlr("models", "compare", "DLR_BM/1.0", "low", "--format", "json")
     (found,) = json.loads(partly.stdout)["models"]
