@@ -190,9 +190,13 @@ def test_storage_and_models_are_mounted_where_the_settings_look(
     storage, accounts = str(settings.storage_root), str(settings.web_accounts.parent)
     known = {storage, str(settings.models_dir)}
     assert {volume["target"] for volume in service.get("volumes", [])} <= known | {accounts}
-    needs = {"inference": known, "shadow": known, "intake": {storage}, "web": {storage, accounts}, "accounts": {accounts}}.get(
-        name, set()
-    )
+    needs = {
+        "inference": known,
+        "shadow": known,
+        "intake": {storage},
+        "web": {storage, accounts},
+        "accounts": {accounts},
+    }.get(name, set())
     assert needs <= {volume["target"] for volume in service.get("volumes", [])}
 
 

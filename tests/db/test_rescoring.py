@@ -12,14 +12,17 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, NullPool, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger, queries, rescoring
+from db import ledger, monitoring, queries, rescoring, watching
+from db.cohort import described_lesions
 from db.errors import ModelConflict
+from db.judged import advising_pairs
 from db.migrate import PAGE_VIEWS, VIEWS
+from db.reported import study_results
 from db.rescoring import Page, Wanted
 from db.roles import SHADOW
 from db.session import driver_url, make_engine, session_factory
 from tests.conftest import Database
-from tests.db.samples import claimed, ended, lesion, model, prediction, refused, result, scored, study
+from tests.db.samples import claimed, ended, lesion, model, prediction, refused, register, result, scored, study
 from tests.db.test_roles import DENIED, TABLES, sqlstate
 
 
@@ -176,6 +179,26 @@ def test_a_score_that_is_there_stays_as_it_is(sessions: sessionmaker[Session], s
     assert [part.positive_probability for part in detail.lesions[0].predictions] == [0.9, 0.8]
 
 
+def test_a_shadows_score_is_no_score_in_service_when_its_version_is_activated_later(
+    sessions: sessionmaker[Session], shadows: sessionmaker[Session], database: Database
+) -> None:
+    with sessions.begin() as session:
+        recorded = ended(session, study(lesions=(lesion("A"), lesion("B"))), scored("A", lh=0.9, bm=0.8), refused("B"))
+    key = registered(shadows)
+    with shadows.begin() as session:
+        (found,) = rescoring.page(session, [Wanted(key)]).studies
+        rescoring.add_score(session, found.lesions[0].key, key, prediction("DLR_BM", 0.1, "2.0"))
+    with sessions.begin() as session:
+        register(session, "2.0")
+        assert ledger.requeue(session, recorded.study_id)
+        claim = claimed(session, recorded.study_id)
+        live = [scored(name, lh=0.9, bm=0.7, version="2.0") for name in ("A", "B")]
+        assert ledger.finish(session, [result(claim, *live)])
+    with make_engine(database.reader_url, role=None, poolclass=NullPool).connect() as reader:
+        rows = reader.execute(text("SELECT malignant_probability, bm_version, outcome FROM lesion_result")).all()
+    assert [tuple(row) for row in rows] == [(0.7, "2.0", "upgraded")] * 2
+
+
 def test_who_shows_a_study_sees_which_of_its_scores_are_in_service(
     sessions: sessionmaker[Session], shadows: sessionmaker[Session], database: Database
 ) -> None:
@@ -294,6 +317,27 @@ def seen(owner: Engine) -> dict[str, list[tuple[Any, ...]]]:
     return found | rows
 
 
+def told(sessions: sessionmaker[Session]) -> list[Any]:
+    """What monitoring, metrics, documents and evaluations are made of."""
+    month = timedelta(days=30)
+    with sessions() as session:
+        studies = list(session.scalars(text("SELECT id FROM study ORDER BY id")))
+        return [
+            monitoring.arms(session),
+            monitoring.downgraded_cancers(session),
+            list(monitoring.scored_lesions(session)),
+            described_lesions(session),
+            advising_pairs(session),
+            watching.recent_outcomes(session, month),
+            watching.ended_studies(session),
+            watching.failed_studies(session),
+            watching.binned_probabilities(session, "DLR_BM", "1.0", (0.0, 0.5, 1.0), month),
+            watching.binned_probabilities(session, "DLR_BM", "2.0", (0.0, 0.5, 1.0), month),
+            [queries.standing(session, study_id) for study_id in studies],
+            [study_results(session, study_id) for study_id in studies],
+        ]
+
+
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(studies=st.lists(a_study, min_size=1, max_size=4), said=st.lists(shadow_score, min_size=1, max_size=12))
 def test_whatever_shadows_say_in_whatever_order_the_worklist_stays_and_nothing_is_sent(
@@ -313,7 +357,7 @@ def test_whatever_shadows_say_in_whatever_order_the_worklist_stays_and_nothing_i
     listener.autocommit = True
     with listener.cursor() as cursor:
         cursor.execute("LISTEN dlr_study")
-        before, added = seen(owner), 0
+        before, before_told, added = seen(owner), told(sessions), 0
         for place, name, version, positive in said:
             with shadows.begin() as session:
                 key = rescoring.register(session, model(name, version))
@@ -330,6 +374,7 @@ def test_whatever_shadows_say_in_whatever_order_the_worklist_stays_and_nothing_i
     listener.close()
     assert before["study"]
     assert after == before
+    assert told(sessions) == before_told
     assert heard == []
     with sessions() as session:
         assert (session.scalar(text("SELECT count(*) FROM prediction")) or 0) >= (1 if added else 0)
