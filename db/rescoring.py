@@ -20,6 +20,7 @@ from db.errors import ModelConflict
 from db.models import LesionRow, ModelRow, PredictionRefusalRow, PredictionRow, StudyRow
 from db.queries import box_of
 from db.records import Box, ModelRecord, PredictionRecord
+from db.results import prediction_values
 from db.vocabulary import OPEN_STATES, LesionState, StudyState
 
 PAGE_LESIONS = 500
@@ -263,19 +264,8 @@ def _is_all_older(session: Session, within: ColumnElement[bool], wanted: Sequenc
 
 def add_score(session: Session, lesion_key: int, model_key: int, score: PredictionRecord) -> None:
     """Add a score, unless the version has one of this lesion: that stays."""
-    session.execute(
-        insert(PredictionRow)
-        .values(
-            lesion_id=lesion_key,
-            model_id=model_key,
-            probabilities=dict(score.probabilities),
-            positive_probability=score.positive_probability,
-            predicted_class=score.predicted_class,
-            positive=score.positive,
-            threshold=score.threshold,
-        )
-        .on_conflict_do_nothing()
-    )
+    new = insert(PredictionRow).values(prediction_values(score, lesion_key, model_key))
+    session.execute(new.on_conflict_do_nothing())
 
 
 def add_refusal(session: Session, lesion_key: int, model_key: int, code: str) -> None:

@@ -241,10 +241,10 @@ class Registry:
         return self._finding(entry.card.name, entry.card.version, active=entry.active).code is None
 
     def check(self) -> tuple[Finding, ...]:
-        """Verify each version's card, hash and shapes, and that each active version is there."""
+        """Verify each version's card, hash and shapes, and that each active version and each shadow is there."""
         active: tuple[tuple[str, str], ...] = tuple(self._service.active().items())
         known = self._versions()
-        gone = tuple(place for place in active if place not in known)
+        gone = tuple(place for place in (*active, *self._service.shadows()) if place not in known)
         return tuple(self._finding(*place, active=place in active) for place in (*known, *gone))
 
     def _finding(self, name: str, version: str, *, active: bool) -> Finding:

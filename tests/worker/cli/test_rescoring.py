@@ -132,5 +132,16 @@ def test_two_versions_are_compared_on_the_lesions_that_both_scored(hospital: Hos
     table = hospital.dlr("models", "compare", "1.0", "low", "--model", "DLR_BM")
     assert "4A lesions, from A to B" in table.stdout
     assert "DeLong" in table.stdout
+    bare = (
+        "import sys; from worker.cli import compare, main; compare.find_spec = lambda name: None;"
+        "sys.argv = ['dlr', 'models', 'compare', 'DLR_BM/1.0', 'low']\ntry: main.main()\nfinally:"
+        " assert not {'scipy', 'sklearn', 'torch'} & set(sys.modules)"
+    )
+    without = subprocess.run(
+        [sys.executable, "-c", bare], env=hospital.environment, capture_output=True, text=True, check=False
+    )
+    assert "the AUC needs the extra `train`" in without.stdout, without.stderr
+    assert "sensitivity" in without.stdout
+    assert "Assertion" not in without.stderr
     wrong = hospital.dlr("models", "compare", "DLR_LH/1.0", "low")
     assert "model_not_found" in wrong.stderr

@@ -361,6 +361,14 @@ def test_the_active_version_is_no_shadow_and_a_shadow_that_is_activated_is_none_
     assert registry.shadows() == ()
 
 
+def test_a_check_tells_of_a_shadow_that_is_gone(tmp_path: Path) -> None:
+    registry = with_versions(tmp_path, "2.0")
+    registry.shadow("DLR_BM", "2.0")
+    (tmp_path / "registry/DLR_BM/2.0").rename(tmp_path / "elsewhere")
+    assert registry.shadows() == ()
+    assert [(one.version, one.code) for one in registry.check() if one.code] == [("2.0", Code.MODEL_NOT_FOUND)]
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"DLR_XY": {}}', '{"DLR_BM": {"2.0": "yesterday"}}'])
 def test_a_damaged_list_of_shadows_says_that_there_are_none(tmp_path: Path, content: str) -> None:
     registry = with_versions(tmp_path, "2.0")
