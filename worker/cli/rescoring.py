@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,6 +23,7 @@ from worker.errors import Code, ModelRefused
 from worker.inference.registry import Entry, Registry
 from worker.rescoring.rescorer import Done, Rescorer
 from worker.settings import Settings, get_settings
+from worker.watching.extras import require_extra
 
 if TYPE_CHECKING:
     from worker.inference.alone import LoneModel
@@ -52,6 +54,7 @@ def shadow(
     from worker.rescoring.shadows import Shadows
     from worker.runtime import rescorer
 
+    require_extra("torch", "worker", "dlr shadow")
     settings = get_settings()
     configure_logging(settings.log_level, settings.log_format)
     registry = Registry(settings.models_dir)
@@ -88,7 +91,9 @@ def backfill(
             parser=moment, metavar="TIME", help="Only studies that arrived since then: ISO 8601, or 90d (ago)"
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Lesions at most, the latest first")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Scores to make at most, of the latest lesions first")
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Also what could not be scored before")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many there are to score, and stop")] = False,
     fmt: ReportOption = Report.TABLE,
@@ -98,6 +103,7 @@ def backfill(
     It works at the lowest priority and while no study waits. What it has done is kept at once: run again, it goes on
     where it ended. Exit status 3: some lesions could not be scored.
     """
+    require_extra("torch", "worker", "dlr backfill")
     settings = get_settings()
     settings.require_shadow_database_url()
     entries = _named(Registry(settings.models_dir), model)
@@ -122,14 +128,22 @@ class _Backfill:
     since: datetime | None
 
     def run(self, limit: int | None, *, again: bool) -> Done:
-        models = {self._register(entry): _load(self.settings, entry) for entry in self.entries}
+        loaded = [(entry, _load(self.settings, entry)) for entry in self.entries]
+        models = {self._register(entry): model for entry, model in loaded}
         wanted = [Wanted(key, self.since) for key in models]
         with self.rescorer.sessions() as session:
             stands = [rescoring.stand(session, one) for one in wanted]
         total = sum(one.missing + (sum(one.refused.values()) if again else 0) for one in stands)
         with counting_bar("scoring", total if limit is None else min(limit, total)) as advance:
-            told = replace(self.rescorer, told=lambda done, _waits: advance(done.lesions))
-            return told.run(models, wanted, limit=limit, again=again)
+            waited = Event()
+
+            def told(done: Done, waits: bool) -> None:
+                if waits and not waited.is_set():
+                    stderr.print("studies wait, and go before: this goes on by itself", highlight=False)
+                    waited.set()
+                advance(done.lesions)
+
+            return replace(self.rescorer, told=told).run(models, wanted, limit=limit, again=again)
 
     def _register(self, entry: Entry) -> int:
         with self.rescorer.sessions.begin() as session:
