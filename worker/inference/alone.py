@@ -60,7 +60,8 @@ class LoneModel:
 
     def _scores(self, pixels: Pixels, years: float) -> NDArray[np.float64]:
         age = np.float32((years - self.card.age_mean) / self.card.age_sd)
-        with torch.inference_mode():
+        # A GPU's convolutions would be of TF32, whose 10 bits are not float32.
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             images = torch.from_numpy(np.stack([pixels])).to(self._device)
             logits = self._network(images, torch.tensor([age], device=self._device)).cpu().numpy()
         scores: NDArray[np.float64] = probabilities(logits)[0]

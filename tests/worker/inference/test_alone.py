@@ -51,3 +51,13 @@ def test_weights_that_changed_since_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelRefused) as refused:
         LoneModel(entry, CPU)
     assert refused.value.code is Code.WEIGHTS_HASH_MISMATCH
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_a_gpu_scores_as_the_processor_does(tmp_path: Path) -> None:
+    entry = registry_with_both(tmp_path).active("DLR_BM")
+    here, there = LoneModel(entry, CPU), LoneModel(entry, torch.device("cuda"))
+    for seed in range(3):
+        image = lesion(seed)
+        scores = [one.score(image).positive_probability for one in (here, there)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-4)
