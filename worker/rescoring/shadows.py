@@ -70,19 +70,19 @@ class Shadows:
             self._whole_again = time.monotonic() + WHOLE_S
             self._seen = 0
             self._refused.clear()
+        # In this order: if no study is open now, those of all lesions that were there before have ended.
+        with self.rescorer.sessions() as session:
+            latest = rescoring.latest_lesion(session)
         was_open = self.rescorer.live_work_waits()
         entries = self._sound()
         if not entries:
             return Done(is_whole=True)
-        with self.rescorer.sessions() as session:
-            latest = rescoring.latest_lesion(session)
         found = [(entry, self._loaded[_place(entry)]) for entry in entries]
         done = self.rescorer.run(
             {loaded.key: loaded.model for _, loaded in found},
             [Wanted(loaded.key, entry.shadow_since) for entry, loaded in found],
             above=self._seen,
         )
-        # A study that was open then ends later, with lesions that were there already.
         if done.is_whole and not was_open:
             self._seen = latest
         for entry, loaded in found:

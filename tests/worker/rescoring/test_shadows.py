@@ -7,7 +7,9 @@ from functools import partial
 
 import pytest
 import torch
+from sqlalchemy.orm import Session
 
+from db import rescoring
 from tests.worker.rescoring.hospital import Hospital
 from worker.inference.alone import LoneModel
 from worker.rescoring import shadows as shadows_module
@@ -61,6 +63,26 @@ def test_a_study_that_was_open_at_the_last_look_is_not_forgotten(hospital: Hospi
     waiting = hospital.queued(hospital.job(seed=1))
     assert shadows.look().lesions == 0
     assert hospital.pipeline.run(waiting) == "done"
+    assert shadows.look().lesions == 1
+
+
+@pytest.mark.parametrize("asked", ["latest_lesion", "live_work_waits"])
+def test_a_study_that_arrives_in_the_middle_of_a_look_is_found_by_the_next_one(
+    hospital: Hospital, shadows: Shadows, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    hospital.add("2.0", 5)
+    hospital.registry.shadow("DLR_BM", "2.0")
+    answer, arrived = getattr(rescoring, asked), []
+
+    def and_then_one_arrives(session: Session) -> object:
+        said = answer(session)
+        if not arrived:
+            arrived.append(hospital.queued(hospital.job(seed=1)))
+        return said
+
+    monkeypatch.setattr(rescoring, asked, and_then_one_arrives)
+    assert shadows.look().lesions == 0
+    assert hospital.pipeline.run(arrived[0]) == "done"
     assert shadows.look().lesions == 1
 
 
