@@ -1,6 +1,6 @@
 """Reads of lesions that were scored in service, with what two versions of a model said of them; nothing is written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -41,7 +41,10 @@ class ComparedLesion:
         birads: the radiologist's category.
         a_probability: the first version's, of the positive class, 0 to 1; positive from ``a_threshold`` on.
         b_probability: the second version's; likewise.
+        a_set: the classes that the first version can not rule out; ``None`` where its card does not ask.
+        b_set: the second version's; likewise.
         other_positive: what the other model says, by the score that the current advice rests on.
+        other_set: the classes that it can not rule out; likewise.
         malignant: what pathology said; ``None`` where it said nothing.
     """
 
@@ -54,6 +57,9 @@ class ComparedLesion:
     b_threshold: float
     other_positive: bool
     malignant: bool | None
+    a_set: Sequence[str] | None = None
+    b_set: Sequence[str] | None = None
+    other_set: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,9 @@ def compared_lesions(
             _B.threshold,
             _OTHER.positive,
             PathologyRow.result == PathologyFinding.MALIGNANT,
+            _A.conformal_set,
+            _B.conformal_set,
+            _OTHER.conformal_set,
         ),
         since,
     )

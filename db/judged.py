@@ -19,13 +19,18 @@ STREAM_ROWS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class ScoreRow:
-    """What one version of a model said of a lesion: the positive probability, its threshold, and its notice."""
+    """What one version of a model said of a lesion: the positive probability, its threshold, and its notice.
+
+    Attributes:
+        conformal_set: the classes that it can not rule out; ``None`` where its card did not ask.
+    """
 
     model: str
     version: str
     notice: str | None
     probability: float
     threshold: float
+    conformal_set: list[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ def judged_lesions(session: Session, since: datetime | None = None) -> Iterator[
             func.nullif(ModelRow.notice, ""),
             PredictionRow.positive_probability,
             PredictionRow.threshold,
+            PredictionRow.conformal_set,
         ),
         since,
     )

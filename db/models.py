@@ -258,6 +258,7 @@ class PredictionRow(Base):
     positive: Mapped[bool]
     threshold: Mapped[float]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    conformal_set: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
 
     model: Mapped[ModelRow] = relationship()
 
@@ -297,6 +298,7 @@ class RestratificationRow(Base):
     recommended: Mapped[Recommendation]
     is_current: Mapped[bool] = mapped_column(server_default=text("true"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    uncertain: Mapped[bool] = mapped_column(server_default=text("false"))
 
     __table_args__ = (
         UniqueConstraint(
@@ -306,6 +308,7 @@ class RestratificationRow(Base):
         ForeignKeyConstraint(["lh_prediction_id", "lesion_id"], ["prediction.id", "prediction.lesion_id"]),
         ForeignKeyConstraint(["bm_prediction_id", "lesion_id"], ["prediction.id", "prediction.lesion_id"]),
         CheckConstraint("lh_prediction_id <> bm_prediction_id", "two_models"),
+        CheckConstraint("NOT uncertain OR outcome = 'maintained'", "uncertain_is_kept"),
         Index("uq_restratification_current", "lesion_id", unique=True, postgresql_where=text("is_current")),
         {"comment": "The recommendation for one lesion from one pair of predictions; the latest is current"},
     )

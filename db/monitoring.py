@@ -107,6 +107,8 @@ class ScoredLesion:
         high_risk_probability: DLR_LH, 0 to 1; positive from ``lh_threshold`` on.
         malignant_probability: DLR_BM, 0 to 1; positive from ``bm_threshold`` on.
         malignant: what pathology said; ``None`` where it said nothing.
+        lh_set: the classes that DLR_LH can not rule out; ``None`` where its card did not ask.
+        bm_set: likewise for DLR_BM.
     """
 
     study_id: UUID
@@ -122,6 +124,8 @@ class ScoredLesion:
     rule_version: str
     notice: str | None
     malignant: bool | None
+    lh_set: tuple[str, ...] | None = None
+    bm_set: tuple[str, ...] | None = None
 
 
 def arms(session: Session, by: Grouping | None = None, since: datetime | None = None) -> list[ArmRow]:
@@ -237,6 +241,8 @@ def scored_lesions(session: Session, since: datetime | None = None) -> Iterator[
             RestratificationRow.rule_version,
             _NOTICE,
             _MALIGNANT,
+            _LH.conformal_set,
+            _BM.conformal_set,
             since=since,
         )
         .join(_LH_MODEL, _LH_MODEL.id == _LH.model_id)
@@ -246,7 +252,11 @@ def scored_lesions(session: Session, since: datetime | None = None) -> Iterator[
     # All rows are wanted, so that PostgreSQL does not plan for the first few.
     session.execute(text("SET LOCAL cursor_tuple_fraction = 1"))
     for row in session.execute(query, execution_options={"yield_per": STREAM_ROWS}):
-        yield ScoredLesion(row[0], row[1], row[2].value, row[3].value, *row[4:])
+        yield ScoredLesion(row[0], row[1], row[2].value, row[3].value, *row[4:13], *map(_set, row[13:]))
+
+
+def _set(classes: list[str] | None) -> tuple[str, ...] | None:
+    return None if classes is None else tuple(classes)
 
 
 def model_versions(session: Session) -> set[tuple[str, str]]:

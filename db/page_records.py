@@ -85,6 +85,9 @@ class LesionResultRow:
     width_mm: float | None
     height_mm: float | None
     aspect_ratio: float | None
+    uncertain: bool | None
+    lh_conformal_set: list[str] | None
+    bm_conformal_set: list[str] | None
 
 
 @dataclass(frozen=True, slots=True)

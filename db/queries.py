@@ -202,6 +202,7 @@ def _lesion(row: LesionRow) -> LesionDetail:
         outcome=None if advice is None else advice.outcome.value,
         recommended=None if advice is None else advice.recommended.value,
         rule_version=None if advice is None else advice.rule_version,
+        uncertain=None if advice is None else advice.uncertain,
         predictions=tuple(_prediction(prediction, advice) for prediction in row.predictions),
     )
 
@@ -217,6 +218,7 @@ def _prediction(row: PredictionRow, advice: RestratificationRow | None) -> Store
         predicted_class=row.predicted_class,
         positive=row.positive,
         threshold=row.threshold,
+        conformal_set=None if row.conformal_set is None else tuple(row.conformal_set),
         created_at=row.created_at,
         in_service=advice is not None and row.id in (advice.lh_prediction_id, advice.bm_prediction_id),
     )

@@ -128,7 +128,11 @@ class ModelRecord:
 
 @dataclass(frozen=True, slots=True)
 class PredictionRecord:
-    """What one version of a model said about one lesion; probabilities are 0 to 1."""
+    """What one version of a model said about one lesion; probabilities are 0 to 1.
+
+    Attributes:
+        conformal_set: the classes that it can not rule out; ``None`` where its card does not ask.
+    """
 
     model_name: str
     model_version: str
@@ -137,16 +141,22 @@ class PredictionRecord:
     predicted_class: str
     positive: bool
     threshold: float
+    conformal_set: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AssessmentRecord:
-    """The advice on one lesion, under one version of the rule."""
+    """The advice on one lesion, under one version of the rule.
+
+    Attributes:
+        uncertain: it is kept in 4A because a model is not certain.
+    """
 
     outcome: str
     original: str
     recommended: str
     rule_version: str
+    uncertain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +253,7 @@ class WorklistRow:
     received_at: datetime
     finished_at: datetime
     notice: str | None
+    uncertain: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +305,7 @@ class StoredPrediction:
     predicted_class: str
     positive: bool
     threshold: float
+    conformal_set: tuple[str, ...] | None
     created_at: datetime
     in_service: bool
 
@@ -322,6 +334,7 @@ class LesionDetail:
     outcome: str | None
     recommended: str | None
     rule_version: str | None
+    uncertain: bool | None
     predictions: tuple[StoredPrediction, ...]
 
 

@@ -44,6 +44,7 @@ class ModelScore:
         notice: what the model is not for; ``None`` where its card says nothing.
         negative_class: such as ``low_risk`` or ``benign``; its probability is 0 to 1, and so is the positive one's.
         predicted_class: the positive class where its probability reached the threshold, else the negative one.
+        conformal_set: the classes that it can not rule out; ``None`` where its card does not ask.
     """
 
     model: str
@@ -57,6 +58,7 @@ class ModelScore:
     positive_probability: float
     threshold: float
     predicted_class: str
+    conformal_set: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class LesionResult:
         recommended: the category that is recommended, or ``>4A``; ``None`` without scores.
         restratification_id: of the row that the outcome is from.
         error_code: why there are no scores; ``None`` where there are.
+        uncertain: it is kept in 4A because a model is not certain.
     """
 
     ordinal: int
@@ -101,6 +104,7 @@ class LesionResult:
     restratification_id: int | None
     error_code: str | None
     error_reason: str | None
+    uncertain: bool = False
 
     @property
     def scores(self) -> tuple[ModelScore, ...]:
@@ -243,6 +247,7 @@ def _score(row: PredictionRow, model: ModelRow) -> ModelScore:
         positive_probability=row.positive_probability,
         threshold=row.threshold,
         predicted_class=row.predicted_class,
+        conformal_set=None if row.conformal_set is None else tuple(row.conformal_set),
     )
 
 
@@ -272,4 +277,5 @@ def _lesion(row: LesionRow, found: _Advice | None) -> LesionResult:
         restratification_id=None if advice is None else advice.id,
         error_code=row.error_code,
         error_reason=row.error_reason,
+        uncertain=advice is not None and advice.uncertain,
     )

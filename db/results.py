@@ -50,6 +50,7 @@ _UPSERT_PREDICTION = _new_prediction.on_conflict_do_update(
         "predicted_class": _new_prediction.excluded.predicted_class,
         "positive": _new_prediction.excluded.positive,
         "threshold": _new_prediction.excluded.threshold,
+        "conformal_set": _new_prediction.excluded.conformal_set,
         "created_at": func.now(),
     },
 ).returning(_PREDICTIONS.c.id, _PREDICTIONS.c.lesion_id, _PREDICTIONS.c.model_id)
@@ -61,6 +62,7 @@ _UPSERT_ADVICE = _new_advice.on_conflict_do_update(
         "outcome": _new_advice.excluded.outcome,
         "original": _new_advice.excluded.original,
         "recommended": _new_advice.excluded.recommended,
+        "uncertain": _new_advice.excluded.uncertain,
         "is_current": True,
         "created_at": func.now(),
     },
@@ -263,6 +265,7 @@ def prediction_values(prediction: PredictionRecord, lesion_key: int, model_key: 
         "predicted_class": prediction.predicted_class,
         "positive": prediction.positive,
         "threshold": prediction.threshold,
+        "conformal_set": None if prediction.conformal_set is None else list(prediction.conformal_set),
     }
 
 
@@ -281,6 +284,7 @@ def _advice_values(
         "outcome": assessment.outcome,
         "original": assessment.original,
         "recommended": assessment.recommended,
+        "uncertain": assessment.uncertain,
         "is_current": True,
     }
 

@@ -80,6 +80,7 @@ def prediction_record(score: Score) -> PredictionRecord:
         predicted_class=score.predicted_class,
         positive=score.positive,
         threshold=score.threshold,
+        conformal_set=score.conformal_set,
     )
 
 
@@ -89,6 +90,7 @@ def _assessment(assessment: Assessment) -> AssessmentRecord:
         original=assessment.original.value,
         recommended=assessment.recommended.value,
         rule_version=assessment.rule_version,
+        uncertain=assessment.uncertain,
     )
 
 

@@ -197,7 +197,13 @@ class Pipeline:
             raise
         except Exception as error:  # noqa: BLE001  the same
             return LesionOutcome(lesion, image, refused=defect_of(error))
-        assessment = restratify(lesion.birads, high_risk=scores.lh.positive, malignant=scores.bm.positive)
+        assessment = restratify(
+            lesion.birads,
+            high_risk=scores.lh.positive,
+            malignant=scores.bm.positive,
+            lh_set=scores.lh.conformal_set,
+            bm_set=scores.bm.conformal_set,
+        )
         return LesionOutcome(lesion, image, scores, assessment)
 
     def _scores(self, future: Future[Scores]) -> Scores:

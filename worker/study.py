@@ -152,6 +152,8 @@ class Score:
         positive: the positive probability reached the threshold.
         predicted_class: the positive class if ``positive``, else the other.
         threshold: the card's.
+        conformal_set: the classes that the model can not rule out, in the card's order; ``None`` where the card does
+            not ask.
     """
 
     model: str
@@ -161,6 +163,7 @@ class Score:
     positive: bool
     predicted_class: str
     threshold: float
+    conformal_set: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

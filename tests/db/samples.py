@@ -68,10 +68,24 @@ def prediction(name: str, positive_probability: float, version: str = "1.0") -> 
     )
 
 
+ConformalSet = tuple[str, ...] | None
+
+
 def scored(
-    name: str = "L1", lh: float = 0.9, bm: float = 0.8, birads: str = "4A", version: str = "1.0"
+    name: str = "L1",
+    lh: float = 0.9,
+    bm: float = 0.8,
+    birads: str = "4A",
+    version: str = "1.0",
+    *,
+    lh_set: ConformalSet = None,
+    bm_set: ConformalSet = None,
 ) -> LesionResultRecord:
-    advice = restratify(Birads(birads), high_risk=lh >= 0.5, malignant=bm >= 0.5)
+    advice = restratify(Birads(birads), high_risk=lh >= 0.5, malignant=bm >= 0.5, lh_set=lh_set, bm_set=bm_set)
+    predictions = (
+        replace(prediction("DLR_LH", lh, version), conformal_set=lh_set),
+        replace(prediction("DLR_BM", bm, version), conformal_set=bm_set),
+    )
     return LesionResultRecord(
         lesion_id=name,
         state="scored",
@@ -83,8 +97,10 @@ def scored(
         size_mm=(8.0, 10.0),
         scanner_model="Acme Sono 1",
         site="Example Hospital",
-        predictions=(prediction("DLR_LH", lh, version), prediction("DLR_BM", bm, version)),
-        assessment=AssessmentRecord(advice.outcome, advice.original, advice.recommended, advice.rule_version),
+        predictions=predictions,
+        assessment=AssessmentRecord(
+            advice.outcome, advice.original, advice.recommended, advice.rule_version, advice.uncertain
+        ),
     )
 
 

@@ -66,6 +66,24 @@ def test_a_worklist_row_sums_its_study_up(sessions: sessionmaker[Session]) -> No
     assert (row.highest_birads, row.malignant_probability, row.high_risk_probability) == ("4C", 0.95, 0.9)
     assert row.notice == DEMO
     assert row.accession_number == "A1"
+    assert row.uncertain == 0
+
+
+def test_a_study_whose_models_are_not_certain_stands_among_the_kept_ones_and_counts_them(
+    sessions: sessionmaker[Session],
+) -> None:
+    certain = {"lh_set": ("high_risk",), "bm_set": ("malignant",)}
+    with sessions.begin() as session:
+        ended(session, study("1.1"), scored(lh=0.2, bm=0.1, lh_set=("low_risk",), bm_set=("benign", "malignant")))
+        ended(session, study("1.2"), scored(lh=0.9, bm=0.3))
+        two = (lesion("L1"), lesion("L2"))
+        ended(session, study("1.3", lesions=two), scored("L1", **certain), scored("L2", lh_set=(), bm_set=()))
+        rows = queries.worklist(session)
+    assert [(row.study_instance_uid, row.worklist_class, row.maintained, row.uncertain) for row in rows] == [
+        ("1.3", "upgraded", 1, 1),
+        ("1.2", "maintained", 1, 0),
+        ("1.1", "maintained", 1, 1),
+    ]
 
 
 def test_failed_studies_say_why_and_for_which_lesions(sessions: sessionmaker[Session]) -> None:

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import event, select, text
@@ -54,6 +55,51 @@ def test_a_result_is_stored_as_it_was_given(sessions: sessionmaker[Session]) -> 
             ("DLR_BM", {"benign": 0.75, "malignant": 0.25}),
         ]
         assert [event.event for event in detail.events] == ["received", "claimed", "done"]
+
+
+def test_what_a_model_can_not_rule_out_is_stored_and_brought_up_to_date(sessions: sessionmaker[Session]) -> None:
+    def stored(session: Session) -> Any:
+        columns = "outcome::text, uncertain, lh_conformal_set, bm_conformal_set, rule_version"
+        return tuple(session.execute(text(f"SELECT {columns} FROM lesion_result WHERE lesion_id = 'L1'")).one())
+
+    def again(session: Session, study_id: UUID, first: LesionResultRecord) -> Any:
+        ledger.requeue(session, study_id, "a person")
+        assert finish_one(session, result(claimed(session, study_id), first, refused("L2")))
+        return stored(session)
+
+    both = ("benign", "malignant")
+    with sessions.begin() as session:
+        claim = running(session, lesion("L1"), lesion("L2"))
+        assert finish_one(session, result(claim, scored(lh_set=("high_risk",), bm_set=both), refused("L2")))
+        assert stored(session) == ("maintained", True, ["high_risk"], list(both), "fig-s5/1+conformal/1")
+        [detail] = queries.study_details(session, claim.study_id)
+        assert (detail.lesions[0].uncertain, detail.lesions[1].uncertain) == (True, None)
+        assert [part.conformal_set for part in detail.lesions[0].predictions] == [("high_risk",), both]
+        certain = scored(lh_set=("high_risk",), bm_set=("malignant",))
+        assert again(session, claim.study_id, certain) == (
+            "upgraded", False, ["high_risk"], ["malignant"], "fig-s5/1+conformal/1",
+        )  # fmt: skip
+        assert again(session, claim.study_id, scored()) == ("upgraded", False, None, None, "fig-s5/1")
+        former = select(RestratificationRow).where(~RestratificationRow.is_current)
+        assert [row.rule_version for row in session.scalars(former)] == ["fig-s5/1+conformal/1"]
+
+
+def test_an_empty_set_is_not_a_missing_one(sessions: sessionmaker[Session]) -> None:
+    with sessions.begin() as session:
+        assert finish_one(session, result(running(session), scored(lh_set=(), bm_set=None)))
+        sets = session.execute(text("SELECT lh_conformal_set, bm_conformal_set, uncertain FROM lesion_result")).one()
+        assert tuple(sets) == ([], None, True)
+
+
+@pytest.mark.parametrize("outcome", ["upgraded", "downgraded", "not_applicable"])
+def test_advice_that_moves_a_lesion_can_not_be_uncertain(sessions: sessionmaker[Session], outcome: str) -> None:
+    with sessions.begin() as session:
+        claim = running(session)
+        given = scored()
+        assert given.assessment is not None
+        wrong = replace(given, assessment=replace(given.assessment, outcome=outcome, uncertain=True))
+        with pytest.raises(IntegrityError, match="uncertain_is_kept"), session.begin_nested():
+            finish_one(session, result(claim, wrong))
 
 
 def test_a_result_that_is_delivered_twice_is_written_once(sessions: sessionmaker[Session]) -> None:

@@ -47,6 +47,7 @@ class SimulatedDevice:
         self.fault: Exception | None = None
         self.silent = False
         self.busy_s = 0.0
+        self.bm_set: tuple[str, ...] | None = None
         self.seen: list[LesionImage] = []
 
     @contextmanager
@@ -64,7 +65,8 @@ class SimulatedDevice:
             return future
         area = image.region
         p = float(image.frame[area.y : area.y + area.height, area.x : area.x + area.width].mean()) / 255
-        scores = Scores(_score("DLR_LH", "high_risk", p), _score("DLR_BM", "malignant", p))
+        bm = replace(_score("DLR_BM", "malignant", p), conformal_set=self.bm_set)
+        scores = Scores(_score("DLR_LH", "high_risk", p), bm)
         threading.Timer(self.busy_s, future.set_result, [scores]).start()
         return future
 
@@ -150,6 +152,18 @@ def test_each_lesion_gets_its_own_scores_and_recommendation(pipeline: Pipeline, 
     assert (left.age_years, left.age_source, left.region) == (47.0, "patient_age", (5, 5, 30, 40))
     assert stored.worklist_class == "upgraded"
     assert stored.malignant_probability == pytest.approx(242.5 / 255)
+
+
+def test_a_lesion_that_a_model_is_not_certain_of_stays_in_4a(
+    pipeline: Pipeline, study: dict[str, Any], device: SimulatedDevice
+) -> None:
+    device.bm_set = ("malignant",)
+    study_id = queued(pipeline, study)
+    assert pipeline.run(study_id) == "done"
+    left, right = detail(pipeline, study_id).lesions
+    assert (left.outcome, left.uncertain, right.outcome, right.uncertain) == ("upgraded", False, "maintained", True)
+    assert right.predictions[1].conformal_set == ("malignant",)
+    assert right.rule_version == "fig-s5/1+conformal/1"
 
 
 def test_a_lesion_that_can_not_be_scored_leaves_its_neighbour_alone(pipeline: Pipeline, study: dict[str, Any]) -> None:

@@ -179,6 +179,9 @@ def _print_restratification(one: "Restratification") -> None:
         for arm in one.arms
     ]
     print_rows(rows, ARM_COLUMNS, Format.TABLE, title=f"re-stratification of BI-RADS 4A ({models})")
+    if one.uncertain.count:
+        said = f"kept in 4A because a model is not certain: {words.percent(one.uncertain)}"
+        stdout.print(said, markup=False, highlight=False)
     stdout.print(f"benign 4A lesions spared a biopsy: {words.percent(one.spared)}", markup=False, highlight=False)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from worker.cli.calibrate import calibrate
 from worker.cli.output import Format, FormatOption, print_rows, stderr
 from worker.inference.registry import Registry
 from worker.settings import get_settings
@@ -129,6 +130,9 @@ def check(fmt: FormatOption = Format.TABLE) -> None:
     print_rows(rows, CHECK_COLUMNS, fmt, title="models")
     if any(finding.code is not None for finding in findings):
         raise typer.Exit(1)
+
+
+models.command()(calibrate)
 
 
 def demo_models(

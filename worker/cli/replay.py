@@ -26,7 +26,7 @@ from worker.monitoring.replay import Replay, Replayed, ReplayedRates, sum_up, un
 EXIT_MISSED_CANCER = 3
 
 LESION_COLUMNS = (
-    "study_id", "lesion_id", "from", "to", "high_risk", "malignant", "pathology", "models", "notice",
+    "study_id", "lesion_id", "from", "to", "high_risk", "malignant", "not_certain", "pathology", "models", "notice",
 )  # fmt: skip
 MOVE_COLUMNS = ("from", "to_downgraded", "to_maintained", "to_upgraded", "notice")
 RATE_COLUMNS = (
@@ -105,6 +105,7 @@ def _row(one: Replayed) -> dict[str, object]:
         "lh_threshold": one.lh_threshold,
         "malignant_probability": lesion.malignant_probability,
         "bm_threshold": one.bm_threshold,
+        "uncertain": one.uncertain,
         "pathology": {None: None, True: "malignant", False: "benign"}[lesion.malignant],
         "lh_version": lesion.lh_version,
         "bm_version": lesion.bm_version,
@@ -118,6 +119,7 @@ def _cells(one: Replayed) -> dict[str, object]:
     return _row(one) | {
         "high_risk": f"{lesion.high_risk_probability:.4f} / {one.lh_threshold:.4g}",
         "malignant": f"{lesion.malignant_probability:.4f} / {one.bm_threshold:.4g}",
+        "not_certain": "kept" if one.uncertain else None,
         "models": f"LH {lesion.lh_version}, BM {lesion.bm_version}",
     }
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from worker.cli.monitor import proportions_document
+from worker.clinical.categories import Outcome
 from worker.clinical.proportions import ARMS, Proportion
 from worker.reporting.cohort import Column, Feature, Level, Share, Spread
 from worker.reporting.cohort_tables import NoticedTable
@@ -122,11 +123,12 @@ def flow_document(flow: Flow) -> dict[str, Any]:
         "arms": proportions_document(flow.arms),
         "malignant": proportions_document(flow.malignant),
         "branches": [asdict(branch) for branch in flow.branches],
+        "uncertain": {"lesions": asdict(flow.uncertain), "malignant": asdict(flow.uncertain_malignant)},
     }
 
 
 def flow_rows(flow: Flow) -> Iterator[dict[str, object]]:
-    """Return a flow as rows: the four branches of what the models said, then the three arms."""
+    """Return a flow as rows: the four branches of what the models said, what they are not sure of, the three arms."""
     same = {"models": "; ".join(flow.models), "notice": flow.notice}
     for branch in flow.branches:
         said = {
@@ -136,6 +138,9 @@ def flow_rows(flow: Flow) -> Iterator[dict[str, object]]:
             "outcome": branch.outcome.value,
         }
         yield said | _counts(branch.lesions, branch.malignant) | same
+    if flow.uncertain.count:
+        kept = {"part": "uncertain", "outcome": Outcome.MAINTAINED.value}
+        yield kept | _counts(flow.uncertain, flow.uncertain_malignant) | same
     for arm in ARMS:
         yield {"part": "arm", "outcome": arm.value} | _counts(flow.arms[arm], flow.malignant[arm]) | same
 

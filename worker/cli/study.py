@@ -14,6 +14,7 @@ from db.vocabulary import ENDED_STATES
 from worker.cli.output import Format, FormatOption, print_json, print_rows, stderr, stdout
 from worker.cli.progress import counting_bar
 from worker.clinical.categories import Priority
+from worker.clinical.restratify import UNCERTAIN
 from worker.errors import Code, SetupRefused, Unavailable
 from worker.intake.lesions_file import read_lesions
 from worker.intake.submit import Overrides, Submission, hand_in, plan
@@ -27,16 +28,16 @@ WORKLIST_COLUMNS = (
     "position", "study_id", "study_instance_uid", "accession_number", "revision", "priority", "worklist_class", "state",
     "highest_birads", "lesions", "lesions_scored", "upgraded", "maintained", "downgraded", "not_applicable",
     "malignant_probability", "high_risk_probability", "error_code", "error_reason", "received_at", "finished_at",
-    "notice",
+    "notice", "uncertain",
 )  # fmt: skip
 WORKLIST_COLUMNS_FOR_PEOPLE = (
     "position", "study_id", "accession_number", "priority", "class", "state", "birads", "4A_lesions", "malignant",
     "error_code", "notice",
 )  # fmt: skip
 LESION_COLUMNS = (
-    "lesion_id", "state", "birads", "outcome", "recommended", "high_risk_probability", "malignant_probability",
-    "age_years", "age_source", "region_source", "gate", "width_mm", "height_mm", "aspect_ratio", "error_code",
-    "error_reason", "models", "notice",
+    "lesion_id", "state", "birads", "outcome", "recommended", "uncertain", "high_risk_probability",
+    "malignant_probability", "age_years", "age_source", "region_source", "gate", "width_mm", "height_mm",
+    "aspect_ratio", "error_code", "error_reason", "models", "notice",
 )  # fmt: skip
 
 
@@ -136,10 +137,13 @@ def worklist(
 
 def _short(row: Mapping[str, Any]) -> dict[str, Any]:
     arms = ("upgraded", "maintained", "downgraded")
+    counts = [f"{row[arm]} {arm}" for arm in arms if row[arm]]
+    if row["uncertain"]:
+        counts.append(f"models not certain of {row['uncertain']}")
     return {
         "class": row["worklist_class"],
         "birads": row["highest_birads"],
-        "4A_lesions": ", ".join(f"{row[arm]} {arm}" for arm in arms if row[arm]),
+        "4A_lesions": ", ".join(counts),
         "malignant": row["malignant_probability"],
     }
 
@@ -173,7 +177,8 @@ def _show(study: StudyDetail, fmt: Format) -> None:
                  "received_at", "finished_at"):  # fmt: skip
         if head[name] is not None:
             stdout.print(f"{name.replace('_', ' '):22} {head[name]}", markup=False, highlight=False)
-    print_rows(rows, LESION_COLUMNS, fmt, title="lesions")
+    said = [row | {"uncertain": UNCERTAIN if row["uncertain"] else None} for row in rows]
+    print_rows(said, LESION_COLUMNS, fmt, title="lesions")
     events = [{"at": event.at, "actor": event.actor, "event": event.event, "detail": dict(event.detail)}
               for event in study.events]  # fmt: skip
     print_rows(events, ("at", "actor", "event", "detail"), fmt, title="history")

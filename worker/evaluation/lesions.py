@@ -68,6 +68,7 @@ class JudgedLesion:
         size_mm: its largest extent, above 0.
         site: where its image was made.
         split: what it is for; ``None`` where that was not said.
+        sets: the classes that a version can not rule out, by the versions whose cards ask.
     """
 
     lesion_id: str
@@ -79,6 +80,7 @@ class JudgedLesion:
     size_mm: float | None = None
     site: str | None = None
     split: Split | None = None
+    sets: Mapping[Scorer, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

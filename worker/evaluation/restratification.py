@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from worker.clinical.categories import Birads, Outcome
 from worker.clinical.proportions import ARMS, Proportion, Verdict, compare, proportion
-from worker.clinical.restratify import RULE_VERSION, restratify
+from worker.clinical.restratify import Assessment, restratify
 from worker.evaluation.lesions import JudgedLesion, Pair
 
 
@@ -42,6 +42,7 @@ class Restratification:
         missed: of the malignant 4A lesions.
         spared: benign lesions among the downgraded, of the benign 4A lesions: biopsies that would not have been done.
         arms: downgraded, kept and upgraded.
+        uncertain: of all 4A lesions with scores, those kept because a model is not certain.
         lh_version: of DLR_LH.
         lh_threshold: 0 to 1.
         bm_version: of DLR_BM.
@@ -55,6 +56,7 @@ class Restratification:
     missed: Proportion
     spared: Proportion
     arms: tuple[Arm, ...]
+    uncertain: Proportion
     lh_version: str
     lh_threshold: float
     bm_version: str
@@ -83,9 +85,9 @@ def restratification(
     if not scored:
         return None
     of_arm: dict[Outcome, list[JudgedLesion]] = {arm: [] for arm in ARMS}
-    for lesion in scored:
-        high_risk, malignant = lesion.scores[pair.lh] >= lh_threshold, lesion.scores[pair.bm] >= bm_threshold
-        of_arm[restratify(Birads.LOW_SUSPICION, high_risk=high_risk, malignant=malignant).outcome].append(lesion)
+    advised = [_advice(lesion, pair, lh_threshold, bm_threshold) for lesion in scored]
+    for lesion, advice in zip(scored, advised, strict=True):
+        of_arm[advice.outcome].append(lesion)
     compared = compare({arm: len(found) for arm, found in of_arm.items()})
     cancers, down = sum(lesion.malignant for lesion in scored), of_arm[Outcome.DOWNGRADED]
     missed = sorted((one for one in down if one.malignant), key=lambda one: (one.scores[pair.bm], one.lesion_id))
@@ -97,11 +99,22 @@ def restratification(
             Arm(arm, compared.rates[arm], proportion(sum(one.malignant for one in found), len(found)))
             for arm, found in of_arm.items()
         ),
+        uncertain=proportion(sum(advice.uncertain for advice in advised), len(scored)),
         lh_version=pair.lh.version,
         lh_threshold=lh_threshold,
         bm_version=pair.bm.version,
         bm_threshold=bm_threshold,
-        rule_version=RULE_VERSION,
+        rule_version=", ".join(sorted({advice.rule_version for advice in advised})),
         p_value=compared.p_value,
         against_study=compared.verdict,
+    )
+
+
+def _advice(lesion: JudgedLesion, pair: Pair, lh_threshold: float, bm_threshold: float) -> Assessment:
+    return restratify(
+        Birads.LOW_SUSPICION,
+        high_risk=lesion.scores[pair.lh] >= lh_threshold,
+        malignant=lesion.scores[pair.bm] >= bm_threshold,
+        lh_set=lesion.sets.get(pair.lh),
+        bm_set=lesion.sets.get(pair.bm),
     )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from worker.errors import Code, LesionRefused, ModelRefused, Unavailable
 from worker.inference.card import ModelCard
 from worker.inference.engine import score_of
-from worker.inference.pair import Pixels, ScoringNetwork, probabilities
+from worker.inference.pair import Pixels, ScoringNetwork, probabilities, temperatures_of
 from worker.inference.preprocess import pixels_for_each
 from worker.inference.registry import Entry
 from worker.inference.weights import load_network
@@ -64,7 +64,7 @@ class LoneModel:
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             images = torch.from_numpy(np.stack([pixels])).to(self._device)
             logits = self._network(images, torch.tensor([age], device=self._device)).cpu().numpy()
-        scores: NDArray[np.float64] = probabilities(logits)[0]
+        scores: NDArray[np.float64] = probabilities(logits, temperatures_of([self.card]))[0]
         return scores
 
     def _probability_of_blank(self) -> float | None:

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from pydantic_core import PydanticCustomError
 
 from db.records import ModelRecord
+from worker.clinical.conformal import fewest_lesions
 from worker.errors import Code, ModelRefused
 
 MAX_CARD_BYTES = 1 << 20
@@ -106,6 +107,23 @@ class Reference(_CardPart):
         return self
 
 
+class Conformal(_CardPart):
+    """How sure a model has to be of a lesion: a split conformal set (`worker.clinical.conformal`)."""
+
+    coverage: float = Field(
+        ge=0.5, le=0.999, allow_inf_nan=False, description="Share of lesions whose set holds the true class, at least"
+    )
+    quantile: _Fraction = Field(description="Of 1 - probability of the true class; a class is in from 1 - quantile on")
+    lesions: int = Field(ge=1, description="How many it was calibrated on, none of which the model learned from")
+
+    @model_validator(mode="after")
+    def _has_enough(self) -> Self:
+        fewest = fewest_lesions(self.coverage)
+        if self.lesions < fewest:
+            raise PydanticCustomError("lesions", "this coverage takes {fewest} lesions at least", {"fewest": fewest})
+        return self
+
+
 class ModelCard(_CardPart):
     """The card of one version of one model, kept as JSON beside its weights."""
 
@@ -123,7 +141,11 @@ class ModelCard(_CardPart):
     roi_margin: float = Field(ge=0, le=2, allow_inf_nan=False, description="Context kept, in sides of the lesion's ROI")
     age_mean: float = Field(ge=0, le=120, allow_inf_nan=False, description="Years; the study's cohort: 44.23")
     age_sd: _Positive = Field(description="Years; the study's cohort: 12.67")
+    temperature: _Positive = Field(default=1.0, description="The logits are divided by it, before the softmax")
     threshold: _Fraction = Field(description="A positive probability that reaches it is positive")
+    conformal: Conformal | None = Field(
+        default=None, description="Keeps a 4A lesion in 4A where the model is not certain; without it, it is not asked"
+    )
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     intended_use: str = Field(min_length=1)
     training_data: str = Field(min_length=1)
@@ -190,6 +212,15 @@ def load_card(path: Path) -> ModelCard:
         raise ModelRefused(Code.CARD_INVALID, "the card is not there or can not be read") from None
     if len(content) > MAX_CARD_BYTES:
         raise ModelRefused(Code.CARD_INVALID, f"the card is larger than {MAX_CARD_BYTES} bytes")
+    return parse_card(content)
+
+
+def parse_card(content: str | bytes) -> ModelCard:
+    """Read a card from JSON.
+
+    Raises:
+        ModelRefused: ``card_invalid``; the reason names each wrong field.
+    """
     try:
         return ModelCard.model_validate_json(content)
     except ValidationError as invalid:

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from worker.batcher import Batcher
 from worker.clinical.categories import Priority
+from worker.clinical.conformal import conformal_set
 from worker.errors import Code, LesionRefused, ModelRefused, Unavailable
 from worker.inference.card import ModelCard
 from worker.inference.cpu import cpu_runner
 from worker.inference.devices import choose_device
-from worker.inference.pair import ModelPair, Pixels, Runner, TorchRunner, probabilities
+from worker.inference.pair import ModelPair, Pixels, Runner, TorchRunner, probabilities, temperatures_of
 from worker.inference.preprocess import pixels_for_each
 from worker.inference.registry import Registry
 from worker.inference.weights import load_network
@@ -63,6 +64,7 @@ class Engine:
         self._cards = cards
         self._measures = measures or Measures()
         self._runner = runner
+        self._temperatures = temperatures_of(cards)
         self._preprocessing = tuple(card.preprocessing for card in cards)
         self._batcher: Batcher[Prepared, Scores] = Batcher(
             self._score, batch_max=batch_max or runner.batch_max, wait_s=wait_s, threads=runner.threads
@@ -128,7 +130,7 @@ class Engine:
 
     def _forward(self, batch: Sequence[Prepared]) -> NDArray[np.float64]:
         lh, bm, ages = [one.lh for one in batch], [one.bm for one in batch], [one.age_years for one in batch]
-        return probabilities(self._runner.run(lh, bm, ages))
+        return probabilities(self._runner.run(lh, bm, ages), self._temperatures)
 
     def probe(self) -> None:
         """Score a blank image, which no healthy device refuses.
@@ -153,14 +155,16 @@ def score_of(card: ModelCard, probabilities: NDArray[np.float64]) -> Score:
     values = [float(value) for value in probabilities]
     probability = values[card.positive_index]
     positive = probability >= card.threshold
+    by_class = tuple(zip(card.classes, values, strict=True))
     return Score(
         model=card.name,
         version=card.version,
-        probabilities=tuple(zip(card.classes, values, strict=True)),
+        probabilities=by_class,
         positive_probability=probability,
         positive=positive,
         predicted_class=card.positive_class if positive else card.negative_class,
         threshold=card.threshold,
+        conformal_set=None if card.conformal is None else conformal_set(by_class, card.conformal.quantile),
     )
 
 
@@ -187,11 +191,12 @@ def load_engine(
     cards = lh.card, bm.card
     pair = ModelPair(cards, [load_network(one.card, one.weights_path, torch.device("cpu")) for one in (lh, bm)])
     noise = pair.noise(_COMPARED)
-    expected = probabilities(TorchRunner(pair).run(*noise))
+    temperatures = temperatures_of(cards)
+    expected = probabilities(TorchRunner(pair).run(*noise), temperatures)
     runner = _runner_on(place, pair, batch_max)
     engine = Engine(cards, runner, batch_max, wait_ms / 1000, measures)
     engine.probe()
-    difference = float(np.abs(probabilities(runner.run(*noise)) - expected).max())
+    difference = float(np.abs(probabilities(runner.run(*noise), temperatures) - expected).max())
     if not difference <= runner.tolerance:
         engine.close()
         reason = f"the device's scores differ by {difference:.2g} from PyTorch's in float32"

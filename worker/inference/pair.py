@@ -170,11 +170,23 @@ class TorchRunner:
         return logits
 
 
-def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the softmax over the last axis, in float64; each row sums to 1."""
-    powers = np.exp((logits - logits.max(axis=-1, keepdims=True)).astype(np.float64))
+def probabilities(logits: NDArray[np.float32], temperatures: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """Return the softmax over the last axis, in float64; each row sums to 1.
+
+    Args:
+        logits: float32 (..., models, classes).
+        temperatures: of `temperatures_of`; ``None``: they stay as they are.
+    """
+    below = (logits - logits.max(axis=-1, keepdims=True)).astype(np.float64)
+    powers = np.exp(below if temperatures is None else below / temperatures)
     scores: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
     return scores
+
+
+def temperatures_of(cards: Sequence[ModelCard]) -> NDArray[np.float64] | None:
+    """Return by what each model's logits are divided, float64 (models, 1); ``None`` where nothing is to be done."""
+    temperatures = [card.temperature for card in cards]
+    return None if all(one == 1 for one in temperatures) else np.array(temperatures).reshape(-1, 1)
 
 
 def _normalization_of(convolution: str) -> str:

@@ -21,6 +21,7 @@ class Replayed:
         after: what the rule says under the policy.
         lh_threshold: DLR_LH's under the policy, 0 to 1.
         bm_threshold: DLR_BM's under the policy, 0 to 1.
+        uncertain: the rule keeps it under the policy because a model is not certain.
     """
 
     lesion: ScoredLesion
@@ -28,6 +29,7 @@ class Replayed:
     after: Outcome
     lh_threshold: float
     bm_threshold: float
+    uncertain: bool
 
     @property
     def moved(self) -> bool:
@@ -79,7 +81,7 @@ class Replay:
 
 
 def under(policy: Policy, lesions: Iterable[ScoredLesion]) -> Iterator[Replayed]:
-    """Apply the rule to each lesion with a policy's thresholds."""
+    """Apply the rule to each lesion with a policy's thresholds, and with the conformal sets that are on record."""
     for lesion in lesions:
         lh = policy.high_risk_threshold(lesion.lh_version, lesion.lh_threshold)
         bm = policy.malignant_threshold(lesion.bm_version, lesion.bm_threshold)
@@ -87,8 +89,10 @@ def under(policy: Policy, lesions: Iterable[ScoredLesion]) -> Iterator[Replayed]
             Birads(lesion.birads),
             high_risk=lesion.high_risk_probability >= lh,
             malignant=lesion.malignant_probability >= bm,
+            lh_set=lesion.lh_set,
+            bm_set=lesion.bm_set,
         )
-        yield Replayed(lesion, Outcome(lesion.outcome), said.outcome, lh, bm)
+        yield Replayed(lesion, Outcome(lesion.outcome), said.outcome, lh, bm, said.uncertain)
 
 
 def sum_up(lesions: Iterable[Replayed], keep: int = 0) -> Replay:

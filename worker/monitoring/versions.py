@@ -111,13 +111,13 @@ def hold_against(model: str, lesions: Iterable[ComparedLesion]) -> Versions:
     known_4a: Counter[tuple[Outcome, Outcome]] = Counter()
     other_class = 0
     for lesion in lesions:
-        a, b = lesion.a_probability >= lesion.a_threshold, lesion.b_probability >= lesion.b_threshold
+        a, b = _positive(lesion, of_b=False), _positive(lesion, of_b=True)
         scores.append((lesion.a_probability, lesion.b_probability))
         other_class += a is not b
         if lesion.malignant is not None:
             judged.append((lesion.malignant, lesion.a_probability, lesion.b_probability))
             positives[lesion.malignant, a, b] += 1
-        one = Readvised(lesion, _advice(model, lesion, positive=a), _advice(model, lesion, positive=b))
+        one = Readvised(lesion, _advice(model, lesion, of_b=False), _advice(model, lesion, of_b=True))
         if one.under_a is Outcome.NOT_APPLICABLE:
             continue
         moves[one.under_a, one.under_b] += 1
@@ -139,10 +139,18 @@ def hold_against(model: str, lesions: Iterable[ComparedLesion]) -> Versions:
     )
 
 
-def _advice(model: str, lesion: ComparedLesion, *, positive: bool) -> Outcome:
-    """The rule, with this version's class and the other model's that serves."""
-    lh, bm = (positive, lesion.other_positive) if model == LH_MODEL else (lesion.other_positive, positive)
-    return restratify(Birads(lesion.birads), high_risk=lh, malignant=bm).outcome
+def _advice(model: str, lesion: ComparedLesion, *, of_b: bool) -> Outcome:
+    """The rule, with one version's class and set and those of the other model that serves."""
+    own = (_positive(lesion, of_b=of_b), lesion.b_set if of_b else lesion.a_set)
+    other = (lesion.other_positive, lesion.other_set)
+    (lh, lh_set), (bm, bm_set) = (own, other) if model == LH_MODEL else (other, own)
+    return restratify(Birads(lesion.birads), high_risk=lh, malignant=bm, lh_set=lh_set, bm_set=bm_set).outcome
+
+
+def _positive(lesion: ComparedLesion, *, of_b: bool) -> bool:
+    if of_b:
+        return lesion.b_probability >= lesion.b_threshold
+    return lesion.a_probability >= lesion.a_threshold
 
 
 def _differences(scores: list[tuple[float, float]], other_class: int) -> Differences:

@@ -1,9 +1,10 @@
 """What every document says of a lesion, whatever its format: numbers, choices and notes, in one order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from worker.clinical.categories import Outcome, Recommendation
+from worker.clinical.restratify import UNCERTAIN
 from worker.reporting import concepts
 from worker.reporting.concepts import Concept
 from worker.reporting.result import LesionResult, ModelScore, StudyResult
@@ -87,6 +88,16 @@ def _advice(lesion: LesionResult) -> Iterator[Finding]:
         yield Choice(concepts.BM_CLASS, concepts.BM_CLASSES[_positive(lesion.bm)])
     if lesion.rule_version is not None:
         yield Note(concepts.RULE, lesion.rule_version)
+    if lesion.uncertain:
+        yield Note(concepts.UNCERTAIN, UNCERTAIN)
+    for name, score in ((concepts.LH_SET, lesion.lh), (concepts.BM_SET, lesion.bm)):
+        if score is not None and score.conformal_set is not None:
+            yield Note(name, classes_of(score.conformal_set))
+
+
+def classes_of(conformal_set: Sequence[str]) -> str:
+    """Say which classes a model can not rule out; none is said too."""
+    return " or ".join(name.replace("_", " ") for name in conformal_set) or "none"
 
 
 def _score(score: ModelScore, negative: Concept, positive: Concept, threshold: Concept) -> Iterator[Finding]:
@@ -115,4 +126,6 @@ def summary_of(result: StudyResult) -> str:
     """Return a sentence on the whole study."""
     scored = sum(lesion.error_code is None for lesion in result.lesions)
     said = f"DLR scored {scored} of {len(result.lesions)} lesions."
-    return " ".join([said, ADVICE, *(f"Notice: {notice}." for notice in result.notices)])
+    uncertain = sum(lesion.uncertain for lesion in result.lesions)
+    kept = [f"Kept in 4A because the models are not certain: {uncertain}."] if uncertain else []
+    return " ".join([said, *kept, ADVICE, *(f"Notice: {notice}." for notice in result.notices)])

@@ -42,6 +42,8 @@ def text_of(flow: Flow) -> list[str]:
         low, high = pair = _pair(flow, high_risk)
         lines.append(f"{stem} {_lh(pair)}")
         lines += [f"{inner} ├─ {_bm(low)} → {SAID[low.outcome]}", f"{inner} └─ {_bm(high)} → {SAID[high.outcome]}"]
+    if flow.uncertain.count:
+        lines.append(f"   a model not certain: {percent(flow.uncertain)} → {SAID[Outcome.MAINTAINED]}")
     return lines + [f"{SAID[arm]}: {percent(flow.arms[arm])}; {pathology(flow.malignant[arm])}" for arm in ARMS]
 
 
@@ -108,7 +110,8 @@ def _draw(group: ET.Element, flow: Flow) -> None:
             _line(group, risk, one, row=1)
     for x, branch in zip(_MIDDLES, flow.branches, strict=True):
         _line(group, x, arms[branch.outcome], row=2)
-    _box(group, middle, 0, [f"{flow.lesions} lesions", "in BI-RADS 4A"])
+    kept = [f"not certain, kept: {percent(flow.uncertain)}"] if flow.uncertain.count else []
+    _box(group, middle, 0, [f"{flow.lesions} lesions", "in BI-RADS 4A", *kept])
     for x, high_risk in zip(risks, (False, True), strict=True):
         _box(group, x, 1, _lh(_pair(flow, high_risk)).split(": "))
     for x, branch in zip(_MIDDLES, flow.branches, strict=True):

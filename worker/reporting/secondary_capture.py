@@ -16,6 +16,7 @@ from pydicom.valuerep import DA, TM
 from worker import __version__
 from worker.clinical.categories import Outcome
 from worker.clinical.probability import said
+from worker.clinical.restratify import UNCERTAIN
 from worker.reporting.concepts import GATE_REASONS
 from worker.reporting.dicom_header import MAKER, SERIES_DESCRIPTION, class_of, patient_and_study
 from worker.reporting.findings import ADVICE
@@ -172,6 +173,7 @@ def _lines(result: StudyResult, lesion: LesionResult, with_heat: bool) -> list[t
         (f"Lesion {lesion.ordinal} of {len(result.lesions)}", _WHITE),
         (f"BI-RADS by the radiologist: {lesion.birads}", _WHITE),
         (f"Recommended by DLR: {_recommended(lesion)}", _YELLOW),
+        *((line, _YELLOW) for line in wrap(UNCERTAIN, _LETTERS) if lesion.uncertain),
         ("", _WHITE),
     ]
     for score in lesion.scores:
@@ -194,8 +196,9 @@ def _recommended(lesion: LesionResult) -> str:
 
 def _score_lines(score: ModelScore) -> list[str]:
     positive, negative = score.positive_class.replace("_", " "), score.negative_class.replace("_", " ")
+    certain = score.conformal_set in (None, (score.predicted_class,))
     return [
-        f"{score.model} {score.version}: {score.predicted_class.replace('_', ' ')}",
+        f"{score.model} {score.version}: {score.predicted_class.replace('_', ' ')}{'' if certain else ', not certain'}",
         f"  {positive} {said(score.positive_probability, score.threshold)}, from {score.threshold:.4g} on",
         f"  {negative} {said(score.negative_probability)}",
     ]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from db.vocabulary import BM_MODEL, LH_MODEL
 from worker.clinical.categories import Priority
+from worker.clinical.conformal import conformal_set
 from worker.errors import Code, LesionRefused, SetupRefused
 from worker.evaluation.lesions import JudgedLesion, Material, Scorer, Source, named_apart, pairs_of
 from worker.inference.card import ModelCard
@@ -55,8 +56,9 @@ def score_manifest(
     if not scored:
         reasons = ", ".join(f"{count} {code}" for code, count in left_out.items())
         raise SetupRefused(Code.LESIONS_TOO_FEW, f"no row of the manifest could be scored: {reasons or 'it has none'}")
-    scorers = tuple(_scorer(card) for card in reversed(engine.cards))
-    lesions = _lesions(scored, scorers)
+    cards = {_scorer(card): card for card in reversed(engine.cards)}
+    scorers = tuple(cards)
+    lesions = _lesions(scored, cards)
     set_apart = {
         "rows that are excluded": len(manifest.rows) - len(manifest.included),
         "rows of splits that are not scored": len(manifest.included) - len(rows),
@@ -122,15 +124,15 @@ def _scorer(card: ModelCard) -> Scorer:
     return Scorer(card.name, card.version, card.threshold, card.notice or None)
 
 
-def _lesions(scored: Sequence[_Scored], scorers: Sequence[Scorer]) -> tuple[JudgedLesion, ...]:
+def _lesions(scored: Sequence[_Scored], cards: Mapping[Scorer, ModelCard]) -> tuple[JudgedLesion, ...]:
     together: defaultdict[_Key, list[_Scored]] = defaultdict(list)
     for one in scored:
         together[one[0].patient_key, one[0].lesion_id].append(one)
     names = named_apart(list(together))
-    return tuple(_lesion(name, rows, scorers) for name, rows in zip(names, together.values(), strict=True))
+    return tuple(_lesion(name, rows, cards) for name, rows in zip(names, together.values(), strict=True))
 
 
-def _lesion(name: str, scored: Sequence[_Scored], scorers: Sequence[Scorer]) -> JudgedLesion:
+def _lesion(name: str, scored: Sequence[_Scored], cards: Mapping[Scorer, ModelCard]) -> JudgedLesion:
     first = scored[0][0]
     of_model = {
         LH_MODEL: sum(scores.lh.positive_probability for *_, scores in scored) / len(scored),
@@ -139,10 +141,18 @@ def _lesion(name: str, scored: Sequence[_Scored], scorers: Sequence[Scorer]) -> 
     return JudgedLesion(
         lesion_id=name,
         malignant=first.malignant is True,
-        scores={one: of_model[one.model] for one in scorers},
+        scores={one: of_model[one.model] for one in cards},
         patient=first.patient_key,
         birads=first.birads,
         age_years=min(age for _, age, _ in scored),
         site=first.site,
         split=first.split,
+        sets={
+            one: conformal_set(
+                ((card.negative_class, 1 - of_model[one.model]), (card.positive_class, of_model[one.model])),
+                card.conformal.quantile,
+            )
+            for one, card in cards.items()
+            if card.conformal is not None
+        },
     )

@@ -7,6 +7,7 @@ from datetime import datetime
 from db.page_records import LesionResultRow
 from db.records import WorklistRow
 from worker.clinical.probability import said
+from worker.clinical.restratify import UNCERTAIN
 from worker.errors import MEANINGS, Code
 
 
@@ -22,7 +23,9 @@ class Label:
 CLASSES: Mapping[str, Label] = {
     "upgraded": Label("Upgrade advised", "▲", "At least one 4A lesion that both models call high"),
     "needs_attention": Label("Needs a person", "!", "Not every lesion was scored, or none: somebody has to look"),
-    "maintained": Label("Keep 4A", "■", "A 4A lesion on which the two models disagree, and none that is upgraded"),
+    "maintained": Label(
+        "Keep 4A", "■", "A 4A lesion on which the models disagree or are not certain, and none that is upgraded"
+    ),
     "not_applicable": Label("No advice", "○", "Scored lesions that are not 4A, which keep their category"),
     "downgraded": Label("Downgrade advised", "▼", "Every lesion is 4A, and both models call each of them low"),
 }
@@ -61,6 +64,8 @@ REGION_SOURCES: Mapping[str, str] = {
 def rule_of(lesion: LesionResultRow) -> str:
     """Say why a scored lesion has its advice (`worker.clinical.restratify`), from what is on record."""
     classes = f"DLR_LH says {plain(lesion.lh_class)} and DLR_BM says {plain(lesion.bm_class)}"
+    if lesion.uncertain:
+        return f"{classes}. {not_ruled_out(lesion)} {UNCERTAIN}"
     match lesion.outcome:
         case "upgraded":
             return f"{classes}: both high, so a 4A lesion is advised above 4A."
@@ -70,6 +75,13 @@ def rule_of(lesion: LesionResultRow) -> str:
             return f"{classes}: they disagree, so a 4A lesion stays 4A."
         case _:
             return f"{classes}. The rule is for BI-RADS 4A alone, so {lesion.original} stays {lesion.original}."
+
+
+def not_ruled_out(lesion: LesionResultRow) -> str:
+    """Say which classes the models can not rule out, of those that were asked."""
+    asked = (("DLR_LH", lesion.lh_conformal_set), ("DLR_BM", lesion.bm_conformal_set))
+    said_of = [f"{name}: {' or '.join(map(plain, found)) or 'none'}" for name, found in asked if found is not None]
+    return f"Not ruled out: {'; '.join(said_of)}."
 
 
 def what_to_do(code: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,28 @@ def policy(tmp_path: Path, **thresholds: float) -> Path:
     path = tmp_path / "policy.json"
     path.write_text(json.dumps({"schema_version": 1} | {name: {"threshold": at} for name, at in thresholds.items()}))
     return path
+
+
+def test_what_the_models_are_not_certain_of_is_shown_listed_and_replayed(database: Database, tmp_path: Path) -> None:
+    engine = make_engine(database.writer_url)
+    with session_factory(engine).begin() as session:
+        register(session)
+        unsure = scored(lh=0.1, bm=0.2, lh_set=("low_risk",), bm_set=("benign", "malignant"))
+        study_id = ended(session, study("1.1"), unsure).study_id
+    engine.dispose()
+    people = " ".join(re.sub(r"[│┃\s]+", " ", dlr(database, "show", study_id).stdout).split())
+    assert "uncertain" in people
+    [shown] = answer(dlr(database, "show", study_id, "--format", "json"))
+    assert (shown["lesions"][0]["uncertain"], shown["lesions"][0]["outcome"]) == (True, "maintained")
+    assert shown["lesions"][0]["predictions"][1]["conformal_set"] == ["benign", "malignant"]
+    assert dlr(database, "show", study_id, "--format", "csv").stdout.splitlines()[1].split(",")[3:6] == [
+        "maintained", "4A", "True",
+    ]  # fmt: skip
+    [row] = answer(dlr(database, "worklist", "--format", "json"))
+    assert (row["worklist_class"], row["maintained"], row["uncertain"]) == ("maintained", 1, 1)
+    assert "models not certain of 1" in " ".join(re.sub(r"[│┃\s]+", " ", dlr(database, "worklist").stdout).split())
+    tried = dlr(database, "replay", "--policy", policy(tmp_path, DLR_BM=0.1), "--format", "json")
+    assert (tried.returncode, answer(tried)["moved"]) == (0, [])
 
 
 def test_a_cancer_that_was_advised_down_is_told_at_the_import_and_first_by_the_monitor(

@@ -43,6 +43,14 @@ def test_a_lesion_with_pathology_has_its_scores_and_what_is_known_of_it(sessions
     assert [(pair.lh, pair.bm) for pair in found.pairs] == [(LH, BM)]
 
 
+def test_the_sets_on_record_come_along_by_the_versions_that_were_asked(sessions: sessionmaker[Session]) -> None:
+    with sessions.begin() as session:
+        ended(session, study("1.1"), scored(bm_set=("benign", "malignant")))
+        report(session, "1.1", "malignant")
+        [one] = from_database(session).lesions
+    assert one.sets == {BM: ("benign", "malignant")}
+
+
 def test_lesions_without_pathology_or_scores_and_replaced_revisions_do_not_count(
     sessions: sessionmaker[Session],
 ) -> None:

@@ -36,6 +36,20 @@ def test_missed_cancers_are_named_the_least_suspicious_first() -> None:
     assert found.missed == proportion(2, 3)
 
 
+def test_a_lesion_whose_sets_are_not_the_predicted_class_is_kept_and_counted() -> None:
+    lesions = [
+        lesion("a", malignant=True, sets={BM: ("benign", "malignant")}),
+        lesion("b", 0.9, 0.9, sets={LH: (), BM: ("malignant",)}),
+        lesion("c", sets={LH: ("low_risk",), BM: ("benign",)}),
+        lesion("d", 0.9, 0.9),
+    ]
+    found = restratification(lesions, PAIR, 0.5, 0.5)
+    assert found is not None
+    assert [arm.share.count for arm in found.arms] == [1, 2, 1]
+    assert (found.uncertain, found.missed_cancers) == (proportion(2, 4), ())
+    assert found.rule_version == "fig-s5/1, fig-s5/1+conformal/1"
+
+
 @pytest.mark.parametrize("birads", ["2", "3", "4", "4B", "5", None])
 def test_the_rule_is_for_4a_alone(birads: str | None) -> None:
     assert restratification([lesion(birads=birads, malignant=True)], PAIR, 0.5, 0.5) is None

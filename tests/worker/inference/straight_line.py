@@ -27,7 +27,7 @@ def straight_line_probabilities(
     normalized_age = torch.tensor([[(age - card["age_mean"]) / card["age_sd"]]], dtype=torch.float32)
     seventeen = torch.cat([sixteen, normalized_age], dim=1).relu()
     logits = f.linear(seventeen, w["age.fc2.weight"], w["age.fc2.bias"])[0].tolist()
-    exponentials = [math.exp(logit) for logit in logits]
+    exponentials = [math.exp(logit / card["temperature"]) for logit in logits]
     return [value / sum(exponentials) for value in exponentials]
 
 

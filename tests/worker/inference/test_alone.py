@@ -22,7 +22,9 @@ def lesion(seed: int, age: float = 50.0, *, colour: bool = False) -> LesionImage
     return LesionImage("L", frame, Roi(10, 8, 30, 25), RegionSource.JOB, Age(age, AgeSource.JOB))
 
 
-@pytest.mark.parametrize("changes", [{}, {"channels": "rgb", "resize": "stretch", "age_mean": 60.0, "threshold": 0.0}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"channels": "rgb", "resize": "stretch", "age_mean": 60.0, "threshold": 0.0, "temperature": 2.5}]
+)
 def test_its_scores_are_the_engines(tmp_path: Path, changes: dict[str, object]) -> None:
     registry = registry_with_both(tmp_path, **changes)
     engine = load_engine(tmp_path / "registry", "cpu", batch_max=2, wait_ms=1)

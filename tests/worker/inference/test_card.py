@@ -39,6 +39,20 @@ def test_a_reference_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert load_card(tmp_path / "card.json") == card
 
 
+CONFORMAL = {"coverage": 0.9, "quantile": 0.62, "lesions": 312}
+
+
+def test_a_temperature_and_a_conformal_set_come_back_as_they_were_written_and_are_off_without_being_asked_for(
+    tmp_path: Path,
+) -> None:
+    plain = sample_card()
+    assert (plain.temperature, plain.conformal) == (1.0, None)
+    (tmp_path / "card.json").write_text(json.dumps(card_fields(temperature=1.7, conformal=CONFORMAL)))
+    card = load_card(tmp_path / "card.json")
+    assert card.record().card["conformal"] == CONFORMAL
+    assert (card.temperature, card.record().card["temperature"]) == (1.7, 1.7)
+
+
 def _reference(**changes: Any) -> dict[str, Any]:
     return {**REFERENCE, **changes}
 
@@ -46,6 +60,16 @@ def _reference(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
+        ("temperature", 0.0),
+        ("temperature", -1.0),
+        ("temperature", float("inf")),
+        ("conformal", {**CONFORMAL, "coverage": 0.49}),
+        ("conformal", {**CONFORMAL, "coverage": 1.0}),
+        ("conformal", {**CONFORMAL, "quantile": 1.01}),
+        ("conformal", {**CONFORMAL, "lesions": 0}),
+        ("conformal", {**CONFORMAL, "lesions": 8}),
+        ("conformal", {"coverage": 0.9}),
+        ("conformal", {**CONFORMAL, "alpha": 0.1}),
         ("reference", _reference(lesions=0)),
         ("reference", _reference(name="cohort")),
         ("reference", _reference(age_years=None)),

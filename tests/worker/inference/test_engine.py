@@ -60,6 +60,8 @@ def _scores(engine: Engine, *lesions: LesionImage) -> list[Scores]:
         {"resize": "stretch", "roi_margin": 0.0},
         {"roi_margin": 2.0, "input_size": 33},
         {"age_mean": 60.0, "age_sd": 3.0, "threshold": 0.0},
+        {"temperature": 2.5},
+        {"temperature": 0.5, "conformal": {"coverage": 0.9, "quantile": 0.5, "lesions": 20}},
     ],
 )
 @pytest.mark.parametrize("colour", [False, True])
@@ -77,6 +79,9 @@ def test_scores_equal_a_straight_line_computation(tmp_path: Path, changes: dict[
             assert [name for name, _ in score.probabilities] == card["classes"]
             assert [value for _, value in score.probabilities] == pytest.approx(expected, abs=1e-5)
             assert score.positive == (expected[1] >= card["threshold"])
+            # At a quantile of 0.5 it is the likelier class.
+            likelier = (card["classes"][expected[1] > expected[0]],)
+            assert score.conformal_set == (likelier if card["conformal"] else None)
     engine.close(SOON)
 
 
@@ -128,6 +133,21 @@ def test_the_positive_class_is_found_by_its_name_and_not_by_its_place() -> None:
     assert score.positive_probability == 0.9
     assert score.predicted_class == "malignant"
     assert score.probabilities == (("malignant", 0.9), ("benign", 0.1))
+
+
+@pytest.mark.parametrize(
+    ("probability", "quantile", "found"),
+    [(0.8, 0.3, ("malignant",)), (0.2, 0.3, ("benign",)), (0.5, 0.3, ()), (0.5, 0.6, ("benign", "malignant"))],
+)
+def test_a_score_says_which_classes_its_model_can_not_rule_out(
+    probability: float, quantile: float, found: tuple[str, ...]
+) -> None:
+    card = sample_card(conformal={"coverage": 0.9, "quantile": quantile, "lesions": 100})
+    assert score_of(card, np.array([1 - probability, probability])).conformal_set == found
+
+
+def test_without_a_conformal_part_on_the_card_nothing_is_said_of_it() -> None:
+    assert score_of(sample_card(), np.array([0.5, 0.5])).conformal_set is None
 
 
 def test_a_lesion_without_finite_scores_is_refused_and_its_neighbours_are_not(engine: Engine) -> None:

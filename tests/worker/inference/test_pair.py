@@ -12,7 +12,7 @@ import torch
 from tests.worker.inference.samples import sample_card, sample_network
 from worker.inference.card import BACKBONES
 from worker.inference.cpu import OpenVinoRunner, cpu_runner
-from worker.inference.pair import ModelPair, TorchRunner, probabilities
+from worker.inference.pair import ModelPair, TorchRunner, probabilities, temperatures_of
 
 CARDS = (sample_card(name="DLR_LH", age_mean=40.0), sample_card(name="DLR_BM", age_sd=9.0))
 
@@ -63,6 +63,19 @@ def test_models_that_take_other_crops_get_each_their_own(bm: dict[str, object]) 
     batch = pair.noise(2)
     expected = probabilities(TorchRunner(copy.deepcopy(pair)).run(*batch))
     assert np.abs(probabilities(cpu_runner(pair).run(*batch)) - expected).max() < 1e-5
+
+
+def test_each_models_logits_are_divided_by_its_own_temperature() -> None:
+    cards = sample_card(name="DLR_LH", temperature=2.0), sample_card(name="DLR_BM", temperature=0.5)
+    logits = np.array([[[1.0, 3.0], [2.0, 1.0]], [[0.0, 0.0], [900.0, -900.0]]], np.float32)
+    found = probabilities(logits, temperatures_of(cards))
+    odds = np.exp([[2.0 / 2, -1.0 / 0.5], [0.0, -700.0]])
+    np.testing.assert_allclose(found[..., 1], odds / (1 + odds), rtol=1e-12, atol=1e-300)
+    np.testing.assert_allclose(found.sum(axis=-1), 1, rtol=1e-15)
+
+
+def test_where_no_card_has_a_temperature_nothing_is_divided() -> None:
+    assert temperatures_of(CARDS) is None
 
 
 def test_any_number_of_lesions_makes_a_batch() -> None:

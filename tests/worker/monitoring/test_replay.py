@@ -19,6 +19,10 @@ from worker.monitoring.policy import Policy
 from worker.monitoring.replay import Replay, sum_up, under
 
 D, M, U = ARMS
+Sets = tuple[tuple[str, ...] | None, tuple[str, ...] | None]
+LOW: Sets = (("low_risk",), ("benign",))
+HIGH: Sets = (("high_risk",), ("malignant",))
+UNSURE: Sets = (("low_risk",), ("benign", "malignant"))
 
 
 def policy(lh: float | None = None, bm: float | None = None) -> Policy:
@@ -27,13 +31,20 @@ def policy(lh: float | None = None, bm: float | None = None) -> Policy:
 
 
 def on_record(
-    lh: float, bm: float, *, malignant: bool | None = None, version: str = "1.0", at: float = 0.5
+    lh: float,
+    bm: float,
+    *,
+    malignant: bool | None = None,
+    version: str = "1.0",
+    at: float = 0.5,
+    sets: Sets = (None, None),
 ) -> ScoredLesion:
-    outcome = restratify(Birads.LOW_SUSPICION, high_risk=lh >= at, malignant=bm >= at).outcome
+    advice = restratify(Birads.LOW_SUSPICION, high_risk=lh >= at, malignant=bm >= at, lh_set=sets[0], bm_set=sets[1])
     notice = DEMO if version == "demo" else None
     return ScoredLesion(
-        UUID(int=1), "L1", "4A", outcome.value, lh, at, bm, at, version, version, "fig-s5/1", notice, malignant
-    )
+        UUID(int=1), "L1", "4A", advice.outcome.value, lh, at, bm, at, version, version, advice.rule_version, notice,
+        malignant, *sets,
+    )  # fmt: skip
 
 
 def replayed(tried: Policy, *lesions: ScoredLesion) -> Replay:
@@ -75,9 +86,28 @@ lesions = st.lists(
         malignant=st.sampled_from([None, True, False]),
         version=st.sampled_from(["1.0", "2.0", "demo"]),
         at=st.sampled_from([0.3, 0.5]),
+        sets=st.sampled_from([(None, None), LOW, HIGH, UNSURE]),
     ),
     max_size=30,
 )
+
+
+@pytest.mark.parametrize(
+    ("lh", "bm", "sets", "tried", "before", "after", "uncertain"),
+    [
+        (0.2, 0.45, UNSURE, policy(0.5, 0.5), M, M, True),
+        (0.2, 0.45, UNSURE, policy(0.1, 0.1), M, M, True),
+        (0.2, 0.2, LOW, policy(0.5, 0.5), D, D, False),
+        (0.2, 0.2, LOW, policy(bm=0.1), D, M, True),
+        (0.9, 0.9, HIGH, policy(1.0, 1.0), U, M, True),
+        (0.2, 0.45, (None, None), policy(bm=0.4), D, M, False),
+    ],
+)
+def test_the_sets_on_record_keep_a_lesion_in_4a_under_any_policy(
+    lh: float, bm: float, sets: Sets, tried: Policy, before: Outcome, after: Outcome, uncertain: bool
+) -> None:
+    [one] = under(tried, [on_record(lh, bm, sets=sets)])
+    assert (one.before, one.after, one.uncertain) == (before, after, uncertain)
 
 
 @given(lesions)
@@ -133,7 +163,7 @@ def test_what_is_read_are_the_4a_lesions_of_current_studies_with_the_advice_that
     sessions: sessionmaker[Session],
 ) -> None:
     with sessions.begin() as session:
-        ended(session, study("1.1"), scored(lh=0.25, bm=0.75))
+        ended(session, study("1.1"), scored(lh=0.25, bm=0.75, lh_set=("low_risk", "high_risk"), bm_set=()))
         two = (lesion("L1"), lesion("L2", "5"))
         ended(session, study("1.2", lesions=two), scored("L1", 0.1, 0.1, version="2.0"), scored("L2", birads="5"))
         ended(session, study("1.3", "a"), scored())
@@ -143,6 +173,7 @@ def test_what_is_read_are_the_4a_lesions_of_current_studies_with_the_advice_that
     assert (first.outcome, first.high_risk_probability, first.malignant_probability) == ("maintained", 0.25, 0.75)
     assert (first.birads, first.lh_threshold, first.bm_version, first.notice) == ("4A", 0.5, "1.0", DEMO)
     assert (first.malignant, second.malignant, second.outcome, second.notice) == (None, True, "downgraded", None)
+    assert (first.lh_set, first.bm_set, second.lh_set) == (("low_risk", "high_risk"), (), None)
 
 
 def test_stored_scores_under_their_own_thresholds_move_nobody(sessions: sessionmaker[Session]) -> None:

@@ -1,5 +1,6 @@
 """Two versions on the same lesions: whom another advice reaches, and how far the scores are apart."""
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -47,6 +48,15 @@ def test_a_lesion_of_another_category_has_scores_and_no_arm() -> None:
     assert found.differences.other_class == 1
     assert (found.b.sensitivity.count, found.b.sensitivity.total) == (0, 1)
     assert found.b.missed.cancers == ()
+
+
+@pytest.mark.parametrize("model", ["DLR_LH", "DLR_BM"])
+def test_a_version_that_is_not_certain_advises_no_lesion_down(model: str) -> None:
+    both = ("low_risk", "high_risk") if model == "DLR_LH" else ("benign", "malignant")
+    down = one(0.1, 0.1)
+    assert hold_against(model, [replace(down, b_set=both)]).moves[DOWN, KEPT] == 1
+    assert hold_against(model, [replace(down, a_set=both[:1], b_set=both[:1])]).moves[DOWN, DOWN] == 1
+    assert hold_against(model, [replace(down, other_set=())]).moves[KEPT, KEPT] == 1
 
 
 def test_known_cancers_are_named_first_and_counted_for_each_version() -> None:

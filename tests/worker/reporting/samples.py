@@ -80,6 +80,16 @@ def scored(sop: str, ordinal: int = 1, lh: float = 0.9, bm: float = 0.8, **chang
     return replace(whole, **changes)
 
 
+def uncertain(sop: str, ordinal: int = 1) -> LesionResult:
+    """Low risk and benign, and DLR_BM can not rule malignant out."""
+    return replace(
+        scored(sop, ordinal, outcome="maintained", recommended="4A", rule_version="fig-s5/1+conformal/1"),
+        lh=replace(score("DLR_LH", 0.1), conformal_set=("low_risk",)),
+        bm=replace(score("DLR_BM", 0.45), conformal_set=("benign", "malignant")),
+        uncertain=True,
+    )
+
+
 def failed(sop: str, ordinal: int = 1, code: str = "pixels_uniform", **changes: Any) -> LesionResult:
     nothing: dict[str, Any] = dict.fromkeys(
         ("region", "region_source", "age_years", "age_source", "outcome", "recommended", "rule_version", "lh", "bm",

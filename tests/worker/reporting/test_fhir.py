@@ -20,8 +20,10 @@ from tests.worker.reporting.samples import (
     scored,
     source_of,
     study,
+    uncertain,
     write_image,
 )
+from worker.clinical.restratify import UNCERTAIN
 from worker.reporting.fhir import fhir_bundle
 from worker.reporting.findings import ADVICE
 from worker.reporting.result import StudyResult
@@ -71,6 +73,17 @@ def test_the_radiologists_category_and_the_recommended_one_are_two_observations(
     assert any(ADVICE in note for note in notes)
     assert any("a" * 64 in note and "DLR_LH 1.0" in note for note in notes)
     assert {each.status for each in (one, two, three)} == {"preliminary"}
+
+
+def test_where_the_models_are_not_certain_the_bundle_says_so(tmp_path: Path) -> None:
+    bundle = bundle_of(study(uncertain(write_image(tmp_path / "a.dcm"))), tmp_path)
+    [one] = of_dlr(bundle)
+    assert one.valueCodeableConcept.coding[0].code == "REC_4A"
+    notes = [note.text for note in one.note]
+    assert any(note.endswith(f": {UNCERTAIN}") for note in notes)
+    assert "DLR_BM: classes that it can not rule out: benign or malignant" in notes
+    [report] = resources(bundle, "DiagnosticReport")
+    assert "Kept in 4A because the models are not certain: 1." in report.conclusion
 
 
 def test_the_report_refers_to_patient_study_and_each_lesions_result(tmp_path: Path) -> None:

@@ -20,13 +20,20 @@ SCORES = {"low": 0.2, "high": 0.8}
 
 
 def scored(
-    lh: float, bm: float, malignant: bool | None = None, notice: str | None = None, name: str = "L1", **changes: UUID
+    lh: float,
+    bm: float,
+    malignant: bool | None = None,
+    notice: str | None = None,
+    name: str = "L1",
+    bm_set: tuple[str, ...] | None = None,
+    **changes: UUID,
 ) -> ScoredLesion:
-    outcome = restratify(Birads.LOW_SUSPICION, high_risk=lh >= 0.5, malignant=bm >= 0.4).outcome
+    advice = restratify(Birads.LOW_SUSPICION, high_risk=lh >= 0.5, malignant=bm >= 0.4, bm_set=bm_set)
     study_id = changes.get("study_id") or uuid4()
     return ScoredLesion(
-        study_id, name, "4A", outcome.value, lh, 0.5, bm, 0.4, "1.0", "2.0", "fig-s5/1", notice, malignant
-    )
+        study_id, name, "4A", advice.outcome.value, lh, 0.5, bm, 0.4, "1.0", "2.0", advice.rule_version, notice,
+        malignant, bm_set=bm_set,
+    )  # fmt: skip
 
 
 def study_arms() -> Iterator[ScoredLesion]:
@@ -71,6 +78,14 @@ def test_malignant_lesions_that_were_advised_down_are_named() -> None:
     assert (flow.malignant[Outcome.DOWNGRADED].count, flow.malignant[Outcome.DOWNGRADED].total) == (1, 2)
 
 
+def test_a_lesion_of_which_a_model_is_not_certain_is_kept_and_in_no_branch() -> None:
+    unsure = scored(0.1, 0.1, malignant=True, bm_set=("benign", "malignant"))
+    flow = one(flows([scored(0.1, 0.1, bm_set=("benign",)), unsure]))
+    assert [branch.lesions.count for branch in flow.branches] == [1, 0, 0, 0]
+    assert (flow.uncertain.count, flow.uncertain_malignant.count, flow.missed) == (1, 1, ())
+    assert flow.arms[Outcome.MAINTAINED].count == flow.malignant[Outcome.MAINTAINED].count == 1
+
+
 def test_a_demo_models_lesions_are_in_no_flow_with_others() -> None:
     real, demo = flows([scored(0.1, 0.1, notice=DEMO), scored(0.9, 0.9), scored(0.1, 0.1, notice=DEMO)])
     assert [(flow.notice, flow.lesions) for flow in (real, demo)] == [(None, 1), (DEMO, 2)]
@@ -83,6 +98,7 @@ some = st.builds(
     bm=st.sampled_from([0.1, 0.4, 0.9]),
     malignant=st.sampled_from([None, False, True]),
     notice=st.sampled_from([None, DEMO]),
+    bm_set=st.sampled_from([None, (), ("benign",), ("malignant",), ("benign", "malignant")]),
 )
 
 
@@ -91,7 +107,7 @@ def test_every_lesion_is_in_one_branch_and_one_arm_in_any_order(lesions: list[Sc
     found = flows(lesions)
     assert sum(flow.lesions for flow in found) == len(lesions)
     for flow in found:
-        assert sum(branch.lesions.count for branch in flow.branches) == flow.lesions
+        assert sum(branch.lesions.count for branch in flow.branches) + flow.uncertain.count == flow.lesions
         assert sum(arm.count for arm in flow.arms.values()) == flow.lesions
         assert len(flow.missed) == flow.malignant[Outcome.DOWNGRADED].count
         for arm in ARMS:

@@ -34,6 +34,12 @@ def test_the_text_is_the_studys_flow() -> None:
     ]
 
 
+def test_lesions_of_which_a_model_is_not_certain_are_said_in_text_and_picture() -> None:
+    found = flows([scored(0.1, 0.1, bm_set=("benign",)), scored(0.9, 0.9, bm_set=())])
+    assert text_of(found[0])[7] == "   a model not certain: 1 (50.0 %) → kept in BI-RADS 4A"
+    assert "not certain, kept: 1 (50.0 %)" in texts(svg_of(found))
+
+
 def test_the_picture_says_it_in_its_boxes_and_in_its_description() -> None:
     svg = svg_of(flows(study_arms()))
     root = parsed(svg)

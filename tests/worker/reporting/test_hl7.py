@@ -22,8 +22,10 @@ from tests.worker.reporting.samples import (
     scored,
     source_of,
     study,
+    uncertain,
     write_image,
 )
+from worker.clinical.restratify import UNCERTAIN
 from worker.reporting.findings import ADVICE
 from worker.reporting.hl7 import decimal_text, escaped, hl7_message
 
@@ -50,6 +52,16 @@ def test_the_message_has_the_structure_that_the_standard_wants(tmp_path: Path) -
     assert [group.obx.obx_1.value for group in order.oru_r01_observation] == [
         str(place) for place in range(1, len(order.oru_r01_observation) + 1)
     ]
+
+
+def test_where_the_models_are_not_certain_the_message_says_so(tmp_path: Path) -> None:
+    result = study(uncertain(write_image(tmp_path / "a.dcm")))
+    message = hl7_message(result, source_of(result, tmp_path))
+    said = values(message, 1)
+    assert said["UNCERTAIN"] == UNCERTAIN == "The models are not certain: the lesion stays in 4A."
+    assert (said["LH_SET"], said["BM_SET"]) == ("low risk", "benign or malignant")
+    assert said["RECOMMENDED"].startswith("REC_4A^")
+    assert any("Kept in 4A because the models are not certain: 1." in value for *_, value in statements(message))
 
 
 def test_each_lesion_says_what_the_radiologist_said_and_what_is_recommended(tmp_path: Path) -> None:

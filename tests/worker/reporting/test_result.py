@@ -63,6 +63,16 @@ def test_a_result_has_each_lesion_with_what_its_scores_rest_on(sessions: session
     assert (two.scores, two.outcome, two.error_code, two.birads) == ((), None, "age_missing", "5")
 
 
+def test_a_result_says_what_its_models_can_not_rule_out(sessions: sessionmaker[Session]) -> None:
+    both = ("low_risk", "high_risk")
+    with sessions.begin() as session:
+        ended(session, study(), scored(lh_set=both, bm_set=("malignant",)))
+        [found] = read_results(session, "1.2.3")
+    [one] = found.lesions
+    assert (one.uncertain, one.outcome, one.recommended) == (True, "maintained", "4A")
+    assert [score.conformal_set for score in one.scores] == [both, ("malignant",)]
+
+
 def test_each_time_that_a_study_ended_is_told_apart(sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as session:
         first = ended(session, study(), refused())

@@ -11,7 +11,19 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 
 from tests.worker.reporting.conftest import Dciodvfy
-from tests.worker.reporting.samples import COLUMNS, LIMITS, ROWS, failed, mixed, scored, source_of, study, write_image
+from tests.worker.reporting.samples import (
+    COLUMNS,
+    LIMITS,
+    ROWS,
+    failed,
+    mixed,
+    scored,
+    source_of,
+    study,
+    uncertain,
+    write_image,
+)
+from worker.clinical.restratify import UNCERTAIN
 from worker.errors import Code, StudyRefused
 from worker.imaging.decoder_pool import DecoderPool
 from worker.reporting.documents import Camera, Kind, documents_of
@@ -116,6 +128,16 @@ def test_a_category_is_recommended_for_a_4a_lesion_alone(
 ) -> None:
     lesion = scored(write_image(tmp_path / "a.dcm"), birads=birads, outcome=outcome, recommended=recommended)
     assert said in [line for line, _ in _lines(study(lesion), lesion, with_heat=False)]
+
+
+def test_where_the_models_are_not_certain_the_picture_says_so(tmp_path: Path) -> None:
+    lesion = uncertain(write_image(tmp_path / "a.dcm"))
+    written = [line for line, _ in _lines(study(lesion), lesion, with_heat=False)]
+    assert UNCERTAIN in " ".join(written)
+    assert "Recommended by DLR: 4A (maintained)" in written
+    assert ("DLR_BM 1.0: benign, not certain" in written, "DLR_LH 1.0: low risk" in written) == (True, True)
+    sure = scored(lesion.sop_instance_uid)
+    assert not any("certain" in line for line, _ in _lines(study(sure), sure, with_heat=False))
 
 
 def test_a_score_just_under_its_threshold_is_not_written_as_if_it_reached_it(tmp_path: Path) -> None:

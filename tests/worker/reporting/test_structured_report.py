@@ -30,10 +30,11 @@ from tests.worker.reporting.samples import (
     scored,
     source_of,
     study,
+    uncertain,
     write_image,
 )
 from worker.clinical.categories import Birads
-from worker.clinical.restratify import restratify
+from worker.clinical.restratify import UNCERTAIN, restratify
 from worker.errors import MEANINGS, Code
 from worker.reporting import concepts
 from worker.reporting.findings import ADVICE
@@ -93,6 +94,14 @@ def test_each_lesion_is_a_group_with_its_region_its_scores_and_the_advice(tmp_pa
     assert "because of pixels_uniform" in texts(three)
     assert numbers(three) == {}
     assert len({group.tracking_uid for group in (one, two, three)}) == 3
+
+
+def test_where_the_models_are_not_certain_the_report_says_so(dciodvfy: Dciodvfy, tmp_path: Path) -> None:
+    result = study(uncertain(write_image(tmp_path / "a.dcm")))
+    [one] = groups_of(result, tmp_path)
+    assert {UNCERTAIN, "low risk", "benign or malignant"} <= set(texts(one))
+    assert (choices(one)["RECOMMENDED"], choices(one)["OUTCOME"]) == ("REC_4A", "MAINTAINED")
+    assert dciodvfy(written(result, tmp_path), "Comprehensive3DSR") == []
 
 
 def test_each_score_names_its_model_by_version_weights_and_card(tmp_path: Path) -> None:

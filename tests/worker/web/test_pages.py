@@ -161,6 +161,23 @@ def test_a_study_says_what_changed_and_why(kept: Kept, sign_in: SignIn) -> None:
         assert said in html, said
 
 
+def test_where_the_models_are_not_certain_list_and_study_say_so(
+    sessions: sessionmaker[Session], sign_in: SignIn
+) -> None:
+    unsure = scored(lh=0.2, bm=0.3, lh_set=("low_risk",), bm_set=("benign", "malignant"))
+    with sessions.begin() as session:
+        study_id = ended(session, study(), unsure).study_id
+    html = re.sub(r"\s+", " ", sign_in().get(f"/studies/{study_id}").text)
+    for said in (
+        "Keep 4A</b> <small>the models are not certain</small>",
+        "Not ruled out: DLR_LH: low risk; DLR_BM: benign or malignant. The models are not certain",
+        "The models are not certain: the lesion stays in 4A.",
+        "fig-s5/1+conformal/1",
+    ):
+        assert said in html, said
+    assert "1 keep, models not certain of 1" in sign_in().get("/").text
+
+
 def test_its_history_and_reasons_are_for_administrators_alone(sessions: sessionmaker[Session], sign_in: SignIn) -> None:
     with sessions.begin() as session:
         record = study(lesions=(lesion("L1"), lesion("L2")))

@@ -1,0 +1,47 @@
+"""The conformal set of each prediction, and which advice keeps a lesion in 4A because a model is not certain."""
+
+from importlib.resources import files
+
+from alembic import op
+
+revision = "0011"
+down_revision = "0010"
+branch_labels = None
+depends_on = None
+
+COLUMNS = """
+ALTER TABLE prediction ADD COLUMN conformal_set text[];
+ALTER TABLE restratification
+    ADD COLUMN uncertain boolean NOT NULL DEFAULT false,
+    ADD CONSTRAINT ck_restratification_uncertain_is_kept CHECK (NOT uncertain OR outcome = 'maintained');
+"""
+BACK = """
+ALTER TABLE restratification DROP COLUMN uncertain;
+ALTER TABLE prediction DROP COLUMN conformal_set;
+"""
+# A view loses columns only by being made anew, and with it those that read it.
+VIEWS = ("lesion_result", "worklist", "restratification_summary")
+BEFORE = (*VIEWS, "lesion_result.0005", "worklist.0003")
+GRANTS = """
+REVOKE ALL ON worklist, lesion_result, restratification_summary FROM PUBLIC;
+GRANT SELECT ON worklist, lesion_result, restratification_summary TO dlr_writer, dlr_reader, dlr_web;
+"""
+
+
+def upgrade() -> None:
+    op.execute(COLUMNS)
+    for view in ("lesion_result.0011", "worklist.0011"):
+        op.execute(_view(view))
+
+
+def downgrade() -> None:
+    for view in reversed(VIEWS):
+        op.execute(f"DROP VIEW {view}")
+    for view in BEFORE:
+        op.execute(_view(view))
+    op.execute(GRANTS)
+    op.execute(BACK)
+
+
+def _view(name: str) -> str:
+    return (files("db") / "views" / f"{name}.sql").read_text(encoding="utf-8")

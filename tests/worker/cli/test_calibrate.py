@@ -1,0 +1,132 @@
+"""`dlr models calibrate`, as a user types it."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import Result
+from scipy.special import expit
+from typer.testing import CliRunner
+
+from tests.worker.inference.samples import write_model
+from worker.cli.main import app
+from worker.errors import Code, DlrError, ModelRefused, SetupRefused
+from worker.inference.card import ModelCard, load_card
+from worker.inference.registry import Registry
+
+
+def dlr(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["models", "calibrate", *map(str, arguments)], catch_exceptions=True)
+
+
+def answer(*arguments: object) -> Any:
+    done = dlr(*arguments, "--format", "json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def refused(*arguments: object) -> DlrError:
+    error = dlr(*arguments).exception
+    assert isinstance(error, DlrError), error
+    return error
+
+
+def write_scores(path: Path, *, split: bool = True, column: str = "malignant_probability") -> Path:
+    rng = np.random.default_rng(7)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["lesion_id", "pathology", "birads", column, *(["split"] if split else [])])
+        for place in range(400):
+            true = rng.normal(0, 2)
+            said = "malignant" if rng.random() < expit(true) else "benign"
+            # What was measured on is of no use for calibration: here, it would give another temperature.
+            part = "test" if place % 4 == 0 else "validation"
+            score = expit((0.3 if part == "test" else 3) * true)
+            writer.writerow([f"L{place}", said, "4A" if place % 2 else "3", score, *([part] if split else [])])
+    return path
+
+
+@pytest.fixture
+def card_path(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "model", threshold=0.4)[0]
+
+
+def test_a_calibrated_card_goes_into_the_registry_with_the_same_weights(card_path: Path, tmp_path: Path) -> None:
+    table = write_scores(tmp_path / "scores.csv")
+    row = answer(
+        card_path, "--scores", table, "--temperature", "--coverage", 0.9, "--version", "2.0", "-o", tmp_path / "new"
+    )
+    card = load_card(tmp_path / "new" / "card.json")
+    assert 2 < card.temperature < 4.5
+    assert (row["version"], row["temperature"], row["threshold"]) == ("2.0", card.temperature, card.threshold)
+    assert 0.4 < card.threshold < 0.5
+    assert card.conformal is not None
+    assert (card.conformal.coverage, card.conformal.lesions, row["lesions"]) == (0.9, 300, 300)
+    assert set(row["sets"]) == {"all", "malignant", "benign", "4A"}
+    assert row["sets"]["4A"]["covered"]["total"] == 200
+    assert row["sets"]["all"]["covered"]["count"] == 271
+    registry = Registry(tmp_path / "registry")
+    registry.add(card_path, card_path.with_name("weights.safetensors"))
+    registry.add(tmp_path / "new" / "card.json", card_path.with_name("weights.safetensors"))
+    assert [entry.card.version for entry in registry.list()] == ["1.0", "2.0"]
+
+
+def test_another_split_can_be_used_and_never_what_was_learned_from(card_path: Path, tmp_path: Path) -> None:
+    table = write_scores(tmp_path / "scores.csv")
+    asked = (card_path, "--scores", table, "--temperature", "--version", "2.0", "-o", tmp_path / "new.json")
+    assert dlr(*asked, "--split", "train").exit_code == 2
+    row = answer(*asked, "--split", "test")
+    assert (row["lesions"], row["temperature"] < 1) == (100, True)
+
+
+def test_what_is_not_asked_for_stays_as_it_is(card_path: Path, tmp_path: Path) -> None:
+    table, before = write_scores(tmp_path / "scores.csv"), load_card(card_path)
+    answer(card_path, "--scores", table, "--coverage", 0.9, "--version", "2.0", "-o", tmp_path / "set.json")
+    only_set = load_card(tmp_path / "set.json")
+    changed = {name for name in ModelCard.model_fields if getattr(only_set, name) != getattr(before, name)}
+    assert changed == {"version", "created_at", "conformal"}
+    answer(card_path, "--scores", table, "--temperature", "--version", "3.0", "-o", tmp_path / "warm.json")
+    warm = load_card(tmp_path / "warm.json")
+    changed = {name for name in ModelCard.model_fields if getattr(warm, name) != getattr(before, name)}
+    assert changed == {"version", "created_at", "temperature", "threshold"}
+
+
+def test_people_read_how_often_a_model_is_certain_and_how_to_use_the_card(card_path: Path, tmp_path: Path) -> None:
+    table = write_scores(tmp_path / "scores.csv", split=False)
+    done = dlr(card_path, "--scores", table, "--coverage", 0.9, "--version", "2.0", "-o", tmp_path / "new.json")
+    assert done.exit_code == 0, done.output
+    assert "conformal sets of these lesions" in done.stdout
+    assert "361 of 400" in done.stdout
+    assert "dlr models activate DLR_BM 2.0" in done.stderr
+
+
+def test_dlr_lh_is_held_against_what_it_learnt_or_against_pathology(tmp_path: Path) -> None:
+    card_path, _ = write_model(tmp_path / "model", name="DLR_LH")
+    table = write_scores(tmp_path / "scores.csv", column="high_risk_probability")
+    asked = (card_path, "--scores", table, "--coverage", 0.9, "--version", "2.0")
+    learnt = answer(*asked, "-o", tmp_path / "1.json")
+    assert (learnt["question"], learnt["positives"]) == ("birads", 200)
+    told = answer(*asked, "-o", tmp_path / "2.json", "--by-pathology")
+    assert (told["question"], told["lesions"]) == ("pathology", 300)
+
+
+def test_what_can_not_be_is_refused_and_nothing_is_written(card_path: Path, tmp_path: Path) -> None:
+    table, new = write_scores(tmp_path / "scores.csv"), tmp_path / "new.json"
+    asked = (card_path, "--scores", table, "-o", new)
+    assert dlr(*asked, "--version", "2.0").exit_code == 2
+    assert dlr(*asked, "--version", "1.0", "--temperature").exit_code == 2
+    assert dlr(*asked, "--version", "2.0", "--coverage", "1").exit_code == 2
+    over = refused(card_path, "--scores", table, "--version", "2.0", "--temperature", "-o", card_path.parent)
+    assert (type(over), over.code) == (SetupRefused, Code.SETTING_INVALID)
+    bad = refused(*asked, "--version", "../2", "--temperature")
+    assert (type(bad), bad.code) == (ModelRefused, Code.CARD_INVALID)
+    (tmp_path / "bad.csv").write_text(table.read_text().replace("L1,", "L0,"))
+    repeated = refused(card_path, "--scores", tmp_path / "bad.csv", "--version", "2", "--temperature", "-o", new)
+    assert repeated.code is Code.SCORES_INVALID
+    other = write_scores(tmp_path / "other.csv", column="high_risk_probability")
+    none = refused(card_path, "--scores", other, "--version", "2", "--temperature", "-o", new)
+    assert (none.code, "malignant_probability" in none.reason) == (Code.LESIONS_TOO_FEW, True)
+    assert not new.exists()
