@@ -63,7 +63,7 @@ def add_models(models_dir: Path) -> None:
             weights, path = Path(folder) / "weights.safetensors", Path(folder) / "card.json"
             path.write_text(card(name, save_network(network(seed), weights)).to_json())
             registry.add(path, weights)
-        registry.activate(name, "benchmark-1")
+        registry.activate(name, "benchmark-1", force=True)
 
 
 def lesion(seed: int = 0) -> LesionImage:

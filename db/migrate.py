@@ -30,6 +30,7 @@ VIEWS = (
     "downgraded_cancer",
     "study_count",
     "model_card",
+    "lesion_score",
 )
 """The public interface for SQL users."""
 

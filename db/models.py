@@ -270,6 +270,19 @@ class PredictionRow(Base):
     )
 
 
+class PredictionRefusalRow(Base):
+    """A stored lesion that a version of a model could not score, and why."""
+
+    __tablename__ = "prediction_refusal"
+
+    lesion_id: Mapped[int] = mapped_column(ForeignKey("lesion.id"), primary_key=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), primary_key=True, index=True)
+    error_code: Mapped[str]
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = ({"comment": "A stored lesion that a shadow or a backfill could not score, and why it could not"},)
+
+
 class RestratificationRow(Base):
     """The recommendation that followed from one pair of predictions of one lesion."""
 

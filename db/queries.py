@@ -203,11 +203,11 @@ def _lesion(row: LesionRow) -> LesionDetail:
         recommended=None if advice is None else advice.recommended.value,
         rule_version=None if advice is None else advice.rule_version,
         uncertain=None if advice is None else advice.uncertain,
-        predictions=tuple(_prediction(prediction) for prediction in row.predictions),
+        predictions=tuple(_prediction(prediction, advice) for prediction in row.predictions),
     )
 
 
-def _prediction(row: PredictionRow) -> StoredPrediction:
+def _prediction(row: PredictionRow, advice: RestratificationRow | None) -> StoredPrediction:
     return StoredPrediction(
         model_name=row.model.name,
         model_version=row.model.version,
@@ -220,6 +220,7 @@ def _prediction(row: PredictionRow) -> StoredPrediction:
         threshold=row.threshold,
         conformal_set=None if row.conformal_set is None else tuple(row.conformal_set),
         created_at=row.created_at,
+        in_service=advice is not None and row.id in (advice.lh_prediction_id, advice.bm_prediction_id),
     )
 
 

@@ -294,7 +294,7 @@ class SummaryRow:
 
 @dataclass(frozen=True, slots=True)
 class StoredPrediction:
-    """A prediction on record, with its model's notice."""
+    """A prediction on record, with its model's notice; ``in_service``: the current advice rests on it."""
 
     model_name: str
     model_version: str
@@ -307,6 +307,7 @@ class StoredPrediction:
     threshold: float
     conformal_set: tuple[str, ...] | None
     created_at: datetime
+    in_service: bool
 
 
 @dataclass(frozen=True, slots=True)

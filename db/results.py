@@ -211,7 +211,9 @@ def _write_lesions(session: Session, lesions: Sequence[tuple[HeldLesion, LesionR
     if not scored:
         return
     models = _model_keys(session, {version_of(part) for _, lesion in scored for part in lesion.predictions})
-    rows = [_prediction_values(part, key, models) for key, lesion in scored for part in lesion.predictions]
+    rows = [
+        prediction_values(part, key, models[version_of(part)]) for key, lesion in scored for part in lesion.predictions
+    ]
     predictions = {(row.lesion_id, row.model_id): row.id for row in session.execute(_UPSERT_PREDICTION, rows)}
     session.execute(_UPSERT_ADVICE, [_advice_values(lesion, key, models, predictions) for key, lesion in scored])
 
@@ -253,10 +255,11 @@ def _lesion_values(lesion: LesionResultRecord, key: int) -> dict[str, Any]:
     }
 
 
-def _prediction_values(prediction: PredictionRecord, key: int, models: Mapping[Version, int]) -> dict[str, Any]:
+def prediction_values(prediction: PredictionRecord, lesion_key: int, model_key: int) -> dict[str, Any]:
+    """Return a prediction as a row of its table."""
     return {
-        "lesion_id": key,
-        "model_id": models[version_of(prediction)],
+        "lesion_id": lesion_key,
+        "model_id": model_key,
         "probabilities": dict(prediction.probabilities),
         "positive_probability": prediction.positive_probability,
         "predicted_class": prediction.predicted_class,

@@ -1,6 +1,7 @@
 """The database roles: ``dlr_owner`` migrates, ``dlr_writer`` runs, ``dlr_reader`` sees the public views alone.
 
-``dlr_web`` is the worklist page: four of the public views, and what the page reads beside them.
+``dlr_web`` is the worklist page: four of the public views, and what the page reads beside them. ``dlr_shadow`` scores
+stored lesions with versions that are not in service: it adds predictions, and changes nothing.
 """
 
 from sqlalchemy import Connection, text
@@ -11,7 +12,9 @@ OWNER = "dlr_owner"
 WRITER = "dlr_writer"
 READER = "dlr_reader"
 WEB = "dlr_web"
-ROLES = (OWNER, WRITER, READER, WEB)
+SHADOW = "dlr_shadow"
+ROLES = (OWNER, WRITER, READER, WEB, SHADOW)
+_GUESTS = ", ".join((WRITER, READER, WEB, SHADOW))
 
 # Another database of the same server may be migrated at this moment, hence the exception. Who creates a role without
 # being a superuser administers it but can not yet become it, hence the GRANT.
@@ -50,10 +53,10 @@ def prepare_roles(connection: Connection) -> None:
     if connection.scalar(text(_SCHEMA_IS_OURS)):
         connection.execute(text("REVOKE CREATE ON SCHEMA public FROM PUBLIC"))
         connection.execute(text(f"GRANT USAGE, CREATE ON SCHEMA public TO {OWNER}"))
-        connection.execute(text(f"GRANT USAGE ON SCHEMA public TO {WRITER}, {READER}, {WEB}"))
+        connection.execute(text(f"GRANT USAGE ON SCHEMA public TO {_GUESTS}"))
     if not connection.scalar(text(_OWNER_MAY_CREATE)):
         raise RoleRefused(
             f"{OWNER} may not create tables; ask an administrator for: "
             f"GRANT USAGE, CREATE ON SCHEMA public TO {OWNER}; "
-            f"GRANT USAGE ON SCHEMA public TO {WRITER}, {READER}, {WEB};"
+            f"GRANT USAGE ON SCHEMA public TO {_GUESTS};"
         )

@@ -19,7 +19,9 @@ def driver_url(url: str) -> URL:
     return make_url(url).set(drivername="postgresql+psycopg2")
 
 
-def make_engine(url: str, role: str | None = WRITER, *, poolclass: type[Pool] | None = None) -> Engine:
+def make_engine(
+    url: str, role: str | None = WRITER, *, poolclass: type[Pool] | None = None, name: str = "dlr"
+) -> Engine:
     """Make an engine; it connects on first use.
 
     Every connection acts as ``role``, in UTC, with the schema ``public``, and gives up after 5 s where no server
@@ -28,6 +30,7 @@ def make_engine(url: str, role: str | None = WRITER, *, poolclass: type[Pool] | 
     Args:
         url: ``postgresql://user:password@host:port/database``.
         role: the role to act as; the login user is a member of it, or is it. ``None``: stay the login user.
+        name: under which PostgreSQL lists the connections.
         poolclass: SQLAlchemy's ``NullPool`` for a connection that is used once; else its default pool.
 
     Raises:
@@ -41,7 +44,7 @@ def make_engine(url: str, role: str | None = WRITER, *, poolclass: type[Pool] | 
         executemany_mode="values_plus_batch",
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_S,
-            "application_name": "dlr",
+            "application_name": name,
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,

@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from psycopg2 import sql
 from redis import Redis
 
-from db.roles import OWNER, READER, WEB, WRITER
+from db.roles import OWNER, READER, SHADOW, WEB, WRITER
 from worker.services.home import Home
 from worker.services.postgres import SUPERUSER, EmbeddedPostgres
 from worker.services.redis import EmbeddedRedis
@@ -34,6 +34,7 @@ class Database:
     reader_url: str
     superuser_url: str
     web_url: str
+    shadow_url: str
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +86,7 @@ def _new_database(server: EmbeddedPostgres, template: str) -> Iterator[Database]
     name = f"test_{uuid4().hex}"
     server.create_database(name, template)
     try:
-        yield Database(*(server.url(user, name) for user in (OWNER, WRITER, READER, SUPERUSER, WEB)))
+        yield Database(*(server.url(user, name) for user in (OWNER, WRITER, READER, SUPERUSER, WEB, SHADOW)))
     finally:
         with server.as_superuser() as cursor:
             cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -55,6 +55,7 @@ def test_the_file_holds_the_services_of_the_design() -> None:
         "metrics",
         "receive",
         "send",
+        "shadow",
         "web",
         "accounts",
         "admin",
@@ -84,6 +85,7 @@ def test_each_variable_is_a_setting_and_the_settings_accept_them(
         "dlr_database_password": lambda: make_url(settings.require_database_url()).password,
         "dlr_database_owner_password": lambda: make_url(settings.require_owner_url()).password,
         "dlr_web_database_password": lambda: make_url(settings.require_web_database_url()).password,
+        "dlr_shadow_database_password": lambda: make_url(settings.require_shadow_database_url()).password,
         "dlr_redis_password": lambda: make_url(settings.require_redis_url()).password,
         "dlr_reader_password": lambda: make_url(settings.require_reader_url()).password,
         "dlr_flower_password": lambda: settings.flower_password and settings.flower_password.get_secret_value(),
@@ -188,9 +190,13 @@ def test_storage_and_models_are_mounted_where_the_settings_look(
     storage, accounts = str(settings.storage_root), str(settings.web_accounts.parent)
     known = {storage, str(settings.models_dir)}
     assert {volume["target"] for volume in service.get("volumes", [])} <= known | {accounts}
-    needs = {"inference": known, "intake": {storage}, "web": {storage, accounts}, "accounts": {accounts}}.get(
-        name, set()
-    )
+    needs = {
+        "inference": known,
+        "shadow": known,
+        "intake": {storage},
+        "web": {storage, accounts},
+        "accounts": {accounts},
+    }.get(name, set())
     assert needs <= {volume["target"] for volume in service.get("volumes", [])}
 
 
@@ -288,7 +294,8 @@ def test_roles_sql_makes_users_who_can_do_what_they_have_to(tmp_path: Path) -> N
     secrets = tmp_path / "secrets"
     secrets.mkdir()
     users = {"dlr_owner": "dlr_database_owner_password", "dlr_writer": "dlr_database_password",
-             "dlr_reader": "dlr_reader_password", "dlr_web": "dlr_web_database_password"}  # fmt: skip
+             "dlr_reader": "dlr_reader_password", "dlr_web": "dlr_web_database_password",
+             "dlr_shadow": "dlr_shadow_database_password"}  # fmt: skip
     for user, secret in users.items():
         (secrets / secret).write_text(f"{user}-it's-\\{uuid4().hex}\n")
     server = embedded_postgres.EmbeddedPostgres(Home(tmp_path / "home"))

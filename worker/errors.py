@@ -104,6 +104,9 @@ class Code(StrEnum):
     MODEL_NOT_FOUND = "model_not_found"
     MODEL_EXISTS = "model_exists"
     MODEL_NOT_ACTIVE = "model_not_active"
+    MODEL_IS_ACTIVE = "model_is_active"
+    MODEL_UNMEASURED = "model_unmeasured"
+    NO_EARLIER_VERSION = "no_earlier_version"
 
     SETTING_INVALID = "setting_invalid"
     STUDY_NOT_FOUND = "study_not_found"
@@ -152,7 +155,7 @@ MEANINGS: dict[Code, str] = {
     Code.PHOTOMETRIC_UNSUPPORTED: "The photometric interpretation or the sample layout is not supported.",
     Code.DECODER_CRASHED: "Reading the file ended its decoder process twice: a crash, or more memory than it may have.",
     Code.DECODE_TIMEOUT: "Reading the file took longer than DLR_DECODE_TIMEOUT_S.",
-    Code.IMAGE_CHANGED: "The files are not those that were scored, so nobody can show what a model saw in them.",
+    Code.IMAGE_CHANGED: "A file is not what it was when it was scored: hand it in again.",
     Code.FRAME_NOT_GIVEN: "The file has several frames and the lesion does not say which one.",
     Code.FRAME_NOT_FOUND: "The file has fewer frames than the lesion's frame number.",
     Code.ROI_OUTSIDE_IMAGE: "The lesion's ROI does not lie within the image.",
@@ -195,6 +198,9 @@ MEANINGS: dict[Code, str] = {
     Code.MODEL_NOT_FOUND: "The registry has no such model and version (`dlr models list`).",
     Code.MODEL_EXISTS: "The registry has this version with other content. Give the new one a version of its own.",
     Code.MODEL_NOT_ACTIVE: "No version of this model is active (`dlr models activate`).",
+    Code.MODEL_IS_ACTIVE: "The version is active, so it scores every study already and can be no shadow.",
+    Code.MODEL_UNMEASURED: "The version's card has no metrics. Measure it (`dlr evaluate`), or activate with --force.",
+    Code.NO_EARLIER_VERSION: "No version on record was active before (`dlr models history`). Activate one by its name.",
     Code.SETTING_INVALID: "A setting is missing or wrong; the reason names its DLR_ variable.",
     Code.STUDY_NOT_FOUND: "The database has no such study.",
     Code.STUDY_NOT_ENDED: "The study is queued or running: there is no result to give out yet. Ask again later.",

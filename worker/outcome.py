@@ -65,12 +65,13 @@ def _lesion_record(outcome: LesionOutcome) -> LesionResultRecord:
         size_mm=None if size is None else (size.width_mm, size.height_mm),
         scanner_model=None if image is None else image.scanner.model,
         site=None if image is None else image.scanner.site,
-        predictions=() if scores is None else (_prediction(scores.lh), _prediction(scores.bm)),
+        predictions=() if scores is None else (prediction_record(scores.lh), prediction_record(scores.bm)),
         assessment=None if assessment is None else _assessment(assessment),
     )
 
 
-def _prediction(score: Score) -> PredictionRecord:
+def prediction_record(score: Score) -> PredictionRecord:
+    """Return a score as the ledger keeps it."""
     return PredictionRecord(
         model_name=score.model,
         model_version=score.version,

@@ -11,6 +11,7 @@ from redis import Redis
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger
+from db.roles import SHADOW
 from db.session import make_engine, session_factory
 from worker.intake.accept import Intake
 from worker.pulse import Pulse
@@ -24,9 +25,13 @@ if TYPE_CHECKING:
     from worker.imaging.decoder_pool import DecoderPool
     from worker.inference.engine import Engine
     from worker.pipeline import Pipeline
+    from worker.rescoring.rescorer import Rescorer
 
 
 logger = logging.getLogger(__name__)
+
+SHADOW_NAME = "dlr shadow"
+"""Under which PostgreSQL lists the connections of shadows and backfills."""
 
 T = TypeVar("T")
 _making = threading.RLock()
@@ -158,3 +163,22 @@ def reconciler() -> Reconciler:
     settings = get_settings()
     client = Redis.from_url(settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=5)
     return Reconciler(sessions(), enqueue, Messages(client, settings.redis_key_prefix), settings.lease_s)
+
+
+@_once
+def rescorer() -> "Rescorer":
+    """Return what scores stored lesions in this process, as the role ``dlr_shadow``, with one decoder."""
+    from worker.imaging.decoder_pool import DecoderPool
+    from worker.imaging.source import ImageSource, remove_abandoned
+    from worker.patience import stopping
+    from worker.rescoring.images import StoredImages
+    from worker.rescoring.rescorer import Rescorer
+
+    settings = get_settings()
+    remove_abandoned()
+    url = settings.require_shadow_database_url()
+    source = ImageSource(settings.storage_root, settings.dicomweb)
+    # No gate: these lesions were let pass.
+    decoder = DecoderPool(settings.limits, 1, settings.decode_timeout_s)
+    images = StoredImages(source, decoder, settings.storage_root)
+    return Rescorer(session_factory(make_engine(url, SHADOW, name=SHADOW_NAME)), images, stopping)

@@ -211,6 +211,17 @@ class Settings(BaseSettings):
     )
     web_database_password: SecretStr | None = Field(default=None, description="For DLR_WEB_DATABASE_URL")
 
+    shadow_database_url: ServerUrl | None = Field(
+        default=None,
+        description="The database as a user who is dlr_shadow, for `dlr shadow` and `dlr backfill`; unset: that of a "
+        "running `dlr up`",
+    )
+    shadow_database_password: SecretStr | None = Field(default=None, description="For DLR_SHADOW_DATABASE_URL")
+    shadow_device: str = Field(
+        default="cpu",
+        description="Where shadows and backfills run: cpu leaves the GPU to live work; auto, cuda or cuda:N",
+    )
+
     send_pacs: NodeAddress | None = Field(
         default=None, description="PACS that `dlr send` stores reports in: AET@host:port"
     )
@@ -315,6 +326,9 @@ class Settings(BaseSettings):
         if self.web_database_url is not None:
             url = with_password(self.web_database_url, self.web_database_password)
             values["web_database_url"] = secret(postgres_url(url, of_database))
+        if self.shadow_database_url is not None:
+            url = with_password(self.shadow_database_url, self.shadow_database_password)
+            values["shadow_database_url"] = secret(postgres_url(url, of_database))
         if self.reader_url is not None:
             url = with_password(self.reader_url, self.reader_password)
             values["reader_url"] = secret(postgres_url(url, of_database))
@@ -352,6 +366,10 @@ class Settings(BaseSettings):
     def require_web_database_url(self) -> str:
         """Return the URL of the worklist page, or say how to get one (``setting_invalid``)."""
         return _required(self.web_database_url, "DLR_WEB_DATABASE_URL")
+
+    def require_shadow_database_url(self) -> str:
+        """Return the URL of shadows and backfills, or say how to get one (``setting_invalid``)."""
+        return _required(self.shadow_database_url, "DLR_SHADOW_DATABASE_URL")
 
     def require_reader_url(self) -> str:
         """Return the URL to read the views with, or say how to get one (``setting_invalid``)."""

@@ -1,11 +1,13 @@
 -- The users of a database, for psql, as a superuser, connected to that database:
---     dlr_owner migrates, dlr_writer runs, dlr_reader sees the views alone, dlr_web is the worklist page.
+--     dlr_owner migrates, dlr_writer runs, dlr_reader sees the views alone, dlr_web is the worklist page, dlr_shadow adds
+--     scores of versions that are not in service.
 -- The passwords are read from files, so that none is on a command line. Safe to run again: it sets the passwords anew.
 \set ON_ERROR_STOP on
 \set owner_password `cat "${SECRETS_DIR:-/run/secrets}/dlr_database_owner_password"`
 \set writer_password `cat "${SECRETS_DIR:-/run/secrets}/dlr_database_password"`
 \set reader_password `cat "${SECRETS_DIR:-/run/secrets}/dlr_reader_password"`
 \set web_password `cat "${SECRETS_DIR:-/run/secrets}/dlr_web_database_password"`
+\set shadow_password `cat "${SECRETS_DIR:-/run/secrets}/dlr_shadow_database_password"`
 
 -- No statement with a password in it reaches the server's log.
 SET log_statement = 'none';
@@ -13,7 +15,7 @@ SET log_min_error_statement = 'panic';
 SET log_min_duration_statement = -1;
 
 SELECT format('CREATE ROLE %I', name)
-FROM unnest(ARRAY['dlr_owner', 'dlr_writer', 'dlr_reader', 'dlr_web']) AS name
+FROM unnest(ARRAY['dlr_owner', 'dlr_writer', 'dlr_reader', 'dlr_web', 'dlr_shadow']) AS name
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 \gexec
 
@@ -21,7 +23,8 @@ ALTER ROLE dlr_owner LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'owner_
 ALTER ROLE dlr_writer LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'writer_password';
 ALTER ROLE dlr_reader LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'reader_password';
 ALTER ROLE dlr_web LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'web_password';
+ALTER ROLE dlr_shadow LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'shadow_password';
 
 ALTER DATABASE :"DBNAME" OWNER TO dlr_owner;
 REVOKE ALL ON DATABASE :"DBNAME" FROM PUBLIC;
-GRANT CONNECT ON DATABASE :"DBNAME" TO dlr_owner, dlr_writer, dlr_reader, dlr_web;
+GRANT CONNECT ON DATABASE :"DBNAME" TO dlr_owner, dlr_writer, dlr_reader, dlr_web, dlr_shadow;

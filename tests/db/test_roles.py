@@ -20,6 +20,7 @@ TABLES = (
     "lesion",
     "model",
     "prediction",
+    "prediction_refusal",
     "restratification",
     "pathology",
     "study_event",
@@ -52,7 +53,7 @@ def test_a_reader_sees_every_view(reader: Engine, view: str) -> None:
     with reader.connect() as connection:
         rows = connection.execute(text(f"SELECT * FROM {view}")).all()
     empty = dict.fromkeys(("failed_study", "pathology_result", "downgraded_cancer"), 0)
-    counts = {"restratification_summary": 4, "model_card": 2, **empty}
+    counts = {"restratification_summary": 4, "model_card": 2, "lesion_score": 2, **empty}
     assert len(rows) == counts.get(view, 1)
 
 
@@ -119,7 +120,7 @@ def bare_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPo
     server.start()
     with server.as_superuser() as cursor:
         cursor.execute("DROP DATABASE dlr")
-        cursor.execute("DROP ROLE dlr_owner, dlr_writer, dlr_reader, dlr_web")
+        cursor.execute("DROP ROLE dlr_owner, dlr_writer, dlr_reader, dlr_web, dlr_shadow")
     yield server
     server.stop()
 
@@ -144,7 +145,7 @@ def test_missing_roles_are_created_by_a_user_who_may_and_named_to_one_who_may_no
     with make_engine(url, poolclass=NullPool).connect() as connection:
         assert connection.scalar(text("SELECT CURRENT_USER")) == "dlr_writer"
         login = connection.scalars(text("SELECT rolcanlogin FROM pg_roles WHERE rolname LIKE 'dlr%'")).all()
-        assert login == [False] * 4
+        assert login == [False] * 5
 
 
 def test_a_schema_that_belongs_to_somebody_else_is_said_so(bare_server: EmbeddedPostgres) -> None:

@@ -49,6 +49,7 @@ def _write(folder: Path, name: ModelName, version: str, seed: int) -> ModelCard:
         intended_use="tests",
         training_data="none: weights from a seed",
         notice=NOTICE,
+        metrics={"auc": 0.5},
         created_at=datetime(2026, 11, 23, tzinfo=UTC),
     )
     (folder / "card.json").write_text(card.to_json())

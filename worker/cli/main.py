@@ -1,8 +1,9 @@
 """The command ``dlr``: where every command is named, and where every error becomes a sentence and an exit status.
 
 Exit status: 0 done; 1 refused, or a service is away (the sentence says which); 2 wrong usage; 3 done, and a person has
-to look: a study ended failed, partial or refused, a row is bad or left out, a picture could not be made, `dlr monitor`,
-`dlr replay` or `dlr report restratification` has an alert, or `dlr evaluate` found a cancer that is advised down.
+to look: a study ended failed, partial or refused, a row is bad or left out, a picture could not be made, `dlr backfill`
+could not score a lesion, `dlr monitor`, `dlr replay` or `dlr report restratification` has an alert, or `dlr evaluate`
+or `dlr models compare` found a cancer that is advised down.
 """
 
 import sys
@@ -15,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from db.errors import DatabaseRefused
 from worker import __version__
 from worker.cli import (
+    compare,
     database,
     dataset,
     demo,
@@ -29,6 +31,7 @@ from worker.cli import (
     purge,
     replay,
     report,
+    rescoring,
     send,
     services,
     state,
@@ -79,9 +82,14 @@ app.add_typer(failed.app, name="failed", help="Studies that a person has to look
 app.add_typer(pathology.app, name="pathology", help="What pathology said of the lesions.")
 app.add_typer(report.app, name="report", help="The study's Table S1 and Fig. S5, of lesions of one's own.")
 app.add_typer(dataset.app, name="dataset", help="Lesions to train on: import, check, count, split.")
+models.models.command("compare")(compare.compare)
 app.add_typer(models.models, name="models", help="The model registry.")
 app.command("demo-models", short_help="Make the demo models from a synthetic cohort; never for clinical use.")(
     models.demo_models
+)
+app.add_typer(rescoring.app, name="shadow", help="Score what arrives with shadows, beside the models in service.")
+app.command("backfill", short_help="Score stored studies with another version too; both results stay.")(
+    rescoring.backfill
 )
 app.add_typer(send.app, name="send", help="Deliver results to a PACS, a worklist manager and a webhook.")
 app.add_typer(database.app, name="db", help="The database's schema and addresses.")

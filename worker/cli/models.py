@@ -16,7 +16,11 @@ from worker.training.recipe import DEMO_SEED
 
 models = typer.Typer(no_args_is_help=True)
 
-LIST_COLUMNS = ("name", "version", "active", "notice", "backbone", "input_size", "threshold", "created_at")
+LIST_COLUMNS = (
+    "name", "version", "active", "forced", "shadow_since", "notice", "backbone", "input_size", "threshold",
+    "created_at",
+)  # fmt: skip
+HISTORY_COLUMNS = ("at", "event", "name", "version", "replaced", "forced", "actor")
 CHECK_COLUMNS = ("name", "version", "active", "sound", "code", "reason")
 DEMO_COLUMNS = (
     "name",
@@ -29,6 +33,11 @@ DEMO_COLUMNS = (
     "specificity",
     "notice",
 )
+
+RESTART = "workers that run already use it once they are started again"
+
+NameArgument = Annotated[str, typer.Argument(help="DLR_LH or DLR_BM")]
+VersionArgument = Annotated[str, typer.Argument(help="As `dlr models list` has it")]
 
 
 def _registry() -> Registry:
@@ -47,9 +56,13 @@ def add(
 
 @models.command("list")
 def list_models(fmt: FormatOption = Format.TABLE) -> None:
-    """List the versions of both models, and which are active."""
+    """List the versions of both models: which are active, which are shadows, and which were forced into service."""
     registry = _registry()
-    rows = [entry.card.model_dump(mode="json") | {"active": entry.active} for entry in registry.list()]
+    rows = [
+        entry.card.model_dump(mode="json")
+        | {"active": entry.active, "forced": entry.forced, "shadow_since": entry.shadow_since}
+        for entry in registry.list()
+    ]
     print_rows(rows, LIST_COLUMNS, fmt, title="models")
     unreadable = registry.count_unreadable()
     if unreadable:
@@ -58,12 +71,45 @@ def list_models(fmt: FormatOption = Format.TABLE) -> None:
 
 @models.command()
 def activate(
-    name: Annotated[str, typer.Argument(help="DLR_LH or DLR_BM")],
-    version: Annotated[str, typer.Argument(help="As `dlr models list` has it")],
+    name: NameArgument,
+    version: VersionArgument,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also without metrics on its card; the history says so")
+    ] = False,
 ) -> None:
-    """Use a version from the workers' next start on."""
-    active = _registry().activate(name, version)
-    _say(f"{active.name} {active.version} is active; workers that run already use it once they are started again")
+    """Use a version from the workers' next start on. One whose card has no metrics is refused."""
+    active = _registry().activate(name, version, force=force)
+    _say(f"{active.name} {active.version} is active; {RESTART}")
+
+
+@models.command()
+def rollback(
+    name: Annotated[str | None, typer.Argument(help="DLR_LH or DLR_BM; both where none is named")] = None,
+) -> None:
+    """Go back to the version that was active before. A second time goes back one more."""
+    for change in _registry().rollback(name):
+        _say(f"{change.name} {change.version} is active again, in place of {change.replaced}; {RESTART}")
+
+
+@models.command()
+def shadow(name: NameArgument, version: VersionArgument) -> None:
+    """Let a version score live studies beside the active ones (`dlr shadow`); it never reaches the worklist."""
+    card = _registry().shadow(name, version)
+    _say(f"{card.name} {card.version} is a shadow: `dlr shadow` scores with it what arrives from now on")
+
+
+@models.command()
+def unshadow(name: NameArgument, version: VersionArgument) -> None:
+    """End a shadow; its scores stay."""
+    _registry().unshadow(name, version)
+    _say(f"{name} {version} is no shadow any more; its scores stay")
+
+
+@models.command()
+def history(fmt: FormatOption = Format.TABLE) -> None:
+    """Show which version was put into service, rolled back or made a shadow, when and by whom; the latest is last."""
+    rows = [change.model_dump() for change in _registry().history()]
+    print_rows(rows, HISTORY_COLUMNS, fmt, title="what was in service")
 
 
 @models.command()

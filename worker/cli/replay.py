@@ -50,7 +50,7 @@ def replay(
     no model runs. Exit status 3: a known cancer would be advised down.
     """
     tried = read_policy(policy)
-    with _snapshot() as session:
+    with snapshot() as session:
         tried.require_known(monitoring.model_versions(session))
         found = sum_up(_replayed(session, tried, since), limit if fmt is Report.TABLE else 0)
         if fmt is Report.JSON:
@@ -62,7 +62,7 @@ def replay(
 
 
 @contextmanager
-def _snapshot() -> Iterator[Session]:
+def snapshot() -> Iterator[Session]:
     """A session that sees one moment of the ledger and can write nothing."""
     from worker.runtime import sessions
 

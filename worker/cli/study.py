@@ -185,12 +185,12 @@ def _show(study: StudyDetail, fmt: Format) -> None:
 
 
 def _lesion_row(lesion: LesionDetail) -> dict[str, Any]:
-    latest = {prediction.model_name: prediction for prediction in lesion.predictions}
-    lh, bm = latest.get("DLR_LH"), latest.get("DLR_BM")
+    serving = {prediction.model_name: prediction for prediction in lesion.predictions if prediction.in_service}
+    lh, bm = serving.get("DLR_LH"), serving.get("DLR_BM")
     return asdict(lesion) | {
         "gate": ", ".join(lesion.gate),
         "high_risk_probability": lh and lh.positive_probability,
         "malignant_probability": bm and bm.positive_probability,
-        "models": ", ".join(f"{name} {prediction.model_version}" for name, prediction in sorted(latest.items())),
-        "notice": "; ".join(sorted({prediction.notice for prediction in latest.values() if prediction.notice})),
+        "models": ", ".join(f"{name} {prediction.model_version}" for name, prediction in sorted(serving.items())),
+        "notice": "; ".join(sorted({prediction.notice for prediction in serving.values() if prediction.notice})),
     }

@@ -2,37 +2,43 @@
 
     <models_dir>/<name>/<version>/card.json
     <models_dir>/<name>/<version>/weights.safetensors
-    <models_dir>/active.json                            {"DLR_LH": "<version>", "DLR_BM": "<version>"}
+    <models_dir>/active.json, shadow.json, history.jsonl    which are used: `worker.inference.in_service`
 
 A version is never changed once it is there, and what is half written is never seen: folders and files appear by rename.
 """
 
-import fcntl
-import json
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
-from worker.errors import Code, ModelRefused, SetupRefused
+from worker.errors import Code, ModelRefused
 from worker.inference.card import MODEL_NAMES, ModelCard, ModelName, load_card
+from worker.inference.in_service import INTO_SERVICE, Change, Event, InService, change
+from worker.inference.kept_files import sync, write, written
 
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "weights.safetensors"
-ACTIVE_FILE = "active.json"
-_LOCK_FILE = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One version of a model in the registry."""
+    """One version of a model in the registry.
+
+    Attributes:
+        card: its card.
+        active: workers use it from their next start on.
+        folder: its files'.
+        shadow_since: when it became a shadow, if it is one.
+        forced: when it was last put into service, its card had no metrics.
+    """
 
     card: ModelCard
     active: bool
     folder: Path
+    shadow_since: datetime | None = None
+    forced: bool = False
 
     @property
     def card_path(self) -> Path:
@@ -65,6 +71,7 @@ class Registry:
 
     def __init__(self, models_dir: Path) -> None:
         self._models_dir = models_dir
+        self._service = InService(models_dir)
 
     def add(self, card_path: Path, weights_path: Path) -> ModelCard:
         """Add a version of a model, once its card and weights are found to be sound.
@@ -76,7 +83,7 @@ class Registry:
                 ``model_exists``, when the registry has other content under this version.
             SetupRefused: ``setting_invalid``, when the registry can not be written.
         """
-        with _written():
+        with written():
             return self._add(card_path, weights_path)
 
     def _add(self, card_path: Path, weights_path: Path) -> ModelCard:
@@ -86,17 +93,17 @@ class Registry:
         staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=folder.parent))
         try:
             staging.chmod(0o755)
-            _write(staging / CARD_FILE, card.to_json().encode())
+            write(staging / CARD_FILE, card.to_json().encode())
             _copy(weights_path, staging / WEIGHTS_FILE)
             _verify(card, staging / WEIGHTS_FILE)
-            _sync(staging)
-            with self._locked():
+            sync(staging)
+            with self._service.locked():
                 if folder.exists():
                     _refuse_other_content(card, folder)
                     _mend(folder, staging)
                 else:
                     staging.rename(folder)
-                    _sync(folder.parent)
+                    sync(folder.parent)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         return card
@@ -115,22 +122,101 @@ class Registry:
         """Return how many versions ``list`` leaves out."""
         return len(self._versions()) - len(self.list())
 
-    def activate(self, name: str, version: str) -> ModelCard:
-        """Make a version the one that workers use from their next start on.
+    def activate(self, name: str, version: str, *, force: bool = False) -> ModelCard:
+        """Make a version the one that workers use from their next start on. A shadow is none any more then.
+
+        Args:
+            name: ``DLR_LH`` or ``DLR_BM``.
+            version: of the model.
+            force: also where nobody has measured how good it is; the history then says so.
 
         Raises:
-            ModelRefused: ``model_not_found``; or its card or weights are not sound.
+            ModelRefused: ``model_not_found``; ``model_unmeasured``, when its card has no metrics; or its card or
+                weights are not sound, which no force mends.
             SetupRefused: ``setting_invalid``, when the registry can not be written.
         """
-        entry = self._entry(name, version)
-        _verify(entry.card, entry.weights_path)
-        with _written(), self._locked():
-            chosen = {**self._active_versions(), entry.card.name: entry.card.version}
-            temporary = self._models_dir / f".{ACTIVE_FILE}"
-            _write(temporary, (json.dumps(chosen, indent=2) + "\n").encode())
-            temporary.replace(self._models_dir / ACTIVE_FILE)
-            _sync(self._models_dir)
-        return entry.card
+        card = self._sound(name, version).card
+        if not card.metrics and not force:
+            reason = f"the card of {card.name} {card.version} has no metrics: measure it first, or say --force"
+            raise ModelRefused(Code.MODEL_UNMEASURED, reason)
+        with written(), self._service.locked():
+            replaced = self._service.active().get(card.name)
+            made = change(Event.ACTIVATED, card.name, card.version, replaced=replaced, forced=not card.metrics)
+            self._service.put([made, *self._no_shadow(card.name, card.version)])
+        return card
+
+    def rollback(self, name: str | None = None) -> tuple[Change, ...]:
+        """Go back to the versions that were active before, of one model or of both; all of it or nothing.
+
+        Args:
+            name: ``DLR_LH`` or ``DLR_BM``; ``None``: each that has an earlier version.
+
+        Returns:
+            What was done, a change a model.
+
+        Raises:
+            ModelRefused: ``no_earlier_version``; or an earlier version is not there or not sound any more.
+            SetupRefused: ``setting_invalid``, when the registry can not be written.
+        """
+        wanted = [one for one in MODEL_NAMES if name in (one, None)]
+        with written(), self._service.locked():
+            found = {one: version for one in wanted if (version := self._service.earlier(one)) is not None}
+            if not found:
+                reason = f"{name or 'neither model'} has no version on record that was active before"
+                raise ModelRefused(Code.NO_EARLIER_VERSION, reason)
+            active = self._service.active()
+            changes = [
+                change(
+                    Event.ROLLED_BACK,
+                    one,
+                    version,
+                    replaced=active[one],
+                    forced=not self._sound(one, version).card.metrics,
+                )
+                for one, version in found.items()
+            ]
+            gone = [ended for one, version in found.items() for ended in self._no_shadow(one, version)]
+            self._service.put([*changes, *gone])
+        return tuple(changes)
+
+    def shadow(self, name: str, version: str) -> ModelCard:
+        """Let a version score live studies from now on, beside the active ones and without any say.
+
+        Raises:
+            ModelRefused: ``model_not_found``; ``model_is_active``; or its card or weights are not sound.
+            SetupRefused: ``setting_invalid``, when the registry can not be written.
+        """
+        card = self._sound(name, version).card
+        with written(), self._service.locked():
+            if self._service.active().get(card.name) == version:
+                reason = f"{card.name} {version} is active: it scores every study already"
+                raise ModelRefused(Code.MODEL_IS_ACTIVE, reason)
+            if (card.name, version) not in self._service.shadows():
+                self._service.put([change(Event.SHADOWED, card.name, version)])
+        return card
+
+    def unshadow(self, name: str, version: str) -> None:
+        """End a shadow; its scores stay.
+
+        Raises:
+            ModelRefused: ``model_not_found``: it is no shadow.
+            SetupRefused: ``setting_invalid``, when the registry can not be written.
+        """
+        found = [model for model in self._service.shadows() if model == (name, version)]
+        if not found:
+            raise ModelRefused(Code.MODEL_NOT_FOUND, f"{name} {version} is no shadow (`dlr models list`)")
+        with written(), self._service.locked():
+            self._service.put(self._no_shadow(*found[0]))
+
+    def shadows(self) -> tuple[Entry, ...]:
+        """Return the shadows with a readable card, as `list` orders them. Reads two small files where there is none."""
+        if not self._service.shadows():
+            return ()
+        return tuple(entry for entry in self.list() if entry.shadow_since is not None)
+
+    def history(self) -> tuple[Change, ...]:
+        """Return what happened to which version, the oldest first."""
+        return self._service.history()
 
     def active(self, name: ModelName) -> Entry:
         """Return the active version of a model.
@@ -138,7 +224,7 @@ class Registry:
         Raises:
             ModelRefused: ``model_not_active``; ``model_not_found`` or ``card_invalid``, when its folder was damaged.
         """
-        version = self._active_versions().get(name)
+        version = self._service.active().get(name)
         if version is None:
             raise ModelRefused(Code.MODEL_NOT_ACTIVE, f"no version of {name} is active (`dlr models activate`)")
         return self._entry(name, version)
@@ -155,18 +241,15 @@ class Registry:
         return self._finding(entry.card.name, entry.card.version, active=entry.active).code is None
 
     def check(self) -> tuple[Finding, ...]:
-        """Verify each version's card, hash and shapes, and that each active version is there."""
-        active = self._active_versions()
+        """Verify each version's card, hash and shapes, and that each active version and each shadow is there."""
+        active: tuple[tuple[str, str], ...] = tuple(self._service.active().items())
         known = self._versions()
-        gone = tuple(place for place in active.items() if place not in known)
-        return tuple(
-            self._finding(name, version, active=active.get(name) == version) for name, version in (*known, *gone)
-        )
+        gone = tuple(place for place in (*active, *self._service.shadows()) if place not in known)
+        return tuple(self._finding(*place, active=place in active) for place in (*known, *gone))
 
     def _finding(self, name: str, version: str, *, active: bool) -> Finding:
         try:
-            entry = self._entry(name, version)
-            _verify(entry.card, entry.weights_path)
+            self._sound(name, version)
         except ModelRefused as refused:
             return Finding(name, version, active, refused.code, refused.reason)
         return Finding(name, version, active, None, "")
@@ -189,23 +272,23 @@ class Registry:
         card = load_card(folder / CARD_FILE)
         if (card.name, card.version) != (name, version):
             raise ModelRefused(Code.CARD_INVALID, f"the folder of {name} {version} holds {card.name} {card.version}")
-        return Entry(card, self._active_versions().get(card.name) == version, folder)
+        lines = [one for one in self._service.history() if one.model == (name, version) and one.event in INTO_SERVICE]
+        return Entry(
+            card=card,
+            active=self._service.active().get(card.name) == version,
+            folder=folder,
+            shadow_since=self._service.shadows().get((card.name, version)),
+            forced=bool(lines) and lines[-1].forced,
+        )
 
-    def _active_versions(self) -> dict[str, str]:
-        """Read what is active. A file that can not be read says that nothing is, so activating mends it."""
-        try:
-            chosen = json.loads((self._models_dir / ACTIVE_FILE).read_bytes())
-        except (OSError, ValueError):
-            return {}
-        if not isinstance(chosen, dict):
-            return {}
-        return {name: chosen[name] for name in MODEL_NAMES if isinstance(chosen.get(name), str)}
+    def _sound(self, name: str, version: str) -> Entry:
+        entry = self._entry(name, version)
+        _verify(entry.card, entry.weights_path)
+        return entry
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with (self._models_dir / _LOCK_FILE).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def _no_shadow(self, name: ModelName, version: str) -> tuple[Change, ...]:
+        is_one = (name, version) in self._service.shadows()
+        return (change(Event.UNSHADOWED, name, version),) if is_one else ()
 
 
 def _verify(card: ModelCard, weights_path: Path) -> None:
@@ -233,16 +316,7 @@ def _mend(folder: Path, staging: Path) -> None:
         _verify(card, weights_path)
     except ModelRefused:
         (staging / WEIGHTS_FILE).replace(weights_path)
-        _sync(folder)
-
-
-@contextmanager
-def _written() -> Iterator[None]:
-    try:
-        yield
-    except OSError:
-        reason = "DLR_MODELS_DIR: the registry can not be written; is there room, and is this user allowed to?"
-        raise SetupRefused(Code.SETTING_INVALID, reason) from None
+        sync(folder)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -250,17 +324,4 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
     except OSError:
         raise ModelRefused(Code.WEIGHTS_MISSING) from None
-    _sync(target)
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-    _sync(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(target)

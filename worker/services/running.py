@@ -9,7 +9,7 @@ from pathlib import Path
 
 from db.errors import RoleRefused
 from db.migrate import upgrade
-from db.roles import OWNER, READER, WEB, WRITER
+from db.roles import OWNER, READER, SHADOW, WEB, WRITER
 from worker.errors import Code, SetupRefused
 from worker.services.flower import flower_command, flower_is_installed
 from worker.services.home import Home
@@ -62,6 +62,10 @@ class Services:
             SetupRefused: ``setting_invalid``, when its settings are wrong.
         """
         return Child("web", web_command(self.settings, self.web_port), self.environment)
+
+    def shadow(self) -> Child:
+        """Return the process in which shadows score."""
+        return Child("shadow", (sys.executable, "-P", "-m", "worker.cli.main", "shadow"), self.environment)
 
     def exporter(self) -> Child:
         """Return the exporter of the service's metrics."""
@@ -155,6 +159,7 @@ def _announcement(
         said["database_url"] = postgres.url(WRITER)
         said["database_owner_url"] = postgres.url(OWNER)
         said["web_database_url"] = postgres.url(WEB)
+        said["shadow_database_url"] = postgres.url(SHADOW)
         said["reader_url"] = postgres.url(READER)
     if redis is not None:
         said["redis_url"] = redis.url()

@@ -63,17 +63,30 @@ def _run(services: Services, supervisor: Supervisor, say: Say) -> None:
     else:
         supervisor.start(services.worker("inference"))
     say("up; Ctrl-C stops it")
-    look_at_models = time.monotonic()
+    look_at_models, shadowed = time.monotonic(), False
     while True:
         time.sleep(LOOK_SECONDS)
         _revive(services, say)
         supervisor.look()
-        if waiting and time.monotonic() > look_at_models:
-            look_at_models = time.monotonic() + MODELS_LOOK_SECONDS
-            if _models_are_ready(services):
-                waiting = False
-                say("both models are active: starting the inference worker")
-                supervisor.start(services.worker("inference"))
+        if time.monotonic() < look_at_models:
+            continue
+        look_at_models = time.monotonic() + MODELS_LOOK_SECONDS
+        if waiting and _models_are_ready(services):
+            waiting = False
+            say("both models are active: starting the inference worker")
+            supervisor.start(services.worker("inference"))
+        if not shadowed and _has_shadows(services):
+            shadowed = True
+            say("a version is a shadow: starting the process in which it scores")
+            supervisor.start(services.shadow())
+
+
+def _has_shadows(services: Services) -> bool:
+    """Whether shadows are to run here; with a database of your own, DLR_SHADOW_DATABASE_URL says that they may."""
+    from worker.inference.registry import Registry
+
+    is_told = services.settings.shadow_database_url is not None
+    return is_told and bool(Registry(services.settings.models_dir).shadows())
 
 
 def _models_are_ready(services: Services) -> bool:

@@ -39,6 +39,32 @@ def test_a_model_is_added_activated_and_listed_with_its_notice(tmp_path: Path) -
     assert "demo" in _dlr("models", "list")
 
 
+def test_the_way_of_a_version_is_told_and_can_be_read_by_programs(tmp_path: Path) -> None:
+    for number, version in enumerate(("1.0", "2.0")):
+        _dlr("models", "add", *map(str, write_model(tmp_path / version, number, version=version, metrics={})))
+    with pytest.raises(ModelRefused) as refused:
+        _dlr("models", "activate", "DLR_BM", "1.0")
+    assert refused.value.code is Code.MODEL_UNMEASURED
+    _dlr("models", "activate", "DLR_BM", "1.0", "--force")
+    _dlr("models", "shadow", "DLR_BM", "2.0")
+    rows = json.loads(_dlr("models", "list", "--format", "json"))
+    assert [(row["forced"], row["shadow_since"] is not None) for row in rows] == [(True, False), (False, True)]
+    _dlr("models", "unshadow", "DLR_BM", "2.0")
+    _dlr("models", "activate", "DLR_BM", "2.0", "--force")
+    result = CliRunner().invoke(app, ["models", "rollback"], catch_exceptions=False)
+    assert "DLR_BM 1.0 is active again, in place of 2.0" in result.stderr
+    history = json.loads(_dlr("models", "history", "--format", "json"))
+    assert [(row["event"], row["version"], row["replaced"], row["forced"]) for row in history] == [
+        ("activated", "1.0", None, True),
+        ("shadowed", "2.0", None, False),
+        ("unshadowed", "2.0", None, False),
+        ("activated", "2.0", "1.0", True),
+        ("rolled_back", "1.0", "2.0", True),
+    ]
+    assert all(row["at"] and row["actor"] for row in history)
+    assert "rolled_back" in _dlr("models", "history")
+
+
 def test_an_empty_registry_lists_nothing() -> None:
     assert json.loads(_dlr("models", "list", "--format", "json")) == []
     assert "none" in _dlr("models", "list")

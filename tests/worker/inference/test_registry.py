@@ -201,3 +201,178 @@ def test_listing_and_readiness_need_no_torch(tmp_path: Path) -> None:
         "assert not {'torch', 'torchvision', 'safetensors'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def with_versions(folder: Path, *versions: str, **changes: object) -> Registry:
+    """A registry with both models active in 1.0, and more versions of DLR_BM."""
+    registry = registry_with_both(folder)
+    for seed, version in enumerate(versions, start=5):
+        registry.add(*write_model(folder / version, seed, version=version, **changes))
+    return registry
+
+
+def told(registry: Registry) -> list[tuple[str, str, str, str | None, bool]]:
+    return [(one.event.value, one.name, one.version, one.replaced, one.forced) for one in registry.history()]
+
+
+def test_a_version_that_nobody_measured_is_not_activated_unless_forced_and_that_is_on_record(tmp_path: Path) -> None:
+    registry = with_versions(tmp_path, "2.0", metrics={})
+    with pytest.raises(ModelRefused) as refused:
+        registry.activate("DLR_BM", "2.0")
+    assert refused.value.code is Code.MODEL_UNMEASURED
+    assert registry.active("DLR_BM").card.version == "1.0"
+    registry.activate("DLR_BM", "2.0", force=True)
+    assert told(registry)[-1] == ("activated", "DLR_BM", "2.0", "1.0", True)
+    assert [entry.forced for entry in registry.list()] == [False, True, False], "by name, then by version"
+
+
+def test_force_says_nothing_of_a_version_that_was_measured(tmp_path: Path) -> None:
+    registry = with_versions(tmp_path, "2.0")
+    registry.activate("DLR_BM", "2.0", force=True)
+    assert told(registry)[-1] == ("activated", "DLR_BM", "2.0", "1.0", False)
+
+
+def test_no_force_activates_damaged_weights(tmp_path: Path) -> None:
+    registry = with_versions(tmp_path, "2.0")
+    (tmp_path / "registry/DLR_BM/2.0/weights.safetensors").write_bytes(b"")
+    with pytest.raises(ModelRefused) as refused:
+        registry.activate("DLR_BM", "2.0", force=True)
+    assert refused.value.code is Code.WEIGHTS_HASH_MISMATCH
+
+
+def test_going_back_goes_one_version_further_back_each_time_and_then_says_that_there_is_none(tmp_path: Path) -> None:
+    registry = with_versions(tmp_path, "2.0", "3.0")
+    registry.activate("DLR_BM", "2.0")
+    registry.activate("DLR_BM", "3.0")
+    for wanted, left in (("2.0", "3.0"), ("1.0", "2.0")):
+        (made,) = registry.rollback("DLR_BM")
+        assert (made.version, made.replaced) == (wanted, left)
+        assert registry.active("DLR_BM").card.version == wanted
+    with pytest.raises(ModelRefused) as refused:
+        registry.rollback("DLR_BM")
+    assert refused.value.code is Code.NO_EARLIER_VERSION
+    registry.activate("DLR_BM", "3.0")
+    registry.rollback("DLR_BM")
+    assert registry.active("DLR_BM").card.version == "1.0"
+
+
+def test_going_back_without_a_name_is_for_each_model_that_can(tmp_path: Path) -> None:
+    registry = with_versions(tmp_path, "2.0")
+    with pytest.raises(ModelRefused) as refused:
+        registry.rollback()
+    assert refused.value.code is Code.NO_EARLIER_VERSION
+    registry.activate("DLR_BM", "2.0")
+    assert [made.name for made in registry.rollback()] == ["DLR_BM"]
+    registry.add(*write_model(tmp_path / "lh", 9, name="DLR_LH", version="2.0"))
+    registry.activate("DLR_LH", "2.0")
+    registry.activate("DLR_BM", "2.0")
+    assert [(made.name, made.version) for made in registry.rollback()] == [("DLR_LH", "1.0"), ("DLR_BM", "1.0")]
+    assert registry.is_ready()
+
+
+def test_what_went_into_service_unmeasured_comes_back_without_force(tmp_path: Path) -> None:
+    registry = with_versions(tmp_path, "2.0", "3.0", metrics={})
+    registry.activate("DLR_BM", "2.0", force=True)
+    registry.activate("DLR_BM", "3.0", force=True)
+    registry.rollback("DLR_BM")
+    assert told(registry)[-1] == ("rolled_back", "DLR_BM", "2.0", "3.0", True)
+
+
+def test_no_model_goes_back_to_a_version_that_is_not_sound_any_more_and_neither_does_the_other(tmp_path: Path) -> None:
+    registry = with_versions(tmp_path, "2.0")
+    registry.add(*write_model(tmp_path / "lh", 9, name="DLR_LH", version="2.0"))
+    for name in ("DLR_LH", "DLR_BM"):
+        registry.activate(name, "2.0")
+    (tmp_path / "registry/DLR_BM/1.0/weights.safetensors").write_bytes(b"")
+    before = told(registry)
+    with pytest.raises(ModelRefused) as refused:
+        registry.rollback()
+    assert refused.value.code is Code.WEIGHTS_HASH_MISMATCH
+    assert registry.active("DLR_LH").card.version == "2.0"
+    assert told(registry) == before
+
+
+def test_a_change_that_was_written_down_and_never_made_is_not_gone_back_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = with_versions(tmp_path, "2.0", "3.0")
+
+    def killed(_source: Path, _target: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            registry.activate("DLR_BM", "2.0")
+    assert told(registry)[-1][2] == "2.0"
+    with pytest.raises(ModelRefused):
+        registry.rollback("DLR_BM")
+    registry.activate("DLR_BM", "3.0")
+    registry.rollback("DLR_BM")
+    assert registry.active("DLR_BM").card.version == "1.0"
+
+
+@pytest.mark.parametrize("cut", [b"{", b'{"at": "2026', b"\xff\xfe"])
+def test_a_line_of_the_history_that_was_cut_short_costs_no_other(tmp_path: Path, cut: bytes) -> None:
+    registry = with_versions(tmp_path, "2.0")
+    before = registry.history()
+    with (tmp_path / "registry/history.jsonl").open("ab") as file:
+        file.write(cut)
+    registry.activate("DLR_BM", "2.0")
+    assert registry.history()[:-1] == before
+    assert told(registry)[-1] == ("activated", "DLR_BM", "2.0", "1.0", False)
+
+
+def test_a_version_that_was_active_before_there_was_a_history_is_gone_back_to(tmp_path: Path) -> None:
+    registry = with_versions(tmp_path, "2.0")
+    (tmp_path / "registry/history.jsonl").unlink()
+    registry.activate("DLR_BM", "2.0")
+    assert [made.version for made in registry.rollback("DLR_BM")] == ["1.0"]
+
+
+def test_several_shadows_come_and_go_and_change_nothing_that_is_active(tmp_path: Path) -> None:
+    registry = with_versions(tmp_path, "2.0", "3.0")
+    active = (tmp_path / "registry/active.json").read_bytes()
+    assert registry.shadows() == ()
+    for version in ("2.0", "3.0", "3.0"):
+        registry.shadow("DLR_BM", version)
+    assert [entry.card.version for entry in registry.shadows()] == ["2.0", "3.0"]
+    registry.unshadow("DLR_BM", "2.0")
+    assert [(entry.card.version, entry.shadow_since is not None) for entry in registry.list()] == [
+        ("1.0", False), ("2.0", False), ("3.0", True), ("1.0", False),
+    ]  # fmt: skip
+    assert (tmp_path / "registry/active.json").read_bytes() == active
+    assert [line[0] for line in told(registry)[2:]] == ["shadowed", "shadowed", "unshadowed"]
+    with pytest.raises(ModelRefused) as refused:
+        registry.unshadow("DLR_BM", "2.0")
+    assert refused.value.code is Code.MODEL_NOT_FOUND
+
+
+def test_the_active_version_is_no_shadow_and_a_shadow_that_is_activated_is_none_any_more(tmp_path: Path) -> None:
+    registry = with_versions(tmp_path, "2.0")
+    with pytest.raises(ModelRefused) as refused:
+        registry.shadow("DLR_BM", "1.0")
+    assert refused.value.code is Code.MODEL_IS_ACTIVE
+    registry.shadow("DLR_BM", "2.0")
+    registry.activate("DLR_BM", "2.0")
+    assert registry.shadows() == ()
+    registry.shadow("DLR_BM", "1.0")
+    registry.rollback("DLR_BM")
+    assert registry.shadows() == ()
+
+
+def test_a_check_tells_of_a_shadow_that_is_gone(tmp_path: Path) -> None:
+    registry = with_versions(tmp_path, "2.0")
+    registry.shadow("DLR_BM", "2.0")
+    (tmp_path / "registry/DLR_BM/2.0").rename(tmp_path / "elsewhere")
+    assert registry.shadows() == ()
+    assert [(one.version, one.code) for one in registry.check() if one.code] == [("2.0", Code.MODEL_NOT_FOUND)]
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"DLR_XY": {}}', '{"DLR_BM": {"2.0": "yesterday"}}'])
+def test_a_damaged_list_of_shadows_says_that_there_are_none(tmp_path: Path, content: str) -> None:
+    registry = with_versions(tmp_path, "2.0")
+    (tmp_path / "registry/shadow.json").write_text(content)
+    assert registry.shadows() == ()
+    registry.shadow("DLR_BM", "2.0")
+    assert len(registry.shadows()) == 1

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from tests.worker.inference.samples import write_model
+from worker.inference.registry import Registry
 from worker.services.flower import flower_url
 from worker.services.web import web_url
 from worker.settings import get_settings
@@ -48,6 +50,24 @@ def status(url: str, path: str) -> int | None:
         return connection.getresponse().status
     except OSError:
         return None
+
+
+@pytest.mark.slow
+def test_the_process_of_shadows_is_started_once_there_is_one(tmp_path: Path) -> None:
+    process = start(tmp_path / "out")
+    try:
+        get_settings.cache_clear()
+        registry = Registry(get_settings().models_dir)
+        registry.add(*write_model(tmp_path / "new"))
+        registry.shadow("DLR_BM", "1.0")
+        wait_for(lambda: "a version is a shadow" in (tmp_path / "out").read_text())
+        log = Path(os.environ["DLR_HOME"]) / "logs" / "shadow.log"
+        wait_for(lambda: log.exists() and "shadow DLR_BM 1.0" in log.read_text(), seconds=120)
+        health = [sys.executable, "-m", "worker.cli.main", "shadow", "health"]
+        assert subprocess.run(health, env=dict(os.environ), check=False).returncode == 0
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0
 
 
 @pytest.mark.slow

@@ -1,0 +1,147 @@
+"""`dlr backfill`, `dlr shadow` and `dlr models compare`, as a user types them."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Database
+from tests.worker.rescoring.hospital import Hospital, opened
+
+PATIENCE_S = 90.0
+
+
+@pytest.fixture
+def hospital(database: Database, tmp_path: Path) -> Iterator[Hospital]:
+    with opened(database, tmp_path) as made:
+        yield made
+
+
+def answer(done: "subprocess.CompletedProcess[str]", status: int = 0) -> Any:
+    assert done.returncode == status, done.stderr
+    return json.loads(done.stdout)
+
+
+def counts(row: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(row[name] for name in ("scored", "there_already", "left", "could_not_be", "purged"))
+
+
+def until(hospital: Hospital, enough: int) -> None:
+    """Wait until so many scores of version 2.0 are on record."""
+    deadline = time.monotonic() + PATIENCE_S
+    while sum("2.0" in found for found in hospital.scores().values()) < enough:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_a_backfill_says_what_it_did_and_what_it_could_not(hospital: Hospital) -> None:
+    harmed = hospital.scored(seed=1)
+    hospital.scored(lesions=2, seed=2)
+    hospital.file_of(harmed).unlink()
+    hospital.add("2.0", seed=5)
+    planned = answer(hospital.dlr("backfill", "--model", "2.0", "--dry-run", "--format", "json"))
+    assert [counts(row) for row in planned["models"]] == [(0, 0, 3, 0, 0)]
+    assert sum("2.0" in found for found in hospital.scores().values()) == 0
+    first = answer(hospital.dlr("backfill", "--model", "2.0", "--limit", 1, "--format", "json"))
+    assert [counts(row) for row in first["models"]] == [(1, 0, 2, 0, 0)]
+    second = answer(hospital.dlr("backfill", "--model", "DLR_BM/2.0", "--format", "json"), status=3)
+    (row,) = second["models"]
+    assert counts(row) == (1, 1, 0, 1, 0)
+    assert row["refused"] == {"file_not_found": 1}
+    table = hospital.dlr("backfill", "--model", "2.0")
+    assert table.returncode == 3
+    assert "file_not_found 1" in table.stdout
+    unknown = hospital.dlr("backfill", "--model", "DLR_LH/2.0")
+    assert unknown.returncode == 1
+    assert "model_not_found" in unknown.stderr
+    assert "DLR_SHADOW_DATABASE_URL" in subprocess.run(
+        [sys.executable, "-m", "worker.cli.main", "backfill", "--model", "2.0"],
+        env={**hospital.environment, "DLR_SHADOW_DATABASE_URL": ""}, capture_output=True, text=True, check=False,
+    ).stderr  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_backfill_that_was_ended_goes_on_where_it_was(hospital: Hospital, how: signal.Signals) -> None:
+    for seed in range(4):
+        hospital.scored(lesions=4, seed=seed)
+    hospital.add("2.0", seed=5)
+    command = [sys.executable, "-m", "worker.cli.main", "backfill", "--model", "2.0"]
+    with subprocess.Popen(command, env=hospital.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as killed:
+        until(hospital, 1)
+        killed.send_signal(how)
+        killed.communicate(timeout=PATIENCE_S)
+    assert killed.returncode in (-signal.SIGKILL, 130, 0)
+    kept = {lesion: found["2.0"] for lesion, found in hospital.scores().items() if "2.0" in found}
+    assert kept
+    (row,) = answer(hospital.dlr("backfill", "--model", "2.0", "--format", "json"))["models"]
+    assert counts(row) == (16 - len(kept), len(kept), 0, 0, 0)
+    after = hospital.scores()
+    assert all(after[lesion]["2.0"] == score for lesion, score in kept.items())
+
+
+@pytest.mark.slow
+def test_a_shadow_scores_what_arrives_until_it_is_stopped_and_says_that_it_is_at_work(hospital: Hospital) -> None:
+    hospital.add("2.0", seed=5)
+    hospital.registry.shadow("DLR_BM", "2.0")
+    assert hospital.dlr("shadow", "health").returncode == 1
+    hospital.scored(seed=1)
+    once = hospital.dlr("shadow", "--once")
+    assert once.returncode == 0, once.stderr
+    assert "2.0" in once.stdout
+    command = [sys.executable, "-m", "worker.cli.main", "shadow"]
+    with subprocess.Popen(command, env=hospital.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        hospital.scored(seed=2)
+        until(hospital, 2)
+        assert hospital.dlr("shadow", "health").returncode == 0
+        running.terminate()
+        _, said = running.communicate(timeout=PATIENCE_S)
+    assert running.returncode == 0, said
+    assert b"1.2.826" not in said, "no identifier"
+
+
+@pytest.mark.slow
+def test_two_versions_are_compared_on_the_lesions_that_both_scored(hospital: Hospital, tmp_path: Path) -> None:
+    studies = [hospital.scored(lesions=2, seed=seed) for seed in range(4)]
+    hospital.add("low", seed=5, threshold=1.0)
+    nothing = hospital.dlr("models", "compare", "1.0", "low")
+    assert nothing.returncode == 1
+    assert "dlr backfill --model low" in nothing.stderr
+    assert hospital.dlr("backfill", "--model", "low", "--limit", 3).returncode == 0
+    rows = [f"{study},L{n},{result},2026-11-20" for study in studies for n, result in ((0, "malignant"), (1, "benign"))]
+    (tmp_path / "pathology.csv").write_text("\n".join(["study,lesion_id,result,reported_on", *rows]) + "\n")
+    assert hospital.dlr("pathology", "import", tmp_path / "pathology.csv").returncode == 0
+    partly = hospital.dlr("models", "compare", "DLR_BM/1.0", "low", "--format", "json")
+    (found,) = json.loads(partly.stdout)["models"]
+    assert found["coverage"] == {"lesions": 8, "a": 8, "b": 3, "both": 3}
+    assert hospital.dlr("backfill", "--model", "low").returncode == 0
+    done = hospital.dlr("models", "compare", "1.0", "low", "--model", "DLR_BM", "--format", "json")
+    (found,) = json.loads(done.stdout)["models"]
+    assert found["coverage"]["both"] == 8
+    assert found["arms"]["b"]["rates"]["upgraded"]["count"] == 0, "a threshold of 1 makes no lesion malignant"
+    assert done.returncode == (3 if found["missed_cancers"]["b"] else 0)
+    assert found["pathology"]["b"]["sensitivity"]["count"] == 0
+    assert 0 <= found["pathology"]["auc"]["b"]["value"] <= 1
+    table = hospital.dlr("models", "compare", "1.0", "low", "--model", "DLR_BM")
+    assert "4A lesions, from A to B" in table.stdout
+    assert "DeLong" in table.stdout
+    bare = (
+        "import sys; from worker.cli import compare, main; compare.find_spec = lambda name: None;"
+        "sys.argv = ['dlr', 'models', 'compare', 'DLR_BM/1.0', 'low']\ntry: main.main()\nfinally:"
+        " assert not {'scipy', 'sklearn', 'torch'} & set(sys.modules)"
+    )
+    without = subprocess.run(
+        [sys.executable, "-c", bare], env=hospital.environment, capture_output=True, text=True, check=False
+    )
+    assert "the AUC needs the extra `train`" in without.stdout, without.stderr
+    assert "sensitivity" in without.stdout
+    assert "Assertion" not in without.stderr
+    wrong = hospital.dlr("models", "compare", "DLR_LH/1.0", "low")
+    assert "model_not_found" in wrong.stderr

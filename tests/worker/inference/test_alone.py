@@ -1,0 +1,65 @@
+"""One version by itself scores as the engine does, and says which lesion it can not score."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.worker.inference.samples import registry_with_both
+from worker.clinical.categories import Priority
+from worker.errors import Code, LesionRefused, ModelRefused
+from worker.inference.alone import LoneModel
+from worker.inference.engine import load_engine
+from worker.study import Age, AgeSource, LesionImage, RegionSource, Roi
+
+CPU = torch.device("cpu")
+
+
+def lesion(seed: int, age: float = 50.0, *, colour: bool = False) -> LesionImage:
+    rng = np.random.default_rng(seed)
+    frame = rng.integers(0, 256, (60, 80, 3) if colour else (60, 80), np.uint8)
+    return LesionImage("L", frame, Roi(10, 8, 30, 25), RegionSource.JOB, Age(age, AgeSource.JOB))
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"channels": "rgb", "resize": "stretch", "age_mean": 60.0, "threshold": 0.0, "temperature": 2.5}]
+)
+def test_its_scores_are_the_engines(tmp_path: Path, changes: dict[str, object]) -> None:
+    registry = registry_with_both(tmp_path, **changes)
+    engine = load_engine(tmp_path / "registry", "cpu", batch_max=2, wait_ms=1)
+    lh, bm = (LoneModel(registry.active(name), CPU) for name in ("DLR_LH", "DLR_BM"))
+    for seed in range(3):
+        image = lesion(seed, 30.0 + seed, colour=seed == 1)
+        served = engine.submit(image, Priority.ROUTINE).result()
+        for mine, theirs in ((lh.score(image), served.lh), (bm.score(image), served.bm)):
+            assert mine.positive_probability == pytest.approx(theirs.positive_probability, abs=1e-4)
+            assert (mine.model, mine.version, mine.threshold) == (theirs.model, theirs.version, theirs.threshold)
+            assert mine.positive == (mine.positive_probability >= mine.threshold)
+    engine.close(5.0)
+
+
+def test_a_lesion_without_a_finite_age_is_refused(tmp_path: Path) -> None:
+    model = LoneModel(registry_with_both(tmp_path).active("DLR_BM"), CPU)
+    with pytest.raises(LesionRefused) as refused:
+        model.score(lesion(1, float("nan")))
+    assert refused.value.code is Code.SCORES_NOT_FINITE
+    assert 0 <= model.score(lesion(1)).positive_probability <= 1
+
+
+def test_weights_that_changed_since_are_refused(tmp_path: Path) -> None:
+    entry = registry_with_both(tmp_path).active("DLR_BM")
+    entry.weights_path.write_bytes(b"other")
+    with pytest.raises(ModelRefused) as refused:
+        LoneModel(entry, CPU)
+    assert refused.value.code is Code.WEIGHTS_HASH_MISMATCH
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_a_gpu_scores_as_the_processor_does(tmp_path: Path) -> None:
+    entry = registry_with_both(tmp_path).active("DLR_BM")
+    here, there = LoneModel(entry, CPU), LoneModel(entry, torch.device("cuda"))
+    for seed in range(3):
+        image = lesion(seed)
+        scores = [one.score(image).positive_probability for one in (here, there)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-4)

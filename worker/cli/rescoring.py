@@ -1,0 +1,224 @@
+"""``dlr shadow`` and ``dlr backfill``: stored lesions scored with versions that are not in service."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from threading import Event
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from sqlalchemy import NullPool
+
+from db import rescoring
+from db.rescoring import Stand, Wanted
+from db.session import make_engine, session_factory
+from worker.cli.failed import moment
+from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr
+from worker.cli.progress import counting_bar
+from worker.errors import Code, ModelRefused
+from worker.inference.registry import Entry, Registry
+from worker.rescoring.rescorer import Done, Rescorer
+from worker.settings import Settings, get_settings
+from worker.watching.extras import require_extra
+
+if TYPE_CHECKING:
+    from worker.inference.alone import LoneModel
+
+EXIT_NOT_READ = 3
+EXIT_INTERRUPTED = 130
+
+LOWEST_PRIORITY = 19
+COLUMNS = ("name", "version", "scored", "there_already", "left", "could_not_be", "why", "purged")
+
+app = typer.Typer()
+
+
+@app.callback(invoke_without_command=True)
+def shadow(
+    context: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="Score what is there now, say what came of it, and end")] = False,
+) -> None:
+    """Score what arrives with the shadows (`dlr models shadow`), until SIGTERM or Ctrl-C.
+
+    It works at the lowest priority, while no study waits, and one lesion at a time. Its scores never reach the
+    worklist: its role in the database may add them, and nothing else.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from worker.logs import configure_logging
+    from worker.patience import Stopping, patiently
+    from worker.rescoring.shadows import Shadows
+    from worker.runtime import rescorer
+
+    require_extra("torch", "worker", "dlr shadow")
+    settings = get_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    registry = Registry(settings.models_dir)
+    with _unobtrusive():
+        shadows = Shadows(registry, rescorer(), partial(_load, settings))
+        if once:
+            done = shadows.look()
+            rows = _rows(shadows.rescorer, registry.shadows(), done, lambda entry: entry.shadow_since)
+            _print(rows, done, Report.TABLE, None, title="shadows")
+            return
+        stderr.print("shadows score what arrives", highlight=False)
+        try:
+            patiently(shadows.run)
+        except Stopping:
+            return
+
+
+@app.command()
+def health() -> None:
+    """Answer a probe: exit status 0 when a `dlr shadow` has looked at the database within three minutes."""
+    from worker.components import SILENT_S
+    from worker.runtime import SHADOW_NAME
+
+    engine = make_engine(get_settings().require_shadow_database_url(), role=None, poolclass=NullPool)
+    with session_factory(engine)() as session:
+        raise typer.Exit(0 if rescoring.is_at_work(session, SHADOW_NAME, SILENT_S) else 1)
+
+
+def backfill(
+    model: Annotated[str, typer.Option(metavar="[NAME/]VERSION", help="Of both models, or of the one that is named")],
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=moment, metavar="TIME", help="Only studies that arrived since then: ISO 8601, or 90d (ago)"
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Scores to make at most, of the latest lesions first")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also what could not be scored before")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many there are to score, and stop")] = False,
+    fmt: ReportOption = Report.TABLE,
+) -> None:
+    """Score stored studies with another version too, and keep both results. The worklist stays as it is.
+
+    It works at the lowest priority and while no study waits. What it has done is kept at once: run again, it goes on
+    where it ended. Exit status 3: some lesions could not be scored.
+    """
+    require_extra("torch", "worker", "dlr backfill")
+    settings = get_settings()
+    settings.require_shadow_database_url()
+    entries = _named(Registry(settings.models_dir), model)
+    from worker.runtime import rescorer
+
+    filler = _Backfill(rescorer(), entries, settings, since)
+    with _unobtrusive():
+        done = Done() if dry_run else filler.run(limit, again=again)
+        rows = _rows(filler.rescorer, entries, done, lambda _: since)
+    _print(rows, done, fmt, since, title="what there is to score" if dry_run else "backfill")
+    if filler.rescorer.stopped.is_set():
+        raise typer.Exit(EXIT_INTERRUPTED)
+    incomplete = bool(done.away) or any(row["could_not_be"] for row in rows)
+    raise typer.Exit(EXIT_NOT_READ if incomplete and not dry_run else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Backfill:
+    rescorer: Rescorer
+    entries: Sequence[Entry]
+    settings: Settings
+    since: datetime | None
+
+    def run(self, limit: int | None, *, again: bool) -> Done:
+        loaded = [(entry, _load(self.settings, entry)) for entry in self.entries]
+        models = {self._register(entry): model for entry, model in loaded}
+        wanted = [Wanted(key, self.since) for key in models]
+        with self.rescorer.sessions() as session:
+            stands = [rescoring.stand(session, one) for one in wanted]
+        total = sum(one.missing + (sum(one.refused.values()) if again else 0) for one in stands)
+        with counting_bar("scoring", total if limit is None else min(limit, total)) as advance:
+            waited = Event()
+
+            def told(done: Done, waits: bool) -> None:
+                if waits and not waited.is_set():
+                    stderr.print("studies wait, and go before: this goes on by itself", highlight=False)
+                    waited.set()
+                advance(done.lesions)
+
+            return replace(self.rescorer, told=told).run(models, wanted, limit=limit, again=again)
+
+    def _register(self, entry: Entry) -> int:
+        with self.rescorer.sessions.begin() as session:
+            return rescoring.register(session, entry.card.record())
+
+
+def _named(registry: Registry, model: str) -> list[Entry]:
+    """Return the versions that an option names.
+
+    Raises:
+        ModelRefused: ``model_not_found``.
+    """
+    name, _, version = model.rpartition("/")
+    found = [one for one in registry.list() if one.card.version == version and name in ("", one.card.name)]
+    if not found:
+        raise ModelRefused(Code.MODEL_NOT_FOUND, f"the registry has no {model} (`dlr models list`)")
+    return found
+
+
+def _load(settings: Settings, entry: Entry) -> "LoneModel":
+    from worker.inference.alone import LoneModel
+    from worker.inference.devices import choose_device
+
+    return LoneModel(entry, choose_device(settings.shadow_device))
+
+
+@contextmanager
+def _unobtrusive() -> Iterator[None]:
+    """Have the lowest priority and one core; the first SIGTERM or Ctrl-C ends the work at the next lesion."""
+    import torch
+
+    from worker.patience import stopping
+
+    os.nice(LOWEST_PRIORITY)
+    torch.set_num_threads(1)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in before:
+        signal.signal(number, lambda *_: stopping.set())
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _rows(
+    rescorer: Rescorer, entries: Sequence[Entry], done: Done, since_of: Callable[[Entry], datetime | None]
+) -> list[dict[str, Any]]:
+    """What was done and how far each version is, by what is on record now."""
+    rows = []
+    with rescorer.sessions() as session:
+        for entry in entries:
+            name, version = entry.card.name, entry.card.version
+            key = rescoring.known_key(session, name, version)
+            stand = rescoring.stand(session, Wanted(-1 if key is None else key, since_of(entry)))
+            rows.append({"name": name, "version": version} | _counts(stand, 0 if key is None else done.scored[key]))
+    return rows
+
+
+def _counts(stand: Stand, scored: int) -> dict[str, Any]:
+    return {
+        "scored": scored,
+        "there_already": stand.scored - scored,
+        "left": stand.missing,
+        "could_not_be": sum(stand.refused.values()),
+        "refused": stand.refused,
+        "purged": stand.purged,
+    }
+
+
+def _print(rows: Sequence[dict[str, Any]], done: Done, fmt: Report, since: datetime | None, title: str) -> None:
+    if fmt is Report.JSON:
+        print_json({"since": since, "models": rows, "studies_away": done.away})
+        return
+    shown = [row | {"why": ", ".join(f"{code} {count}" for code, count in row["refused"].items())} for row in rows]
+    print_rows(shown, COLUMNS, Format.TABLE, title=title)
+    if done.away:
+        stderr.print(f"the images of {done.away} studies are away for now: run it again later", highlight=False)

@@ -1,0 +1,31 @@
+"""Two scores of the same lesions, held against pathology and each other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from worker.evaluation.discrimination import Auc, AucDifference, auc, compare_aucs
+
+
+@dataclass(frozen=True, slots=True)
+class PairedAucs:
+    """The AUCs of two scores, and that of the second less that of the first, with DeLong's paired test."""
+
+    a: Auc
+    b: Auc
+    difference: AucDifference
+
+
+def paired_aucs(judged: Sequence[tuple[bool, float, float]]) -> PairedAucs | None:
+    """Return the AUCs, or ``None`` where the lesions are not of both kinds.
+
+    Args:
+        judged: of each lesion, whether pathology found it malignant, and both probabilities, 0 to 1.
+    """
+    labels = np.array([malignant for malignant, _, _ in judged], np.bool_)
+    if not len(labels) or labels.all() or not labels.any():
+        return None
+    a = np.array([first for _, first, _ in judged], np.float64)
+    b = np.array([second for _, _, second in judged], np.float64)
+    return PairedAucs(auc(a, labels), auc(b, labels), compare_aucs(b, a, labels))

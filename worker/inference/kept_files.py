@@ -1,0 +1,59 @@
+"""Files that are there whole or not at all, also after a loss of power."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from worker.errors import Code, SetupRefused
+
+
+@contextmanager
+def written() -> Iterator[None]:
+    """Say that the registry can not be written, where that is so.
+
+    Raises:
+        SetupRefused: ``setting_invalid``.
+    """
+    try:
+        yield
+    except OSError:
+        reason = "DLR_MODELS_DIR: the registry can not be written; is there room, and is this user allowed to?"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file, and wait until it is on the disk."""
+    path.write_bytes(content)
+    sync(path)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put a file in another's place: readers find the one or the other."""
+    draft = path.with_name(f".{path.name}")
+    write(draft, content)
+    draft.replace(path)
+    sync(path.parent)
+
+
+def append(path: Path, line: bytes) -> None:
+    """Append a line, and wait until it is on the disk. A line that a loss of power cut short is ended first."""
+    is_new = not path.exists()
+    with path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read(1) == b"\n" else b"\n" + line
+        file.write(line + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    if is_new:
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the entries of a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,190 @@
+"""Two versions of a model on the same lesions: how far apart their scores are, and whom another advice would reach."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import fsum
+from statistics import StatisticsError, correlation
+
+from db.compared import ComparedLesion
+from db.vocabulary import LH_MODEL
+from worker.clinical.categories import Birads, Outcome
+from worker.clinical.proportions import ARMS, Comparison, Proportion, compare, proportion
+from worker.clinical.restratify import restratify
+
+
+@dataclass(frozen=True, slots=True)
+class Readvised:
+    """A 4A lesion under both versions, the other model's score being the one that serves."""
+
+    lesion: ComparedLesion
+    under_a: Outcome
+    under_b: Outcome
+
+    @property
+    def is_newly_downgraded(self) -> bool:
+        """Whether the second version advises it down and the first does not."""
+        return self.under_b is Outcome.DOWNGRADED and self.under_a is not Outcome.DOWNGRADED
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """The cancers that a version advises down, and the 4A lesions with pathology that it advises down."""
+
+    cancers: tuple[Readvised, ...]
+    downgraded: int
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One version.
+
+    Attributes:
+        arms: the 4A lesions, held against the study's.
+        missed: cancers that are advised down.
+        sensitivity: of its class for pathology's malignant lesions, at its thresholds; of all categories.
+        specificity: for the benign ones.
+    """
+
+    arms: Comparison
+    missed: Missed
+    sensitivity: Proportion
+    specificity: Proportion
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """How far the scores are apart.
+
+    Attributes:
+        correlation: Pearson's; ``None`` for fewer than two lesions, or scores that are all alike.
+        mean: of the second version's probability less the first's, -1 to 1.
+        mean_absolute: of its size.
+        largest: its largest size.
+        other_class: lesions that change class.
+    """
+
+    correlation: float | None
+    mean: float
+    mean_absolute: float
+    largest: float
+    other_class: int
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """What came of holding two versions against each other.
+
+    Attributes:
+        lesions: that both scored.
+        newly_downgraded: the 4A lesions that the second version alone advises down, known cancers first.
+        moves: 4A lesions by their advice under the first and under the second version.
+        with_pathology: lesions that pathology reported on.
+        judged: of these, whether malignant, and both probabilities.
+    """
+
+    lesions: int
+    differences: Differences
+    newly_downgraded: tuple[Readvised, ...]
+    moves: Mapping[tuple[Outcome, Outcome], int]
+    a: Side
+    b: Side
+    with_pathology: int
+    judged: tuple[tuple[bool, float, float], ...]
+
+
+def hold_against(model: str, lesions: Iterable[ComparedLesion]) -> Versions:
+    """Hold two versions of a model against each other.
+
+    Args:
+        model: ``DLR_LH`` or ``DLR_BM``, whose versions they are.
+        lesions: that both scored; at least one.
+
+    Raises:
+        ValueError: there is none.
+    """
+    scores: list[tuple[float, float]] = []
+    judged: list[tuple[bool, float, float]] = []
+    positives: Counter[tuple[bool, bool, bool]] = Counter()
+    moves: Counter[tuple[Outcome, Outcome]] = Counter()
+    told: list[Readvised] = []
+    known_4a: Counter[tuple[Outcome, Outcome]] = Counter()
+    other_class = 0
+    for lesion in lesions:
+        a, b = _positive(lesion, of_b=False), _positive(lesion, of_b=True)
+        scores.append((lesion.a_probability, lesion.b_probability))
+        other_class += a is not b
+        if lesion.malignant is not None:
+            judged.append((lesion.malignant, lesion.a_probability, lesion.b_probability))
+            positives[lesion.malignant, a, b] += 1
+        one = Readvised(lesion, _advice(model, lesion, of_b=False), _advice(model, lesion, of_b=True))
+        if one.under_a is Outcome.NOT_APPLICABLE:
+            continue
+        moves[one.under_a, one.under_b] += 1
+        known_4a[one.under_a, one.under_b] += lesion.malignant is not None
+        is_missed = lesion.malignant is True and Outcome.DOWNGRADED in (one.under_a, one.under_b)
+        if is_missed or one.is_newly_downgraded:
+            told.append(one)
+    return Versions(
+        lesions=len(scores),
+        differences=_differences(scores, other_class),
+        newly_downgraded=tuple(
+            sorted((one for one in told if one.is_newly_downgraded), key=lambda one: one.lesion.malignant is not True)
+        ),
+        moves={(before, after): moves[before, after] for before in ARMS for after in ARMS},
+        a=_side(0, moves, known_4a, positives, told),
+        b=_side(1, moves, known_4a, positives, told),
+        with_pathology=len(judged),
+        judged=tuple(judged),
+    )
+
+
+def _advice(model: str, lesion: ComparedLesion, *, of_b: bool) -> Outcome:
+    """The rule, with one version's class and set and those of the other model that serves."""
+    own = (_positive(lesion, of_b=of_b), lesion.b_set if of_b else lesion.a_set)
+    other = (lesion.other_positive, lesion.other_set)
+    (lh, lh_set), (bm, bm_set) = (own, other) if model == LH_MODEL else (other, own)
+    return restratify(Birads(lesion.birads), high_risk=lh, malignant=bm, lh_set=lh_set, bm_set=bm_set).outcome
+
+
+def _positive(lesion: ComparedLesion, *, of_b: bool) -> bool:
+    if of_b:
+        return lesion.b_probability >= lesion.b_threshold
+    return lesion.a_probability >= lesion.a_threshold
+
+
+def _differences(scores: list[tuple[float, float]], other_class: int) -> Differences:
+    if not scores:
+        raise ValueError("there is no lesion that both versions scored")
+    apart = [b - a for a, b in scores]
+    sizes = [abs(one) for one in apart]
+    try:
+        together = correlation(*zip(*scores, strict=True))
+    except StatisticsError:
+        together = None
+    return Differences(together, fsum(apart) / len(apart), fsum(sizes) / len(sizes), max(sizes), other_class)
+
+
+def _side(
+    side: int,
+    moves: Mapping[tuple[Outcome, Outcome], int],
+    known_4a: Mapping[tuple[Outcome, Outcome], int],
+    positives: Mapping[tuple[bool, bool, bool], int],
+    told: Iterable[Readvised],
+) -> Side:
+    """Sum up the first version (side 0) or the second (1)."""
+
+    def said(malignant: bool, positive: bool) -> int:
+        return sum(count for (truth, *of), count in positives.items() if truth is malignant and of[side] is positive)
+
+    arms = {arm: sum(count for move, count in moves.items() if move[side] is arm) for arm in ARMS}
+    down = sum(count for move, count in known_4a.items() if move[side] is Outcome.DOWNGRADED)
+    missed = [
+        one for one in told if one.lesion.malignant is True and (one.under_a, one.under_b)[side] is Outcome.DOWNGRADED
+    ]
+    return Side(
+        arms=compare(arms),
+        missed=Missed(tuple(missed), down),
+        sensitivity=proportion(said(True, True), said(True, True) + said(True, False)),
+        specificity=proportion(said(False, False), said(False, False) + said(False, True)),
+    )

@@ -1,0 +1,86 @@
+"""The pixels of stored lesions, read as they were when they were scored, or why that can not be done any more."""
+
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from db.rescoring import StoredLesion, StoredStudy
+from worker.clinical.categories import Birads, Priority
+from worker.contract import FilesSource, StudyJob, parse_job
+from worker.errors import Code, LesionRefused, Refused
+from worker.imaging.source import ImageSource
+from worker.intake.content import is_unchanged
+from worker.pipeline import Decoders
+from worker.study import Lesion, LesionImage, OnDicomweb, Roi, Study
+
+Loaded = LesionImage | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImages:
+    """Reads the images of studies on record.
+
+    Attributes:
+        source: finds the files.
+        decoders: read them; their gate should refuse nothing, since these lesions were let pass.
+        storage_root: the files' folder.
+    """
+
+    source: ImageSource
+    decoders: Decoders
+    storage_root: Path
+
+    def load(self, study: StoredStudy) -> dict[int, Loaded]:
+        """Load the lesions of a study: each in the region and with the age that it was scored with.
+
+        Returns:
+            By the ledger's key, the lesion's image; or any code of a file, of pixels or of a region, and
+            ``image_changed``: a file of the study holds other bytes than when the study arrived, or is gone. What is on
+            a DICOMweb server is not compared.
+
+        Raises:
+            Unavailable: the storage or the DICOMweb server is away.
+        """
+        try:
+            job = parse_job(study.job)
+            loaded = self._decoded(study, job)
+        except Refused as refused:
+            return dict.fromkeys((lesion.key for lesion in study.lesions), refused)
+        readable = any(isinstance(one, LesionImage) for one in loaded.values())
+        if not readable or not isinstance(job.images, FilesSource):
+            return loaded
+        # After the decoding, which tells a storage that is away from a file that is gone.
+        if is_unchanged(study.job, study.content_digest, self.storage_root):
+            return loaded
+        changed = LesionRefused(Code.IMAGE_CHANGED)
+        return {key: changed if isinstance(one, LesionImage) else one for key, one in loaded.items()}
+
+    def _decoded(self, study: StoredStudy, job: StudyJob) -> dict[int, Loaded]:
+        loaded: dict[int, Loaded] = {}
+        with self.source.folder(_study_of(study, job)) as folder:
+            files = self.decoders.index(folder.root, folder.paths, study.study_instance_uid)
+            for (sop_instance_uid, frame, age_years), found in groupby(study.lesions, key=_what_is_decoded_at_once):
+                lesions = list(found)
+                refused = folder.refused.get(sop_instance_uid)
+                if refused is not None:
+                    loaded |= dict.fromkeys((lesion.key for lesion in lesions), refused)
+                    continue
+                marked = [_lesion_of(lesion, sop_instance_uid, frame) for lesion in lesions]
+                images = self.decoders.load(files, marked, age_years)
+                loaded |= {lesion.key: image for lesion, image in zip(lesions, images, strict=True)}
+        return loaded
+
+
+def _what_is_decoded_at_once(lesion: StoredLesion) -> tuple[str, int | None, float]:
+    return lesion.sop_instance_uid, lesion.frame, lesion.age_years
+
+
+def _study_of(study: StoredStudy, job: StudyJob) -> Study:
+    images = tuple(job.images.paths) if isinstance(job.images, FilesSource) else OnDicomweb(job.images.server)
+    lesions = tuple(_lesion_of(lesion, lesion.sop_instance_uid, lesion.frame) for lesion in study.lesions)
+    return Study(study.study_id, study.study_instance_uid, Priority.ROUTINE, None, images, lesions)
+
+
+def _lesion_of(lesion: StoredLesion, sop_instance_uid: str, frame: int | None) -> Lesion:
+    # The name and the category of a lesion are nothing to a decoder or to a model.
+    return Lesion("", sop_instance_uid, frame, Roi(*lesion.region), Birads.INCOMPLETE)
