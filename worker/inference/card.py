@@ -132,6 +132,9 @@ class ModelCard(_CardPart):
     reference: Reference | None = Field(
         default=None, description="Of lesions that it did not learn from; without it no drift is told"
     )
+    training: dict[str, int | float | str] = Field(
+        default_factory=dict, description="How it was made, as `dlr train` writes it: data, label rule, seed, code"
+    )
     created_at: AwareDatetime
 
     @model_validator(mode="after")
