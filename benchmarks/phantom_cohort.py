@@ -1,0 +1,148 @@
+"""``python -m benchmarks.phantom_cohort``: what image and age tell together, against either alone, on phantoms.
+
+Trains the demo's two models once a seed, with the trainer that hospitals use, and measures on the phantoms that nothing
+learnt from. Each seed draws other phantoms, other starting weights and another order. Minutes a seed; each is kept in the
+file as soon as it is there, and seeds that the file has are not trained again.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from math import erfc, sqrt
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import commit, machine
+from benchmarks.measuring import say_on_stderr
+from worker.inference.card import MODEL_NAMES
+from worker.training.config import DEMO, TrainingConfig
+
+OVER = ("over_image", "over_age")
+_Z = 1.959963984540054
+
+
+def config_of(seed: int, lesions: int) -> TrainingConfig:
+    """The demo's configuration, with another seed and as many phantoms."""
+    phantoms = DEMO.phantoms.model_copy(update={"count": lesions})
+    return DEMO.model_copy(update={"seed": seed, "phantoms": phantoms})
+
+
+def measured(seed: int, lesions: int) -> dict[str, Any]:
+    """Train both models on a seed's phantoms; what held-out ones say of each."""
+    from worker.training.cohort import phantom_cohort
+    from worker.training.demo import train_both
+
+    config = config_of(seed, lesions)
+    with tempfile.TemporaryDirectory() as folder:
+        made = train_both(phantom_cohort(config), config, Path(folder), lambda _what, _share: None)
+    found = {name: one.judged.discrimination for name, one in made.items() if one.judged is not None}
+    return {
+        "seed": seed,
+        "commit": commit(),
+        "models": {
+            name: {
+                "lesions": one.lesions,
+                "positives": one.positives,
+                **{part: _auc(getattr(one, part)) for part in ("both", "image_only", "age_only")},
+                **{over: _difference(getattr(one, over)) for over in OVER},
+            }
+            for name, one in found.items()
+        },
+    }
+
+
+def _auc(of: Any) -> dict[str, float]:
+    return {"auc": of.value, "low": of.interval.low, "high": of.interval.high}
+
+
+def _difference(of: Any) -> dict[str, float]:
+    return {
+        "difference": of.value,
+        "standard_error": (of.interval.high - of.interval.low) / (2 * _Z),
+        "p_value": of.p_value,
+    }
+
+
+def combined(differences: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Join differences of independent cohorts, each weighted by the inverse of its variance (a fixed effect).
+
+    ``heterogeneity`` is Cochran's Q, which is about the number of cohorts less one where they differ by chance alone.
+    """
+    weights = [one["standard_error"] ** -2 for one in differences]
+    mean = sum(weight * one["difference"] for weight, one in zip(weights, differences, strict=True)) / sum(weights)
+    error = sum(weights) ** -0.5
+    spread = sum(weight * (one["difference"] - mean) ** 2 for weight, one in zip(weights, differences, strict=True))
+    return {
+        "difference": mean,
+        "low": mean - _Z * error,
+        "high": mean + _Z * error,
+        "p_value": erfc(abs(mean) / error / sqrt(2)),
+        "heterogeneity": spread,
+    }
+
+
+def document(runs: Sequence[Mapping[str, Any]], lesions: int) -> dict[str, Any]:
+    """What the file holds."""
+    return {
+        "machine": machine(),
+        "lesions": lesions,
+        "configuration": config_of(0, lesions).fingerprint(),
+        "seeds": list(runs),
+        "combined": {
+            name: {over: combined([run["models"][name][over] for run in runs]) for over in OVER} for name in MODEL_NAMES
+        },
+    }
+
+
+def as_markdown(figures: Mapping[str, Any]) -> str:
+    """Write the tables for docs/models.md."""
+    lines = ["| model | seed | image and age | image alone | age alone | P against image | P against age |",
+             f"|{' --- |' * 7}"]  # fmt: skip
+    for name in MODEL_NAMES:
+        for run in figures["seeds"]:
+            of = run["models"][name]
+            aucs = [f"{of[part]['auc']:.3f} ({of[part]['low']:.3f} to {of[part]['high']:.3f})"
+                    for part in ("both", "image_only", "age_only")]  # fmt: skip
+            values = [_p(of[over]["p_value"]) for over in OVER]
+            lines.append(f"| {' | '.join([name, str(run['seed']), *aucs, *values])} |")
+    lines += ["", "| model | image and age less | difference of AUC, all seeds | P | Cochran's Q |", f"|{' --- |' * 5}"]
+    for name in MODEL_NAMES:
+        for over, what in zip(OVER, ("image alone", "age alone"), strict=True):
+            of = figures["combined"][name][over]
+            said = f"{of['difference']:.4f} ({of['low']:.4f} to {of['high']:.4f})"
+            lines.append(f"| {name} | {what} | {said} | {_p(of['p_value'])} | {of['heterogeneity']:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _p(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else f"{value:.4f}" if value < 0.01 else f"{value:.3f}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.phantom_cohort", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5, help="how many, from 1")
+    parser.add_argument("--lesions", type=int, default=DEMO.phantoms.count, help="phantoms a seed")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file that keeps the figures")
+    asked = parser.parse_args(arguments)
+    runs = _kept(asked.out, asked.lesions)
+    for seed in range(1, asked.seeds + 1):
+        if seed not in {run["seed"] for run in runs}:
+            say_on_stderr(f"seed {seed}: starts")
+            runs = sorted([*runs, measured(seed, asked.lesions)], key=lambda run: int(run["seed"]))
+            asked.out.write_text(json.dumps(document(runs, asked.lesions), indent=1) + "\n")
+    sys.stdout.write(as_markdown(document(runs, asked.lesions)))
+    return 0
+
+
+def _kept(path: Path, lesions: int) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())
+    same = (found["lesions"], found["configuration"]) == (lesions, config_of(0, lesions).fingerprint())
+    return list(found["seeds"]) if same else []
+
+
+if __name__ == "__main__":
+    sys.exit(main())
