@@ -10,6 +10,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import erfc, sqrt
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from typing import Any
 from benchmarks.machine import commit, machine
 from benchmarks.measuring import say_on_stderr
 from worker.inference.card import MODEL_NAMES
+from worker.inference.registry import WEIGHTS_FILE
 from worker.training.config import DEMO, TrainingConfig
 
-OVER = ("over_image", "over_age")
+OVER = ("over_image", "over_age", "over_without_age")
 _Z = 1.959963984540054
 
 
@@ -32,25 +34,56 @@ def config_of(seed: int, lesions: int) -> TrainingConfig:
 def measured(seed: int, lesions: int) -> dict[str, Any]:
     """Train both models on a seed's phantoms; what held-out ones say of each."""
     from worker.training.cohort import phantom_cohort
+    from worker.training.demo import config_of as config_of_model
     from worker.training.demo import train_both
 
     config = config_of(seed, lesions)
     with tempfile.TemporaryDirectory() as folder:
-        made = train_both(phantom_cohort(config), config, Path(folder), lambda _what, _share: None)
-    found = {name: one.judged.discrimination for name, one in made.items() if one.judged is not None}
+        cohort = phantom_cohort(config)
+        made = train_both(cohort, config, Path(folder), lambda _what, _share: None)
+        first = Path(folder) / MODEL_NAMES[0] / WEIGHTS_FILE
+        models = {
+            name: _measures(one, cohort, config_of_model(name, config, first), Path(folder) / name)
+            for name, one in made.items()
+        }
+    return {"seed": seed, "commit": commit(), "models": models}
+
+
+def _measures(made: Any, cohort: Any, config: TrainingConfig, folder: Path) -> dict[str, Any]:
+    from worker.evaluation.discrimination import compare_aucs
+
+    found, tested = made.judged.discrimination, made.judged.scored[made.judged.held_out]
+    without = compare_aucs(tested.with_age, _scores_without_age(made, cohort, config, folder), tested.labels)
     return {
-        "seed": seed,
-        "commit": commit(),
-        "models": {
-            name: {
-                "lesions": one.lesions,
-                "positives": one.positives,
-                **{part: _auc(getattr(one, part)) for part in ("both", "image_only", "age_only")},
-                **{over: _difference(getattr(one, over)) for over in OVER},
-            }
-            for name, one in found.items()
-        },
+        "lesions": found.lesions,
+        "positives": found.positives,
+        **{part: _auc(getattr(found, part)) for part in ("both", "image_only", "age_only")},
+        "over_image": _difference(found.over_image),
+        "over_age": _difference(found.over_age),
+        "over_without_age": _difference(without),
     }
+
+
+def _scores_without_age(made: Any, cohort: Any, config: TrainingConfig, folder: Path) -> Any:
+    """The scores of a classifier that was trained in the same way, on the same embeddings, and is told no age."""
+    import torch
+
+    from worker.inference.weights import load_network
+    from worker.training.age_stage import fit_age
+    from worker.training.cohort import labelled
+    from worker.training.judge import score
+    from worker.training.labels import rule_of
+    from worker.training.processes import Team
+    from worker.training.start import new_network
+
+    alone = Team(0, 1, torch.device("cpu"))
+    rows = tuple(replace(row, age_years=config.age_mean) for row in cohort.rows)
+    lesions = labelled(replace(cohort, rows=rows), rule_of(made.card.name, config))
+    network = load_network(made.card, folder / WEIGHTS_FILE, alone.device)
+    network.age.load_state_dict(new_network(config).age.state_dict())
+    network.age.requires_grad_(True)
+    fit_age(network, lesions, config, alone)
+    return score(network, lesions.of(made.judged.held_out), config, alone).with_age
 
 
 def _auc(of: Any) -> dict[str, float]:
@@ -98,8 +131,8 @@ def document(runs: Sequence[Mapping[str, Any]], lesions: int) -> dict[str, Any]:
 
 def as_markdown(figures: Mapping[str, Any]) -> str:
     """Write the tables for docs/models.md."""
-    lines = ["| model | seed | image and age | image alone | age alone | P against image | P against age |",
-             f"|{' --- |' * 7}"]  # fmt: skip
+    lines = ["| model | seed | image and age | image alone | age alone | P against image | P against age | P against no age |",
+             f"|{' --- |' * 8}"]  # fmt: skip
     for name in MODEL_NAMES:
         for run in figures["seeds"]:
             of = run["models"][name]
@@ -109,7 +142,7 @@ def as_markdown(figures: Mapping[str, Any]) -> str:
             lines.append(f"| {' | '.join([name, str(run['seed']), *aucs, *values])} |")
     lines += ["", "| model | image and age less | difference of AUC, all seeds | P | Cochran's Q |", f"|{' --- |' * 5}"]
     for name in MODEL_NAMES:
-        for over, what in zip(OVER, ("image alone", "age alone"), strict=True):
+        for over, what in zip(OVER, ("image alone", "age alone", "the same without age"), strict=True):
             of = figures["combined"][name][over]
             said = f"{of['difference']:.4f} ({of['low']:.4f} to {of['high']:.4f})"
             lines.append(f"| {name} | {what} | {said} | {_p(of['p_value'])} | {of['heterogeneity']:.1f} |")

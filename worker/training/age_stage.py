@@ -38,7 +38,13 @@ def fit_age(network: DlrNetwork, lesions: Lesions, config: TrainingConfig, team:
     weights = class_weights(chosen.labels, config).to(team.device)
     if config.age.start == "image":
         start_from_the_image(network)
-    optimizer = AdamW(network.age.parameters(), lr=config.age.learning_rate, weight_decay=config.age.weight_decay)
+    optimizer = AdamW(
+        [
+            {"params": network.age.fc1.parameters(), "lr": config.age.fc1_learning_rate},
+            {"params": network.age.fc2.parameters(), "lr": config.age.learning_rate},
+        ],
+        weight_decay=config.age.weight_decay,
+    )
     loss = torch.zeros(())
     for _ in range(config.age.steps):
         optimizer.zero_grad()

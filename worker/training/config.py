@@ -67,8 +67,11 @@ class AgeStage(_Part):
         default="image", description="image: as the image network's own answer, from where it learns what age adds"
     )
     steps: _Count = Field(default=200, description="Each over all lesions")
-    learning_rate: _Positive = 3e-3
-    weight_decay: _NotNegative = Field(default=0.3, description="Of AdamW; strong, since there are few lesions")
+    learning_rate: _Positive = Field(default=1e-2, description="Of FC2, which weighs the age: 34 numbers")
+    fc1_learning_rate: _NotNegative = Field(
+        default=1e-4, description="Of FC1, which reads the embedding: so many numbers that faster ones learn by heart"
+    )
+    weight_decay: _NotNegative = Field(default=1.0, description="Of AdamW; strong, since there are few lesions")
 
 
 class Phantoms(_Part):
@@ -160,9 +163,11 @@ DEMO = TrainingConfig(
     learning_rate=1e-3,
     class_weights="none",
     augmentation=Augmentation(rotation_degrees=0, translate=0, scale=0, brightness=0, contrast=0, gamma=0),
-    phantoms=Phantoms(count=1700, validation=0.24, test=0.29),
+    age=AgeStage(learns_on="both"),
+    phantoms=Phantoms(count=2000, validation=0.15, test=0.45),
 )
-"""Small and quick, since phantoms are simple: nothing of them needs turning, and three epochs do."""
+"""Small and quick, since phantoms are simple: nothing of them needs turning, and three epochs do, in which nothing is
+learnt by heart. Half of them are tested on, so that a cohort can tell what age adds."""
 
 DEMO_EPOCHS_CONTINUED = 2
 """Of the second model, which goes on from the first one's image network: what that learnt to see serves both."""

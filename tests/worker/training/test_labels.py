@@ -26,7 +26,9 @@ def test_dlr_lh_learns_the_category(low_risk_up_to: str, expected: str) -> None:
 def test_the_default_is_the_studys_rule_and_says_so() -> None:
     rule = rule_of("DLR_LH", config())
     assert str(rule) == "BI-RADS up to 3 is low risk, 4A and above is high risk"
-    assert str(rule_of("DLR_LH", config(low_risk_up_to="4A"))) == "BI-RADS up to 4A is low risk, 4B and above is high risk"
+    assert (
+        str(rule_of("DLR_LH", config(low_risk_up_to="4A"))) == "BI-RADS up to 4A is low risk, 4B and above is high risk"
+    )
 
 
 @pytest.mark.parametrize("category", [None, Birads.INCOMPLETE, "4", Birads.BENIGN])
