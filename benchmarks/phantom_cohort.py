@@ -1,8 +1,8 @@
 """``python -m benchmarks.phantom_cohort``: what image and age tell together, against either alone, on phantoms.
 
 Trains the demo's two models once a seed, with the trainer that hospitals use, and measures on the phantoms that nothing
-learnt from. Each seed draws other phantoms, other starting weights and another order. Minutes a seed; each is kept in the
-file as soon as it is there, and seeds that the file has are not trained again.
+learnt from. Each seed draws other phantoms, other starting weights and another order. It takes minutes a seed; each is
+kept in the file as soon as it is there, and seeds that the file has are not trained again.
 """
 
 import argparse
@@ -21,7 +21,9 @@ from worker.inference.card import MODEL_NAMES
 from worker.inference.registry import WEIGHTS_FILE
 from worker.training.config import DEMO, TrainingConfig
 
-OVER = ("over_image", "over_age", "over_without_age")
+OVER = {"over_image": "image alone", "over_age": "age alone", "over_without_age": "the same without age"}
+"""What image and age are held against: FC2, the age, and a classifier that was trained alike and told no age."""
+
 _Z = 1.959963984540054
 
 
@@ -131,8 +133,8 @@ def document(runs: Sequence[Mapping[str, Any]], lesions: int) -> dict[str, Any]:
 
 def as_markdown(figures: Mapping[str, Any]) -> str:
     """Write the tables for docs/models.md."""
-    lines = ["| model | seed | image and age | image alone | age alone | P against image | P against age | P against no age |",
-             f"|{' --- |' * 8}"]  # fmt: skip
+    against = " | ".join(f"P against {what}" for what in OVER.values())
+    lines = [f"| model | seed | image and age | image alone | age alone | {against} |", f"|{' --- |' * 8}"]
     for name in MODEL_NAMES:
         for run in figures["seeds"]:
             of = run["models"][name]
@@ -142,7 +144,7 @@ def as_markdown(figures: Mapping[str, Any]) -> str:
             lines.append(f"| {' | '.join([name, str(run['seed']), *aucs, *values])} |")
     lines += ["", "| model | image and age less | difference of AUC, all seeds | P | Cochran's Q |", f"|{' --- |' * 5}"]
     for name in MODEL_NAMES:
-        for over, what in zip(OVER, ("image alone", "age alone", "the same without age"), strict=True):
+        for over, what in OVER.items():
             of = figures["combined"][name][over]
             said = f"{of['difference']:.4f} ({of['low']:.4f} to {of['high']:.4f})"
             lines.append(f"| {name} | {what} | {said} | {_p(of['p_value'])} | {of['heterogeneity']:.1f} |")

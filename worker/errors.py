@@ -191,7 +191,7 @@ MEANINGS: dict[Code, str] = {
     Code.IMAGE_REPEATED: "Two patients have the same image, or nearly: one key is wrong, or a row is to be excluded.",
     Code.SPLIT_LEAKS: "A patient, a lesion's image or nearly the same one is in two splits. Split the manifest anew.",
     Code.SPLIT_IMPOSSIBLE: "There are too few patients, or sites, for the splits that were asked for; see the reason.",
-    Code.CONFIG_INVALID: "The training's configuration can not be read, or a field of it is wrong; the reason names it.",
+    Code.CONFIG_INVALID: "The training's configuration can not be read, or a field is wrong; the reason names it.",
     Code.TRAINING_DIFFERS: "The output folder holds another training; the reason says what differs. Name a new one.",
     Code.TRAINING_DIVERGED: "The training's loss is no finite number any more. Lower the learning rate.",
     Code.WEIGHTS_UNAVAILABLE: "The weights to start a training from can not be had; the reason says why.",

@@ -1,4 +1,4 @@
-"""What a training image looks like when it is seen: changed, never upside down, and the same again for the same seed."""
+"""What a training image looks like when it is seen: changed, never upside down, and the same again by its seed."""
 
 import numpy as np
 import pytest

@@ -29,9 +29,9 @@ from worker.training.start import new_network
 from worker.training.train import Running, Trained, train
 
 
-def trained(output: Path, model: Any = "DLR_BM", running: Running = Running(), **changes: Any) -> Trained:
+def trained(output: Path, model: Any = "DLR_BM", running: Running | None = None, **changes: Any) -> Trained:
     made = config(**changes)
-    found = train(model, phantoms(made), made, output, running)
+    found = train(model, phantoms(made), made, output, running or Running())
     assert found is not None
     return found
 
