@@ -77,9 +77,9 @@ class AgeStage(_Part):
 class Phantoms(_Part):
     """How many phantoms are drawn, and what they are for; the rest is learned from."""
 
-    count: _Count = 2000
-    validation: _Fraction = 0.2
-    test: _Fraction = 0.3
+    count: _Count = Field(default=2000, description="With --phantom")
+    validation: _Fraction = Field(default=0.2, description="Share that epoch and threshold are chosen on")
+    test: _Fraction = Field(default=0.3, description="Share that nothing learns from")
     drawing: int = Field(
         default=1, description="The version of the phantoms' drawing; goes up when their pixels change"
     )
@@ -92,15 +92,19 @@ class TrainingConfig(_Part):
     machine with the same number of threads, end in the same weights to the bit.
     """
 
-    seed: int = Field(default=0, ge=0, lt=2**31)
-    backbone: Backbone = "resnet50"
+    seed: int = Field(default=0, ge=0, lt=2**31, description="Of all that is drawn at random")
+    backbone: Backbone = Field(default="resnet50", description="A ResNet of torchvision; the study's is resnet50")
     init: str = Field(default=IMAGENET, min_length=1, description="imagenet, random, or a file of weights")
     input_size: int = Field(default=224, ge=32, le=1024, description="Side of the square input, in pixels")
-    channels: Literal["gray", "rgb"] = "gray"
-    resize: Literal["letterbox", "stretch"] = "letterbox"
+    channels: Literal["gray", "rgb"] = Field(default="gray", description="rgb keeps colours")
+    resize: Literal["letterbox", "stretch"] = Field(default="letterbox", description="stretch loses the aspect ratio")
     roi_margin: float = Field(default=0.25, ge=0, le=2, description="Context kept, in sides of the lesion's ROI")
-    pixel_mean: tuple[_Fraction, _Fraction, _Fraction] = (0.485, 0.456, 0.406)
-    pixel_std: tuple[_Positive, _Positive, _Positive] = (0.229, 0.224, 0.225)
+    pixel_mean: tuple[_Fraction, _Fraction, _Fraction] = Field(
+        default=(0.485, 0.456, 0.406), description="Subtracted, on the 0..1 scale; ImageNet's, as what it starts from"
+    )
+    pixel_std: tuple[_Positive, _Positive, _Positive] = Field(
+        default=(0.229, 0.224, 0.225), description="Divides, on the 0..1 scale"
+    )
     age_mean: float = Field(default=44.23, ge=0, le=120, description="Years; the study's cohort")
     age_sd: _Positive = Field(default=12.67, description="Years; the study's cohort")
 
@@ -108,11 +112,11 @@ class TrainingConfig(_Part):
         default=None, description="Of DLR_LH: birads, as in the study; DLR_BM learns pathology alone"
     )
     low_risk_up_to: Birads = Field(default=Birads.PROBABLY_BENIGN, description="The study's: 3; 4A and above is high")
-    missing_age: Literal["refuse", "exclude"] = "refuse"
+    missing_age: Literal["refuse", "exclude"] = Field(default="refuse", description="What is done with such rows")
     fold: int | None = Field(default=None, ge=1, description="Is the validation, where the manifest has folds")
 
     stages: Literal["two", "joint"] = Field(default="two", description="The study's two, or both at once")
-    epochs: _Count = 60
+    epochs: _Count = Field(default=60, description="Of the image network, at most")
     patience: int | None = Field(
         default=15, ge=1, description="Epochs without a better validation AUC until it ends; none: never early"
     )
