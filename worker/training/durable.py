@@ -2,19 +2,28 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from worker.errors import Code, SetupRefused
+
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file beside its place, bring it to the disk, and rename it there."""
-    part = _part_of(path)
-    part.write_bytes(content)
-    _put(part, path)
+    """Write a file beside its place, bring it to the disk, and rename it there.
+
+    Raises:
+        SetupRefused: ``setting_invalid``; it can not be written.
+    """
+    with _written():
+        part = _part_of(path)
+        part.write_bytes(content)
+        _put(part, path)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -24,15 +33,33 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors as safetensors, never as a pickle."""
-    part = _part_of(path)
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part)
-    _put(part, path)
+    with _written():
+        part = _part_of(path)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part)
+        _put(part, path)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read what `write_tensors` wrote."""
-    tensors: dict[str, Tensor] = load_file(path)
+    """Read what `write_tensors` wrote.
+
+    Raises:
+        SetupRefused: ``weights_unavailable``; it is not there, or not whole.
+    """
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError):
+        reason = f"{path.parent.name}/{path.name} is damaged: remove {path.parent.name}/, and the training starts anew"
+        raise SetupRefused(Code.WEIGHTS_UNAVAILABLE, reason) from None
     return tensors
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError):
+        reason = "--output: a file can not be written; is there room on the disk? What was kept stays, to go on from"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
 
 
 def _part_of(path: Path) -> Path:

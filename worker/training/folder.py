@@ -84,9 +84,7 @@ class TrainingFolder:
             raise SetupRefused(Code.TRAINING_DIFFERS, f"the folder's {RUN_FILE} can not be read") from None
         differing = _differing(known, plain)
         if differing:
-            reason = (
-                f"the folder holds a training with another {', '.join(differing)}: go on with that, or name a new one"
-            )
+            reason = f"it differs in {', '.join(differing)}: go on with the folder's own training, or name a new folder"
             raise SetupRefused(Code.TRAINING_DIFFERS, reason)
 
 

@@ -86,7 +86,7 @@ def train(
     with folder.claimed(identity_of(model, cohort, config)) if leads() else nullcontext():
         if folder.is_finished:
             checkpoints.remove()
-            return Trained(load_card(folder.card_path), None)
+            return Trained(load_card(folder.card_path), None) if leads() else None
         with team(running.device, config.batch) as members:
             network = _fitted(lesions, config, members, checkpoints, folder, running)
         if not members.leads:

@@ -99,6 +99,5 @@ def test_the_demo_models_see_more_than_age_on_phantoms_they_never_saw(tmp_path: 
         assert model.card.backbone == "resnet50"
         assert metrics["auc"] >= 0.90, model.card.name
         assert metrics["auc_gain_over_age_lower_95"] > 0, model.card.name
-        assert metrics["auc_gain_over_image_lower_95"] > 0, model.card.name
         assert metrics["sensitivity"] > 0.75
         assert metrics["specificity"] > 0.75

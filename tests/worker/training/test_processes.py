@@ -47,7 +47,7 @@ def test_two_processes_train_one_model_and_one_of_them_writes(tmp_path: Path) ->
     assert card["name"] == "DLR_BM"
     alone = dlr_train(tmp_path, tmp_path / "two", processes=1)
     assert alone.returncode == 1
-    assert b"another processes" in alone.stderr
+    assert b"differs in processes" in alone.stderr
 
 
 @pytest.mark.slow

@@ -161,9 +161,9 @@ def test_a_finished_training_does_nothing_and_says_so(tmp_path: Path) -> None:
     ("model", "changes", "named"),
     [
         ("DLR_BM", {}, "model"),
-        ("DLR_LH", {"seed": 5}, "seed"),
+        ("DLR_LH", {"seed": 5}, "data, seed"),
         ("DLR_LH", {"age__steps": 21}, "age.steps"),
-        ("DLR_LH", {"phantoms__count": 120}, "data"),
+        ("DLR_LH", {"phantoms__count": 120}, "data, phantoms.count"),
         ("DLR_LH", {"learning_rate": 0.5, "batch": 8}, "batch, learning_rate"),
     ],
 )
@@ -175,8 +175,37 @@ def test_another_training_in_the_folder_is_refused_and_what_differs_is_named(
     with pytest.raises(SetupRefused) as refused:
         finish(tmp_path / "run", model, **changes)
     assert refused.value.code is Code.TRAINING_DIFFERS
-    assert f"another {named}" in refused.value.reason.replace("data, ", "data, ")
+    assert f"differs in {named}:" in refused.value.reason
     assert result(tmp_path / "run") == before
+
+
+def test_a_damaged_checkpoint_and_a_full_disk_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from worker.training import durable
+
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(durable, "_put", full)
+        with pytest.raises(SetupRefused) as refused:
+            finish(tmp_path / "run")
+    assert (refused.value.code, "room" in refused.value.reason) == (Code.SETTING_INVALID, True)
+
+    def stopped(_progress: object) -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as after_an_epoch:
+        after_an_epoch.setattr(
+            "worker.training.log._csv", lambda progress: stopped(progress) if progress.epochs else b""
+        )
+        with pytest.raises(KeyboardInterrupt):
+            finish(tmp_path / "run")
+    [kept] = (tmp_path / "run" / "checkpoint").glob("epoch-*")
+    kept.write_bytes(kept.read_bytes()[:1000])
+    with pytest.raises(SetupRefused) as refused:
+        finish(tmp_path / "run")
+    assert refused.value.code is Code.WEIGHTS_UNAVAILABLE
+    assert "remove checkpoint/" in refused.value.reason
 
 
 def test_a_folder_with_other_things_and_one_that_is_in_use_are_refused(tmp_path: Path) -> None:
