@@ -9,13 +9,14 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 from annotated_types import Ge, Gt, Le, Lt
 from kombu.transport import redis as kombu_redis
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from redis import Redis
 
@@ -134,14 +135,16 @@ def configuration_table() -> str:
     for name, field in TrainingConfig.model_fields.items():
         default = field.default
         parts = type(default).model_fields if isinstance(default, BaseModel) else {}
-        rows += [_configured(f"{name}.{part}", one.default, one.description) for part, one in parts.items()]
-        rows += [] if parts else [_configured(name, default, field.description)]
+        rows += [_configured(f"{name}.{part}", one) for part, one in parts.items()] or [_configured(name, field)]
     return "\n".join(["| name | default | meaning |", "| --- | --- | --- |", *rows])
 
 
-def _configured(name: str, default: object, meaning: str | None) -> str:
+def _configured(name: str, field: FieldInfo) -> str:
+    default, words = field.default, [arg for arg in get_args(field.annotation) if isinstance(arg, str)]
     shown = "" if default is None else str(list(default)) if isinstance(default, tuple) else str(default)
-    return f"| `{name}` | {f'`{shown}`' if shown else ''} | {meaning or ''} |"
+    # The backbones are listed where a card's are.
+    known = f" ({', '.join(words)})" if 0 < len(words) < 4 else ""
+    return f"| `{name}` | {f'`{shown}`' if shown else ''} | {field.description}{known} |"
 
 
 def phantom_cohort_table() -> str:

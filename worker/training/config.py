@@ -118,7 +118,9 @@ class TrainingConfig(_Part):
     stages: Literal["two", "joint"] = Field(default="two", description="The study's two, or both at once")
     epochs: _Count = Field(default=60, description="Of the image network, at most")
     patience: int | None = Field(
-        default=15, ge=1, description="Epochs without a better validation AUC until it ends; none: never early"
+        default=15,
+        ge=1,
+        description="Epochs without a better validation AUC until it ends; as many as epochs: never early",
     )
     batch: _Count = Field(default=32, description="Lesions a step, of all processes together")
     learning_rate: float = Field(default=5e-4, gt=0, description="The highest of the one-cycle schedule")
