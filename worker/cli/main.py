@@ -70,7 +70,7 @@ app.command("replay", help="Say what other thresholds would have advised; nothin
 app.command("evaluate", help="Say how good the models are on lesions with pathology; missed cancers first.")(
     evaluate.evaluate
 )
-app.command("train", help="Train a model on lesions with pathology; a stopped run goes on where it was.")(train.train)
+app.command("train")(train.train)
 app.command("purge", help="Remove the identifiers of studies that ended long ago.")(purge.purge)
 app.add_typer(web.app, name="web", help="Show the worklist to browsers; say who may sign in.")
 app.add_typer(failed.app, name="failed", help="Studies that a person has to look at.")

@@ -82,7 +82,8 @@ def train(
         typer.Option(metavar="FILE.toml", help="The configuration (docs/model-owner.md); options override it"),
     ] = None,
     init: Annotated[
-        str | None, typer.Option(metavar="imagenet|random|FILE", help="What the network starts from")
+        str | None,
+        typer.Option(metavar="imagenet|random|FILE", help="What the network starts from; imagenet, unless it is said"),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed, lesions and machine: the same model")] = None,
     backbone: Annotated[str | None, typer.Option(help="A ResNet of torchvision; the study's is resnet50")] = None,
@@ -106,11 +107,12 @@ def train(
     version: Annotated[str | None, typer.Option(help="The card's version; else one is made")] = None,
     fmt: ReportOption = Report.TABLE,
 ) -> None:
-    """Train a model on lesions with pathology, and write weights, card, scores of held-out lesions, and a log.
+    """Train a model on lesions with pathology; a run that was stopped goes on where it was.
 
-    Example: dlr train bm --manifest split.csv --output bm-1. The same command again goes on where a run was stopped,
-    by whatever stopped it, and ends in the same weights. On several GPUs: torchrun --nproc-per-node 4 --no-python dlr
-    train bm ...
+    Example: dlr train bm --manifest split.csv --output bm-1. Writes weights, card, scores of held-out lesions, and a
+    log. The same command again goes on where a run was stopped, by whatever stopped it, and ends in the same weights.
+
+    On several GPUs: torchrun --nproc-per-node 4 --no-python dlr train bm ...
     """
     if (manifest is None) == (phantom is None):
         raise typer.BadParameter("one, and one alone", param_hint="--manifest, --phantom")
@@ -146,13 +148,15 @@ def _cohort(
     from worker.training.check import check
     from worker.training.manifest_cohort import faults_of, manifest_cohort
     from worker.training.manifest_file import read_manifest
+    from worker.training.processes import leads
 
     checked = check(
         read_manifest(manifest, root), on_progress=lambda done, total: on_progress("checking rows", done / total)
     )
     faults = faults_of(checked, config)
     if faults:
-        print_rows([asdict(fault) for fault in faults], FAULT_COLUMNS, Format.TABLE, title="bad rows")
+        if leads():
+            print_rows([asdict(fault) for fault in faults], FAULT_COLUMNS, Format.TABLE, title="bad rows")
         bad = len({fault.line for fault in faults})
         raise SetupRefused(Code.DATASET_INVALID, f"{bad} rows are bad, so nothing was trained: mend or exclude them")
     return manifest_cohort(checked, config, lambda done, total: on_progress("reading images", done / total))

@@ -67,7 +67,7 @@ class AgeStage(_Part):
         default="image", description="image: as the image network's own answer, from where it learns what age adds"
     )
     steps: _Count = Field(default=200, description="Each over all lesions")
-    learning_rate: _Positive = Field(default=1e-2, description="Of FC2, which weighs the age: 34 numbers")
+    learning_rate: _Positive = Field(default=1e-2, description="Of FC2, which weighs the age: 36 numbers")
     fc1_learning_rate: _NotNegative = Field(
         default=1e-4, description="Of FC1, which reads the embedding: so many numbers that faster ones learn by heart"
     )

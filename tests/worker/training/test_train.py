@@ -154,7 +154,8 @@ def test_imagenets_weights_are_fetched_by_their_hash_and_never_run_code(
 
     def fetched(url: str, **options: Any) -> dict[str, torch.Tensor]:
         asked.append({"url": url} | options)
-        return models.resnet18().state_dict()
+        # As torchvision's own file of this network, which is older than the count of batches.
+        return {name: tensor for name, tensor in models.resnet18().state_dict().items() if "num_batches" not in name}
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fetched)
     found = new_network(config(init="imagenet"))
