@@ -83,7 +83,7 @@ def train(
     ] = None,
     init: Annotated[
         str | None,
-        typer.Option(metavar="imagenet|random|FILE", help="What the network starts from; imagenet, unless it is said"),
+        typer.Option(metavar="imagenet|random|FILE", help="What the network starts from (imagenet; phantoms: random)"),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed, lesions and machine: the same model")] = None,
     backbone: Annotated[str | None, typer.Option(help="A ResNet of torchvision; the study's is resnet50")] = None,
@@ -153,6 +153,8 @@ def _cohort(
     checked = check(
         read_manifest(manifest, root), on_progress=lambda done, total: on_progress("checking rows", done / total)
     )
+    if checked.warnings and leads():
+        _say(f"{len(checked.warnings)} warnings: `dlr dataset validate` says which")
     faults = faults_of(checked, config)
     if faults:
         if leads():

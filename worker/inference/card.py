@@ -39,6 +39,9 @@ Backbone = Literal[
 BACKBONES: tuple[Backbone, ...] = get_args(Backbone)
 """The ResNets of torchvision."""
 
+VERSION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""Of a version's name."""
+
 DEMO_NOTICE = "demo, synthetic, not for clinical use"
 """The notice of each model that was trained on phantoms; it goes with each of its results."""
 
@@ -111,7 +114,7 @@ class ModelCard(_CardPart):
 
     schema_version: Literal[1] = Field(description="Of this card's format")
     name: ModelName
-    version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="The owner's; given once, for ever")
+    version: str = Field(pattern=VERSION_PATTERN, description="The owner's; given once, for ever")
     backbone: Backbone
     classes: tuple[str, str] = Field(description="In the order of the network's outputs")
     positive_class: str = Field(description="The class whose probability is compared with the threshold")

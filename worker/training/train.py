@@ -1,5 +1,6 @@
 """One model's training, from lesions to weights and a card: the order of the steps."""
 
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -8,7 +9,8 @@ from pathlib import Path
 import torch
 
 from worker import __version__
-from worker.inference.card import ModelCard, ModelName, load_card
+from worker.errors import Code, SetupRefused
+from worker.inference.card import VERSION_PATTERN, ModelCard, ModelName, load_card
 from worker.inference.network import DlrNetwork
 from worker.training.age_stage import fit_age
 from worker.training.checkpoint import Checkpoints
@@ -79,6 +81,7 @@ def train(
             ``config_invalid``, ``training_diverged``, ``weights_unavailable``, ``setting_invalid``.
     """
     require(running.log)
+    _check_version(running.version)
     rule = rule_of(model, config)
     lesions = labelled(cohort, rule)
     folder = TrainingFolder(output)
@@ -92,6 +95,12 @@ def train(
         if not members.leads:
             return None
         return _finished(network, lesions, rule, config, Team(0, 1, members.device), folder, running)
+
+
+def _check_version(version: str | None) -> None:
+    if version is not None and not re.fullmatch(VERSION_PATTERN, version):
+        reason = "--version: letters, digits, '.', '_' and '-', 64 at most, and a letter or a digit first"
+        raise SetupRefused(Code.CONFIG_INVALID, reason)
 
 
 def identity_of(model: ModelName, cohort: Cohort, config: TrainingConfig) -> dict[str, object]:
@@ -131,7 +140,11 @@ def _finished(
     network: DlrNetwork, lesions: Lesions, rule: LabelRule, config: TrainingConfig, alone: Team,
     folder: TrainingFolder, running: Running,
 ) -> Trained:  # fmt: skip
-    """The second stage, and what comes of both."""
+    """The second stage, and what comes of both.
+
+    What is fitted on a trained network, such as a temperature, is fitted between `judge` and `write_outcome`: on
+    ``judged.validation``, whose logits and labels are at hand there.
+    """
     with reproducible(alone.device):
         if config.stages == "two":
             fit_age(network, lesions, config, alone)

@@ -1,6 +1,9 @@
 """What a training leaves: a card, weights that the registry takes, and scores that can be evaluated."""
 
 import json
+import os
+import subprocess
+import sys
 import urllib.error
 from pathlib import Path
 from typing import Any
@@ -112,6 +115,26 @@ def test_a_version_can_be_named_and_the_log_left_out(tmp_path: Path) -> None:
     made = trained(tmp_path / "run", running=Running(version="2026.11", log=log.Log.NONE), epochs=1)
     assert made.card.version == "2026.11"
     assert not (tmp_path / "run" / "log.csv").exists()
+
+
+def test_a_version_that_no_card_may_have_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(SetupRefused) as refused:
+        trained(tmp_path / "run", running=Running(version="my model"))
+    assert refused.value.code is Code.CONFIG_INVALID
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_needs_nothing_of_the_extra_train() -> None:
+    """As in an image that has the extra worker alone."""
+    program = (
+        "import sys; sys.modules.update(dict.fromkeys(('scipy', 'sklearn', 'matplotlib', 'pyarrow', 'jinja2')));"
+        "import tempfile; from pathlib import Path;"
+        "from tests.worker.training.small import config, phantoms; from worker.training.train import train;"
+        "made = config(epochs=1); output = Path(tempfile.mkdtemp()) / 'run';"
+        "assert train('DLR_BM', phantoms(made), made, output).judged is not None"
+    )
+    root = str(Path(__file__).parents[3])
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120, env={**os.environ, "PYTHONPATH": root})
 
 
 def test_it_stops_early_and_keeps_the_best_epoch(tmp_path: Path) -> None:
