@@ -52,7 +52,8 @@ def run(name: str, say: Say, *, quick: bool) -> Figure:
         figure = ROWS[name].measure(lambda line: say(f"{name}: {line}"), quick=quick)
     except (TimeoutError, AssertionError, ImportError) as broken:
         figure = Figure(name, f"broken off: {broken}", None, None, passed=False, ours="", peers="")
-    return replace(figure, goal=ROWS[name].goal, seconds=round(time.monotonic() - started, 1), commit=now)
+    seconds = round(time.monotonic() - started, 1)
+    return replace(figure, goal=ROWS[name].goal, seconds=seconds, commit=now, processor=machine()["processor"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -112,6 +112,7 @@ class Figure:
         goal: in words, such as ``>= 0.95``.
         seconds: how long the row took.
         commit: of this checkout, when the row began.
+        processor: of the machine.
     """
 
     row: str
@@ -125,6 +126,7 @@ class Figure:
     goal: str = ""
     seconds: float = 0.0
     commit: str = ""
+    processor: str = ""
 
     def as_row(self) -> dict[str, object]:
         return asdict(self) | {

@@ -98,10 +98,13 @@ def _meaning(name: str) -> str:
 def figures_table() -> str:
     machine = FIGURES["machine"]
     versions = ", ".join(f"{name} {machine[name]}" for name in PACKAGES)
-    hardware = f"{machine['cores']} cores of {machine['processor']}, {machine['memory_gib']} GiB"
-    commits = ", ".join(dict.fromkeys(figure["commit"] for figure in FIGURES["figures"]))
-    said = f"Commit {commits}; {hardware}; Python {machine['python']}, {versions}."
-    return "\n".join([said, "", as_markdown([Figure(**figure) for figure in FIGURES["figures"]]).rstrip()])
+    said = f"{machine['cores']} cores, {machine['memory_gib']} GiB; Python {machine['python']}, {versions}."
+    figures = [Figure(**figure) for figure in FIGURES["figures"]]
+    measured: dict[tuple[str, str], list[str]] = {}
+    for one in figures:
+        measured.setdefault((one.commit, one.processor), []).append(one.row)
+    where = [f"- Commit {commit}, {processor}: {', '.join(rows)}" for (commit, processor), rows in measured.items()]
+    return "\n".join([said, "", *where, "", as_markdown(figures).rstrip()])
 
 
 def metrics_table() -> str:
