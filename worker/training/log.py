@@ -46,7 +46,7 @@ def _csv(progress: Progress) -> bytes:
 
 
 class _TensorBoard:
-    """Events in ``tensorboard/``; those of an epoch that was not kept are taken back."""
+    """Events in ``tensorboard/``; after a resumption they are written anew, and take the place of the earlier ones."""
 
     def __init__(self, folder: TrainingFolder) -> None:
         self._path = folder.path / "tensorboard"
@@ -58,8 +58,7 @@ class _TensorBoard:
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(self._path), purge_step=progress.epochs + 1)
-            self._written = progress.epochs
+            self._writer = SummaryWriter(str(self._path), purge_step=1)
         for line in progress.history[self._written :]:
             for name in ("loss", "validation_auc"):
                 self._writer.add_scalar(name, line[name], int(line["epoch"]))
