@@ -1,4 +1,4 @@
-"""What the documentation says, held against the code; `python -m tests.test_docs` renews its five tables."""
+"""What the documentation says, held against the code; `python -m tests.test_docs` renews its tables."""
 
 import hashlib
 import json
@@ -9,15 +9,18 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 from annotated_types import Ge, Gt, Le, Lt
 from kombu.transport import redis as kombu_redis
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from redis import Redis
 
+from benchmarks import phantom_cohort
 from benchmarks.__main__ import ROWS
 from benchmarks.machine import PACKAGES
 from benchmarks.measuring import Figure, as_markdown
@@ -31,6 +34,7 @@ from worker.reporting import concepts
 from worker.reporting.concepts import Concept
 from worker.services.redis import RULES, USER
 from worker.settings import Settings
+from worker.training.config import TrainingConfig
 from worker.watching.catalog import SERVICE, WORKER
 
 DOCS = ROOT / "docs"
@@ -38,7 +42,9 @@ PAGES = {str(path.relative_to(ROOT)): path for path in [*sorted(ROOT.glob("*.md"
 INTEGRATOR, ADMINISTRATOR, INSTALL, PERFORMANCE, WATCHING, CONFORMANCE = (
     DOCS / f"{name}.md" for name in ("integrator", "administrator", "install", "performance", "watching", "conformance")
 )
+MODEL_OWNER, MODELS = DOCS / "model-owner.md", DOCS / "models.md"
 FIGURES: dict[str, Any] = json.loads((ROOT / "benchmarks" / "figures.json").read_text("utf-8"))
+PHANTOM_COHORT: dict[str, Any] = json.loads((ROOT / "benchmarks" / "phantom_cohort.json").read_text("utf-8"))
 LIMIT = Settings.model_fields["max_message_bytes"].default
 
 pages = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
@@ -126,7 +132,34 @@ def own_codes_table() -> str:
     return "\n".join(["| value of | code value | code meaning |", "| --- | --- | --- |", *rows])
 
 
+def configuration_table() -> str:
+    """Each field of a training's configuration, those of its parts with a dot."""
+    rows = []
+    for name, field in TrainingConfig.model_fields.items():
+        default = field.default
+        parts = type(default).model_fields if isinstance(default, BaseModel) else {}
+        rows += [_configured(f"{name}.{part}", one) for part, one in parts.items()] or [_configured(name, field)]
+    return "\n".join(["| name | default | meaning |", "| --- | --- | --- |", *rows])
+
+
+def _configured(name: str, field: FieldInfo) -> str:
+    default, words = field.default, [arg for arg in get_args(field.annotation) if isinstance(arg, str)]
+    shown = "" if default is None else str(list(default)) if isinstance(default, tuple) else str(default)
+    # The backbones are listed where a card's are.
+    known = f" ({', '.join(words)})" if 0 < len(words) < 4 else ""
+    return f"| `{name}` | {f'`{shown}`' if shown else ''} | {field.description}{known} |"
+
+
+def phantom_cohort_table() -> str:
+    machine = PHANTOM_COHORT["machine"]
+    commits = ", ".join(dict.fromkeys(run["commit"] for run in PHANTOM_COHORT["seeds"]))
+    said = f"Commit {commits}; {machine['cores']} cores of {machine['processor']}; torch {machine['torch']}."
+    return "\n".join([said, "", phantom_cohort.as_markdown(PHANTOM_COHORT).rstrip()])
+
+
 TABLES = {
+    MODEL_OWNER: ("configuration", configuration_table),
+    MODELS: ("phantom cohort", phantom_cohort_table),
     CONFORMANCE: ("99DLR", own_codes_table),
     INTEGRATOR: ("codes", codes_table),
     ADMINISTRATOR: ("settings", settings_table),

@@ -97,6 +97,11 @@ class Code(StrEnum):
     SPLIT_LEAKS = "split_leaks"
     SPLIT_IMPOSSIBLE = "split_impossible"
 
+    CONFIG_INVALID = "config_invalid"
+    TRAINING_DIFFERS = "training_differs"
+    TRAINING_DIVERGED = "training_diverged"
+    WEIGHTS_UNAVAILABLE = "weights_unavailable"
+
     CARD_INVALID = "card_invalid"
     WEIGHTS_MISSING = "weights_missing"
     WEIGHTS_HASH_MISMATCH = "weights_hash_mismatch"
@@ -191,6 +196,10 @@ MEANINGS: dict[Code, str] = {
     Code.IMAGE_REPEATED: "Two patients have the same image, or nearly: one key is wrong, or a row is to be excluded.",
     Code.SPLIT_LEAKS: "A patient, a lesion's image or nearly the same one is in two splits. Split the manifest anew.",
     Code.SPLIT_IMPOSSIBLE: "There are too few patients, or sites, for the splits that were asked for; see the reason.",
+    Code.CONFIG_INVALID: "The training's configuration can not be read, or a field is wrong; the reason names it.",
+    Code.TRAINING_DIFFERS: "The output folder holds another training; the reason says what differs. Name a new one.",
+    Code.TRAINING_DIVERGED: "The training's loss is no finite number any more. Lower the learning rate.",
+    Code.WEIGHTS_UNAVAILABLE: "The weights to start a training from can not be had; the reason says why.",
     Code.CARD_INVALID: "The model card does not follow its schema; the reason names the field.",
     Code.WEIGHTS_MISSING: "The model's weights file is not there or can not be read.",
     Code.WEIGHTS_HASH_MISMATCH: "The weights' SHA-256 is not the one on the card.",
@@ -206,7 +215,7 @@ MEANINGS: dict[Code, str] = {
     Code.STUDY_NOT_ENDED: "The study is queued or running: there is no result to give out yet. Ask again later.",
     Code.RESULT_MISSING: "There is no result that a document can be made of; the reason says why.",
     Code.DOCUMENT_REFUSED: "The images' headers hold something that such a document can not; look at the patient data.",
-    Code.ALREADY_RUNNING: "Another `dlr up` runs on this DLR_HOME.",
+    Code.ALREADY_RUNNING: "Another `dlr up` runs on this DLR_HOME, or another training in this folder.",
     Code.SERVICE_UNAVAILABLE: "PostgreSQL or Redis does not answer; the reason says which.",
     Code.STORAGE_UNAVAILABLE: "The storage could not be read for now (not a missing file).",
     Code.DICOMWEB_UNAVAILABLE: "The DICOMweb server does not answer, or refuses the sign-in. It is asked again.",

@@ -14,7 +14,7 @@ from tests.end_to_end.browser import chromium, chromium_path, context_of, sign_i
 from worker.demo.run import demo_service, push, take_models, wait_until_ended
 from worker.inference.registry import Registry
 from worker.settings import get_settings, isolated
-from worker.training.recipe import DEMO_SEED
+from worker.training.config import DEMO_SEED
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 SCALE = 1.5

@@ -8,7 +8,7 @@ import typer
 from worker.cli.output import Format, FormatOption, print_rows, stderr, stdout
 from worker.cli.progress import counting_bar
 from worker.settings import get_settings, isolated
-from worker.training.recipe import DEMO_SEED
+from worker.training.config import DEMO_SEED
 
 
 def demo(

@@ -36,6 +36,7 @@ from worker.cli import (
     services,
     state,
     study,
+    train,
     watching,
     web,
 )
@@ -75,6 +76,9 @@ app.command("monitor", short_help="Hold the advice against the study and against
 app.command("replay", short_help="Say what other thresholds would have advised; nothing is changed.")(replay.replay)
 app.command("evaluate", short_help="Say how good the models are on lesions with pathology; missed cancers first.")(
     evaluate.evaluate
+)
+app.command("train", short_help="Train a model on lesions with pathology; a stopped run goes on where it was.")(
+    train.train
 )
 app.command("purge", short_help="Remove the identifiers of studies that ended long ago.")(purge.purge)
 app.add_typer(web.app, name="web", help="Show the worklist to browsers; say who may sign in.")

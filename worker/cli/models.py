@@ -1,18 +1,16 @@
 """``dlr models`` and ``dlr demo-models``: which models there are, and which are used."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from worker.cli.calibrate import calibrate
 from worker.cli.output import Format, FormatOption, print_rows, stderr
+from worker.cli.progress import share_bar
 from worker.inference.registry import Registry
 from worker.settings import get_settings
-from worker.training.recipe import DEMO_SEED
+from worker.training.config import DEMO, DEMO_SEED
 
 models = typer.Typer(no_args_is_help=True)
 
@@ -143,11 +141,12 @@ def demo_models(
 
     They show how the service works and say nothing about any patient: each result carries their notice.
     """
-    with _training_bar() as on_progress:
+    with share_bar("loading torch") as on_progress:
         from worker.training.demo import make_demo_models
 
         registry = _registry()
-        made = make_demo_models(registry, seed=seed, on_progress=on_progress)
+        config = DEMO.model_copy(update={"seed": seed})
+        made = make_demo_models(registry, on_progress=on_progress, config=config)
     active = {(entry.card.name, entry.card.version) for entry in registry.list() if entry.active}
     rows = [
         model.card.metrics
@@ -160,14 +159,6 @@ def demo_models(
         for model in made
     ]
     print_rows(rows, DEMO_COLUMNS, fmt, title="demo models, on held-out phantoms")
-
-
-@contextmanager
-def _training_bar() -> Iterator[Callable[[str, float], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=stderr) as progress:
-        task = progress.add_task("loading torch", total=1.0)
-        yield lambda what, share: progress.update(task, description=what, completed=share)
 
 
 def _say(line: str) -> None:

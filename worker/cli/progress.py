@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from worker.cli.output import stderr
 
@@ -24,3 +24,12 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=stderr) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def share_bar(what: str, *, hidden: bool = False) -> Iterator[Callable[[str, float], None]]:
+    """Show a bar of work of several kinds; give a function that takes what is being done and the share that is."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=stderr, disable=hidden) as progress:
+        task = progress.add_task(what, total=1.0)
+        yield lambda what, share: progress.update(task, description=what, completed=share)

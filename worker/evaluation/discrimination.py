@@ -7,12 +7,11 @@ Statistical Evaluation of Medical Tests (2003), section 5.3.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, log, sqrt
+from math import erfc, exp, log, sqrt
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, rankdata
-from sklearn.metrics import roc_curve
 
 from worker.clinical.proportions import CONFIDENCE
 
@@ -22,7 +21,7 @@ Labels = NDArray[np.bool_]
 MOST_POINTS = 400
 """Of a ROC curve that is kept; more are thinned out evenly."""
 
-_Z = float(norm.ppf((1 + CONFIDENCE) / 2))
+_Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +93,21 @@ def delong(scores: Sequence[Scores], labels: Labels) -> tuple[NDArray[np.float64
     m, n = positive.shape[1], negative.shape[1]
     if not m or not n:
         raise ValueError("an AUC needs lesions of both classes")
-    among_all = rankdata(table, axis=1)
-    above = (among_all[:, labels] - rankdata(positive, axis=1)) / n
-    below = 1 - (among_all[:, ~labels] - rankdata(negative, axis=1)) / m
+    among_all = _ranks(table)
+    above = (among_all[:, labels] - _ranks(positive)) / n
+    below = 1 - (among_all[:, ~labels] - _ranks(negative)) / m
     with np.errstate(invalid="ignore", divide="ignore"):
         covariance = _covariance(above) / m + _covariance(below) / n
     return above.mean(axis=1), covariance
+
+
+def _ranks(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The ranks within each row, from 1, the mean for ties; (K, N) from (K, N)."""
+    ranks = np.empty_like(table)
+    for row, scores in enumerate(table):
+        _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
+        ranks[row] = (np.cumsum(counts) - (counts - 1) / 2)[places]
+    return ranks
 
 
 def _covariance(components: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -151,7 +159,7 @@ def compare_aucs(scores: Scores, other: Scores, labels: Labels) -> AucDifference
     error = sqrt(variance)
     z = difference / error
     interval = Interval(max(difference - _Z * error, -1.0), min(difference + _Z * error, 1.0))
-    return AucDifference(difference, interval, z, float(2 * norm.sf(abs(z))))
+    return AucDifference(difference, interval, z, erfc(abs(z) / sqrt(2)))
 
 
 def roc(scores: Scores, labels: Labels) -> tuple[RocPoint, ...]:
@@ -159,6 +167,8 @@ def roc(scores: Scores, labels: Labels) -> tuple[RocPoint, ...]:
 
     The first one's threshold is above every score; it is given as 1, or as the highest score if that is more.
     """
+    from sklearn.metrics import roc_curve  # not needed by who trains, and may not have the extra
+
     false_positive, sensitivity, thresholds = roc_curve(labels, scores)
     thresholds[0] = max(1.0, float(scores.max()))
     kept = np.arange(len(thresholds))

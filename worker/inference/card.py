@@ -40,6 +40,9 @@ Backbone = Literal[
 BACKBONES: tuple[Backbone, ...] = get_args(Backbone)
 """The ResNets of torchvision."""
 
+VERSION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""Of a version's name."""
+
 DEMO_NOTICE = "demo, synthetic, not for clinical use"
 """The notice of each model that was trained on phantoms; it goes with each of its results."""
 
@@ -129,7 +132,7 @@ class ModelCard(_CardPart):
 
     schema_version: Literal[1] = Field(description="Of this card's format")
     name: ModelName
-    version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="The owner's; given once, for ever")
+    version: str = Field(pattern=VERSION_PATTERN, description="The owner's; given once, for ever")
     backbone: Backbone
     classes: tuple[str, str] = Field(description="In the order of the network's outputs")
     positive_class: str = Field(description="The class whose probability is compared with the threshold")
@@ -153,6 +156,9 @@ class ModelCard(_CardPart):
     metrics: dict[str, float | str] = Field(default_factory=dict)
     reference: Reference | None = Field(
         default=None, description="Of lesions that it did not learn from; without it no drift is told"
+    )
+    training: dict[str, int | float | str] = Field(
+        default_factory=dict, description="How it was made, as `dlr train` writes it: data, label rule, seed, code"
     )
     created_at: AwareDatetime
 

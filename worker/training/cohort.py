@@ -1,63 +1,162 @@
-"""A cohort of phantoms, preprocessed as the models are served."""
+"""Lesions to learn from and to be judged on: their pixels as the models are served them, and what is known of them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.inference.card import Preprocessing
-from worker.inference.preprocess import preprocess
+from worker.errors import Code, SetupRefused
+from worker.inference.card import DEMO_NOTICE
+from worker.inference.preprocess import pixels_for_each
+from worker.training.config import TrainingConfig
+from worker.training.labels import LabelRule
+from worker.training.manifest import Category, Split
 from worker.training.phantom import phantom
 from worker.training.table_s1 import class_table
+
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class CohortRow:
+    """One lesion on one image.
+
+    Attributes:
+        lesion_id: unique among the patient's.
+        patient_key: a pseudonym.
+        split: what it is for.
+        malignant: what pathology said.
+        birads: a radiologist's category; ``None`` without one.
+        age_years: 0 to 120.
+        site: where the image was taken.
+    """
+
+    lesion_id: str
+    patient_key: str
+    split: Split
+    malignant: bool
+    birads: Category | None
+    age_years: float
+    site: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """Lesions to learn from or to be judged on.
+    """Lesions, whatever model learns from them.
 
     Attributes:
-        images: float32 (N, 3, S, S).
-        ages: float64 (N,), years.
-        malignant: bool (N,), DLR_BM's labels.
-        high_risk: bool (N,), DLR_LH's labels: BI-RADS 4A and above.
+        pixels: uint8 (N, 1 or 3, S, S), cropped and resized as the configuration says, not normalized.
+        rows: what is known of each, N.
+        digest: SHA-256 of what was learned from, for the card.
+        said: what they are, for a person.
+        notice: of what is trained on them; empty where it needs none.
+        excluded: how many rows were left out, by the reason.
     """
 
-    images: NDArray[np.float32]
-    ages: NDArray[np.float64]
-    malignant: NDArray[np.bool_]
-    high_risk: NDArray[np.bool_]
-
-    def split(self, *sizes: int) -> tuple["Cohort", ...]:
-        """Cut the cohort into consecutive parts."""
-        ends = np.cumsum(sizes)
-        return tuple(self._part(slice(int(end - size), int(end))) for end, size in zip(ends, sizes, strict=True))
-
-    def _part(self, part: slice) -> "Cohort":
-        return Cohort(self.images[part], self.ages[part], self.malignant[part], self.high_risk[part])
+    pixels: NDArray[np.uint8]
+    rows: tuple[CohortRow, ...]
+    digest: str
+    said: str
+    notice: str = ""
+    excluded: Mapping[str, int] = field(default_factory=dict)
 
 
-def make_cohort(
-    seed: int, count: int, preprocessing: Preprocessing, on_progress: Callable[[float], None] | None = None
-) -> Cohort:
-    """Draw a cohort with Table S1's share of malignant lesions; the same arguments give the same one.
+@dataclass(frozen=True, slots=True)
+class Lesions:
+    """Lesions with a model's labels.
+
+    Attributes:
+        cohort: whose rows they are.
+        places: of the rows, int64 (N,).
+        labels: whether each is of the positive class, bool (N,).
+    """
+
+    cohort: Cohort
+    places: NDArray[np.int64]
+    labels: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def rows(self) -> list[CohortRow]:
+        """What is known of each."""
+        return [self.cohort.rows[place] for place in self.places]
+
+    @property
+    def ages(self) -> NDArray[np.float64]:
+        """Years, float64 (N,)."""
+        return np.array([row.age_years for row in self.rows], np.float64)
+
+    def of(self, *splits: Split) -> "Lesions":
+        """Return those of splits."""
+        kept = np.array([row.split in splits for row in self.rows], np.bool_)
+        return Lesions(self.cohort, self.places[kept], self.labels[kept])
+
+    @property
+    def has_both(self) -> bool:
+        """There are positives and negatives."""
+        return bool(self.labels.any() and not self.labels.all())
+
+
+def labelled(cohort: Cohort, rule: LabelRule) -> Lesions:
+    """Give each lesion its label. Those of neither class are left out.
+
+    Raises:
+        SetupRefused: ``lesions_too_few``: a split that is needed has no lesion of a class; ``dataset_invalid``: two
+            images of a lesion are of different classes.
+    """
+    labels = [rule(row.birads, malignant=row.malignant) for row in cohort.rows]
+    places = [place for place, label in enumerate(labels) if label is not None]
+    lesions = Lesions(cohort, np.array(places, np.int64), np.array([labels[place] for place in places], np.bool_))
+    of_lesion: dict[tuple[str, str], bool] = {}
+    for row, label in zip(lesions.rows, lesions.labels, strict=True):
+        if of_lesion.setdefault((row.patient_key, row.lesion_id), bool(label)) != label:
+            reason = f"two images of one lesion have categories of both classes ({rule}): exclude the wrong one"
+            raise SetupRefused(Code.DATASET_INVALID, reason)
+    held_out = Split.TEST if len(lesions.of(Split.TEST)) else Split.EXTERNAL
+    for split in (Split.TRAIN, Split.VALIDATION, held_out):
+        if not lesions.of(split).has_both:
+            raise SetupRefused(Code.LESIONS_TOO_FEW, f"{split} has no lesion of one class, or none at all ({rule})")
+    return lesions
+
+
+def phantom_cohort(config: TrainingConfig, on_progress: OnProgress | None = None) -> Cohort:
+    """Draw phantoms with Table S1's share of malignant lesions; the same arguments give the same ones.
 
     Args:
-        seed: not negative.
-        count: how many lesions.
-        preprocessing: the models'.
-        on_progress: told the share that is done.
+        config: its seed and preprocessing, how many they are, and what for.
+        on_progress: told how many are drawn, and of how many.
     """
-    rng = np.random.default_rng(seed)
+    rng, count = np.random.default_rng(config.seed), config.phantoms.count
     benign, malignant = (class_table(malignant=malignant).lesions for malignant in (False, True))
     labels = rng.random(count) < malignant / (benign + malignant)
     seeds = rng.integers(2**63, size=count)
-    images = np.empty((count, 3, preprocessing.size, preprocessing.size), np.float32)
-    ages, high_risk = np.empty(count), np.empty(count, np.bool_)
-    for place in range(count):
+    channels = 1 if config.channels == "gray" else 3
+    pixels = np.empty((count, channels, config.input_size, config.input_size), np.uint8)
+    rows = []
+    for place, split in enumerate(_phantom_splits(config)):
         drawn = phantom(int(seeds[place]), malignant=bool(labels[place]))
-        images[place] = preprocess(drawn.image, drawn.roi, preprocessing)
-        ages[place], high_risk[place] = drawn.age_years, drawn.high_risk
+        pixels[place] = pixels_for_each(drawn.image, drawn.roi, [config.preprocessing])[0]
+        rows.append(CohortRow("L1", f"P{place + 1}", split, drawn.malignant, drawn.birads, drawn.age_years))
         if on_progress is not None:
-            on_progress((place + 1) / count)
-    return Cohort(images, ages, labels, high_risk)
+            on_progress(place + 1, count)
+    digest = hashlib.sha256(repr(rows).encode() + pixels.tobytes()).hexdigest()
+    said = f"phantoms drawn by the study's Table S1: {DEMO_NOTICE}"
+    return Cohort(pixels, tuple(rows), digest, said, DEMO_NOTICE)
+
+
+def _phantom_splits(config: TrainingConfig) -> list[Split]:
+    count, shares = config.phantoms.count, config.phantoms
+    validation, test = round(shares.validation * count), round(shares.test * count)
+    train = count - validation - test
+    return [Split.TRAIN] * train + [Split.VALIDATION] * validation + [Split.TEST] * test
+
+
+def sizes_of(lesions: Lesions) -> dict[Split, int]:
+    """Count the images in each split that has some."""
+    found = Counter(row.split for row in lesions.rows)
+    return {split: found[split] for split in Split if found[split]}

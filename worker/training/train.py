@@ -1,120 +1,155 @@
-"""Training of one model in the study's two stages: the image network through its FC2, then the classifier with age."""
+"""One model's training, from lesions to weights and a card: the order of the steps."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from worker import __version__
+from worker.errors import Code, SetupRefused
+from worker.inference.card import VERSION_PATTERN, ModelCard, ModelName, load_card
 from worker.inference.network import DlrNetwork
-from worker.training.cohort import Cohort
-from worker.training.recipe import Recipe
+from worker.training.age_stage import fit_age
+from worker.training.checkpoint import Checkpoints
+from worker.training.cohort import Cohort, Lesions, labelled
+from worker.training.config import Log, TrainingConfig
+from worker.training.fit import Fitting, fit, reproducible
+from worker.training.folder import TrainingFolder
+from worker.training.judge import Judged, judge
+from worker.training.labels import LabelRule, rule_of
+from worker.training.log import require, writer
+from worker.training.outcome import write_outcome
+from worker.training.processes import Team, leads, processes, team
+from worker.training.start import init_digest, new_network
 
-OnProgress = Callable[[float], None]
-_EVALUATION_BATCH = 64
-
-
-@contextmanager
-def reproducible(seed: int) -> Iterator[None]:
-    """Make what torch does inside follow from the seed; its state outside is left as it was."""
-    strict = torch.are_deterministic_algorithms_enabled()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        torch.use_deterministic_algorithms(True)
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(strict)
+OnShare = Callable[[float], None]
+_FITTING_SHARE = 0.95
 
 
-def new_network(recipe: Recipe) -> DlrNetwork:
-    """Make an untrained network. The last BatchNorm of each block starts at zero: each block starts as the identity."""
-    network = DlrNetwork(recipe.backbone)
-    for module in network.modules():
-        if isinstance(module, Bottleneck):
-            nn.init.zeros_(module.bn3.weight)
-        elif isinstance(module, BasicBlock):
-            nn.init.zeros_(module.bn2.weight)
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What changes how a training runs, and not what comes of it.
+
+    Attributes:
+        device: as `worker.inference.devices.choose_device` takes it.
+        log: where epochs are logged to.
+        version: the card's; one is made where there is none.
+        loaders: processes that prepare images.
+        on_share: told the share that is done.
+    """
+
+    device: str = "cpu"
+    log: Log = Log.CSV
+    version: str | None = None
+    loaders: int = 0
+    on_share: OnShare = lambda _share: None
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A finished training.
+
+    Attributes:
+        card: as it was written.
+        judged: what held-out lesions say; ``None`` where it was finished before.
+    """
+
+    card: ModelCard
+    judged: Judged | None
+
+
+def train(
+    model: ModelName, cohort: Cohort, config: TrainingConfig, output: Path, running: Running = Running()
+) -> Trained | None:
+    """Train one model. The same arguments again go on where it stopped, and do nothing where it is finished.
+
+    Args:
+        model: which.
+        cohort: lesions of the splits ``train``, ``validation`` and ``test`` or ``external``.
+        config: how.
+        output: a folder: new, empty, or this training's.
+        running: how it runs.
+
+    Returns:
+        The model; ``None`` in a process that only helped.
+
+    Raises:
+        SetupRefused: ``training_differs``, ``already_running``, ``lesions_too_few``, ``dataset_invalid``,
+            ``config_invalid``, ``training_diverged``, ``weights_unavailable``, ``setting_invalid``.
+    """
+    require(running.log)
+    _check_version(running.version)
+    rule = rule_of(model, config)
+    lesions = labelled(cohort, rule)
+    folder = TrainingFolder(output)
+    checkpoints = Checkpoints(folder.checkpoints_path)
+    with folder.claimed(identity_of(model, cohort, config)) if leads() else nullcontext():
+        if folder.is_finished:
+            checkpoints.remove()
+            return Trained(load_card(folder.card_path), None) if leads() else None
+        with team(running.device, config.batch) as members:
+            network = _fitted(lesions, config, members, checkpoints, folder, running)
+        if not members.leads:
+            return None
+        return _finished(network, lesions, rule, config, Team(0, 1, members.device), folder, running)
+
+
+def _check_version(version: str | None) -> None:
+    if version is not None and not re.fullmatch(VERSION_PATTERN, version):
+        reason = "--version: letters, digits, '.', '_' and '-', 64 at most, and a letter or a digit first"
+        raise SetupRefused(Code.CONFIG_INVALID, reason)
+
+
+def identity_of(model: ModelName, cohort: Cohort, config: TrainingConfig) -> dict[str, object]:
+    """Return what the weights depend on, by name; a folder is of one of it."""
+    return {
+        "format": 1,
+        "model": model,
+        "data": cohort.digest,
+        "init": init_digest(config),
+        "code": __version__,
+        "torch": torch.__version__,
+        "processes": processes(),
+        **config.model_dump(mode="json", exclude={"init"}),
+    }
+
+
+def _fitted(
+    lesions: Lesions, config: TrainingConfig, members: Team, checkpoints: Checkpoints, folder: TrainingFolder,
+    running: Running,
+) -> DlrNetwork:  # fmt: skip
+    network = new_network(config)
+    fitting = Fitting(
+        lesions,
+        config,
+        members,
+        checkpoints,
+        on_epoch=writer(running.log, folder) if members.leads else lambda _progress: None,
+        on_share=lambda share: running.on_share(share * _FITTING_SHARE),
+        loaders=running.loaders,
+    )
+    with reproducible(members.device):
+        fit(network, fitting)
     return network
 
 
-def train_image_network(
-    network: DlrNetwork,
-    cohort: Cohort,
-    labels: NDArray[np.bool_],
-    recipe: Recipe,
-    epochs: int,
-    on_progress: OnProgress,
-) -> None:
-    """Train the image network through its FC2 (Fig. S2), in place.
+def _finished(
+    network: DlrNetwork, lesions: Lesions, rule: LabelRule, config: TrainingConfig, alone: Team,
+    folder: TrainingFolder, running: Running,
+) -> Trained:  # fmt: skip
+    """The second stage, and what comes of both.
 
-    Args:
-        network: to train.
-        cohort: what it learns from.
-        labels: bool (N,), whether each lesion is of the positive class, the network's second.
-        recipe: how.
-        epochs: how often it sees each lesion.
-        on_progress: told the share that is done.
+    What is fitted on a trained network, such as a temperature, is fitted between `judge` and `write_outcome`: on
+    ``judged.validation``, whose logits and labels are at hand there.
     """
-    # Channels last is the layout that the CPU's convolutions are quickest in.
-    network.to(memory_format=torch.channels_last)
-    images = torch.from_numpy(cohort.images).to(memory_format=torch.channels_last)
-    targets = torch.from_numpy(labels).long()
-    steps = epochs * (len(targets) // recipe.batch)
-    parameters = network.image.parameters()
-    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps)
-    network.train()
-    for step, chosen in enumerate(_batches(len(targets), recipe.batch, epochs), start=1):
-        batch = images[chosen]
-        mirrored = torch.rand(len(batch)) < 0.5
-        batch[mirrored] = batch[mirrored].flip(-1)
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(network.image_logits(batch), targets[chosen]).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        on_progress(step / steps)
-    network.eval()
-
-
-def train_age_classifier(network: DlrNetwork, cohort: Cohort, labels: NDArray[np.bool_], recipe: Recipe) -> None:
-    """Train the classifier with age (Fig. S3) on the embeddings of a trained image network, in place.
-
-    Args:
-        network: its image network stays as it is.
-        cohort: lesions; some that the image network did not learn from, so that their embeddings are what service sees.
-        labels: bool (N,), whether each lesion is of the positive class, the network's second.
-        recipe: how.
-    """
-    embeddings = embed(network, cohort)
-    ages, targets = normalized_ages(cohort, recipe), torch.from_numpy(labels).long()
-    parameters = network.age.parameters()
-    optimizer = torch.optim.AdamW(parameters, lr=recipe.age_learning_rate, weight_decay=recipe.age_weight_decay)
-    for _ in range(recipe.age_steps):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(network.age(embeddings, ages), targets).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
-
-def embed(network: DlrNetwork, cohort: Cohort) -> Tensor:
-    """Return the US embeddings of a cohort, float32 (N, 128), in evaluation mode."""
-    network.eval()
-    with torch.no_grad():
-        return torch.cat(
-            [network.embed(batch) for batch in torch.split(torch.from_numpy(cohort.images), _EVALUATION_BATCH)]
-        )
-
-
-def normalized_ages(cohort: Cohort, recipe: Recipe) -> Tensor:
-    """Return the normalized ages of a cohort, float32 (N,)."""
-    return torch.from_numpy((cohort.ages - recipe.age_mean) / recipe.age_sd).float()
-
-
-def _batches(count: int, batch: int, epochs: int) -> Iterator[Tensor]:
-    """Each epoch in an order of its own; what does not fill a batch is left out, as BatchNorm is unsteady on few."""
-    for _ in range(epochs):
-        order = torch.randperm(count)
-        yield from torch.split(order[: count // batch * batch], batch)
+    with reproducible(alone.device):
+        if config.stages == "two":
+            fit_age(network, lesions, config, alone)
+        judged = judge(network, lesions, config, alone)
+    card = write_outcome(folder, network, judged, lesions, rule, config, running.version)
+    Checkpoints(folder.checkpoints_path).remove()
+    running.on_share(1.0)
+    return Trained(card, judged)

@@ -9,7 +9,6 @@ from tests.worker.evaluation.asah import POOR_OUTCOME, S100B, WFNS
 from worker.clinical.proportions import proportion
 from worker.evaluation.options import ChosenBy
 from worker.evaluation.thresholds import OperatingPoint, operating_point, sensitivity_threshold, youden_threshold
-from worker.training.evaluate import best_threshold
 
 Scored = list[tuple[int, bool]]
 scored = st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=2, max_size=40)
@@ -87,8 +86,6 @@ def test_no_threshold_has_a_higher_youden_index(lesions: Scored) -> None:
 
     best = index(youden_threshold(scores, labels))
     assert best >= max(index(threshold) for threshold in [*scores, 1.1]) - 1e-12
-    if len(set(scores)) > 1:
-        assert best >= index(best_threshold(scores, labels)) - 1e-12
 
 
 @given(scored, st.floats(0.01, 1))

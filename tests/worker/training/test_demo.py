@@ -5,25 +5,21 @@ from pathlib import Path
 import pytest
 
 from tests.worker.inference.samples import write_model
-from worker.inference.card import DEMO_NOTICE, Preprocessing
+from worker.inference.card import DEMO_NOTICE
 from worker.inference.registry import Registry
+from worker.training.config import DEMO, Phantoms, TrainingConfig, read_config
 from worker.training.demo import DemoModel, make_demo_models
-from worker.training.recipe import Recipe
 
-TINY = Recipe(
-    backbone="resnet18",
-    preprocessing=Preprocessing(32, 0.25, "letterbox", "gray", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
-    train=48,
-    calibration=32,
-    test=32,
-    epochs=1,
-    batch=16,
-    age_steps=20,
+TINY = read_config(
+    None,
+    {"backbone": "resnet18", "input_size": 32, "epochs": 1, "batch": 16, "age.steps": 20, "seed": 1},
+    DEMO.model_copy(update={"phantoms": Phantoms(count=112, validation=0.28, test=0.28)}),
 )
 
 
-def _make(folder: Path, seed: int = 1, recipe: Recipe = TINY) -> tuple[DemoModel, ...]:
-    return make_demo_models(Registry(folder), seed=seed, on_progress=lambda _what, _share: None, recipe=recipe)
+def _make(folder: Path, config: TrainingConfig = TINY, **changes: object) -> tuple[DemoModel, ...]:
+    changed = config.model_copy(update=changes)
+    return make_demo_models(Registry(folder), on_progress=lambda _what, _share: None, config=changed)
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
@@ -36,14 +32,10 @@ def test_another_seed_or_recipe_gives_another_version(tmp_path: Path) -> None:
     made = [
         *_make(tmp_path),
         *_make(tmp_path, seed=2),
-        *_make(tmp_path, recipe=Recipe(**{**_fields(TINY), "learning_rate": 2e-3})),
+        *_make(tmp_path, learning_rate=2e-3),
     ]
     assert len({(model.card.name, model.card.version) for model in made}) == 6
     assert len({model.card.weights_sha256 for model in made}) == 6
-
-
-def _fields(recipe: Recipe) -> dict[str, object]:
-    return {name: getattr(recipe, name) for name in Recipe.__slots__}
 
 
 def test_both_models_are_made_and_activated_and_say_what_they_are(tmp_path: Path) -> None:
@@ -58,16 +50,14 @@ def test_both_models_are_made_and_activated_and_say_what_they_are(tmp_path: Path
         assert DEMO_NOTICE in model.card.training_data
         assert DEMO_NOTICE in str(model.card.metrics["test_set"])
         assert model.card.reference is not None
-        assert model.card.reference.lesions == TINY.test
+        assert model.card.reference.lesions == 31
     assert Registry(tmp_path).is_ready()
     assert all(finding.code is None for finding in Registry(tmp_path).check())
 
 
 def test_progress_is_told_from_beginning_to_end(tmp_path: Path) -> None:
     told: list[tuple[str, float]] = []
-    make_demo_models(
-        Registry(tmp_path), seed=1, on_progress=lambda what, share: told.append((what, share)), recipe=TINY
-    )
+    make_demo_models(Registry(tmp_path), on_progress=lambda what, share: told.append((what, share)), config=TINY)
     shares = [share for _, share in told]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
@@ -104,7 +94,7 @@ def test_a_hospitals_model_stays_active(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_demo_models_see_more_than_age_on_phantoms_they_never_saw(tmp_path: Path) -> None:
-    for model in _make(tmp_path, seed=20261123, recipe=Recipe()):
+    for model in _make(tmp_path, DEMO):
         metrics = {name: value for name, value in model.card.metrics.items() if isinstance(value, float)}
         assert model.card.backbone == "resnet50"
         assert metrics["auc"] >= 0.90, model.card.name

@@ -1,0 +1,156 @@
+"""`dlr train` as a user types it: on a manifest and on phantoms, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.worker.training.manifests import cohort, row, save_picture
+from worker.cli.main import app
+from worker.errors import Code, SetupRefused
+from worker.inference.card import load_card
+from worker.training.manifest import ManifestRow, Split
+from worker.training.manifest_file import read_manifest, write_manifest
+
+SMALL = 'backbone = "resnet18"\ninit = "random"\ninput_size = 32\nepochs = 1\nbatch = 8\n[age]\nsteps = 5\n'
+
+
+def run(*arguments: str | Path, status: int = 0) -> tuple[str, str]:
+    result = CliRunner().invoke(app, ["train", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == status, result.output
+    return result.stdout, result.stderr
+
+
+def refusal(*arguments: str | Path) -> SetupRefused:
+    with pytest.raises(SetupRefused) as refused:
+        run(*arguments)
+    return refused.value
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "small.toml").write_text(SMALL)
+    return tmp_path
+
+
+def split_manifest(folder: Path, *more: ManifestRow, folds: int = 0) -> Path:
+    write_manifest(folder / "m.csv", [*cohort(folder, 40), *more])
+    arguments = ["dataset", "split", folder / "m.csv", "-o", folder / "s.csv", "--train", "0.6", "--validation", "0.2",
+                 "--test", "0.2", "--folds", folds]  # fmt: skip
+    done = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return folder / "s.csv"
+
+
+def on_manifest(folder: Path, which: str, manifest: Path, *more: str) -> tuple[str | Path, ...]:
+    return (
+        which,
+        "--manifest",
+        manifest,
+        "--config",
+        folder / "small.toml",
+        "--device",
+        "cpu",
+        "-o",
+        folder / "run",
+        *more,
+    )
+
+
+@pytest.mark.parametrize("which", ["lh", "bm"])
+def test_a_manifest_becomes_a_model_whose_card_names_its_data(folder: Path, which: str) -> None:
+    manifest = split_manifest(folder, row(image="0-0.png", patient_key="Q", excluded="no_pathology"))
+    out, err = run(*on_manifest(folder, which, manifest, "--format", "json"))
+    card = json.loads(out)["card"]
+    assert card == load_card(folder / "run" / "card.json").model_dump(mode="json")
+    done = CliRunner().invoke(app, ["dataset", "validate", str(manifest), "--format", "json"])
+    assert card["training"]["data_digest"] == json.loads(done.stdout)["digest"]
+    splits = [one.split for one in read_manifest(manifest).rows.values()]
+    assert card["training"]["train_images"] == splits.count(Split.TRAIN)
+    assert card["training"]["test_images"] == splits.count(Split.TEST)
+    assert (card["name"], card["notice"]) == (f"DLR_{which.upper()}", "")
+    assert "left out: 1 rows, no_pathology" in err
+    assert "dlr models add" in err
+    # Two images of a lesion are one lesion where it is judged.
+    assert str(card["metrics"]["test_set"]).startswith(f"{splits.count(Split.TEST) // 2} held-out lesions")
+    added = CliRunner().invoke(
+        app, ["models", "add", str(folder / "run/card.json"), str(folder / "run/weights.safetensors")]
+    )
+    assert added.exit_code == 0, added.output
+
+
+def test_a_finished_run_says_so_and_another_is_refused(folder: Path) -> None:
+    asked = ("bm", "--phantom", "110", "--config", folder / "small.toml", "--device", "cpu", "-o", folder / "run")
+    first, _ = run(*asked, "--format", "json")
+    again, said = run(*asked, "--format", "json")
+    assert json.loads(again) == json.loads(first) | {"was_finished": True}
+    assert "nothing was done" in said
+    table, _ = run(*asked)
+    assert "demo, synthetic, not for clinical use" in table
+    assert refusal(*asked, "--seed", "9").code is Code.TRAINING_DIFFERS
+
+
+def test_a_category_that_says_nothing_is_left_out_and_counted(folder: Path) -> None:
+    save_picture(folder / "zero.png", seed=77)
+    manifest = split_manifest(folder, row(image="zero.png", patient_key="Z", birads="0", pathology="malignant"))
+    _, err = run(*on_manifest(folder, "lh", manifest))
+    assert "left out: 1 rows, of neither class" in err
+
+
+def test_rows_without_an_age_are_listed_or_left_out(folder: Path) -> None:
+    save_picture(folder / "ageless.png", seed=77)
+    manifest = split_manifest(folder, row(image="ageless.png", patient_key="Z", age_years=None))
+    with pytest.raises(SetupRefused) as refused:
+        run(*on_manifest(folder, "bm", manifest))
+    assert (refused.value.code, refused.value.reason[:6]) == (Code.DATASET_INVALID, "1 rows")
+    result = CliRunner().invoke(app, ["train", *map(str, on_manifest(folder, "bm", manifest))])
+    assert "age_missing" in result.stdout
+    assert not (folder / "run").exists()
+    _, err = run(*on_manifest(folder, "bm", manifest, "--missing-age", "exclude"))
+    assert "left out: 1 rows, age_missing" in err
+
+
+def test_a_leak_is_refused_before_anything_is_trained(folder: Path) -> None:
+    manifest = split_manifest(folder)
+    rows = list(read_manifest(manifest).rows.values())
+    place = next(at for at, one in enumerate(rows) if one.split is Split.TEST)
+    rows[place] = rows[place].model_copy(update={"split": Split.TRAIN})
+    write_manifest(folder / "leaks.csv", rows)
+    assert refusal(*on_manifest(folder, "bm", folder / "leaks.csv")).code is Code.DATASET_INVALID
+    assert not (folder / "run").exists()
+
+
+def test_rows_in_no_split_are_refused(folder: Path) -> None:
+    split_manifest(folder)
+    assert refusal(*on_manifest(folder, "bm", folder / "m.csv")).code is Code.DATASET_INVALID
+
+
+def test_a_fold_is_the_validation(folder: Path) -> None:
+    manifest = split_manifest(folder, folds=4)
+    assert refusal(*on_manifest(folder, "bm", manifest)).code is Code.SPLIT_IMPOSSIBLE
+    out, _ = run(*on_manifest(folder, "bm", manifest, "--fold", "3", "--format", "json"))
+    folds = [one.fold for one in read_manifest(manifest).rows.values() if one.split is Split.TRAIN]
+    training = json.loads(out)["card"]["training"]
+    assert training["validation_images"] == folds.count(3)
+    assert training["train_images"] == len(folds) - folds.count(3)
+    assert refusal(*on_manifest(folder, "bm", manifest, "--fold", "9")).code is Code.SPLIT_IMPOSSIBLE
+
+
+def test_where_lesions_come_from_is_said_once(folder: Path) -> None:
+    run("lh", "-o", folder / "run", status=2)
+    run("lh", "-o", folder / "run", "--phantom", "9", "--manifest", folder / "m.csv", status=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (("--low-risk-up-to", "7"), Code.CONFIG_INVALID),
+        (("--backbone", "vgg16"), Code.CONFIG_INVALID),
+        (("--init", "nowhere.safetensors"), Code.WEIGHTS_UNAVAILABLE),
+        (("--device", "cuda:99"), Code.SETTING_INVALID),
+    ],
+)
+def test_what_can_not_be_done_is_refused_with_its_code(folder: Path, options: tuple[str, ...], code: Code) -> None:
+    asked = ("lh", "--phantom", "110", "--config", folder / "small.toml", "-o", folder / "run")
+    assert refusal(*asked, *options).code is code

@@ -1,0 +1,186 @@
+"""``dlr train``: a model from lesions with pathology."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.dataset import FAULT_COLUMNS
+from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr
+from worker.cli.progress import share_bar
+from worker.errors import Code, SetupRefused
+from worker.training.config import DEMO, Log, read_config
+from worker.watching.extras import require_extra
+
+if TYPE_CHECKING:
+    from worker.inference.card import ModelCard, ModelName
+    from worker.training.cohort import Cohort
+    from worker.training.config import TrainingConfig
+
+METRIC_COLUMNS = (
+    "name",
+    "version",
+    "auc",
+    "auc_lower_95",
+    "auc_upper_95",
+    "auc_image_only",
+    "auc_age_only",
+    "auc_gain_over_image_p",
+    "auc_gain_over_age_p",
+    "threshold",
+    "sensitivity",
+    "specificity",
+    "notice",
+)
+
+
+class Which(StrEnum):
+    """One of the two models."""
+
+    LH = "lh"
+    BM = "bm"
+
+
+class Stages(StrEnum):
+    """How image network and classifier with age are trained."""
+
+    TWO = "two"
+    JOINT = "joint"
+
+
+class By(StrEnum):
+    """What DLR_LH's label is made of."""
+
+    BIRADS = "birads"
+    PATHOLOGY = "pathology"
+
+
+class MissingAge(StrEnum):
+    """What is done with rows that have no age."""
+
+    REFUSE = "refuse"
+    EXCLUDE = "exclude"
+
+
+def train(
+    which: Annotated[Which, typer.Argument(help="lh: low or high risk; bm: benign or malignant", metavar="lh|bm")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="New or empty; or an earlier run's, to go on with it")
+    ],
+    manifest: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Lesions with splits (`dlr dataset split`)")
+    ] = None,
+    phantom: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Instead: N made-up lesions, by the demo's configuration")
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="The folder that the manifest's paths are relative to")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.toml", help="The configuration (docs/model-owner.md); options override it"),
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(metavar="imagenet|random|FILE", help="What the network starts from (imagenet; phantoms: random)"),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed, lesions and machine: the same model")] = None,
+    backbone: Annotated[str | None, typer.Option(help="A ResNet of torchvision; the study's is resnet50")] = None,
+    input_size: Annotated[int | None, typer.Option(help="Side of the square input, in pixels")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most; it stops early without a better AUC")] = None,
+    patience: Annotated[int | None, typer.Option(min=1, help="Epochs to wait for a better validation AUC")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Lesions a step, of all processes together")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The highest of the one-cycle schedule")] = None,
+    stages: Annotated[
+        Stages | None, typer.Option(help="two, as in the study: the image network, then with age; joint: at once")
+    ] = None,
+    label_rule: Annotated[By | None, typer.Option(help="Of DLR_LH: birads, as in the study, or pathology")] = None,
+    low_risk_up_to: Annotated[
+        str | None, typer.Option(metavar="CATEGORY", help="Of DLR_LH: the highest BI-RADS that is low risk (3)")
+    ] = None,
+    missing_age: Annotated[MissingAge | None, typer.Option(help="Rows without an age are refused, or left out")] = None,
+    fold: Annotated[int | None, typer.Option(min=1, help="Is the validation, where the manifest has folds")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; with torchrun, a GPU a process")] = "auto",
+    log: Annotated[Log, typer.Option(help="Of the epochs: log.csv, events for TensorBoard, or none")] = Log.CSV,
+    loaders: Annotated[int, typer.Option(min=0, help="Processes that prepare images; they change no result")] = 0,
+    version: Annotated[str | None, typer.Option(help="The card's version; else one is made")] = None,
+    fmt: ReportOption = Report.TABLE,
+) -> None:
+    """Train a model on lesions with pathology; a run that was stopped goes on where it was.
+
+    Example: dlr train bm --manifest split.csv --output bm-1. Writes weights, card, scores of held-out lesions, and a
+    log. The same command again goes on where a run was stopped, by whatever stopped it, and ends in the same weights.
+
+    On several GPUs: torchrun --nproc-per-node 4 --no-python dlr train bm ...
+    """
+    if (manifest is None) == (phantom is None):
+        raise typer.BadParameter("one, and one alone", param_hint="--manifest, --phantom")
+    require_extra("torch", "worker", "dlr train")
+    overrides = {
+        "init": init, "seed": seed, "backbone": backbone, "input_size": input_size, "epochs": epochs,
+        "patience": patience, "batch": batch, "learning_rate": learning_rate, "stages": stages,
+        "label_rule": label_rule, "low_risk_up_to": low_risk_up_to, "missing_age": missing_age, "fold": fold,
+        "phantoms.count": phantom,
+    }  # fmt: skip
+    read = read_config(config, overrides, None if phantom is None else DEMO)
+    name: ModelName = "DLR_LH" if which is Which.LH else "DLR_BM"
+    from worker.training.processes import leads
+
+    with share_bar("loading torch", hidden=not leads()) as on_progress:
+        from worker.training.train import Running
+        from worker.training.train import train as trained
+
+        cohort = _cohort(manifest, root, read, on_progress)
+        running = Running(device, log, version, loaders, lambda share: on_progress(f"training {name}", share))
+        made = trained(name, cohort, read, output, running)
+    if made is not None:
+        _print(made.card, cohort, output, fmt, was_finished=made.judged is None)
+
+
+def _cohort(
+    manifest: Path | None, root: Path | None, config: "TrainingConfig", on_progress: "Callable[[str, float], None]"
+) -> "Cohort":
+    if manifest is None:
+        from worker.training.cohort import phantom_cohort
+
+        return phantom_cohort(config, lambda done, total: on_progress("drawing phantoms", done / total))
+    from worker.training.check import check
+    from worker.training.manifest_cohort import faults_of, manifest_cohort
+    from worker.training.manifest_file import read_manifest
+    from worker.training.processes import leads
+
+    checked = check(
+        read_manifest(manifest, root), on_progress=lambda done, total: on_progress("checking rows", done / total)
+    )
+    if checked.warnings and leads():
+        _say(f"{len(checked.warnings)} warnings: `dlr dataset validate` says which")
+    faults = faults_of(checked, config)
+    if faults:
+        if leads():
+            print_rows([asdict(fault) for fault in faults], FAULT_COLUMNS, Format.TABLE, title="bad rows")
+        bad = len({fault.line for fault in faults})
+        raise SetupRefused(Code.DATASET_INVALID, f"{bad} rows are bad, so nothing was trained: mend or exclude them")
+    return manifest_cohort(checked, config, lambda done, total: on_progress("reading images", done / total))
+
+
+def _print(card: "ModelCard", cohort: "Cohort", output: Path, fmt: Report, *, was_finished: bool) -> None:
+    row = card.metrics | {
+        "name": card.name, "version": card.version, "threshold": card.threshold, "notice": card.notice or None,
+    }  # fmt: skip
+    if fmt is Report.JSON:
+        print_json({"output": str(output), "was_finished": was_finished, "card": card.model_dump(mode="json")})
+    else:
+        print_rows([row], METRIC_COLUMNS, Format.TABLE, title=f"on {card.metrics['test_set']}")
+    left_out = {**cohort.excluded, "of neither class": card.training.get("images_of_neither_class", 0)}
+    for reason, count in left_out.items():
+        if count:
+            _say(f"left out: {count} rows, {reason}")
+    if was_finished:
+        _say("this training was finished before; nothing was done")
+    _say(f"next: read {output / 'card.json'}, say in it what the model is for, then")
+    _say(f"dlr models add {output / 'card.json'} {output / 'weights.safetensors'}")
+
+
+def _say(line: str) -> None:
+    stderr.print(line, markup=False, highlight=False, soft_wrap=True)

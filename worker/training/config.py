@@ -1,0 +1,227 @@
+"""How a model is trained: every number that a result depends on, but the lesions."""
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from worker.clinical.categories import Birads
+from worker.errors import Code, SetupRefused
+from worker.inference.card import Backbone, Preprocessing
+
+MAX_BYTES = 1 << 20
+DEMO_SEED = 20261123
+
+STARTS = IMAGENET, RANDOM = "imagenet", "random"
+"""What a network may start from, besides a file."""
+
+_Fraction = Annotated[float, Field(ge=0, le=1)]
+_Positive = Annotated[float, Field(gt=0)]
+_NotNegative = Annotated[float, Field(ge=0)]
+_Count = Annotated[int, Field(ge=1)]
+
+
+class Log(StrEnum):
+    """Where a training logs to."""
+
+    CSV = "csv"
+    TENSORBOARD = "tensorboard"
+    NONE = "none"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
+
+
+class Augmentation(_Part):
+    """How a training image is changed each time that it is seen; amounts are drawn evenly up to the ones given.
+
+    An image is not turned upside down by default, since depth has a direction: shadows and enhancement lie below a
+    lesion, skin and fat above it, and a lesion that is taller than wide is suspicious. So turns are
+    small too.
+    """
+
+    flip: _Fraction = Field(default=0.5, description="How often left and right are exchanged")
+    vertical_flip: _Fraction = Field(default=0.0, description="How often up and down are")
+    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = Field(default=7.0, description="Turned by, to each side")
+    translate: _Fraction = Field(default=0.06, description="Moved by, in sides of the image, each way")
+    scale: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.1, description="Made larger or smaller by")
+    brightness: _Fraction = Field(default=0.15, description="Gain of the scanner: all values times 1 +- so much")
+    contrast: _Fraction = Field(default=0.15, description="Dynamic range: distances from the mean times 1 +- so much")
+    gamma: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.15, description="Grey map: values to the power 1 +-")
+
+
+class AgeStage(_Part):
+    """The second stage: the classifier with age, on embeddings of an image network that stays as it is."""
+
+    learns_on: Literal["validation", "train", "both"] = Field(
+        default="validation",
+        description="Lesions that the image network learnt from it is too sure of, and age looks useless beside it",
+    )
+    start: Literal["image", "random"] = Field(
+        default="image", description="image: as the image network's own answer, from where it learns what age adds"
+    )
+    steps: _Count = Field(default=200, description="Each over all lesions")
+    learning_rate: _Positive = Field(default=1e-2, description="Of FC2, which weighs the age: 36 numbers")
+    fc1_learning_rate: _NotNegative = Field(
+        default=1e-4, description="Of FC1, which reads the embedding: so many numbers that faster ones learn by heart"
+    )
+    weight_decay: _NotNegative = Field(default=1.0, description="Of AdamW; strong, since there are few lesions")
+
+
+class Phantoms(_Part):
+    """How many phantoms are drawn, and what they are for; the rest is learned from."""
+
+    count: _Count = Field(default=2000, description="With --phantom")
+    validation: _Fraction = Field(default=0.2, description="Share that epoch and threshold are chosen on")
+    test: _Fraction = Field(default=0.3, description="Share that nothing learns from")
+    drawing: int = Field(
+        default=1, description="The version of the phantoms' drawing; goes up when their pixels change"
+    )
+
+
+class TrainingConfig(_Part):
+    """A training's configuration; the defaults are a sound start for a hospital's lesions.
+
+    Nothing that changes a result is left out: two trainings with the same configuration and lesions, on the CPU of one
+    machine with the same number of threads, end in the same weights to the bit.
+    """
+
+    seed: int = Field(default=0, ge=0, lt=2**31, description="Of all that is drawn at random")
+    backbone: Backbone = Field(default="resnet50", description="A ResNet of torchvision; the study's is resnet50")
+    init: str = Field(default=IMAGENET, min_length=1, description="imagenet, random, or a file of weights")
+    input_size: int = Field(default=224, ge=32, le=1024, description="Side of the square input, in pixels")
+    channels: Literal["gray", "rgb"] = Field(default="gray", description="rgb keeps colours")
+    resize: Literal["letterbox", "stretch"] = Field(default="letterbox", description="stretch loses the aspect ratio")
+    roi_margin: float = Field(default=0.25, ge=0, le=2, description="Context kept, in sides of the lesion's ROI")
+    pixel_mean: tuple[_Fraction, _Fraction, _Fraction] = Field(
+        default=(0.485, 0.456, 0.406), description="Subtracted, on the 0..1 scale; ImageNet's, as what it starts from"
+    )
+    pixel_std: tuple[_Positive, _Positive, _Positive] = Field(
+        default=(0.229, 0.224, 0.225), description="Divides, on the 0..1 scale"
+    )
+    age_mean: float = Field(default=44.23, ge=0, le=120, description="Years; the study's cohort")
+    age_sd: _Positive = Field(default=12.67, description="Years; the study's cohort")
+
+    label_rule: Literal["birads", "pathology"] | None = Field(
+        default=None, description="Of DLR_LH: birads, as in the study; DLR_BM learns pathology alone"
+    )
+    low_risk_up_to: Birads = Field(default=Birads.PROBABLY_BENIGN, description="The study's: 3; 4A and above is high")
+    missing_age: Literal["refuse", "exclude"] = Field(default="refuse", description="What is done with such rows")
+    fold: int | None = Field(default=None, ge=1, description="Is the validation, where the manifest has folds")
+
+    stages: Literal["two", "joint"] = Field(default="two", description="The study's two, or both at once")
+    epochs: _Count = Field(default=60, description="Of the image network, at most")
+    patience: int | None = Field(
+        default=15,
+        ge=1,
+        description="Epochs without a better validation AUC until it ends; as many as epochs: never early",
+    )
+    batch: _Count = Field(default=32, description="Lesions a step, of all processes together")
+    learning_rate: float = Field(default=5e-4, gt=0, description="The highest of the one-cycle schedule")
+    warm_up: float = Field(default=0.3, gt=0, lt=1, description="Share of the steps until it is reached")
+    weight_decay: _NotNegative = Field(default=0.02, description="Of AdamW")
+    class_weights: Literal["balanced", "none"] = Field(
+        default="balanced", description="balanced: both classes count alike, however many lesions they have"
+    )
+    image_loss_share: _Fraction = Field(default=0.5, description="With joint stages: of FC2's loss, the rest with age")
+    amp: Literal["auto", "none"] = Field(default="auto", description="auto: bfloat16 on CUDA")
+
+    augmentation: Augmentation = Augmentation()
+    age: AgeStage = AgeStage()
+    phantoms: Phantoms = Phantoms()
+
+    @model_validator(mode="after")
+    def _category_parts(self) -> Self:
+        if self.low_risk_up_to in (Birads.INCOMPLETE, Birads.KNOWN_MALIGNANCY):
+            raise PydanticCustomError("low_risk_up_to", "low_risk_up_to is a category from 1 to 5")
+        if self.phantoms.validation + self.phantoms.test >= 1:
+            raise PydanticCustomError("phantoms", "validation and test leave no phantoms to learn from")
+        return self
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What is done to a lesion's pixels, in training and in service."""
+        return Preprocessing(
+            self.input_size, self.roi_margin, self.resize, self.channels, self.pixel_mean, self.pixel_std
+        )
+
+    def fingerprint(self) -> str:
+        """Return six characters that change with any number but the seed, and not with the path of a file."""
+        init = self.init if self.init in STARTS else "file"
+        plain = self.model_copy(update={"seed": 0, "init": init})
+        return hashlib.sha256(plain.model_dump_json().encode()).hexdigest()[:6]
+
+
+DEMO = TrainingConfig(
+    seed=DEMO_SEED,
+    init=RANDOM,
+    input_size=64,
+    pixel_mean=(0.5, 0.5, 0.5),
+    pixel_std=(0.25, 0.25, 0.25),
+    epochs=3,
+    patience=None,
+    learning_rate=1e-3,
+    class_weights="none",
+    augmentation=Augmentation(rotation_degrees=0, translate=0, scale=0, brightness=0, contrast=0, gamma=0),
+    age=AgeStage(learns_on="both"),
+    phantoms=Phantoms(count=2000, validation=0.15, test=0.45),
+)
+"""Small and quick, since phantoms are simple: nothing of them needs turning, and three epochs do, in which nothing is
+learnt by heart. Half of them are tested on, so that a cohort can tell what age adds."""
+
+DEMO_EPOCHS_CONTINUED = 2
+"""Of the second model, which goes on from the first one's image network: what that learnt to see serves both."""
+
+
+def read_config(
+    path: Path | None, overrides: Mapping[str, object], base: TrainingConfig | None = None
+) -> TrainingConfig:
+    """Read a training's configuration.
+
+    Args:
+        path: TOML with the fields of `TrainingConfig`; ``None`` for its defaults.
+        overrides: fields, or ``part.field``, that take the file's place; ``None`` leaves it.
+        base: in place of the defaults.
+
+    Raises:
+        SetupRefused: ``config_invalid``; the reason names each wrong field.
+    """
+    fields = (base or TrainingConfig()).model_dump(mode="json")
+    _merge(fields, {} if path is None else _toml(path))
+    for name, value in overrides.items():
+        if value is not None:
+            *part, field = name.split(".")
+            (fields[part[0]] if part else fields)[field] = value
+    try:
+        return TrainingConfig.model_validate(fields)
+    except ValidationError as invalid:
+        faults = invalid.errors(include_url=False, include_context=False, include_input=False)
+    said = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ") for fault in faults)
+    raise SetupRefused(Code.CONFIG_INVALID, "; ".join(said))
+
+
+def _merge(fields: dict[str, Any], given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        if isinstance(value, dict) and isinstance(fields.get(name), dict):
+            _merge(fields[name], value)
+        else:
+            fields[name] = value
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise SetupRefused(Code.CONFIG_INVALID, f"the configuration is larger than {MAX_BYTES} bytes")
+        return tomllib.loads(content.decode("utf-8"))
+    except OSError:
+        raise SetupRefused(Code.CONFIG_INVALID, "the configuration is not there or can not be read") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError):
+        raise SetupRefused(Code.CONFIG_INVALID, "the configuration is not TOML in UTF-8") from None

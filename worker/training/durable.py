@@ -1,0 +1,80 @@
+"""Files that are there whole or not at all, also after the power failed."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from worker.errors import Code, SetupRefused
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file beside its place, bring it to the disk, and rename it there.
+
+    Raises:
+        SetupRefused: ``setting_invalid``; it can not be written.
+    """
+    with _written():
+        part = _part_of(path)
+        part.write_bytes(content)
+        _put(part, path)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a document; floats come back as they are."""
+    write_bytes(path, (json.dumps(value, indent=1) + "\n").encode())
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors, never as a pickle."""
+    with _written():
+        part = _part_of(path)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part)
+        _put(part, path)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read what `write_tensors` wrote.
+
+    Raises:
+        SetupRefused: ``weights_unavailable``; it is not there, or not whole.
+    """
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError):
+        reason = f"{path.parent.name}/{path.name} is damaged: remove {path.parent.name}/, and the training starts anew"
+        raise SetupRefused(Code.WEIGHTS_UNAVAILABLE, reason) from None
+    return tensors
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError):
+        reason = "--output: a file can not be written; is there room on the disk? What was kept stays, to go on from"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
+
+
+def _part_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def _put(part: Path, path: Path) -> None:
+    _sync(part)
+    part.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

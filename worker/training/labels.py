@@ -1,0 +1,60 @@
+"""What a lesion is to a model: positive, negative, or neither."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from worker.clinical.categories import Birads
+from worker.errors import Code, SetupRefused
+from worker.inference.card import ModelName
+from worker.training.config import TrainingConfig
+from worker.training.manifest import Category
+
+_FOURS = (Birads.LOW_SUSPICION, Birads.MODERATE_SUSPICION, Birads.HIGH_SUSPICION)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRule:
+    """Says which class a lesion is of.
+
+    Attributes:
+        model: whose classes.
+        by: what decides.
+        low_risk_up_to: with ``birads``: this category and those before it are low risk, those behind it high.
+    """
+
+    model: ModelName
+    by: Literal["birads", "pathology"]
+    low_risk_up_to: Birads
+
+    def __call__(self, birads: Category | None, *, malignant: bool) -> bool | None:
+        """Return whether a lesion is of the positive class; ``None`` where its category does not say.
+
+        0 is no assessment. 4 without its letter is any of 4A to 4C: it says something where these are of one class.
+        """
+        if self.by == "pathology":
+            return malignant
+        if birads is None or birads == Birads.INCOMPLETE:
+            return None
+        order = list(Birads)
+        categories = _FOURS if birads == "4" else (Birads(birads),)
+        high = {order.index(one) > order.index(self.low_risk_up_to) for one in categories}
+        return high.pop() if len(high) == 1 else None
+
+    def __str__(self) -> str:
+        """Return the rule as a card has it."""
+        if self.by == "pathology":
+            return "pathology" if self.model == "DLR_BM" else "malignant by pathology is high risk, benign is low risk"
+        above = list(Birads)[list(Birads).index(self.low_risk_up_to) + 1]
+        return f"BI-RADS up to {self.low_risk_up_to} is low risk, {above} and above is high risk"
+
+
+def rule_of(model: ModelName, config: TrainingConfig) -> LabelRule:
+    """Return a model's rule: the study's, unless the configuration has another.
+
+    Raises:
+        SetupRefused: ``config_invalid``; DLR_BM by another rule than pathology.
+    """
+    if model == "DLR_BM" and config.label_rule == "birads":
+        raise SetupRefused(Code.CONFIG_INVALID, "label_rule: DLR_BM answers what pathology would say, and learns that")
+    own: Literal["birads", "pathology"] = "birads" if model == "DLR_LH" else "pathology"
+    return LabelRule(model, config.label_rule or own, config.low_risk_up_to)

@@ -1,0 +1,76 @@
+"""A manifest's lesions as a cohort to learn from: sound, split, with ages, and as the service would see them."""
+
+from collections import Counter
+
+import numpy as np
+
+from worker.errors import Code, SetupRefused
+from worker.inference.preprocess import pixels_for_each
+from worker.training.check import Checked
+from worker.training.cohort import Cohort, CohortRow, OnProgress
+from worker.training.config import TrainingConfig
+from worker.training.image import read_lesion
+from worker.training.manifest import Fault, ManifestRow, Split
+
+
+def faults_of(checked: Checked, config: TrainingConfig) -> tuple[Fault, ...]:
+    """Tell each row that speaks against training: what `check` found, no split, no age where that is not excluded."""
+    faults = list(checked.faults)
+    for line, row in checked.sound.items():
+        if row.split is None:
+            faults.append(Fault(line, Code.SPLIT_IMPOSSIBLE, "in no split: make them by `dlr dataset split`"))
+        if checked.ages[line] is None and config.missing_age == "refuse":
+            faults.append(
+                Fault(line, Code.AGE_MISSING, "no age: give it, or leave such rows out (--missing-age exclude)")
+            )
+    return tuple(sorted(faults, key=lambda fault: fault.line))
+
+
+def manifest_cohort(checked: Checked, config: TrainingConfig, on_progress: OnProgress) -> Cohort:
+    """Read the lesions of a manifest that `faults_of` has nothing against.
+
+    Args:
+        checked: the manifest, looked at.
+        config: its preprocessing, fold, and what is done without an age.
+        on_progress: told how many rows are read, and of how many.
+
+    Raises:
+        SetupRefused: ``split_impossible``: the manifest has folds and none is named, or not the one that is.
+        LesionRefused: an image changed since it was looked at.
+        Unavailable: ``storage_unavailable``.
+    """
+    splits = _splits(checked, config)
+    ages = {line: age for line, age in checked.ages.items() if age is not None}
+    lines = [line for line in splits if line in ages]
+    channels = 1 if config.channels == "gray" else 3
+    pixels = np.empty((len(lines), channels, config.input_size, config.input_size), np.uint8)
+    rows = []
+    for place, line in enumerate(lines):
+        row = checked.sound[line]
+        lesion = read_lesion(checked.manifest.root, row)
+        pixels[place] = pixels_for_each(lesion.frame, lesion.region, [config.preprocessing])[0]
+        rows.append(_row(row, splits[line], ages[line]))
+        on_progress(place + 1, len(lines))
+    left_out = Counter(row.excluded for row in checked.manifest.rows.values() if row.excluded is not None)
+    if len(lines) < len(splits):
+        left_out[str(Code.AGE_MISSING)] = len(splits) - len(lines)
+    return Cohort(pixels, tuple(rows), checked.digest, "a manifest's lesions", excluded=left_out)
+
+
+def _row(row: ManifestRow, split: Split, age_years: float) -> CohortRow:
+    malignant = row.malignant is True
+    return CohortRow(row.lesion_id, row.patient_key, split, malignant, row.birads, age_years, row.site)
+
+
+def _splits(checked: Checked, config: TrainingConfig) -> dict[int, Split]:
+    """What each row is for: its split, and with folds the named one is the validation."""
+    folds = {row.fold for row in checked.sound.values()} - {None}
+    if folds and config.fold not in folds:
+        raise SetupRefused(Code.SPLIT_IMPOSSIBLE, f"the manifest has folds 1 to {len(folds)}: name one by --fold")
+    if config.fold is not None and not folds:
+        raise SetupRefused(Code.SPLIT_IMPOSSIBLE, "--fold: the manifest has no folds")
+    return {
+        line: Split.VALIDATION if row.fold is not None and row.fold == config.fold else row.split
+        for line, row in checked.sound.items()
+        if row.split is not None
+    }

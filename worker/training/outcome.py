@@ -1,0 +1,174 @@
+"""What a training leaves: weights, scores, and the card, from which the service loads exactly that."""
+
+import csv
+import hashlib
+import io
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+
+from worker import __version__
+from worker.evaluation.discrimination import Auc, AucDifference
+from worker.evaluation.scores_file import COLUMN_OF
+from worker.inference.card import CLASSES, ModelCard, ModelName
+from worker.inference.network import DlrNetwork
+from worker.inference.weights import sha256_of
+from worker.training.cohort import Lesions, sizes_of
+from worker.training.config import TrainingConfig
+from worker.training.durable import write_bytes, write_tensors
+from worker.training.folder import TrainingFolder
+from worker.training.judge import Discrimination, Judged
+from worker.training.labels import LabelRule
+
+SCORES_COLUMNS = ("lesion_id", "pathology", "patient_key", "birads", "age_years", "site", "split")
+INTENDED_USE = "Not said yet: research alone"
+
+
+def write_outcome(
+    folder: TrainingFolder,
+    network: DlrNetwork,
+    judged: Judged,
+    lesions: Lesions,
+    rule: LabelRule,
+    config: TrainingConfig,
+    version: str | None,
+) -> ModelCard:
+    """Write weights, scores and card, the card last.
+
+    Args:
+        folder: the training's.
+        network: trained.
+        judged: what held-out lesions say of it.
+        lesions: of all splits.
+        rule: that labelled them.
+        config: how it was trained.
+        version: the owner's; one is made where there is none.
+    """
+    write_tensors(folder.weights_path, network.state_dict())
+    write_bytes(folder.scores_path, _scores(judged, rule.model))
+    digest = sha256_of(folder.weights_path)
+    card = _card(judged, lesions, rule, config, digest, version or made_version(lesions, config, digest))
+    write_bytes(folder.card_path, card.to_json().encode())
+    return card
+
+
+def version_prefix(notice: str, config: TrainingConfig) -> str:
+    """Return what the versions of a configuration and a seed begin with."""
+    return f"{'demo' if notice else 'trained'}-{config.seed}-{config.fingerprint()}-"
+
+
+def made_version(lesions: Lesions, config: TrainingConfig, digest: str) -> str:
+    """Make a version's name: other seed, configuration or weights, other name."""
+    return f"{version_prefix(lesions.cohort.notice, config)}{digest[:8]}"
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """Return this package's version, with 12 characters that change with any line of its code."""
+    digest = hashlib.sha256()
+    root = Path(str(files("worker")))
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return f"{__version__}+{digest.hexdigest()[:12]}"
+
+
+def _scores(judged: Judged, model: ModelName) -> bytes:
+    """The table that `dlr evaluate --scores` reads; each score with all its digits."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((*SCORES_COLUMNS, COLUMN_OF[model]))
+    for split, part in judged.scored.items():
+        for row, score in zip(part.rows, part.with_age, strict=True):
+            pathology = "malignant" if row.malignant else "benign"
+            known = (row.lesion_id, pathology, row.patient_key, row.birads, row.age_years, row.site, split)
+            writer.writerow((*("" if cell is None else cell for cell in known), float(score)))
+    return text.getvalue().encode()
+
+
+def _card(
+    judged: Judged, lesions: Lesions, rule: LabelRule, config: TrainingConfig, digest: str, version: str
+) -> ModelCard:
+    taken, cohort, name = config.preprocessing, lesions.cohort, rule.model
+    sizes = sizes_of(lesions)
+    learned = ", ".join(f"{split} {count}" for split, count in sizes.items())
+    return ModelCard(
+        schema_version=1,
+        name=name,
+        version=version,
+        backbone=config.backbone,
+        classes=CLASSES[name],
+        positive_class=CLASSES[name][1],
+        input_size=taken.size,
+        channels=taken.channels,
+        resize=taken.resize,
+        pixel_mean=taken.mean,
+        pixel_std=taken.std,
+        roi_margin=taken.margin,
+        age_mean=config.age_mean,
+        age_sd=config.age_sd,
+        threshold=judged.threshold,
+        weights_sha256=digest,
+        intended_use=f"Trying the service out: {cohort.notice}" if cohort.notice else INTENDED_USE,
+        training_data=f"{cohort.said}; images: {learned}; label: {rule}; data digest {cohort.digest}",
+        notice=cohort.notice,
+        metrics=metrics_of(judged, cohort.notice),
+        reference=judged.reference,
+        training=_training(lesions, rule, config, {f"{split}_images": count for split, count in sizes.items()}),
+        created_at=datetime.now(UTC),
+    )
+
+
+def _training(
+    lesions: Lesions, rule: LabelRule, config: TrainingConfig, sizes: Mapping[str, int]
+) -> dict[str, int | float | str]:
+    return {
+        "data_digest": lesions.cohort.digest,
+        "label_rule": str(rule),
+        **sizes,
+        "images_of_neither_class": len(lesions.cohort.rows) - len(lesions),
+        "seed": config.seed,
+        "configuration": config.fingerprint(),
+        "code_version": code_version(),
+        "torch": torch.__version__,
+    }
+
+
+def metrics_of(judged: Judged, notice: str = "") -> dict[str, float | str]:
+    """Return what a card says of the held-out lesions, by name; P values are two-sided, by DeLong's paired test."""
+    metrics = _aucs(judged.discrimination)
+    metrics |= {"sensitivity": round(judged.sensitivity, 4), "specificity": round(judged.specificity, 4)}
+    if judged.external is not None:
+        metrics |= {f"external_{name}": value for name, value in _aucs(judged.external).items()}
+    found = judged.discrimination
+    said = f"{found.lesions} held-out lesions ({judged.held_out}), {found.positives} of them positive"
+    return metrics | {"test_set": f"{said}, {notice}" if notice else said}
+
+
+def _aucs(found: Discrimination) -> dict[str, float | str]:
+    return {
+        **_auc("auc", found.both),
+        "auc_image_only": round(found.image_only.value, 4),
+        "auc_age_only": round(found.age_only.value, 4),
+        **_gain("auc_gain_over_image", found.over_image),
+        **_gain("auc_gain_over_age", found.over_age),
+    }
+
+
+def _auc(name: str, of: Auc) -> dict[str, float | str]:
+    values = {name: of.value}
+    if of.interval is not None:
+        values |= {f"{name}_lower_95": of.interval.low, f"{name}_upper_95": of.interval.high}
+    return {key: round(value, 4) for key, value in values.items()}
+
+
+def _gain(name: str, of: AucDifference) -> dict[str, float | str]:
+    values: dict[str, float | str] = {name: round(of.value, 4)}
+    if of.interval is not None:
+        values[f"{name}_lower_95"] = round(of.interval.low, 4)
+    if of.p_value is not None:
+        values[f"{name}_p"] = float(f"{of.p_value:.3g}")
+    return values

@@ -1,0 +1,106 @@
+"""What a network is before its training: random, torchvision's ImageNet weights, or a file of an earlier training."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from worker.errors import Code, SetupRefused
+from worker.inference.network import DlrNetwork, resnet
+from worker.inference.weights import differences
+from worker.training.config import IMAGENET, RANDOM, STARTS, TrainingConfig
+
+_IMAGE, _HEAD, _BACKBONE, _AGE = "image.", "image.fc", "image.backbone.", "age."
+
+
+def new_network(config: TrainingConfig) -> DlrNetwork:
+    """Make a network to train; what is drawn at random follows from the seed.
+
+    Raises:
+        SetupRefused: ``weights_unavailable``: torchvision's weights can not be fetched, or the file is not there or
+            does not fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(config.seed)
+        network = DlrNetwork(config.backbone)
+    if config.init == RANDOM:
+        _start_as_identity(network)
+    elif config.init == IMAGENET:
+        _take(network, _imagenet(config.backbone))
+    else:
+        _take(network, _of_file(Path(config.init)))
+    return network
+
+
+def init_digest(config: TrainingConfig) -> str:
+    """Say what a training starts from: a word, or the SHA-256 of the file.
+
+    Raises:
+        SetupRefused: ``weights_unavailable``; the file is not there or can not be read.
+    """
+    return config.init if config.init in STARTS else hashlib.sha256(_read(Path(config.init))).hexdigest()
+
+
+def _start_as_identity(network: nn.Module) -> None:
+    """Start the last BatchNorm of each block at zero, so that each block starts as the identity."""
+    for module in network.modules():
+        if isinstance(module, Bottleneck):
+            nn.init.zeros_(module.bn3.weight)
+        elif isinstance(module, BasicBlock):
+            nn.init.zeros_(module.bn2.weight)
+
+
+def _imagenet(backbone: str) -> dict[str, Tensor]:
+    weights: Any = models.get_model_weights(backbone).DEFAULT
+    try:
+        # Its pickle is read as tensors alone, and its name holds the hash that it has to have.
+        state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except OSError:
+        reason = (
+            f"torchvision's weights of {backbone} can not be fetched from {_host(weights.url)}: put the file into "
+            "TORCH_HOME/hub/checkpoints, or start from --init random or from a file"
+        )
+        raise SetupRefused(Code.WEIGHTS_UNAVAILABLE, reason) from None
+    except RuntimeError:
+        reason = f"torchvision's weights of {backbone} have another hash than they should: remove the file, try again"
+        raise SetupRefused(Code.WEIGHTS_UNAVAILABLE, reason) from None
+    network = resnet(backbone)
+    network.load_state_dict(state)  # also the older files, which count no batches
+    return {f"{_BACKBONE}{name}": tensor for name, tensor in network.state_dict().items() if not name.startswith("fc.")}
+
+
+def _host(url: str) -> str:
+    return url.split("/")[2]
+
+
+def _of_file(path: Path) -> dict[str, Tensor]:
+    try:
+        weights = load(_read(path))
+    except (SafetensorError, KeyError, ValueError):
+        raise SetupRefused(Code.WEIGHTS_UNAVAILABLE, "--init: the file is not a safetensors file") from None
+    return weights
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        reason = "--init: imagenet, random, or a safetensors file that is there and can be read"
+        raise SetupRefused(Code.WEIGHTS_UNAVAILABLE, reason) from None
+
+
+def _take(network: DlrNetwork, weights: dict[str, Tensor]) -> None:
+    """Take a whole network's weights, its image part's alone, or its backbone's; the rest stays as it is drawn."""
+    own = network.state_dict()
+    whole, image = (any(name.startswith(prefix) for name in weights) for prefix in (_AGE, _HEAD))
+    covered = "" if whole else _IMAGE if image else _BACKBONE
+    found = differences({name: tensor for name, tensor in own.items() if name.startswith(covered)}, weights)
+    if found:
+        raise SetupRefused(Code.WEIGHTS_UNAVAILABLE, f"--init: the weights do not fit: {'; '.join(found)}")
+    network.load_state_dict(own | weights)
