@@ -1,9 +1,10 @@
 """Training images, changed at random each time that they are seen, by a seed of their own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
@@ -93,7 +94,16 @@ def batches_of_epoch(
     order = np.random.default_rng([config.seed, epoch]).permutation(len(lesions)).tolist()
     whole = [order[at : at + config.batch] for at in range(0, len(order) // config.batch * config.batch, config.batch)]
     mine = [batch[rank::processes] for batch in whole]
-    yield from DataLoader(_Seen(lesions, config, epoch), batch_sampler=mine, num_workers=loaders)
+    loader = DataLoader(_Seen(lesions, config, epoch), batch_sampler=mine, num_workers=loaders, collate_fn=_stacked)
+    for images, ages, labels in loader:
+        yield torch.from_numpy(images), torch.from_numpy(ages), torch.from_numpy(labels)
+
+
+def _stacked(seen: Sequence[Batch]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    # Arrays pass a pipe. Tensors would be handed over by a socket in the folder for temporary files, and where its path
+    # is too long for one, a loader drops the batch and the training waits for it for ever.
+    images, ages, labels = (torch.stack(part).numpy() for part in zip(*seen, strict=True))
+    return images, ages, labels
 
 
 def normalized_ages(lesions: Lesions, config: TrainingConfig) -> Tensor:

@@ -1,5 +1,8 @@
 """What a training image looks like when it is seen: changed, never upside down, and the same again by its seed."""
 
+from multiprocessing import process
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -75,7 +78,7 @@ def test_the_state_of_torchs_generator_neither_matters_nor_changes() -> None:
     assert torch.equal(first, next(iter(seen(config(batch=5)))))
 
 
-def test_processes_share_each_batch_and_loaders_change_nothing() -> None:
+def test_processes_share_each_batch() -> None:
     of = config(batch=6)
     whole = seen(of)
     assert [len(batch) for batch in whole] == [6, 6, 6]
@@ -83,4 +86,11 @@ def test_processes_share_each_batch_and_loaders_change_nothing() -> None:
     for batch, one, other in zip(whole, *shares, strict=True):
         assert torch.equal(batch[0::2], one)
         assert torch.equal(batch[1::2], other)
-    assert all(torch.equal(one, other) for one, other in zip(whole, seen(of, loaders=2), strict=True))
+
+
+def test_loaders_change_nothing_wherever_temporary_files_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    deep.mkdir(parents=True)
+    monkeypatch.setitem(process.current_process()._config, "tempdir", str(deep))  # type: ignore[attr-defined]
+    of = config(batch=6)
+    assert all(torch.equal(one, other) for one, other in zip(seen(of), seen(of, loaders=2), strict=True))
