@@ -199,7 +199,7 @@ def _print(one: _Compared) -> None:
     print_rows([_score_row(one, found)], SCORE_COLUMNS, Format.TABLE, title="scores of the same lesions, B less A")
     sides = ((f"A {one.a.version}", found.a), (f"B {one.b.version}", found.b))
     arms = [comparison_row(side.arms) | {"version": name} for name, side in sides]
-    print_rows(arms, ARM_COLUMNS, Format.TABLE, title="rates of the 4A lesions")
+    print_rows(arms, ARM_COLUMNS, Format.TABLE, title="rates of the 4A lesions; *: the study's rate is outside")
     moves = [
         {"under_a": before.value} | {f"b_{after.value}": found.moves[before, after] for after in ARMS}
         for before in ARMS

@@ -66,7 +66,12 @@ def _print(seen: Watched) -> None:
         cancers = [asdict(one) | {"models": f"LH {one.lh_version}, BM {one.bm_version}"} for one in seen.cancers]
         print_rows(cancers, CANCER_COLUMNS, Format.TABLE, title="downgraded cancers")
     rates = (*seen.totals, *seen.groups)
-    print_rows([_study_row(), *map(rate_row, rates)], RATE_COLUMNS, Format.TABLE, title="rates of the 4A lesions")
+    print_rows(
+        [_study_row(), *map(rate_row, rates)],
+        RATE_COLUMNS,
+        Format.TABLE,
+        title="rates of the 4A lesions; *: the study's rate is outside",
+    )
     print_rows([_study_pathology_row(), *map(_pathology_row, rates)], PATHOLOGY_COLUMNS, Format.TABLE,
                title="malignant, of those that pathology reported on")  # fmt: skip
     if not seen.alerts:
