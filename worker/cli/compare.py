@@ -29,7 +29,7 @@ LESION_COLUMNS = ("study_id", "lesion_id", "under_a", "under_b", "probability_a"
 SCORE_COLUMNS = (
     "model", "a", "b", "lesions", "correlation", "mean_difference", "mean_absolute", "largest", "other_class", "notice",
 )  # fmt: skip
-ARM_COLUMNS = ("version", "4A_lesions", "downgraded", "maintained", "upgraded")
+ARM_COLUMNS = ("version", "4A_lesions", "downgraded", "maintained", "upgraded", "not_certain")
 MOVE_COLUMNS = ("under_a", "b_downgraded", "b_maintained", "b_upgraded")
 TRUTH_COLUMNS = ("version", "missed_cancers", "sensitivity", "specificity", "auc")
 
@@ -146,7 +146,10 @@ def _document(one: _Compared) -> dict[str, Any]:
         },
         "differences": asdict(found.differences),
         "moves": {before.value: {after.value: found.moves[before, after] for after in ARMS} for before in ARMS},
-        "arms": {"a": comparison_document(found.a.arms), "b": comparison_document(found.b.arms)},
+        "arms": {
+            side: comparison_document(of.arms) | {"uncertain": of.uncertain}
+            for side, of in (("a", found.a), ("b", found.b))
+        },
         "pathology": _truth(one, found),
     }
 
@@ -198,7 +201,7 @@ def _print(one: _Compared) -> None:
     print_rows(downgraded, LESION_COLUMNS, Format.TABLE, title="4A lesions that B advises down and A does not")
     print_rows([_score_row(one, found)], SCORE_COLUMNS, Format.TABLE, title="scores of the same lesions, B less A")
     sides = ((f"A {one.a.version}", found.a), (f"B {one.b.version}", found.b))
-    arms = [comparison_row(side.arms) | {"version": name} for name, side in sides]
+    arms = [comparison_row(side.arms) | {"version": name, "not_certain": side.uncertain} for name, side in sides]
     print_rows(arms, ARM_COLUMNS, Format.TABLE, title="rates of the 4A lesions; *: the study's rate is outside")
     moves = [
         {"under_a": before.value} | {f"b_{after.value}": found.moves[before, after] for after in ARMS}

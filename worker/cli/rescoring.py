@@ -45,7 +45,8 @@ def shadow(
     """Score what arrives with the shadows (`dlr models shadow`), until SIGTERM or Ctrl-C.
 
     It works at the lowest priority, while no study waits, and one lesion at a time. Its scores never reach the
-    worklist: its role in the database may add them, and nothing else.
+    worklist: its role in the database may add them, and nothing else. With `--once`, exit status 3: some lesions could
+    not be scored.
     """
     if context.invoked_subcommand is not None:
         return
@@ -64,7 +65,7 @@ def shadow(
             done = shadows.look()
             rows = _rows(shadows.rescorer, registry.shadows(), done, lambda entry: entry.shadow_since)
             _print(rows, done, Report.TABLE, None, title="shadows")
-            return
+            raise typer.Exit(EXIT_NOT_READ if _is_incomplete(rows, done) else 0)
         stderr.print("shadows score what arrives", highlight=False)
         try:
             patiently(shadows.run)
@@ -101,7 +102,7 @@ def backfill(
     """Score stored studies with another version too, and keep both results. The worklist stays as it is.
 
     It works at the lowest priority and while no study waits. What it has done is kept at once: run again, it goes on
-    where it ended. Exit status 3: some lesions could not be scored.
+    where it ended. Exit status 3: some lesions could not be scored. 130: it was ended.
     """
     require_extra("torch", "worker", "dlr backfill")
     settings = get_settings()
@@ -116,8 +117,7 @@ def backfill(
     _print(rows, done, fmt, since, title="what there is to score" if dry_run else "backfill")
     if filler.rescorer.stopped.is_set():
         raise typer.Exit(EXIT_INTERRUPTED)
-    incomplete = bool(done.away) or any(row["could_not_be"] for row in rows)
-    raise typer.Exit(EXIT_NOT_READ if incomplete and not dry_run else 0)
+    raise typer.Exit(EXIT_NOT_READ if _is_incomplete(rows, done) and not dry_run else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +201,10 @@ def _rows(
             stand = rescoring.stand(session, Wanted(-1 if key is None else key, since_of(entry)))
             rows.append({"name": name, "version": version} | _counts(stand, 0 if key is None else done.scored[key]))
     return rows
+
+
+def _is_incomplete(rows: Sequence[dict[str, Any]], done: Done) -> bool:
+    return bool(done.away) or any(row["could_not_be"] for row in rows)
 
 
 def _counts(stand: Stand, scored: int) -> dict[str, Any]:

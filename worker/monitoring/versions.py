@@ -10,7 +10,7 @@ from db.compared import ComparedLesion
 from db.vocabulary import LH_MODEL
 from worker.clinical.categories import Birads, Outcome
 from worker.clinical.proportions import ARMS, Comparison, Proportion, compare, proportion
-from worker.clinical.restratify import restratify
+from worker.clinical.restratify import Assessment, restratify
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,14 @@ class Side:
 
     Attributes:
         arms: the 4A lesions, held against the study's.
+        uncertain: those that it keeps because one of the two models is not certain.
         missed: cancers that are advised down.
         sensitivity: of its class for pathology's malignant lesions, at its thresholds; of all categories.
         specificity: for the benign ones.
     """
 
     arms: Comparison
+    uncertain: int
     missed: Missed
     sensitivity: Proportion
     specificity: Proportion
@@ -109,6 +111,7 @@ def hold_against(model: str, lesions: Iterable[ComparedLesion]) -> Versions:
     moves: Counter[tuple[Outcome, Outcome]] = Counter()
     told: list[Readvised] = []
     known_4a: Counter[tuple[Outcome, Outcome]] = Counter()
+    uncertain: Counter[tuple[bool, bool]] = Counter()
     other_class = 0
     for lesion in lesions:
         a, b = _positive(lesion, of_b=False), _positive(lesion, of_b=True)
@@ -117,10 +120,12 @@ def hold_against(model: str, lesions: Iterable[ComparedLesion]) -> Versions:
         if lesion.malignant is not None:
             judged.append((lesion.malignant, lesion.a_probability, lesion.b_probability))
             positives[lesion.malignant, a, b] += 1
-        one = Readvised(lesion, _advice(model, lesion, of_b=False), _advice(model, lesion, of_b=True))
+        under_a, under_b = _advice(model, lesion, of_b=False), _advice(model, lesion, of_b=True)
+        one = Readvised(lesion, under_a.outcome, under_b.outcome)
         if one.under_a is Outcome.NOT_APPLICABLE:
             continue
         moves[one.under_a, one.under_b] += 1
+        uncertain[under_a.uncertain, under_b.uncertain] += 1
         known_4a[one.under_a, one.under_b] += lesion.malignant is not None
         is_missed = lesion.malignant is True and Outcome.DOWNGRADED in (one.under_a, one.under_b)
         if is_missed or one.is_newly_downgraded:
@@ -132,19 +137,19 @@ def hold_against(model: str, lesions: Iterable[ComparedLesion]) -> Versions:
             sorted((one for one in told if one.is_newly_downgraded), key=lambda one: one.lesion.malignant is not True)
         ),
         moves={(before, after): moves[before, after] for before in ARMS for after in ARMS},
-        a=_side(0, moves, known_4a, positives, told),
-        b=_side(1, moves, known_4a, positives, told),
+        a=_side(0, moves, uncertain, known_4a, positives, told),
+        b=_side(1, moves, uncertain, known_4a, positives, told),
         with_pathology=len(judged),
         judged=tuple(judged),
     )
 
 
-def _advice(model: str, lesion: ComparedLesion, *, of_b: bool) -> Outcome:
+def _advice(model: str, lesion: ComparedLesion, *, of_b: bool) -> Assessment:
     """The rule, with one version's class and set and those of the other model that serves."""
     own = (_positive(lesion, of_b=of_b), lesion.b_set if of_b else lesion.a_set)
     other = (lesion.other_positive, lesion.other_set)
     (lh, lh_set), (bm, bm_set) = (own, other) if model == LH_MODEL else (other, own)
-    return restratify(Birads(lesion.birads), high_risk=lh, malignant=bm, lh_set=lh_set, bm_set=bm_set).outcome
+    return restratify(Birads(lesion.birads), high_risk=lh, malignant=bm, lh_set=lh_set, bm_set=bm_set)
 
 
 def _positive(lesion: ComparedLesion, *, of_b: bool) -> bool:
@@ -168,6 +173,7 @@ def _differences(scores: list[tuple[float, float]], other_class: int) -> Differe
 def _side(
     side: int,
     moves: Mapping[tuple[Outcome, Outcome], int],
+    uncertain: Mapping[tuple[bool, bool], int],
     known_4a: Mapping[tuple[Outcome, Outcome], int],
     positives: Mapping[tuple[bool, bool, bool], int],
     told: Iterable[Readvised],
@@ -184,6 +190,7 @@ def _side(
     ]
     return Side(
         arms=compare(arms),
+        uncertain=sum(count for unsure, count in uncertain.items() if unsure[side]),
         missed=Missed(tuple(missed), down),
         sensitivity=proportion(said(True, True), said(True, True) + said(True, False)),
         specificity=proportion(said(False, False), said(False, False) + said(False, True)),

@@ -54,7 +54,8 @@ def test_a_lesion_of_another_category_has_scores_and_no_arm() -> None:
 def test_a_version_that_is_not_certain_advises_no_lesion_down(model: str) -> None:
     both = ("low_risk", "high_risk") if model == "DLR_LH" else ("benign", "malignant")
     down = one(0.1, 0.1)
-    assert hold_against(model, [replace(down, b_set=both)]).moves[DOWN, KEPT] == 1
+    kept = hold_against(model, [replace(down, b_set=both)])
+    assert (kept.moves[DOWN, KEPT], kept.a.uncertain, kept.b.uncertain) == (1, 0, 1)
     assert hold_against(model, [replace(down, a_set=both[:1], b_set=both[:1])]).moves[DOWN, DOWN] == 1
     assert hold_against(model, [replace(down, other_set=())]).moves[KEPT, KEPT] == 1
 
