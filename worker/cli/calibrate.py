@@ -44,7 +44,7 @@ def calibrate(
     ] = False,
     split: Annotated[
         Split, typer.Option(help="Used, where rows are of splits; nothing of the model may have learned from it")
-    ] = Split.VALIDATION,
+    ] = Split.TEST,
     fmt: ReportOption = Report.TABLE,
 ) -> None:
     """Write a new version of a card, with a fitted temperature, a conformal set, or both.
@@ -65,6 +65,8 @@ def calibrate(
     present = load_card(card)
     if version == present.version:
         raise typer.BadParameter("the card has this version already", param_hint="--version")
+    if split is Split.VALIDATION and _learned_on_validation(present):
+        raise typer.BadParameter("the model's classifier with age learned from these", param_hint="--split")
     path = output if output.suffix == ".json" else output / CARD_FILE
     if path.exists():
         raise SetupRefused(Code.SETTING_INVALID, "--output: there is a file already, and no card is written over")
@@ -85,6 +87,11 @@ def calibrate(
     use = f"dlr models add {path} WEIGHTS, then dlr models activate {made.card.name} {version}"
     said = f"written: {path}; to use it: {use}"
     stderr.print(said, markup=False, highlight=False, soft_wrap=True)
+
+
+def _learned_on_validation(card: ModelCard) -> bool:
+    """Say whether the second stage of `dlr train` did; with joint stages there is none."""
+    return card.training.get("stages") != "joint" and card.training.get("age_learns_on") in ("validation", "both")
 
 
 def _known(card: ModelCard, scores: Path, truth: "Truth", split: Split) -> "Answers":

@@ -34,6 +34,11 @@ def refused(*arguments: object) -> DlrError:
     return error
 
 
+def sentence(done: Result) -> str:
+    """What standard error says, out of the frame that it is in."""
+    return " ".join(done.stderr.replace("│", " ").split())
+
+
 def write_scores(path: Path, *, split: bool = True, column: str = "malignant_probability") -> Path:
     rng = np.random.default_rng(7)
     with path.open("w", newline="") as file:
@@ -42,9 +47,9 @@ def write_scores(path: Path, *, split: bool = True, column: str = "malignant_pro
         for place in range(400):
             true = rng.normal(0, 2)
             said = "malignant" if rng.random() < expit(true) else "benign"
-            # What was measured on is of no use for calibration: here, it would give another temperature.
-            part = "test" if place % 4 == 0 else "validation"
-            score = expit((0.3 if part == "test" else 3) * true)
+            # What may have been learned from is of no use for calibration: here, it would give another temperature.
+            part = "validation" if place % 4 == 0 else "test"
+            score = expit((0.3 if part == "validation" else 3) * true)
             writer.writerow([f"L{place}", said, "4A" if place % 2 else "3", score, *([part] if split else [])])
     return path
 
@@ -78,8 +83,30 @@ def test_another_split_can_be_used_and_never_what_was_learned_from(card_path: Pa
     table = write_scores(tmp_path / "scores.csv")
     asked = (card_path, "--scores", table, "--temperature", "--version", "2.0", "-o", tmp_path / "new.json")
     assert dlr(*asked, "--split", "train").exit_code == 2
-    row = answer(*asked, "--split", "test")
+    row = answer(*asked, "--split", "validation")
     assert (row["lesions"], row["temperature"] < 1) == (100, True)
+
+
+@pytest.mark.parametrize(
+    ("training", "learned"),
+    [
+        ({}, False),
+        ({"stages": "two", "age_learns_on": "train"}, False),
+        ({"stages": "two", "age_learns_on": "validation"}, True),
+        ({"stages": "two", "age_learns_on": "both"}, True),
+        ({"stages": "joint", "age_learns_on": "validation"}, False),
+    ],
+)
+def test_the_lesions_that_the_classifier_with_age_learned_from_are_refused(
+    tmp_path: Path, training: dict[str, str], learned: bool
+) -> None:
+    card_path, _ = write_model(tmp_path / "model", training=training)
+    table = write_scores(tmp_path / "scores.csv")
+    asked = (card_path, "--scores", table, "--coverage", 0.9, "--version", "2.0", "-o", tmp_path / "new.json")
+    done = dlr(*asked, "--split", "validation")
+    assert (done.exit_code, "learned from these" in sentence(done)) == ((2, True) if learned else (0, False))
+    (tmp_path / "new.json").unlink(missing_ok=True)
+    assert answer(*asked)["lesions"] == 300
 
 
 def test_what_is_not_asked_for_stays_as_it_is(card_path: Path, tmp_path: Path) -> None:
