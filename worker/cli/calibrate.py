@@ -61,12 +61,17 @@ def calibrate(
 
     from worker.evaluation.questions import OWN, Truth
     from worker.evaluation.recalibration import recalibrated
+    from worker.training.labels import other_rule
 
     present = load_card(card)
     if version == present.version:
         raise typer.BadParameter("the card has this version already", param_hint="--version")
     if split is Split.VALIDATION and _learned_on_validation(present):
         raise typer.BadParameter("the model's classifier with age learned from these", param_hint="--split")
+    rule = other_rule(present)
+    if rule is not None and not pathology:
+        said = f"the card's label rule is not the study's, but: {rule}. Hold it against pathology"
+        raise typer.BadParameter(said, param_hint="--by-pathology")
     path = output if output.suffix == ".json" else output / CARD_FILE
     if path.exists():
         raise SetupRefused(Code.SETTING_INVALID, "--output: there is a file already, and no card is written over")

@@ -13,9 +13,11 @@ from typer.testing import CliRunner
 
 from tests.worker.inference.samples import write_model
 from worker.cli.main import app
+from worker.clinical.categories import Birads
 from worker.errors import Code, DlrError, ModelRefused, SetupRefused
 from worker.inference.card import ModelCard, load_card
 from worker.inference.registry import Registry
+from worker.training.labels import LabelRule
 
 
 def dlr(*arguments: object) -> Result:
@@ -138,6 +140,25 @@ def test_dlr_lh_is_held_against_what_it_learnt_or_against_pathology(tmp_path: Pa
     assert (learnt["question"], learnt["positives"]) == ("birads", 200)
     told = answer(*asked, "-o", tmp_path / "2.json", "--by-pathology")
     assert (told["question"], told["lesions"]) == ("pathology", 300)
+
+
+@pytest.mark.parametrize(
+    ("rule", "refused"),
+    [
+        (LabelRule("DLR_LH", "birads", Birads.PROBABLY_BENIGN), False),
+        (LabelRule("DLR_LH", "birads", Birads.LOW_SUSPICION), True),
+        (LabelRule("DLR_LH", "pathology", Birads.PROBABLY_BENIGN), True),
+    ],
+)
+def test_dlr_lh_is_never_held_against_a_line_that_it_did_not_learn(
+    tmp_path: Path, rule: LabelRule, refused: bool
+) -> None:
+    card_path, _ = write_model(tmp_path / "model", name="DLR_LH", training={"label_rule": str(rule)})
+    table = write_scores(tmp_path / "scores.csv", column="high_risk_probability")
+    asked = (card_path, "--scores", table, "--coverage", 0.9, "--version", "2.0")
+    done = dlr(*asked, "-o", tmp_path / "1.json")
+    assert (done.exit_code, str(rule) in sentence(done)) == ((2, True) if refused else (0, False))
+    assert answer(*asked, "-o", tmp_path / "2.json", "--by-pathology")["question"] == "pathology"
 
 
 def test_what_can_not_be_is_refused_and_nothing_is_written(card_path: Path, tmp_path: Path) -> None:
