@@ -15,6 +15,7 @@ from tests.worker.inference.samples import write_model
 from worker.cli.main import app
 from worker.clinical.categories import Birads
 from worker.errors import Code, DlrError, ModelRefused, SetupRefused
+from worker.evaluation.recalibration import rescaled
 from worker.inference.card import ModelCard, load_card
 from worker.inference.registry import Registry
 from worker.training.labels import LabelRule
@@ -109,6 +110,21 @@ def test_the_lesions_that_the_classifier_with_age_learned_from_are_refused(
     assert (done.exit_code, "learned from these" in sentence(done)) == ((2, True) if learned else (0, False))
     (tmp_path / "new.json").unlink(missing_ok=True)
     assert answer(*asked)["lesions"] == 300
+
+
+def test_scores_of_another_temperature_than_the_cards_are_never_mixed_up(card_path: Path, tmp_path: Path) -> None:
+    table, warmed = write_scores(tmp_path / "scores.csv"), tmp_path / "warmed.json"
+    warmed.write_text(rescaled(load_card(card_path), 2).to_json())
+    asked = ("--scores", table, "--temperature", "--coverage", 0.9, "--version", "2.0", "-o")
+    unsaid = dlr(warmed, *asked, tmp_path / "0.json")
+    assert (unsaid.exit_code, "the card's is 2: say at which" in sentence(unsaid)) == (2, True)
+    assert dlr(warmed, *asked, tmp_path / "0.json", "--scores-temperature", 0).exit_code == 2
+    plain = answer(card_path, *asked, tmp_path / "1.json")
+    moved = answer(warmed, *asked, tmp_path / "2.json", "--scores-temperature", 1)
+    for name in ("temperature", "quantile", "threshold"):
+        assert moved[name] == pytest.approx(plain[name], rel=1e-4), name
+    untouched = answer(warmed, *asked, tmp_path / "3.json", "--scores-temperature", 2)
+    assert untouched["temperature"] == pytest.approx(2 * plain["temperature"], rel=1e-4)
 
 
 def test_what_is_not_asked_for_stays_as_it_is(card_path: Path, tmp_path: Path) -> None:
