@@ -10,7 +10,7 @@ class RoleRefused(DatabaseRefused):
 
 
 class ModelConflict(DatabaseRefused, ValueError):
-    """The same model name and version is on record with other weights."""
+    """The same model name and version is on record with other weights, or with a card of another scale."""
 
 
 class ModelUnknown(DatabaseRefused, LookupError):

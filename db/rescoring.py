@@ -16,11 +16,11 @@ from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, sel
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db.errors import ModelConflict
 from db.models import LesionRow, ModelRow, PredictionRefusalRow, PredictionRow, StudyRow
 from db.queries import box_of
 from db.records import Box, ModelRecord, PredictionRecord
 from db.results import prediction_values
+from db.versions import put_on_record
 from db.vocabulary import OPEN_STATES, LesionState, StudyState
 
 PAGE_LESIONS = 500
@@ -120,27 +120,10 @@ def register(session: Session, model: ModelRecord) -> int:
     """Put a version on record, unless it is; return its key.
 
     Raises:
-        ModelConflict: the same name and version is on record with other weights.
+        ModelConflict: the same name and version is on record with other weights, or with a card of another
+            temperature, threshold or conformal set.
     """
-    session.execute(
-        insert(ModelRow)
-        .values(
-            name=model.name,
-            version=model.version,
-            weights_sha256=model.weights_sha256,
-            notice=model.notice,
-            card=dict(model.card),
-        )
-        .on_conflict_do_nothing()
-    )
-    known = session.execute(
-        select(ModelRow.id, ModelRow.weights_sha256).where(
-            ModelRow.name == model.name, ModelRow.version == model.version
-        )
-    ).one()
-    if known.weights_sha256 != model.weights_sha256:
-        raise ModelConflict(f"{model.name} {model.version} is on record with other weights")
-    return int(known.id)
+    return put_on_record(session, model)
 
 
 def known_key(session: Session, name: str, version: str) -> int | None:

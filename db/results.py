@@ -8,12 +8,13 @@ from sqlalchemy import Table, bindparam, exists, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db.errors import ModelConflict, ModelUnknown, ResultInconsistent
+from db.errors import ModelUnknown, ResultInconsistent
 from db.history import note_all
 from db.models import LesionRow, ModelRow, PredictionRow, RestratificationRow, StudyRow
 from db.records import Held, HeldLesion, LesionResultRecord, ModelRecord, PredictionRecord, StudyResultRecord
 from db.running import AT_WORK
 from db.storable import storable_text
+from db.versions import put_on_record
 from db.vocabulary import BM_MODEL, LH_MODEL, Event, LesionState, StudyState, WorklistClass
 
 Version = tuple[str, str]
@@ -77,24 +78,11 @@ def register_model(session: Session, model: ModelRecord) -> None:
     """Put a version of a model on record; its notice and card are brought up to date.
 
     Raises:
-        ModelConflict: the same name and version is on record with other weights.
+        ModelConflict: the same name and version is on record with other weights, or with a card of another
+            temperature, threshold or conformal set.
     """
-    new = insert(ModelRow).values(
-        name=model.name,
-        version=model.version,
-        weights_sha256=model.weights_sha256,
-        notice=model.notice,
-        card=dict(model.card),
-    )
-    known = session.scalar(
-        new.on_conflict_do_update(
-            index_elements=[ModelRow.name, ModelRow.version],
-            set_={"notice": new.excluded.notice, "card": new.excluded.card},
-            where=ModelRow.weights_sha256 == new.excluded.weights_sha256,
-        ).returning(ModelRow.id)
-    )
-    if known is None:
-        raise ModelConflict(f"{model.name} {model.version} is on record with other weights")
+    key = put_on_record(session, model)
+    session.execute(update(ModelRow).where(ModelRow.id == key).values(notice=model.notice, card=dict(model.card)))
 
 
 def hold(session: Session, attempts: Mapping[UUID, int]) -> dict[UUID, Held]:

@@ -208,7 +208,9 @@ MEANINGS: dict[Code, str] = {
     Code.MODEL_EXISTS: "The registry has this version with other content. Give the new one a version of its own.",
     Code.MODEL_NOT_ACTIVE: "No version of this model is active (`dlr models activate`).",
     Code.MODEL_IS_ACTIVE: "The version is active, so it scores every study already and can be no shadow.",
-    Code.MODEL_UNMEASURED: "The version's card has no metrics. Measure it (`dlr evaluate`), or activate with --force.",
+    Code.MODEL_UNMEASURED: (
+        "The version's card has no metrics. Write them on its card under a new version, or activate with --force."
+    ),
     Code.NO_EARLIER_VERSION: "No version on record was active before (`dlr models history`). Activate one by its name.",
     Code.SETTING_INVALID: "A setting is missing or wrong; the reason names its DLR_ variable.",
     Code.STUDY_NOT_FOUND: "The database has no such study.",

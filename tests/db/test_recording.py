@@ -1,5 +1,8 @@
 import json
 import threading
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
@@ -9,10 +12,10 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger, queries
+from db import ledger, queries, rescoring
 from db.errors import ModelConflict
 from db.models import LesionRow, StudyEventRow, StudyRow
-from db.records import Recorded
+from db.records import ModelRecord, Recorded
 from db.vocabulary import Priority
 from tests.db.samples import claim_one, claimed, digest, ended, failed_place, lesion, model, refused, scored, study
 from worker.errors import Code
@@ -269,3 +272,41 @@ def test_models_are_brought_up_to_date_but_never_change_their_weights(sessions: 
         with pytest.raises(ModelConflict):
             ledger.register_model(session, model("DLR_LH", weights="other"))
         ledger.register_model(session, model("DLR_LH", "1.1", weights="other"))
+
+
+BEFORE = {"temperature": 2.0, "threshold": 0.4, "conformal": {"coverage": 0.9, "quantile": 0.6, "lesions": 300}}
+
+
+@pytest.mark.parametrize("put", [ledger.register_model, rescoring.register])
+@pytest.mark.parametrize(
+    ("stored", "given", "differs"),
+    [
+        (BEFORE, BEFORE | {"temperature": 1.0}, "temperature"),
+        (BEFORE, BEFORE | {"threshold": 0.5}, "threshold"),
+        (BEFORE, BEFORE | {"conformal": None}, "conformal"),
+        (BEFORE, BEFORE | {"conformal": {"coverage": 0.9, "quantile": 0.7, "lesions": 300}}, "conformal"),
+        ({"threshold": 0.4}, BEFORE, "temperature, conformal"),
+        (BEFORE, BEFORE | {"metrics": {"auc": 0.9}}, None),
+        ({"threshold": 0.4}, {"threshold": 0.4, "temperature": 1.0, "conformal": None}, None),
+    ],
+)
+def test_scores_of_one_version_are_never_on_two_scales(
+    sessions: sessionmaker[Session],
+    put: Callable[[Session, ModelRecord], object],
+    stored: dict[str, object],
+    given: dict[str, object],
+    differs: str | None,
+) -> None:
+    said = f"DLR_BM 3.0 is on record with another card, by its {differs}: "
+    with sessions.begin() as session:
+        put(session, replace(model("DLR_BM", "3.0"), card=stored))
+        with nullcontext() if differs is None else pytest.raises(ModelConflict, match=said):
+            put(session, replace(model("DLR_BM", "3.0"), card=given))
+
+
+def test_the_rest_of_a_card_is_brought_up_to_date(sessions: sessionmaker[Session]) -> None:
+    with sessions.begin() as session:
+        ledger.register_model(session, replace(model("DLR_BM", "3.0"), card=BEFORE))
+        ledger.register_model(session, replace(model("DLR_BM", "3.0"), card=BEFORE | {"metrics": {"auc": 0.9}}))
+        stored = session.scalar(text("SELECT card FROM model WHERE name = 'DLR_BM' AND version = '3.0'"))
+    assert stored == BEFORE | {"metrics": {"auc": 0.9}}

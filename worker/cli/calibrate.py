@@ -1,6 +1,7 @@
 """``dlr models calibrate``: a card made anew with a temperature, a conformal set, or both."""
 
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,7 +45,13 @@ def calibrate(
     ] = False,
     split: Annotated[
         Split, typer.Option(help="Used, where rows are of splits; nothing of the model may have learned from it")
-    ] = Split.VALIDATION,
+    ] = Split.TEST,
+    scores_temperature: Annotated[
+        float | None,
+        typer.Option(
+            metavar="NUMBER", help="At which the scores were made; needed where the card's is not 1. Of `dlr train`: 1"
+        ),
+    ] = None,
     fmt: ReportOption = Report.TABLE,
 ) -> None:
     """Write a new version of a card, with a fitted temperature, a conformal set, or both.
@@ -60,11 +67,10 @@ def calibrate(
     import numpy as np
 
     from worker.evaluation.questions import OWN, Truth
-    from worker.evaluation.recalibration import recalibrated
+    from worker.evaluation.recalibration import at_temperature, recalibrated
 
     present = load_card(card)
-    if version == present.version:
-        raise typer.BadParameter("the card has this version already", param_hint="--version")
+    _check(present, version, split, scores_temperature, pathology=pathology)
     path = output if output.suffix == ".json" else output / CARD_FILE
     if path.exists():
         raise SetupRefused(Code.SETTING_INVALID, "--output: there is a file already, and no card is written over")
@@ -73,7 +79,7 @@ def calibrate(
     low_suspicion = np.array([one.birads is Birads.LOW_SUSPICION for one in known.lesions])
     made = recalibrated(
         present,
-        known.scores,
+        at_temperature(present, known.scores, scores_temperature or 1),
         known.labels,
         version,
         fit_temperature=temperature,
@@ -85,6 +91,30 @@ def calibrate(
     use = f"dlr models add {path} WEIGHTS, then dlr models activate {made.card.name} {version}"
     said = f"written: {path}; to use it: {use}"
     stderr.print(said, markup=False, highlight=False, soft_wrap=True)
+
+
+def _check(card: ModelCard, version: str, split: Split, scores_temperature: float | None, *, pathology: bool) -> None:
+    """Refuse what does not go with this card."""
+    from worker.training.labels import other_rule
+
+    if version == card.version:
+        raise typer.BadParameter("the card has this version already", param_hint="--version")
+    if split is Split.VALIDATION and _learned_on_validation(card):
+        raise typer.BadParameter("the model's classifier with age learned from these", param_hint="--split")
+    rule = other_rule(card)
+    if rule is not None and not pathology:
+        said = f"the card's label rule is not the study's, but: {rule}. Hold it against pathology"
+        raise typer.BadParameter(said, param_hint="--by-pathology")
+    if scores_temperature is None and card.temperature != 1:
+        said = f"the card's is {card.temperature:g}: say at which the scores were made, those of dlr train at 1"
+        raise typer.BadParameter(said, param_hint="--scores-temperature")
+    if scores_temperature is not None and not 0 < scores_temperature < inf:
+        raise typer.BadParameter("a number above 0", param_hint="--scores-temperature")
+
+
+def _learned_on_validation(card: ModelCard) -> bool:
+    """Say whether the second stage of `dlr train` did; with joint stages there is none."""
+    return card.training.get("stages") != "joint" and card.training.get("age_learns_on") in ("validation", "both")
 
 
 def _known(card: ModelCard, scores: Path, truth: "Truth", split: Split) -> "Answers":

@@ -110,6 +110,17 @@ def recalibrated(
     return Recalibrated(made, len(labels), int(labels.sum()), MappingProxyType(sets))
 
 
+def at_temperature(card: ModelCard, probabilities: Scores, made_at: float) -> Scores:
+    """Return probabilities as they are at the card's temperature. Of a mean of several images that is nearly so.
+
+    Args:
+        card: the model's.
+        probabilities: float (N,), 0 to 1, of the positive class.
+        made_at: the temperature that they were made at, above 0.
+    """
+    return probabilities if made_at == card.temperature else scaled(probabilities, card.temperature / made_at)
+
+
 def sets_of(card: ModelCard, probabilities: Scores, labels: Labels) -> Sets | None:
     """Count what a card's conformal sets say of lesions; ``None`` where it asks for none.
 

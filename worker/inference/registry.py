@@ -137,7 +137,10 @@ class Registry:
         """
         card = self._sound(name, version).card
         if not card.metrics and not force:
-            reason = f"the card of {card.name} {card.version} has no metrics: measure it first, or say --force"
+            reason = (
+                f"the card of {card.name} {card.version} has no metrics: write them on it under a new version and add "
+                "that, or say --force"
+            )
             raise ModelRefused(Code.MODEL_UNMEASURED, reason)
         with written(), self._service.locked():
             replaced = self._service.active().get(card.name)

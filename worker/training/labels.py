@@ -5,7 +5,7 @@ from typing import Literal
 
 from worker.clinical.categories import Birads
 from worker.errors import Code, SetupRefused
-from worker.inference.card import ModelName
+from worker.inference.card import ModelCard, ModelName
 from worker.training.config import TrainingConfig
 from worker.training.manifest import Category
 
@@ -58,3 +58,11 @@ def rule_of(model: ModelName, config: TrainingConfig) -> LabelRule:
         raise SetupRefused(Code.CONFIG_INVALID, "label_rule: DLR_BM answers what pathology would say, and learns that")
     own: Literal["birads", "pathology"] = "birads" if model == "DLR_LH" else "pathology"
     return LabelRule(model, config.label_rule or own, config.low_risk_up_to)
+
+
+def other_rule(card: ModelCard) -> str | None:
+    """Return a card's rule where it is not the study's; ``None`` where it is, or the card has none."""
+    told = card.training.get("label_rule")
+    own: Literal["birads", "pathology"] = "birads" if card.name == "DLR_LH" else "pathology"
+    studys = str(LabelRule(card.name, own, Birads.PROBABLY_BENIGN))
+    return None if told in (None, studys) else str(told)

@@ -1,7 +1,7 @@
 """The lesions of a manifest, scored by the models that are active, as the service scores them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from worker.inference.card import ModelCard
 from worker.inference.engine import Engine, load_engine
 from worker.study import Age, AgeSource, LesionImage, RegionSource, Scores
 from worker.training.image import read_lesion
+from worker.training.labels import other_rule
 from worker.training.manifest import Manifest, ManifestRow, Split
 
 WAITING = 64
@@ -23,6 +24,11 @@ WAITING = 64
 AVERAGED = (
     "A lesion on several images has the mean of its scores. In the service it is scored on the one image that it was "
     "marked on."
+)
+
+OTHER_RULE = (
+    "{name}: its card's label rule is not the study's, but: {rule}. Held against the category, it is asked something "
+    "else than what it learnt."
 )
 
 
@@ -87,10 +93,17 @@ def score_manifest(
         scorers=scorers,
         pairs=pairs_of(scorers),
         left_out={**set_apart, **{f"rows: {code}": count for code, count in left_out.items()}},
-        notices=() if len(lesions) == len(scored) else (AVERAGED,),
+        notices=(*_about_rules(cards), *(() if len(lesions) == len(scored) else (AVERAGED,))),
     )
     images = {name: tuple(row for row, *_ in of_lesion) for name, of_lesion in together.items()}
     return ScoredManifest(material, manifest.root, images)
+
+
+def _about_rules(cards: Mapping[Scorer, ModelCard]) -> Iterator[str]:
+    for scorer, card in cards.items():
+        rule = other_rule(card)
+        if rule is not None:
+            yield OTHER_RULE.format(name=scorer.name, rule=rule)
 
 
 def _wanted(manifest: Manifest, split: Split) -> list[ManifestRow]:

@@ -13,9 +13,12 @@ from typer.testing import CliRunner
 
 from tests.worker.inference.samples import write_model
 from worker.cli.main import app
+from worker.clinical.categories import Birads
 from worker.errors import Code, DlrError, ModelRefused, SetupRefused
+from worker.evaluation.recalibration import rescaled
 from worker.inference.card import ModelCard, load_card
 from worker.inference.registry import Registry
+from worker.training.labels import LabelRule
 
 
 def dlr(*arguments: object) -> Result:
@@ -34,6 +37,11 @@ def refused(*arguments: object) -> DlrError:
     return error
 
 
+def sentence(done: Result) -> str:
+    """What standard error says, out of the frame that it is in."""
+    return " ".join(done.stderr.replace("│", " ").split())
+
+
 def write_scores(path: Path, *, split: bool = True, column: str = "malignant_probability") -> Path:
     rng = np.random.default_rng(7)
     with path.open("w", newline="") as file:
@@ -42,9 +50,9 @@ def write_scores(path: Path, *, split: bool = True, column: str = "malignant_pro
         for place in range(400):
             true = rng.normal(0, 2)
             said = "malignant" if rng.random() < expit(true) else "benign"
-            # What was measured on is of no use for calibration: here, it would give another temperature.
-            part = "test" if place % 4 == 0 else "validation"
-            score = expit((0.3 if part == "test" else 3) * true)
+            # What may have been learned from is of no use for calibration: here, it would give another temperature.
+            part = "validation" if place % 4 == 0 else "test"
+            score = expit((0.3 if part == "validation" else 3) * true)
             writer.writerow([f"L{place}", said, "4A" if place % 2 else "3", score, *([part] if split else [])])
     return path
 
@@ -78,8 +86,45 @@ def test_another_split_can_be_used_and_never_what_was_learned_from(card_path: Pa
     table = write_scores(tmp_path / "scores.csv")
     asked = (card_path, "--scores", table, "--temperature", "--version", "2.0", "-o", tmp_path / "new.json")
     assert dlr(*asked, "--split", "train").exit_code == 2
-    row = answer(*asked, "--split", "test")
+    row = answer(*asked, "--split", "validation")
     assert (row["lesions"], row["temperature"] < 1) == (100, True)
+
+
+@pytest.mark.parametrize(
+    ("training", "learned"),
+    [
+        ({}, False),
+        ({"stages": "two", "age_learns_on": "train"}, False),
+        ({"stages": "two", "age_learns_on": "validation"}, True),
+        ({"stages": "two", "age_learns_on": "both"}, True),
+        ({"stages": "joint", "age_learns_on": "validation"}, False),
+    ],
+)
+def test_the_lesions_that_the_classifier_with_age_learned_from_are_refused(
+    tmp_path: Path, training: dict[str, str], learned: bool
+) -> None:
+    card_path, _ = write_model(tmp_path / "model", training=training)
+    table = write_scores(tmp_path / "scores.csv")
+    asked = (card_path, "--scores", table, "--coverage", 0.9, "--version", "2.0", "-o", tmp_path / "new.json")
+    done = dlr(*asked, "--split", "validation")
+    assert (done.exit_code, "learned from these" in sentence(done)) == ((2, True) if learned else (0, False))
+    (tmp_path / "new.json").unlink(missing_ok=True)
+    assert answer(*asked)["lesions"] == 300
+
+
+def test_scores_of_another_temperature_than_the_cards_are_never_mixed_up(card_path: Path, tmp_path: Path) -> None:
+    table, warmed = write_scores(tmp_path / "scores.csv"), tmp_path / "warmed.json"
+    warmed.write_text(rescaled(load_card(card_path), 2).to_json())
+    asked = ("--scores", table, "--temperature", "--coverage", 0.9, "--version", "2.0", "-o")
+    unsaid = dlr(warmed, *asked, tmp_path / "0.json")
+    assert (unsaid.exit_code, "the card's is 2: say at which" in sentence(unsaid)) == (2, True)
+    assert dlr(warmed, *asked, tmp_path / "0.json", "--scores-temperature", 0).exit_code == 2
+    plain = answer(card_path, *asked, tmp_path / "1.json")
+    moved = answer(warmed, *asked, tmp_path / "2.json", "--scores-temperature", 1)
+    for name in ("temperature", "quantile", "threshold"):
+        assert moved[name] == pytest.approx(plain[name], rel=1e-4), name
+    untouched = answer(warmed, *asked, tmp_path / "3.json", "--scores-temperature", 2)
+    assert untouched["temperature"] == pytest.approx(2 * plain["temperature"], rel=1e-4)
 
 
 def test_what_is_not_asked_for_stays_as_it_is(card_path: Path, tmp_path: Path) -> None:
@@ -111,6 +156,25 @@ def test_dlr_lh_is_held_against_what_it_learnt_or_against_pathology(tmp_path: Pa
     assert (learnt["question"], learnt["positives"]) == ("birads", 200)
     told = answer(*asked, "-o", tmp_path / "2.json", "--by-pathology")
     assert (told["question"], told["lesions"]) == ("pathology", 300)
+
+
+@pytest.mark.parametrize(
+    ("rule", "refused"),
+    [
+        (LabelRule("DLR_LH", "birads", Birads.PROBABLY_BENIGN), False),
+        (LabelRule("DLR_LH", "birads", Birads.LOW_SUSPICION), True),
+        (LabelRule("DLR_LH", "pathology", Birads.PROBABLY_BENIGN), True),
+    ],
+)
+def test_dlr_lh_is_never_held_against_a_line_that_it_did_not_learn(
+    tmp_path: Path, rule: LabelRule, refused: bool
+) -> None:
+    card_path, _ = write_model(tmp_path / "model", name="DLR_LH", training={"label_rule": str(rule)})
+    table = write_scores(tmp_path / "scores.csv", column="high_risk_probability")
+    asked = (card_path, "--scores", table, "--coverage", 0.9, "--version", "2.0")
+    done = dlr(*asked, "-o", tmp_path / "1.json")
+    assert (done.exit_code, str(rule) in sentence(done)) == ((2, True) if refused else (0, False))
+    assert answer(*asked, "-o", tmp_path / "2.json", "--by-pathology")["question"] == "pathology"
 
 
 def test_what_can_not_be_is_refused_and_nothing_is_written(card_path: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.inference.samples import registry_with_both, sample_card, write_model
-from worker.errors import Code, ModelRefused, SetupRefused
+from worker.errors import MEANINGS, Code, ModelRefused, SetupRefused
 from worker.inference.registry import Registry
 
 
@@ -220,6 +220,9 @@ def test_a_version_that_nobody_measured_is_not_activated_unless_forced_and_that_
     with pytest.raises(ModelRefused) as refused:
         registry.activate("DLR_BM", "2.0")
     assert refused.value.code is Code.MODEL_UNMEASURED
+    for said in (refused.value.reason, MEANINGS[Code.MODEL_UNMEASURED]):
+        assert "under a new version" in said
+        assert "--force" in said
     assert registry.active("DLR_BM").card.version == "1.0"
     registry.activate("DLR_BM", "2.0", force=True)
     assert told(registry)[-1] == ("activated", "DLR_BM", "2.0", "1.0", True)

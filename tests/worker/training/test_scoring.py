@@ -5,15 +5,18 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.small_models import NOTICE, add_small_models
+from tests.worker.inference.samples import write_model
 from tests.worker.training.manifests import cohort, row, save_picture
-from worker.clinical.categories import Priority
+from worker.clinical.categories import Birads, Priority
 from worker.errors import Code, ModelRefused, SetupRefused
 from worker.evaluation.lesions import Material
 from worker.inference.engine import load_engine
+from worker.inference.registry import Registry
 from worker.study import Age, AgeSource, LesionImage, RegionSource
 from worker.training.image import read_lesion
+from worker.training.labels import LabelRule
 from worker.training.manifest import Manifest, ManifestRow, Split
-from worker.training.scoring import AVERAGED, ScoredManifest, score_manifest
+from worker.training.scoring import AVERAGED, OTHER_RULE, ScoredManifest, score_manifest
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +64,17 @@ def test_several_images_of_a_lesion_are_one_lesion_with_the_mean_of_their_scores
     assert everything(tmp_path, models, *rows).rows == {"P0/L1": tuple(rows[:2]), "P1/L1": tuple(rows[2:])}
     for scorer, score in both.lesions[0].scores.items():
         assert score == pytest.approx((first.scores[scorer] + second.scores[scorer]) / 2, abs=1e-4)
+
+
+def test_a_label_rule_that_is_not_the_studys_is_told(tmp_path: Path) -> None:
+    save_picture(tmp_path / "1.png", seed=1)
+    rules = {"DLR_LH": LabelRule("DLR_LH", "birads", Birads.LOW_SUSPICION), "DLR_BM": "pathology"}
+    registry = Registry(tmp_path / "registry")
+    for name, rule in rules.items():
+        registry.add(*write_model(tmp_path / name, name=name, training={"label_rule": str(rule)}))
+        registry.activate(name, "1.0")
+    told = OTHER_RULE.format(name="DLR_LH 1.0", rule="BI-RADS up to 4A is low risk, 4B and above is high risk")
+    assert scored(tmp_path, tmp_path / "registry", row()).notices == (told,)
 
 
 def test_what_can_not_be_scored_is_counted_by_its_code(tmp_path: Path, models: Path) -> None:
