@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import urllib.error
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,24 @@ def test_a_version_can_be_named_and_the_log_left_out(tmp_path: Path) -> None:
     made = trained(tmp_path / "run", running=Running(version="2026.11", log=log.Log.NONE), epochs=1)
     assert made.card.version == "2026.11"
     assert not (tmp_path / "run" / "log.csv").exists()
+
+
+@pytest.fixture
+def usual_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_what_is_written_is_for_its_owner_alone(tmp_path: Path) -> None:
+    trained(tmp_path / "run", epochs=1)
+    (tmp_path / "shared").mkdir()
+    trained(tmp_path / "shared", epochs=1)
+    assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
+    for folder in ("run", "shared"):
+        modes = {name: (tmp_path / folder / name).stat().st_mode & 0o777 for name in ("scores.csv", "run.json")}
+        assert modes == {"scores.csv": 0o600, "run.json": 0o600}
 
 
 def test_a_version_that_no_card_may_have_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
