@@ -24,11 +24,13 @@ from worker.inference.network import DlrNetwork
 from worker.inference.registry import Registry
 from worker.training import log
 from worker.training.age_stage import start_from_the_image
+from worker.training.checkpoint import Checkpoints, Progress
 from worker.training.cohort import labelled
-from worker.training.fit import class_weights, weighted_loss
+from worker.training.fit import Fitting, class_weights, fit, weighted_loss
 from worker.training.labels import rule_of
 from worker.training.manifest import Split
 from worker.training.outcome import code_version
+from worker.training.processes import Team
 from worker.training.start import new_network
 from worker.training.train import Running, Trained, train
 
@@ -157,12 +159,22 @@ def test_training_needs_nothing_of_the_extra_train() -> None:
 
 
 def test_it_stops_early_and_keeps_the_best_epoch(tmp_path: Path) -> None:
-    made = trained(tmp_path / "run", epochs=8, patience=1, learning_rate=0.05)
-    lines = (tmp_path / "run" / "log.csv").read_text().splitlines()[1:]
-    aucs = [float(line.split(",")[2]) for line in lines]
-    best = int(np.argmax(aucs))
-    assert len(aucs) == min(best + 2, 8)
-    assert made.judged is not None
+    made = config(epochs=8, patience=1, learning_rate=0.05)
+    lesions, network = labelled(phantoms(made), rule_of("DLR_BM", made)), new_network(made)
+    after: dict[int, dict[str, torch.Tensor]] = {}
+
+    def keep(progress: Progress) -> None:
+        after[progress.epochs] = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+    alone, checkpoints = Team(0, 1, torch.device("cpu")), Checkpoints(tmp_path / "checkpoint")
+    ended = fit(network, Fitting(lesions, made, alone, checkpoints, keep, on_share=lambda _share: None))
+    aucs = [epoch["validation_auc"] for epoch in ended.history]
+    best = int(np.argmax(aucs)) + 1
+    assert (ended.best_epoch, ended.epochs) == (best, best + 1)
+    assert ended.epochs < made.epochs
+    found = network.state_dict()
+    assert all(torch.equal(tensor, after[best][name]) for name, tensor in found.items())
+    assert any(not torch.equal(tensor, after[ended.epochs][name]) for name, tensor in found.items())
 
 
 def test_an_image_part_and_a_whole_network_can_be_started_from(run: Path, tmp_path: Path) -> None:
