@@ -149,8 +149,8 @@ def _finished(
 ) -> Trained:  # fmt: skip
     """The second stage, and what comes of both.
 
-    What is fitted on a trained network, such as a temperature, is fitted between `judge` and `write_outcome`: on
-    ``judged.validation``, whose logits and labels are at hand there.
+    No temperature is fitted here: it needs lesions that nothing of the model learned from, and the classifier with age
+    may have learned from ``judged.validation`` (``age.learns_on``). `dlr models calibrate` fits one, on other lesions.
     """
     with reproducible(alone.device):
         if config.stages == "two":

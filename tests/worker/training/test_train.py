@@ -60,6 +60,8 @@ def test_the_card_says_what_the_model_was_made_of(run: Path) -> None:
         "validation_images": len(lesions.of(Split.VALIDATION)),
         "test_images": len(lesions.of(Split.TEST)),
         "images_of_neither_class": 0,
+        "stages": "two",
+        "age_learns_on": made.age.learns_on,
         "seed": 3,
         "configuration": made.fingerprint(),
         "code_version": code_version(),
@@ -70,6 +72,22 @@ def test_the_card_says_what_the_model_was_made_of(run: Path) -> None:
             "auc_gain_over_age_p", "sensitivity", "specificity", "test_set"} <= set(card.metrics)  # fmt: skip
     assert card.reference is not None
     assert cohort.digest in card.training_data
+
+
+@pytest.mark.parametrize(
+    ("stages", "asked", "said"),
+    [
+        ("two", "validation", "validation"),
+        ("two", "train", "train"),
+        ("two", "both", "both"),
+        ("joint", "both", "train"),
+    ],
+)
+def test_the_card_says_what_the_classifier_with_age_learned_on(
+    tmp_path: Path, stages: str, asked: str, said: str
+) -> None:
+    card = trained(tmp_path / "run", epochs=1, stages=stages, age__learns_on=asked).card
+    assert (card.training["stages"], card.training["age_learns_on"]) == (stages, said)
 
 
 def test_the_registry_takes_exactly_that(run: Path, tmp_path: Path) -> None:
