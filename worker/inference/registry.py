@@ -21,6 +21,9 @@ from worker.inference.kept_files import sync, write, written
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "weights.safetensors"
 
+_HOW_IT_WAS_MADE = ("training", "created_at")
+"""Fields of a card that may differ when a version is made once more, by later code: its weights are the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -76,7 +79,11 @@ class Registry:
     def add(self, card_path: Path, weights_path: Path) -> ModelCard:
         """Add a version of a model, once its card and weights are found to be sound.
 
-        Adding it again does nothing, unless its weights were damaged since: that mends them.
+        Adding it again does nothing, unless its weights were damaged since: that mends them. Its card stays as it is,
+        also where the other says that it was made at another time, or by other code.
+
+        Returns:
+            The card that the registry has.
 
         Raises:
             ModelRefused: ``card_invalid``, ``weights_missing``, ``weights_hash_mismatch``, ``weights_shape_mismatch``;
@@ -101,6 +108,7 @@ class Registry:
                 if folder.exists():
                     _refuse_other_content(card, folder)
                     _mend(folder, staging)
+                    card = load_card(folder / CARD_FILE)
                 else:
                     staging.rename(folder)
                     sync(folder.parent)
@@ -304,7 +312,7 @@ def _verify(card: ModelCard, weights_path: Path) -> None:
 
 def _refuse_other_content(card: ModelCard, folder: Path) -> None:
     known = load_card(folder / CARD_FILE)
-    compared = [field for field in ModelCard.model_fields if field != "created_at"]
+    compared = [field for field in ModelCard.model_fields if field not in _HOW_IT_WAS_MADE]
     differing = [field for field in compared if getattr(known, field) != getattr(card, field)]
     if differing:
         reason = (

@@ -54,9 +54,10 @@ def make_demo_models(
     cards: dict[ModelName, ModelCard] = {name: entry.card for name, entry in known.items() if entry is not None}
     made = {} if len(cards) == len(MODEL_NAMES) else _train_both(registry, config, on_progress)
     on_progress("done", 1.0)
+    cards |= made
     return tuple(
-        DemoModel(card, trained=name in made, activated=_activate_if_none_is(registry, card))
-        for name, card in (cards | made).items()
+        DemoModel(cards[name], trained=name in made, activated=_activate_if_none_is(registry, cards[name]))
+        for name in MODEL_NAMES
     )
 
 

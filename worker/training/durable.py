@@ -15,13 +15,15 @@ from worker.errors import Code, SetupRefused
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file beside its place, bring it to the disk, and rename it there.
+    """Write a file that its owner alone may read, beside its place, bring it to the disk, and rename it there.
 
     Raises:
         SetupRefused: ``setting_invalid``; it can not be written.
     """
     with _written():
         part = _part_of(path)
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)
         part.write_bytes(content)
         _put(part, path)
 

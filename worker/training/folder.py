@@ -1,5 +1,7 @@
 """The folder that a training writes into: whose it is, who writes, and whether it is finished.
 
+A new one is its owner's alone: lesions' scores are in it, with their pseudonyms and ages.
+
 run.json              what the training is of: written first
 log.csv               an epoch a line
 checkpoint/           what it goes on from, until it is finished
@@ -57,7 +59,7 @@ class TrainingFolder:
                 ``already_running``; ``setting_invalid``: it can not be written.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = (self.path / _LOCK_FILE).open("w")
         except OSError:
             reason = "--output: the folder can not be made, or written into"

@@ -10,6 +10,7 @@ from worker.training.check import Checked
 from worker.training.cohort import Cohort, CohortRow, OnProgress
 from worker.training.config import TrainingConfig
 from worker.training.image import read_lesion
+from worker.training.likeness import Fingerprint
 from worker.training.manifest import Fault, ManifestRow, Split
 
 
@@ -29,6 +30,9 @@ def faults_of(checked: Checked, config: TrainingConfig) -> tuple[Fault, ...]:
 def manifest_cohort(checked: Checked, config: TrainingConfig, on_progress: OnProgress) -> Cohort:
     """Read the lesions of a manifest that `faults_of` has nothing against.
 
+    Their order does not depend on that of the manifest's rows: what is drawn at random goes by it, and the digest of
+    the data is the same in any order.
+
     Args:
         checked: the manifest, looked at.
         config: its preprocessing, fold, and what is done without an age.
@@ -39,14 +43,15 @@ def manifest_cohort(checked: Checked, config: TrainingConfig, on_progress: OnPro
         LesionRefused: an image changed since it was looked at.
         Unavailable: ``storage_unavailable``.
     """
-    splits = _splits(checked, config)
+    splits, sound = _splits(checked, config), checked.sound
     ages = {line: age for line, age in checked.ages.items() if age is not None}
-    lines = [line for line in splits if line in ages]
+    with_age = [line for line in splits if line in ages]
+    lines = sorted(with_age, key=lambda line: _place_of(sound[line], checked.prints[line]))
     channels = 1 if config.channels == "gray" else 3
     pixels = np.empty((len(lines), channels, config.input_size, config.input_size), np.uint8)
     rows = []
     for place, line in enumerate(lines):
-        row = checked.sound[line]
+        row = sound[line]
         lesion = read_lesion(checked.manifest.root, row)
         pixels[place] = pixels_for_each(lesion.frame, lesion.region, [config.preprocessing])[0]
         rows.append(_row(row, splits[line], ages[line]))
@@ -55,6 +60,11 @@ def manifest_cohort(checked: Checked, config: TrainingConfig, on_progress: OnPro
     if len(lines) < len(splits):
         left_out[str(Code.AGE_MISSING)] = len(splits) - len(lines)
     return Cohort(pixels, tuple(rows), checked.digest, "a manifest's lesions", excluded=left_out)
+
+
+def _place_of(row: ManifestRow, seen: Fingerprint) -> tuple[str, str, str]:
+    # No two sound rows have the same: `check` calls them repeated. No path is in it: data that moved is the same.
+    return row.patient_key, row.lesion_id, seen.pixels_sha256
 
 
 def _row(row: ManifestRow, split: Split, age_years: float) -> CohortRow:

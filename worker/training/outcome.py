@@ -130,6 +130,9 @@ def _training(
         "label_rule": str(rule),
         **sizes,
         "images_of_neither_class": len(lesions.cohort.rows) - len(lesions),
+        "stages": config.stages,
+        # At once, the classifier with age learns from what the image network does.
+        "age_learns_on": config.age.learns_on if config.stages == "two" else "train",
         "seed": config.seed,
         "configuration": config.fingerprint(),
         "code_version": code_version(),

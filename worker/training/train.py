@@ -11,6 +11,7 @@ import torch
 from worker import __version__
 from worker.errors import Code, SetupRefused
 from worker.inference.card import VERSION_PATTERN, ModelCard, ModelName, load_card
+from worker.inference.devices import choose_device
 from worker.inference.network import DlrNetwork
 from worker.training.age_stage import fit_age
 from worker.training.checkpoint import Checkpoints
@@ -34,7 +35,8 @@ class Running:
     """What changes how a training runs, and not what comes of it.
 
     Attributes:
-        device: as `worker.inference.devices.choose_device` takes it.
+        device: as `worker.inference.devices.choose_device` takes it. Its kind alone changes what comes of it: a folder
+            is gone on with on the same kind.
         log: where epochs are logged to.
         version: the card's; one is made where there is none.
         loaders: processes that prepare images.
@@ -86,7 +88,7 @@ def train(
     lesions = labelled(cohort, rule)
     folder = TrainingFolder(output)
     checkpoints = Checkpoints(folder.checkpoints_path)
-    with folder.claimed(identity_of(model, cohort, config)) if leads() else nullcontext():
+    with folder.claimed(identity_of(model, cohort, config, running.device)) if leads() else nullcontext():
         if folder.is_finished:
             checkpoints.remove()
             return Trained(load_card(folder.card_path), None) if leads() else None
@@ -103,8 +105,12 @@ def _check_version(version: str | None) -> None:
         raise SetupRefused(Code.CONFIG_INVALID, reason)
 
 
-def identity_of(model: ModelName, cohort: Cohort, config: TrainingConfig) -> dict[str, object]:
-    """Return what the weights depend on, by name; a folder is of one of it."""
+def identity_of(model: ModelName, cohort: Cohort, config: TrainingConfig, device: str) -> dict[str, object]:
+    """Return what the weights depend on, by name; a folder is of one of it.
+
+    Raises:
+        SetupRefused: ``setting_invalid``: no such device; ``weights_unavailable``: no such file to start from.
+    """
     return {
         "format": 1,
         "model": model,
@@ -113,6 +119,7 @@ def identity_of(model: ModelName, cohort: Cohort, config: TrainingConfig) -> dic
         "code": __version__,
         "torch": torch.__version__,
         "processes": processes(),
+        "device": choose_device(device).type,
         **config.model_dump(mode="json", exclude={"init"}),
     }
 
@@ -142,8 +149,8 @@ def _finished(
 ) -> Trained:  # fmt: skip
     """The second stage, and what comes of both.
 
-    What is fitted on a trained network, such as a temperature, is fitted between `judge` and `write_outcome`: on
-    ``judged.validation``, whose logits and labels are at hand there.
+    No temperature is fitted here: it needs lesions that nothing of the model learned from, and the classifier with age
+    may have learned from ``judged.validation`` (``age.learns_on``). `dlr models calibrate` fits one, on other lesions.
     """
     with reproducible(alone.device):
         if config.stages == "two":

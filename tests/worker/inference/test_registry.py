@@ -77,6 +77,17 @@ def test_adding_it_again_mends_damaged_weights(registry: Registry, tmp_path: Pat
     assert registry.is_sound(registry.list()[0])
 
 
+def test_a_version_that_later_code_made_again_mends_weights_and_leaves_the_card(
+    registry: Registry, tmp_path: Path
+) -> None:
+    known = registry.add(*write_model(tmp_path / "new", training={"code_version": "1+a", "seed": 1}))
+    (tmp_path / "registry/DLR_BM/1.0/weights.safetensors").write_bytes(b"damaged")
+    added = registry.add(*write_model(tmp_path / "again", training={"code_version": "1+b", "seed": 1}))
+    (entry,) = registry.list()
+    assert entry.card == added == known
+    assert registry.is_sound(entry)
+
+
 def test_a_registry_that_can_not_be_written_is_the_installations_fault(tmp_path: Path) -> None:
     (tmp_path / "registry").write_text("a file where a folder should be")
     with pytest.raises(SetupRefused) as refused:

@@ -83,6 +83,14 @@ def test_damaged_weights_are_made_again(tmp_path: Path) -> None:
     assert all(finding.code is None for finding in Registry(tmp_path).check())
 
 
+def test_they_are_mended_by_later_code_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lh, bm = _make(tmp_path)
+    (tmp_path / "DLR_LH" / lh.card.version / "weights.safetensors").write_bytes(b"damaged")
+    monkeypatch.setattr("worker.training.outcome.code_version", lambda: "a later one")
+    assert [model.card for model in _make(tmp_path)] == [lh.card, bm.card]
+    assert all(finding.code is None for finding in Registry(tmp_path).check())
+
+
 def test_a_hospitals_model_stays_active(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "registry")
     own = registry.add(*write_model(tmp_path / "own", name="DLR_BM"))

@@ -17,7 +17,8 @@ import pytest
 from tests.worker.training.small import config, phantoms
 from worker.errors import Code, SetupRefused
 from worker.inference.card import ModelName, load_card
-from worker.training.train import train
+from worker.training.durable import write_json
+from worker.training.train import Running, identity_of, train
 
 KILLED = """
 import importlib, os, signal, sys
@@ -179,6 +180,23 @@ def test_another_training_in_the_folder_is_refused_and_what_differs_is_named(
     assert result(tmp_path / "run") == before
 
 
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_a_training_of_another_kind_of_device_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    made = config()
+    cohort = phantoms(made)
+    own = identity_of("DLR_LH", cohort, made, device)
+    assert own["device"] == "cpu"
+    (tmp_path / "run").mkdir()
+    write_json(tmp_path / "run" / "run.json", own | {"device": "cuda"})
+    with pytest.raises(SetupRefused) as refused:
+        train("DLR_LH", cohort, made, tmp_path / "run", Running(device=device))
+    assert refused.value.code is Code.TRAINING_DIFFERS
+    assert "differs in device:" in refused.value.reason
+
+
 def test_a_damaged_checkpoint_and_a_full_disk_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from worker.training import durable
 
@@ -223,8 +241,6 @@ def test_a_folder_with_other_things_and_one_that_is_in_use_are_refused(tmp_path:
         codes.append(busy.value.code)
 
     codes: list[Code] = []
-    from worker.training.train import Running
-
     made = config()
     train("DLR_LH", phantoms(made), made, tmp_path / "run", Running(on_share=meanwhile))
     assert set(codes) == {Code.ALREADY_RUNNING}

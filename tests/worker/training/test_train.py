@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import urllib.error
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ from worker.inference.network import DlrNetwork
 from worker.inference.registry import Registry
 from worker.training import log
 from worker.training.age_stage import start_from_the_image
+from worker.training.checkpoint import Checkpoints, Progress
 from worker.training.cohort import labelled
-from worker.training.fit import class_weights, weighted_loss
+from worker.training.fit import Fitting, class_weights, fit, weighted_loss
 from worker.training.labels import rule_of
 from worker.training.manifest import Split
 from worker.training.outcome import code_version
+from worker.training.processes import Team
 from worker.training.start import new_network
 from worker.training.train import Running, Trained, train
 
@@ -57,6 +60,8 @@ def test_the_card_says_what_the_model_was_made_of(run: Path) -> None:
         "validation_images": len(lesions.of(Split.VALIDATION)),
         "test_images": len(lesions.of(Split.TEST)),
         "images_of_neither_class": 0,
+        "stages": "two",
+        "age_learns_on": made.age.learns_on,
         "seed": 3,
         "configuration": made.fingerprint(),
         "code_version": code_version(),
@@ -67,6 +72,22 @@ def test_the_card_says_what_the_model_was_made_of(run: Path) -> None:
             "auc_gain_over_age_p", "sensitivity", "specificity", "test_set"} <= set(card.metrics)  # fmt: skip
     assert card.reference is not None
     assert cohort.digest in card.training_data
+
+
+@pytest.mark.parametrize(
+    ("stages", "asked", "said"),
+    [
+        ("two", "validation", "validation"),
+        ("two", "train", "train"),
+        ("two", "both", "both"),
+        ("joint", "both", "train"),
+    ],
+)
+def test_the_card_says_what_the_classifier_with_age_learned_on(
+    tmp_path: Path, stages: str, asked: str, said: str
+) -> None:
+    card = trained(tmp_path / "run", epochs=1, stages=stages, age__learns_on=asked).card
+    assert (card.training["stages"], card.training["age_learns_on"]) == (stages, said)
 
 
 def test_the_registry_takes_exactly_that(run: Path, tmp_path: Path) -> None:
@@ -117,6 +138,24 @@ def test_a_version_can_be_named_and_the_log_left_out(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "log.csv").exists()
 
 
+@pytest.fixture
+def usual_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_what_is_written_is_for_its_owner_alone(tmp_path: Path) -> None:
+    trained(tmp_path / "run", epochs=1)
+    (tmp_path / "shared").mkdir()
+    trained(tmp_path / "shared", epochs=1)
+    assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
+    for folder in ("run", "shared"):
+        modes = {name: (tmp_path / folder / name).stat().st_mode & 0o777 for name in ("scores.csv", "run.json")}
+        assert modes == {"scores.csv": 0o600, "run.json": 0o600}
+
+
 def test_a_version_that_no_card_may_have_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
     with pytest.raises(SetupRefused) as refused:
         trained(tmp_path / "run", running=Running(version="my model"))
@@ -138,12 +177,22 @@ def test_training_needs_nothing_of_the_extra_train() -> None:
 
 
 def test_it_stops_early_and_keeps_the_best_epoch(tmp_path: Path) -> None:
-    made = trained(tmp_path / "run", epochs=8, patience=1, learning_rate=0.05)
-    lines = (tmp_path / "run" / "log.csv").read_text().splitlines()[1:]
-    aucs = [float(line.split(",")[2]) for line in lines]
-    best = int(np.argmax(aucs))
-    assert len(aucs) == min(best + 2, 8)
-    assert made.judged is not None
+    made = config(epochs=8, patience=1, learning_rate=0.05)
+    lesions, network = labelled(phantoms(made), rule_of("DLR_BM", made)), new_network(made)
+    after: dict[int, dict[str, torch.Tensor]] = {}
+
+    def keep(progress: Progress) -> None:
+        after[progress.epochs] = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+    alone, checkpoints = Team(0, 1, torch.device("cpu")), Checkpoints(tmp_path / "checkpoint")
+    ended = fit(network, Fitting(lesions, made, alone, checkpoints, keep, on_share=lambda _share: None))
+    aucs = [epoch["validation_auc"] for epoch in ended.history]
+    best = int(np.argmax(aucs)) + 1
+    assert (ended.best_epoch, ended.epochs) == (best, best + 1)
+    assert ended.epochs < made.epochs
+    found = network.state_dict()
+    assert all(torch.equal(tensor, after[best][name]) for name, tensor in found.items())
+    assert any(not torch.equal(tensor, after[ended.epochs][name]) for name, tensor in found.items())
 
 
 def test_an_image_part_and_a_whole_network_can_be_started_from(run: Path, tmp_path: Path) -> None:
