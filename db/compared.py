@@ -1,6 +1,6 @@
 """Reads of lesions that were scored in service, with what two versions of a model said of them; nothing is written."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -57,9 +57,9 @@ class ComparedLesion:
     b_threshold: float
     other_positive: bool
     malignant: bool | None
-    a_set: Sequence[str] | None = None
-    b_set: Sequence[str] | None = None
-    other_set: Sequence[str] | None = None
+    a_set: tuple[str, ...] | None = None
+    b_set: tuple[str, ...] | None = None
+    other_set: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

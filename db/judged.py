@@ -30,7 +30,7 @@ class ScoreRow:
     notice: str | None
     probability: float
     threshold: float
-    conformal_set: list[str] | None
+    conformal_set: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -258,7 +258,7 @@ class PredictionRow(Base):
     positive: Mapped[bool]
     threshold: Mapped[float]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    conformal_set: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    conformal_set: Mapped[tuple[str, ...] | None] = mapped_column(ARRAY(Text, as_tuple=True))
 
     model: Mapped[ModelRow] = relationship()
 

@@ -252,11 +252,7 @@ def scored_lesions(session: Session, since: datetime | None = None) -> Iterator[
     # All rows are wanted, so that PostgreSQL does not plan for the first few.
     session.execute(text("SET LOCAL cursor_tuple_fraction = 1"))
     for row in session.execute(query, execution_options={"yield_per": STREAM_ROWS}):
-        yield ScoredLesion(row[0], row[1], row[2].value, row[3].value, *row[4:13], *map(_set, row[13:]))
-
-
-def _set(classes: list[str] | None) -> tuple[str, ...] | None:
-    return None if classes is None else tuple(classes)
+        yield ScoredLesion(row[0], row[1], row[2].value, row[3].value, *row[4:])
 
 
 def model_versions(session: Session) -> set[tuple[str, str]]:

@@ -218,7 +218,7 @@ def _prediction(row: PredictionRow, advice: RestratificationRow | None) -> Store
         predicted_class=row.predicted_class,
         positive=row.positive,
         threshold=row.threshold,
-        conformal_set=None if row.conformal_set is None else tuple(row.conformal_set),
+        conformal_set=row.conformal_set,
         created_at=row.created_at,
         in_service=advice is not None and row.id in (advice.lh_prediction_id, advice.bm_prediction_id),
     )

@@ -261,7 +261,7 @@ def _score(row: PredictionRow, model: ModelRow) -> ModelScore:
         positive_probability=row.positive_probability,
         threshold=row.threshold,
         predicted_class=row.predicted_class,
-        conformal_set=None if row.conformal_set is None else tuple(row.conformal_set),
+        conformal_set=row.conformal_set,
     )
 
 

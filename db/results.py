@@ -253,7 +253,7 @@ def prediction_values(prediction: PredictionRecord, lesion_key: int, model_key: 
         "predicted_class": prediction.predicted_class,
         "positive": prediction.positive,
         "threshold": prediction.threshold,
-        "conformal_set": None if prediction.conformal_set is None else list(prediction.conformal_set),
+        "conformal_set": prediction.conformal_set,
     }
 
 

@@ -14,7 +14,7 @@ from db.records import Claim
 from worker.bookkeeping import Bookkeeper, Suspect
 from worker.clinical.categories import Priority
 from worker.clinical.restratify import restratify
-from worker.contract import FilesSource, LesionJob, parse_job
+from worker.contract import FilesSource, LesionJob, StudyJob, parse_job
 from worker.errors import Code, LesionRefused, Refused, Unavailable
 from worker.imaging.reading import StudyFiles
 from worker.imaging.source import Folder, ImageSource
@@ -230,9 +230,14 @@ def study_of(claim: Claim) -> Study:
         study_instance_uid=job.study_instance_uid,
         priority=Priority(claim.priority),
         age_years=job.age_years,
-        images=tuple(job.images.paths) if isinstance(job.images, FilesSource) else OnDicomweb(job.images.server),
+        images=images_of(job),
         lesions=tuple(_lesion_of(lesion) for lesion in job.lesions),
     )
+
+
+def images_of(job: StudyJob) -> tuple[str, ...] | OnDicomweb:
+    """Return where a job says that its images are."""
+    return tuple(job.images.paths) if isinstance(job.images, FilesSource) else OnDicomweb(job.images.server)
 
 
 def _by_frame(lesions: Sequence[Lesion]) -> list[list[Lesion]]:

@@ -14,7 +14,8 @@ SELECT
     score.threshold,
     advice.id IS NOT NULL AS in_service,
     score.created_at AS scored_at,
-    nullif(model.notice, '') AS notice
+    nullif(model.notice, '') AS notice,
+    score.conformal_set
 FROM study
 JOIN lesion ON lesion.study_id = study.id
 JOIN prediction AS score ON score.lesion_id = lesion.id
@@ -41,3 +42,5 @@ COMMENT ON COLUMN lesion_score.in_service IS
     'The current recommendation in lesion_result rests on this score; false for a shadow''s, a backfill''s and an earlier one';
 COMMENT ON COLUMN lesion_score.scored_at IS 'When it was scored';
 COMMENT ON COLUMN lesion_score.notice IS 'The version''s, such as: demo, synthetic, not for clinical use; null where it needs none';
+COMMENT ON COLUMN lesion_score.conformal_set IS
+    'The classes that this version can not rule out for the lesion; null where its card does not ask';

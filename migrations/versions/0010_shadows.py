@@ -1,7 +1,5 @@
 """The role ``dlr_shadow``, which adds scores and nothing else; what it could not score; and all scores as a view."""
 
-from importlib.resources import files
-
 from alembic import op
 
 revision = "0010"
@@ -26,25 +24,22 @@ COMMENT ON TABLE prediction_refusal IS
 
 # What it takes to find a lesion's pixels, and no more. No UPDATE and no DELETE anywhere.
 GRANTS = """
-REVOKE ALL ON prediction_refusal, lesion_score FROM PUBLIC;
+REVOKE ALL ON prediction_refusal FROM PUBLIC;
 GRANT SELECT (id, study_instance_uid, is_current, state, content_digest, job, received_at, purged_at)
     ON study TO dlr_shadow;
 GRANT SELECT (id, study_id, sop_instance_uid, frame, state, age_years,
               region_x, region_y, region_width, region_height) ON lesion TO dlr_shadow;
 GRANT SELECT, INSERT ON model, prediction, prediction_refusal TO dlr_shadow;
 GRANT SELECT ON prediction_refusal TO dlr_writer;
-GRANT SELECT ON lesion_score TO dlr_writer, dlr_reader;
 """
 REVOKE = "REVOKE ALL ON study, lesion, model, prediction FROM dlr_shadow"
 
 
 def upgrade() -> None:
     op.execute(TABLE)
-    op.execute((files("db") / "views" / "lesion_score.sql").read_text(encoding="utf-8"))
     op.execute(GRANTS)
 
 
 def downgrade() -> None:
     op.execute(REVOKE)
-    op.execute("DROP VIEW lesion_score")
     op.execute("DROP TABLE prediction_refusal")

@@ -20,22 +20,27 @@ ALTER TABLE restratification DROP COLUMN uncertain;
 ALTER TABLE prediction DROP COLUMN conformal_set;
 """
 # A view loses columns only by being made anew, and with it those that read it.
-VIEWS = ("lesion_result", "worklist", "restratification_summary", "lesion_score")
+VIEWS = ("lesion_result", "worklist", "restratification_summary")
 BEFORE = (*VIEWS, "lesion_result.0005", "worklist.0003")
 GRANTS = """
-REVOKE ALL ON worklist, lesion_result, restratification_summary, lesion_score FROM PUBLIC;
+REVOKE ALL ON worklist, lesion_result, restratification_summary FROM PUBLIC;
 GRANT SELECT ON worklist, lesion_result, restratification_summary TO dlr_writer, dlr_reader, dlr_web;
+"""
+GRANT_SCORES = """
+REVOKE ALL ON lesion_score FROM PUBLIC;
 GRANT SELECT ON lesion_score TO dlr_writer, dlr_reader;
 """
 
 
 def upgrade() -> None:
     op.execute(COLUMNS)
-    for view in ("lesion_result.0011", "worklist.0011", "lesion_score.0011"):
+    for view in ("lesion_result.0011", "worklist.0011", "lesion_score"):
         op.execute(_view(view))
+    op.execute(GRANT_SCORES)
 
 
 def downgrade() -> None:
+    op.execute("DROP VIEW lesion_score")
     for view in reversed(VIEWS):
         op.execute(f"DROP VIEW {view}")
     for view in BEFORE:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from db import compared
 from db.compared import Coverage, RecordedVersion
-from db.vocabulary import BM_MODEL, LH_MODEL
+from worker.cli.models import Model
 from worker.cli.monitor import SinceOption, comparison_document, comparison_row, counted
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stdout
 from worker.cli.replay import snapshot
@@ -32,13 +31,6 @@ SCORE_COLUMNS = (
 ARM_COLUMNS = ("version", "4A_lesions", "downgraded", "maintained", "upgraded", "not_certain")
 MOVE_COLUMNS = ("under_a", "b_downgraded", "b_maintained", "b_upgraded")
 TRUTH_COLUMNS = ("version", "missed_cancers", "sensitivity", "specificity", "auc")
-
-
-class Model(StrEnum):
-    """Whose versions are compared."""
-
-    DLR_LH = LH_MODEL
-    DLR_BM = BM_MODEL
 
 
 @dataclass(frozen=True, slots=True)

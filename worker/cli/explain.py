@@ -1,15 +1,14 @@
 """``dlr explain``: where a model looked in a lesion, as a picture."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from db.reported import recorded_content
-from db.vocabulary import BM_MODEL, LH_MODEL
 from worker.cli.export import camera
+from worker.cli.models import Model
 from worker.cli.output import Format, FormatOption, print_rows, stderr, write_file
 from worker.imaging.source import ImageSource
 from worker.intake.content import is_unchanged
@@ -34,13 +33,6 @@ COLUMNS = (
     "study_id", "lesion_id", "model", "version", "positive_class", "probability", "threshold", "region_source", "file",
     "error_code", "error_reason", "notice",
 )  # fmt: skip
-
-
-class Model(StrEnum):
-    """A model."""
-
-    LH = LH_MODEL
-    BM = BM_MODEL
 
 
 def explain(

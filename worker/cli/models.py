@@ -1,10 +1,12 @@
 """``dlr models`` and ``dlr demo-models``: which models there are, and which are used."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from db.vocabulary import BM_MODEL, LH_MODEL
 from worker.cli.calibrate import calibrate
 from worker.cli.output import Format, FormatOption, print_rows, stderr
 from worker.cli.progress import share_bar
@@ -13,6 +15,14 @@ from worker.settings import get_settings
 from worker.training.config import DEMO, DEMO_SEED
 
 models = typer.Typer(no_args_is_help=True)
+
+
+class Model(StrEnum):
+    """One of the two models, where a command is asked for it alone."""
+
+    DLR_LH = LH_MODEL
+    DLR_BM = BM_MODEL
+
 
 LIST_COLUMNS = (
     "name", "version", "active", "forced", "shadow_since", "notice", "backbone", "input_size", "threshold",

@@ -58,7 +58,7 @@ def _lesion(row: JudgedRow, scorers: dict[tuple[str, str], Scorer]) -> JudgedLes
         size_mm=largest_mm(row.width_mm, row.height_mm),
         site=row.site,
         sets={
-            scorers[score.model, score.version]: tuple(score.conformal_set)
+            scorers[score.model, score.version]: score.conformal_set
             for score in row.scores
             if score.conformal_set is not None
         },

@@ -10,8 +10,8 @@ from worker.contract import FilesSource, StudyJob, parse_job
 from worker.errors import Code, LesionRefused, Refused
 from worker.imaging.source import ImageSource
 from worker.intake.content import is_unchanged
-from worker.pipeline import Decoders
-from worker.study import Lesion, LesionImage, OnDicomweb, Roi, Study
+from worker.pipeline import Decoders, images_of
+from worker.study import Lesion, LesionImage, Roi, Study
 
 Loaded = LesionImage | Refused
 
@@ -76,9 +76,8 @@ def _what_is_decoded_at_once(lesion: StoredLesion) -> tuple[str, int | None, flo
 
 
 def _study_of(study: StoredStudy, job: StudyJob) -> Study:
-    images = tuple(job.images.paths) if isinstance(job.images, FilesSource) else OnDicomweb(job.images.server)
     lesions = tuple(_lesion_of(lesion, lesion.sop_instance_uid, lesion.frame) for lesion in study.lesions)
-    return Study(study.study_id, study.study_instance_uid, Priority.ROUTINE, None, images, lesions)
+    return Study(study.study_id, study.study_instance_uid, Priority.ROUTINE, None, images_of(job), lesions)
 
 
 def _lesion_of(lesion: StoredLesion, sop_instance_uid: str, frame: int | None) -> Lesion:

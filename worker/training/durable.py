@@ -1,7 +1,6 @@
 """Files that are there whole or not at all, also after the power failed."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from worker.errors import Code, SetupRefused
+from worker.inference.kept_files import sync
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -69,14 +69,6 @@ def _part_of(path: Path) -> Path:
 
 
 def _put(part: Path, path: Path) -> None:
-    _sync(part)
+    sync(part)
     part.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)

@@ -56,13 +56,14 @@ def rule_of(model: ModelName, config: TrainingConfig) -> LabelRule:
     """
     if model == "DLR_BM" and config.label_rule == "birads":
         raise SetupRefused(Code.CONFIG_INVALID, "label_rule: DLR_BM answers what pathology would say, and learns that")
-    own: Literal["birads", "pathology"] = "birads" if model == "DLR_LH" else "pathology"
-    return LabelRule(model, config.label_rule or own, config.low_risk_up_to)
+    return LabelRule(model, config.label_rule or _studys(model).by, config.low_risk_up_to)
 
 
 def other_rule(card: ModelCard) -> str | None:
     """Return a card's rule where it is not the study's; ``None`` where it is, or the card has none."""
     told = card.training.get("label_rule")
-    own: Literal["birads", "pathology"] = "birads" if card.name == "DLR_LH" else "pathology"
-    studys = str(LabelRule(card.name, own, Birads.PROBABLY_BENIGN))
-    return None if told in (None, studys) else str(told)
+    return None if told in (None, str(_studys(card.name))) else str(told)
+
+
+def _studys(model: ModelName) -> LabelRule:
+    return LabelRule(model, "birads" if model == "DLR_LH" else "pathology", Birads.PROBABLY_BENIGN)

@@ -25,7 +25,6 @@ class Phantom:
         descriptors: Table S1's, by name.
         birads: 2, 3, 4A, 4B, 4C or 5, by the phantoms' own rule.
         malignant: what pathology would say.
-        high_risk: BI-RADS 4A and above.
     """
 
     image: NDArray[np.uint8]
@@ -34,7 +33,6 @@ class Phantom:
     descriptors: Mapping[str, str | float]
     birads: Birads
     malignant: bool
-    high_risk: bool
 
 
 def phantom(seed: int, *, malignant: bool, rows: int = 128, columns: int = 128) -> Phantom:
@@ -54,4 +52,4 @@ def phantom(seed: int, *, malignant: bool, rows: int = 128, columns: int = 128) 
     rng = np.random.default_rng(seed)
     case = draw_case(rng, malignant=malignant)
     image, roi = render(case, rng, rows, columns)
-    return Phantom(image, roi, case.age_years, case.descriptors, case.birads, malignant, case.high_risk)
+    return Phantom(image, roi, case.age_years, case.descriptors, case.birads, malignant)
