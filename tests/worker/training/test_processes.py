@@ -19,8 +19,9 @@ SETTINGS = 'backbone = "resnet18"\ninput_size = 32\nepochs = 2\nbatch = 16\n'
 NEVER = 10**6
 
 
-def torchrun(*program: str, processes: int = 2) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *program]
+def torchrun(logs: Path, *program: str, processes: int = 2) -> subprocess.CompletedProcess[bytes]:
+    options = ["--standalone", f"--nproc-per-node={processes}", f"--log-dir={logs}"]
+    command = [sys.executable, "-m", "torch.distributed.run", *options, *program]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, env=environment, capture_output=True, timeout=300, check=False)
 
@@ -29,7 +30,9 @@ def dlr_train(folder: Path, output: Path, processes: int = 2) -> subprocess.Comp
     settings = folder / "small.toml"
     settings.write_text(SETTINGS)
     options = ["--phantom", "110", "--config", str(settings), "--device", "cpu", "--output", str(output)]
-    return torchrun("-m", "worker.cli.main", "train", "bm", *options, "--format", "json", processes=processes)
+    return torchrun(
+        folder / "logs", "-m", "worker.cli.main", "train", "bm", *options, "--format", "json", processes=processes
+    )
 
 
 @pytest.mark.slow
@@ -57,7 +60,8 @@ def test_two_processes_of_which_one_is_killed_go_on_to_the_same_weights(tmp_path
 
     def run(name: str, call: int) -> int:
         module, function, _ = MOMENTS["between the files of the second checkpoint"]
-        return torchrun(str(program), module, function, str(call), str(tmp_path / name), "DLR_BM", "two").returncode
+        arguments = [str(program), module, function, str(call), str(tmp_path / name), "DLR_BM", "two"]
+        return torchrun(tmp_path / "logs", *arguments).returncode
 
     assert run("whole", NEVER) == 0
     assert run("stopped", 2) != 0

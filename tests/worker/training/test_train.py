@@ -163,17 +163,18 @@ def test_a_version_that_no_card_may_have_is_refused_before_anything_is_trained(t
     assert not (tmp_path / "run").exists()
 
 
-def test_training_needs_nothing_of_the_extra_train() -> None:
+def test_training_needs_nothing_of_the_extra_train(tmp_path: Path) -> None:
     """As in an image that has the extra worker alone."""
     program = (
         "import sys; sys.modules.update(dict.fromkeys(('scipy', 'sklearn', 'matplotlib', 'pyarrow', 'jinja2')));"
-        "import tempfile; from pathlib import Path;"
+        "from pathlib import Path;"
         "from tests.worker.training.small import config, phantoms; from worker.training.train import train;"
-        "made = config(epochs=1); output = Path(tempfile.mkdtemp()) / 'run';"
-        "assert train('DLR_BM', phantoms(made), made, output).judged is not None"
+        "made = config(epochs=1);"
+        "assert train('DLR_BM', phantoms(made), made, Path(sys.argv[1])).judged is not None"
     )
     root = str(Path(__file__).parents[3])
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=120, env={**os.environ, "PYTHONPATH": root})
+    command = [sys.executable, "-c", program, str(tmp_path / "run")]
+    subprocess.run(command, check=True, timeout=120, env={**os.environ, "PYTHONPATH": root})
 
 
 def test_it_stops_early_and_keeps_the_best_epoch(tmp_path: Path) -> None:
