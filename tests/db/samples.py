@@ -1,11 +1,13 @@
 """Records as a worker would write them, with what a test says made different."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger
 from db.records import (
@@ -19,6 +21,8 @@ from db.records import (
     StudyRecord,
     StudyResultRecord,
 )
+from db.session import make_engine, session_factory
+from tests.conftest import Database
 from worker.clinical.categories import Birads, Outcome, Priority
 from worker.clinical.priority import place
 from worker.clinical.restratify import restratify
@@ -52,6 +56,19 @@ def model(name: str, version: str = "1.0", notice: str | None = DEMO, weights: s
 def register(session: Session, version: str = "1.0", notice: str | None = DEMO) -> None:
     for name in ("DLR_LH", "DLR_BM"):
         ledger.register_model(session, model(name, version, notice))
+
+
+@contextmanager
+def writing(database: Database, *, newer: bool = False) -> Iterator[sessionmaker[Session]]:
+    """Sessions of dlr_writer, on a ledger that knows both models: 1.0, a demo, and with ``newer`` 2.0 besides."""
+    engine = make_engine(database.writer_url)
+    sessions = session_factory(engine)
+    with sessions.begin() as session:
+        register(session)
+        if newer:
+            register(session, "2.0", notice=None)
+    yield sessions
+    engine.dispose()
 
 
 def prediction(name: str, positive_probability: float, version: str = "1.0") -> PredictionRecord:

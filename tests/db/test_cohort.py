@@ -13,20 +13,14 @@ from db.cohort import DescribedLesion, described_lesions
 from db.dead_letters import purge
 from db.ledger import record_study
 from db.pathology import PathologyRecord, find_lesions, hold_imports, record_pathology
-from db.session import make_engine, session_factory
 from tests.conftest import Database
-from tests.db.samples import DEMO, claimed, ended, finish_one, lesion, refused, register, result, scored, study
+from tests.db.samples import DEMO, claimed, ended, finish_one, lesion, refused, result, scored, study, writing
 
 
 @pytest.fixture
 def sessions(database: Database) -> Iterator[sessionmaker[Session]]:
-    engine = make_engine(database.writer_url)
-    factory = session_factory(engine)
-    with factory.begin() as session:
-        register(session)
-        register(session, "2.0", notice=None)
-    yield factory
-    engine.dispose()
+    with writing(database, newer=True) as sessions:
+        yield sessions
 
 
 def reported(session: Session, study_id: UUID, result: str, name: str = "L1", day: int = 1) -> None:

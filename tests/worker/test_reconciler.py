@@ -1,5 +1,6 @@
 """What the ledger says is to be done, and nobody does, comes back to the queue; on a real database and a real Redis."""
 
+from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
@@ -8,9 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger
-from db.session import make_engine, session_factory
 from tests.conftest import Database
-from tests.db.samples import claim_one, finish_one, register, result, scored, study
+from tests.db.samples import claim_one, finish_one, result, scored, study, writing
 from worker.clinical.categories import Priority
 from worker.reconciler import Messages, Reconciler
 
@@ -28,11 +28,9 @@ class Queue:
 
 
 @pytest.fixture
-def sessions(database: Database) -> sessionmaker[Session]:
-    sessions = session_factory(make_engine(database.writer_url))
-    with sessions.begin() as session:
-        register(session)
-    return sessions
+def sessions(database: Database) -> Iterator[sessionmaker[Session]]:
+    with writing(database) as sessions:
+        yield sessions
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ from sqlalchemy.engine import URL
 from db.roles import OWNER, ROLES
 from worker.errors import Code, SetupRefused, Unavailable
 from worker.services.account import server_account
-from worker.services.home import Home, write_private
+from worker.services.embedded import EmbeddedServer
+from worker.services.home import write_private
 from worker.services.launch import Account, wrapped
 from worker.services.port import LOOPBACK, free_port
 from worker.services.server_process import ServerProgram
@@ -57,19 +57,8 @@ def _binaries() -> Path:
     return folder
 
 
-@dataclass
-class EmbeddedPostgres:
+class EmbeddedPostgres(EmbeddedServer):
     """PostgreSQL in the home. ``start`` and ``stop`` as often as wanted; what was stored stays."""
-
-    home: Home
-    port: int = field(default=0, init=False)
-    _process: "subprocess.Popen[bytes] | None" = field(default=None, init=False, repr=False)
-    _program: ServerProgram | None = field(default=None, init=False, repr=False)
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the server that ``start`` started still runs."""
-        return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
         """Start the server, whatever the last run left behind, and see that the database and its roles are there.
@@ -98,20 +87,9 @@ class EmbeddedPostgres:
         self.port = free_port(folder / "port")
         settings = {**SETTINGS, "port": str(self.port)}
         options = [part for item in settings.items() for part in ("-c", "=".join(item))]
-        process = program.start(["-D", str(data), *options])
-        self._process, self._program = process, program
-        try:
+        with self._starting(program, ["-D", str(data), *options]) as process:
             program.wait_until(lambda: _is_ready(program.pid_file, process.pid), process)
             self._bootstrap()
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """Stop the server; sessions are ended, what was committed is kept."""
-        if self._process is not None and self._program is not None:
-            self._program.stop(self._process)
-        self._process = None
 
     def url(self, user: str, database: str = DATABASE) -> str:
         """Return ``postgresql://user:password@127.0.0.1:port/database`` for one of the roles, or the superuser."""

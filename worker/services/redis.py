@@ -5,8 +5,6 @@ password, and it forgets its port and, unless told, its data.
 """
 
 import signal
-import subprocess
-from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +15,8 @@ from redis.exceptions import RedisError
 from sqlalchemy.engine import URL
 
 from worker.errors import Code, SetupRefused
-from worker.services.home import Home, write_private
+from worker.services.embedded import EmbeddedServer
+from worker.services.home import write_private
 from worker.services.port import LOOPBACK, free_port
 from worker.services.server_process import ServerProgram
 
@@ -56,19 +55,8 @@ def _binary() -> Path:
     return binary
 
 
-@dataclass
-class EmbeddedRedis:
+class EmbeddedRedis(EmbeddedServer):
     """Valkey in the home. ``start`` and ``stop`` as often as wanted; what was accepted stays."""
-
-    home: Home
-    port: int = field(default=0, init=False)
-    _process: "subprocess.Popen[bytes] | None" = field(default=None, init=False, repr=False)
-    _program: ServerProgram | None = field(default=None, init=False, repr=False)
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the server that ``start`` started still runs."""
-        return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
         """Start the server, whatever the last run left behind, and wait until it has read its data.
@@ -89,19 +77,8 @@ class EmbeddedRedis:
         )
         program.clear_leftovers()
         self.port = free_port(folder / "port")
-        process = program.start([str(self._write_configuration(folder, program.pid_file))])
-        self._process, self._program = process, program
-        try:
+        with self._starting(program, [str(self._write_configuration(folder, program.pid_file))]) as process:
             program.wait_until(self._answers, process)
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """Stop the server; what was accepted is kept."""
-        if self._process is not None and self._program is not None:
-            self._program.stop(self._process)
-        self._process = None
 
     def url(self) -> str:
         """Return ``redis://user:password@127.0.0.1:port/0``."""

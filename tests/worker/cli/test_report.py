@@ -17,9 +17,8 @@ import pytest
 from sqlalchemy.orm import Session
 
 from db.pathology import PathologyRecord, find_lesions, hold_imports, record_pathology
-from db.session import make_engine, session_factory
 from tests.conftest import Database
-from tests.db.samples import DEMO, ended, lesion, refused, register, scored, study
+from tests.db.samples import DEMO, ended, lesion, refused, scored, study, writing
 from tests.worker.reporting.table_s1_lesions import COLUMNS, published, study_lesions, write_manifest
 
 NOWHERE = "postgresql+psycopg2://nobody@127.0.0.1:1/none"
@@ -49,12 +48,8 @@ def rows_of(done: "subprocess.CompletedProcess[str]") -> list[dict[str, str]]:
 @pytest.fixture
 def ledger(database: Database) -> Iterator[Session]:
     """A session on a ledger that knows a demo's models, 1.0, and others, 2.0; it is committed by the test."""
-    engine = make_engine(database.writer_url)
-    with session_factory(engine)() as session:
-        register(session)
-        register(session, "2.0", notice=None)
+    with writing(database, newer=True) as sessions, sessions() as session:
         yield session
-    engine.dispose()
 
 
 def reported(session: Session, results: dict[UUID, str]) -> None:

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.session import make_engine, session_factory
 from tests.conftest import Database
-from tests.db.samples import register
+from tests.db.samples import writing
 from tests.worker.sending.hospital import (
     REFUSED,
     SENT,
@@ -35,11 +34,9 @@ Sessions = sessionmaker[Session]
 
 
 @pytest.fixture
-def sessions(database: Database) -> Sessions:
-    factory = session_factory(make_engine(database.writer_url))
-    with factory.begin() as session:
-        register(session)
-    return factory
+def sessions(database: Database) -> Iterator[Sessions]:
+    with writing(database) as sessions:
+        yield sessions
 
 
 @pytest.fixture

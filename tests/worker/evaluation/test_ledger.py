@@ -6,9 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.session import make_engine, session_factory
 from tests.conftest import Database
-from tests.db.samples import DEMO, ended, lesion, refused, register, scored, study
+from tests.db.samples import DEMO, ended, lesion, refused, scored, study, writing
 from tests.db.test_pathology import report
 from worker.errors import Code, SetupRefused
 from worker.evaluation.ledger import from_database
@@ -21,13 +20,8 @@ NEWER_BM = Scorer("DLR_BM", "2.0", 0.5)
 
 @pytest.fixture
 def sessions(database: Database) -> Iterator[sessionmaker[Session]]:
-    engine = make_engine(database.writer_url)
-    factory = session_factory(engine)
-    with factory.begin() as session:
-        register(session)
-        register(session, "2.0", notice=None)
-    yield factory
-    engine.dispose()
+    with writing(database, newer=True) as sessions:
+        yield sessions
 
 
 def test_a_lesion_with_pathology_has_its_scores_and_what_is_known_of_it(sessions: sessionmaker[Session]) -> None:

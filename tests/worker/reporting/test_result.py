@@ -7,7 +7,6 @@ import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger
-from db.session import make_engine, session_factory
 from tests.conftest import Database
 from tests.db.samples import (
     DEMO,
@@ -17,10 +16,10 @@ from tests.db.samples import (
     finish_one,
     lesion,
     refused,
-    register,
     result,
     scored,
     study,
+    writing,
 )
 from worker.errors import Code, StudyRefused
 from worker.reporting.result import read_results
@@ -28,12 +27,8 @@ from worker.reporting.result import read_results
 
 @pytest.fixture
 def sessions(database: Database) -> Iterator[sessionmaker[Session]]:
-    engine = make_engine(database.writer_url)
-    factory = session_factory(engine)
-    with factory.begin() as session:
-        register(session)
-    yield factory
-    engine.dispose()
+    with writing(database) as sessions:
+        yield sessions
 
 
 def test_a_result_has_each_lesion_with_what_its_scores_rest_on(sessions: sessionmaker[Session]) -> None:

@@ -1,22 +1,20 @@
 """A ledger with both models, a storage, and a port for the other side."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.session import make_engine, session_factory
 from tests.conftest import Database
-from tests.db.samples import register
+from tests.db.samples import writing
 from worker.services.port import free_port
 
 
 @pytest.fixture
-def sessions(database: Database) -> sessionmaker[Session]:
-    factory = session_factory(make_engine(database.writer_url))
-    with factory.begin() as session:
-        register(session)
-    return factory
+def sessions(database: Database) -> Iterator[sessionmaker[Session]]:
+    with writing(database) as sessions:
+        yield sessions
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from starlette.testclient import TestClient
 
 from db.roles import WEB
-from db.session import make_engine, session_factory
+from db.session import make_engine
 from tests.conftest import Database
-from tests.db.samples import ended, lesion, register, scored, study
+from tests.db.samples import ended, lesion, scored, study, writing
 from worker.demo.dicom import Header, write_ultrasound
 from worker.settings import Settings, get_settings
 from worker.training.phantom import Phantom, phantom
@@ -35,12 +35,10 @@ def accounts_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sessions(database: Database) -> sessionmaker[Session]:
+def sessions(database: Database) -> Iterator[sessionmaker[Session]]:
     """Sessions of dlr_writer, on a ledger that knows both models."""
-    factory = session_factory(make_engine(database.writer_url))
-    with factory.begin() as session:
-        register(session)
-    return factory
+    with writing(database) as sessions:
+        yield sessions
 
 
 @pytest.fixture
