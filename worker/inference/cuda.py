@@ -4,7 +4,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worker.inference.pair import ModelPair, Pixels
+
+if TYPE_CHECKING:
+    from torch.cuda import _POOL_HANDLE
 
 MOST_BUCKETS = 8
 _WARM_UPS = 3
@@ -101,8 +104,11 @@ class CudaRunner:
         self._launching = threading.Lock()
         folded = pair.fold().to(device).to(memory_format=torch.channels_last)
         sizes = buckets(batch_max)
-        # The largest first: the smaller ones find their memory in its pool.
-        made = [_captured(folded, Layout.of(size, self._shapes), device, self._stream) for size in reversed(sizes)]
+        # One pool, the largest first: the smaller ones find their memory there. A graph may overwrite what another
+        # left, its logits too: a batch's are copied out in the stream's order, before the next graph is replayed.
+        pool = torch.cuda.graph_pool_handle()
+        layouts = [Layout.of(size, self._shapes) for size in reversed(sizes)]
+        made = [_captured(folded, layout, device, self._stream, pool) for layout in layouts]
         self._graphs = {graph.layout.count: graph for graph in reversed(made)}
         self._ring: SimpleQueue[_Pinned] = SimpleQueue()
         for _ in range(self.threads):
@@ -135,7 +141,9 @@ class CudaRunner:
             self._ring.put(pinned)
 
 
-def _captured(pair: ModelPair, layout: Layout, device: torch.device, stream: torch.cuda.Stream) -> _Graph:
+def _captured(
+    pair: ModelPair, layout: Layout, device: torch.device, stream: torch.cuda.Stream, pool: "_POOL_HANDLE"
+) -> _Graph:
     memory = torch.zeros(layout.size, dtype=torch.uint8, device=device)
     inputs = layout.views(memory)
     graph = torch.cuda.CUDAGraph()
@@ -147,7 +155,7 @@ def _captured(pair: ModelPair, layout: Layout, device: torch.device, stream: tor
             for _ in range(_WARM_UPS):
                 pair(*inputs)
         stream.synchronize()
-        with torch.cuda.graph(graph, stream=stream):
+        with torch.cuda.graph(graph, pool=pool, stream=stream):
             logits = pair(*inputs).float()
     return _Graph(layout, memory, logits, graph)
 
