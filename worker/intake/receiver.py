@@ -190,20 +190,29 @@ def listening(receiver: Receiver, reception: Reception) -> Iterator[tuple[str, i
             lambda _event: logger.warning("an association was rejected: who calls, or whom, is not known"),
         ),
     ]
-    # Where pynetdicom writes what arrives: on the inbox's own disk, so that an instance is moved and not copied.
-    tempfile.tempdir = str(receiver.inbox.arriving)
     place = reception.address, reception.port
+    with _written_into(receiver.inbox.arriving):
+        try:
+            started = entity.start_server(place, block=False, evt_handlers=handlers, ssl_context=reception.tls)
+            server = cast("ThreadedAssociationServer", started)
+        except OSError as error:
+            reason = f"DLR_RECEIVE_PORT: {reception.address}:{reception.port} can not be listened at: {error.strerror}"
+            raise SetupRefused(Code.SETTING_INVALID, reason) from None
+        try:
+            host, port, *_ = server.server_address
+            yield str(host), int(port)
+        finally:
+            server.shutdown()
+
+
+@contextmanager
+def _written_into(folder: Path) -> Iterator[None]:
+    """Let pynetdicom write what arrives on the inbox's own disk, so that an instance is moved and not copied."""
+    former, tempfile.tempdir = tempfile.tempdir, str(folder)
     try:
-        started = entity.start_server(place, block=False, evt_handlers=handlers, ssl_context=reception.tls)
-        server = cast("ThreadedAssociationServer", started)
-    except OSError as error:
-        reason = f"DLR_RECEIVE_PORT: {reception.address}:{reception.port} can not be listened at: {error.strerror}"
-        raise SetupRefused(Code.SETTING_INVALID, reason) from None
-    try:
-        host, port, *_ = server.server_address
-        yield str(host), int(port)
+        yield
     finally:
-        server.shutdown()
+        tempfile.tempdir = former
 
 
 def _entity(reception: Reception) -> "AE":

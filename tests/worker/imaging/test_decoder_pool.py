@@ -197,27 +197,27 @@ def test_a_file_that_ends_each_decoder_is_refused_after_two_and_the_next_file_is
 
 
 def test_a_file_that_is_never_done_is_refused_in_time(tmp_path: Path) -> None:
-    pool = DecoderPool(LIMITS, processes=1, timeout_s=1.5)
+    pool = DecoderPool(LIMITS, processes=1, timeout_s=4)
     started = time.monotonic()
     error = at_work(pool, write(tmp_path / "a.dcm", picture()), lambda _decoder: None)
     assert isinstance(error, LesionRefused)
     assert error.code is Code.DECODE_TIMEOUT
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 20
     assert np.array_equal(load(pool, tmp_path / "a.dcm").frame, picture())
     pool.close()
 
 
 def test_waiting_for_a_decoder_is_not_decoding(tmp_path: Path) -> None:
-    pool = DecoderPool(LIMITS, processes=1, timeout_s=2)
+    pool = DecoderPool(LIMITS, processes=1, timeout_s=4)
     path = write(tmp_path / "a.dcm", picture())
     load(pool, path)
-    (decoder,) = decoders()
-    decoder.suspend()
-    with ThreadPoolExecutor(3) as threads:
-        loading = [threads.submit(load, pool, path) for _ in range(3)]
-        time.sleep(1.5)
-        decoder.resume()
-        assert all(np.array_equal(one.result(30).frame, picture()) for one in loading)
+    busy = pool._idle.get()
+    with ThreadPoolExecutor(1) as threads:
+        loading = threads.submit(load, pool, path)
+        time.sleep(5)
+        assert not loading.done()
+        pool._idle.put(busy)
+        assert np.array_equal(loading.result(30).frame, picture())
     pool.close()
 
 
@@ -239,7 +239,7 @@ import sys, threading, time
 from pathlib import Path
 from tests.worker.imaging.dicom_files import LIMITS, STUDY_UID, lesion
 from worker.imaging.decoder_pool import DecoderPool
-pool, path = DecoderPool(LIMITS, 1, timeout_s=3), Path(sys.argv[1])
+pool, path = DecoderPool(LIMITS, 1, timeout_s=20), Path(sys.argv[1])
 pool.load(pool.index(path.parent, [path.name], STUDY_UID), [lesion()], 47.0)
 print("ready", flush=True)
 time.sleep(60)

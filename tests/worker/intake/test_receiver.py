@@ -1,6 +1,7 @@
 """Studies by DICOM: pynetdicom on the other side, a real database behind, every status that a sender may see."""
 
 import ssl
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -25,7 +26,7 @@ from tests.worker.intake.reports import Finding, rectangle, write_report
 from tests.worker.intake.segmentations import Drawn, write_segmentation
 from worker.clinical.categories import Priority
 from worker.contract import parse_job
-from worker.errors import Unavailable
+from worker.errors import SetupRefused, Unavailable
 from worker.intake import receiver
 from worker.intake.accept import Intake
 from worker.intake.inbox import Inbox
@@ -374,6 +375,18 @@ def test_a_defect_met_on_one_study_is_on_record_and_the_receiver_goes_on(
         here.close(0)
     assert [(study.state, study.error_code) for study in here.studies()] == [("failed", "internal_error")]
     assert here.receiver.inbox.due(0) == []
+
+
+def test_once_it_has_ended_what_is_temporary_is_written_where_it_was_before(tmp_path: Path) -> None:
+    before = tempfile.gettempdir()
+    reception = Reception("127.0.0.1", 0, "DLR", (), 4)
+    with Inbox.held(tmp_path) as inbox:
+        ours = Receiver(inbox, Intake(sessionmaker(), tmp_path, lambda *_: None), LIMITS, 30.0, lambda work: work())
+        with listening(ours, reception) as (_, port):
+            assert tempfile.gettempdir() == str(inbox.arriving)
+            with pytest.raises(SetupRefused), listening(ours, replace(reception, port=port)):
+                pass
+        assert tempfile.gettempdir() == before
 
 
 @pytest.mark.parametrize("tls", ["none", "ours", "both"])
