@@ -31,7 +31,7 @@ def test_the_worklist_is_in_reading_order(sessions: sessionmaker[Session]) -> No
         assert queries.worklist(session, limit=3) == rows[:3]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(4)))
 def test_studies_of_one_class_and_score_are_read_as_they_arrived(
     sessions: sessionmaker[Session], order: list[int]

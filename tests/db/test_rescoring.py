@@ -304,11 +304,12 @@ def put(session: Session, made: tuple[Any, ...]) -> None:
 
 
 def seen(owner: Engine) -> dict[str, list[tuple[Any, ...]]]:
-    """All that people and the sender see, in its order, and the rows behind it."""
+    """All that people and the sender see, its place in an order included, and the rows behind it."""
     with owner.connect() as connection:
         views = [view for view in (*VIEWS, *PAGE_VIEWS) if view not in OF_VERSIONS]
         found = {
-            view: [tuple(map(str, row)) for row in connection.execute(text(f"SELECT * FROM {view}"))] for view in views
+            view: sorted(tuple(map(str, row)) for row in connection.execute(text(f"SELECT * FROM {view}")))
+            for view in views
         }
         rows = {
             place: [tuple(map(str, row)) for row in connection.execute(text(f"SELECT xmin, * FROM {place} ORDER BY 2"))]
@@ -318,19 +319,19 @@ def seen(owner: Engine) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def told(sessions: sessionmaker[Session]) -> list[Any]:
-    """What monitoring, metrics, documents and evaluations are made of."""
+    """What monitoring, metrics, documents and evaluations are made of; what has no order of its own is put into one."""
     month = timedelta(days=30)
     with sessions() as session:
         studies = list(session.scalars(text("SELECT id FROM study ORDER BY id")))
         return [
-            monitoring.arms(session),
-            monitoring.downgraded_cancers(session),
-            list(monitoring.scored_lesions(session)),
-            described_lesions(session),
-            advising_pairs(session),
-            watching.recent_outcomes(session, month),
-            watching.ended_studies(session),
-            watching.failed_studies(session),
+            sorted(monitoring.arms(session), key=str),
+            sorted(monitoring.downgraded_cancers(session), key=str),
+            sorted(monitoring.scored_lesions(session), key=str),
+            sorted(described_lesions(session), key=str),
+            sorted(advising_pairs(session), key=str),
+            sorted(watching.recent_outcomes(session, month), key=str),
+            sorted(watching.ended_studies(session), key=str),
+            sorted(watching.failed_studies(session), key=str),
             watching.binned_probabilities(session, "DLR_BM", "1.0", (0.0, 0.5, 1.0), month),
             watching.binned_probabilities(session, "DLR_BM", "2.0", (0.0, 0.5, 1.0), month),
             [queries.standing(session, study_id) for study_id in studies],

@@ -56,7 +56,7 @@ def _held(device: Device, batcher: Batcher[int, int]) -> Iterator[None]:
     first.result(SOON)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(items=st.lists(st.integers(-2, 20), max_size=40), batch_max=st.integers(1, 9))
 def test_every_item_is_answered_once_and_a_bad_one_alone_fails(items: list[int], batch_max: int) -> None:
     device = Device()
@@ -74,7 +74,7 @@ def test_every_item_is_answered_once_and_a_bad_one_alone_fails(items: list[int],
     assert sorted(good_answers) == sorted([0, *(item for item in items if item >= 0)])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(ranks=st.lists(st.integers(0, 2), min_size=1, max_size=30), batch_max=st.integers(1, 5))
 def test_the_lower_rank_goes_first_and_first_come_within_a_rank(ranks: list[int], batch_max: int) -> None:
     device = Device()

@@ -84,7 +84,7 @@ def flow(picture: Picture, radius: int = 14) -> Picture:
     quality=st.sampled_from([None, 75, 95]),
     whole=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_plain_b_mode_image_raises_no_alarm(
     seed: int, size: tuple[int, int], colour: bool, quality: int | None, whole: bool
 ) -> None:
@@ -102,7 +102,7 @@ def test_a_plain_b_mode_image_raises_no_alarm(
     x=st.integers(90, 140),
     y=st.integers(70, 160),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_calipers_and_text_in_the_region_are_told_and_those_beside_it_are_not(
     seed: int, what: str, colour: tuple[int, int, int], x: int, y: int
 ) -> None:
@@ -235,7 +235,6 @@ def test_a_region_that_is_small_blank_or_clipped_is_told() -> None:
     pixels=st.tuples(st.integers(1, 40), st.integers(1, 40), st.booleans(), st.integers(0, 2**32 - 1)),
     corners=st.lists(st.tuples(*[st.integers(0, 19)] * 2, *[st.integers(-(2**31), 2**32)] * 4), max_size=4),
 )
-@settings(deadline=None)
 def test_no_picture_and_no_header_breaks_a_check(
     pixels: tuple[int, int, bool, int], corners: list[tuple[int, int, int, int, int, int]]
 ) -> None:

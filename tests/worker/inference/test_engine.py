@@ -85,7 +85,7 @@ def test_scores_equal_a_straight_line_computation(tmp_path: Path, changes: dict[
     engine.close(SOON)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seeds=st.lists(st.integers(0, 30), min_size=1, max_size=12), place=st.integers(0, 11))
 def test_a_lesions_scores_do_not_depend_on_its_batch(engine: Engine, seeds: list[int], place: int) -> None:
     lesions = [_lesion(seed) for seed in seeds]
@@ -95,7 +95,7 @@ def test_a_lesions_scores_do_not_depend_on_its_batch(engine: Engine, seeds: list
     assert together[place].bm.positive_probability == pytest.approx(alone.bm.positive_probability, abs=1e-4)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000))
 def test_probabilities_are_finite_and_sum_to_one(engine: Engine, seed: int) -> None:
     (scores,) = _scores(engine, _lesion(seed))

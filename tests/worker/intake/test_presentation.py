@@ -41,7 +41,7 @@ def refusal(path: Path) -> StudyRefused:
     return refused.value
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_rectangle_that_is_drawn_comes_back(image: Path, path: Path, data: st.DataObject) -> None:
     # To the very edges: the corner of the last pixel is Columns\Rows.
@@ -188,7 +188,7 @@ def test_a_file_that_is_too_large_is_not_read(image: Path, path: Path) -> None:
         read_presentation(path, Limits(path.stat().st_size - 1, LIMITS.max_frame_pixels))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(part=st.floats(0, 1, exclude_max=True))
 def test_one_that_is_cut_is_refused_and_loses_no_lesion(image: Path, path: Path, part: float) -> None:
     annotations = [Annotation([BOX], ["BI-RADS 4A"]), Annotation([OTHER], ["BI-RADS 3"])]

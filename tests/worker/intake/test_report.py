@@ -123,7 +123,7 @@ def test_a_report_that_does_not_conform_is_refused_and_so_is_one_that_is_no_dico
         read_report(path, LIMITS)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(part=st.floats(0, 1, exclude_max=True))
 def test_a_report_that_is_cut_is_refused_and_loses_no_finding(tmp_path: Path, image: Path, part: float) -> None:
     findings = [Finding(image, rectangle(3, 4, 20, 10)), Finding(image, rectangle(9, 9, 9, 9), ["3"])]

@@ -50,7 +50,7 @@ def refusal(path: Path, segments: Sequence[int] = ()) -> StudyRefused:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_rectangle_that_is_drawn_comes_back(image: Path, path: Path, kind: str, data: st.DataObject) -> None:
     # Of the last segment of four, in an odd number of pixels: its bits begin in the middle of a byte.
@@ -194,7 +194,7 @@ def test_a_file_that_is_too_large_is_not_read(image: Path, path: Path) -> None:
         read_segmentation(path, Limits(path.stat().st_size - 1, LIMITS.max_frame_pixels))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.filterwarnings("ignore:Invalid value for VR")
 @given(part=st.floats(0, 1, exclude_max=True))
 def test_one_that_is_cut_is_refused_and_loses_no_lesion(image: Path, path: Path, part: float) -> None:

@@ -139,7 +139,7 @@ def test_every_category_is_read_back_as_itself_whatever_is_recommended(birads: B
 UNIT = st.floats(0, 1)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lh=UNIT, bm=UNIT, benign=UNIT, threshold=UNIT, age=st.floats(0, 120))
 def test_any_scores_come_back_to_the_last_bit(
     tmp_path: Path, lh: float, bm: float, benign: float, threshold: float, age: float

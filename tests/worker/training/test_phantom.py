@@ -14,7 +14,7 @@ from worker.training.phantom import phantom
 from worker.training.render import render
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**63 - 1),
     malignant=st.booleans(),

@@ -51,7 +51,7 @@ SIZES = st.lists(st.integers(1, 5), min_size=36, max_size=56)
 SHARES = st.sampled_from([(0.7, 0.15, 0.15), (0.5, 0.25, 0.25), (0.6, 0.2, 0.2), (0.8, 0.0, 0.2), (1.0, 0.0, 0.0)])
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(SIZES, SHARES, st.integers(0, 1000))
 def test_no_patient_is_in_two_splits_and_each_split_is_near_its_share(
     sizes: list[int], shares: tuple[float, float, float], seed: int
@@ -66,7 +66,7 @@ def test_no_patient_is_in_two_splits_and_each_split_is_near_its_share(
         assert abs(counts[split] - share * len(rows)) <= 2 * max(sizes)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(SIZES, st.integers(0, 1000))
 def test_each_class_is_spread_as_all_rows_are(sizes: list[int], seed: int) -> None:
     made = split_rows(table(sizes), [], Plan(seed=seed))
@@ -77,7 +77,7 @@ def test_each_class_is_spread_as_all_rows_are(sizes: list[int], seed: int) -> No
             assert abs(there - share * len(of_class)) <= 2 * max(sizes)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(SIZES, st.integers(0, 1000), st.sampled_from([0, 3, 5]), st.randoms(use_true_random=False))
 def test_the_same_seed_gives_the_same_split_whatever_order_the_rows_are_in(
     sizes: list[int], seed: int, folds: int, random: Random
@@ -98,7 +98,7 @@ def test_another_seed_gives_another_split() -> None:
     assert len({tuple(one.split for one in split_rows(rows, [], Plan(seed=seed)).values()) for seed in range(5)}) == 5
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(SIZES, st.integers(0, 1000), st.integers(1, 5), st.sampled_from([0, 4]))
 def test_rows_of_another_patient_leave_every_patient_whole(sizes: list[int], seed: int, more: int, folds: int) -> None:
     plan = Plan(seed=seed, folds=folds)
@@ -106,7 +106,7 @@ def test_rows_of_another_patient_leave_every_patient_whole(sizes: list[int], see
     assert all(len(found) == 1 for found in splits_of(made).values())
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(SIZES, st.integers(0, 1000), st.integers(2, 6))
 def test_folds_hold_whole_patients_and_the_test_is_in_none(sizes: list[int], seed: int, folds: int) -> None:
     made = split_rows(table(sizes), [], Plan(seed=seed, folds=folds))
@@ -117,7 +117,7 @@ def test_folds_hold_whole_patients_and_the_test_is_in_none(sizes: list[int], see
     assert {one.fold for one in made.values() if one.split is Split.TEST} == {None}
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(SIZES, st.integers(0, 1000), st.data())
 def test_patients_who_share_an_image_are_kept_together(sizes: list[int], seed: int, data: st.DataObject) -> None:
     rows = table(sizes)
@@ -128,7 +128,7 @@ def test_patients_who_share_an_image_are_kept_together(sizes: list[int], seed: i
     assert leaks(made, pairs) == []
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(SIZES, st.integers(0, 1000))
 def test_an_external_site_is_external_and_no_other_row_is(sizes: list[int], seed: int) -> None:
     made = split_rows(table(sizes, sites=("A", "B", "C", "D")), [], Plan(seed=seed, external=frozenset({"C"})))
