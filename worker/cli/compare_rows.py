@@ -1,28 +1,23 @@
-"""``dlr models compare``: two versions of a model on the lesions on record. It reads, and writes nothing."""
+"""The rows and documents of ``dlr models compare``."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-from sqlalchemy.orm import Session
-
-from db import compared
-from db.compared import Coverage, RecordedVersion
-from worker.cli.models import Model
-from worker.cli.monitor import SinceOption, comparison_document, comparison_row, counted
-from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stdout
-from worker.cli.replay import snapshot
+from db.compared import Coverage
+from db.vocabulary import LH_MODEL
+from worker.cli.monitor import comparison_document, comparison_row, counted
+from worker.cli.output import Format, print_rows, stdout
 from worker.clinical.proportions import ARMS
-from worker.errors import Code, ModelRefused, SetupRefused
-from worker.monitoring.versions import Readvised, Side, Versions, hold_against
+from worker.evaluation.lesions import Source
+from worker.monitoring.versions import Readvised, Side, Versions
+from worker.training.manifest import Split
 
 if TYPE_CHECKING:
     from worker.evaluation.discrimination import Auc
     from worker.evaluation.paired import PairedAucs
-
-EXIT_MISSED_CANCER = 3
 
 LESION_COLUMNS = ("study_id", "lesion_id", "under_a", "under_b", "probability_a", "probability_b", "pathology")
 SCORE_COLUMNS = (
@@ -34,97 +29,84 @@ TRUTH_COLUMNS = ("version", "missed_cancers", "sensitivity", "specificity", "auc
 
 
 @dataclass(frozen=True, slots=True)
-class _Compared:
-    a: RecordedVersion
-    b: RecordedVersion
-    coverage: Coverage
-    versions: Versions | None
-    aucs: "PairedAucs | None"
+class Held:
+    """Two versions of a model, held against each other.
 
-    @property
-    def notice(self) -> str | None:
-        notices = dict.fromkeys(one for one in (self.a.notice, self.b.notice) if one)
-        return "; ".join(notices) or None
-
-    @property
-    def lacks(self) -> str | None:
-        """A sentence on the lesions without a score of one of the versions."""
-        missing = [
-            f"{self.coverage.lesions - have} without {one.model} {one.version}: "
-            f"dlr backfill --model {one.model}/{one.version}"
-            for one, have in ((self.a, self.coverage.a), (self.b, self.coverage.b))
-            if have < self.coverage.lesions
-        ]
-        return "; ".join(missing) or None
-
-
-def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="[NAME/]VERSION, such as the active one")],
-    b: Annotated[str, typer.Argument(metavar="B", help="[NAME/]VERSION, such as a shadow")],
-    model: Annotated[Model | None, typer.Option(help="Only this model, where A and B are versions of both")] = None,
-    since: SinceOption = None,
-    fmt: ReportOption = Report.TABLE,
-) -> None:
-    """Hold two versions of a model against each other, on the lesions on record that both scored.
-
-    First the 4A lesions that B advises down and A does not, and the known cancers that each advises down. The other
-    model's score is the one that serves. Exit status 3: B would advise a known cancer down.
+    Attributes:
+        model: whose versions they are.
+        a: the first version.
+        b: the second one.
+        notice: what goes with their results; ``None`` where they need none.
+        coverage: how many lesions there are, and were compared.
+        lacks: what to know of lesions that were not; ``None`` where all were.
+        versions: what came of it; ``None`` where no lesion could be compared.
+        other: the other model's version whose score advises with theirs; ``None``: of each lesion the one that serves.
     """
-    with snapshot() as session:
-        found = [_held(session, *pair, since) for pair in _pairs(session, a, b, model)]
-    if all(one.versions is None for one in found):
-        reason = "no lesion on record has a score of both: " + "; ".join(
-            one.lacks or "no lesion at all" for one in found
-        )
-        raise SetupRefused(Code.LESIONS_TOO_FEW, reason)
-    if fmt is Report.JSON:
-        print_json({"since": since, "models": [_document(one) for one in found]})
-    else:
-        for one in found:
-            _print(one)
-    missed = any(one.versions is not None and one.versions.b.missed.cancers for one in found)
-    raise typer.Exit(EXIT_MISSED_CANCER if missed else 0)
+
+    model: str
+    a: str
+    b: str
+    notice: str | None
+    coverage: Coverage
+    lacks: str | None
+    versions: Versions | None
+    other: str | None = None
 
 
-def _pairs(session: Session, a: str, b: str, model: Model | None) -> Iterator[tuple[RecordedVersion, RecordedVersion]]:
-    first, second = _on_record(session, a, model), _on_record(session, b, model)
-    found = [(one, other) for one in first for other in second if one.model == other.model]
-    if not found:
-        raise ModelRefused(Code.MODEL_NOT_FOUND, f"{a} and {b} are versions of different models")
-    yield from found
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer of the command.
+
+    Attributes:
+        source: where the lesions come from.
+        models: each of which both versions are there.
+        since: of lesions on record, by when they were advised on.
+        split: of a manifest's lesions, where they are of splits.
+        left_out: how many rows of a manifest were not scored, by the reason.
+        notices: what a reader has to know.
+    """
+
+    source: Source
+    models: Sequence[Held]
+    since: datetime | None = None
+    split: Split | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    notices: Sequence[str] = ()
+
+    @property
+    def missed(self) -> bool:
+        """Whether a second version advises a known cancer down."""
+        return any(one.versions is not None and one.versions.b.missed.cancers for one in self.models)
 
 
-def _on_record(session: Session, spec: str, model: Model | None) -> Sequence[RecordedVersion]:
-    name, _, version = spec.rpartition("/")
-    found = compared.versions_named(session, version, name or (None if model is None else model.value))
-    if not found:
-        raise ModelRefused(Code.MODEL_NOT_FOUND, f"{spec} has scored nothing: dlr backfill --model {spec}")
-    return [one for one in found if model is None or one.model == model.value]
+def answer_document(found: Answer) -> dict[str, Any]:
+    """Return the answer as JSON has it."""
+    return {
+        "source": found.source.value,
+        "since": found.since,
+        "split": found.split,
+        "left_out": found.left_out,
+        "notices": found.notices,
+        "models": [_document(one) for one in found.models],
+    }
 
 
-def _held(session: Session, a: RecordedVersion, b: RecordedVersion, since: Any) -> _Compared:
-    coverage = compared.coverage(session, a.key, b.key, since)
-    if not coverage.both:
-        return _Compared(a, b, coverage, None, None)
-    versions = hold_against(a.model, compared.compared_lesions(session, a.model, a.key, b.key, since))
-    return _Compared(a, b, coverage, versions, _aucs(versions) if _has_statistics() else None)
+def print_answer(found: Answer) -> None:
+    """Print the answer as tables."""
+    for one in found.models:
+        _print(one)
+    left_out = ", ".join(f"{count} {reason}" for reason, count in found.left_out.items() if count)
+    notes = [*([f"left out: {left_out}"] if left_out else []), *(f"note: {notice}" for notice in found.notices)]
+    for note in notes:
+        stdout.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
-def _has_statistics() -> bool:
-    return find_spec("scipy") is not None and find_spec("sklearn") is not None
-
-
-def _aucs(versions: Versions) -> "PairedAucs | None":
-    from worker.evaluation.paired import paired_aucs
-
-    return paired_aucs(versions.judged)
-
-
-def _document(one: _Compared) -> dict[str, Any]:
+def _document(one: Held) -> dict[str, Any]:
     said: dict[str, Any] = {
-        "model": one.a.model,
-        "a": one.a.version,
-        "b": one.b.version,
+        "model": one.model,
+        "a": one.a,
+        "b": one.b,
+        "other": one.other,
         "notice": one.notice,
         "coverage": asdict(one.coverage),
     }
@@ -142,24 +124,43 @@ def _document(one: _Compared) -> dict[str, Any]:
             side: comparison_document(of.arms) | {"uncertain": of.uncertain}
             for side, of in (("a", found.a), ("b", found.b))
         },
-        "pathology": _truth(one, found),
+        "pathology": _pathology(found),
+        "category": None if one.model != LH_MODEL else _with_extra(_on_category(found)),
     }
 
 
-def _truth(one: _Compared, found: Versions) -> dict[str, Any] | None:
+def _pathology(found: Versions) -> dict[str, Any] | None:
     if not found.with_pathology:
         return None
     sides = {
         side: {"sensitivity": asdict(of.sensitivity), "specificity": asdict(of.specificity)}
         for side, of in (("a", found.a), ("b", found.b))
     }
-    aucs = None if one.aucs is None else asdict(one.aucs)
-    return {
-        "lesions": found.with_pathology,
-        **sides,
-        "auc": aucs,
-        "needs_extra": None if _has_statistics() else "train",
-    }
+    return {"lesions": found.with_pathology, **sides, **_with_extra(_on_pathology(found))}
+
+
+def _with_extra(aucs: "PairedAucs | None") -> dict[str, Any]:
+    return {"auc": None if aucs is None else asdict(aucs), "needs_extra": None if _has_statistics() else "train"}
+
+
+def _has_statistics() -> bool:
+    return find_spec("scipy") is not None and find_spec("sklearn") is not None
+
+
+def _on_pathology(found: Versions) -> "PairedAucs | None":
+    if not _has_statistics():
+        return None
+    from worker.evaluation.paired import paired_aucs
+
+    return paired_aucs(found.judged)
+
+
+def _on_category(found: Versions) -> "PairedAucs | None":
+    if not _has_statistics():
+        return None
+    from worker.evaluation.paired import paired_on_category
+
+    return paired_on_category(found.rated)
 
 
 def _row(one: Readvised) -> dict[str, object]:
@@ -175,8 +176,8 @@ def _row(one: Readvised) -> dict[str, object]:
     }
 
 
-def _print(one: _Compared) -> None:
-    heading = f"{one.a.model}: A is {one.a.version}, B is {one.b.version}"
+def _print(one: Held) -> None:
+    heading = f"{one.model}: A is {one.a}, B is {one.b}"
     stdout.print(heading, style="bold", markup=False, highlight=False)
     if one.lacks:
         stdout.print(f"of {one.coverage.lesions} lesions, {one.lacks}", markup=False, highlight=False)
@@ -192,7 +193,7 @@ def _print(one: _Compared) -> None:
     downgraded = [_row(lesion) for lesion in found.newly_downgraded]
     print_rows(downgraded, LESION_COLUMNS, Format.TABLE, title="4A lesions that B advises down and A does not")
     print_rows([_score_row(one, found)], SCORE_COLUMNS, Format.TABLE, title="scores of the same lesions, B less A")
-    sides = ((f"A {one.a.version}", found.a), (f"B {one.b.version}", found.b))
+    sides = ((f"A {one.a}", found.a), (f"B {one.b}", found.b))
     arms = [comparison_row(side.arms) | {"version": name, "not_certain": side.uncertain} for name, side in sides]
     print_rows(arms, ARM_COLUMNS, Format.TABLE, title="rates of the 4A lesions; *: the study's rate is outside")
     moves = [
@@ -200,15 +201,19 @@ def _print(one: _Compared) -> None:
         for before in ARMS
     ]
     print_rows(moves, MOVE_COLUMNS, Format.TABLE, title="4A lesions, from A to B")
-    _print_truth(one, found, sides)
+    _print_pathology(found, sides)
+    if one.model == LH_MODEL:
+        _print_category(found)
+    if not _has_statistics():
+        stdout.print("the AUC needs the extra `train`: pip install 'dlr-worker[train]'", markup=False, highlight=False)
 
 
-def _score_row(one: _Compared, found: Versions) -> dict[str, object]:
+def _score_row(one: Held, found: Versions) -> dict[str, object]:
     apart = found.differences
     return {
-        "model": one.a.model,
-        "a": one.a.version,
-        "b": one.b.version,
+        "model": one.model,
+        "a": one.a,
+        "b": one.b,
         "lesions": found.lesions,
         "correlation": apart.correlation,
         "mean_difference": apart.mean,
@@ -219,32 +224,47 @@ def _score_row(one: _Compared, found: Versions) -> dict[str, object]:
     }
 
 
-def _print_truth(one: _Compared, found: Versions, sides: Sequence[tuple[str, Side]]) -> None:
+def _print_pathology(found: Versions, sides: Sequence[tuple[str, Side]]) -> None:
     if not found.with_pathology:
         stdout.print("pathology reported on none of them: dlr pathology import", highlight=False)
         return
-    aucs = (None, None) if one.aucs is None else (one.aucs.a, one.aucs.b)
+    aucs = _on_pathology(found)
     rows = [
         {
             "version": name,
             "missed_cancers": f"{len(side.missed.cancers)} of {side.missed.downgraded} downgraded",
             "sensitivity": counted(side.sensitivity),
             "specificity": counted(side.specificity),
-            "auc": _area(area),
+            "auc": area,
         }
-        for (name, side), area in zip(sides, aucs, strict=True)
+        for (name, side), area in zip(sides, _areas(aucs), strict=True)
     ]
     print_rows(rows, TRUTH_COLUMNS, Format.TABLE, title=f"against pathology, on {found.with_pathology} lesions")
-    if one.aucs is not None:
-        p_value = one.aucs.difference.p_value
-        said = "no test" if p_value is None else f"p = {p_value:.3g} (DeLong, paired)"
-        stdout.print(f"AUC of B less A: {one.aucs.difference.value:+.4f}, {said}", highlight=False)
-    elif not _has_statistics():
-        stdout.print("the AUC needs the extra `train`: pip install 'dlr-worker[train]'", markup=False, highlight=False)
+    _print_difference(aucs)
 
 
-def _area(area: "Auc | None") -> str | None:
-    if area is None:
-        return None
+def _print_category(found: Versions) -> None:
+    aucs = _on_category(found)
+    if aucs is None:
+        return
+    a, b = _areas(aucs)
+    said = f"against the radiologist's category, 4A and above, on {aucs.lesions} lesions: AUC of A {a}, of B {b}"
+    stdout.print(said, highlight=False)
+    _print_difference(aucs)
+
+
+def _print_difference(aucs: "PairedAucs | None") -> None:
+    if aucs is None:
+        return
+    p_value = aucs.difference.p_value
+    said = "no test" if p_value is None else f"p = {p_value:.3g} (DeLong, paired)"
+    stdout.print(f"AUC of B less A: {aucs.difference.value:+.4f}, {said}", highlight=False)
+
+
+def _areas(aucs: "PairedAucs | None") -> tuple[str | None, str | None]:
+    return (None, None) if aucs is None else (_area(aucs.a), _area(aucs.b))
+
+
+def _area(area: "Auc") -> str:
     reach = "" if area.interval is None else f" ({area.interval.low:.4f}–{area.interval.high:.4f})"
     return f"{area.value:.4f}{reach}"

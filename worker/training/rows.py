@@ -48,7 +48,7 @@ class Reading:
     def __init__(self, manifest: Manifest, split: Split, *also: Split) -> None:
         included = tuple(manifest.included.values())
         self.root: Path = manifest.root
-        self.rows = _of_splits(included, split, also)
+        self.rows = _of_splits(included, split, also) if manifest.has_splits else included
         self.left_out = Counter[str](
             {
                 "rows that are bad": len(manifest.faults),
@@ -56,11 +56,6 @@ class Reading:
                 "rows of splits that are not scored": len(included) - len(self.rows),
             }
         )
-
-    @property
-    def has_splits(self) -> bool:
-        """Whether the rows say what they are for."""
-        return any(row.split is not None for row in self.rows)
 
     def images(self, on_progress: Callable[[int, int], None]) -> Iterator[tuple[ManifestRow, LesionImage]]:
         """Read one row after the other. Those that are refused are counted by their codes.
@@ -92,8 +87,6 @@ class Reading:
 
 
 def _of_splits(rows: Sequence[ManifestRow], split: Split, also: Sequence[Split]) -> tuple[ManifestRow, ...]:
-    if all(row.split is None for row in rows):
-        return tuple(rows)
     if all(row.split is not split for row in rows):
         raise SetupRefused(Code.LESIONS_TOO_FEW, f"no row of the manifest is of the split {split.value}: see --split")
     return tuple(row for row in rows if row.split in (split, *also))
