@@ -96,7 +96,8 @@ def _pairs(a: str, b: str, model: Model | None, find: Callable[[str], Sequence[_
         if one.model == other.model == name
     ]
     if not found:
-        raise ModelRefused(Code.MODEL_NOT_FOUND, f"{a} and {b} are versions of different models")
+        said = "are versions of different models" if model is None else f"are not both versions of {model.value}"
+        raise ModelRefused(Code.MODEL_NOT_FOUND, f"{a} and {b} {said}")
     return found
 
 

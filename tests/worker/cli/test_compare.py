@@ -166,7 +166,7 @@ def test_what_advises_together_must_be_there(manifest: Path, tmp_path: Path, mon
         (("DLR_BM/1.0", "DLR_BM/9.0"), Code.MODEL_NOT_FOUND, "the registry has no DLR_BM/9.0"),
         (("9.0", "1.0", "--model", "DLR_LH"), Code.MODEL_NOT_FOUND, "the registry has no DLR_LH/9.0"),
         (("DLR_LH/1.0", "DLR_BM/2.0"), Code.MODEL_NOT_FOUND, "versions of different models"),
-        (("DLR_BM/1.0", "2.0", "--model", "DLR_LH"), Code.MODEL_NOT_FOUND, "versions of different models"),
+        (("DLR_BM/1.0", "DLR_BM/2.0", "--model", "DLR_LH"), Code.MODEL_NOT_FOUND, "are not both versions of DLR_LH"),
         (("DLR_BM/1.0", "2.0", "--split", "external"), Code.LESIONS_TOO_FEW, "of the split external: see --split"),
         (("DLR_BM/1.0", "2.0", "--root", "none"), Code.DATASET_INVALID, "is not there"),
     ],
