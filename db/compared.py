@@ -38,19 +38,22 @@ class ComparedLesion:
     """A lesion that both versions scored.
 
     Attributes:
-        birads: the radiologist's category.
+        study_id: the ledger's opaque one; ``None`` for a lesion that is not on record.
+        lesion_id: its name; unique in its study, or where there is none.
+        birads: the radiologist's category; ``None`` where it is not known, and 4 where its letter is not.
         a_probability: the first version's, of the positive class, 0 to 1; positive from ``a_threshold`` on.
         b_probability: the second version's; likewise.
         a_set: the classes that the first version can not rule out; ``None`` where its card does not ask.
         b_set: the second version's; likewise.
-        other_positive: what the other model says, by the score that the current advice rests on.
+        other_positive: what the other model says, by the score that advice rests on: of a lesion on record, the current
+            advice.
         other_set: the classes that it can not rule out; likewise.
         malignant: what pathology said; ``None`` where it said nothing.
     """
 
-    study_id: UUID
+    study_id: UUID | None
     lesion_id: str
-    birads: str
+    birads: str | None
     a_probability: float
     a_threshold: float
     b_probability: float
@@ -64,7 +67,7 @@ class ComparedLesion:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How many lesions were scored in service, and of these how many by each of two versions, and by both."""
+    """How many lesions there are, and of these how many that each of two versions scored, and that can be compared."""
 
     lesions: int
     a: int

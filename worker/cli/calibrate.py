@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.options import refuse_bad_rows, refuse_learned
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr, write_file
 from worker.clinical.categories import Birads
 from worker.errors import Code, SetupRefused
@@ -59,8 +60,7 @@ def calibrate(
     Where rows are of splits, those of one alone are used. A new temperature carries the threshold over, so that it
     changes no lesion's class.
     """
-    if split is Split.TRAIN:
-        raise typer.BadParameter("the model learned from these", param_hint="--split")
+    refuse_learned(split)
     if not temperature and coverage is None:
         raise typer.BadParameter("one of them, or both", param_hint="--temperature, --coverage")
     require_extra("sklearn", "train", "dlr models calibrate")
@@ -99,8 +99,7 @@ def _check(card: ModelCard, version: str, split: Split, scores_temperature: floa
 
     if version == card.version:
         raise typer.BadParameter("the card has this version already", param_hint="--version")
-    if split is Split.VALIDATION and _learned_on_validation(card):
-        raise typer.BadParameter("the model's classifier with age learned from these", param_hint="--split")
+    refuse_learned(split, card)
     rule = other_rule(card)
     if rule is not None and not pathology:
         said = f"the card's label rule is not the study's, but: {rule}. Hold it against pathology"
@@ -112,21 +111,13 @@ def _check(card: ModelCard, version: str, split: Split, scores_temperature: floa
         raise typer.BadParameter("a number above 0", param_hint="--scores-temperature")
 
 
-def _learned_on_validation(card: ModelCard) -> bool:
-    """Say whether the second stage of `dlr train` did; with joint stages there is none."""
-    return card.training.get("stages") != "joint" and card.training.get("age_learns_on") in ("validation", "both")
-
-
 def _known(card: ModelCard, scores: Path, truth: "Truth", split: Split) -> "Answers":
     from worker.evaluation.lesions import GIVEN, Scorer
     from worker.evaluation.questions import answers
     from worker.evaluation.scores_file import COLUMN_OF, read_scores
 
     read = read_scores(scores)
-    for fault in read.bad:
-        stderr.print(f"line {fault.line}: {fault.code}: {fault.reason}", markup=False, highlight=False, soft_wrap=True)
-    if read.bad:
-        raise SetupRefused(Code.SCORES_INVALID, f"{len(read.bad)} rows are bad, so nothing was calibrated: mend them")
+    refuse_bad_rows(read.bad, Code.SCORES_INVALID, "calibrated")
     lesions = read.material.lesions
     if any(one.split is not None for one in lesions):
         lesions = tuple(one for one in lesions if one.split is split)

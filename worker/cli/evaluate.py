@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.monitor import SinceOption, percent
+from worker.cli.options import refuse_bad_rows, refuse_without
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr, stdout
 from worker.cli.progress import progress_bar
-from worker.errors import Code, SetupRefused
+from worker.errors import Code
 from worker.evaluation.options import RESAMPLES, SEED, SENSITIVITY, Choice, Options
 from worker.training.manifest import Split
 from worker.watching.extras import require_extra
@@ -80,10 +81,10 @@ def evaluate(
     """
     if sum((scores is not None, manifest is not None, from_database)) != 1:
         raise typer.BadParameter("one, and one alone", param_hint="--scores, --manifest, --from-database")
-    _refuse_without("--grad-cam", grad_cam, "--manifest, for its images", manifest)
-    _refuse_without("--grad-cam", grad_cam, "--output, for a report to put pictures in", output)
-    _refuse_without("--root", root, "--manifest", manifest)
-    _refuse_without("--since", since, "--from-database", from_database or None)
+    refuse_without("--grad-cam", grad_cam, "--manifest, for its images", manifest)
+    refuse_without("--grad-cam", grad_cam, "--output, for a report to put pictures in", output)
+    refuse_without("--root", root, "--manifest", manifest)
+    refuse_without("--since", since, "--from-database", from_database or None)
     require_extra("sklearn", "train", "dlr evaluate")
     from worker.evaluation.evaluation import evaluate as evaluated
 
@@ -91,8 +92,7 @@ def evaluate(
         from worker.evaluation.report import check_writable
 
         check_writable(output)
-    material, bad, images = _material(scores, manifest, root, since, split)
-    _report_bad(bad, skip_bad=skip_bad)
+    material, bad, images = _material(scores, manifest, root, since, split, skip_bad=skip_bad)
     options = Options(lh_threshold, bm_threshold, choose, sensitivity, split, resamples, seed)
     found = evaluated(material, options)
     if output is not None:
@@ -101,23 +101,24 @@ def evaluate(
     raise typer.Exit(EXIT_LOOK if found.missed_cancers or bad else 0)
 
 
-def _refuse_without(option: str, given: object, needed: str, there: object) -> None:
-    """Refuse an option that would say nothing without another."""
-    if given is not None and there is None:
-        raise typer.BadParameter(f"it goes with {needed}", param_hint=option)
-
-
 def _material(
-    scores: Path | None, manifest: Path | None, root: Path | None, since: datetime | None, split: Split
+    scores: Path | None,
+    manifest: Path | None,
+    root: Path | None,
+    since: datetime | None,
+    split: Split,
+    *,
+    skip_bad: bool,
 ) -> "tuple[Material, Sequence[Fault], ScoredManifest | None]":
     """Return the lesions, the bad rows, and of a manifest the images."""
     if scores is not None:
         from worker.evaluation.scores_file import read_scores
 
         read = read_scores(scores)
+        refuse_bad_rows(read.bad, Code.SCORES_INVALID, "evaluated", skip_bad=skip_bad)
         return read.material, read.bad, None
     if manifest is not None:
-        scored, faults = _scored(manifest, root, split)
+        scored, faults = _scored(manifest, root, split, skip_bad=skip_bad)
         return scored.material, faults, scored
     from worker.evaluation.ledger import from_database
     from worker.runtime import sessions
@@ -126,12 +127,15 @@ def _material(
         return from_database(session, since), (), None
 
 
-def _scored(manifest: Path, root: Path | None, split: Split) -> "tuple[ScoredManifest, Sequence[Fault]]":
+def _scored(
+    manifest: Path, root: Path | None, split: Split, *, skip_bad: bool
+) -> "tuple[ScoredManifest, Sequence[Fault]]":
     from worker.settings import get_settings
     from worker.training.manifest_file import read_manifest
 
     require_extra("torch", "worker", "--manifest")
     read = read_manifest(manifest, root)
+    refuse_bad_rows(read.faults, Code.DATASET_INVALID, "evaluated", skip_bad=skip_bad)
     with progress_bar("lesions") as on_progress:
         from worker.training.scoring import score_manifest
 
@@ -152,14 +156,6 @@ def _shown(images: "ScoredManifest", found: "Evaluation", split: Split, count: i
         return look_at(
             examples_of(tested, found, count), images.rows, images.root, get_settings().models_dir, on_progress
         )
-
-
-def _report_bad(bad: "Sequence[Fault]", *, skip_bad: bool) -> None:
-    for fault in bad:
-        stderr.print(f"line {fault.line}: {fault.code}: {fault.reason}", markup=False, highlight=False, soft_wrap=True)
-    if bad and not skip_bad:
-        reason = f"{len(bad)} rows are bad, so nothing was evaluated: mend them, or --skip-bad"
-        raise SetupRefused(Code.SCORES_INVALID, reason)
 
 
 def _write(found: "Evaluation", output: Path, shown: "Sequence[Shown]") -> None:

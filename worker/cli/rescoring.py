@@ -19,7 +19,6 @@ from db.session import make_engine, session_factory
 from worker.cli.failed import moment
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.progress import counting_bar
-from worker.errors import Code, ModelRefused
 from worker.inference.registry import Entry, Registry
 from worker.rescoring.rescorer import Done, Rescorer
 from worker.settings import Settings, get_settings
@@ -107,7 +106,7 @@ def backfill(
     require_extra("torch", "worker", "dlr backfill")
     settings = get_settings()
     settings.require_shadow_database_url()
-    entries = _named(Registry(settings.models_dir), model)
+    entries = Registry(settings.models_dir).named(model)
     from worker.runtime import rescorer
 
     filler = _Backfill(rescorer(), entries, settings, since)
@@ -148,19 +147,6 @@ class _Backfill:
     def _register(self, entry: Entry) -> int:
         with self.rescorer.sessions.begin() as session:
             return rescoring.register(session, entry.card.record())
-
-
-def _named(registry: Registry, model: str) -> list[Entry]:
-    """Return the versions that an option names.
-
-    Raises:
-        ModelRefused: ``model_not_found``.
-    """
-    name, _, version = model.rpartition("/")
-    found = [one for one in registry.list() if one.card.version == version and name in ("", one.card.name)]
-    if not found:
-        raise ModelRefused(Code.MODEL_NOT_FOUND, f"the registry has no {model} (`dlr models list`)")
-    return found
 
 
 def _load(settings: Settings, entry: Entry) -> "LoneModel":

@@ -1,5 +1,6 @@
 """The lesions that models are judged by: what pathology said of each, and what each version of each model scored."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -127,6 +128,21 @@ def named_apart(keys: Sequence[tuple[str | None, str]]) -> list[str]:
     if len(set(ids)) == len(ids):
         return ids
     return [lesion_id if patient is None else f"{patient}/{lesion_id}" for patient, lesion_id in keys]
+
+
+def by_lesion(keys: Sequence[tuple[str, str]]) -> dict[str, list[int]]:
+    """Put the images of a lesion together.
+
+    Args:
+        keys: of each image, its patient's key and its lesion's id.
+
+    Returns:
+        The images' places by the names of their lesions, which are `named_apart`; in the order of the first images.
+    """
+    together: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, key in enumerate(keys):
+        together[key].append(place)
+    return dict(zip(named_apart(list(together)), together.values(), strict=True))
 
 
 def largest_mm(*sizes: float | None) -> float | None:

@@ -10,7 +10,6 @@ from db.vocabulary import BM_MODEL, LH_MODEL
 from worker.clinical.categories import Birads
 from worker.evaluation.discrimination import Labels, Scores
 from worker.evaluation.lesions import JudgedLesion, Scorer
-from worker.training.manifest import Category
 
 
 class Truth(StrEnum):
@@ -29,7 +28,7 @@ SENTENCES = {
 OWN = {BM_MODEL: Truth.PATHOLOGY, LH_MODEL: Truth.BIRADS}
 """What each model learnt in the study: DLR_LH to tell BI-RADS 3 and below from 4A and above."""
 
-_SUSPICIOUS: dict[Category, bool] = {
+_SUSPICIOUS: dict[str, bool] = {
     Birads.NEGATIVE: False,
     Birads.BENIGN: False,
     Birads.PROBABLY_BENIGN: False,
@@ -67,7 +66,12 @@ def is_positive(lesion: JudgedLesion, truth: Truth) -> bool | None:
     """Say whether a lesion is positive; ``None`` where nobody can tell."""
     if truth is Truth.PATHOLOGY:
         return lesion.malignant
-    return None if lesion.birads is None else _SUSPICIOUS.get(lesion.birads)
+    return None if lesion.birads is None else is_suspicious(lesion.birads)
+
+
+def is_suspicious(birads: str) -> bool | None:
+    """Say whether a category is 4A or above; ``None`` where it says neither."""
+    return _SUSPICIOUS.get(birads)
 
 
 def answers(lesions: Sequence[JudgedLesion], scorer: Scorer, truth: Truth, *others: Scorer) -> Answers:

@@ -44,6 +44,11 @@ class Entry:
     forced: bool = False
 
     @property
+    def model(self) -> str:
+        """Whose version it is: ``DLR_LH`` or ``DLR_BM``."""
+        return self.card.name
+
+    @property
     def card_path(self) -> Path:
         """The card's file."""
         return self.folder / CARD_FILE
@@ -125,6 +130,21 @@ class Registry:
             except ModelRefused:
                 continue
         return tuple(sorted(entries, key=lambda entry: (entry.card.name, entry.card.created_at, entry.card.version)))
+
+    def named(self, model: str) -> tuple[Entry, ...]:
+        """Return the versions that a person means: of both models, or of the one that is named.
+
+        Args:
+            model: ``VERSION``, or ``NAME/VERSION``.
+
+        Raises:
+            ModelRefused: ``model_not_found``.
+        """
+        name, _, version = model.rpartition("/")
+        found = tuple(one for one in self.list() if one.card.version == version and name in ("", one.card.name))
+        if not found:
+            raise ModelRefused(Code.MODEL_NOT_FOUND, f"the registry has no {model} (`dlr models list`)")
+        return found
 
     def count_unreadable(self) -> int:
         """Return how many versions ``list`` leaves out."""

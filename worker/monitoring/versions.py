@@ -83,6 +83,8 @@ class Versions:
         moves: 4A lesions by their advice under the first and under the second version.
         with_pathology: lesions that pathology reported on.
         judged: of these, whether malignant, and both probabilities.
+        rated: of DLR_LH, which learnt to tell categories apart: the radiologist's, where it is known, and both
+            probabilities.
     """
 
     lesions: int
@@ -93,6 +95,7 @@ class Versions:
     b: Side
     with_pathology: int
     judged: tuple[tuple[bool, float, float], ...]
+    rated: tuple[tuple[str, float, float], ...]
 
 
 def hold_against(model: str, lesions: Iterable[ComparedLesion]) -> Versions:
@@ -107,6 +110,7 @@ def hold_against(model: str, lesions: Iterable[ComparedLesion]) -> Versions:
     """
     scores: list[tuple[float, float]] = []
     judged: list[tuple[bool, float, float]] = []
+    rated: list[tuple[str, float, float]] = []
     positives: Counter[tuple[bool, bool, bool]] = Counter()
     moves: Counter[tuple[Outcome, Outcome]] = Counter()
     told: list[Readvised] = []
@@ -120,10 +124,12 @@ def hold_against(model: str, lesions: Iterable[ComparedLesion]) -> Versions:
         if lesion.malignant is not None:
             judged.append((lesion.malignant, lesion.a_probability, lesion.b_probability))
             positives[lesion.malignant, a, b] += 1
+        if model == LH_MODEL and lesion.birads is not None:
+            rated.append((lesion.birads, lesion.a_probability, lesion.b_probability))
+        if lesion.birads != Birads.LOW_SUSPICION:
+            continue
         under_a, under_b = _advice(model, lesion, of_b=False), _advice(model, lesion, of_b=True)
         one = Readvised(lesion, under_a.outcome, under_b.outcome)
-        if one.under_a is Outcome.NOT_APPLICABLE:
-            continue
         moves[one.under_a, one.under_b] += 1
         uncertain[under_a.uncertain, under_b.uncertain] += 1
         known_4a[one.under_a, one.under_b] += lesion.malignant is not None
@@ -141,15 +147,16 @@ def hold_against(model: str, lesions: Iterable[ComparedLesion]) -> Versions:
         b=_side(1, moves, uncertain, known_4a, positives, told),
         with_pathology=len(judged),
         judged=tuple(judged),
+        rated=tuple(rated),
     )
 
 
 def _advice(model: str, lesion: ComparedLesion, *, of_b: bool) -> Assessment:
-    """The rule, with one version's class and set and those of the other model that serves."""
+    """The rule for a 4A lesion, with one version's class and set and those of the other model that serves."""
     own = (_positive(lesion, of_b=of_b), lesion.b_set if of_b else lesion.a_set)
     other = (lesion.other_positive, lesion.other_set)
     (lh, lh_set), (bm, bm_set) = (own, other) if model == LH_MODEL else (other, own)
-    return restratify(Birads(lesion.birads), high_risk=lh, malignant=bm, lh_set=lh_set, bm_set=bm_set)
+    return restratify(Birads.LOW_SUSPICION, high_risk=lh, malignant=bm, lh_set=lh_set, bm_set=bm_set)
 
 
 def _positive(lesion: ComparedLesion, *, of_b: bool) -> bool:

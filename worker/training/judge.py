@@ -1,6 +1,5 @@
 """What lesions that a model did not learn from say of it: the threshold, the metrics, and what each scored."""
 
-from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worker.evaluation.discrimination import Auc, AucDifference, auc, compare_aucs
-from worker.evaluation.lesions import named_apart
+from worker.evaluation.lesions import by_lesion
 from worker.evaluation.thresholds import youden_threshold
 from worker.inference.card import Reference
 from worker.inference.network import DlrNetwork
@@ -141,14 +140,12 @@ def score(network: DlrNetwork, lesions: Lesions, config: TrainingConfig, team: T
         logits = network.age(embeddings, normalized_ages(lesions, config).to(team.device))
         image_logits = network.image.fc2(embeddings)
     values = np.stack([positive_probabilities(logits), positive_probabilities(image_logits), _apart(logits)])
-    together: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for at, row in enumerate(lesions.rows):
-        together[row.patient_key, row.lesion_id].append(at)
+    rows = lesions.rows
+    together = by_lesion([(row.patient_key, row.lesion_id) for row in rows])
     firsts = [places[0] for places in together.values()]
     means = np.stack([values[:, places].mean(axis=1) for places in together.values()], axis=1)
-    rows = lesions.rows
     return ScoredLesions(
-        names=tuple(named_apart(list(together))),
+        names=tuple(together),
         rows=tuple(rows[at] for at in firsts),
         labels=lesions.labels[firsts],
         with_age=means[0],

@@ -172,6 +172,11 @@ class Manifest:
         """The rows that are not excluded, by their lines."""
         return {line: row for line, row in self.rows.items() if row.excluded is None}
 
+    @property
+    def has_splits(self) -> bool:
+        """Whether rows say what they are for."""
+        return any(row.split is not None for row in self.rows.values())
+
 
 def row_of(cells: Mapping[str, object]) -> ManifestRow:
     """Make a row of a table's cells, by their columns; empty ones are left out.

@@ -107,6 +107,17 @@ def test_bad_rows_stop_it_unless_they_are_to_be_left_out(table: Path, tmp_path: 
     assert answer(skipped)["cohort"]["lesions"] == 300
 
 
+def test_bad_rows_of_a_manifest_stop_it_before_any_is_scored(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "manifest.csv", cohort(tmp_path, 1))
+    with (tmp_path / "manifest.csv").open("a") as file:
+        file.write("SECRET.png\n")
+    done = dlr("--manifest", tmp_path / "manifest.csv", *QUICK, DLR_MODELS_DIR=str(tmp_path / "no models"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "line 4: row_invalid: " in done.stderr
+    assert "error: dataset_invalid: 1 rows are bad, so nothing was evaluated: mend them, or --skip-bad" in done.stderr
+    assert "SECRET" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [

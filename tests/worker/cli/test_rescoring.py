@@ -119,7 +119,10 @@ def test_two_versions_are_compared_on_the_lesions_that_both_scored(hospital: Hos
     (tmp_path / "pathology.csv").write_text("\n".join(["study,lesion_id,result,reported_on", *rows]) + "\n")
     assert hospital.dlr("pathology", "import", tmp_path / "pathology.csv").returncode == 0
     partly = hospital.dlr("models", "compare", "DLR_BM/1.0", "low", "--format", "json")
-    (found,) = json.loads(partly.stdout)["models"]
+    document = json.loads(partly.stdout)
+    assert (document["source"], document["split"], document["left_out"]) == ("database", None, {})
+    (found,) = document["models"]
+    assert (found["other"], found["category"]) == (None, None)
     assert found["coverage"] == {"lesions": 8, "a": 8, "b": 3, "both": 3}
     assert hospital.dlr("backfill", "--model", "low").returncode == 0
     done = hospital.dlr("models", "compare", "1.0", "low", "--model", "DLR_BM", "--format", "json")
@@ -133,7 +136,7 @@ def test_two_versions_are_compared_on_the_lesions_that_both_scored(hospital: Hos
     assert "4A lesions, from A to B" in table.stdout
     assert "DeLong" in table.stdout
     bare = (
-        "import sys; from worker.cli import compare, main; compare.find_spec = lambda name: None;"
+        "import sys; from worker.cli import compare_rows, main; compare_rows.find_spec = lambda name: None;"
         "sys.argv = ['dlr', 'models', 'compare', 'DLR_BM/1.0', 'low']\ntry: main.main()\nfinally:"
         " assert not {'scipy', 'sklearn', 'torch'} & set(sys.modules)"
     )

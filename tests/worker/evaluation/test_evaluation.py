@@ -12,7 +12,7 @@ from worker.errors import Code, SetupRefused
 from worker.evaluation import notices
 from worker.evaluation.document import Evaluation, as_plain, schema, to_json
 from worker.evaluation.evaluation import evaluate
-from worker.evaluation.lesions import JudgedLesion, Material, Scorer, Source, named_apart, pairs_of
+from worker.evaluation.lesions import JudgedLesion, Material, Scorer, Source, by_lesion, named_apart, pairs_of
 from worker.evaluation.options import Choice, ChosenBy, Options
 from worker.evaluation.questions import Truth, answers
 from worker.evaluation.thresholds import sensitivity_threshold, youden_threshold
@@ -190,3 +190,9 @@ def test_versions_of_one_name_advise_together(versions: list[tuple[str, str]], p
 def test_lesions_are_named_by_their_patients_too_where_their_ids_are_alike() -> None:
     assert named_apart([("P1", "L1"), ("P2", "L2"), (None, "L3")]) == ["L1", "L2", "L3"]
     assert named_apart([("P1", "L1"), ("P2", "L1"), (None, "L3")]) == ["P1/L1", "P2/L1", "L3"]
+
+
+def test_the_images_of_a_lesion_are_put_together_under_its_name() -> None:
+    assert by_lesion([]) == {}
+    assert by_lesion([("P1", "L2"), ("P2", "L1"), ("P1", "L2")]) == {"L2": [0, 2], "L1": [1]}
+    assert by_lesion([("P1", "L1"), ("P2", "L1"), ("P1", "L1")]) == {"P1/L1": [0, 2], "P2/L1": [1]}

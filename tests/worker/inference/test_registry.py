@@ -37,6 +37,17 @@ def test_adding_the_same_again_changes_nothing(registry: Registry, tmp_path: Pat
     assert len(registry.list()) == 1
 
 
+def test_a_version_is_named_of_both_models_or_of_one(tmp_path: Path) -> None:
+    registry = registry_with_both(tmp_path)
+    registry.add(*write_model(tmp_path / "new", version="2.0"))
+    assert [(one.model, one.card.version) for one in registry.named("1.0")] == [("DLR_BM", "1.0"), ("DLR_LH", "1.0")]
+    assert [one.folder for one in registry.named("DLR_LH/1.0")] == [tmp_path / "registry" / "DLR_LH" / "1.0"]
+    for unknown in ("DLR_LH/2.0", "3.0", "../1.0"):
+        with pytest.raises(ModelRefused) as refused:
+            registry.named(unknown)
+        assert (refused.value.code, unknown in refused.value.reason) == (Code.MODEL_NOT_FOUND, True)
+
+
 @pytest.mark.parametrize(
     ("seed", "changes", "differs"), [(1, {}, "weights_sha256"), (0, {"threshold": 0.4}, "threshold")]
 )

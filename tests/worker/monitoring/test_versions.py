@@ -16,7 +16,13 @@ DOWN, KEPT, UP = ARMS
 
 
 def one(
-    a: float, b: float, *, other: bool = False, malignant: bool | None = None, birads: str = "4A", name: str = "L"
+    a: float,
+    b: float,
+    *,
+    other: bool = False,
+    malignant: bool | None = None,
+    birads: str | None = "4A",
+    name: str = "L",
 ) -> ComparedLesion:
     return ComparedLesion(UUID(int=1), name, birads, a, 0.5, b, 0.5, other, malignant)
 
@@ -48,6 +54,13 @@ def test_a_lesion_of_another_category_has_scores_and_no_arm() -> None:
     assert found.differences.other_class == 1
     assert (found.b.sensitivity.count, found.b.sensitivity.total) == (0, 1)
     assert found.b.missed.cancers == ()
+
+
+def test_categories_are_kept_beside_the_scores_of_dlr_lh_alone() -> None:
+    lesions = [one(0.9, 0.1, birads=birads, malignant=False) for birads in ("4", None, "0", "4A")]
+    assert hold_against("DLR_LH", lesions).rated == (("4", 0.9, 0.1), ("0", 0.9, 0.1), ("4A", 0.9, 0.1))
+    found = hold_against("DLR_BM", lesions)
+    assert (found.rated, found.a.arms.lesions, found.with_pathology) == ((), 1, 4)
 
 
 @pytest.mark.parametrize("model", ["DLR_LH", "DLR_BM"])

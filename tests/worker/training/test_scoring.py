@@ -16,7 +16,8 @@ from worker.study import Age, AgeSource, LesionImage, RegionSource
 from worker.training.image import read_lesion
 from worker.training.labels import LabelRule
 from worker.training.manifest import Manifest, ManifestRow, Split
-from worker.training.scoring import AVERAGED, OTHER_RULE, ScoredManifest, score_manifest
+from worker.training.rows import AVERAGED, OTHER_RULE
+from worker.training.scoring import ScoredManifest, score_manifest
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +86,8 @@ def test_what_can_not_be_scored_is_counted_by_its_code(tmp_path: Path, models: P
     )  # fmt: skip
     assert len(found.lesions) == 1
     assert found.left_out == {
-        "rows that are excluded": 1, "rows of splits that are not scored": 0, "rows: file_not_found": 1,
-        "rows: age_missing": 1,
+        "rows that are bad": 0, "rows that are excluded": 1, "rows of splits that are not scored": 0,
+        "rows: file_not_found": 1, "rows: age_missing": 1,
     }  # fmt: skip
 
 

@@ -1,0 +1,58 @@
+"""What several commands refuse alike: options that go together, bad rows, lesions that a model learned from."""
+
+from collections.abc import Sequence
+
+import typer
+
+from worker.cli.output import stderr
+from worker.errors import Code, SetupRefused
+from worker.inference.card import ModelCard
+from worker.training.manifest import Fault, Split
+
+
+def refuse_without(option: str, given: object, needed: str, there: object) -> None:
+    """Refuse an option that would say nothing without another.
+
+    Raises:
+        typer.BadParameter: it is given, and the other is not there.
+    """
+    if given is not None and there is None:
+        raise typer.BadParameter(f"it goes with {needed}", param_hint=option)
+
+
+def refuse_bad_rows(bad: Sequence[Fault], code: Code, done: str, *, skip_bad: bool | None = None) -> None:
+    """List the bad rows of a file by their lines, and stop unless they are to be left out.
+
+    Args:
+        bad: in their order.
+        code: of the refusal.
+        done: what was not done because of them, such as ``evaluated``.
+        skip_bad: they are to be left out; ``None``: the command leaves none out.
+
+    Raises:
+        SetupRefused: ``code``; there are some, and they are not to be left out.
+    """
+    for fault in bad:
+        stderr.print(f"line {fault.line}: {fault.code}: {fault.reason}", markup=False, highlight=False, soft_wrap=True)
+    if bad and not skip_bad:
+        otherwise = "" if skip_bad is None else ", or --skip-bad"
+        raise SetupRefused(code, f"{len(bad)} rows are bad, so nothing was {done}: mend them{otherwise}")
+
+
+def refuse_learned(split: Split, *cards: ModelCard) -> None:
+    """Refuse a split that a model learned from, as far as it is known.
+
+    Raises:
+        typer.BadParameter: it is ``train``; or ``validation``, and by a card the classifier with age learned from it.
+    """
+    if split is Split.TRAIN:
+        raise typer.BadParameter("a model learned from these", param_hint="--split")
+    for card in cards:
+        if split is Split.VALIDATION and _learned_on_validation(card):
+            said = f"the classifier with age of {card.name} {card.version} learned from these"
+            raise typer.BadParameter(said, param_hint="--split")
+
+
+def _learned_on_validation(card: ModelCard) -> bool:
+    """Say whether the second stage of `dlr train` did; with joint stages there is none."""
+    return card.training.get("stages") != "joint" and card.training.get("age_learns_on") in ("validation", "both")
