@@ -77,6 +77,21 @@ def test_parquet_of_pandas_with_numbers_for_text_and_nan_for_nothing_is_read(tmp
     assert (other.age_years, other.roi and other.roi.height) == (61.5, 4)
 
 
+def test_a_category_that_pandas_made_a_float_beside_an_empty_cell_is_read(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "image": ["a.png", "b.png"],
+            "pathology": ["benign", "malignant"],
+            "patient_key": [7.0, 8.0],
+            "lesion_id": [1, 1],
+            "birads": [3.0, float("nan")],
+        }
+    )
+    pyarrow.parquet.write_table(table, tmp_path / "m.parquet")
+    read = read_manifest(tmp_path / "m.parquet")
+    assert [(row.patient_key, row.birads) for row in read.rows.values()] == [("7", "3"), ("8", None)]
+
+
 REFUSED: dict[str, tuple[str | bytes, str]] = {
     "a column of its own": (HEADER.replace("birads", "Mrs Example"), "column 5"),
     "no pathology": (HEADER.replace("pathology,", ""), "no column pathology"),
