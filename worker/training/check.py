@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from worker.errors import MEANINGS, Code, Refused
 from worker.imaging.storage import Limits
-from worker.training.image import LIMITS, read_lesion
+from worker.training.image import LIMITS, read_lesion, said_of
 from worker.training.likeness import Fingerprint, fingerprint, same_or_alike
 from worker.training.manifest import Fault, Manifest, ManifestRow, cells_of
 from worker.training.splits import leaks
@@ -70,7 +70,7 @@ def check(manifest: Manifest, limits: Limits = LIMITS, on_progress: OnProgress =
             ages[line] = lesion.age_years
             warnings += [Fault(line, Code(reason), MEANINGS[Code(reason)]) for reason in lesion.gate]
         except Refused as refused:
-            faults.append(Fault(line, refused.code, refused.reason))
+            faults.append(Fault(line, refused.code, said_of(refused)))
         on_progress(done, len(manifest.included))
     rows, pairs = manifest.included, same_or_alike(prints)
     same = [(one, other) for one, other, to_the_pixel in pairs if to_the_pixel]
