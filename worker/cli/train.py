@@ -1,17 +1,16 @@
 """``dlr train``: a model from lesions with pathology."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.dataset import FAULT_COLUMNS
+from worker.cli.dataset import refuse_rows
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.progress import share_bar
-from worker.errors import Code, SetupRefused
+from worker.errors import Code
 from worker.training.config import DEMO, Log, read_config
 from worker.watching.extras import require_extra
 
@@ -131,7 +130,7 @@ def train(
         from worker.training.train import Running
         from worker.training.train import train as trained
 
-        cohort = _cohort(manifest, root, read, on_progress)
+        cohort = _cohort(manifest, root, read, fmt, on_progress)
         running = Running(device, log, version, loaders, lambda share: on_progress(f"training {name}", share))
         made = trained(name, cohort, read, output, running)
     if made is not None:
@@ -139,7 +138,11 @@ def train(
 
 
 def _cohort(
-    manifest: Path | None, root: Path | None, config: "TrainingConfig", on_progress: "Callable[[str, float], None]"
+    manifest: Path | None,
+    root: Path | None,
+    config: "TrainingConfig",
+    fmt: Report,
+    on_progress: "Callable[[str, float], None]",
 ) -> "Cohort":
     if manifest is None:
         from worker.training.cohort import phantom_cohort
@@ -155,12 +158,8 @@ def _cohort(
     )
     if checked.warnings and leads():
         _say(f"{len(checked.warnings)} warnings: `dlr dataset validate` says which")
-    faults = faults_of(checked, config)
-    if faults:
-        if leads():
-            print_rows([asdict(fault) for fault in faults], FAULT_COLUMNS, Format.TABLE, title="bad rows")
-        bad = len({fault.line for fault in faults})
-        raise SetupRefused(Code.DATASET_INVALID, f"{bad} rows are bad, so nothing was trained: mend or exclude them")
+    what = "are bad, so nothing was trained: mend or exclude them"
+    refuse_rows(faults_of(checked, config), Code.DATASET_INVALID, what, fmt, silent=not leads())
     return manifest_cohort(checked, config, lambda done, total: on_progress("reading images", done / total))
 
 

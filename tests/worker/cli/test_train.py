@@ -106,6 +106,8 @@ def test_rows_without_an_age_are_listed_or_left_out(folder: Path) -> None:
     assert (refused.value.code, refused.value.reason[:6]) == (Code.DATASET_INVALID, "1 rows")
     result = CliRunner().invoke(app, ["train", *map(str, on_manifest(folder, "bm", manifest))])
     assert "age_missing" in result.stdout
+    result = CliRunner().invoke(app, ["train", *map(str, on_manifest(folder, "bm", manifest, "--format", "json"))])
+    assert [one["code"] for one in json.loads(result.stdout)["bad_rows"]] == ["age_missing"]
     assert not (folder / "run").exists()
     _, err = run(*on_manifest(folder, "bm", manifest, "--missing-age", "exclude"))
     assert "left out: 1 rows, age_missing" in err
