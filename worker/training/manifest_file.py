@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from worker.errors import Code, SetupRefused
+from worker.inference.kept_files import write
 from worker.parquet_file import is_parquet, pyarrow, read_parquet, text_of
 from worker.training.manifest import (
     COLUMNS,
@@ -50,7 +51,9 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
 
 
 def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
-    """Write a manifest: Parquet where the path ends in ``.parquet``, else CSV.
+    """Write a manifest that its owner alone may read: Parquet where the path ends in ``.parquet``, else CSV.
+
+    It is there whole, or not at all: half a manifest would be read as a smaller one.
 
     Raises:
         SetupRefused: ``dataset_invalid``: something is there already, or the folder can not be written;
@@ -60,13 +63,26 @@ def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
     cells = [cells_of(row) for row in rows]
     content = _parquet(cells) if is_parquet(path) else _csv(cells)
     try:
-        # "x": what came to be there meanwhile is not overwritten.
-        with path.open("xb") as file:
-            file.write(content)
+        _put(path, content)
     except OSError:
         raise _refused(
-            "the manifest can not be written there: is its folder there, and may this user write it?"
+            "the manifest can not be written there: is its folder there, may this user write it, and is there room?"
         ) from None
+
+
+def _put(path: Path, content: bytes) -> None:
+    # Claims the name: what came to be there meanwhile is not overwritten.
+    path.touch(0o600, exist_ok=False)
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        draft.unlink(missing_ok=True)
+        draft.touch(0o600)
+        write(draft, content)
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        raise
 
 
 def require_free(path: Path) -> None:
