@@ -52,7 +52,7 @@ def evaluate(material: Material, options: Options, created_at: datetime | None =
         created_at=created_at or datetime.now(UTC),
         software=f"dlr-worker {__version__}",
         source=material.source,
-        notices=notices_of(material, tested, operating, on_validation=bool(validation)),
+        notices=notices_of(material, tested, operating, questions, on_validation=bool(validation)),
         restratifications=tuple(one for one in advised if one is not None),
         cohort=_cohort(material, tested, len(validation)),
         questions=questions,

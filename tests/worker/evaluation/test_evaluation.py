@@ -144,6 +144,13 @@ def test_two_lesions_are_enough_for_a_document_of_numbers() -> None:
     assert "Infinity" not in to_json(found)
 
 
+def test_a_temperature_that_fits_nothing_is_not_shown_as_if_it_did() -> None:
+    parted = (lesion("a", 0.9, 0.9, malignant=True), lesion("b"), lesion("c", 0.8, 0.8, malignant=True), lesion("d"))
+    said = notices.UNFITTED.format(names="DLR_BM 1.0")
+    assert said in evaluate(material(parted), QUICK, NOW).notices
+    assert not [one for one in evaluate(material(), QUICK, NOW).notices if one.startswith("No temperature fits")]
+
+
 def test_versions_that_scored_different_lesions_are_compared_on_those_that_both_did() -> None:
     newer = Scorer("DLR_BM", "2.0", 0.5)
     made = tuple(
