@@ -115,6 +115,8 @@ def train(
     """
     if (manifest is None) == (phantom is None):
         raise typer.BadParameter("one, and one alone", param_hint="--manifest, --phantom")
+    if which is Which.BM and (label_rule is not None or low_risk_up_to is not None):
+        raise typer.BadParameter("DLR_BM learns pathology alone", param_hint="--label-rule, --low-risk-up-to")
     require_extra("torch", "worker", "dlr train")
     overrides = {
         "init": init, "seed": seed, "backbone": backbone, "input_size": input_size, "epochs": epochs,
@@ -127,11 +129,12 @@ def train(
     from worker.training.processes import leads
 
     with share_bar("loading torch", hidden=not leads()) as on_progress:
-        from worker.training.train import Running
+        from worker.training.train import Running, require_startable
         from worker.training.train import train as trained
 
-        cohort = _cohort(manifest, root, read, fmt, on_progress)
         running = Running(device, log, version, loaders, lambda share: on_progress(f"training {name}", share))
+        require_startable(name, read, running)
+        cohort = _cohort(manifest, root, read, fmt, on_progress)
         made = trained(name, cohort, read, output, running)
     if made is not None:
         _print(made.card, cohort, output, fmt, was_finished=made.judged is None)

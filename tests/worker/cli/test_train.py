@@ -1,6 +1,7 @@
 """`dlr train` as a user types it: on a manifest and on phantoms, and what is refused."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,26 @@ def test_a_fold_is_the_validation(folder: Path) -> None:
 def test_where_lesions_come_from_is_said_once(folder: Path) -> None:
     run("lh", "-o", folder / "run", status=2)
     run("lh", "-o", folder / "run", "--phantom", "9", "--manifest", folder / "m.csv", status=2)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--device", "abacus"), ("--version", "a/b"), ("--init", "nowhere.safetensors"), ("--log", "tensorboard")],
+)
+def test_what_needs_no_lesions_to_be_refused_is_refused_before_they_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    manifest = split_manifest(folder)
+    (folder / "0-0.png").unlink()
+    assert refusal("bm", "--manifest", manifest, *options, "-o", folder / "run").code is not Code.DATASET_INVALID
+    assert not (folder / "run").exists()
+
+
+@pytest.mark.parametrize("option", [("--low-risk-up-to", "4A"), ("--label-rule", "birads")])
+def test_dlr_bm_has_no_label_rule(folder: Path, option: tuple[str, ...]) -> None:
+    run("bm", "--phantom", "110", *option, "-o", folder / "run", status=2)
+    assert not (folder / "run").exists()
 
 
 @pytest.mark.parametrize(
