@@ -80,10 +80,10 @@ class TrainingFolder:
             write_json(run, plain)
             return
         try:
-            known = json.loads(run.read_bytes())
+            known = dict(json.loads(run.read_bytes()))
         except FileNotFoundError:
             raise SetupRefused(Code.TRAINING_DIFFERS, "the folder has other things in it: name a new one") from None
-        except ValueError:
+        except (ValueError, TypeError):
             raise SetupRefused(Code.TRAINING_DIFFERS, f"the folder's {RUN_FILE} can not be read") from None
         if differing := _differing(known, plain):
             reason = f"it differs in {', '.join(differing)}: go on with the folder's own training, or name a new folder"

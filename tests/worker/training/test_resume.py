@@ -235,6 +235,16 @@ def test_a_damaged_checkpoint_and_a_full_disk_are_said(tmp_path: Path, monkeypat
         finish(tmp_path / "run")
     assert refused.value.code is Code.WEIGHTS_UNAVAILABLE
     assert "remove checkpoint/" in refused.value.reason
+    for content in ("", "{}", "[1]"):
+        (kept.parent / "state.json").write_text(content)
+        with pytest.raises(SetupRefused) as refused:
+            finish(tmp_path / "run")
+        assert (refused.value.code, "state.json" in refused.value.reason) == (Code.WEIGHTS_UNAVAILABLE, True)
+    for content in ("", "[1]", "1"):
+        (tmp_path / "run" / "run.json").write_text(content)
+        with pytest.raises(SetupRefused) as refused:
+            finish(tmp_path / "run")
+        assert (refused.value.code, "run.json" in refused.value.reason) == (Code.TRAINING_DIFFERS, True)
 
 
 def test_a_folder_with_other_things_and_one_that_is_in_use_are_refused(tmp_path: Path) -> None:
