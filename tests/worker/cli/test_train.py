@@ -114,6 +114,17 @@ def test_rows_without_an_age_are_listed_or_left_out(folder: Path) -> None:
     assert "left out: 1 rows, age_missing" in err
 
 
+def test_where_all_are_left_out_it_is_said_why(folder: Path) -> None:
+    splits = [Split.TRAIN, Split.VALIDATION, Split.TEST]
+    rows = [
+        one.model_copy(update={"age_years": None, "split": splits[place // 4]})
+        for place, one in enumerate(cohort(folder, 6))
+    ]
+    write_manifest(folder / "ageless.csv", rows)
+    refused = refusal(*on_manifest(folder, "bm", folder / "ageless.csv", "--missing-age", "exclude"))
+    assert (refused.code, "12 age_missing" in refused.reason) == (Code.LESIONS_TOO_FEW, True)
+
+
 def test_a_leak_is_refused_before_anything_is_trained(folder: Path) -> None:
     manifest = split_manifest(folder)
     rows = list(read_manifest(manifest).rows.values())

@@ -60,6 +60,17 @@ def test_a_lesion_with_two_results_is_a_fault(tmp_path: Path) -> None:
     assert codes(found) == [(3, Code.LABEL_CONTRADICTORY)]
 
 
+def test_a_lesion_with_two_categories_is_a_warning(tmp_path: Path) -> None:
+    for number in range(1, 6):
+        save_picture(tmp_path / f"{number}.png", number)
+    categories = (None, "4", "4A", "3", "4B")
+    found = checked(tmp_path, [row(image=f"{n}.png", birads=said) for n, said in enumerate(categories, start=1)])
+    assert found.faults == ()
+    assert [(one.line, one.code, one.reason) for one in found.warnings] == [
+        (5, Code.LABEL_CONTRADICTORY, "the same lesion as line 3, and another category")
+    ]
+
+
 def test_one_image_of_two_patients_is_a_fault_however_it_is_stored(tmp_path: Path) -> None:
     save_picture(tmp_path / "1.png", 1)
     Image.open(tmp_path / "1.png").save(tmp_path / "1.tif")
