@@ -7,6 +7,7 @@ from worker.evaluation.calibration import fits
 from worker.evaluation.document import Question
 from worker.evaluation.lesions import JudgedLesion, Material, Scorer, Source
 from worker.evaluation.operating import Operating
+from worker.training.manifest import Split
 
 NEVER_A_DIAGNOSIS = (
     "Scores are a recommendation, never a diagnosis. Whether a model is fit for patients is not said here."
@@ -25,6 +26,10 @@ STUDIES = "A study stands for a patient: two studies of one patient count as two
 OPTIMISTIC = (
     "The threshold of {names} was chosen on the lesions that it is measured on, so what is measured there is better "
     "than on new lesions."
+)
+LEARNED = (
+    "These are lesions of the split {split}. A model that was trained with these splits has learned from them, or was "
+    "chosen by them, and does better on them than on any others."
 )
 VALIDATED = "Thresholds that no card names, and temperatures, were found on the lesions of the split validation."
 FITTED = "Temperatures were found on the lesions that they are measured on; one number, so it gains little by that."
@@ -72,6 +77,7 @@ def _notices(
     yield from (f"{one.name}: {one.notice}" for one in material.scorers if one.notice)
     yield NEVER_A_DIAGNOSIS
     yield from material.notices
+    yield from (LEARNED.format(split=split) for split in (Split.TRAIN, Split.VALIDATION) if _are_of(tested, split))
     chosen_here = [one.name for one, found in operating.items() if found.chosen_on_tested]
     if chosen_here:
         yield OPTIMISTIC.format(names=" and of ".join(chosen_here))
@@ -90,6 +96,10 @@ def _notices(
         yield from (STUDIES, SELECTED)
     else:
         yield NAMES
+
+
+def _are_of(tested: Sequence[JudgedLesion], split: Split) -> bool:
+    return any(lesion.split is split for lesion in tested)
 
 
 def _about_patients(tested: Sequence[JudgedLesion]) -> Iterator[str]:

@@ -110,6 +110,14 @@ def test_validation_chooses_and_test_is_measured_on() -> None:
     assert evaluate(material(made), Options(split=Split.TRAIN, resamples=0), NOW).cohort.lesions == 60
 
 
+@pytest.mark.parametrize("split", Split)
+def test_lesions_that_a_model_may_have_learned_from_are_said_to_be_such(split: Split) -> None:
+    made = tuple(replace(one, split=list(Split)[place % 4]) for place, one in enumerate(many()))
+    found = evaluate(material(made), replace(QUICK, split=split), NOW)
+    said = notices.LEARNED.format(split=split) in found.notices
+    assert said is (split in (Split.TRAIN, Split.VALIDATION))
+
+
 def test_patients_with_several_lesions_are_told_of_and_drawn_together() -> None:
     found = evaluate(material(), QUICK, NOW)
     by = found.questions[0].judged[0].bootstrap
