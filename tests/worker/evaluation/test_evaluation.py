@@ -110,6 +110,14 @@ def test_validation_chooses_and_test_is_measured_on() -> None:
     assert evaluate(material(made), Options(split=Split.TRAIN, resamples=0), NOW).cohort.lesions == 60
 
 
+def test_a_split_that_no_lesion_is_of_is_told_with_those_that_there_are() -> None:
+    made = tuple(replace(one, split=(Split.VALIDATION, Split.EXTERNAL)[place % 2]) for place, one in enumerate(many()))
+    with pytest.raises(SetupRefused) as refused:
+        evaluate(material(made), QUICK, NOW)
+    assert refused.value.code is Code.LESIONS_TOO_FEW
+    assert refused.value.reason.endswith("see --split: external, validation")
+
+
 @pytest.mark.parametrize("split", Split)
 def test_lesions_that_a_model_may_have_learned_from_are_said_to_be_such(split: Split) -> None:
     made = tuple(replace(one, split=list(Split)[place % 4]) for place, one in enumerate(many()))
