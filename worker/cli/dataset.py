@@ -161,9 +161,11 @@ def split(
         raise SetupRefused(Code.DATASET_INVALID, "its paths are relative to its folder: write it there, or give --root")
     plan = Plan(train, validation, test, seed, folds, frozenset(external or ()))
     checked = _checked(manifest, root, anew=True)
-    _refuse(checked.faults, Code.DATASET_INVALID, "are bad, so nothing was written: mend them, or exclude them")
+    refuse_rows(
+        checked.faults, Code.DATASET_INVALID, "are bad, so nothing was written: mend them, or exclude them", fmt
+    )
     made = split_rows(checked.sound, checked.pairs, plan)
-    _refuse(leaks(made, checked.pairs), Code.SPLIT_LEAKS, "would be in two splits, so nothing was written")
+    refuse_rows(leaks(made, checked.pairs), Code.SPLIT_LEAKS, "would be in two splits, so nothing was written", fmt)
     write_manifest(output, (made.get(line, row) for line, row in checked.manifest.rows.items()))
     digest, counts = digest_of(made, checked.prints), [asdict(part) for part in parts_of(made.values())]
     if fmt is Report.JSON:
@@ -204,10 +206,26 @@ def _summary(checked: "Checked") -> dict[str, object]:
     }
 
 
-def _refuse(faults: "Sequence[Fault]", code: Code, what: str) -> None:
-    if faults:
+def refuse_rows(faults: "Sequence[Fault]", code: Code, what: str, fmt: Report, *, silent: bool = False) -> None:
+    """List bad rows and refuse to go on, if there are any.
+
+    Args:
+        faults: by line; a row may have several.
+        code: of the refusal.
+        what: is said of the rows.
+        fmt: how they are listed; as JSON under ``bad_rows``, as `dlr dataset validate` has them.
+        silent: refuse without a list, as all but one of several processes do.
+
+    Raises:
+        SetupRefused: with the code.
+    """
+    if not faults:
+        return
+    if fmt is Report.JSON and not silent:
+        print_json({"bad_rows": list(map(asdict, faults))})
+    elif not silent:
         _print_faults(faults, "bad rows")
-        raise SetupRefused(code, f"{len({fault.line for fault in faults})} rows {what}")
+    raise SetupRefused(code, f"{len({fault.line for fault in faults})} rows {what}")
 
 
 def _print_faults(faults: "Sequence[Fault]", title: str) -> None:

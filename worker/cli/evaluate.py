@@ -32,6 +32,7 @@ CANCER_COLUMNS = ("lesion_id", "high_risk_probability", "malignant_probability")
 AUC_COLUMNS = ("question", "model", "lesions", "positives", "auc", "logit_interval", "bootstrap", "notice")
 COMPARED_COLUMNS = ("question", "first", "second", "lesions", "first_less_second", "p_value")
 POINT_COLUMNS = ("question", "model", "threshold", "chosen", "sensitivity", "specificity", "ppv", "npv", "accuracy")
+LEFT_OUT_COLUMNS = ("left_out", "how_many")
 CALIBRATION_COLUMNS = ("model", "probabilities", "brier", "ece", "log_loss")
 
 
@@ -175,6 +176,9 @@ def _print(found: "Evaluation", fmt: Report) -> None:
         _print_restratification(one)
     for notice in found.notices:
         stdout.print(f"note: {notice}", markup=False, highlight=False)
+    left_out = [{"left_out": reason, "how_many": count} for reason, count in found.cohort.left_out.items()]
+    if left_out:
+        print_rows(left_out, LEFT_OUT_COLUMNS, Format.TABLE, title="not among these lesions")
     judged = [(question.truth.value, one) for question in found.questions for one in question.judged]
     print_rows([_auc_row(*one) for one in judged], AUC_COLUMNS, Format.TABLE, title="area under the ROC curve")
     print_rows(_compared_rows(found), COMPARED_COLUMNS, Format.TABLE, title="models held against each other (DeLong)")

@@ -36,7 +36,7 @@ class FlowFormat(StrEnum):
 @app.command("cohort")
 def cohort(
     manifest: Annotated[
-        Path | None, typer.Option(help="A CSV file with a lesion a line (docs/research.md); else the database")
+        Path | None, typer.Option(help="CSV, Parquet or JSON, a lesion a row (docs/research.md); else the database")
     ] = None,
     fmt: FormatOption = Format.TABLE,
 ) -> None:

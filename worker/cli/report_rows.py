@@ -20,7 +20,7 @@ CSV_COLUMNS = (
 BAD_COLUMNS = ("line", "code", "reason")
 FLOW_COLUMNS = (
     "part", "dlr_lh", "dlr_bm", "outcome", "lesions", "percent_of_4a", "with_pathology", "malignant",
-    "percent_malignant", "models", "notice",
+    "percent_malignant", "models", "notice", "study_id", "lesion_id",
 )  # fmt: skip
 MISSED_COLUMNS = ("study_id", "lesion_id", "notice")
 MISSING = "missing"
@@ -128,8 +128,10 @@ def flow_document(flow: Flow) -> dict[str, Any]:
 
 
 def flow_rows(flow: Flow) -> Iterator[dict[str, object]]:
-    """Return a flow as rows: the four branches of what the models said, what they are not sure of, the three arms."""
+    """Return a flow as rows: missed cancers, the four branches, what the models are not sure of, the three arms."""
     same = {"models": "; ".join(flow.models), "notice": flow.notice}
+    for missed in flow.missed:
+        yield {"part": "missed_cancer", "outcome": Outcome.DOWNGRADED.value} | asdict(missed) | same
     for branch in flow.branches:
         said = {
             "part": "branch",

@@ -1,17 +1,16 @@
 """``dlr train``: a model from lesions with pathology."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.dataset import FAULT_COLUMNS
+from worker.cli.dataset import refuse_rows
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.progress import share_bar
-from worker.errors import Code, SetupRefused
+from worker.errors import Code
 from worker.training.config import DEMO, Log, read_config
 from worker.watching.extras import require_extra
 
@@ -116,6 +115,8 @@ def train(
     """
     if (manifest is None) == (phantom is None):
         raise typer.BadParameter("one, and one alone", param_hint="--manifest, --phantom")
+    if which is Which.BM and (label_rule is not None or low_risk_up_to is not None):
+        raise typer.BadParameter("DLR_BM learns pathology alone", param_hint="--label-rule, --low-risk-up-to")
     require_extra("torch", "worker", "dlr train")
     overrides = {
         "init": init, "seed": seed, "backbone": backbone, "input_size": input_size, "epochs": epochs,
@@ -128,18 +129,23 @@ def train(
     from worker.training.processes import leads
 
     with share_bar("loading torch", hidden=not leads()) as on_progress:
-        from worker.training.train import Running
+        from worker.training.train import Running, require_startable
         from worker.training.train import train as trained
 
-        cohort = _cohort(manifest, root, read, on_progress)
         running = Running(device, log, version, loaders, lambda share: on_progress(f"training {name}", share))
+        require_startable(name, read, running)
+        cohort = _cohort(manifest, root, read, fmt, on_progress)
         made = trained(name, cohort, read, output, running)
     if made is not None:
         _print(made.card, cohort, output, fmt, was_finished=made.judged is None)
 
 
 def _cohort(
-    manifest: Path | None, root: Path | None, config: "TrainingConfig", on_progress: "Callable[[str, float], None]"
+    manifest: Path | None,
+    root: Path | None,
+    config: "TrainingConfig",
+    fmt: Report,
+    on_progress: "Callable[[str, float], None]",
 ) -> "Cohort":
     if manifest is None:
         from worker.training.cohort import phantom_cohort
@@ -155,12 +161,8 @@ def _cohort(
     )
     if checked.warnings and leads():
         _say(f"{len(checked.warnings)} warnings: `dlr dataset validate` says which")
-    faults = faults_of(checked, config)
-    if faults:
-        if leads():
-            print_rows([asdict(fault) for fault in faults], FAULT_COLUMNS, Format.TABLE, title="bad rows")
-        bad = len({fault.line for fault in faults})
-        raise SetupRefused(Code.DATASET_INVALID, f"{bad} rows are bad, so nothing was trained: mend or exclude them")
+    what = "are bad, so nothing was trained: mend or exclude them"
+    refuse_rows(faults_of(checked, config), Code.DATASET_INVALID, what, fmt, silent=not leads())
     return manifest_cohort(checked, config, lambda done, total: on_progress("reading images", done / total))
 
 

@@ -21,6 +21,8 @@ BINS = 10
 TEMPERATURES = (0.05, 20.0)
 """The lowest and the highest temperature that is looked for."""
 
+_AT_AN_END = 1e-3
+
 _CLOSEST = 1e-9
 """A probability is taken to be so far from 0 and 1 at least, so that its logit is finite."""
 
@@ -120,6 +122,17 @@ def temperature(probabilities: Scores, labels: Labels) -> float:
     found = minimize_scalar(loss, bounds=(lowest, highest), method="bounded", options={"xatol": 1e-8})
     best = min((float(found.x), float(lowest), float(highest)), key=loss)
     return float(np.exp(best))
+
+
+def fits(by: float) -> bool:
+    """Whether a temperature is the best there is, and not just an end of ``TEMPERATURES``.
+
+    None fits scores that part the classes wholly (the lower it is, the better) or hardly at all (the higher).
+
+    Args:
+        by: what `temperature` found.
+    """
+    return bool(min(abs(np.log(by / end)) for end in TEMPERATURES) >= _AT_AN_END)
 
 
 def scaled(probabilities: Scores, by: float) -> Scores:

@@ -36,11 +36,16 @@ def evaluate(material: Material, options: Options, created_at: datetime | None =
         created_at: for the document; now, unless given.
 
     Raises:
-        SetupRefused: ``lesions_too_few``: no version has scores of benign and of malignant lesions.
+        SetupRefused: ``lesions_too_few``: no version has scores of benign and of malignant lesions, or none is of the
+            split that is measured on.
     """
     from worker import __version__
 
     tested, validation = set_apart(material.lesions, options.split)
+    if material.lesions and not tested:
+        there = ", ".join(sorted({one.split.value for one in material.lesions if one.split is not None}))
+        reason = f"no lesion is of the split {options.split.value}; of these some are, see --split: {there}"
+        raise SetupRefused(Code.LESIONS_TOO_FEW, reason)
     found = {one: operating_of(one, validation or tested, tested, options) for one in material.scorers}
     operating = {one: at for one, at in found.items() if at is not None}
     questions = tuple(filter(None, (_question(truth, tested, validation, operating, options) for truth in Truth)))
@@ -52,7 +57,7 @@ def evaluate(material: Material, options: Options, created_at: datetime | None =
         created_at=created_at or datetime.now(UTC),
         software=f"dlr-worker {__version__}",
         source=material.source,
-        notices=notices_of(material, tested, operating, on_validation=bool(validation)),
+        notices=notices_of(material, tested, operating, questions, on_validation=bool(validation)),
         restratifications=tuple(one for one in advised if one is not None),
         cohort=_cohort(material, tested, len(validation)),
         questions=questions,

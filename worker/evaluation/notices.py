@@ -3,8 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from db.vocabulary import BM_MODEL
+from worker.evaluation.calibration import fits
+from worker.evaluation.document import Question
 from worker.evaluation.lesions import JudgedLesion, Material, Scorer, Source
 from worker.evaluation.operating import Operating
+from worker.training.manifest import Split
 
 NEVER_A_DIAGNOSIS = (
     "Scores are a recommendation, never a diagnosis. Whether a model is fit for patients is not said here."
@@ -24,8 +27,16 @@ OPTIMISTIC = (
     "The threshold of {names} was chosen on the lesions that it is measured on, so what is measured there is better "
     "than on new lesions."
 )
+LEARNED = (
+    "These are lesions of the split {split}. A model that was trained with these splits has learned from them, or was "
+    "chosen by them, and does better on them than on any others."
+)
 VALIDATED = "Thresholds that no card names, and temperatures, were found on the lesions of the split validation."
 FITTED = "Temperatures were found on the lesions that they are measured on; one number, so it gains little by that."
+UNFITTED = (
+    "No temperature fits {names}: the scores part the classes wholly, or hardly at all. What is shown after scaling is "
+    "at an end of the temperatures that are looked for, and says nothing."
+)
 NAMES = (
     "Missed cancers are named by the lesion ids of the file: see that they are no identifiers before you pass this on."
 )
@@ -36,7 +47,12 @@ LH_LEARNT = (
 
 
 def notices_of(
-    material: Material, tested: Sequence[JudgedLesion], operating: Mapping[Scorer, Operating], *, on_validation: bool
+    material: Material,
+    tested: Sequence[JudgedLesion],
+    operating: Mapping[Scorer, Operating],
+    questions: Sequence[Question],
+    *,
+    on_validation: bool,
 ) -> tuple[str, ...]:
     """Return what a reader has to know, the models' own notices first.
 
@@ -44,21 +60,34 @@ def notices_of(
         material: what is evaluated.
         tested: the lesions that are measured on.
         operating: the threshold of each version.
+        questions: what was found.
         on_validation: some lesions were set aside to choose thresholds and temperatures.
     """
-    return tuple(dict.fromkeys(_notices(material, tested, operating, on_validation=on_validation)))
+    return tuple(dict.fromkeys(_notices(material, tested, operating, questions, on_validation=on_validation)))
 
 
 def _notices(
-    material: Material, tested: Sequence[JudgedLesion], operating: Mapping[Scorer, Operating], *, on_validation: bool
+    material: Material,
+    tested: Sequence[JudgedLesion],
+    operating: Mapping[Scorer, Operating],
+    questions: Sequence[Question],
+    *,
+    on_validation: bool,
 ) -> Iterator[str]:
     yield from (f"{one.name}: {one.notice}" for one in material.scorers if one.notice)
     yield NEVER_A_DIAGNOSIS
     yield from material.notices
+    yield from (LEARNED.format(split=split) for split in (Split.TRAIN, Split.VALIDATION) if _are_of(tested, split))
     chosen_here = [one.name for one, found in operating.items() if found.chosen_on_tested]
     if chosen_here:
         yield OPTIMISTIC.format(names=" and of ".join(chosen_here))
     yield VALIDATED if on_validation else FITTED
+    judged = [one for question in questions for one in question.judged]
+    unfitted = [
+        f"{one.model} {one.version}" for one in judged if one.calibration and not fits(one.calibration.temperature)
+    ]
+    if unfitted:
+        yield UNFITTED.format(names=" and ".join(unfitted))
     if any(one.model != BM_MODEL for one in material.scorers):
         yield LH_LEARNT
     yield MIX
@@ -67,6 +96,10 @@ def _notices(
         yield from (STUDIES, SELECTED)
     else:
         yield NAMES
+
+
+def _are_of(tested: Sequence[JudgedLesion], split: Split) -> bool:
+    return any(lesion.split is split for lesion in tested)
 
 
 def _about_patients(tested: Sequence[JudgedLesion]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from scipy.special import expit, logit
 from worker.clinical.conformal import conformal_quantile, conformal_set, fewest_lesions
 from worker.clinical.proportions import Proportion, proportion
 from worker.errors import Code, ModelRefused, SetupRefused
-from worker.evaluation.calibration import TEMPERATURES, scaled, temperature
+from worker.evaluation.calibration import fits, scaled, temperature
 from worker.evaluation.discrimination import Labels, Scores
 from worker.inference.card import ModelCard, parse_card
 
@@ -26,8 +26,6 @@ _NEAREST = 1e-9
 
 _BELOW = 1e-12
 """By this share a carried threshold is lower, so that a lesion on it stays positive though its score was rounded."""
-
-_AT_AN_END = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +146,7 @@ def _fitted(probabilities: Scores, labels: Labels) -> float:
     if not 0 < int(labels.sum()) < len(labels):
         raise SetupRefused(Code.LESIONS_TOO_FEW, "a temperature takes lesions of both classes")
     by = temperature(probabilities, labels)
-    if min(abs(np.log(by / end)) for end in TEMPERATURES) < _AT_AN_END:
+    if not fits(by):
         reason = (
             "no temperature fits these scores: they part the classes wholly, or hardly at all, so take more lesions"
         )

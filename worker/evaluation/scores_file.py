@@ -86,7 +86,8 @@ def read_scores(path: Path) -> ScoresFile:
         path: UTF-8, CSV with commas or semicolons, or a JSON list of objects; 64 MiB at most.
 
     Raises:
-        SetupRefused: ``scores_invalid``: it is not there, too large, neither, has other columns, or no scores.
+        SetupRefused: ``scores_invalid``: it is not there, too large, neither, has other columns, or no score although
+            every row is sound.
     """
     lines: dict[int, ScoresLine] = {}
     bad: list[Fault] = []
@@ -99,6 +100,9 @@ def read_scores(path: Path) -> ScoresFile:
     repeated = _repeated(lines)
     bad += [Fault(number, Code.ROW_REPEATED, "another row has this lesion_id and patient_key") for number in repeated]
     sound = [line for number, line in lines.items() if number not in repeated]
+    if not bad and not any(line.scores for line in sound):
+        reason = f"no row has a score: give a column {' or '.join(COLUMN_OF.values())}"
+        raise SetupRefused(Code.SCORES_INVALID, reason)
     return ScoresFile(_material(sound), tuple(sorted(bad, key=lambda fault: fault.line)))
 
 
@@ -148,9 +152,6 @@ def _repeated(lines: Mapping[int, ScoresLine]) -> set[int]:
 def _material(lines: Sequence[ScoresLine]) -> Material:
     scored = [line for line in lines if line.scores]
     scorers = {column: _scorer(column) for line in scored for column in line.scores}
-    if not scorers:
-        reason = f"no row has a score: give a column {' or '.join(COLUMN_OF.values())}"
-        raise SetupRefused(Code.SCORES_INVALID, reason)
     names = named_apart([(line.patient_key, line.lesion_id) for line in scored])
     ordered = tuple(sorted(scorers.values(), key=lambda one: (one.model, one.version != GIVEN)))
     return Material(

@@ -189,12 +189,9 @@ class Registry:
             ModelRefused: ``no_earlier_version``; or an earlier version is not there or not sound any more.
             SetupRefused: ``setting_invalid``, when the registry can not be written.
         """
-        wanted = [one for one in MODEL_NAMES if name in (one, None)]
+        self._earlier(name)  # where nothing ever was in service, there may be no folder to lock
         with written(), self._service.locked():
-            found = {one: version for one in wanted if (version := self._service.earlier(one)) is not None}
-            if not found:
-                reason = f"{name or 'neither model'} has no version on record that was active before"
-                raise ModelRefused(Code.NO_EARLIER_VERSION, reason)
+            found = self._earlier(name)
             active = self._service.active()
             changes = [
                 change(
@@ -209,6 +206,14 @@ class Registry:
             gone = [ended for one, version in found.items() for ended in self._no_shadow(one, version)]
             self._service.put([*changes, *gone])
         return tuple(changes)
+
+    def _earlier(self, name: str | None) -> dict[ModelName, str]:
+        wanted = [one for one in MODEL_NAMES if name in (one, None)]
+        found = {one: version for one in wanted if (version := self._service.earlier(one)) is not None}
+        if not found:
+            whose = "neither model has a" if name is None else f"{name} has no"
+            raise ModelRefused(Code.NO_EARLIER_VERSION, f"{whose} version on record that was active before")
+        return found
 
     def shadow(self, name: str, version: str) -> ModelCard:
         """Let a version score live studies from now on, beside the active ones and without any say.

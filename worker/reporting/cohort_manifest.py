@@ -1,8 +1,6 @@
-"""A cohort as a CSV file: one lesion a line, with what pathology said and Table S1's features."""
+"""A cohort as a file, CSV, Parquet or JSON: one lesion a line, with what pathology said and Table S1's features."""
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,9 +12,10 @@ from worker.clinical.categories import Birads
 from worker.clinical.descriptors import LEVELS, MEASURES
 from worker.contract import Descriptors, ShortText
 from worker.errors import MEANINGS, Code, SetupRefused
+from worker.parquet_file import is_parquet, read_parquet, text_of
 from worker.reporting.cohort import AGE, FEATURES, CohortLesion
+from worker.rows_file import TOO_MANY_CELLS, read_rows
 
-MAX_BYTES = 64 << 20
 NEEDED = ("pathology", "lesion_id", "patient_key")
 """The columns that each manifest has; ``birads``, ``excluded`` and those of Table S1's features may be left out."""
 
@@ -77,25 +76,27 @@ class CohortManifest:
 
 
 def read_cohort(path: Path) -> CohortManifest:
-    """Read a manifest: CSV with commas or semicolons, in UTF-8, with a header; an empty cell is a value not known.
+    """Read a manifest: Parquet where it ends in ``.parquet``, else CSV or JSON as `worker.rows_file` reads them.
 
     Args:
-        path: 64 MiB at most.
+        path: of CSV and JSON 64 MiB at most. An empty cell is a value that is not known.
 
     Raises:
-        SetupRefused: ``dataset_invalid``: it is not there, too large, no CSV, has no lesion, or lacks a column.
+        SetupRefused: ``dataset_invalid``: it is not there, too large, neither, has no lesion, or lacks a column;
+            ``setting_invalid``: Parquet without the extra.
     """
-    text = _text(path)
-    first = text.split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in first else ",", strict=True)
-    try:
-        names = [name.strip().lower() for name in next(reader, [])]
-        _check_header(names)
-        found = _Lines()
-        for number, cells in _numbered(reader):
-            found.take(number, names, cells)
-    except csv.Error:
-        raise _refused(f"line {reader.line_num}: not CSV") from None
+    names: set[str] = set()
+
+    def header_fault(found: Sequence[str]) -> str | None:
+        names.update(found)
+        return None if set(NEEDED) <= names else f"a column is missing: each of {', '.join(NEEDED)} is needed"
+
+    rows = read_parquet(path, header_fault) if is_parquet(path) else _rows(path, header_fault)
+    found = _Lines()
+    for number, row in rows:
+        cells = _cells(row)
+        names.update(cells)
+        found.take(number, cells)
     if not found.lines and not found.bad:
         raise _refused("the file has no lesion")
     return CohortManifest(
@@ -104,27 +105,20 @@ def read_cohort(path: Path) -> CohortManifest:
         excluded=found.excluded,
         repeated=found.repeated,
         absent=tuple(name for name in FEATURES if name not in names),
-        unread=len(set(names) - {*NEEDED, "birads", EXCLUDED, *FEATURES}),
+        unread=len(names - {*NEEDED, "birads", EXCLUDED, *FEATURES, TOO_MANY_CELLS}),
     )
 
 
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError:
-        raise _refused("the file is not there or can not be read") from None
-    if len(content) > MAX_BYTES:
-        raise _refused(f"the file is larger than {MAX_BYTES} bytes")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise _refused("the file is not UTF-8") from None
+def _rows(path: Path, header_fault: Callable[[Sequence[str]], str | None]) -> Iterator[tuple[int, Any]]:
+    return read_rows(path, Code.DATASET_INVALID, "lesions", header_fault)
 
 
-def _check_header(names: Sequence[str]) -> None:
-    if not set(NEEDED) <= set(names) or len(set(names)) != len(names):
-        raise _refused(f"line 1 names each column once, among them {', '.join(NEEDED)}")
+def _cells(row: Any) -> dict[str, str]:
+    """A row's cells as text, whatever a file has them as; of what is no row, none."""
+    named = row.items() if isinstance(row, dict) else ()
+    text = {str(name).strip().lower(): str(text_of(cell)).strip() for name, cell in named if cell is not None}
+    too_many = {TOO_MANY_CELLS: ""} if (TOO_MANY_CELLS, None) in named else {}
+    return {name: cell for name, cell in text.items() if cell} | too_many
 
 
 class _Lines:
@@ -136,10 +130,9 @@ class _Lines:
         self.excluded = self.repeated = 0
         self._lesions: dict[tuple[str, str], CohortLine] = {}
 
-    def take(self, number: int, names: Sequence[str], cells: Sequence[str]) -> None:
-        filled = {name: cell.strip() for name, cell in zip(names, cells, strict=False) if cell.strip()}
-        line = "more cells than columns" if len(cells) > len(names) else _line(filled)
-        if EXCLUDED in filled:
+    def take(self, number: int, cells: Mapping[str, str]) -> None:
+        line = TOO_MANY_CELLS if TOO_MANY_CELLS in cells else _line(cells)
+        if EXCLUDED in cells:
             self.excluded += 1
         elif isinstance(line, str):
             self.bad.append(BadLine(number, Code.ROW_INVALID, line))
@@ -151,15 +144,6 @@ class _Lines:
             self.bad.append(BadLine(number, Code.LABEL_CONTRADICTORY, MEANINGS[Code.LABEL_CONTRADICTORY]))
 
 
-def _numbered(reader: Any) -> Iterator[tuple[int, list[str]]]:
-    """The lines that are not empty, each with the number of the line of the file that it starts on."""
-    before = reader.line_num
-    for cells in reader:
-        number, before = before + 1, reader.line_num
-        if any(cell.strip() for cell in cells):
-            yield number, cells
-
-
 def _line(filled: Mapping[str, str]) -> CohortLine | str:
     """A lesion of the cells that are filled, or what is wrong with them."""
     descriptors = {name: _number(filled[name]) if name in MEASURES else filled[name]
@@ -168,7 +152,7 @@ def _line(filled: Mapping[str, str]) -> CohortLine | str:
         return CohortLine.model_validate({**filled, "descriptors": descriptors})
     except ValidationError as invalid:
         faults = invalid.errors(include_url=False, include_context=False, include_input=False)
-        return "; ".join(_sentence(fault) for fault in faults)
+        return "; ".join(dict.fromkeys(_sentence(fault) for fault in faults))
 
 
 def _number(cell: str) -> float | str:
@@ -180,6 +164,8 @@ def _number(cell: str) -> float | str:
 
 def _sentence(fault: Any) -> str:
     column = fault["loc"][0]
+    if column == "birads":
+        return f"birads: one of {', '.join(Birads)}, or 4 where its letter is not known"
     return str(fault["msg"]) if column == "descriptors" else f"{column}: {fault['msg']}"
 
 

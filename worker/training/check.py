@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from worker.errors import MEANINGS, Code, Refused
 from worker.imaging.storage import Limits
-from worker.training.image import LIMITS, read_lesion
+from worker.training.image import LIMITS, read_lesion, said_of
 from worker.training.likeness import Fingerprint, fingerprint, same_or_alike
 from worker.training.manifest import Fault, Manifest, ManifestRow, cells_of
 from worker.training.splits import leaks
@@ -22,8 +22,8 @@ class Checked:
     Attributes:
         manifest: as it was read.
         faults: of all rows, by line. Nothing is trained while there is one.
-        warnings: what a person should look at, and may leave: nearly the same image under two patients, and what the
-            service's gate says against a region.
+        warnings: what a person should look at, and may leave: nearly the same image under two patients, a lesion with
+            two categories, and what the service's gate says against a region.
         prints: of the images that could be read, by line.
         ages: years, or ``None`` where there is no age, by line; of a DICOM file's header too.
         pairs: lines whose images are the same or nearly so.
@@ -70,7 +70,7 @@ def check(manifest: Manifest, limits: Limits = LIMITS, on_progress: OnProgress =
             ages[line] = lesion.age_years
             warnings += [Fault(line, Code(reason), MEANINGS[Code(reason)]) for reason in lesion.gate]
         except Refused as refused:
-            faults.append(Fault(line, refused.code, refused.reason))
+            faults.append(Fault(line, refused.code, said_of(refused)))
         on_progress(done, len(manifest.included))
     rows, pairs = manifest.included, same_or_alike(prints)
     same = [(one, other) for one, other, to_the_pixel in pairs if to_the_pixel]
@@ -78,7 +78,7 @@ def check(manifest: Manifest, limits: Limits = LIMITS, on_progress: OnProgress =
     both = tuple((one, other) for one, other, _ in pairs)
     faults += [*_repeated(rows, prints), *_contradictory(rows), *_of_two_patients(rows, same, "the same image as")]
     faults += leaks(rows, both)
-    warnings += _of_two_patients(rows, near, "nearly the same image as")
+    warnings += [*_of_two_patients(rows, near, "nearly the same image as"), *_of_two_categories(rows)]
     return Checked(manifest, _ordered(faults), _ordered(warnings), prints, ages, both)
 
 
@@ -126,6 +126,18 @@ def _contradictory(rows: Mapping[int, ManifestRow]) -> Iterator[Fault]:
         before = first.setdefault((row.patient_key, row.lesion_id), line)
         if rows[before].pathology is not row.pathology:
             yield Fault(line, Code.LABEL_CONTRADICTORY, f"the same lesion as line {before}, and another pathology")
+
+
+def _of_two_categories(rows: Mapping[int, ManifestRow]) -> Iterator[Fault]:
+    """A lesion's images with different categories; a 4 without its letter may be any of 4A to 4C."""
+    first: dict[tuple[str, str], int] = {}
+    for line, row in sorted(rows.items()):
+        if row.birads is None:
+            continue
+        before = first.setdefault((row.patient_key, row.lesion_id), line)
+        said = str(rows[before].birads)
+        if not (said.startswith(row.birads) or row.birads.startswith(said)):
+            yield Fault(line, Code.LABEL_CONTRADICTORY, f"the same lesion as line {before}, and another category")
 
 
 def _of_two_patients(rows: Mapping[int, ManifestRow], pairs: list[tuple[int, int]], what: str) -> Iterator[Fault]:

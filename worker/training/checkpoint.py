@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from worker.training.durable import read_tensors, write_json, write_tensors
+from worker.training.durable import damaged, read_tensors, write_json, write_tensors
 
 STATE_FILE = "state.json"
 _NETWORK, _OPTIMIZER = "network.", "optimizer."
@@ -75,12 +75,19 @@ class Checkpoints:
                 path.unlink()
 
     def restore(self, network: nn.Module, optimizer: Optimizer) -> Progress:
-        """Put network and optimizer back to where the last checkpoint was; without one, leave them as they are."""
+        """Put network and optimizer back to where the last checkpoint was; without one, leave them as they are.
+
+        Raises:
+            SetupRefused: ``weights_unavailable``; a file of it is not there, or not whole.
+        """
+        state = self._folder / STATE_FILE
         try:
-            document = json.loads((self._folder / STATE_FILE).read_bytes())
+            document = json.loads(state.read_bytes())
+            progress = Progress(**{name: document[name] for name in Progress.__slots__})
         except FileNotFoundError:
             return Progress()
-        progress = Progress(**{name: document[name] for name in Progress.__slots__})
+        except (ValueError, KeyError, TypeError):
+            raise damaged(state) from None
         tensors = read_tensors(self._last(progress))
         network.load_state_dict(_under(_NETWORK, tensors))
         _restore_optimizer(optimizer, document["param_groups"], _under(_OPTIMIZER, tensors))

@@ -115,12 +115,17 @@ def labelled(cohort: Cohort, rule: LabelRule) -> Lesions:
     of_lesion: dict[tuple[str, str], bool] = {}
     for row, label in zip(lesions.rows, lesions.labels, strict=True):
         if of_lesion.setdefault((row.patient_key, row.lesion_id), bool(label)) != label:
-            reason = f"two images of one lesion have categories of both classes ({rule}): exclude the wrong one"
+            reason = (
+                f"two images of one lesion have categories of both classes ({rule}): exclude the wrong one; the "
+                "warnings of `dlr dataset validate --format json` name the lines"
+            )
             raise SetupRefused(Code.DATASET_INVALID, reason)
     held_out = Split.TEST if len(lesions.of(Split.TEST)) else Split.EXTERNAL
     for split in (Split.TRAIN, Split.VALIDATION, held_out):
         if not lesions.of(split).has_both:
-            raise SetupRefused(Code.LESIONS_TOO_FEW, f"{split} has no lesion of one class, or none at all ({rule})")
+            left_out = "".join(f"; left out: {count} {why}" for why, count in cohort.excluded.items() if count)
+            reason = f"{split} has no lesion of one class, or none at all ({rule}){left_out}"
+            raise SetupRefused(Code.LESIONS_TOO_FEW, reason)
     return lesions
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -202,8 +203,16 @@ def read_config(
         return TrainingConfig.model_validate(fields)
     except ValidationError as invalid:
         faults = invalid.errors(include_url=False, include_context=False, include_input=False)
-    said = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ") for fault in faults)
-    raise SetupRefused(Code.CONFIG_INVALID, "; ".join(said))
+    raise SetupRefused(Code.CONFIG_INVALID, "; ".join(map(_sentence, faults)))
+
+
+def _sentence(fault: Any) -> str:
+    *above, name = map(str, fault["loc"] or ("",))
+    if fault["type"] != "extra_forbidden":
+        return f"{'.'.join((*above, name))}: {fault['msg']}".removeprefix(": ")
+    part = TrainingConfig.model_fields[above[0]].annotation if above else TrainingConfig
+    meant = get_close_matches(name, getattr(part, "model_fields", ()), n=1)
+    return f"{'.'.join((*above, name))}: there is no such name" + (f"; is {meant[0]} meant?" if meant else "")
 
 
 def _merge(fields: dict[str, Any], given: Mapping[str, Any]) -> None:

@@ -50,9 +50,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError):
-        reason = f"{path.parent.name}/{path.name} is damaged: remove {path.parent.name}/, and the training starts anew"
-        raise SetupRefused(Code.WEIGHTS_UNAVAILABLE, reason) from None
+        raise damaged(path) from None
     return tensors
+
+
+def damaged(path: Path) -> SetupRefused:
+    """Refuse to go on from a file of a checkpoint that is not whole."""
+    reason = f"{path.parent.name}/{path.name} is damaged: remove {path.parent.name}/, and the training starts anew"
+    return SetupRefused(Code.WEIGHTS_UNAVAILABLE, reason)
 
 
 @contextmanager

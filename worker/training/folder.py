@@ -75,17 +75,17 @@ class TrainingFolder:
     def _identify(self, identity: Identity) -> None:
         run = self.path / RUN_FILE
         plain = json.loads(json.dumps(identity))
-        try:
-            known = json.loads(run.read_bytes())
-        except FileNotFoundError:
-            if any(not path.name.startswith(".") for path in self.path.iterdir()):
-                raise SetupRefused(Code.TRAINING_DIFFERS, "the folder has other things in it: name a new one") from None
+        # A run that could not start, for want of weights say, has left nothing to go on with: any other may take it.
+        if not any(path.name != RUN_FILE and not path.name.startswith(".") for path in self.path.iterdir()):
             write_json(run, plain)
             return
-        except ValueError:
+        try:
+            known = dict(json.loads(run.read_bytes()))
+        except FileNotFoundError:
+            raise SetupRefused(Code.TRAINING_DIFFERS, "the folder has other things in it: name a new one") from None
+        except (ValueError, TypeError):
             raise SetupRefused(Code.TRAINING_DIFFERS, f"the folder's {RUN_FILE} can not be read") from None
-        differing = _differing(known, plain)
-        if differing:
+        if differing := _differing(known, plain):
             reason = f"it differs in {', '.join(differing)}: go on with the folder's own training, or name a new folder"
             raise SetupRefused(Code.TRAINING_DIFFERS, reason)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
 
-from worker.errors import Code, DlrError, LesionRefused
+from worker.errors import MEANINGS, Code, DlrError, LesionRefused, Refused
 from worker.imaging.age import resolve_age
 from worker.imaging.dicom_file import Header, open_dicom
 from worker.imaging.gate import findings
@@ -24,6 +24,16 @@ from worker.training.manifest import ManifestRow
 
 LIMITS = Limits(max_file_bytes=2 << 30, max_frame_pixels=4096 * 4096)
 """As the service's own defaults: no image of a breast is larger."""
+
+_SAID = {
+    Code.FILE_NOT_FOUND: "no file at that path, from the manifest's folder or --root on",
+    Code.PATH_OUTSIDE_STORAGE: "a link at that path leaves the manifest's folder, or --root",
+    Code.FILE_NOT_READABLE: "this user may not read the file",
+    Code.FILE_TOO_LARGE: f"the file is larger than {LIMITS.max_file_bytes} bytes, or inflates to too many",
+    Code.PIXELS_TOO_LARGE: f"the frame has more than {LIMITS.max_frame_pixels} pixels",
+    Code.AGE_CONTRADICTORY: "age_years and the age of the file's header differ by more than a year",
+}
+"""In place of a code's meaning, where that is of a job and of the service's settings, and not of a manifest."""
 
 _PREAMBLE, _MAGIC = 128, b"DICM"
 _FORMATS = ("PNG", "JPEG", "TIFF")
@@ -73,6 +83,12 @@ def read_lesion(root: Path, row: ManifestRow, limits: Limits = LIMITS) -> Traini
     return TrainingLesion(frame, region, age_years, findings(frame, region, regions, header))
 
 
+def said_of(refused: Refused) -> str:
+    """Return the sentence on a row that is refused, in a manifest's words. It has no value of the row."""
+    own = refused.reason != MEANINGS[refused.code]
+    return refused.reason if own else _SAID.get(refused.code, refused.reason)
+
+
 def read_picture(path: Path, frame: int | None = None, limits: Limits = LIMITS) -> NDArray[np.uint8]:
     """Read a PNG, JPEG or TIFF: uint8, (rows, columns) for grey or (rows, columns, 3) for RGB; any alpha is dropped.
 
@@ -114,7 +130,7 @@ def _roi(root: Path, row: ManifestRow, shape: tuple[int, ...], limits: Limits) -
         try:
             roi, size = mask_roi(confine(root, row.mask), limits)
         except LesionRefused as refused:
-            reason = f"the mask: {refused.reason}" if refused.code is not Code.MASK_INVALID else refused.reason
+            reason = f"the mask: {said_of(refused)}" if refused.code is not Code.MASK_INVALID else refused.reason
             raise LesionRefused(Code.MASK_INVALID, reason) from None
         if size != shape[:2]:
             raise LesionRefused(Code.MASK_INVALID, "the mask is not as large as its image")

@@ -2,13 +2,14 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from worker.errors import Code, SetupRefused
+from worker.inference.kept_files import write
+from worker.parquet_file import is_parquet, pyarrow, read_parquet, text_of
 from worker.training.manifest import (
     COLUMNS,
     REQUIRED_COLUMNS,
@@ -21,8 +22,6 @@ from worker.training.manifest import (
 )
 
 MAX_BYTES = 256 << 20
-MAX_ROWS = 1_000_000
-_PARQUET = ".parquet"
 _WHOLE = ("frame", "roi_x", "roi_y", "roi_width", "roi_height", "fold")
 _NUMBERS = ("age_years", "distance_lesion_to_nipple_mm", "distance_lesion_to_surface_mm", "aspect_ratio")
 
@@ -38,7 +37,7 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
         SetupRefused: ``dataset_invalid``: it is not there, too large, not such a file, or has other columns;
             ``setting_invalid``: Parquet without the extra.
     """
-    cells = _parquet_rows(path) if path.suffix.lower() == _PARQUET else _csv_rows(_text(path))
+    cells = _parquet_rows(path) if is_parquet(path) else _csv_rows(_text(path))
     rows: dict[int, ManifestRow] = {}
     faults: list[Fault] = []
     for line, row in cells:
@@ -52,7 +51,9 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
 
 
 def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
-    """Write a manifest: Parquet where the path ends in ``.parquet``, else CSV.
+    """Write a manifest that its owner alone may read: Parquet where the path ends in ``.parquet``, else CSV.
+
+    It is there whole, or not at all: half a manifest would be read as a smaller one.
 
     Raises:
         SetupRefused: ``dataset_invalid``: something is there already, or the folder can not be written;
@@ -60,15 +61,28 @@ def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
     """
     require_free(path)
     cells = [cells_of(row) for row in rows]
-    content = _parquet(cells) if path.suffix.lower() == _PARQUET else _csv(cells)
+    content = _parquet(cells) if is_parquet(path) else _csv(cells)
     try:
-        # "x": what came to be there meanwhile is not overwritten.
-        with path.open("xb") as file:
-            file.write(content)
+        _put(path, content)
     except OSError:
         raise _refused(
-            "the manifest can not be written there: is its folder there, and may this user write it?"
+            "the manifest can not be written there: is its folder there, may this user write it, and is there room?"
         ) from None
+
+
+def _put(path: Path, content: bytes) -> None:
+    # Claims the name: what came to be there meanwhile is not overwritten.
+    path.touch(0o600, exist_ok=False)
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        draft.unlink(missing_ok=True)
+        draft.touch(0o600)
+        write(draft, content)
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        raise
 
 
 def require_free(path: Path) -> None:
@@ -106,7 +120,9 @@ def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, object]]]:
     first = text.split("\n", 1)[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in first else ",", strict=True)
     try:
-        names = _checked([name.strip().lower() for name in next(reader, [])])
+        names = [name.strip().lower() for name in next(reader, [])]
+        if (fault := _header_fault(names)) is not None:
+            raise _refused(fault)
         before = reader.line_num
         for cells in reader:
             line, before = before + 1, reader.line_num
@@ -121,44 +137,25 @@ def _filled(names: list[str], cells: list[str]) -> dict[str, object]:
     return filled | ({"": None} if len(cells) > len(names) else {})
 
 
-def _checked(names: list[str]) -> list[str]:
+def _header_fault(names: Sequence[str]) -> str | None:
     unknown = [str(place) for place, name in enumerate(names, start=1) if name not in COLUMNS]
     if unknown:
         # A heading that is not ours came with the file, and may be anything.
-        raise _refused(f"column {', '.join(unknown)}: no column of a manifest (`dlr dataset schema` lists them)")
+        return f"column {', '.join(unknown)}: no column of a manifest (`dlr dataset schema` lists them)"
     missing = [name for name in REQUIRED_COLUMNS if name not in names]
     if missing:
-        raise _refused(f"the manifest has no column {', '.join(missing)}")
-    if len(set(names)) != len(names):
-        raise _refused("two columns have the same name")
-    return names
+        return f"the manifest has no column {', '.join(missing)}"
+    return "two columns have the same name" if len(set(names)) != len(names) else None
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    parquet, arrow = _pyarrow()
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise _refused(f"the manifest is larger than {MAX_BYTES} bytes")
-        with parquet.ParquetFile(path) as file:
-            names = _checked([name.lower() for name in file.schema_arrow.names])
-            groups = [file.metadata.row_group(place) for place in range(file.num_row_groups)]
-            if file.metadata.num_rows > MAX_ROWS or sum(group.total_byte_size for group in groups) > MAX_BYTES:
-                raise _refused(f"the manifest has more than {MAX_ROWS} rows, or inflates to over {MAX_BYTES} bytes")
-            columns = file.read().to_pydict()
-    except (OSError, arrow.ArrowException):
-        raise _refused("the manifest is not there, can not be read, or is not Parquet") from None
-    for line, cells in enumerate(zip(*columns.values(), strict=True), start=1):
-        yield line, {name: _plain(name, cell) for name, cell in zip(names, cells, strict=True) if not _empty(cell)}
-
-
-def _empty(cell: object) -> bool:
-    """Whether a cell says nothing; pandas writes an empty number as NaN."""
-    return cell is None or cell != cell or (isinstance(cell, str) and not cell.strip())
+    for line, cells in read_parquet(path, _header_fault):
+        yield line, {name: _plain(name, cell) for name, cell in cells.items()}
 
 
 def _plain(name: str, cell: object) -> object:
-    """A whole number where text is expected: a BI-RADS 3, a patient's number."""
-    return str(cell) if isinstance(cell, int) and name not in (*_WHOLE, *_NUMBERS) else cell
+    """Text where text is expected of a number: a BI-RADS 3, a patient's number."""
+    return text_of(cell) if name not in (*_WHOLE, *_NUMBERS) else cell
 
 
 def _csv(rows: list[dict[str, object]]) -> bytes:
@@ -170,22 +167,12 @@ def _csv(rows: list[dict[str, object]]) -> bytes:
 
 
 def _parquet(rows: list[dict[str, object]]) -> bytes:
-    parquet, arrow = _pyarrow()
+    parquet, arrow = pyarrow()
     types = {**dict.fromkeys(_WHOLE, arrow.int64()), **dict.fromkeys(_NUMBERS, arrow.float64())}
     schema = arrow.schema([(column, types.get(column, arrow.string())) for column in COLUMNS])
     content = io.BytesIO()
     parquet.write_table(arrow.Table.from_pylist(rows, schema), content)
     return content.getvalue()
-
-
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError:
-        reason = "Parquet is read by the extra: pip install 'dlr-worker[train]', or write the manifest as CSV"
-        raise SetupRefused(Code.SETTING_INVALID, reason) from None
-    return parquet, pa
 
 
 def _refused(reason: str) -> SetupRefused:

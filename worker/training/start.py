@@ -63,8 +63,8 @@ def _imagenet(backbone: str) -> dict[str, Tensor]:
         state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except OSError:
         reason = (
-            f"torchvision's weights of {backbone} can not be fetched from {_host(weights.url)}: put the file into "
-            "TORCH_HOME/hub/checkpoints, or start from --init random or from a file"
+            f"torchvision's weights of {backbone} can not be fetched from {_host(weights.url)}: put "
+            f"{_name(weights.url)} into TORCH_HOME/hub/checkpoints, or start from --init random or from a file"
         )
         raise SetupRefused(Code.WEIGHTS_UNAVAILABLE, reason) from None
     except RuntimeError:
@@ -77,6 +77,10 @@ def _imagenet(backbone: str) -> dict[str, Tensor]:
 
 def _host(url: str) -> str:
     return url.split("/")[2]
+
+
+def _name(url: str) -> str:
+    return url.rpartition("/")[2]
 
 
 def _of_file(path: Path) -> dict[str, Tensor]:

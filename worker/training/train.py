@@ -82,8 +82,7 @@ def train(
         SetupRefused: ``training_differs``, ``already_running``, ``lesions_too_few``, ``dataset_invalid``,
             ``config_invalid``, ``training_diverged``, ``weights_unavailable``, ``setting_invalid``.
     """
-    require(running.log)
-    _check_version(running.version)
+    require_startable(model, config, running)
     rule = rule_of(model, config)
     lesions = labelled(cohort, rule)
     folder = TrainingFolder(output)
@@ -99,8 +98,18 @@ def train(
         return _finished(network, lesions, rule, config, Team(0, 1, members.device), folder, running)
 
 
-def _check_version(version: str | None) -> None:
-    if version is not None and not re.fullmatch(VERSION_PATTERN, version):
+def require_startable(model: ModelName, config: TrainingConfig, running: Running) -> None:
+    """Make sure of all that can be told before lesions are read, which may take long.
+
+    Raises:
+        SetupRefused: ``config_invalid``: another label rule than the model has, or no version; ``setting_invalid``: no
+            such device or log; ``weights_unavailable``: no such file to start from.
+    """
+    require(running.log)
+    rule_of(model, config)
+    init_digest(config)
+    choose_device(running.device)
+    if running.version is not None and not re.fullmatch(VERSION_PATTERN, running.version):
         reason = "--version: letters, digits, '.', '_' and '-', 64 at most, and a letter or a digit first"
         raise SetupRefused(Code.CONFIG_INVALID, reason)
 

@@ -84,6 +84,8 @@ def test_bad_rows_are_listed_and_nothing_is_split(manifest: Path) -> None:
     made = manifest.with_name("split.csv")
     assert refusal("split", manifest, "-o", made).code == Code.DATASET_INVALID
     assert not made.exists()
+    split = CliRunner().invoke(app, ["dataset", "split", str(manifest), "-o", str(made), "--format", "json"])
+    assert json.loads(split.stdout) == {"bad_rows": told["bad_rows"]}
 
 
 def test_a_manifest_may_be_elsewhere_than_its_images(manifest: Path, tmp_path: Path) -> None:

@@ -89,6 +89,15 @@ def test_without_a_malignant_4a_lesion_nothing_is_said_of_missed_cancers(table: 
     assert "Missed cancers: none" not in page
 
 
+def test_what_is_left_out_is_said_in_tables_too(tmp_path: Path) -> None:
+    rows = ["L1,benign,0.1", "L2,malignant,0.9", "L3,benign,", "L4,benign,"]
+    path = tmp_path / "scores.csv"
+    path.write_text("\n".join(["lesion_id,pathology,malignant_probability", *rows]))
+    done = dlr("--scores", path, "--resamples", 0)
+    [line] = [line for line in done.stdout.splitlines() if "without scores" in line]
+    assert (done.returncode, line.split("│")[2].strip()) == (0, "2")
+
+
 def test_two_runs_say_the_same(table: Path) -> None:
     once, again = (answer(dlr("--scores", table, *QUICK)) for _ in range(2))
     assert {**once, "created_at": None} == {**again, "created_at": None}

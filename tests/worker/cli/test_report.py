@@ -210,6 +210,9 @@ def test_a_missed_cancer_is_named_first_and_is_an_exit_status_of_its_own(databas
         assert (quiet.returncode, "malignant, and advised down to 3: 1" in quiet.stderr) == (3, True)
     flows = answer(dlr(database, "restratification", "--format", "json"))["flows"]
     assert flows[1]["missed_cancers"] == [{"study_id": str(missed), "lesion_id": "L1"}]
+    rows = rows_of(dlr(database, "restratification", "--format", "csv"))
+    [named] = [row for row in rows if row["notice"] == DEMO][:1]
+    assert (named["part"], named["study_id"], named["lesion_id"]) == ("missed_cancer", str(missed), "L1")
     assert dlr(database, "restratification", "--since", "2999-01-01").stdout == "no 4A lesion has scores\n"
 
 

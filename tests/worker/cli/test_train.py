@@ -1,6 +1,7 @@
 """`dlr train` as a user types it: on a manifest and on phantoms, and what is refused."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,9 +107,22 @@ def test_rows_without_an_age_are_listed_or_left_out(folder: Path) -> None:
     assert (refused.value.code, refused.value.reason[:6]) == (Code.DATASET_INVALID, "1 rows")
     result = CliRunner().invoke(app, ["train", *map(str, on_manifest(folder, "bm", manifest))])
     assert "age_missing" in result.stdout
+    result = CliRunner().invoke(app, ["train", *map(str, on_manifest(folder, "bm", manifest, "--format", "json"))])
+    assert [one["code"] for one in json.loads(result.stdout)["bad_rows"]] == ["age_missing"]
     assert not (folder / "run").exists()
     _, err = run(*on_manifest(folder, "bm", manifest, "--missing-age", "exclude"))
     assert "left out: 1 rows, age_missing" in err
+
+
+def test_where_all_are_left_out_it_is_said_why(folder: Path) -> None:
+    splits = [Split.TRAIN, Split.VALIDATION, Split.TEST]
+    rows = [
+        one.model_copy(update={"age_years": None, "split": splits[place // 4]})
+        for place, one in enumerate(cohort(folder, 6))
+    ]
+    write_manifest(folder / "ageless.csv", rows)
+    refused = refusal(*on_manifest(folder, "bm", folder / "ageless.csv", "--missing-age", "exclude"))
+    assert (refused.code, "12 age_missing" in refused.reason) == (Code.LESIONS_TOO_FEW, True)
 
 
 def test_a_leak_is_refused_before_anything_is_trained(folder: Path) -> None:
@@ -140,6 +154,26 @@ def test_a_fold_is_the_validation(folder: Path) -> None:
 def test_where_lesions_come_from_is_said_once(folder: Path) -> None:
     run("lh", "-o", folder / "run", status=2)
     run("lh", "-o", folder / "run", "--phantom", "9", "--manifest", folder / "m.csv", status=2)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--device", "abacus"), ("--version", "a/b"), ("--init", "nowhere.safetensors"), ("--log", "tensorboard")],
+)
+def test_what_needs_no_lesions_to_be_refused_is_refused_before_they_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    manifest = split_manifest(folder)
+    (folder / "0-0.png").unlink()
+    assert refusal("bm", "--manifest", manifest, *options, "-o", folder / "run").code is not Code.DATASET_INVALID
+    assert not (folder / "run").exists()
+
+
+@pytest.mark.parametrize("option", [("--low-risk-up-to", "4A"), ("--label-rule", "birads")])
+def test_dlr_bm_has_no_label_rule(folder: Path, option: tuple[str, ...]) -> None:
+    run("bm", "--phantom", "110", *option, "-o", folder / "run", status=2)
+    assert not (folder / "run").exists()
 
 
 @pytest.mark.parametrize(

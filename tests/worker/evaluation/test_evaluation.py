@@ -110,6 +110,22 @@ def test_validation_chooses_and_test_is_measured_on() -> None:
     assert evaluate(material(made), Options(split=Split.TRAIN, resamples=0), NOW).cohort.lesions == 60
 
 
+def test_a_split_that_no_lesion_is_of_is_told_with_those_that_there_are() -> None:
+    made = tuple(replace(one, split=(Split.VALIDATION, Split.EXTERNAL)[place % 2]) for place, one in enumerate(many()))
+    with pytest.raises(SetupRefused) as refused:
+        evaluate(material(made), QUICK, NOW)
+    assert refused.value.code is Code.LESIONS_TOO_FEW
+    assert refused.value.reason.endswith("see --split: external, validation")
+
+
+@pytest.mark.parametrize("split", Split)
+def test_lesions_that_a_model_may_have_learned_from_are_said_to_be_such(split: Split) -> None:
+    made = tuple(replace(one, split=list(Split)[place % 4]) for place, one in enumerate(many()))
+    found = evaluate(material(made), replace(QUICK, split=split), NOW)
+    said = notices.LEARNED.format(split=split) in found.notices
+    assert said is (split in (Split.TRAIN, Split.VALIDATION))
+
+
 def test_patients_with_several_lesions_are_told_of_and_drawn_together() -> None:
     found = evaluate(material(), QUICK, NOW)
     by = found.questions[0].judged[0].bootstrap
@@ -142,6 +158,13 @@ def test_two_lesions_are_enough_for_a_document_of_numbers() -> None:
     assert found.questions[0].judged[0].auc.interval is None
     assert "NaN" not in to_json(found)
     assert "Infinity" not in to_json(found)
+
+
+def test_a_temperature_that_fits_nothing_is_not_shown_as_if_it_did() -> None:
+    parted = (lesion("a", 0.9, 0.9, malignant=True), lesion("b"), lesion("c", 0.8, 0.8, malignant=True), lesion("d"))
+    said = notices.UNFITTED.format(names="DLR_BM 1.0")
+    assert said in evaluate(material(parted), QUICK, NOW).notices
+    assert not [one for one in evaluate(material(), QUICK, NOW).notices if one.startswith("No temperature fits")]
 
 
 def test_versions_that_scored_different_lesions_are_compared_on_those_that_both_did() -> None:

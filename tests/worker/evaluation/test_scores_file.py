@@ -89,6 +89,12 @@ def test_a_row_that_can_not_be_read_says_why_and_not_its_value(tmp_path: Path, r
     assert len(found.material.lesions) == 1
 
 
+def test_where_every_row_is_bad_each_is_told(tmp_path: Path) -> None:
+    found = read(tmp_path, HEADER, "L1,B,0.5", "L2,M,0.5")
+    assert [(bad.line, bad.reason.partition(":")[0]) for bad in found.bad] == [(2, "pathology"), (3, "pathology")]
+    assert (found.material.lesions, found.material.scorers) == ((), ())
+
+
 def test_a_category_that_is_none_says_which_there_are(tmp_path: Path) -> None:
     [bad] = read(tmp_path, HEADER + ",birads", "L1,benign,0.5,4A", "L2,benign,0.5,4D").bad
     assert bad.reason == "birads: one of 0, 1, 2, 3, 4, 4A, 4B, 4C, 5, 6"

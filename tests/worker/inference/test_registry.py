@@ -281,6 +281,21 @@ def test_going_back_goes_one_version_further_back_each_time_and_then_says_that_t
     assert registry.active("DLR_BM").card.version == "1.0"
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("DLR_BM", "DLR_BM has no version on record that was active before"),
+        (None, "neither model has a version on record that was active before"),
+    ],
+)
+def test_where_nothing_was_in_service_there_is_nothing_to_go_back_to(
+    tmp_path: Path, name: str | None, said: str
+) -> None:
+    with pytest.raises(ModelRefused) as refused:
+        Registry(tmp_path / "nowhere").rollback(name)
+    assert (refused.value.code, refused.value.reason) == (Code.NO_EARLIER_VERSION, said)
+
+
 def test_going_back_without_a_name_is_for_each_model_that_can(tmp_path: Path) -> None:
     registry = with_versions(tmp_path, "2.0")
     with pytest.raises(ModelRefused) as refused:

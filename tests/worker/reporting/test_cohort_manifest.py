@@ -1,17 +1,22 @@
 """Manifests of a cohort: what is read of them, and what is said of a line that is none."""
 
+import json
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from tests.test_compose import ROOT
 from worker.clinical.descriptors import MEASURES
 from worker.errors import Code, SetupRefused
 from worker.reporting.cohort import AGE, FEATURES, CohortLesion
-from worker.reporting.cohort_manifest import MAX_BYTES, CohortManifest, read_cohort
+from worker.reporting.cohort_manifest import CohortManifest, read_cohort
+from worker.rows_file import MAX_BYTES
 
 HEADER = "pathology,lesion_id,patient_key,birads,age_years,shape,aspect_ratio\n"
 ROWS = "malignant,L1,p1,4A,52.5,irregular,0.9\nbenign,L1,p2,,,,\n"
@@ -44,6 +49,63 @@ def test_the_same_lesions_are_read_however_they_are_written(content: str, tmp_pa
     assert (lesions(manifest), manifest.bad) == (READ, ())
     assert manifest.absent == tuple(name for name in FEATURES if name not in (AGE, "shape", "aspect_ratio"))
     assert manifest.unread == ("image" in content)
+
+
+TYPED: list[dict[str, object]] = [
+    {"Pathology": "malignant", "lesion_id": 1, "patient_key": 7.0, "birads": "4A", "age_years": 52.5,
+     "shape": "irregular", "aspect_ratio": 0.9},
+    {"Pathology": "Benign", "lesion_id": 1, "patient_key": 8.0, "birads": None, "age_years": float("nan"),
+     "shape": "", "aspect_ratio": None},
+]  # fmt: skip
+"""As pandas has them: numbers for names, a whole one as a float where another cell is empty, and NaN for nothing."""
+
+
+def as_parquet(tmp_path: Path, rows: Sequence[dict[str, object]]) -> Path:
+    path = tmp_path / "cohort.parquet"
+    parquet.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def as_json(tmp_path: Path, rows: Sequence[dict[str, object]]) -> Path:
+    known = [{name: cell for name, cell in row.items() if cell == cell} for row in rows]
+    return written(tmp_path, json.dumps({"lesions": known}))
+
+
+@pytest.mark.parametrize("write", [as_parquet, as_json])
+def test_the_same_lesions_are_read_of_a_file_with_types(write: Callable[..., Path], tmp_path: Path) -> None:
+    manifest = read_cohort(write(tmp_path, TYPED))
+    assert [(one.malignant, one.features) for one in lesions(manifest)] == [
+        (one.malignant, one.features) for one in READ
+    ]
+    assert ([one.cluster for one in lesions(manifest)], manifest.bad) == (["7", "8"], ())
+
+
+def test_each_bad_row_of_parquet_is_told_with_its_number(tmp_path: Path) -> None:
+    bad = [{**TYPED[0], "birads": "4D"}, TYPED[1], {**TYPED[1], "lesion_id": 2, "aspect_ratio": -1.0}]
+    manifest = read_cohort(as_parquet(tmp_path, bad))
+    assert [(line.line, line.reason.partition(" ")[0]) for line in manifest.bad] == [
+        (1, "birads:"),
+        (3, "aspect_ratio"),
+    ]
+
+
+def test_what_is_no_parquet_or_lacks_a_column_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.parquet").write_text(HEADER + ROWS)
+    lacks = as_parquet(tmp_path, [{name: cell for name, cell in TYPED[0].items() if name != "patient_key"}])
+    for path, said in (
+        (tmp_path / "text.parquet", "not Parquet"),
+        (lacks, "patient_key"),
+        (tmp_path / "no.parquet", "there"),
+    ):
+        with pytest.raises(SetupRefused) as refused:
+            read_cohort(path)
+        assert (refused.value.code, said in refused.value.reason) == (Code.DATASET_INVALID, True)
+
+
+@pytest.mark.parametrize("rows", ["[1]", '["benign"]', "[null]", '[{"pathology": ["benign"]}]', '[{"birads": {}}]'])
+def test_a_row_of_json_that_is_no_lesion_is_bad(rows: str, tmp_path: Path) -> None:
+    [bad] = read_cohort(written(tmp_path, rows)).bad
+    assert (bad.line, bad.code, "lesion_id" in bad.reason) == (1, Code.ROW_INVALID, True)
 
 
 def test_the_pages_example_is_a_manifest(tmp_path: Path) -> None:

@@ -34,6 +34,17 @@ def test_every_bad_row_is_listed_and_the_others_are_sound(tmp_path: Path) -> Non
     assert list(found.sound) == [2, 3, 4]
 
 
+def test_what_is_wrong_with_a_row_is_said_in_the_manifests_words(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    save_picture(tmp_path / "1.png", 1)
+    (tmp_path / "folder" / "link.png").symlink_to(tmp_path / "1.png")
+    save_picture(tmp_path / "folder" / "2.png", 2)
+    rows = [row(image="nowhere.png"), row(image="link.png"), row(image="2.png", roi=None, mask="nowhere.png")]
+    found = checked(tmp_path / "folder", rows)
+    assert codes(found) == [(2, Code.FILE_NOT_FOUND), (3, Code.PATH_OUTSIDE_STORAGE), (4, Code.MASK_INVALID)]
+    assert all("--root" in fault.reason and "DLR_" not in fault.reason for fault in found.faults)
+
+
 def test_two_lesions_of_one_image_are_sound_and_one_lesion_twice_is_not(tmp_path: Path) -> None:
     save_picture(tmp_path / "1.png", 1)
     (tmp_path / "copy.png").write_bytes((tmp_path / "1.png").read_bytes())
@@ -47,6 +58,17 @@ def test_a_lesion_with_two_results_is_a_fault(tmp_path: Path) -> None:
     save_picture(tmp_path / "2.png", 2)
     found = checked(tmp_path, [row(), row(image="2.png", pathology="malignant")])
     assert codes(found) == [(3, Code.LABEL_CONTRADICTORY)]
+
+
+def test_a_lesion_with_two_categories_is_a_warning(tmp_path: Path) -> None:
+    for number in range(1, 6):
+        save_picture(tmp_path / f"{number}.png", number)
+    categories = (None, "4", "4A", "3", "4B")
+    found = checked(tmp_path, [row(image=f"{n}.png", birads=said) for n, said in enumerate(categories, start=1)])
+    assert found.faults == ()
+    assert [(one.line, one.code, one.reason) for one in found.warnings] == [
+        (5, Code.LABEL_CONTRADICTORY, "the same lesion as line 3, and another category")
+    ]
 
 
 def test_one_image_of_two_patients_is_a_fault_however_it_is_stored(tmp_path: Path) -> None:

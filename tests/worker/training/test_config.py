@@ -26,7 +26,9 @@ def test_a_file_changes_what_it_names_and_an_option_goes_before_it(tmp_path: Pat
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("epoch = 3", "epoch"),
+        ("epoch = 3", "epoch: there is no such name; is epochs meant?"),
+        ("[age]\nstep = 3", "age.step: there is no such name; is steps meant?"),
+        ("colour = 3", "colour: there is no such name"),
         ("epochs = 0", "epochs"),
         ("learning_rate = nan", "learning_rate"),
         ("[augmentation]\nflip = 2", "augmentation.flip"),

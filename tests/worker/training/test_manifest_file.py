@@ -1,5 +1,6 @@
 """Manifests as files: CSV and Parquet say the same, and every bad row is listed with its line."""
 
+import resource
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,6 +34,26 @@ def test_what_is_written_is_read_again(tmp_path: Path, name: str) -> None:
     assert list(manifest.rows) == ([2, 3, 4] if name == "m.csv" else [1, 2, 3])
     assert manifest.root == tmp_path.resolve()
     assert list(manifest.included.values()) == rows[:2]
+
+
+def test_what_is_written_is_its_owners_alone(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "m.csv", [row()])
+    assert (tmp_path / "m.csv").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["m.csv"]
+
+
+def test_a_full_disk_leaves_no_part_of_a_manifest(tmp_path: Path) -> None:
+    rows = [row(lesion_id=str(number)) for number in range(200)]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # As on a full disk, some bytes are written and the next are refused.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(SetupRefused) as refused:
+            write_manifest(tmp_path / "m.csv", rows)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert refused.value.code is Code.DATASET_INVALID
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_bad_row_is_listed_with_its_line_and_the_others_are_kept(tmp_path: Path) -> None:
@@ -75,6 +96,21 @@ def test_parquet_of_pandas_with_numbers_for_text_and_nan_for_nothing_is_read(tmp
     one, other = read_manifest(tmp_path / "m.parquet").rows.values()
     assert (one.patient_key, one.birads, one.age_years, one.roi) == ("7", "3", None, None)
     assert (other.age_years, other.roi and other.roi.height) == (61.5, 4)
+
+
+def test_a_category_that_pandas_made_a_float_beside_an_empty_cell_is_read(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "image": ["a.png", "b.png"],
+            "pathology": ["benign", "malignant"],
+            "patient_key": [7.0, 8.0],
+            "lesion_id": [1, 1],
+            "birads": [3.0, float("nan")],
+        }
+    )
+    pyarrow.parquet.write_table(table, tmp_path / "m.parquet")
+    read = read_manifest(tmp_path / "m.parquet")
+    assert [(row.patient_key, row.birads) for row in read.rows.values()] == [("7", "3"), ("8", None)]
 
 
 REFUSED: dict[str, tuple[str | bytes, str]] = {

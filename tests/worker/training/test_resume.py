@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from tests.worker.training.small import config, phantoms
 from worker.errors import Code, SetupRefused
@@ -180,6 +182,15 @@ def test_another_training_in_the_folder_is_refused_and_what_differs_is_named(
     assert result(tmp_path / "run") == before
 
 
+def test_a_run_that_could_not_start_leaves_its_folder_to_another(tmp_path: Path) -> None:
+    save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(SetupRefused) as refused:
+        finish(tmp_path / "run", init=str(tmp_path / "other.safetensors"))
+    assert refused.value.code is Code.WEIGHTS_UNAVAILABLE
+    finish(tmp_path / "run", init="random", seed=4)
+    assert json.loads((tmp_path / "run" / "run.json").read_bytes())["seed"] == 4
+
+
 @pytest.mark.parametrize("device", ["cpu", "auto"])
 def test_a_training_of_another_kind_of_device_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
@@ -189,7 +200,7 @@ def test_a_training_of_another_kind_of_device_is_refused(
     cohort = phantoms(made)
     own = identity_of("DLR_LH", cohort, made, device)
     assert own["device"] == "cpu"
-    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint").mkdir(parents=True)
     write_json(tmp_path / "run" / "run.json", own | {"device": "cuda"})
     with pytest.raises(SetupRefused) as refused:
         train("DLR_LH", cohort, made, tmp_path / "run", Running(device=device))
@@ -224,6 +235,16 @@ def test_a_damaged_checkpoint_and_a_full_disk_are_said(tmp_path: Path, monkeypat
         finish(tmp_path / "run")
     assert refused.value.code is Code.WEIGHTS_UNAVAILABLE
     assert "remove checkpoint/" in refused.value.reason
+    for content in ("", "{}", "[1]"):
+        (kept.parent / "state.json").write_text(content)
+        with pytest.raises(SetupRefused) as refused:
+            finish(tmp_path / "run")
+        assert (refused.value.code, "state.json" in refused.value.reason) == (Code.WEIGHTS_UNAVAILABLE, True)
+    for content in ("", "[1]", "1"):
+        (tmp_path / "run" / "run.json").write_text(content)
+        with pytest.raises(SetupRefused) as refused:
+            finish(tmp_path / "run")
+        assert (refused.value.code, "run.json" in refused.value.reason) == (Code.TRAINING_DIFFERS, True)
 
 
 def test_a_folder_with_other_things_and_one_that_is_in_use_are_refused(tmp_path: Path) -> None:

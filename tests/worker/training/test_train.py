@@ -247,6 +247,7 @@ def test_without_a_network_imagenet_is_refused_with_what_to_do(monkeypatch: pyte
         new_network(config(init="imagenet"))
     assert refused.value.code is Code.WEIGHTS_UNAVAILABLE
     assert "--init random" in refused.value.reason
+    assert "resnet18-f37072fd.pth" in refused.value.reason
 
 
 def test_tensorboard_is_asked_for_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

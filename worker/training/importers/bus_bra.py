@@ -1,7 +1,7 @@
 """BUS-BRA (Gomez-Flores et al., Medical Physics 51, 2024, 3110-3123): ``bus_data.csv``, ``Images`` and ``Masks``.
 
-A row of the table is an image: ID (``bus_0001-l``), Case (the patient), Histology, Pathology, BIRADS (2 to 5, without
-the letters of 4), Device, Width, Height, Side, BBOX (``[x, y, width, height]``).
+A row of the table is an image: ID (``bus_0001-l``, ``-r`` or ``-s``), Case (the patient), Histology, Pathology, BIRADS
+(2 to 5, without the letters of 4), Device, Width, Height, Side, BBOX (``[x, y, width, height]``).
 """
 
 import csv
@@ -19,7 +19,7 @@ from worker.training.importers import imported
 from worker.training.importers.imported import Imported, OnProgress, relative
 from worker.training.manifest import ManifestRow
 
-COLUMNS = ("ID", "Case", "Pathology", "BIRADS", "Width", "Height", "Side", "BBOX")
+COLUMNS = ("ID", "Case", "Pathology", "BIRADS", "Width", "Height", "BBOX")
 BBOX_TOLERANCE = 2
 """Pixels; the table does not say whether it counts from 0 or from 1."""
 
@@ -78,8 +78,9 @@ def _row(line: Mapping[str, str], folder: Path, root: Path) -> ManifestRow:
             "birads": imported.category_of(line["BIRADS"]),
             "pathology": pathology,
             "patient_key": f"bus-bra-{line['Case'].strip()}",
-            # The cohort is one tumour a patient, so that both views of it are of one lesion.
-            "lesion_id": line["Side"].strip().lower() or "1",
+            # 722 benign and 342 malignant tumours of 1064 patients, so one each: a patient's images are views of it,
+            # whatever their Side.
+            "lesion_id": "1",
             "site": "bus-bra",
             "excluded": reason,
         }

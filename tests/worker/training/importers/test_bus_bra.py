@@ -37,15 +37,15 @@ def imported(folder: Path) -> tuple[ManifestRow, ...]:
 
 def test_the_published_layout_becomes_rows(tmp_path: Path) -> None:
     save(tmp_path, [
-        line("0001-l", "1", BIRADS="4", Pathology="malignant", Histology="Invasive ductal carcinoma"),
+        line("0001-l", "1", BIRADS="4", Pathology="malignant", Histology="Invasive ductal carcinoma", Side="left"),
         line("0001-r", "1", BIRADS="4", Pathology="malignant"),
-        line("0002-r", "2", Side="left"),
+        line("0002-s", "2", Side="single"),
     ])  # fmt: skip
     one, view, other = imported(tmp_path)
     assert (one.image, one.mask) == ("Images/bus_0001-l.png", "Masks/mask_0001-l.png")
     assert (one.pathology, one.birads, one.high_risk, one.patient_key) == ("malignant", "4", True, "bus-bra-1")
     assert (view.patient_key, view.lesion_id) == (one.patient_key, one.lesion_id)
-    assert (other.patient_key, other.lesion_id, other.high_risk) == ("bus-bra-2", "left", False)
+    assert (other.patient_key, other.image, other.high_risk) == ("bus-bra-2", "Images/bus_0002-s.png", False)
     assert all(row.excluded is None and row.age_years is None for row in (one, view, other))
 
 
