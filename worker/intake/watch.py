@@ -8,6 +8,7 @@ not be read for now (a bad block, a stale handle) stays at hand and is tried aga
 
 import fcntl
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -39,6 +40,9 @@ LOOK_S: Final = 0.5
 
 BORN_S: Final = 2.0
 """A watcher that is younger may not have its lock yet, in seconds."""
+
+LONGEST_NAME: Final = 240
+"""Bytes of the name under which an entry is put aside, at most."""
 
 _LOCK: Final = ".lock"
 _PROBE: Final = ".probe"
@@ -122,9 +126,9 @@ class DropFolder:
 
     def put(self, claimed: Path, place: str, why: str = "") -> None:
         """Put an entry where it belongs in the end, under a name of its own, with a text beside it."""
-        target = _free(self._place(place) / claimed.name)
+        target = _free(self._place(place) / _short(claimed.name))
         if why:
-            target.with_name(f"{target.name}.txt").write_text(why)
+            target.with_name(f"{target.name}.txt").write_text(why, "utf-8", "backslashreplace")
         claimed.rename(target)
 
     def give_back(self, claims: Path) -> int:
@@ -254,6 +258,12 @@ def say_aside(wait_s: float) -> None:
 def _free(target: Path) -> Path:
     """Return a path that nothing has: this one, or one whose name ends alike."""
     return target if _is_gone(target) else target.with_name(f"{uuid4().hex[:8]}-{target.name}")
+
+
+def _short(name: str) -> str:
+    """Cut a name, so that what is put before and behind it has room: a name of a file has 255 bytes at most."""
+    whole = os.fsencode(name)
+    return name if len(whole) <= LONGEST_NAME else os.fsdecode(whole[:LONGEST_NAME])
 
 
 def _is_gone(path: Path) -> bool:

@@ -237,6 +237,19 @@ def test_an_entry_that_is_taken_away_while_it_is_at_hand_ends_nothing(
     assert look(here) == 1
 
 
+@pytest.mark.parametrize("name", ["a" * 255, "é" * 127, "\udcff", "\udcff" * 255], ids=ascii)
+def test_a_name_that_is_long_or_no_text_ends_no_watch(
+    watcher: Made, drop: Path, sessions: sessionmaker[Session], name: str
+) -> None:
+    (drop / name).write_text("no DICOM")
+    study(drop / "\U0001fa7b")
+    assert look(watcher()) == 2
+    assert studies(sessions) == [("failed", "watch", "lesions_missing"), ("queued", "watch", None)]
+    entry, said = sorted((drop / ".dlr" / "refused").iterdir(), key=lambda path: len(path.name))
+    assert said.name == f"{entry.name}.txt"
+    assert said.read_text().startswith("lesions_missing: ")
+
+
 UNREADABLE = Path("/proc/self/mem")
 """A regular file whose first byte can not be read: EIO, as of a bad block."""
 
