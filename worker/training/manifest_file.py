@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
@@ -64,11 +64,21 @@ def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
     try:
         # "x": what came to be there meanwhile is not overwritten.
         with path.open("xb") as file:
-            file.write(content)
+            _fill(file, content)
     except OSError:
         raise _refused(
-            "the manifest can not be written there: is its folder there, and may this user write it?"
+            "the manifest can not be written there: is its folder there, with room, and may this user write it?"
         ) from None
+
+
+def _fill(file: BinaryIO, content: bytes) -> None:
+    """Write a new file. Half of one would be in the way of the next that is written there."""
+    try:
+        file.write(content)
+        file.flush()
+    except OSError:
+        Path(file.name).unlink()
+        raise
 
 
 def require_free(path: Path) -> None:
