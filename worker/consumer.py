@@ -1,11 +1,15 @@
-"""Celery's consumer, which tells Flower what happens twice a second and not once a message."""
+"""Celery's consumer, which tells Flower what happens twice a second and not once a message, and is soon back."""
 
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from celery.worker.consumer import Consumer as CeleryConsumer
 
 FLUSH_S = 0.5
 """How long events of tasks gather before they are sent, in seconds. Celery sends at once what has gathered to 24."""
+
+RECONNECT_S: Final = 1.0
+"""How long it waits before it calls a Redis again that is away, in seconds. Celery by itself waits up to 30 s."""
 
 
 class Consumer(CeleryConsumer):  # type: ignore[misc]
@@ -14,6 +18,13 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._flush_is_due = False
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Call Redis until it answers."""
+        conn.ensure_connection = partial(
+            conn.ensure_connection, interval_start=RECONNECT_S, interval_step=0, interval_max=RECONNECT_S
+        )
+        return super().ensure_connected(conn)
 
     def on_send_event_buffered(self) -> None:
         """Have the events sent in a moment."""

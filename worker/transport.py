@@ -150,7 +150,12 @@ class Channel(kombu_redis.Channel):
     QoS = QoS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+        try:
+            super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+        except RedisError:
+            # kombu has 65,535 numbers for channels, and would keep one for each that Redis did not answer.
+            self.connection.close_channel(self)
+            raise
         self._empty_looks = 0
         self._kept_client: Any = None
         self._taken_as = ""

@@ -13,12 +13,14 @@ import pytest
 from celery import Celery
 from kombu import Connection, Consumer, Queue
 from kombu.asynchronous import Hub
+from kombu.exceptions import OperationalError
 from redis import Redis
 
 from worker import transport
 from worker.delivery import TAKEN, put_back
 from worker.gate import RECORD_REFUSAL, SUBMIT_STUDY
 from worker.services.home import Home
+from worker.services.port import free_port
 from worker.services.redis import EmbeddedRedis
 from worker.settings import get_settings
 
@@ -204,6 +206,15 @@ def test_with_a_key_prefix_every_key_has_it(own_redis: EmbeddedRedis) -> None:
     (message,) = taken(own_redis.url(), ack=False, options=options)
     assert message.payload == [[], {"job": {}}, {}]
     assert all(key.startswith(b"site.") for key in redis.scan_iter())
+
+
+def test_a_redis_that_is_away_for_long_uses_up_no_numbers_of_channels(tmp_path: Path) -> None:
+    nobody = f"redis://127.0.0.1:{free_port(tmp_path / 'port')}/0"
+    with Connection(nobody, transport="worker.transport:Transport") as connection:
+        for _ in range(3):
+            with pytest.raises(OperationalError):
+                connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+        assert list(connection.transport._used_channel_ids) == []
 
 
 @pytest.mark.parametrize("redis_runs", [True, False])

@@ -7,6 +7,7 @@ import typer
 
 from worker.cli.output import Format, FormatOption, print_rows, stderr, stdout
 from worker.cli.progress import counting_bar
+from worker.errors import Code, SetupRefused
 from worker.settings import get_settings, isolated
 from worker.training.config import DEMO_SEED
 
@@ -58,11 +59,15 @@ def demo_studies(
     from worker.demo.practice import write_practice
     from worker.demo.studies import STUDIES
 
-    with counting_bar("studies", len(STUDIES)) as on_progress:
-        folders = []
-        for study in write_practice(folder, seed):
-            folders.append(study)
-            on_progress(len(folders))
+    folders: list[Path] = []
+    try:
+        with counting_bar("studies", len(STUDIES)) as on_progress:
+            for study in write_practice(folder, seed):
+                folders.append(study)
+                on_progress(len(folders))
+    except OSError:  # of pydicom's, the number and the sentence are lost
+        reason = f"{folder}: the studies can not be written: is there room, and may this user write there?"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
     rows = [
         {"study": str(study), "files": ", ".join(sorted(file.name for file in study.iterdir()))} for study in folders
     ]

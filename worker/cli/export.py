@@ -1,6 +1,5 @@
 """``dlr export``: the result of a study as a document."""
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -88,17 +87,10 @@ def camera(settings: Settings, *, grad_cam: bool) -> Camera:
 
 
 def _print(documents: Sequence[Document]) -> None:
-    try:
-        for document in documents:
-            text = document.content
-            # HL7 ends a segment with a carriage return, which a terminal would print the next one over.
-            sys.stdout.buffer.write(text.replace(b"\r", b"\n") if sys.stdout.isatty() else text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        reason = f"standard output can not be written ({os.strerror(error.errno or 0)})"
-        raise SetupRefused(Code.SETTING_INVALID, reason) from None
+    for document in documents:
+        text = document.content
+        # HL7 ends a segment with a carriage return, which a terminal would print the next one over.
+        sys.stdout.buffer.write(text.replace(b"\r", b"\n") if sys.stdout.isatty() else text)
 
 
 def _write(documents: Sequence[Document], output: Path, *, folder: bool) -> list[Path]:

@@ -3,10 +3,12 @@
 Exit status: 0 done; 1 refused, or a service is away (the sentence says which); 2 wrong usage; 3 done, and a person has
 to look: a study ended failed, partial or refused, a row is bad or left out, a picture could not be made, `dlr backfill`
 could not score a lesion, `dlr monitor`, `dlr replay` or `dlr report restratification` has an alert, or `dlr evaluate`
-or `dlr models compare` found a cancer that is advised down.
+or `dlr models compare` found a cancer that is advised down; 130 interrupted; 141 nobody reads what is printed any more.
 """
 
+import errno
 import sys
+from collections.abc import Callable
 
 import typer
 from kombu.exceptions import OperationalError as BrokerError
@@ -41,6 +43,7 @@ from worker.cli import (
     web,
 )
 from worker.cli.output import print_json, stderr
+from worker.cli.standard_output import take_over
 from worker.contract import job_schema
 from worker.errors import DlrError
 
@@ -120,8 +123,16 @@ def _root(
 
 def main() -> None:
     """Run a command; print an error as one sentence on standard error."""
+    take_over()
     try:
-        app()
+        _run(app)
+    finally:
+        _run(sys.stdout.flush)
+
+
+def _run(work: Callable[[], object]) -> None:
+    try:
+        work()
     except DlrError as error:
         _say(error.code.value, error.reason)
     except DatabaseRefused as refused:
@@ -134,6 +145,10 @@ def main() -> None:
             "Redis does not answer at DLR_REDIS_URL: is it running, and are address and password right? What was "
             "recorded before stays recorded: hand it in again to queue it",
         )
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _say("setting_invalid", f"a file can not be written ({error.strerror})")
     except KeyboardInterrupt:
         sys.exit(130)
 

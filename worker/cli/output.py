@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stdout
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 from rich.console import Console
@@ -26,8 +26,13 @@ WIDTH_OF_A_FILE = 180
 NOTICE = "notice"
 """The key of a row under which a model says what it is not for."""
 
-stdout = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
-stderr = Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH_OF_A_FILE)
+
+def _width(stream: TextIO | None) -> int | None:
+    return None if stream is not None and stream.isatty() else WIDTH_OF_A_FILE
+
+
+stdout = Console(width=_width(sys.stdout))
+stderr = Console(stderr=True, width=_width(sys.stderr))
 
 
 class Format(StrEnum):

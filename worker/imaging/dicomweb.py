@@ -141,12 +141,13 @@ class _Asker:
         self, url: str, accept: str, most_bytes: int, query: Mapping[str, str] | None = None
     ) -> Iterator[tuple["Response", Iterator[bytes]]]:
         """Ask for something; give the answer and its body in parts, up to so many bytes."""
+        left_s = self._left_s()
         asked = self.session.get(
             url,
             params=query,
             headers={"Accept": accept, "Accept-Encoding": "identity"},
             stream=True,
-            timeout=(CONNECT_S, SILENT_S),
+            timeout=(min(CONNECT_S, left_s), left_s),
             allow_redirects=False,
         )
         with asked as response:
@@ -161,19 +162,28 @@ class _Asker:
             taken += len(part)
             if taken > most_bytes:
                 raise LesionRefused(Code.FILE_TOO_LARGE, "the instance is larger than DLR_DICOMWEB_MAX_BYTES")
-            if time.monotonic() > self.deadline:
-                raise Unavailable(Code.DICOMWEB_UNAVAILABLE, "an instance took longer than DLR_DICOMWEB_TIMEOUT_S")
+            self._left_s()
             yield part
+
+    def _left_s(self) -> float:
+        left_s = self.deadline - time.monotonic()
+        if left_s <= 0:
+            raise Unavailable(Code.DICOMWEB_UNAVAILABLE, "an instance took longer than DLR_DICOMWEB_TIMEOUT_S")
+        return left_s
 
 
 @contextmanager
 def _signed_in(server: Server) -> Iterator["Session"]:
     try:
         from requests import Session
+
+        from worker.timed_answers import TimedAnswers
     except ImportError:
         reason = "a DICOMweb server is asked by the extra: pip install 'dlr-worker[dicomweb]'"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
     with Session() as session:
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, TimedAnswers(SILENT_S))
         session.trust_env = False  # neither a proxy nor a password that the settings do not name
         session.verify = True if server.ca is None else str(server.ca)
         session.headers.update(server.headers)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.errors import Code, SetupRefused
+from worker.intake.storage import text_fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,12 @@ def read_lesions(path: Path) -> MarkedLesions:
     Raises:
         SetupRefused: ``setting_invalid``, when the file is not there or is not such JSON. What the lesions say is
             checked later, by the contract.
+        Unavailable: ``storage_unavailable``, when the disk is away for now.
     """
     try:
         content = json.loads(path.read_text("utf-8"))
-    except OSError:
-        raise SetupRefused(Code.SETTING_INVALID, "--lesions: the file can not be read") from None
+    except OSError as error:
+        raise text_fault(error, "--lesions: the file can not be read") from None
     except (ValueError, RecursionError):
         raise SetupRefused(Code.SETTING_INVALID, "--lesions: the file is not JSON") from None
     match content:

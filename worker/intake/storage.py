@@ -7,7 +7,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from worker.errors import Code, Unavailable
+from worker.errors import Code, DlrError, SetupRefused, Unavailable
+from worker.imaging.storage import storage_fault
 
 SUBMITTED = "submitted"
 _COPY = re.compile(rf"{SUBMITTED}/[0-9a-f]{{2}}/[0-9a-f]{{64}}\.dcm")
@@ -36,6 +37,12 @@ def stored(path: Path, storage_root: Path) -> str:
             Code.STORAGE_UNAVAILABLE, f"the file could not be copied into the storage root ({error.strerror})"
         ) from None
     return str(target.relative_to(root))
+
+
+def text_fault(error: OSError, reason: str) -> DlrError:
+    """Tell a file of text that a person has to mend, for this reason, from a disk that is away for now."""
+    fault = storage_fault(error)
+    return fault if isinstance(fault, Unavailable) else SetupRefused(Code.SETTING_INVALID, reason)
 
 
 def is_copy(path: str) -> bool:

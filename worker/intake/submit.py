@@ -15,7 +15,7 @@ from worker.intake.accept import Intake
 from worker.intake.arrived import arrived, job_of
 from worker.intake.lesions_file import MarkedLesions, name_lesions
 from worker.intake.marked import Instance
-from worker.intake.storage import stored
+from worker.intake.storage import stored, text_fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +104,13 @@ def plan(
 
 
 def _from_job_file(path: Path, overrides: Overrides) -> Submission:
+    unreadable = f"{path}: the file can not be read as text"
     try:
         text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise SetupRefused(Code.SETTING_INVALID, f"{path}: the file can not be read as text") from None
+    except OSError as error:
+        raise text_fault(error, unreadable) from None
+    except UnicodeDecodeError:
+        raise SetupRefused(Code.SETTING_INVALID, unreadable) from None
     try:
         job = json.loads(text)
     except (ValueError, RecursionError):

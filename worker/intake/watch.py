@@ -2,16 +2,18 @@
 
 Everything that a watcher does is under ``.dlr`` in the folder: what it has at hand is in ``claimed/<its name>``, what
 it handed in is in ``done``, and what it refused is in ``refused``, beside a text that says why. What a watcher that
-was killed had at hand goes back, and is handed in again, which changes nothing: the ledger knows it.
+was killed had at hand goes back, and is handed in again, which changes nothing: the ledger knows it. An entry that can
+not be read for now (a bad block, a stale handle) stays at hand and is tried again, and the others go on.
 """
 
 import fcntl
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final, Self
@@ -20,6 +22,7 @@ from uuid import uuid4
 from worker.errors import Code, DlrError, JobRefused, SetupRefused, Unavailable
 from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
+from worker.intake.aside import Aside, can_be_read
 from worker.intake.lesions_file import read_lesions
 from worker.intake.submit import Overrides, Submission, hand_in, plan
 
@@ -38,7 +41,11 @@ LOOK_S: Final = 0.5
 BORN_S: Final = 2.0
 """A watcher that is younger may not have its lock yet, in seconds."""
 
+LONGEST_NAME: Final = 240
+"""Bytes of the name under which an entry is put aside, at most."""
+
 _LOCK: Final = ".lock"
+_PROBE: Final = ".probe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +55,12 @@ class DropFolder:
     Attributes:
         root: the folder.
         claims: what this watcher has at hand.
+        aside: entries of the folder that can not be claimed for now.
     """
 
     root: Path
     claims: Path
+    aside: Aside = field(default_factory=Aside)
 
     @classmethod
     @contextmanager
@@ -78,46 +87,74 @@ class DropFolder:
             try:
                 yield folder
             finally:
-                folder.give_back(folder.claims)
+                # Where the folder has gone, what is left there waits for another watcher.
+                with suppress(OSError):
+                    folder.give_back(folder.claims)
 
     def claim(self, settle_s: float) -> Path | None:
-        """Claim an entry in which nothing has changed for so long; ``None`` when there is none."""
+        """Claim an entry in which nothing has changed for so long; ``None`` when there is none.
+
+        Raises:
+            OSError: the folder is away. An entry that can not be claimed, while others can, is set aside.
+        """
         before = time.time() - settle_s
-        for entry in sorted(self.root.iterdir()):
-            if entry.name.startswith(".") or entry.name.endswith(UNFINISHED) or _changed(entry) > before:
+        entries = sorted(self.root.iterdir())
+        self.aside.forget_all_but(entries)
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name.endswith(UNFINISHED) or self.aside.holds(entry):
                 continue
-            claimed = self.claims / entry.name
-            # Another watcher may have been faster.
-            with suppress(FileNotFoundError):
-                entry.rename(claimed)
-                return claimed
+            try:
+                if _changed(entry) <= before:
+                    return entry.rename(_free(self.claims / entry.name))
+            except FileNotFoundError:  # another watcher was faster, or it changes just now
+                continue
+            except OSError:
+                if not self.answers():
+                    raise
+                say_aside(self.aside.put(entry))
         return None
+
+    def answers(self) -> bool:
+        """Tell whether the folder as a whole is there, and entries can be claimed in it."""
+        probe = self.root / f".{self.claims.name}"
+        try:
+            probe.touch()
+            probe.rename(self.claims / _PROBE).unlink()
+        except OSError:
+            return False
+        return True
 
     def put(self, claimed: Path, place: str, why: str = "") -> None:
         """Put an entry where it belongs in the end, under a name of its own, with a text beside it."""
-        target = _free(self._place(place) / claimed.name)
+        target = _free(self._place(place) / _short(claimed.name))
         if why:
-            target.with_name(f"{target.name}.txt").write_text(why)
+            target.with_name(f"{target.name}.txt").write_text(why, "utf-8", "backslashreplace")
         claimed.rename(target)
 
     def give_back(self, claims: Path) -> int:
-        """Put back what a watcher had at hand; say how much."""
-        entries = [entry for entry in claims.iterdir() if entry.name != _LOCK]
+        """Put back what a watcher had at hand; say how much. What can not be moved stays, for the next who tries."""
+        entries = [entry for entry in claims.iterdir() if entry.name not in (_LOCK, _PROBE)]
+        count = 0
         for entry in entries:
-            entry.rename(_free(self.root / entry.name))
-        (claims / _LOCK).unlink(missing_ok=True)
-        claims.rmdir()
-        return len(entries)
+            with suppress(OSError):
+                entry.rename(_free(self.root / entry.name))
+                count += 1
+        if count == len(entries):
+            for ours in (_PROBE, _LOCK):
+                (claims / ours).unlink(missing_ok=True)
+            claims.rmdir()
+        return count
 
     def give_back_of_the_dead(self) -> int:
         """Put back what watchers had at hand that are no more; say how much."""
         count = 0
         for claims in (self.root / OURS / "claimed").iterdir():
-            if _changed(claims) > time.time() - BORN_S:
-                continue
-            with suppress(OSError), (claims / _LOCK).open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                count += self.give_back(claims)
+            with suppress(OSError):
+                if claims.lstat().st_ctime > time.time() - BORN_S:
+                    continue
+                with (claims / _LOCK).open() as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    count += self.give_back(claims)
         return count
 
     def _place(self, name: str) -> Path:
@@ -134,6 +171,7 @@ class Watcher:
         limits: the largest file.
         settle_s: an entry that has not changed for so long is whole.
         patiently: does work again while a server is away; raises when the process ends.
+        aside: entries at hand that can not be read for now.
     """
 
     folder: DropFolder
@@ -141,6 +179,7 @@ class Watcher:
     limits: Limits
     settle_s: float
     patiently: Callable[[Callable[[], None]], None]
+    aside: Aside = field(default_factory=Aside)
 
     def run(self, stopped: threading.Event) -> None:
         """Hand in entries until ``stopped``."""
@@ -153,23 +192,31 @@ class Watcher:
             returned = self.folder.give_back_of_the_dead()
             if returned:
                 logger.warning("%d entries had lost their watcher and are back in their folder", returned)
-            while not stopped.is_set() and (claimed := self.folder.claim(self.settle_s)) is not None:
+            while not stopped.is_set() and (claimed := self._next()) is not None:
                 self.patiently(partial(self.take, claimed))
         except OSError:
             raise Unavailable(Code.STORAGE_UNAVAILABLE) from None
 
+    def _next(self) -> Path | None:
+        return self.aside.due() or self.folder.claim(self.settle_s)
+
     def take(self, claimed: Path) -> None:
-        """Hand in one entry that is claimed, and put it where it belongs.
+        """Hand in one entry that is claimed, and put it where it belongs; set it aside if it alone can not be read.
 
         Raises:
-            Unavailable: ``storage_unavailable``.
+            Unavailable: ``storage_unavailable``; the folder or the storage is away.
         """
         try:
             self._take(claimed)
-        except OSError:
-            if claimed.exists():
+            self.aside.forget(claimed)
+        except (OSError, Unavailable):
+            if _is_gone(claimed):
+                self.aside.forget(claimed)
+                logger.warning("an entry of the folder has gone while it was at hand")
+            elif self.folder.answers() and not can_be_read(claimed, self.limits):
+                say_aside(self.aside.put(claimed))
+            else:
                 raise Unavailable(Code.STORAGE_UNAVAILABLE) from None
-            logger.warning("an entry of the folder has gone while it was at hand")
 
     def _take(self, claimed: Path) -> None:
         faults = [fault for one in self._submissions(claimed) if (fault := self._fault_of(one)) is not None]
@@ -201,18 +248,40 @@ class Watcher:
         return handed.refused
 
 
+def say_aside(wait_s: float) -> None:
+    """Log that an entry, which has no name in a log, could not be had."""
+    logger.warning(
+        "an entry of the folder can not be read: %s; it is tried again in %.0f s", Code.STORAGE_UNAVAILABLE, wait_s
+    )
+
+
 def _free(target: Path) -> Path:
     """Return a path that nothing has: this one, or one whose name ends alike."""
-    return target.with_name(f"{uuid4().hex[:8]}-{target.name}") if target.exists() else target
+    return target if _is_gone(target) else target.with_name(f"{uuid4().hex[:8]}-{target.name}")
+
+
+def _short(name: str) -> str:
+    """Cut a name, so that what is put before and behind it has room: a name of a file has 255 bytes at most."""
+    whole = os.fsencode(name)
+    return name if len(whole) <= LONGEST_NAME else os.fsdecode(whole[:LONGEST_NAME])
+
+
+def _is_gone(path: Path) -> bool:
+    try:
+        path.lstat()
+    except OSError as error:  # a name whose file can not be looked at is there
+        return isinstance(error, FileNotFoundError)
+    return False
 
 
 def _changed(entry: Path) -> float:
-    """Return when something in an entry changed last, in seconds since 1970; that it has gone is a change too.
+    """Return when something in an entry changed last, in seconds since 1970.
 
     By ``st_ctime``, which a sender who keeps the files' own times does not set.
+
+    Raises:
+        FileNotFoundError: something in it has gone, so it changes just now.
+        OSError: it can not be looked at.
     """
-    try:
-        inside: Iterable[Path] = entry.rglob("*") if entry.is_dir() else ()
-        return max(path.lstat().st_ctime for path in (entry, *inside))
-    except OSError:
-        return time.time()
+    inside: Iterable[Path] = entry.rglob("*") if entry.is_dir() else ()
+    return max(path.lstat().st_ctime for path in (entry, *inside))

@@ -63,7 +63,11 @@ class Webhook:
         """Keep one connection for several results."""
         from requests import Session
 
+        from worker.timed_answers import TimedAnswers
+
         with Session() as session:
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, TimedAnswers())
             session.trust_env = False  # neither a proxy nor a password that the settings do not name
             session.verify = True if self.ca is None else str(self.ca)
             yield lambda parcel: self._post(session, parcel)

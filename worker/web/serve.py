@@ -14,6 +14,7 @@ from worker.imaging.decoder_pool import DecoderPool
 from worker.settings import Settings
 from worker.web.accounts import Accounts
 from worker.web.application import make_application
+from worker.web.connections import CONNECTIONS, Connection
 from worker.web.pictures import Pictures
 from worker.web.sessions import Sessions
 from worker.web.site import Site
@@ -23,7 +24,6 @@ logger = logging.getLogger(__name__)
 DECODERS = 2
 """Files that are read at once for pictures, at most."""
 
-CONNECTIONS = 256
 LARGEST_HEAD_BYTES = 16 << 10
 STOP_S = 5
 
@@ -104,7 +104,7 @@ def serve(settings: Settings) -> None:
         access_log=False,
         server_header=False,
         limit_concurrency=CONNECTIONS,
-        http="h11",  # the other one that uvicorn may take has no limit for the head of a request
+        http=Connection,
         h11_max_incomplete_event_size=LARGEST_HEAD_BYTES,
         timeout_graceful_shutdown=STOP_S,
     )

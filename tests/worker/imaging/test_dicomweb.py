@@ -1,5 +1,6 @@
 """Fetching a study's instances from a DICOMweb server."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from tests.dicomweb_server import DicomwebPeer, serving
+from tests.worker.test_timed_answers import ENDS_S, trickling
 from worker.demo.dicom import Header, write_ultrasound
 from worker.errors import LesionRefused, StudyRefused, Unavailable
 from worker.imaging.dicomweb import Dicomweb, Server, _unwrap
@@ -102,6 +104,16 @@ def test_a_server_that_sends_a_byte_now_and_then_is_given_up_in_time(peer: Dicom
     with pytest.raises(Unavailable, match="dicomweb_unavailable"):
         dicomweb(peer, timeout_s=0.3).fetch("pacs", STUDY, {uid}, folder)
     assert peer.dripped < (peer.folder / "a.dcm").stat().st_size
+
+
+@pytest.mark.parametrize("kind", ["header", "size of a chunk"])
+def test_a_server_that_sends_a_byte_of_its_head_now_and_then_is_given_up_in_time(folder: Path, kind: str) -> None:
+    started = time.monotonic()
+    with trickling(kind) as url:
+        slow = Dicomweb({"pacs": Server(url, {})}, 1 << 20, timeout_s=0.5)
+        with pytest.raises(Unavailable, match="dicomweb_unavailable"):
+            slow.fetch("pacs", STUDY, {generate_uid()}, folder)
+    assert time.monotonic() - started < ENDS_S / 2
 
 
 def test_an_answer_that_breaks_off_is_asked_for_again(peer: DicomwebPeer, folder: Path) -> None:

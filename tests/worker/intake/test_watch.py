@@ -1,5 +1,6 @@
 """A folder into which studies are dropped: each is handed in once, by one watcher, and ends where a person finds it."""
 
+import errno
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from tests.worker.imaging.dicom_files import LIMITS, STUDY_UID, picture, write
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from worker.errors import SetupRefused, Unavailable
-from worker.intake import watch
+from worker.intake import aside, watch
 from worker.intake.accept import Intake
 from worker.intake.watch import BORN_S, DropFolder, Watcher
 
@@ -234,6 +235,161 @@ def test_an_entry_that_is_taken_away_while_it_is_at_hand_ends_nothing(
     here.take(claimed)
     study(drop / "two")
     assert look(here) == 1
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "é" * 127, "\udcff", "\udcff" * 255], ids=ascii)
+def test_a_name_that_is_long_or_no_text_ends_no_watch(
+    watcher: Made, drop: Path, sessions: sessionmaker[Session], name: str
+) -> None:
+    (drop / name).write_text("no DICOM")
+    study(drop / "\U0001fa7b")
+    assert look(watcher()) == 2
+    assert studies(sessions) == [("failed", "watch", "lesions_missing"), ("queued", "watch", None)]
+    entry, said = sorted((drop / ".dlr" / "refused").iterdir(), key=lambda path: len(path.name))
+    assert said.name == f"{entry.name}.txt"
+    assert said.read_text().startswith("lesions_missing: ")
+
+
+UNREADABLE = Path("/proc/self/mem")
+"""A regular file whose first byte can not be read: EIO, as of a bad block."""
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is set aside is tried again at the next look."""
+    monkeypatch.setattr(aside, "FIRST_S", 0.0)
+
+
+def take_next(watcher: Watcher) -> Path:
+    claimed = watcher._next()
+    assert claimed is not None
+    watcher.take(claimed)
+    return claimed
+
+
+def unreadable(path: Path) -> None:
+    with pytest.raises(OSError, match="Input/output error"):
+        UNREADABLE.read_bytes()
+    path.unlink(missing_ok=True)
+    path.symlink_to(UNREADABLE)
+
+
+@pytest.mark.parametrize("name", ["first/a.dcm", "first/sr.dcm", "first/lesions.json", "first.json"])
+def test_an_entry_that_can_not_be_read_holds_up_no_other_and_is_tried_again(
+    watcher: Made, drop: Path, sessions: sessionmaker[Session], caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    study(drop / "first")
+    unreadable(drop / name)
+    if name == "first.json":
+        shutil.rmtree(drop / "first")
+    study(drop / "second", f"{STUDY_UID}.2")
+    here = watcher()
+    assert look(here) == 2
+    assert studies(sessions) == [("queued", "watch", None)]
+    assert [path.name for path in (drop / ".dlr" / "done").iterdir()] == ["second"]
+    assert not list((drop / ".dlr" / "refused").iterdir())
+    assert "can not be read: storage_unavailable; it is tried again in 10 s" in caplog.text
+    assert "first" not in caplog.text
+    assert here._next() is None
+
+
+@pytest.mark.usefixtures("at_once")
+def test_an_entry_that_can_be_read_again_is_handed_in(
+    watcher: Made, drop: Path, sessions: sessionmaker[Session]
+) -> None:
+    image = study(drop / "one") / "a.dcm"
+    kept = image.rename(drop.parent / "kept")
+    unreadable(image)
+    here = watcher()
+    claimed = take_next(here)
+    assert take_next(here) == claimed
+    assert studies(sessions) == []
+    (claimed / "a.dcm").unlink()
+    kept.rename(claimed / "a.dcm")
+    take_next(here)
+    assert studies(sessions) == [("queued", "watch", None)]
+    assert here._next() is None
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_is_set_aside_is_taken_by_no_other_of_its_name_and_goes_back_when_its_watcher_ends(drop: Path) -> None:
+    storage = drop.parent / "storage"
+    with DropFolder.watched(drop, storage) as folder:
+        for text in ("[", "["):
+            (drop / "job.json").write_text(text)
+            claimed = folder.claim(settle_s=0)
+            assert claimed is not None
+    assert len(list(drop.glob("*job.json"))) == 2
+
+
+def test_an_entry_that_can_not_even_be_looked_at_or_claimed_holds_up_no_other(
+    watcher: Made, drop: Path, sessions: sessionmaker[Session], caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for number, name in enumerate(("first", "second", "third")):
+        study(drop / name, f"{STUDY_UID}.{number}")
+    looked, moved = Path.lstat, Path.rename
+
+    def lstat(path: Path) -> os.stat_result:
+        if path == drop / "first":
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return looked(path)
+
+    def rename(path: Path, target: Path) -> Path:
+        if path == drop / "second":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return moved(path, target)
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    monkeypatch.setattr(Path, "rename", rename)
+    here = watcher()
+    assert look(here) == 1
+    assert [path.name for path in (drop / ".dlr" / "done").iterdir()] == ["third"]
+    assert caplog.text.count("can not be read: storage_unavailable; it is tried again in 10 s") == 2
+    monkeypatch.undo()
+    assert look(here) == 0
+    monkeypatch.setattr(time, "monotonic", lambda: float("inf"))
+    assert look(here) == 2
+    assert studies(sessions) == [("queued", "watch", None)] * 3
+
+
+def test_an_entry_that_a_dead_watcher_had_and_that_can_not_be_moved_keeps_no_other_from_going_back(
+    watcher: Made, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead, here = watcher(), watcher()
+    for name in ("first", "second"):
+        (dead.folder.claims / name).write_text("")
+    moved = Path.rename
+
+    def rename(path: Path, target: Path) -> Path:
+        if path.name == "first":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return moved(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    assert here.folder.give_back(dead.folder.claims) == 1
+    assert (drop / "second").exists()
+    monkeypatch.setattr(Path, "rename", moved)
+    assert here.folder.give_back(dead.folder.claims) == 1
+    dead.folder.claims.mkdir()
+
+
+def test_a_storage_that_is_away_is_waited_for_with_the_entry_at_hand(
+    watcher: Made, drop: Path, sessions: sessionmaker[Session]
+) -> None:
+    study(drop / "one")
+    here = watcher()
+    storage = drop.parent / "storage"
+    storage.rmdir()
+    storage.write_text("not mounted")
+    claimed = here.folder.claim(settle_s=0)
+    assert claimed is not None
+    with pytest.raises(Unavailable, match="storage_unavailable"):
+        here.take(claimed)
+    storage.unlink()
+    storage.mkdir()
+    here.take(claimed)
+    assert studies(sessions) == [("queued", "watch", None)]
 
 
 def test_a_defect_met_on_one_entry_is_on_record_and_the_entry_refused(

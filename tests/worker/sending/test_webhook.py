@@ -1,6 +1,7 @@
 """Webhooks: what is told and what is not, to a real receiver and the standard's library."""
 
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tests.worker.sending.hospital import (
     receiving,
     settle,
 )
+from tests.worker.test_timed_answers import ENDS_S, trickling
 from worker.errors import Code
 from worker.sending.configured import destinations
 from worker.sending.sender import Sender
@@ -32,8 +34,8 @@ Made = Callable[..., Sender]
 
 @pytest.fixture
 def sender(sessions: sessionmaker[Session], root: Path) -> Made:
-    def made(url: str, **settings: Any) -> Sender:
-        (one,) = destinations(Settings(storage_root=root, send_timeout_s=5, send_webhook_url=url, **settings))
+    def made(url: str, timeout_s: float = 5, **settings: Any) -> Sender:
+        (one,) = destinations(Settings(storage_root=root, send_timeout_s=timeout_s, send_webhook_url=url, **settings))
         sender = Sender(one, sessions, 0.1, 60, lambda work: work())
         sender.switch_on()
         return sender
@@ -140,6 +142,17 @@ def test_a_receiver_that_is_down_is_told_once_it_is_up(
     with receiving(Receiver(), port) as receiver:
         assert sending.work().sent == 1
     assert len(receiver.heard) == 1
+
+
+def test_a_receiver_that_sends_a_byte_now_and_then_is_given_up_in_time(
+    sender: Made, sessions: sessionmaker[Session], root: Path
+) -> None:
+    end_study(sessions, root)
+    with trickling("header") as url:
+        sending = sender(url, timeout_s=0.5)
+        started = time.monotonic()
+        assert sending.work().away is not None
+        assert time.monotonic() - started < ENDS_S / 2
 
 
 def test_a_receiver_whose_certificate_nobody_we_trust_signed_hears_nothing(

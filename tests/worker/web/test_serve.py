@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from tests.worker.web.conftest import PASSWORD
 from worker.errors import Code, SetupRefused
 from worker.services.port import free_port
 from worker.settings import Settings, get_settings
+from worker.web.connections import CONNECTIONS
 from worker.web.serve import check, hosts_of, is_loopback, page_url
 
 CERTIFIED = {"web_certificate": Path(__file__), "web_key": Path(__file__)}
@@ -181,6 +182,23 @@ def test_an_address_that_somebody_made_up_is_not_in_the_log(settings: Settings, 
         for address in ("/?accession_number=ACC4711", "/ACC4711", "/studies/ACC4711"):
             answers(url + address)
     assert "ACC4711" not in (tmp_path / "log").read_text()
+
+
+def connected(url: str, address: str = "127.0.0.1") -> socket.socket:
+    return socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), 30, source_address=(address, 0))
+
+
+def status_for(peer: socket.socket) -> bytes:
+    peer.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+    return peer.makefile("rb").readline()
+
+
+def test_one_address_that_takes_all_connections_keeps_no_other_address_out(settings: Settings, tmp_path: Path) -> None:
+    with running(tmp_path, "http") as url, ExitStack() as stack:
+        for _ in range(CONNECTIONS):
+            stack.enter_context(connected(url))
+        neighbour = stack.enter_context(connected(url, "127.0.0.2"))
+        assert status_for(neighbour) == b"HTTP/1.1 204 No Content\r\n"
 
 
 def test_a_request_with_a_head_of_megabytes_is_refused_before_it_is_all_there(

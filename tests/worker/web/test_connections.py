@@ -1,0 +1,136 @@
+"""How long a connection may take, and how many of them one address may have: over real sockets."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from worker.web import connections
+from worker.web.connections import Connection
+
+SHORT_S = 0.3
+GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+LARGE = 32 << 20
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Take what comes, and answer; ``/large`` gives more than sockets hold."""
+    while (await receive()).get("more_body"):
+        pass
+    body = bytes(LARGE if scope["path"] == "/large" else 2)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@contextmanager
+def served(*, proxy_headers: bool = False) -> Iterator[uvicorn.Server]:
+    config = uvicorn.Config(
+        application, port=0, lifespan="off", log_config=None, http=Connection, proxy_headers=proxy_headers
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield server
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[uvicorn.Server]:
+    monkeypatch.setattr(connections, "REQUEST_S", SHORT_S)
+    monkeypatch.setattr(connections, "ANSWER_S", 2 * SHORT_S)
+    with served() as server:
+        yield server
+
+
+def connected(server: uvicorn.Server, address: str = "127.0.0.1") -> socket.socket:
+    port = server.servers[0].sockets[0].getsockname()[1]
+    return socket.create_connection(("127.0.0.1", port), 20, source_address=(address, 0))
+
+
+def ended_after(peer: socket.socket, every: bytes = b"") -> float:
+    """Send a byte now and then, and say when the connection was ended, in seconds."""
+    started = time.monotonic()
+    peer.settimeout(SHORT_S / 10)
+    while time.monotonic() < started + 10:
+        try:
+            peer.sendall(every)
+            if not peer.recv(1 << 16):
+                break
+        except TimeoutError:
+            continue
+        except OSError:
+            break
+    return time.monotonic() - started
+
+
+SLOW = [
+    (b"", b""),
+    (b"GET / HT", b""),
+    (b"GET / HTTP/1.1\r\nX-Slow: ", b"x"),
+    (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 999\r\n\r\n", b"x"),
+]
+
+
+@pytest.mark.parametrize(("said", "every"), SLOW)
+def test_a_request_that_does_not_come_whole_in_time_is_ended(server: uvicorn.Server, said: bytes, every: bytes) -> None:
+    with connected(server) as peer:
+        peer.sendall(said)
+        assert SHORT_S / 2 < ended_after(peer, every) < 10 * SHORT_S
+    assert not server.server_state.connections
+
+
+def test_the_next_request_of_a_connection_has_its_time_too_and_no_more(server: uvicorn.Server) -> None:
+    with connected(server) as peer:
+        for _ in range(4):
+            time.sleep(SHORT_S / 2)
+            peer.sendall(GET)
+            assert peer.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        assert SHORT_S / 2 < ended_after(peer, b"x") < 10 * SHORT_S
+
+
+def test_an_answer_that_nobody_takes_is_ended(server: uvicorn.Server) -> None:
+    with connected(server) as peer:
+        peer.sendall(GET.replace(b"/ ", b"/large "))
+        limit = time.monotonic() + 20
+        while server.server_state.connections or not server.server_state.total_requests:
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+
+
+def test_an_answer_that_is_taken_slowly_has_its_time(server: uvicorn.Server) -> None:
+    with connected(server) as peer:
+        peer.sendall(GET.replace(b"/ ", b"/large "))
+        time.sleep(SHORT_S)
+        taken = 0
+        while taken < LARGE:
+            part = peer.recv(1 << 20)
+            assert part
+            taken += len(part)
+
+
+@pytest.mark.parametrize("proxy", [False, True], ids=["direct", "behind a proxy"])
+def test_an_address_has_so_many_connections_and_a_proxy_as_many_as_it_needs(
+    monkeypatch: pytest.MonkeyPatch, *, proxy: bool
+) -> None:
+    monkeypatch.setattr(connections, "OF_ONE_ADDRESS", 3)
+    with served(proxy_headers=proxy) as server, ExitStack() as stack:
+        peers = [stack.enter_context(connected(server)) for _ in range(5)]
+        neighbour = stack.enter_context(connected(server, "127.0.0.2"))
+        answered = []
+        for peer in (*peers, neighbour):
+            try:
+                peer.sendall(GET)
+                answered.append(peer.recv(1 << 16).startswith(b"HTTP/1.1 200"))
+            except OSError:
+                answered.append(False)
+    assert answered == [True, True, True, proxy, proxy, True]
