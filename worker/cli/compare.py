@@ -14,7 +14,7 @@ from db.compared import Coverage, RecordedVersion
 from worker.cli.compare_rows import Answer, Held, answer_document, print_answer
 from worker.cli.models import Model
 from worker.cli.monitor import SinceOption
-from worker.cli.options import refuse_bad_rows, refuse_learned, refuse_without
+from worker.cli.options import refuse_learned, refuse_without, sound_manifest
 from worker.cli.output import Report, ReportOption, print_json
 from worker.cli.progress import progress_bar
 from worker.cli.replay import snapshot
@@ -150,11 +150,8 @@ def _on_manifest(
 ) -> tuple[Answer, bool]:
     """Return the answer, and whether bad rows were left out."""
     require_extra("torch", "worker", "--manifest")
-    from worker.training.manifest_file import read_manifest
-
     refuse_learned(split)
-    manifest = read_manifest(path, root)
-    refuse_bad_rows(manifest.faults, Code.DATASET_INVALID, "compared", skip_bad=skip_bad)
+    manifest = sound_manifest(path, root, "compared", skip_bad=skip_bad)
     with progress_bar("lesions") as on_progress:
         from worker.training.compared import compare_on_manifest
 

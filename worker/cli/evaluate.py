@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.monitor import SinceOption, percent
-from worker.cli.options import refuse_bad_rows, refuse_without
+from worker.cli.options import refuse_bad_rows, refuse_without, sound_manifest
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr, stdout
 from worker.cli.progress import progress_bar
 from worker.errors import Code
@@ -132,11 +132,9 @@ def _scored(
     manifest: Path, root: Path | None, split: Split, *, skip_bad: bool
 ) -> "tuple[ScoredManifest, Sequence[Fault]]":
     from worker.settings import get_settings
-    from worker.training.manifest_file import read_manifest
 
     require_extra("torch", "worker", "--manifest")
-    read = read_manifest(manifest, root)
-    refuse_bad_rows(read.faults, Code.DATASET_INVALID, "evaluated", skip_bad=skip_bad)
+    read = sound_manifest(manifest, root, "evaluated", skip_bad=skip_bad)
     with progress_bar("lesions") as on_progress:
         from worker.training.scoring import score_manifest
 

@@ -1,13 +1,15 @@
 """What several commands refuse alike: options that go together, bad rows, lesions that a model learned from."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 
 from worker.cli.output import stderr
+from worker.cli.progress import progress_bar
 from worker.errors import Code, SetupRefused
 from worker.inference.card import ModelCard
-from worker.training.manifest import Fault, Split
+from worker.training.manifest import Fault, Manifest, Split
 
 
 def refuse_without(option: str, given: object, needed: str, there: object) -> None:
@@ -36,7 +38,34 @@ def refuse_bad_rows(bad: Sequence[Fault], code: Code, done: str, *, skip_bad: bo
         stderr.print(f"line {fault.line}: {fault.code}: {fault.reason}", markup=False, highlight=False, soft_wrap=True)
     if bad and not skip_bad:
         otherwise = "" if skip_bad is None else ", or --skip-bad"
-        raise SetupRefused(code, f"{len(bad)} rows are bad, so nothing was {done}: mend them{otherwise}")
+        rows = len({fault.line for fault in bad})
+        raise SetupRefused(code, f"{rows} rows are bad, so nothing was {done}: mend them{otherwise}")
+
+
+def sound_manifest(path: Path, root: Path | None, done: str, *, skip_bad: bool) -> Manifest:
+    """Read a manifest, look at every row as `dlr dataset validate` does, and stop unless bad ones are to be left out.
+
+    Args:
+        path: the manifest's.
+        root: what its paths are relative to; its folder, unless it is given.
+        done: what is not done because of bad rows.
+        skip_bad: they are to be left out.
+
+    Returns:
+        The manifest without its bad rows, which are its faults.
+
+    Raises:
+        SetupRefused: ``dataset_invalid``: it can not be read, or rows are bad and not to be left out.
+        Unavailable: ``storage_unavailable``.
+    """
+    from worker.training.check import check
+    from worker.training.manifest_file import read_manifest
+
+    read = read_manifest(path, root)
+    with progress_bar("checking rows") as on_progress:
+        checked = check(read, on_progress=on_progress)
+    refuse_bad_rows(checked.faults, Code.DATASET_INVALID, done, skip_bad=skip_bad)
+    return checked.without_bad
 
 
 def refuse_learned(split: Split, *cards: ModelCard) -> None:

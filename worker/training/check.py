@@ -37,10 +37,16 @@ class Checked:
     pairs: tuple[tuple[int, int], ...]
 
     @property
+    def without_bad(self) -> Manifest:
+        """The manifest without its bad rows, which are its faults."""
+        bad = {fault.line for fault in self.faults}
+        rows = {line: row for line, row in self.manifest.rows.items() if line not in bad}
+        return replace(self.manifest, rows=rows, faults=self.faults)
+
+    @property
     def sound(self) -> dict[int, ManifestRow]:
         """The rows that are neither excluded nor at fault, by line."""
-        bad = {fault.line for fault in self.faults}
-        return {line: row for line, row in self.manifest.included.items() if line not in bad}
+        return self.without_bad.included
 
     @property
     def digest(self) -> str:

@@ -51,7 +51,7 @@ class Reading:
         self.rows = _of_splits(included, split, also) if manifest.has_splits else included
         self.left_out = Counter[str](
             {
-                "rows that are bad": len(manifest.faults),
+                "rows that are bad": len({fault.line for fault in manifest.faults}),
                 "rows that are excluded": len(manifest.rows) - len(included),
                 "rows of splits that are not scored": len(included) - len(self.rows),
             }

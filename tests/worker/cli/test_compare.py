@@ -52,16 +52,17 @@ def _registry(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
-    """Of the test three cancers, two of them 4A, and three benign lesions, one of them 4A and one without a file."""
+    """Of the test three cancers, two of them 4A, and three benign lesions, one of them 4A and one without an age."""
     said = [("malignant", "4A"), ("malignant", "4A"), ("malignant", "5"), ("benign", "4A"), ("benign", "3"),
             ("benign", "0"), ("benign", "2")]  # fmt: skip
     rows = []
     for place, (pathology, birads) in enumerate(said):
         save_picture(tmp_path / f"{place}.png", seed=place)
-        rows.append(row(image=f"{place}.png", pathology=pathology, birads=birads, split=Split.TEST,
+        age = None if place == 6 else 47
+        rows.append(row(image=f"{place}.png", pathology=pathology, birads=birads, split=Split.TEST, age_years=age,
                         patient_key=f"P{place}", lesion_id=f"L{place}"))  # fmt: skip
-    (tmp_path / "6.png").unlink()
-    return written(tmp_path / "manifest.csv", *rows, row(image="0.png", lesion_id="T", split=Split.TRAIN))
+    save_picture(tmp_path / "t.png", seed=99)
+    return written(tmp_path / "manifest.csv", *rows, row(image="t.png", patient_key="T", split=Split.TRAIN))
 
 
 def written(path: Path, *rows: ManifestRow) -> Path:
@@ -92,7 +93,7 @@ def test_two_versions_are_compared_on_a_manifest_and_missed_cancers_are_told(man
     assert found["notice"] == NOTICE, "the advice rests on the active DLR_LH too"
     assert found["coverage"] == {"lesions": 7, "a": 6, "b": 6, "both": 6}
     assert {reason: count for reason, count in said["left_out"].items() if count} == {
-        "rows of splits that are not scored": 1, "rows: file_not_found": 1,
+        "rows of splits that are not scored": 1, "rows: age_missing": 1,
     }  # fmt: skip
     assert [one["lesion_id"] for one in found["missed_cancers"]["b"]] == ["L0", "L1"]
     assert found["missed_cancers"]["a"] == []
@@ -120,7 +121,7 @@ def test_people_read_the_same_in_tables_and_what_to_know(manifest: Path) -> None
     done = dlr("DLR_BM/1.0", "2.0", "--manifest", manifest)
     assert done.exit_code == 3, done.output
     assert "DLR_BM: A is 1.0, B is 2.0\nof 7 lesions, 1 are left out\nALERT downgraded_cancer" in done.stdout
-    assert "left out: 1 rows of splits that are not scored, 1 rows: file_not_found\n" in done.stdout
+    assert "left out: 1 rows of splits that are not scored, 1 rows: age_missing\n" in done.stdout
     assert (
         "note: DLR_BM: the advice under each version is with the score of DLR_LH 1.0, which is active." in done.stdout
     )
@@ -206,6 +207,7 @@ def test_lesions_that_a_version_learned_from_are_refused_as_its_card_says(manife
 
 
 def test_bad_rows_stop_it_unless_they_are_to_be_left_out(manifest: Path, models: Path) -> None:
+    (manifest.parent / "5.png").unlink()
     with manifest.open("a") as file:
         file.write("SECRET.png,,,,,,,47,4A,perhaps\n")
     done = subprocess.run(
@@ -213,9 +215,10 @@ def test_bad_rows_stop_it_unless_they_are_to_be_left_out(manifest: Path, models:
         env=os.environ | {"DLR_MODELS_DIR": str(models)}, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
+    assert "line 7: file_not_found: " in done.stderr
     assert "line 10: row_invalid: " in done.stderr
-    assert "error: dataset_invalid: 1 rows are bad, so nothing was compared: mend them, or --skip-bad" in done.stderr
+    assert "error: dataset_invalid: 2 rows are bad, so nothing was compared: mend them, or --skip-bad" in done.stderr
     assert "SECRET" not in done.stderr
     said = answer("DLR_BM/2.0", "1.0", "--manifest", manifest, "--skip-bad", status=3)
     assert said["models"][0]["missed_cancers"]["b"] == []
-    assert said["left_out"]["rows that are bad"] == 1
+    assert said["left_out"]["rows that are bad"] == 2

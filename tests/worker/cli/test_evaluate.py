@@ -17,6 +17,7 @@ from tests.db.test_pathology import report
 from tests.end_to_end.small_models import NOTICE, add_small_models
 from tests.worker.evaluation.samples import BM, LH, many
 from tests.worker.training.manifests import cohort
+from worker.training.manifest import Pathology
 from worker.training.manifest_file import write_manifest
 
 QUICK = ("--resamples", "20", "--format", "json")
@@ -184,6 +185,23 @@ def test_a_manifest_is_scored_by_the_active_models(tmp_path: Path) -> None:
     assert said["questions"][0]["judged"][0]["version"] == "test-1"
     assert said["notices"][0].endswith(NOTICE)
     assert "lesions" in done.stderr
+
+
+@pytest.mark.slow
+def test_rows_of_a_manifest_that_contradict_each_other_or_have_no_image_are_bad(tmp_path: Path) -> None:
+    add_small_models(tmp_path / "models")
+    rows = cohort(tmp_path, 6)
+    rows[3] = rows[3].model_copy(update={"pathology": Pathology.MALIGNANT})
+    (tmp_path / rows[8].image).unlink()
+    write_manifest(tmp_path / "manifest.csv", rows)
+    arguments = ("--manifest", tmp_path / "manifest.csv", *QUICK)
+    refused = dlr(*arguments, DLR_MODELS_DIR=str(tmp_path / "models"))
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "line 5: label_contradictory: the same lesion as line 4, and another pathology" in refused.stderr
+    assert "line 10: file_not_found: " in refused.stderr
+    skipped = dlr(*arguments, "--skip-bad", DLR_MODELS_DIR=str(tmp_path / "models"))
+    assert skipped.returncode == 3
+    assert answer(skipped)["cohort"]["left_out"]["rows that are bad"] == 2
 
 
 @pytest.mark.slow
