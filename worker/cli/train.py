@@ -1,6 +1,7 @@
 """``dlr train``: a model from lesions with pathology."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -128,7 +129,7 @@ def train(
     name: ModelName = "DLR_LH" if which is Which.LH else "DLR_BM"
     from worker.training.processes import leads
 
-    with share_bar("loading torch", hidden=not leads()) as on_progress:
+    with _told_when_interrupted(), share_bar("loading torch", hidden=not leads()) as on_progress:
         from worker.training.train import Running, require_startable
         from worker.training.train import train as trained
 
@@ -138,6 +139,15 @@ def train(
         made = trained(name, cohort, read, output, running)
     if made is not None:
         _print(made.card, cohort, output, fmt, was_finished=made.judged is None)
+
+
+@contextmanager
+def _told_when_interrupted() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        _say("stopped: the same command goes on after the last epoch that was kept")
+        raise
 
 
 def _cohort(

@@ -1,7 +1,10 @@
 """`dlr train` as a user types it: on a manifest and on phantoms, and what is refused."""
 
 import json
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -188,3 +191,29 @@ def test_dlr_bm_has_no_label_rule(folder: Path, option: tuple[str, ...]) -> None
 def test_what_can_not_be_done_is_refused_with_its_code(folder: Path, options: tuple[str, ...], code: Code) -> None:
     asked = ("lh", "--phantom", "110", "--config", folder / "small.toml", "-o", folder / "run")
     assert refusal(*asked, *options).code is code
+
+
+@pytest.mark.slow
+def test_whoever_interrupts_it_is_told_how_it_goes_on(folder: Path) -> None:
+    options = ("--phantom", "110", "--config", folder / "small.toml", "--epochs", "1000", "--patience", "1000")
+    command = [
+        sys.executable,
+        "-m",
+        "worker.cli.main",
+        "train",
+        "bm",
+        *options,
+        "--device",
+        "cpu",
+        "-o",
+        folder / "run",
+    ]
+    training = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    started = time.monotonic()
+    while not (folder / "run" / "checkpoint" / "state.json").exists():
+        assert time.monotonic() < started + 120
+        time.sleep(0.05)
+    training.send_signal(signal.SIGINT)
+    _, said = training.communicate(timeout=60)
+    assert training.returncode == 130
+    assert said.endswith("stopped: the same command goes on after the last epoch that was kept\n")
