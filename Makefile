@@ -22,13 +22,13 @@ demo: install  ## Run the whole service once, on phantom studies, and show the w
 	$(BIN)/dlr demo
 
 test: install  ## All tests but the faults, on all cores, against real PostgreSQL and Redis
-	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup -m 'not faults'
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup --max-worker-restart 0 -m 'not faults'
 
 faults: install  ## Kill, freeze, fill and poison a running service: does it keep its promises? Four minutes
 	$(BIN)/python -m pytest -m faults --durations 0
 
 test-fast: install  ## The tests that take seconds
-	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup -m 'not slow and not faults'
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup --max-worker-restart 0 -m 'not slow and not faults'
 
 bench: install  ## Measure every row of docs/performance.md, side by side with its peer; an hour, on a quiet machine
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --editable '.[dev,bench]'

@@ -1,6 +1,8 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,12 +59,18 @@ def test_one_at_a_time_holds_a_home(tmp_path: Path) -> None:
         pass
 
 
+HOLDING = """
+import os, sys
+from pathlib import Path
+from worker.services.home import Home
+
+with Home(Path(sys.argv[1])).held():
+    os.kill(os.getpid(), 9)
+"""
+
+
 def test_a_killed_holder_lets_go(tmp_path: Path) -> None:
-    child = os.fork()
-    if child == 0:
-        with Home(tmp_path).held():
-            os.kill(os.getpid(), 9)
-    os.waitpid(child, 0)
+    assert subprocess.run([sys.executable, "-c", HOLDING, str(tmp_path)], check=False).returncode == -9
     with Home(tmp_path).held():
         pass
 

@@ -1,6 +1,8 @@
 """What a training image looks like when it is seen: changed, never upside down, and the same again by its seed."""
 
-from multiprocessing import process
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -88,9 +90,19 @@ def test_processes_share_each_batch() -> None:
         assert torch.equal(batch[1::2], other)
 
 
-def test_loaders_change_nothing_wherever_temporary_files_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+LOADED = """
+import torch
+from tests.worker.training.small import config
+from tests.worker.training.test_augment import seen
+
+of = config(batch=6)
+assert all(torch.equal(one, other) for one, other in zip(seen(of), seen(of, loaders=2), strict=True))
+"""
+
+
+def test_loaders_change_nothing_wherever_temporary_files_are(tmp_path: Path) -> None:
+    """In a process of its own: loaders are forks, and a fork of pytest's process has pytest's connections."""
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     deep.mkdir(parents=True)
-    monkeypatch.setitem(process.current_process()._config, "tempdir", str(deep))  # type: ignore[attr-defined]
-    of = config(batch=6)
-    assert all(torch.equal(one, other) for one, other in zip(seen(of), seen(of, loaders=2), strict=True))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "TMPDIR": str(deep)}
+    subprocess.run([sys.executable, "-c", LOADED], check=True, timeout=120, env=environment)
