@@ -151,13 +151,14 @@ def _on_manifest(
     """Return the answer, and whether bad rows were left out."""
     require_extra("torch", "worker", "--manifest")
     refuse_learned(split)
+    versions = _versions(a, b, model)
     manifest = sound_manifest(path, root, "compared", skip_bad=skip_bad)
+    if manifest.has_splits:
+        refuse_learned(split, *(entry.card for three in versions for entry in three))
     with progress_bar("lesions") as on_progress:
-        from worker.training.compared import compare_on_manifest
+        from worker.training.compared import Match, compare_on_manifest
 
-        matches = _matches(a, b, model)
-        if manifest.has_splits:
-            refuse_learned(split, *(entry.card for match in matches for entry in match.entries))
+        matches = [Match(*three) for three in versions]
         found = compare_on_manifest(manifest, split, matches, on_progress)
     return Answer(
         source=Source.MANIFEST,
@@ -168,11 +169,10 @@ def _on_manifest(
     ), bool(manifest.faults)
 
 
-def _matches(a: str, b: str, model: Model | None) -> "Sequence[Match]":
-    from worker.training.compared import Match
-
+def _versions(a: str, b: str, model: Model | None) -> list[tuple[Entry, Entry, Entry]]:
+    """The pairs that were asked for, each with what advises beside it."""
     registry = Registry(get_settings().models_dir)
-    return [Match(*pair, _other(registry, pair[0].model)) for pair in _pairs(a, b, model, registry.named)]
+    return [(*pair, _other(registry, pair[0].model)) for pair in _pairs(a, b, model, registry.named)]
 
 
 def _other(registry: Registry, model: str) -> Entry:
