@@ -107,3 +107,12 @@ def redis_url(_redis: EmbeddedRedis) -> str:
         for key in client.scan_iter():
             client.delete(key)
     return _redis.url()
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    """A Redis of one test's own, to look into, stop or lose."""
+    server = EmbeddedRedis(Home(tmp_path / "home"))
+    server.start()
+    yield server
+    server.stop()

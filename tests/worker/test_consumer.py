@@ -4,26 +4,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Database
 from worker.consumer import RECONNECT_S
-from worker.services.home import Home
 from worker.services.redis import EmbeddedRedis
 
 AWAY_S = 7.0
 """Celery by itself would call again after 2, 6 and 12 s."""
-
-
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    server = EmbeddedRedis(Home(tmp_path / "home"))
-    server.start()
-    yield server
-    server.stop()
 
 
 def until(log: Path, words: str, times: int) -> float:

@@ -1,6 +1,5 @@
 """With a CA, PostgreSQL and Redis are spoken to over TLS alone, and a server that is not who it says is refused."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from tests.conftest import Database
 from tests.tls_proxy import tls_in_front_of
 from worker.app import celery_settings
 from worker.errors import SetupRefused
-from worker.services.home import Home
 from worker.services.redis import EmbeddedRedis
 from worker.settings import get_settings
 
@@ -81,14 +79,6 @@ def test_a_postgresql_that_is_not_who_it_says_is_refused(
         set_up(monkeypatch, DLR_DATABASE_URL=url, DLR_DATABASE_CA=tmp_path / "ca.pem")
         with pytest.raises(OperationalError):
             select_one()
-
-
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    server = EmbeddedRedis(Home(tmp_path / "home"))
-    server.start()
-    yield server
-    server.stop()
 
 
 def test_redis_is_spoken_to_over_tls_by_redis_py_and_by_celery(

@@ -19,7 +19,6 @@ from redis import Redis
 from worker import transport
 from worker.delivery import TAKEN, put_back
 from worker.gate import RECORD_REFUSAL, SUBMIT_STUDY
-from worker.services.home import Home
 from worker.services.port import free_port
 from worker.services.redis import EmbeddedRedis
 from worker.settings import get_settings
@@ -28,13 +27,11 @@ SECRET = "1.2.826.777.SECRET"
 
 
 @pytest.fixture
-def own_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    server = EmbeddedRedis(Home(tmp_path))
-    server.start()
-    monkeypatch.setenv("DLR_REDIS_URL", server.url())
+def own_redis(own_redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch) -> EmbeddedRedis:
+    """The one that the settings name."""
+    monkeypatch.setenv("DLR_REDIS_URL", own_redis.url())
     get_settings.cache_clear()
-    yield server
-    server.stop()
+    return own_redis
 
 
 def taken(url: str, *, ack: bool = True, options: dict[str, str] | None = None) -> list[Any]:
