@@ -1,18 +1,31 @@
 """The `dlr` command, to hold documentation and compose files against."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import typer
+
+from worker.cli.on_demand import OnDemand
+
+
+def dlr() -> Any:
+    """The command ``dlr``, as Typer makes it."""
+    from worker.cli.main import app
+
+    return typer.main.get_command(app)
+
+
+def commands_of(command: Any) -> dict[str, Any]:
+    """The commands of a group, imported; none of a command."""
+    within = getattr(command, "commands", {})
+    return {name: one.loaded() if isinstance(one, OnDemand) else one for name, one in within.items()}
 
 
 def command_fault(words: Sequence[str]) -> str | None:
     """Say what is wrong with a command line ``dlr ...``: no such command, or no such option; None when it exists."""
-    from worker.cli.main import app
-
-    command = typer.main.get_command(app)
+    command = dlr()
     rest = list(words[1:])
-    # By attribute and not by class: typer brings a click of its own.
-    while (commands := getattr(command, "commands", None)) and rest and not rest[0].startswith("-"):
+    while (commands := commands_of(command)) and rest and not rest[0].startswith("-"):
         name = rest.pop(0)
         if name not in commands:
             return f"there is no command {name} in {' '.join(words)}"

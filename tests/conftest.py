@@ -1,8 +1,8 @@
-"""Real servers for every test: one PostgreSQL and one Redis for each pytest process, started when first asked for."""
+"""Real servers for every test: one PostgreSQL and one Redis for a run, a database of each for every test."""
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -13,6 +13,8 @@ from psycopg2 import sql
 from redis import Redis
 
 from db.roles import OWNER, READER, SHADOW, WEB, WRITER
+from tests import shared
+from tests.servers import REDIS_DATABASES, both, running
 from worker.services.home import Home
 from worker.services.postgres import SUPERUSER, EmbeddedPostgres
 from worker.services.redis import EmbeddedRedis
@@ -20,9 +22,30 @@ from worker.settings import get_settings
 
 TEMPLATE = "migrated"
 
-# How long an example takes says how busy the machine is.
-hypothesis_settings.register_profile("dlr", deadline=None)
-hypothesis_settings.load_profile("dlr")
+# How long an example takes says how busy the machine is, so none has a deadline.
+hypothesis_settings.register_profile("short", deadline=None, max_examples=20)
+hypothesis_settings.register_profile("long", deadline=None, max_examples=500)
+hypothesis_settings.load_profile("short")
+
+
+_servers = ExitStack()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shared.begin()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    option = session.config.option
+    if not hasattr(session.config, "workerinput") and getattr(option, "numprocesses", None) and not option.collectonly:
+        _servers.enter_context(both())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        _servers.close()
+        shared.end()
 
 
 @dataclass(frozen=True)
@@ -50,11 +73,10 @@ def _settings_of_this_test_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(Home(tmp_path_factory.mktemp("postgres")))
-    server.start()
-    yield server
-    server.stop()
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """The run's PostgreSQL. Whoever needs the settings of an installation starts one of their own."""
+    with running(EmbeddedPostgres) as server:
+        yield server
 
 
 @pytest.fixture
@@ -73,11 +95,15 @@ def database(postgres: EmbeddedPostgres, _template: str) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def _template(postgres: EmbeddedPostgres) -> str:
-    """Migrated once and then copied, which is quicker than to migrate for each test."""
-    from db.migrate import upgrade
+    """Migrated once a run and then copied, which is quicker than to migrate for each test."""
 
-    postgres.create_database(TEMPLATE)
-    upgrade(postgres.url(OWNER, TEMPLATE))
+    def migrate(_folder: Path) -> None:
+        from db.migrate import upgrade
+
+        postgres.create_database(TEMPLATE)
+        upgrade(postgres.url(OWNER, TEMPLATE))
+
+    shared.made_once("template", migrate)
     return TEMPLATE
 
 
@@ -93,20 +119,20 @@ def _new_database(server: EmbeddedPostgres, template: str) -> Iterator[Database]
 
 
 @pytest.fixture(scope="session")
-def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    server = EmbeddedRedis(Home(tmp_path_factory.mktemp("redis")))
-    server.start()
-    yield server
-    server.stop()
+def _redis(worker_id: str) -> Iterator[str]:
+    """The URL of this process's own database of the run's Redis."""
+    number = int(worker_id.removeprefix("gw")) if worker_id != "master" else 0
+    with running(EmbeddedRedis) as server:
+        yield server.url().removesuffix("/0") + f"/{number % REDIS_DATABASES}"
 
 
 @pytest.fixture
-def redis_url(_redis: EmbeddedRedis) -> str:
+def redis_url(_redis: str) -> str:
     """A Redis with nothing in it."""
-    with Redis.from_url(_redis.url()) as client:
+    with Redis.from_url(_redis) as client:
         for key in client.scan_iter():
             client.delete(key)
-    return _redis.url()
+    return _redis
 
 
 @pytest.fixture

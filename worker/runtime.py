@@ -7,26 +7,23 @@ from collections.abc import Callable
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, TypeVar
 
-from redis import Redis
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger
 from db.roles import SHADOW
 from db.session import make_engine, session_factory
-from worker.intake.accept import Intake
-from worker.pulse import Pulse
-from worker.reconciler import Messages, Reconciler
 from worker.settings import get_settings
 from worker.watching.extras import require_extra
-from worker.watching.measures import Measures
-from worker.watching.tracing import Tracing
 
 if TYPE_CHECKING:
     from worker.imaging.decoder_pool import DecoderPool
     from worker.inference.engine import Engine
+    from worker.intake.accept import Intake
     from worker.pipeline import Pipeline
+    from worker.pulse import Pulse
+    from worker.reconciler import Reconciler
     from worker.rescoring.rescorer import Rescorer
-
+    from worker.watching.measures import Measures
+    from worker.watching.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -56,12 +53,14 @@ def sessions() -> sessionmaker[Session]:
 
 
 @_once
-def measures() -> Measures:
+def measures() -> "Measures":
     """Return what the process counts with, which is served from now on if DLR_METRICS_PORT is set.
 
     Raises:
         SetupRefused: ``setting_invalid``; no port is free, or the extra ``metrics`` is not installed.
     """
+    from worker.watching.measures import Measures
+
     settings = get_settings()
     if settings.metrics_port is None:
         return Measures()
@@ -76,12 +75,14 @@ def measures() -> Measures:
 
 
 @_once
-def tracing() -> Tracing:
+def tracing() -> "Tracing":
     """Return what the process traces with.
 
     Raises:
         SetupRefused: ``setting_invalid``; the extra ``tracing`` is not installed.
     """
+    from worker.watching.tracing import Tracing
+
     url = get_settings().traces_url
     if url is None:
         return Tracing()
@@ -92,9 +93,10 @@ def tracing() -> Tracing:
 
 
 @_once
-def intake() -> Intake:
+def intake() -> "Intake":
     """Return the process's intake."""
     from worker.app import enqueue
+    from worker.intake.accept import Intake
 
     return Intake(sessions(), get_settings().storage_root, enqueue, tracing())
 
@@ -122,8 +124,10 @@ def decoders() -> "DecoderPool":
 
 
 @_once
-def pulse() -> Pulse:
+def pulse() -> "Pulse":
     """Return the process's pulse."""
+    from worker.pulse import Pulse
+
     return Pulse(sessions(), get_settings().lease_s)
 
 
@@ -134,6 +138,7 @@ def pipeline() -> "Pipeline":
     Raises:
         ModelRefused: as for `engine`.
     """
+    from db import ledger
     from worker.bookkeeping import Bookkeeper
     from worker.imaging.source import ImageSource, remove_abandoned
     from worker.pipeline import Pipeline
@@ -156,9 +161,12 @@ def pipeline() -> "Pipeline":
 
 
 @_once
-def reconciler() -> Reconciler:
+def reconciler() -> "Reconciler":
     """Return the process's reconciler."""
+    from redis import Redis
+
     from worker.app import enqueue
+    from worker.reconciler import Messages, Reconciler
 
     settings = get_settings()
     client = Redis.from_url(settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=5)

@@ -6,106 +6,102 @@ could not score a lesion, `dlr monitor`, `dlr replay` or `dlr report restratific
 or `dlr models compare` found a cancer that is advised down; 130 interrupted; 141 nobody reads what is printed any more.
 """
 
-import errno
 import sys
 from collections.abc import Callable
 
 import typer
-from kombu.exceptions import OperationalError as BrokerError
-from redis.exceptions import RedisError
-from sqlalchemy.exc import DBAPIError
 
-from db.errors import DatabaseRefused
 from worker import __version__
-from worker.cli import (
-    compare,
-    database,
-    dataset,
-    demo,
-    evaluate,
-    explain,
-    export,
-    failed,
-    incoming,
-    models,
-    monitor,
-    pathology,
-    purge,
-    replay,
-    report,
-    rescoring,
-    send,
-    services,
-    state,
-    study,
-    train,
-    watching,
-    web,
-)
-from worker.cli.output import print_json, stderr
+from worker.cli.on_demand import OnDemandGroup, Place
 from worker.cli.standard_output import take_over
-from worker.contract import job_schema
 from worker.errors import DlrError
 
+
+class _Commands(OnDemandGroup):
+    places = (
+        Place("up", "worker.cli.services", "up", "Start everything on this machine, until Ctrl-C."),
+        Place("worker", "worker.cli.services", "worker", "Run one Celery worker."),
+        Place("flower", "worker.cli.services", "flower", "Run Flower, to watch the workers."),
+        Place("metrics", "worker.cli.watching", "metrics", "Serve the service's metrics for Prometheus."),
+        Place("demo", "worker.cli.demo", "demo", "Run the whole service once, on phantom studies."),
+        Place("demo-studies", "worker.cli.demo", "demo_studies", "Write phantom studies to practise with."),
+        Place("receive", "worker.cli.incoming", "receive", "Receive studies by DICOM: a Storage SCP."),
+        Place("watch", "worker.cli.incoming", "watch", "Hand in whatever is dropped into a folder."),
+        Place("submit", "worker.cli.submit", "submit", "Hand in studies: job files, DICOM files or folders."),
+        Place("worklist", "worker.cli.study", "worklist", "Show who is read first."),
+        Place("show", "worker.cli.study", "show", "Show one study, with all that happened to it."),
+        Place("export", "worker.cli.export", "export", "Write a study's result as DICOM SR, pictures, HL7 or FHIR."),
+        Place("explain", "worker.cli.explain", "explain", "Show where a model looked in a lesion: Grad-CAM, as PNG."),
+        Place(
+            "health",
+            "worker.cli.state",
+            "health",
+            "Answer a probe: are the servers there, or does this host's worker answer?",
+        ),
+        Place("doctor", "worker.cli.state", "doctor", "Look at every component, and say what is wrong."),
+        Place(
+            "settings",
+            "worker.cli.state",
+            "settings",
+            "Show every setting and where it comes from; secrets stay hidden.",
+        ),
+        Place(
+            "monitor",
+            "worker.cli.monitor",
+            "monitor",
+            "Hold the advice against the study and against pathology; missed cancers first.",
+        ),
+        Place(
+            "replay", "worker.cli.replay", "replay", "Say what other thresholds would have advised; nothing is changed."
+        ),
+        Place(
+            "evaluate",
+            "worker.cli.evaluate",
+            "evaluate",
+            "Say how good the models are on lesions with pathology; missed cancers first.",
+        ),
+        Place(
+            "train",
+            "worker.cli.train",
+            "train",
+            "Train a model on lesions with pathology; a stopped run goes on where it was.",
+        ),
+        Place("purge", "worker.cli.purge", "purge", "Remove the identifiers of studies that ended long ago."),
+        Place("web", "worker.cli.web", "app", "Show the worklist to browsers; say who may sign in."),
+        Place("failed", "worker.cli.failed", "app", "Studies that a person has to look at."),
+        Place("pathology", "worker.cli.pathology", "app", "What pathology said of the lesions."),
+        Place("report", "worker.cli.report", "app", "The study's Table S1 and Fig. S5, of lesions of one's own."),
+        Place("dataset", "worker.cli.dataset", "app", "Lesions to train on: import, check, count, split."),
+        Place("models", "worker.cli.models", "models", "The model registry."),
+        Place(
+            "demo-models",
+            "worker.cli.models",
+            "demo_models",
+            "Make the demo models from a synthetic cohort; never for clinical use.",
+        ),
+        Place(
+            "shadow", "worker.cli.rescoring", "app", "Score what arrives with shadows, beside the models in service."
+        ),
+        Place(
+            "backfill",
+            "worker.cli.rescoring",
+            "backfill",
+            "Score stored studies with another version too; both results stay.",
+        ),
+        Place("send", "worker.cli.send", "app", "Deliver results to a PACS, a worklist manager and a webhook."),
+        Place("db", "worker.cli.database", "app", "The database's schema and addresses."),
+        Place("schema", "worker.cli.schema", "schema", "Print the JSON Schema of a job (contract version 1)."),
+    )
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="dlr",
     help="Breast-ultrasound inference: studies in through Redis, an ordered worklist out of PostgreSQL.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-app.command("up", short_help="Start everything on this machine, until Ctrl-C.")(services.up)
-app.command("worker", short_help="Run one Celery worker.")(services.worker)
-app.command("flower", short_help="Run Flower, to watch the workers.")(services.flower)
-app.command("metrics", short_help="Serve the service's metrics for Prometheus.")(watching.metrics)
-app.command("demo", short_help="Run the whole service once, on phantom studies.")(demo.demo)
-app.command("demo-studies", short_help="Write phantom studies to practise with.")(demo.demo_studies)
-app.command("receive", short_help="Receive studies by DICOM: a Storage SCP.")(incoming.receive)
-app.command("watch", short_help="Hand in whatever is dropped into a folder.")(incoming.watch)
-app.command("submit", short_help="Hand in studies: job files, DICOM files or folders.")(study.submit)
-app.command("worklist", short_help="Show who is read first.")(study.worklist)
-app.command("show", short_help="Show one study, with all that happened to it.")(study.show)
-app.command("export", short_help="Write a study's result as DICOM SR, pictures, HL7 or FHIR.")(export.export)
-app.command("explain", short_help="Show where a model looked in a lesion: Grad-CAM, as PNG.")(explain.explain)
-app.command("health", short_help="Answer a probe: are the servers there, or does this host's worker answer?")(
-    state.health
-)
-app.command("doctor", short_help="Look at every component, and say what is wrong.")(state.doctor)
-app.command("settings", short_help="Show every setting and where it comes from; secrets stay hidden.")(state.settings)
-app.command("monitor", short_help="Hold the advice against the study and against pathology; missed cancers first.")(
-    monitor.monitor
-)
-app.command("replay", short_help="Say what other thresholds would have advised; nothing is changed.")(replay.replay)
-app.command("evaluate", short_help="Say how good the models are on lesions with pathology; missed cancers first.")(
-    evaluate.evaluate
-)
-app.command("train", short_help="Train a model on lesions with pathology; a stopped run goes on where it was.")(
-    train.train
-)
-app.command("purge", short_help="Remove the identifiers of studies that ended long ago.")(purge.purge)
-app.add_typer(web.app, name="web", help="Show the worklist to browsers; say who may sign in.")
-app.add_typer(failed.app, name="failed", help="Studies that a person has to look at.")
-app.add_typer(pathology.app, name="pathology", help="What pathology said of the lesions.")
-app.add_typer(report.app, name="report", help="The study's Table S1 and Fig. S5, of lesions of one's own.")
-app.add_typer(dataset.app, name="dataset", help="Lesions to train on: import, check, count, split.")
-models.models.command("compare")(compare.compare)
-app.add_typer(models.models, name="models", help="The model registry.")
-app.command("demo-models", short_help="Make the demo models from a synthetic cohort; never for clinical use.")(
-    models.demo_models
-)
-app.add_typer(rescoring.app, name="shadow", help="Score what arrives with shadows, beside the models in service.")
-app.command("backfill", short_help="Score stored studies with another version too; both results stay.")(
-    rescoring.backfill
-)
-app.add_typer(send.app, name="send", help="Deliver results to a PACS, a worklist manager and a webhook.")
-app.add_typer(database.app, name="db", help="The database's schema and addresses.")
-
-
-@app.command("schema")
-def schema() -> None:
-    """Print the JSON Schema of a job (contract version 1)."""
-    print_json(job_schema())
 
 
 def _version(value: bool) -> None:
@@ -135,39 +131,22 @@ def _run(work: Callable[[], object]) -> None:
         work()
     except DlrError as error:
         _say(error.code.value, error.reason)
-    except DatabaseRefused as refused:
-        _say("setting_invalid", str(refused))
-    except DBAPIError as error:
-        _say("service_unavailable", _database_sentence(error))
-    except (RedisError, BrokerError):
-        _say(
-            "service_unavailable",
-            "Redis does not answer at DLR_REDIS_URL: is it running, and are address and password right? What was "
-            "recorded before stays recorded: hand it in again to queue it",
-        )
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        from worker.cli.sentences import sentence_of
+
+        sentence = sentence_of(error)
+        if sentence is None:
             raise
-        _say("setting_invalid", f"a file can not be written ({error.strerror})")
+        _say(*sentence)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
 def _say(code: str, reason: str) -> None:
+    from worker.cli.output import stderr
+
     stderr.print(f"error: {code}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
     sys.exit(1)
-
-
-def _database_sentence(error: DBAPIError) -> str:
-    state = getattr(error.orig, "pgcode", None)
-    if state == "42P01":
-        return "the database has no schema yet: run `dlr db upgrade`"
-    if state is None:
-        return (
-            "PostgreSQL does not answer at DLR_DATABASE_URL: is it running (`dlr up`), "
-            "and are address and password right?"
-        )
-    return f"PostgreSQL refused the request (SQLSTATE {state})"
 
 
 if __name__ == "__main__":

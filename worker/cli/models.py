@@ -7,14 +7,27 @@ from typing import Annotated
 import typer
 
 from db.vocabulary import BM_MODEL, LH_MODEL
-from worker.cli.calibrate import calibrate
+from worker.cli.on_demand import OnDemandGroup, Place
 from worker.cli.output import Format, FormatOption, print_rows, stderr
 from worker.cli.progress import share_bar
 from worker.inference.registry import Registry
 from worker.settings import get_settings
 from worker.training.config import DEMO, DEMO_SEED
 
-models = typer.Typer(no_args_is_help=True)
+
+class _Models(OnDemandGroup):
+    places = (
+        Place(
+            "calibrate",
+            "worker.cli.calibrate",
+            "calibrate",
+            "Write a new version of a card, with a fitted temperature, a conformal set, or both.",
+        ),
+        Place("compare", "worker.cli.compare", "compare", "Hold two versions of a model against each other."),
+    )
+
+
+models = typer.Typer(cls=_Models, no_args_is_help=True)
 
 
 class Model(StrEnum):
@@ -138,9 +151,6 @@ def check(fmt: FormatOption = Format.TABLE) -> None:
     print_rows(rows, CHECK_COLUMNS, fmt, title="models")
     if any(finding.code is not None for finding in findings):
         raise typer.Exit(1)
-
-
-models.command()(calibrate)
 
 
 def demo_models(

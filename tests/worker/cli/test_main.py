@@ -5,19 +5,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import typer
 
-from worker.cli.main import app
+from tests.commands import commands_of, dlr
 
 
 def commands(command: Any, name: str = "dlr") -> Iterator[tuple[str, Any]]:
-    for word, one in getattr(command, "commands", {}).items():
+    within = commands_of(command)
+    for word, one in within.items():
         yield from commands(one, f"{name} {word}")
-    if not hasattr(command, "commands"):
+    if not within:
         yield name, command
 
 
-COMMANDS = dict(commands(typer.main.get_command(app)))
+COMMANDS = dict(commands(dlr()))
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)

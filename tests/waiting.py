@@ -1,0 +1,41 @@
+"""Waiting for a condition: with a deadline that is longer where the machine is slower, and never for a time."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from tests.shared import slowness
+
+T = TypeVar("T")
+
+LOOK_S = 0.02
+
+
+def patience(seconds: float) -> float:
+    """How long to wait here for what takes ``seconds`` at the very most on a fast machine that is busy."""
+    return seconds * slowness()
+
+
+def until(
+    found: Callable[[], T], within_s: float = 30.0, *, every_s: float = LOOK_S, said: Callable[[], str] = str
+) -> T:
+    """Ask until the answer is true, and return it.
+
+    Args:
+        found: what is asked; it is asked once more when the time is over.
+        within_s: on a fast machine; see `patience`.
+        every_s: the pause between two questions.
+        said: what there is to say of the wait when it fails.
+
+    Raises:
+        AssertionError: the answer is not true in time.
+    """
+    deadline = time.monotonic() + patience(within_s)
+    while True:
+        is_over = time.monotonic() > deadline
+        answer = found()
+        if answer:
+            return answer
+        if is_over:
+            raise AssertionError(f"not after {patience(within_s):.0f} s; {said()}")
+        time.sleep(every_s)

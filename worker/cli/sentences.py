@@ -1,0 +1,41 @@
+"""What a person is told of an error that ends a command: its stable code and one sentence."""
+
+import errno
+
+from kombu.exceptions import OperationalError as BrokerError
+from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError
+
+from db.errors import DatabaseRefused
+
+REDIS_AWAY = (
+    "Redis does not answer at DLR_REDIS_URL: is it running, and are address and password right? What was "
+    "recorded before stays recorded: hand it in again to queue it"
+)
+
+
+def sentence_of(error: Exception) -> tuple[str, str] | None:
+    """Return the code and the sentence of an error of a service, a setting or a disk; ``None`` of a defect."""
+    match error:
+        case DatabaseRefused():
+            return "setting_invalid", str(error)
+        case DBAPIError():
+            return "service_unavailable", _database_sentence(error)
+        case RedisError() | BrokerError():
+            return "service_unavailable", REDIS_AWAY
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return "setting_invalid", f"a file can not be written ({error.strerror})"
+        case _:
+            return None
+
+
+def _database_sentence(error: DBAPIError) -> str:
+    state = getattr(error.orig, "pgcode", None)
+    if state == "42P01":
+        return "the database has no schema yet: run `dlr db upgrade`"
+    if state is None:
+        return (
+            "PostgreSQL does not answer at DLR_DATABASE_URL: is it running (`dlr up`), "
+            "and are address and password right?"
+        )
+    return f"PostgreSQL refused the request (SQLSTATE {state})"

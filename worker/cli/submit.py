@@ -1,0 +1,99 @@
+"""``dlr submit``: studies that a person hands in."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from db import queries
+from db.vocabulary import ENDED_STATES
+from worker.cli.output import Format, FormatOption, print_rows, stderr
+from worker.clinical.categories import Priority
+from worker.errors import Code, Unavailable
+from worker.intake.lesions_file import read_lesions
+from worker.intake.submit import Overrides, Submission, hand_in, plan
+from worker.settings import get_settings
+
+EXIT_NOT_DONE = 3
+POLL_S = 0.25
+
+COLUMNS = ("submitted", "study_id", "change", "state", "code", "reason")
+
+
+def submit(
+    paths: Annotated[list[Path], typer.Argument(help="Job files (*.json), DICOM files, or folders of DICOM files")],
+    lesions: Annotated[
+        Path | None,
+        typer.Option(
+            help="The lesions of the DICOM files: a JSON list, or an object with `lesions` and other fields; "
+            "without it, a DICOM SR, SEG or GSPS among the files marks them"
+        ),
+    ] = None,
+    age: Annotated[float | None, typer.Option(help="Age at the study in years; wins over the files")] = None,
+    priority: Annotated[Priority | None, typer.Option(help="Wins over the files; default routine")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until each study has ended")] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait at most")] = 600.0,
+    fmt: FormatOption = Format.TABLE,
+) -> None:
+    """Hand in studies. What can not be a study is kept too, with the reason (`dlr failed list`).
+
+    Files outside DLR_STORAGE_ROOT are copied into it. Exit status 3: something was refused or, with --wait, did not end
+    `done`.
+    """
+    from worker.app import give_up_soon
+
+    give_up_soon()
+    overrides = Overrides(age, priority.value if priority else None)
+    marked = read_lesions(lesions) if lesions else None
+    settings = get_settings()
+    rows = [_hand_in(one) for one in plan(paths, marked, overrides, settings.storage_root, settings.limits)]
+    if wait:
+        _await(rows, timeout)
+    for row in rows:
+        if row["note"]:
+            stderr.print(f"{row['submitted']}: {row['note']}", markup=False, highlight=False)
+    print_rows(rows, COLUMNS, fmt, title="submitted")
+    good = ("done",) if wait else ("done", "queued", "running")
+    raise typer.Exit(0 if all(row["state"] in good for row in rows) else EXIT_NOT_DONE)
+
+
+def _hand_in(submission: Submission) -> dict[str, Any]:
+    from worker.runtime import intake
+
+    row: dict[str, Any] = {"submitted": submission.name, "note": submission.note}
+    handed = hand_in(intake(), submission, "submit")
+    row |= {"study_id": handed.study_id, "change": handed.change, "state": handed.state}
+    if handed.refused is not None:
+        return row | {"code": handed.refused.code.value, "reason": handed.refused.reason}
+    if handed.change == "earlier_revision":
+        row["note"] = "a later revision has replaced this content, so nothing changed; to go back, change a field of it"
+    return row | {"revision": handed.revision}
+
+
+def _await(rows: Sequence[dict[str, Any]], timeout: float) -> None:
+    from worker.cli.progress import counting_bar
+    from worker.runtime import sessions
+
+    ids = {row["study_id"] for row in rows}
+    deadline = time.monotonic() + timeout
+    with counting_bar("studies", len(ids)) as advance:
+        while True:
+            with sessions()() as session:
+                states = queries.states(session, ids)
+            ended = sum(state in ENDED_STATES for state in states.values())
+            advance(ended)
+            if ended == len(ids):
+                break
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    Code.SERVICE_UNAVAILABLE,
+                    f"{len(ids) - ended} of {len(ids)} studies have not ended after {timeout:.0f} s; they stay queued. "
+                    "Is an inference worker running?",
+                )
+            time.sleep(POLL_S)
+    with sessions()() as session:
+        for row in rows:
+            for study in queries.study_details(session, row["study_id"]):
+                row.update(state=study.state, code=study.error_code, reason=study.error_reason)
