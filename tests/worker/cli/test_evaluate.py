@@ -2,15 +2,14 @@
 
 import csv
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from db.session import make_engine, session_factory
+from tests import command_line
 from tests.conftest import Database
 from tests.db.samples import ended, register, scored, study
 from tests.db.test_pathology import report
@@ -23,16 +22,8 @@ from worker.training.manifest_file import write_manifest
 QUICK = ("--resamples", "20", "--format", "json")
 
 
-def dlr(*arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "worker.cli.main", "evaluate", *map(str, arguments)],
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def dlr(*arguments: object, **variables: object) -> "subprocess.CompletedProcess[str]":
+    return command_line.dlr("evaluate", *arguments, **variables)
 
 
 def answer(done: "subprocess.CompletedProcess[str]") -> Any:

@@ -1,14 +1,13 @@
 """`dlr explain` as a user types it: what it refuses before a model is looked at. The rest: tests/end_to_end."""
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from db import ledger
 from db.session import make_engine, session_factory
+from tests import command_line
 from tests.conftest import Database
 from tests.db.samples import ended, lesion, refused, register, scored, study
 from tests.worker.reporting.samples import STUDY_UID, write_image
@@ -18,22 +17,10 @@ from worker.intake.content import content_digest
 
 
 def dlr(
-    database: Database, storage: Path, *arguments: object, **environment: str
+    database: Database, storage: Path, *arguments: object, **variables: object
 ) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "worker.cli.main", "explain", *map(str, arguments)],
-        env={
-            **os.environ,
-            "DLR_DATABASE_URL": database.writer_url,
-            "DLR_STORAGE_ROOT": str(storage),
-            **environment,
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    servers = {"DLR_DATABASE_URL": database.writer_url, "DLR_STORAGE_ROOT": storage}
+    return command_line.dlr("explain", *arguments, **servers, **variables)
 
 
 @pytest.fixture

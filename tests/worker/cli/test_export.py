@@ -16,6 +16,7 @@ from pydicom import dcmread
 
 from db import ledger
 from db.session import make_engine, session_factory
+from tests import command_line
 from tests.conftest import Database
 from tests.db.samples import ended, lesion, refused, register, scored, study
 from tests.worker.intake.reports import lesions_of
@@ -33,14 +34,8 @@ class Site:
     study_id: str
 
     def dlr(self, *arguments: str | Path) -> "subprocess.CompletedProcess[bytes]":
-        return subprocess.run(
-            [sys.executable, "-m", "worker.cli.main", *map(str, arguments)],
-            env={**os.environ, "DLR_DATABASE_URL": self.database.writer_url, "DLR_STORAGE_ROOT": str(self.storage)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=120,
-            check=False,
-        )
+        servers = {"DLR_DATABASE_URL": self.database.writer_url, "DLR_STORAGE_ROOT": self.storage}
+        return command_line.dlr_bytes(*arguments, **servers)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """`dlr monitor`, `dlr pathology` and `dlr replay`, as a user types them, on a real database."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from db.session import make_engine, session_factory
+from tests import command_line
 from tests.conftest import Database
 from tests.db.samples import DEMO, ended, register, scored, study
 
@@ -20,15 +20,7 @@ HEADER = "study,lesion_id,result,reported_on\n"
 
 
 def dlr(database: Database, *arguments: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "worker.cli.main", *map(str, arguments)],
-        env={**os.environ, "DLR_DATABASE_URL": database.writer_url},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return command_line.dlr(*arguments, DLR_DATABASE_URL=database.writer_url)
 
 
 def answer(done: "subprocess.CompletedProcess[str]") -> Any:

@@ -2,15 +2,14 @@
 
 import hashlib
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from db import ledger
 from db.session import make_engine, session_factory
+from tests import command_line
 from tests.conftest import Database
 from tests.db.samples import ended, register, scored, study
 from worker.intake.inbox import Inbox
@@ -24,15 +23,7 @@ def storage(tmp_path: Path) -> Path:
 
 
 def dlr_purge(database: Database, storage: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "worker.cli.main", "purge", *arguments],
-        env={**os.environ, "DLR_DATABASE_URL": database.writer_url, "DLR_STORAGE_ROOT": str(storage)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return command_line.dlr("purge", *arguments, DLR_DATABASE_URL=database.writer_url, DLR_STORAGE_ROOT=storage)
 
 
 def submitted(tmp_path: Path, storage: Path, content: bytes) -> str:

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from db.pathology import PathologyRecord, find_lesions, hold_imports, record_pathology
+from tests import command_line
 from tests.conftest import Database
 from tests.db.samples import DEMO, ended, lesion, refused, scored, study, writing
 from tests.worker.reporting.table_s1_lesions import COLUMNS, published, study_lesions, write_manifest
@@ -24,17 +24,9 @@ from tests.worker.reporting.table_s1_lesions import COLUMNS, published, study_le
 NOWHERE = "postgresql+psycopg2://nobody@127.0.0.1:1/none"
 
 
-def dlr(database: Database | None, *arguments: object, **variables: str) -> "subprocess.CompletedProcess[str]":
+def dlr(database: Database | None, *arguments: object, **variables: object) -> "subprocess.CompletedProcess[str]":
     url = NOWHERE if database is None else database.writer_url
-    return subprocess.run(
-        [sys.executable, "-m", "worker.cli.main", "report", *map(str, arguments)],
-        env={**os.environ, "DLR_DATABASE_URL": url, "PYTHONIOENCODING": "utf-8", **variables},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-    )
+    return command_line.dlr("report", *arguments, DLR_DATABASE_URL=url, **variables)
 
 
 def answer(done: "subprocess.CompletedProcess[str]") -> Any:
