@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from benchmarks import database, end_to_end, endurance, imaging, models, queueing, serving
+from benchmarks import database, end_to_end, endurance, imaging, models, queueing, serving, starting
 from benchmarks.machine import commit, machine
 from benchmarks.measuring import Figure, Say, as_markdown, say_on_stderr
 from worker.cli.output import Format, print_rows
@@ -41,6 +41,7 @@ ROWS = {
     "worklist": Row(database.worklist, "<= 1.5"),
     "memory": Row(endurance.memory, "<= 50 MiB"),
     "start": Row(end_to_end.start, "reported"),
+    "start-up": Row(starting.start_up, "submit <= 2.5, and --help <= 1.0"),
 }
 COLUMNS = ("row", "what", "goal", "value", "spread", "reached", "ours", "peers", "seconds")
 

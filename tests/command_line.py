@@ -19,6 +19,7 @@ from worker.settings import get_settings
 
 MADE_ONCE = (
     "worker.app",
+    "worker.cli.submit",
     "worker.components",
     "worker.demo.run",
     "worker.runtime",
@@ -80,7 +81,8 @@ def _a_process_of_its_own() -> Iterator[None]:
     kept = {name: sys.modules.pop(name) for name in MADE_ONCE if name in sys.modules}
     get_settings.cache_clear()
     try:
-        with warnings.catch_warnings():
+        # What the tests leave behind is to be collected all the same.
+        with warnings.catch_warnings(), mock.patch("worker.cli.on_demand.gc"):
             yield
     finally:
         for name in MADE_ONCE:

@@ -76,6 +76,10 @@ class FaultService:
         """Start a module of this checkout, which finds the servers, beside the workers."""
         self.start_program(name, [sys.executable, "-m", module, *arguments], {**self._environment, **environment})
 
+    def run(self, *arguments: str) -> None:
+        """Run Python with these arguments as a person would who finds the servers, to its end."""
+        subprocess.run([sys.executable, *arguments], cwd=ROOT, env=self._environment, check=True, capture_output=True)
+
     def start_workers(self) -> None:
         """Start one worker of each queue."""
         for queue in QUEUES:
@@ -148,8 +152,7 @@ class FaultService:
         """Do what a person does with the studies that failed with a code; return their UIDs."""
         failed = self.sql("SELECT study_instance_uid AS uid FROM failed_study WHERE error_code = %s", code)
         if failed:
-            command = [sys.executable, "-m", "worker.cli.main", "failed", "requeue", "--code", code, "--yes"]
-            subprocess.run(command, cwd=ROOT, env=self._environment, check=True, capture_output=True)
+            self.run("-m", "worker.cli.main", "failed", "requeue", "--code", code, "--yes")
         return {row["uid"] for row in failed}
 
     # --- looking

@@ -1,6 +1,8 @@
 """Commands that are imported when they are asked for: ``dlr --help`` lists them all, and imports none."""
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, ClassVar, NamedTuple
 
@@ -28,7 +30,8 @@ class OnDemand(TyperCommand):
     def loaded(self) -> Any:
         """Import the command, and return what Typer makes of it."""
         name, module, attribute, short_help = self._place
-        found = getattr(import_module(module), attribute)
+        with _for_good():
+            found = getattr(import_module(module), attribute)
         holder = typer.Typer()
         if isinstance(found, typer.Typer):
             holder.add_typer(found, name=name, help=short_help)
@@ -39,6 +42,20 @@ class OnDemand(TyperCommand):
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Parse the command's words, as the command itself does."""
         return self.loaded().make_context(*arguments, **options)
+
+
+@contextmanager
+def _for_good() -> Iterator[None]:
+    """Look for no garbage meanwhile, nor ever among what was made: imports make a hundred thousand objects that stay.
+
+    That is a quarter of the time that a command takes to start.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 class OnDemandGroup(TyperGroup):

@@ -9,11 +9,13 @@ import typer
 
 from db import queries
 from db.vocabulary import ENDED_STATES
+from worker.app import give_up_soon
 from worker.cli.output import Format, FormatOption, print_rows, stderr
 from worker.clinical.categories import Priority
 from worker.errors import Code, Unavailable
 from worker.intake.lesions_file import read_lesions
 from worker.intake.submit import Overrides, Submission, hand_in, plan
+from worker.runtime import intake, sessions
 from worker.settings import get_settings
 
 EXIT_NOT_DONE = 3
@@ -42,8 +44,6 @@ def submit(
     Files outside DLR_STORAGE_ROOT are copied into it. Exit status 3: something was refused or, with --wait, did not end
     `done`.
     """
-    from worker.app import give_up_soon
-
     give_up_soon()
     overrides = Overrides(age, priority.value if priority else None)
     marked = read_lesions(lesions) if lesions else None
@@ -60,8 +60,6 @@ def submit(
 
 
 def _hand_in(submission: Submission) -> dict[str, Any]:
-    from worker.runtime import intake
-
     row: dict[str, Any] = {"submitted": submission.name, "note": submission.note}
     handed = hand_in(intake(), submission, "submit")
     row |= {"study_id": handed.study_id, "change": handed.change, "state": handed.state}
@@ -74,7 +72,6 @@ def _hand_in(submission: Submission) -> dict[str, Any]:
 
 def _await(rows: Sequence[dict[str, Any]], timeout: float) -> None:
     from worker.cli.progress import counting_bar
-    from worker.runtime import sessions
 
     ids = {row["study_id"] for row in rows}
     deadline = time.monotonic() + timeout
