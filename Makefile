@@ -3,9 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 CORES := $(shell nproc 2>/dev/null || echo 2)
+PYTEST := $(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup --max-worker-restart 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test faults test-fast bench lint types clean
+.PHONY: help install demo test test-fast faults test-long bench lint types client clean
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,14 +22,17 @@ install: $(VENV)/.installed  ## Make .venv with everything in it
 demo: install  ## Run the whole service once, on phantom studies, and show the worklist
 	$(BIN)/dlr demo
 
-test: install  ## All tests but the faults, on all cores, against real PostgreSQL and Redis
-	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup --max-worker-restart 0 -m 'not faults'
+test: install  ## All tests but the faults and the long ones, on all cores, against real PostgreSQL and Redis
+	$(PYTEST) -m 'not faults and not long'
+
+test-fast: install  ## The tests that take seconds each at most: a minute and a half in all
+	$(PYTEST) -m 'not slow and not faults and not long'
 
 faults: install  ## Kill, freeze, fill and poison a running service: does it keep its promises? Four minutes
 	$(BIN)/python -m pytest -m faults --durations 0
 
-test-fast: install  ## The tests that take seconds
-	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup --max-worker-restart 0 -m 'not slow and not faults'
+test-long: install  ## Before a release: every property with 500 examples, and the tests that take minutes
+	$(PYTEST) -m 'hypothesis or long' --hypothesis-profile long
 
 bench: install  ## Measure every row of docs/performance.md, side by side with its peer; an hour, on a quiet machine
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --editable '.[dev,bench]'
@@ -41,6 +45,9 @@ lint: install  ## Ruff and the import contracts
 
 types: install  ## mypy, strict
 	$(BIN)/mypy
+
+client: install  ## Does the client install without PyTorch, and bring its migrations along?
+	.ci/client-install
 
 clean:  ## Remove what was made here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
