@@ -1,17 +1,20 @@
-"""Small models for the tests: ResNet-18 at 64 pixels with weights drawn from a seed."""
+"""Small models for the tests: ResNet-18 at 32 pixels, with weights that are drawn from a seed once a run.
+
+Weights have 43 MiB. A registry hashes, loads and syncs what is added to it; what was added once is only copied here.
+"""
 
 import hashlib
-import tempfile
-from functools import lru_cache
+import json
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
+from tests.shared import made_once
 from worker.inference.card import CLASSES, ModelCard
-from worker.inference.network import DlrNetwork
 from worker.inference.registry import Registry
-from worker.inference.weights import save_network
+
+if TYPE_CHECKING:
+    from worker.inference.network import DlrNetwork
 
 
 def card_fields(**changes: Any) -> dict[str, Any]:
@@ -24,7 +27,7 @@ def card_fields(**changes: Any) -> dict[str, Any]:
         "backbone": "resnet18",
         "classes": list(CLASSES[name]),
         "positive_class": CLASSES[name][1],
-        "input_size": 64,
+        "input_size": 32,
         "channels": "gray",
         "resize": "letterbox",
         "pixel_mean": [0.45, 0.5, 0.55],
@@ -44,13 +47,15 @@ def card_fields(**changes: Any) -> dict[str, Any]:
 
 
 def sample_card(**changes: Any) -> ModelCard:
-    import json
-
     return ModelCard.model_validate_json(json.dumps(card_fields(**changes)))
 
 
-def sample_network(seed: int = 0, backbone: str = "resnet18") -> DlrNetwork:
+def sample_network(seed: int = 0, backbone: str = "resnet18") -> "DlrNetwork":
     """A network whose BatchNorm statistics are not the trivial ones, so that each of them matters."""
+    import torch
+
+    from worker.inference.network import DlrNetwork
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = DlrNetwork(backbone)
@@ -62,28 +67,39 @@ def sample_network(seed: int = 0, backbone: str = "resnet18") -> DlrNetwork:
     return network.eval()
 
 
-@lru_cache(maxsize=4)
-def _weights(seed: int, backbone: str) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        save_network(sample_network(seed, backbone), Path(folder) / "w")
-        return (Path(folder) / "w").read_bytes()
+def sample_weights(seed: int = 0, backbone: str = "resnet18") -> tuple[Path, str]:
+    """The weights of a `sample_network`, and their SHA-256; nobody writes into the file."""
+
+    def make(folder: Path) -> None:
+        from worker.inference.weights import save_network
+
+        (folder / "sha256").write_text(save_network(sample_network(seed, backbone), folder / "weights.safetensors"))
+
+    made = made_once(f"weights/{backbone}-{seed}", make)
+    return made / "weights.safetensors", (made / "sha256").read_text()
 
 
 def write_model(folder: Path, seed: int = 0, **changes: Any) -> tuple[Path, Path]:
     """Write a card and its weights; return both paths."""
     folder.mkdir(parents=True, exist_ok=True)
     card_path, weights_path = folder / "card.json", folder / "weights.safetensors"
-    content = _weights(seed, changes.get("backbone", "resnet18"))
-    weights_path.write_bytes(content)
-    digest = hashlib.sha256(content).hexdigest()
+    source, digest = sample_weights(seed, changes.get("backbone", "resnet18"))
+    shutil.copyfile(source, weights_path)
     card_path.write_text(sample_card(**({"weights_sha256": digest} | changes)).to_json())
     return card_path, weights_path
 
 
 def registry_with_both(folder: Path, **changes: Any) -> Registry:
-    """A registry with both models, active."""
-    registry = Registry(folder / "registry")
-    for seed, name in enumerate(CLASSES):
-        card = registry.add(*write_model(folder / "incoming" / name, seed, name=name, **changes))
-        registry.activate(card.name, card.version)
-    return registry
+    """A registry with both models, active; a copy of one's own."""
+
+    def make(made: Path) -> None:
+        registry = Registry(made / "registry")
+        for seed, name in enumerate(CLASSES):
+            card = registry.add(*write_model(made / "incoming" / name, seed, name=name, **changes))
+            registry.activate(card.name, card.version)
+        shutil.rmtree(made / "incoming")
+
+    key = hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()
+    made = made_once(f"registries/{key}", make)
+    shutil.copytree(made, folder, dirs_exist_ok=True)
+    return Registry(folder / "registry")

@@ -63,7 +63,8 @@ def known_network(
 
 
 def known_card(**changes: Any) -> ModelCard:
-    return sample_card(**({"roi_margin": 0.0, "pixel_mean": [0, 0, 0], "pixel_std": [1, 1, 1]} | changes))
+    plain = {"input_size": 64, "roi_margin": 0.0, "pixel_mean": [0, 0, 0], "pixel_std": [1, 1, 1]}
+    return sample_card(**(plain | changes))
 
 
 def noise(rows: int = 96, columns: int = 128) -> np.ndarray:

@@ -13,7 +13,7 @@ REGION = Roi(x=30, y=20, width=60, height=40)
 
 def test_the_cards_fields_reach_the_pixels() -> None:
     plain = preprocess(FRAME, REGION, sample_card().preprocessing)
-    assert plain.shape == (3, 64, 64)
+    assert plain.shape == (3, 32, 32)
     assert plain.dtype == np.float32
     for change in (
         {"channels": "rgb"},
@@ -24,7 +24,7 @@ def test_the_cards_fields_reach_the_pixels() -> None:
     ):
         other = preprocess(FRAME, REGION, sample_card(**change).preprocessing)
         assert not np.array_equal(other, plain), change
-    assert preprocess(FRAME, REGION, sample_card(input_size=32).preprocessing).shape == (3, 32, 32)
+    assert preprocess(FRAME, REGION, sample_card(input_size=48).preprocessing).shape == (3, 48, 48)
 
 
 def test_cards_that_differ_in_normalization_alone_share_one_crop() -> None:
@@ -32,15 +32,15 @@ def test_cards_that_differ_in_normalization_alone_share_one_crop() -> None:
     first, second = pixels_for_each(FRAME, REGION, (lh.preprocessing, bm.preprocessing))
     assert first is second
     assert same_crop(lh.preprocessing, bm.preprocessing)
-    assert (first.shape, first.dtype) == ((1, 64, 64), np.uint8)
+    assert (first.shape, first.dtype) == ((1, 32, 32), np.uint8)
 
 
 def test_cards_that_differ_get_each_their_own() -> None:
-    lh, bm = sample_card(name="DLR_LH", input_size=32, channels="rgb"), sample_card(name="DLR_BM")
+    lh, bm = sample_card(name="DLR_LH", input_size=48, channels="rgb"), sample_card(name="DLR_BM")
     first, second = pixels_for_each(FRAME, REGION, (lh.preprocessing, bm.preprocessing))
     assert not same_crop(lh.preprocessing, bm.preprocessing)
-    assert first.shape == (3, 32, 32)
-    assert second.shape == (1, 64, 64)
+    assert first.shape == (3, 48, 48)
+    assert second.shape == (1, 32, 32)
 
 
 def test_what_is_normalized_are_the_same_pixels() -> None:
