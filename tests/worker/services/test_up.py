@@ -2,8 +2,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from tests.command_line import dlr
+from tests.waiting import patience, until
 from tests.worker.inference.samples import write_model
 from worker.inference.registry import Registry
 from worker.services.flower import flower_url
@@ -20,80 +22,59 @@ from worker.settings import get_settings
 UP = (sys.executable, "-P", "-c", "import sys; from worker.services.up import run_up; sys.exit(run_up())")
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 40) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit
-        time.sleep(0.05)
-
-
-def start(output: Path) -> "subprocess.Popen[bytes]":
-    with output.open("wb") as file:
-        process = subprocess.Popen(UP, env=dict(os.environ), stdout=file, stderr=file)
-    wait_for(lambda: "up; Ctrl-C stops it" in output.read_text() or process.poll() is not None)
-    return process
-
-
-def flower_status(path: str) -> int | None:
-    return status(flower_url(get_settings()), path)
-
-
-def page_status(path: str) -> int | None:
-    return status(web_url(get_settings()), path)
+@contextmanager
+def running(output: Path) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run it, and end it with the Ctrl-C that it speaks of."""
+    with output.open("wb") as file, subprocess.Popen(UP, stdout=file, stderr=file) as process:
+        try:
+            until(lambda: "up; Ctrl-C stops it" in output.read_text() or process.poll() is not None, 60)
+            assert process.poll() is None, output.read_text()
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(patience(60)) == 0
 
 
 def status(url: str, path: str) -> int | None:
     address = urlsplit(url)
     try:
-        connection = HTTPConnection(address.hostname or "", address.port, timeout=5)
+        connection = HTTPConnection(address.hostname or "", address.port, timeout=patience(5))
         connection.request("GET", path)
         return connection.getresponse().status
     except OSError:
         return None
 
 
+def is_in(file: Path, words: str) -> bool:
+    return file.exists() and words in file.read_text()
+
+
 @pytest.mark.slow
-def test_the_process_of_shadows_is_started_once_there_is_one(tmp_path: Path) -> None:
-    process = start(tmp_path / "out")
-    try:
+def test_a_whole_life(tmp_path: Path) -> None:
+    home, output = Path(os.environ["DLR_HOME"]), tmp_path / "out"
+    with running(output) as process:
+        said = output.read_text()
+        assert "No models are active yet" in said
         get_settings.cache_clear()
+        flower, page = flower_url(get_settings()), web_url(get_settings())
+        until(lambda: is_in(home / "logs" / "intake-worker.log", "ready"), 60)
+        until(lambda: status(flower, "/healthcheck") == 200)
+        assert status(flower, "/") == 401
+        until(lambda: status(page, "/healthz") == 204)
+        assert status(page, "/") == 303
+        assert "already_running" in dlr("up").stderr
+
         registry = Registry(get_settings().models_dir)
         registry.add(*write_model(tmp_path / "new"))
         registry.shadow("DLR_BM", "1.0")
-        wait_for(lambda: "a version is a shadow" in (tmp_path / "out").read_text())
-        log = Path(os.environ["DLR_HOME"]) / "logs" / "shadow.log"
-        wait_for(lambda: log.exists() and "shadow DLR_BM 1.0" in log.read_text(), seconds=120)
-        health = [sys.executable, "-m", "worker.cli.main", "shadow", "health"]
-        assert subprocess.run(health, env=dict(os.environ), check=False).returncode == 0
-    finally:
-        process.terminate()
-        assert process.wait(60) == 0
+        until(lambda: is_in(output, "a version is a shadow"))
+        until(lambda: is_in(home / "logs" / "shadow.log", "shadow DLR_BM 1.0"), 60)
+        assert dlr("shadow", "health").returncode == 0
 
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_whole_life(number: signal.Signals, tmp_path: Path) -> None:
-    home = Path(os.environ["DLR_HOME"])
-    process = start(tmp_path / "out")
-    try:
-        said = (tmp_path / "out").read_text()
-        assert process.poll() is None, said
-        assert "No models are active yet" in said
-        intake_log = home / "logs" / "intake-worker.log"
-        wait_for(lambda: intake_log.exists() and "ready" in intake_log.read_text())
-        wait_for(lambda: flower_status("/healthcheck") == 200)
-        assert flower_status("/") == 401
-        wait_for(lambda: page_status("/healthz") == 204)
-        assert page_status("/") == 303
         family = psutil.Process(process.pid).children(recursive=True)
         secrets = [file.read_text() for file in (home / "secrets").iterdir()]
-        shown = said + " ".join(" ".join(child.cmdline()) for child in family)
+        shown = output.read_text() + " ".join(" ".join(child.cmdline()) for child in family)
         assert not any(secret in shown for secret in secrets)
-        second = subprocess.run(UP, env=dict(os.environ), capture_output=True, text=True, check=False)
-        assert "already_running" in second.stderr
-    finally:
-        process.send_signal(number)
-        assert process.wait(60) == 0
-    assert psutil.wait_procs(family, timeout=5)[1] == []
+    assert psutil.wait_procs(family, timeout=patience(5))[1] == []
     assert not (home / "services.json").exists()
-    assert "stopped; everything is kept" in (tmp_path / "out").read_text()
+    assert "stopped; everything is kept" in output.read_text()
