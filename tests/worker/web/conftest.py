@@ -2,9 +2,12 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest import mock
 from uuid import UUID
 
 import pytest
+from argon2 import PasswordHasher
+from jinja2 import Environment
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.testclient import TestClient
@@ -14,23 +17,39 @@ from db.session import make_engine
 from tests.conftest import Database
 from tests.db.samples import ended, lesion, scored, study, writing
 from worker.demo.dicom import Header, write_ultrasound
+from worker.imaging.decoder_pool import DecoderPool
 from worker.settings import Settings, get_settings
 from worker.training.phantom import Phantom, phantom
+from worker.web import accounts
 from worker.web.accounts import Accounts, WebRole
 from worker.web.application import make_application
 from worker.web.serve import make_site
-from worker.web.site import Site
+from worker.web.site import Site, _environment
 
 PASSWORD = "correct horse battery"
 HOST = "127.0.0.1"
 
 
+AS_SHIPPED = accounts._HASHER
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+@pytest.fixture(autouse=True)
+def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """By design a hash takes a fifth of a second; nearly every test here signs somebody in."""
+    monkeypatch.setattr(accounts, "_HASHER", CHEAP)
+    accounts._nobodys_hash.cache_clear()
+    yield
+    accounts._nobodys_hash.cache_clear()
+
+
 @pytest.fixture(scope="session")
 def accounts_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A reader and an administrator; made once, since a hash takes its time."""
+    """A reader and an administrator."""
     file = tmp_path_factory.mktemp("accounts") / "accounts.json"
     for name, role in (("reader", WebRole.READER), ("admin", WebRole.ADMINISTRATOR)):
-        Accounts(file).put(name, role, PASSWORD)
+        with mock.patch.object(accounts, "_HASHER", CHEAP):
+            Accounts(file).put(name, role, PASSWORD)
     return file
 
 
@@ -43,9 +62,9 @@ def sessions(database: Database) -> Iterator[sessionmaker[Session]]:
 
 @pytest.fixture
 def settings(database: Database, accounts_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    accounts = tmp_path / "accounts.json"
-    accounts.write_bytes(accounts_file.read_bytes())
-    monkeypatch.setenv("DLR_WEB_ACCOUNTS", str(accounts))
+    file = tmp_path / "accounts.json"
+    file.write_bytes(accounts_file.read_bytes())
+    monkeypatch.setenv("DLR_WEB_ACCOUNTS", str(file))
     monkeypatch.setenv("DLR_WEB_DATABASE_URL", database.web_url)
     get_settings.cache_clear()
     made = get_settings()
@@ -53,12 +72,26 @@ def settings(database: Database, accounts_file: Path, tmp_path: Path, monkeypatc
     return made
 
 
+@pytest.fixture(scope="module")
+def templates() -> Environment:
+    """Templates are compiled when they are first shown."""
+    return _environment()
+
+
+@pytest.fixture(scope="module")
+def decoders() -> Iterator[DecoderPool]:
+    """Decoders start when a first picture is asked for, and know nothing of a site."""
+    made = get_settings()
+    pool = DecoderPool(made.limits, 1, made.decode_timeout_s)
+    yield pool
+    pool.close()
+
+
 @pytest.fixture
-def site(settings: Settings) -> Iterator[Site]:
+def site(settings: Settings, templates: Environment, decoders: DecoderPool) -> Iterator[Site]:
     engine = make_engine(settings.require_web_database_url(), role=WEB)
     site = make_site(settings, engine)
-    yield site
-    site.pictures.decoders.close()
+    yield replace(site, templates=templates, pictures=replace(site.pictures, decoders=decoders))
     engine.dispose()
 
 

@@ -3,10 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.worker.web.conftest import AS_SHIPPED, PASSWORD
 from worker.errors import Code, SetupRefused
 from worker.web.accounts import Accounts, WebRole, is_right
-
-PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
@@ -32,11 +31,17 @@ def test_an_account_is_added_changed_and_removed(accounts: Accounts) -> None:
     assert accounts.list() == []
 
 
-def test_the_file_holds_no_password_and_is_its_owners_alone(accounts: Accounts) -> None:
+def test_the_file_holds_no_password_and_is_its_owners_alone(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.web.accounts._HASHER", AS_SHIPPED)
     accounts.put("anna", WebRole.READER, PASSWORD)
     text = accounts.path.read_text()
     assert PASSWORD not in text
     assert "$argon2id$" in text
+    anna = accounts.find("anna")
+    assert is_right(anna, PASSWORD)
+    assert not is_right(anna, "another password")
     assert accounts.path.stat().st_mode & 0o777 == 0o600
     assert accounts.path.parent.stat().st_mode & 0o777 == 0o700
 

@@ -1,13 +1,13 @@
-"""What `dlr web` refuses to serve, and that it serves: over TLS, behind a proxy, and as the role dlr_web alone."""
+"""What `dlr web` refuses to serve, and that it serves: over TLS and behind a proxy."""
 
 import os
 import socket
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +16,8 @@ import httpx2
 import pytest
 import trustme
 
+from tests.command_line import dlr
+from tests.waiting import patience, until
 from tests.worker.web.conftest import PASSWORD
 from worker.errors import Code, SetupRefused
 from worker.services.port import free_port
@@ -89,63 +91,77 @@ def test_its_address() -> None:
 # --- as a process
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "worker.cli.main", "web", *arguments]
-
-
 def test_without_an_account_the_command_says_how_to_make_one() -> None:
-    done = subprocess.run(command(), env=dict(os.environ), capture_output=True, text=True, timeout=60, check=False)
+    done = dlr("web")
     assert done.returncode == 1
     assert "dlr web user add NAME" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_accounts_are_added_listed_and_removed_by_a_script() -> None:
-    def dlr(*arguments: str, text: str = "") -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            command("user", *arguments), env=dict(os.environ), input=text, capture_output=True, text=True, timeout=60,
-            check=False,
-        )  # fmt: skip
-
-    assert dlr("add", "anna", text=f"{PASSWORD}\n").returncode == 0
-    short = dlr("add", "bea", text="short\n")
+    assert dlr("web", "user", "add", "anna", stdin=f"{PASSWORD}\n").returncode == 0
+    short = dlr("web", "user", "add", "bea", stdin="short\n")
     assert (short.returncode, "short" in short.stderr.replace("shorter", "")) == (1, False)
-    assert dlr("add", "chief", "--role", "administrator", text=f"{PASSWORD}\n").returncode == 0
-    assert dlr("list", "--format", "csv").stdout.split() == ["name,role", "anna,reader", "chief,administrator"]
-    assert dlr("remove", "anna").returncode == 0
-    assert dlr("remove", "anna").returncode == 1
+    assert dlr("web", "user", "add", "chief", "--role", "administrator", stdin=f"{PASSWORD}\n").returncode == 0
+    listed = dlr("web", "user", "list", "--format", "csv").stdout
+    assert listed.split() == ["name,role", "anna,reader", "chief,administrator"]
+    assert dlr("web", "user", "remove", "anna").returncode == 0
+    assert dlr("web", "user", "remove", "anna").returncode == 1
     assert PASSWORD not in get_settings().web_accounts.read_text()
 
 
+@dataclass(frozen=True)
+class Page:
+    """A page that is served, and what it has said."""
+
+    url: str
+    log: Path
+
+
 @contextmanager
-def running(tmp_path: Path, scheme: str, context: ssl.SSLContext | None = None, **variables: str) -> Iterator[str]:
-    port = free_port(tmp_path / "port")
-    url = f"{scheme}://127.0.0.1:{port}"
-    environment = {**os.environ, "DLR_WEB_PORT": str(port), **variables}
+def running(
+    folder: Path, accounts_file: Path, scheme: str, context: ssl.SSLContext | None = None, **variables: str
+) -> Iterator[Page]:
+    """Serve the page as a process; nothing that is asked of it here needs the database."""
+    url = f"{scheme}://127.0.0.1:{(port := free_port(folder / 'port'))}"
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("DLR_")},
+        "DLR_HOME": str(folder / "home"),
+        "DLR_WEB_PORT": str(port),
+        "DLR_WEB_ACCOUNTS": str(accounts_file),
+        "DLR_WEB_DATABASE_URL": "postgresql://dlr_web@127.0.0.1:9/dlr",
+        **variables,
+    }
+    command = [sys.executable, "-m", "worker.cli.main", "web"]
+    log_file = folder / "log"
     with (
-        (tmp_path / "log").open("wb") as log,
-        subprocess.Popen(command(), env=environment, cwd=tmp_path, stdout=log, stderr=log) as process,
+        log_file.open("wb") as log,
+        subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log) as process,
     ):
         try:
-            limit = time.monotonic() + 60
-            while not answers(f"{url}/healthz", context):
-                assert process.poll() is None, (tmp_path / "log").read_text()
-                assert time.monotonic() < limit
-                time.sleep(0.1)
-            yield url
+            until(lambda: answers(f"{url}/healthz", context) or process.poll() is not None, 60, said=log_file.read_text)
+            assert process.poll() is None, log_file.read_text()
+            yield Page(url, log_file)
         finally:
             process.terminate()
-            assert process.wait(30) in (0, -15)
+            assert process.wait(patience(30)) in (0, -15)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory, accounts_file: Path) -> Iterator[Page]:
+    """The page as `dlr up` serves it, to this machine alone."""
+    with running(tmp_path_factory.mktemp("page"), accounts_file, "http") as page:
+        yield page
 
 
 def answers(url: str, context: ssl.SSLContext | None = None) -> bool:
     try:
-        return httpx2.get(url, timeout=5, verify=context or True).status_code < 500
+        return httpx2.get(url, timeout=patience(5), verify=context or True).status_code < 500
     except httpx2.HTTPError:
         return False
 
 
-def test_it_speaks_tls_with_its_certificate_and_nothing_else(settings: Settings, tmp_path: Path) -> None:
+def test_it_speaks_tls_with_its_certificate_and_nothing_else(tmp_path: Path, accounts_file: Path) -> None:
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "page.pem"))
@@ -153,39 +169,40 @@ def test_it_speaks_tls_with_its_certificate_and_nothing_else(settings: Settings,
     context = ssl.create_default_context()
     authority.configure_trust(context)
     files = {"DLR_WEB_CERTIFICATE": str(tmp_path / "page.pem"), "DLR_WEB_KEY": str(tmp_path / "page.key")}
-    with running(tmp_path, "https", context, **files) as url:
-        assert not answers(url.replace("https", "http") + "/healthz")
-        headers = httpx2.get(f"{url}/sign-in", verify=context).headers
+    with running(tmp_path, accounts_file, "https", context, **files) as page:
+        assert not answers(page.url.replace("https", "http") + "/healthz")
+        headers = httpx2.get(f"{page.url}/sign-in", verify=context).headers
     assert "Secure" in headers["set-cookie"]
     assert headers["strict-transport-security"]
 
 
-def test_a_proxy_is_believed_about_who_asks_and_nobody_else_is(settings: Settings, tmp_path: Path) -> None:
-    def refused_from(url: str) -> str:
-        with httpx2.Client(base_url=url, headers={"X-Forwarded-For": "10.9.8.7"}) as client:
-            page = client.get("/sign-in")
-            # Its cookies are for TLS alone, which the proxy would speak.
-            client.headers["Cookie"] = page.headers["set-cookie"].split(";")[0]
-            token = page.text.split('name="token" value="')[1].split('"')[0]
-            assert client.post("/sign-in", data={"token": token, "name": "reader", "password": "x"}).status_code == 401
-        return (tmp_path / "log").read_text()
-
-    hosts = {"DLR_WEB_HOSTS": "worklist.hospital.example"}
-    with running(tmp_path, "http", DLR_WEB_BEHIND_PROXY="127.0.0.1", **hosts) as url:
-        assert "sign-in refused from 10.9.8.7: reader" in refused_from(url)
-    with running(tmp_path, "http", DLR_WEB_BEHIND_PROXY="10.0.0.1", **hosts) as url:
-        assert "sign-in refused from 127.0.0.1: reader" in refused_from(url)
-
-
-def test_an_address_that_somebody_made_up_is_not_in_the_log(settings: Settings, tmp_path: Path) -> None:
-    with running(tmp_path, "http") as url:
-        for address in ("/?accession_number=ACC4711", "/ACC4711", "/studies/ACC4711"):
-            answers(url + address)
-    assert "ACC4711" not in (tmp_path / "log").read_text()
+def test_a_proxy_is_believed_about_who_asks_and_nobody_else_is(tmp_path: Path, accounts_file: Path) -> None:
+    settings = {"DLR_WEB_BEHIND_PROXY": "127.0.0.2", "DLR_WEB_HOSTS": "worklist.hospital.example"}
+    with running(tmp_path, accounts_file, "http", **settings) as page:
+        for caller, believed in (("127.0.0.2", "10.9.8.7"), ("127.0.0.1", "127.0.0.1")):
+            transport = httpx2.HTTPTransport(local_address=caller)
+            with httpx2.Client(
+                base_url=page.url, transport=transport, headers={"X-Forwarded-For": "10.9.8.7"}
+            ) as client:
+                form = client.get("/sign-in")
+                # Its cookies are for TLS alone, which the proxy would speak.
+                client.headers["Cookie"] = form.headers["set-cookie"].split(";")[0]
+                token = form.text.split('name="token" value="')[1].split('"')[0]
+                answer = client.post("/sign-in", data={"token": token, "name": "reader", "password": "x"})
+            assert answer.status_code == 401
+            assert page.log.read_text().count(f"sign-in refused from {believed}: reader") == 1
+        assert page.log.read_text().count("sign-in refused") == 2
 
 
-def connected(url: str, address: str = "127.0.0.1") -> socket.socket:
-    return socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), 30, source_address=(address, 0))
+def test_an_address_that_somebody_made_up_is_not_in_the_log(page: Page) -> None:
+    for address in ("/?accession_number=ACC4711", "/ACC4711", "/studies/ACC4711"):
+        assert answers(page.url + address)
+    assert "ACC4711" not in page.log.read_text()
+
+
+def connected(page: Page, address: str = "127.0.0.1") -> socket.socket:
+    port = urlsplit(page.url).port or 0
+    return socket.create_connection(("127.0.0.1", port), patience(30), source_address=(address, 0))
 
 
 def status_for(peer: socket.socket) -> bytes:
@@ -193,18 +210,16 @@ def status_for(peer: socket.socket) -> bytes:
     return peer.makefile("rb").readline()
 
 
-def test_one_address_that_takes_all_connections_keeps_no_other_address_out(settings: Settings, tmp_path: Path) -> None:
-    with running(tmp_path, "http") as url, ExitStack() as stack:
+def test_one_address_that_takes_all_connections_keeps_no_other_address_out(page: Page) -> None:
+    with ExitStack() as stack:
         for _ in range(CONNECTIONS):
-            stack.enter_context(connected(url))
-        neighbour = stack.enter_context(connected(url, "127.0.0.2"))
+            stack.enter_context(connected(page))
+        neighbour = stack.enter_context(connected(page, "127.0.0.2"))
         assert status_for(neighbour) == b"HTTP/1.1 204 No Content\r\n"
 
 
-def test_a_request_with_a_head_of_megabytes_is_refused_before_it_is_all_there(
-    settings: Settings, tmp_path: Path
-) -> None:
-    with running(tmp_path, "http") as url, socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), 30) as peer:
+def test_a_request_with_a_head_of_megabytes_is_refused_before_it_is_all_there(page: Page) -> None:
+    with connected(page, "127.0.0.3") as peer:
         peer.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Filler: ")
         with pytest.raises(OSError, match=r"reset|Broken pipe"):
             peer.sendall(bytes([65]) * (64 << 20))
