@@ -3,28 +3,45 @@
 import json
 import os
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from unittest import mock
 from uuid import UUID
 
 import psycopg2
 import psycopg2.extras
 import pytest
 from celery import Celery
+from sqlalchemy.orm import Session, sessionmaker
 
 from db import queries
 from db.records import StudyDetail
 from db.session import make_engine, session_factory
+from tests import command_line, waiting
+from tests.end_to_end.collector import Collector, collecting
 from tests.end_to_end.small_models import add_small_models
+from tests.servers import NOT_FOR_KEEPS
+from worker.services import postgres
 from worker.services.running import Services, running_services
 from worker.services.supervisor import Supervisor
 
 ENDED = ("done", "partial", "failed")
 PATIENCE_S = 120.0
+
+T = TypeVar("T")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever needs the service is run by the one process that has it, and is not quick."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "service" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("service"))
+            item.add_marker(pytest.mark.slow)
 
 
 @dataclass
@@ -48,16 +65,9 @@ class Service:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("DLR_")}
         return clean | {"DLR_HOME": str(self.home)} | variables
 
-    def dlr(self, *arguments: str | Path, home: Path | None = None) -> "subprocess.CompletedProcess[str]":
-        """Run a dlr command as a user would, in a terminal of its own."""
-        return subprocess.run(
-            [sys.executable, "-m", "worker.cli.main", *map(str, arguments)],
-            env=self.environment(DLR_HOME=str(home or self.home)),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
+    def dlr(self, *arguments: object, **variables: str) -> "subprocess.CompletedProcess[str]":
+        """Run a dlr command as a user would who finds this service."""
+        return command_line.dlr(*arguments, environment=self.environment(**variables))
 
     def push(self, job: object, **options: Any) -> None:
         """Push a job as a hospital's system would: plain Celery, with nothing of ours."""
@@ -75,44 +85,61 @@ class Service:
         finally:
             connection.close()
 
+    @cached_property
+    def _sessions(self) -> sessionmaker[Session]:
+        return session_factory(make_engine(self.services.settings.require_database_url()))
+
     def details(self, key: UUID | str) -> list[StudyDetail]:
-        sessions = session_factory(make_engine(self.services.settings.require_database_url()))
-        with sessions() as session:
+        with self._sessions() as session:
             return queries.study_details(session, key)
 
     def ended(self, key: UUID | str) -> StudyDetail:
         """Wait until the study that a key names has ended, and return it."""
         return self.until(lambda: next((study for study in self.details(key) if study.state in ENDED), None))
 
-    def until(self, found: Callable[[], Any]) -> Any:
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
-            value = found()
-            if value:
-                return value
+    def until(self, found: Callable[[], T]) -> T:
+        """Wait until something is true of the service, whose processes are looked after meanwhile."""
+
+        def look() -> T:
             self.supervisor.look()
-            time.sleep(0.1)
-        raise AssertionError(f"nothing after {PATIENCE_S:.0f} s; the service said {self.said}; logs:\n{self.logs()}")
+            return found()
+
+        return waiting.until(
+            look, PATIENCE_S, every_s=0.05, said=lambda: f"the service said {self.said}; its logs:\n{self.logs()}"
+        )
 
     def logs(self) -> str:
         return "\n".join(file.read_text(errors="replace")[-4000:] for file in (self.home / "logs").glob("*.log"))
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    home = tmp_path_factory.mktemp("service")
-    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("DLR_")}
+def collector() -> Iterator[Collector]:
+    """What the service's traces are sent to."""
+    with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="session")
+def service(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Everything that an installation can have, each at a port of its own."""
     said: list[str] = []
-    os.environ |= {"DLR_FLOWER_PORT": "0", "DLR_WEB_PORT": "0"}
-    try:
-        with running_services(home, said.append) as services, Supervisor(services.home, said.append) as supervisor:
+    settings = {f"{name}_PORT": "0" for name in ("FLOWER", "WEB", "METRICS", "EXPORTER")} | {
+        "HOME": str(tmp_path_factory.mktemp("service")),
+        "TRACES_URL": collector.url,
+    }
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("DLR_")}
+    with ExitStack() as stack:
+        with (
+            mock.patch.dict(os.environ, clean | {f"DLR_{name}": value for name, value in settings.items()}, clear=True),
+            mock.patch.dict(postgres.SETTINGS, NOT_FOR_KEEPS),
+        ):
+            services = stack.enter_context(running_services(say=said.append))
+            supervisor = stack.enter_context(Supervisor(services.home, said.append))
             add_small_models(services.settings.models_dir)
-            for child in (services.worker("intake"), services.worker("inference"), services.flower(), services.web()):
+            workers = services.worker("intake"), services.worker("inference")
+            for child in (*workers, services.exporter(), services.flower(), services.web()):
                 supervisor.start(child)
-            yield Service(services, supervisor, said)
-    finally:
-        del os.environ["DLR_FLOWER_PORT"], os.environ["DLR_WEB_PORT"]
-        os.environ.update(kept)
+        yield Service(services, supervisor, said)
 
 
 @pytest.fixture

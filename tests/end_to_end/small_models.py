@@ -1,11 +1,13 @@
-"""Models small enough to test with: the true architecture on a resnet18, with weights from a seed."""
+"""Models small enough to test with: the true architecture on a resnet18, with weights from a seed, made once a run."""
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 
+from tests.shared import made_once
 from worker.inference.card import CLASSES, MODEL_NAMES, ModelCard, ModelName
 from worker.inference.network import DlrNetwork
 from worker.inference.registry import Registry
@@ -15,20 +17,24 @@ NOTICE = "small test model, not for clinical use"
 
 
 def add_small_models(models_dir: Path, version: str = "test-1", seed: int = 7) -> dict[str, ModelCard]:
-    """Put both models into a registry and activate them; return their cards."""
-    registry = Registry(models_dir)
-    cards = {}
-    for number, name in enumerate(MODEL_NAMES):
-        with TemporaryDirectory() as folder:
-            cards[name] = _write(Path(folder), name, version, seed + number)
-            registry.add(Path(folder) / "card.json", Path(folder) / "weights.safetensors")
-        registry.activate(name, version)
-    return cards
+    """Make this folder a registry in which both models are active; return their cards."""
+
+    def make(folder: Path) -> None:
+        registry = Registry(folder)
+        for number, name in enumerate(MODEL_NAMES):
+            with TemporaryDirectory() as incoming:
+                _write(Path(incoming), name, version, seed + number)
+                registry.add(Path(incoming) / "card.json", Path(incoming) / "weights.safetensors")
+            registry.activate(name, version)
+
+    shutil.copytree(made_once(f"small-models/{version}-{seed}", make), models_dir, dirs_exist_ok=True)
+    return {entry.card.name: entry.card for entry in Registry(models_dir).list()}
 
 
-def _write(folder: Path, name: ModelName, version: str, seed: int) -> ModelCard:
-    torch.manual_seed(seed)
-    network = DlrNetwork("resnet18", 2).eval()
+def _write(folder: Path, name: ModelName, version: str, seed: int) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = DlrNetwork("resnet18", 2).eval()
     digest = save_network(network, folder / "weights.safetensors")
     card = ModelCard(
         schema_version=1,
@@ -53,4 +59,3 @@ def _write(folder: Path, name: ModelName, version: str, seed: int) -> ModelCard:
         created_at=datetime(2026, 11, 23, tzinfo=UTC),
     )
     (folder / "card.json").write_text(card.to_json())
-    return card

@@ -15,8 +15,6 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from tests.end_to_end.conftest import Service
 from worker.demo.dicom import Header, write_ultrasound
 
-pytestmark = pytest.mark.xdist_group("service")
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> tuple[Path, list[dict[str, str]]]:
@@ -164,6 +162,6 @@ def test_a_file_that_is_no_dicom_is_on_record(service: Service, tmp_path: Path) 
 
 
 def test_without_servers_the_command_says_how_to_get_them(service: Service, tmp_path: Path) -> None:
-    done = service.dlr("worklist", home=tmp_path)
+    done = service.dlr("worklist", DLR_HOME=str(tmp_path))
     assert done.returncode == 1
     assert "dlr up" in done.stderr

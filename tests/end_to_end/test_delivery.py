@@ -17,8 +17,6 @@ from redis import Redis
 from tests.end_to_end.conftest import Service
 from worker.demo.dicom import Header, write_ultrasound
 
-pytestmark = pytest.mark.xdist_group("service")
-
 COUNTS = """
 SELECT count(DISTINCT s.id) AS studies, count(DISTINCT l.id) AS lesions, count(DISTINCT p.id) AS predictions,
        count(DISTINCT r.id) AS advice

@@ -3,7 +3,7 @@
 import json
 import shutil
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,9 @@ import pytest
 from PIL import Image
 from pydicom import dcmread
 
-from tests.end_to_end.conftest import PATIENCE_S, Service
+from tests.end_to_end.conftest import Service
 from tests.end_to_end.small_models import NOTICE, add_small_models
 from worker.demo.studies import STUDIES, make_studies
-
-pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.slow]
 
 UNMARKED = "4A benign"
 NAMES = ("4A urgent", "three lesions", "5 without an ROI", UNMARKED)
@@ -25,16 +23,13 @@ none.
 """
 
 
-@pytest.fixture
-def studies(service: Service, tmp_path: Path) -> dict[str, str]:
-    """The ids of some of the demo's studies, scored from files of this test's own."""
+@pytest.fixture(scope="module")
+def studies(service: Service) -> dict[str, str]:
+    """The ids of some of the demo's studies, scored."""
     wanted = [study for study in STUDIES if study.name in NAMES]
-    folder = Path("explain") / tmp_path.name
     pushed = {}
-    for made in make_studies(tmp_path, 11, wanted):
-        relative = folder / made.job["images"]["paths"][0]
-        (service.storage_root / relative).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(tmp_path / made.job["images"]["paths"][0], service.storage_root / relative)
+    for made in make_studies(service.storage_root / "explain", 11, wanted):
+        relative = Path("explain") / made.job["images"]["paths"][0]
         if made.study.name == UNMARKED:
             del made.job["lesions"][0]["roi"]
         service.push(made.job | {"images": {"kind": "files", "paths": [str(relative)]}})
@@ -51,14 +46,7 @@ def rows(done: "subprocess.CompletedProcess[str]", status: int = 0) -> list[dict
 
 
 def explain(service: Service, *arguments: str | Path, **variables: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "worker.cli.main", "explain", *map(str, arguments), "--format", "json"],
-        env=service.environment(**variables),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    return service.dlr("explain", *arguments, "--format", "json", **variables)
 
 
 def file_of(service: Service, study_id: str) -> Path:
@@ -66,6 +54,15 @@ def file_of(service: Service, study_id: str) -> Path:
         "SELECT job -> 'images' -> 'paths' ->> 0 AS path FROM study WHERE id = %s", study_id, role="writer"
     )
     return service.storage_root / row["path"]
+
+
+@pytest.fixture
+def file(service: Service, studies: dict[str, str]) -> Iterator[Path]:
+    """The file of the study in colour, to be harmed: it is mended afterwards."""
+    path = file_of(service, studies["4A urgent"])
+    content = path.read_bytes()
+    yield path
+    path.write_bytes(content)
 
 
 def test_each_lesion_and_model_has_a_picture_with_the_scores_on_record(
@@ -108,17 +105,16 @@ def test_a_picture_of_a_whole_image_comes_with_a_warning(
 
 
 def test_a_file_that_changed_or_went_is_never_shown_as_what_was_scored(
-    service: Service, studies: dict[str, str], tmp_path: Path
+    service: Service, studies: dict[str, str], file: Path, tmp_path: Path
 ) -> None:
     study_id = studies["4A urgent"]
-    path = file_of(service, study_id)
-    image = dcmread(path)
+    image = dcmread(file)
     image.InstitutionName = "Elsewhere"
-    image.save_as(path)
+    image.save_as(file)
     changed = explain(service, study_id, "--output", tmp_path / "out")
     assert (changed.returncode, changed.stdout) == (1, "")
     assert "image_changed: a file of the study is gone or is not, byte for byte" in changed.stderr
-    path.unlink()
+    file.unlink()
     gone = explain(service, study_id, "--output", tmp_path / "out")
     assert (gone.returncode, "file_not_found" in gone.stderr) == (1, True)
     assert not (tmp_path / "out").exists()

@@ -15,8 +15,6 @@ from pydicom.uid import JPEGBaseline8Bit, generate_uid
 from tests.end_to_end.conftest import Service
 from worker.demo.dicom import Header, write_ultrasound
 
-pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.slow]
-
 
 def test_what_was_scored_comes_out_in_each_format(service: Service, tmp_path: Path) -> None:
     uid, accession = generate_uid(), uuid4().hex[:16]

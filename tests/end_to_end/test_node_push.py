@@ -15,7 +15,6 @@ from tests.test_compose import ROOT
 from tests.worker.imaging.dicom_files import SOP_UID, STUDY_UID, picture, write
 
 pytestmark = [
-    pytest.mark.xdist_group("service"),
     pytest.mark.skipif(shutil.which("npm") is None, reason="Node.js is not installed"),
 ]
 

@@ -15,8 +15,6 @@ from tests.end_to_end.conftest import Service
 from worker.demo.dicom import Header, write_ultrasound
 from worker.training.phantom import phantom
 
-pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.slow]
-
 WORKLIST = "SELECT study_id::text, accession_number FROM worklist ORDER BY position"
 
 

@@ -17,8 +17,6 @@ from redis import Redis
 from tests.end_to_end.conftest import Service
 from worker.demo.dicom import Header, write_ultrasound
 
-pytestmark = pytest.mark.xdist_group("service")
-
 
 def identifiers(path: Path, header: Header, sop: str) -> list[str]:
     values = [header.patient_name, header.patient_id, header.accession_number, header.birth_date]

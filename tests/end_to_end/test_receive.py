@@ -22,8 +22,6 @@ from tests.worker.intake.reports import Finding, rectangle, write_report
 from tests.worker.intake.segmentations import Drawn, write_segmentation
 from worker.services.port import free_port
 
-pytestmark = pytest.mark.xdist_group("service")
-
 ASSOCIATIONS, INSTANCES = 8, 200
 
 

@@ -15,8 +15,6 @@ from redis import Redis
 from tests.end_to_end.conftest import Service
 from worker.demo.dicom import Header, write_ultrasound
 
-pytestmark = [pytest.mark.xdist_group("service"), pytest.mark.slow]
-
 ROWS = """
 SELECT count(DISTINCT s.id) AS studies, count(p.id) AS predictions, count(DISTINCT r.id) AS advice
 FROM study s LEFT JOIN lesion l ON l.study_id = s.id LEFT JOIN prediction p ON p.lesion_id = l.id

@@ -17,8 +17,6 @@ from safetensors.torch import load_file
 from tests.end_to_end.conftest import Service
 from worker.demo.dicom import Header, write_ultrasound
 
-pytestmark = pytest.mark.xdist_group("service")
-
 
 def straight_line(folder: Path, frame: np.ndarray[Any, Any], roi: tuple[int, int, int, int], age: float) -> list[float]:
     """Card and weights to probabilities: pixels, backbone, FC1 to 128, FC1 to 16, age, ReLU, FC2, softmax."""

@@ -4,14 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.end_to_end.conftest import Service
 from tests.worker.imaging.dicom_files import STUDY_UID, picture, write
 from tests.worker.sending.hospital import Archive, Receiver, receiving, running
 from worker.services.port import free_port
-
-pytestmark = pytest.mark.xdist_group("service")
 
 
 def test_a_study_that_is_scored_is_stored_listed_and_told_of(service: Service, tmp_path: Path) -> None:

@@ -8,8 +8,6 @@ import pytest
 from tests.end_to_end.conftest import Service
 from tests.end_to_end.ultrasound_files import JOB_AGE_YEARS, ULTRASOUND_FILES, UltrasoundFile, locate
 
-pytestmark = pytest.mark.xdist_group("service")
-
 RESULT = """
 SELECT state, error_code, age_years, age_source, region_source, high_risk_probability, malignant_probability, outcome
 FROM lesion_result WHERE study_id = %s
