@@ -44,7 +44,7 @@ def _services(say: Say) -> Iterator[Services]:
 
 def write(say: Say, *, quick: bool) -> Figure:
     """Rows a second of results written in batches of studies, against the same results with a commit a lesion."""
-    count, rounds = (192, 2) if quick else (640, 5)
+    count, rounds = (64, 2) if quick else (640, 5)
     with _services(say) as services:
         sessions = session_factory(make_engine(services.settings.require_database_url()))
         with sessions.begin() as session:

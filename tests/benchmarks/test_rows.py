@@ -1,31 +1,50 @@
 """The command runs rows by name, with their goals, and says in its exit status whether all were reached."""
 
 import json
-import subprocess
-import sys
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from pydantic import SecretStr
 
-from benchmarks import litserve_peer, models
+from benchmarks import database as ledger
+from benchmarks import imaging, litserve_peer, models
 from benchmarks.__main__ import ROWS, main, run
+from benchmarks.measuring import Say
+from tests.conftest import Database
+from worker.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[2]
+
+@pytest.fixture
+def small(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Rows that take a second: a short clip, and the test's own database in place of servers of the row's own."""
+
+    @contextmanager
+    def services(_say: Say) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(settings=Settings(database_url=SecretStr(database.writer_url)))
+
+    monkeypatch.setattr(imaging, "FRAMES", 10)
+    monkeypatch.setattr(ledger, "_services", services)
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
 
 
-@pytest.mark.slow
-def test_rows_run_by_name_and_are_written_as_json(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small")
+def test_rows_run_by_name_and_are_written_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "figures.json"
-    command = [sys.executable, "-m", "benchmarks", "--quick", "--only", "decode", "write", "--out", str(out)]
-    ended = subprocess.run([*command, "--format", "json"], cwd=ROOT, capture_output=True, text=True, check=False)
-    said = json.loads(ended.stdout)
+    status = main(["--quick", "--only", "decode", "write", "--out", str(out), "--format", "json"])
+    said = json.loads(capsys.readouterr().out)
     assert said == json.loads(out.read_text())
     assert [(figure["row"], figure["goal"]) for figure in said["figures"]] == [
         ("decode", "<= 0.05"),
         ("write", ">= 5x"),
     ]
     assert all(figure["value"] > 0 for figure in said["figures"])
-    assert ended.returncode == (0 if all(figure["passed"] for figure in said["figures"]) else 1)
+    assert status == (0 if all(figure["passed"] for figure in said["figures"]) else 1)
     assert {"commit", "processor", "cores", "torch"} <= said["machine"].keys()
 
 
