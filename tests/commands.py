@@ -1,6 +1,7 @@
 """The `dlr` command, to hold documentation and compose files against."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import typer
@@ -8,6 +9,7 @@ import typer
 from worker.cli.on_demand import OnDemand
 
 
+@cache
 def dlr() -> Any:
     """The command ``dlr``, as Typer makes it."""
     from worker.cli.main import app
@@ -18,7 +20,12 @@ def dlr() -> Any:
 def commands_of(command: Any) -> dict[str, Any]:
     """The commands of a group, imported; none of a command."""
     within = getattr(command, "commands", {})
-    return {name: one.loaded() if isinstance(one, OnDemand) else one for name, one in within.items()}
+    return {name: _loaded(one) for name, one in within.items()}
+
+
+@cache
+def _loaded(command: Any) -> Any:
+    return command.loaded() if isinstance(command, OnDemand) else command
 
 
 def command_fault(words: Sequence[str]) -> str | None:
