@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,10 +17,14 @@ import psycopg2
 import pytest
 import yaml
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.retry import Retry
 from sqlalchemy import make_url
 
+from tests.command_line import dlr
 from tests.commands import command_fault
+from tests.waiting import patience, until
 from worker.services import postgres as embedded_postgres
 from worker.services import redis as embedded_redis
 from worker.services.home import Home
@@ -373,24 +376,34 @@ def composed_redis(folder: Path, password: str = PASSWORD, more_users: str = "")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
-        for _ in range(200):
-            try:
-                Redis(port=port).ping()
-            except AuthenticationError:
-                break  # it answers, and refuses whoever has no password
-            except RedisError:
-                if process.poll() is not None:
-                    raise RuntimeError((folder / "log").read_text()) from None
-                time.sleep(0.05)
+        until(lambda: process.poll() is not None or answers(port))
+        if process.poll() is not None:
+            raise RuntimeError((folder / "log").read_text())
         yield port
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(patience(30))
+
+
+def client(port: int, **who: str) -> Redis:
+    """A client that takes the first answer, and tries nothing again."""
+    return Redis(port=port, retry=Retry(NoBackoff(), 0), **who)
+
+
+def answers(port: int) -> bool:
+    """Whether a server is there: it refuses whoever has no password."""
+    try:
+        client(port).ping()
+    except AuthenticationError:
+        return True
+    except RedisError:
+        return False
+    return False
 
 
 def test_the_server_starts_with_the_secret_and_lets_its_user_do_what_celery_needs(tmp_path: Path) -> None:
     with composed_redis(tmp_path) as port:
-        redis = Redis(port=port, username="dlr", password=PASSWORD)
+        redis = client(port, username="dlr", password=PASSWORD)
         assert redis.lpush("intake", "x") == 1
         assert redis.bgrewriteaof()
         assert redis.info("persistence")["aof_enabled"] == 1
@@ -398,7 +411,7 @@ def test_the_server_starts_with_the_secret_and_lets_its_user_do_what_celery_need
             with pytest.raises(NoPermissionError):
                 forbidden()
         with pytest.raises(AuthenticationError):
-            Redis(port=port, username="dlr", password="wrong").ping()
+            client(port, username="dlr", password="wrong").ping()
         assert (tmp_path / "users.acl").stat().st_mode & 0o077 == 0
         assert PASSWORD not in (tmp_path / "users.acl").read_text() + (tmp_path / "log").read_text()
     assert (tmp_path / "data/appendonlydir").is_dir()
@@ -506,31 +519,23 @@ def test_prometheus_finds_in_compose_what_its_configuration_says() -> None:
 
 @pytest.mark.slow
 def test_the_health_check_of_a_worker_tells_a_worker_from_none(redis_url: str, tmp_path: Path) -> None:
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    servers = {
         "DLR_REDIS_URL": redis_url,
         "DLR_DATABASE_URL": "postgresql://dlr_writer@127.0.0.1:9/dlr",  # discard: intake asks for it when a job comes
     }
 
-    def check() -> subprocess.CompletedProcess[str]:
-        command = check_of("intake")
-        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    def check() -> int:
+        return dlr(*check_of("intake")[1:], **servers).returncode
 
-    assert check().returncode != 0
+    assert check() != 0
     worker = [sys.executable, "-m", "worker.cli.main", *SERVICES["intake"]["command"][1:]]
     with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(worker, env=environment, cwd=tmp_path, stdout=log, stderr=log)
+        process = subprocess.Popen(worker, env={**os.environ, **servers}, cwd=tmp_path, stdout=log, stderr=log)
     try:
-        done = check()
-        for _ in range(5):
-            if done.returncode == 0:
-                break
-            done = check()
-        assert done.returncode == 0, done.stderr
+        until(lambda: check() == 0, 60, said=(tmp_path / "log").read_text)
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(patience(30))
 
 
 def test_only_the_sender_has_a_way_out_and_nothing_listens_on_it() -> None:
