@@ -14,8 +14,8 @@ from worker.services.redis import EmbeddedRedis
 
 Server = TypeVar("Server", bound=EmbeddedServer)
 
-NOT_FOR_KEEPS = {"fsync": "off", "full_page_writes": "off"}
-"""What this PostgreSQL stores is gone with the run."""
+NOT_FOR_KEEPS = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "scram_iterations": "1"}
+"""What this PostgreSQL stores is gone with the run, and who knows its passwords need not be slowed down."""
 
 REDIS_DATABASES = 16
 """Of a Redis; each process has one of its own."""
