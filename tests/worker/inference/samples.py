@@ -6,6 +6,7 @@ Weights have 43 MiB. A registry hashes, loads and syncs what is added to it; wha
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from worker.inference.registry import Registry
 if TYPE_CHECKING:
     from worker.inference.network import DlrNetwork
 
+SMALLEST = "resnet18"
+
 
 def card_fields(**changes: Any) -> dict[str, Any]:
     """A valid card, as JSON has it, with changes."""
@@ -24,7 +27,7 @@ def card_fields(**changes: Any) -> dict[str, Any]:
         "schema_version": 1,
         "name": name,
         "version": "1.0",
-        "backbone": "resnet18",
+        "backbone": SMALLEST,
         "classes": list(CLASSES[name]),
         "positive_class": CLASSES[name][1],
         "input_size": 32,
@@ -50,8 +53,22 @@ def sample_card(**changes: Any) -> ModelCard:
     return ModelCard.model_validate_json(json.dumps(card_fields(**changes)))
 
 
-def sample_network(seed: int = 0, backbone: str = "resnet18") -> "DlrNetwork":
+def sample_network(seed: int = 0, backbone: str = SMALLEST) -> "DlrNetwork":
     """A network whose BatchNorm statistics are not the trivial ones, so that each of them matters."""
+    import torch
+    from safetensors.torch import load_file
+
+    from worker.inference.network import DlrNetwork
+
+    if backbone != SMALLEST:
+        return _drawn(seed, backbone).eval()
+    with torch.device("meta"):
+        network = DlrNetwork(backbone)
+    network.load_state_dict(load_file(sample_weights(seed)[0]), assign=True)
+    return network.eval()
+
+
+def _drawn(seed: int, backbone: str) -> "DlrNetwork":
     import torch
 
     from worker.inference.network import DlrNetwork
@@ -64,16 +81,16 @@ def sample_network(seed: int = 0, backbone: str = "resnet18") -> "DlrNetwork":
                 tensor.normal_(0, 0.2)
             elif name.endswith("running_var"):
                 tensor.uniform_(0.6, 1.4)
-    return network.eval()
+    return network
 
 
-def sample_weights(seed: int = 0, backbone: str = "resnet18") -> tuple[Path, str]:
+def sample_weights(seed: int = 0, backbone: str = SMALLEST) -> tuple[Path, str]:
     """The weights of a `sample_network`, and their SHA-256; nobody writes into the file."""
 
     def make(folder: Path) -> None:
         from worker.inference.weights import save_network
 
-        (folder / "sha256").write_text(save_network(sample_network(seed, backbone), folder / "weights.safetensors"))
+        (folder / "sha256").write_text(save_network(_drawn(seed, backbone), folder / "weights.safetensors"))
 
     made = made_once(f"weights/{backbone}-{seed}", make)
     return made / "weights.safetensors", (made / "sha256").read_text()
@@ -83,7 +100,7 @@ def write_model(folder: Path, seed: int = 0, **changes: Any) -> tuple[Path, Path
     """Write a card and its weights; return both paths."""
     folder.mkdir(parents=True, exist_ok=True)
     card_path, weights_path = folder / "card.json", folder / "weights.safetensors"
-    source, digest = sample_weights(seed, changes.get("backbone", "resnet18"))
+    source, digest = sample_weights(seed, changes.get("backbone", SMALLEST))
     shutil.copyfile(source, weights_path)
     card_path.write_text(sample_card(**({"weights_sha256": digest} | changes)).to_json())
     return card_path, weights_path
@@ -99,7 +116,17 @@ def registry_with_both(folder: Path, **changes: Any) -> Registry:
             registry.activate(card.name, card.version)
         shutil.rmtree(made / "incoming")
 
-    key = hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()
-    made = made_once(f"registries/{key}", make)
-    shutil.copytree(made, folder, dirs_exist_ok=True)
+    return copied_registry(folder, changes, make)
+
+
+def copied_registry(folder: Path, what: object, make: Callable[[Path], None]) -> Registry:
+    """A copy, in a folder, of a registry that is made once a run.
+
+    Args:
+        folder: gets ``registry``, and is kept otherwise.
+        what: is in it, as JSON takes it.
+        make: puts ``registry`` into another folder.
+    """
+    key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+    shutil.copytree(made_once(f"registries/{key}", make), folder, dirs_exist_ok=True)
     return Registry(folder / "registry")

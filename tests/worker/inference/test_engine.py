@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.worker.inference.samples import registry_with_both, sample_card
+from tests.worker.inference.samples import registry_with_both, sample_card, write_model
 from tests.worker.inference.straight_line import straight_line_probabilities
 from worker.clinical.categories import Priority
 from worker.errors import Code, LesionRefused, ModelRefused, Unavailable
@@ -33,15 +33,10 @@ def _lesion(seed: int, *, colour: bool = False, age: float | None = None) -> Les
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     folder = tmp_path_factory.mktemp("models")
     registry_with_both(folder)
-    return folder / "registry"
-
-
-@pytest.fixture(scope="module")
-def engine(models: Path) -> Iterator[Engine]:
-    engine = load_engine(models, "cpu", batch_max=8, wait_ms=500)
+    engine = load_engine(folder / "registry", "cpu", batch_max=8, wait_ms=500)
     yield engine
     engine.close(SOON)
 
@@ -56,19 +51,20 @@ def _scores(engine: Engine, *lesions: LesionImage) -> list[Scores]:
     "changes",
     [
         {},
-        {"channels": "rgb"},
-        {"resize": "stretch", "roi_margin": 0.0},
-        {"roi_margin": 2.0, "input_size": 33},
-        {"age_mean": 60.0, "age_sd": 3.0, "threshold": 0.0},
-        {"temperature": 2.5},
-        {"temperature": 0.5, "conformal": {"coverage": 0.9, "quantile": 0.5, "lesions": 20}},
+        {"channels": "rgb", "temperature": 2.5, "age_mean": 60.0, "age_sd": 3.0, "threshold": 0.0},
+        {"resize": "stretch", "roi_margin": 0.0, "input_size": 33},
+        {
+            "roi_margin": 2.0,
+            "temperature": 0.5,
+            "conformal": {"coverage": 0.9, "quantile": 0.5, "lesions": 20},
+        },
     ],
+    ids=["plain", "colours, age and temperature", "stretched", "letterboxed with a margin, and conformal"],
 )
-@pytest.mark.parametrize("colour", [False, True])
-def test_scores_equal_a_straight_line_computation(tmp_path: Path, changes: dict[str, Any], colour: bool) -> None:
+def test_scores_equal_a_straight_line_computation(tmp_path: Path, changes: dict[str, Any]) -> None:
     registry = registry_with_both(tmp_path, **changes)
     engine = load_engine(tmp_path / "registry", "cpu", batch_max=8, wait_ms=500)
-    lesions = [_lesion(seed, colour=colour) for seed in range(5)]
+    lesions = [_lesion(seed, colour=colour) for colour in (False, True) for seed in range(4)]
     for lesion, scores in zip(lesions, _scores(engine, *lesions), strict=True):
         for entry, score in zip(
             (registry.active("DLR_LH"), registry.active("DLR_BM")), (scores.lh, scores.bm), strict=True
@@ -85,7 +81,6 @@ def test_scores_equal_a_straight_line_computation(tmp_path: Path, changes: dict[
     engine.close(SOON)
 
 
-@settings(max_examples=20)
 @given(seeds=st.lists(st.integers(0, 30), min_size=1, max_size=12), place=st.integers(0, 11))
 def test_a_lesions_scores_do_not_depend_on_its_batch(engine: Engine, seeds: list[int], place: int) -> None:
     lesions = [_lesion(seed) for seed in seeds]
@@ -95,7 +90,6 @@ def test_a_lesions_scores_do_not_depend_on_its_batch(engine: Engine, seeds: list
     assert together[place].bm.positive_probability == pytest.approx(alone.bm.positive_probability, abs=1e-4)
 
 
-@settings(max_examples=20)
 @given(seed=st.integers(0, 1000))
 def test_probabilities_are_finite_and_sum_to_one(engine: Engine, seed: int) -> None:
     (scores,) = _scores(engine, _lesion(seed))
@@ -163,25 +157,21 @@ def test_a_lesion_without_finite_scores_is_refused_and_its_neighbours_are_not(en
             assert future.result(SOON).bm.model == "DLR_BM"
 
 
-def test_a_lesion_that_the_device_refuses_fails_alone(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = load_engine(models, "cpu", batch_max=8, wait_ms=500)
+def test_a_lesion_that_the_device_refuses_fails_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     _fail_when(monkeypatch, engine, lambda ages: 77.0 in ages)
     with engine.arriving():
         futures = [engine.submit(_lesion(seed, age=77.0 if seed == 3 else 50.0), Priority.STAT) for seed in range(6)]
     codes = [getattr(future.exception(SOON), "code", None) for future in futures]
     assert codes == [None, None, None, Code.INFERENCE_FAILED, None, None]
-    engine.close(SOON)
 
 
 def test_a_device_that_refuses_everything_is_away_and_no_lesion_is_to_blame(
-    models: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = load_engine(models, "cpu", batch_max=8, wait_ms=500)
     _fail_when(monkeypatch, engine, lambda _ages: True)
     error = engine.submit(_lesion(1), Priority.ROUTINE).exception(SOON)
     assert isinstance(error, Unavailable)
     assert error.code is Code.DEVICE_UNAVAILABLE
-    engine.close(SOON)
 
 
 def _fail_when(monkeypatch: pytest.MonkeyPatch, engine: Engine, bad: Any) -> None:
@@ -196,25 +186,24 @@ def _fail_when(monkeypatch: pytest.MonkeyPatch, engine: Engine, bad: Any) -> Non
     monkeypatch.setattr(engine, "_forward", failing)
 
 
-def test_a_closed_engine_takes_no_more(models: Path) -> None:
-    engine = load_engine(models, "cpu", batch_max=8, wait_ms=0)
-    engine.close(SOON)
+def test_a_closed_engine_takes_no_more(engine: Engine) -> None:
+    closed = Engine(engine.cards, engine._runner, batch_max=8, wait_s=0)
+    closed.close(SOON)
     with pytest.raises(Unavailable):
-        engine.submit(_lesion(1), Priority.ROUTINE)
+        closed.submit(_lesion(1), Priority.ROUTINE)
 
 
 def test_the_engine_tells_the_cards_it_runs(engine: Engine) -> None:
     assert [card.name for card in engine.cards] == ["DLR_LH", "DLR_BM"]
 
 
-def test_cards_that_differ_in_preprocessing_get_each_their_own_image(tmp_path: Path) -> None:
+def test_cards_that_differ_in_preprocessing_get_each_their_own_image(tmp_path: Path, engine: Engine) -> None:
     registry = registry_with_both(tmp_path)
-    from tests.worker.inference.samples import write_model
-
     registry.add(*write_model(tmp_path / "newer", 1, name="DLR_BM", version="2.0", input_size=48, resize="stretch"))
-    (before,) = _scores(load_engine(tmp_path / "registry", "cpu", 8, 0), _lesion(4))
     registry.activate("DLR_BM", "2.0")
-    (after,) = _scores(load_engine(tmp_path / "registry", "cpu", 8, 0), _lesion(4))
+    newer = load_engine(tmp_path / "registry", "cpu", batch_max=8, wait_ms=0)
+    (before,), (after,) = _scores(engine, _lesion(4)), _scores(newer, _lesion(4))
+    newer.close(SOON)
     assert after.lh.positive_probability == pytest.approx(before.lh.positive_probability, abs=1e-5)
     assert after.bm.version == "2.0"
     assert after.bm.positive_probability != before.bm.positive_probability

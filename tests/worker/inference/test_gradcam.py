@@ -1,5 +1,6 @@
 """Grad-CAM on networks whose attention is known by hand, and on the frame that it is drawn on."""
 
+import shutil
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -49,9 +50,11 @@ def known_network(
     output: int = 1, colours: tuple[float, float, float] = (1, 1, 1), mask: Tensor | None = None
 ) -> DlrNetwork:
     """A network one of whose logits is the mean of layer4, weighed by colour; so Grad-CAM is layer4, weighed so."""
-    network = DlrNetwork("resnet18")
+    with torch.device("meta"):  # a backbone that is not kept would take long to draw
+        network = DlrNetwork("resnet18")
+        network.image.fc1 = nn.Linear(3, 128)
     network.image.backbone = Brightness(torch.ones(CELLS, CELLS) if mask is None else mask)  # type: ignore[assignment]
-    network.image.fc1 = nn.Linear(3, 128)
+    network.to_empty(device="cpu")
     with torch.no_grad():
         for tensor in (*network.image.fc1.parameters(), *network.age.parameters()):
             tensor.zero_()
@@ -235,9 +238,9 @@ def test_only_the_very_version_that_scored_a_lesion_says_where_it_looked(
     assert (refusal.value.code, said in refusal.value.reason) == (code, True)
 
 
-def test_a_version_that_was_damaged_says_so(tmp_path: Path) -> None:
-    cards = add_small_models(tmp_path)
-    lesion = result_of((tmp_path, cards))
+def test_a_version_that_was_damaged_says_so(tmp_path: Path, models: tuple[Path, dict[str, ModelCard]]) -> None:
+    lesion = result_of(models)
+    shutil.copytree(models[0], tmp_path, dirs_exist_ok=True)
     weights = tmp_path / "DLR_BM" / "test-1" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
     assert lesion.bm is not None

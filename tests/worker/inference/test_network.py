@@ -56,7 +56,7 @@ def test_there_are_four_fully_connected_layers_and_nothing_else_besides_the_back
 
 
 def test_the_image_logits_are_fc2_of_the_embedding_with_nothing_between() -> None:
-    network, images = sample_network(), torch.rand(3, 3, 64, 64)
+    network, images = sample_network(), torch.rand(3, 3, 32, 32)
     with torch.no_grad():
         embedding = network.embed(images)
         expected = embedding @ network.image.fc2.weight.T + network.image.fc2.bias
@@ -66,7 +66,7 @@ def test_the_image_logits_are_fc2_of_the_embedding_with_nothing_between() -> Non
 
 
 def test_relu_is_applied_to_all_seventeen_features_the_age_included() -> None:
-    network, images = sample_network(), torch.rand(2, 3, 64, 64)
+    network, images = sample_network(), torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         below = network(images, torch.tensor([-0.5, -0.5]))
         further_below = network(images, torch.tensor([-2.0, -2.0]))
@@ -76,7 +76,7 @@ def test_relu_is_applied_to_all_seventeen_features_the_age_included() -> None:
 
 
 def test_the_classifier_joins_the_age_behind_the_sixteen_features() -> None:
-    network, images, ages = sample_network(), torch.rand(2, 3, 64, 64), torch.tensor([0.3, 1.7])
+    network, images, ages = sample_network(), torch.rand(2, 3, 32, 32), torch.tensor([0.3, 1.7])
     with torch.no_grad():
         sixteen = network.embed(images) @ network.age.fc1.weight.T + network.age.fc1.bias
         seventeen = torch.cat([sixteen, ages[:, None]], dim=1).clamp(min=0)
@@ -95,7 +95,7 @@ def test_a_card_can_name_every_resnet_of_torchvision_and_nothing_else() -> None:
 def test_another_resnet_brings_its_own_width(backbone: str) -> None:
     with torch.device("meta"):
         network = DlrNetwork(backbone)
-        logits = network(torch.empty(2, 3, 64, 64), torch.empty(2))
+        logits = network(torch.empty(2, 3, 32, 32), torch.empty(2))
     assert network.image.fc1.in_features == getattr(models, backbone)(weights=None).fc.in_features
     assert logits.shape == (2, 2)
 

@@ -1,13 +1,14 @@
 """A registry holds whole, sound versions, never changes one, and says which is active."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.worker.inference.samples import registry_with_both, sample_card, write_model
+from tests.worker.inference.samples import copied_registry, registry_with_both, sample_card, write_model
 from worker.errors import MEANINGS, Code, ModelRefused, SetupRefused
 from worker.inference.registry import Registry
 
@@ -38,8 +39,7 @@ def test_adding_the_same_again_changes_nothing(registry: Registry, tmp_path: Pat
 
 
 def test_a_version_is_named_of_both_models_or_of_one(tmp_path: Path) -> None:
-    registry = registry_with_both(tmp_path)
-    registry.add(*write_model(tmp_path / "new", version="2.0"))
+    registry = with_versions(tmp_path, "2.0")
     assert [(one.model, one.card.version) for one in registry.named("1.0")] == [("DLR_BM", "1.0"), ("DLR_LH", "1.0")]
     assert [one.folder for one in registry.named("DLR_LH/1.0")] == [tmp_path / "registry" / "DLR_LH" / "1.0"]
     for unknown in ("DLR_LH/2.0", "3.0", "../1.0"):
@@ -114,8 +114,8 @@ def test_what_an_interrupted_add_left_is_no_version(registry: Registry, tmp_path
 
 
 def test_one_version_of_each_model_is_active(tmp_path: Path) -> None:
-    registry = registry_with_both(tmp_path)
-    newer = registry.add(*write_model(tmp_path / "newer", 5, version="2.0"))
+    registry = with_versions(tmp_path, "2.0")
+    newer = registry.named("DLR_BM/2.0")[0].card
     assert registry.active("DLR_BM").card.version == "1.0"
     registry.activate("DLR_BM", "2.0")
     assert registry.active("DLR_BM").card == newer
@@ -176,8 +176,7 @@ def test_a_damaged_list_of_active_versions_says_that_none_is_and_activating_mend
 
 
 def test_a_failed_activation_leaves_what_was_active(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    registry = registry_with_both(tmp_path)
-    registry.add(*write_model(tmp_path / "newer", 5, version="2.0"))
+    registry = with_versions(tmp_path, "2.0")
 
     def disk_full(_source: Path, _target: Path) -> None:
         raise OSError
@@ -191,10 +190,8 @@ def test_a_failed_activation_leaves_what_was_active(tmp_path: Path, monkeypatch:
 
 
 def test_a_check_tells_of_each_version_what_is_wrong(tmp_path: Path) -> None:
-    registry = registry_with_both(tmp_path)
+    registry = with_versions(tmp_path, "2.0", "3.0", "4.0")
     folder = tmp_path / "registry"
-    for version in ("2.0", "3.0", "4.0"):
-        registry.add(*write_model(tmp_path / version, 5, version=version))
     (folder / "DLR_BM/2.0/weights.safetensors").write_bytes(b"other")
     (folder / "DLR_BM/3.0/card.json").write_text("{}")
     (folder / "DLR_BM/4.0/card.json").write_text(sample_card(version="5.0").to_json())
@@ -227,10 +224,14 @@ def test_listing_and_readiness_need_no_torch(tmp_path: Path) -> None:
 
 def with_versions(folder: Path, *versions: str, **changes: object) -> Registry:
     """A registry with both models active in 1.0, and more versions of DLR_BM."""
-    registry = registry_with_both(folder)
-    for seed, version in enumerate(versions, start=5):
-        registry.add(*write_model(folder / version, seed, version=version, **changes))
-    return registry
+
+    def make(made: Path) -> None:
+        registry = registry_with_both(made)
+        for seed, version in enumerate(versions, start=5):
+            registry.add(*write_model(made / version, seed, version=version, **changes))
+            shutil.rmtree(made / version)
+
+    return copied_registry(folder, [versions, changes], make)
 
 
 def told(registry: Registry) -> list[tuple[str, str, str, str | None, bool]]:

@@ -87,20 +87,23 @@ def test_another_backbone_is_refused_with_what_differs(tmp_path: Path) -> None:
         ({"age__fc2__bias": None}, "missing: age.fc2.bias"),
         ({"age__fc3__bias": torch.zeros(2)}, "unexpected: age.fc3.bias"),
         (
-            {"age__fc1__weight": torch.zeros(16, 127)},
-            "age.fc1.weight is float32 (16, 128) in the network, float32 (16, 127) in the file",
+            {
+                "image__fc2__weight": torch.zeros(3, 128),
+                "age__fc1__weight": torch.zeros(16, 127),
+                "age__fc1__bias": torch.zeros(16, dtype=torch.float16),
+            },
+            (
+                "other shape: image.fc2.weight is float32 (2, 128) in the network, float32 (3, 128) in the file, "
+                "age.fc1.weight is float32 (16, 128) in the network, float32 (16, 127) in the file, "
+                "age.fc1.bias is float32 (16,) in the network, float16 (16,) in the file"
+            ),
         ),
         (
-            {"image__fc2__weight": torch.zeros(3, 128)},
-            "image.fc2.weight is float32 (2, 128) in the network, float32 (3, 128) in the file",
+            {"image__fc1__bias": torch.full((128,), torch.inf), "age__fc1__bias": torch.full((16,), torch.nan)},
+            "not finite: image.fc1.bias, age.fc1.bias",
         ),
-        (
-            {"age__fc1__bias": torch.zeros(16, dtype=torch.float16)},
-            "age.fc1.bias is float32 (16,) in the network, float16 (16,) in the file",
-        ),
-        ({"age__fc1__bias": torch.full((16,), torch.nan)}, "not finite: age.fc1.bias"),
-        ({"image__fc1__bias": torch.full((128,), torch.inf)}, "not finite: image.fc1.bias"),
     ],
+    ids=["missing", "unexpected", "other shapes", "not finite"],
 )
 def test_weights_that_do_not_fit_are_refused_with_what_differs(
     tmp_path: Path, changes: dict[str, torch.Tensor | None], expected: str
