@@ -72,11 +72,11 @@ def _convolution(features: Node, layer: nn.Module) -> Node:
     weights, padding = _array(layer.weight), list(layer.padding)
     shape = (list(layer.stride), padding, padding, list(layer.dilation))
     if layer.groups == 1:
-        made = ops.convolution(features, weights, *shape)
+        made = ops.convolution(features, _constant(weights), *shape)
     else:
         outputs, *rest = weights.shape
         grouped = weights.reshape(layer.groups, outputs // layer.groups, *rest)
-        made = ops.group_convolution(features, grouped, *shape)
+        made = ops.group_convolution(features, _constant(grouped), *shape)
     return ops.add(made, _array(layer.bias).reshape(1, -1, 1, 1))
 
 
@@ -87,9 +87,14 @@ def _pooled(features: Node, layer: nn.MaxPool2d) -> Node:
 
 
 def _linear(features: Node, layer: nn.Linear) -> Node:
-    made = ops.matmul(features, _array(layer.weight), transpose_a=False, transpose_b=True)
+    made = ops.matmul(features, _constant(_array(layer.weight)), transpose_a=False, transpose_b=True)
     return ops.add(made, _array(layer.bias).reshape(1, -1))
 
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:
     return np.ascontiguousarray(tensor.detach().numpy())
+
+
+def _constant(array: NDArray[np.float32]) -> Node:
+    """Copy an array into the graph. An operation that is handed one makes a list of Python's numbers of it first."""
+    return ops.constant(array)
