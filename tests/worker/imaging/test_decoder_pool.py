@@ -1,12 +1,15 @@
 """Decoders: the same pixels as in process, and no file that takes its worker or its neighbours with it."""
 
+import fcntl
 import math
 import os
 import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,20 +21,41 @@ import psutil
 import pytest
 from pydantic import TypeAdapter
 
+from tests.waiting import patience, until
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, lesion, picture, write
 from worker.contract import MAX_LESIONS
 from worker.errors import Code, DlrError, LesionRefused, Unavailable
 from worker.imaging.decoder_pool import DecoderPool, is_sound
 from worker.imaging.decoder_process import LesionsDecoded
 from worker.imaging.lesion import Marked, Region, decode_lesions
-from worker.study import LesionImage, Roi
+from worker.study import LesionImage, Roi, Scanner
+
+HASTY_S = patience(2.0)
+"""A decoder has to start in it, too."""
+
+
+def made(processes: int, timeout_s: float = patience(20)) -> Iterator[DecoderPool]:
+    pool = DecoderPool(LIMITS, processes, timeout_s)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[DecoderPool]:
+    """A pool of one decoder, which starts another one when a test has ended that."""
+    yield from made(1)
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[DecoderPool]:
+    """A pool of one decoder, which soon has waited enough."""
+    yield from made(1, HASTY_S)
 
 
 @pytest.fixture
-def pool() -> Iterator[DecoderPool]:
-    pool = DecoderPool(LIMITS, processes=2, timeout_s=20)
-    yield pool
-    pool.close()
+def fresh() -> Iterator[DecoderPool]:
+    """A pool of two decoders, neither of which was started before the test."""
+    yield from made(2)
 
 
 def load(pool: DecoderPool, path: Path, roi: Roi | None = None) -> LesionImage:
@@ -45,25 +69,36 @@ def load_one(pool: DecoderPool, root: Path, names: list[str], roi: Roi | None = 
     return loaded
 
 
-def decoders() -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process().children()
-        if child.status() != psutil.STATUS_ZOMBIE and "worker.imaging.decoder_process" in " ".join(child.cmdline())
-    ]
+def idle(pool: DecoderPool) -> list[Any]:
+    """The decoders of a pool that are started and have nothing to do."""
+    return [decoder for decoder in pool._idle.queue if decoder is not None]
+
+
+def process(pool: DecoderPool) -> psutil.Process:
+    """The one decoder of a pool."""
+    (decoder,) = idle(pool)
+    return psutil.Process(decoder._process.pid)
+
+
+def has_a_request(decoder: Any) -> bool:
+    """Whether a decoder was sent something that it has not taken yet."""
+    untaken = array("i", [0])
+    fcntl.ioctl(decoder._connection.fileno(), termios.TIOCOUTQ, untaken)
+    return untaken[0] > 0
 
 
 def at_work(pool: DecoderPool, path: Path, meanwhile: Callable[[psutil.Process], object]) -> LesionImage | DlrError:
     """Load a lesion by a decoder that stands still, and do something to it meanwhile."""
     load(pool, path)
-    (decoder,) = decoders()
-    decoder.suspend()
+    (decoder,) = idle(pool)
+    still = process(pool)
+    still.suspend()
     with ThreadPoolExecutor(1) as thread:
         loading = thread.submit(load, pool, path)
-        time.sleep(0.3)
-        meanwhile(decoder)
+        until(lambda: has_a_request(decoder))
+        meanwhile(still)
         try:
-            return loading.result(60)
+            return loading.result(patience(60))
         except DlrError as error:
             return error
 
@@ -72,14 +107,14 @@ def at_work(pool: DecoderPool, path: Path, meanwhile: Callable[[psutil.Process],
 def test_a_decoder_gives_the_pixels_region_and_age_that_reading_here_gives(
     pool: DecoderPool, tmp_path: Path, colour: bool
 ) -> None:
-    path = write(tmp_path / "a.dcm", picture(colour=colour))
+    path = write(tmp_path / "a.dcm", picture(colour=colour), Manufacturer="Acme", InstitutionName="Example Hospital")
     here = decode_lesions(Marked(str(path), SOP_UID, 1, (Roi(3, 4, 20, 10),), 47.0), LIMITS)
     there = load(pool, path, Roi(3, 4, 20, 10))
     assert np.array_equal(there.frame, here.frame)
     assert there.frame.dtype == np.uint8
     assert here.regions == (Region(there.region, there.region_source, there.size, there.gate),)
     assert there.gate
-    assert there.scanner == here.scanner
+    assert there.scanner == here.scanner == Scanner("Acme", "Example Hospital")
     assert there.age == here.age
 
 
@@ -102,12 +137,12 @@ def test_a_thousand_lesions_of_a_frame_are_one_request(pool: DecoderPool, tmp_pa
     assert [one.region.x for one in loaded if isinstance(one, LesionImage)] == [n % 40 for n in range(MAX_LESIONS)]
 
 
-def test_many_threads_each_get_their_own_lesion(pool: DecoderPool, tmp_path: Path) -> None:
+def test_many_threads_each_get_their_own_lesion(fresh: DecoderPool, tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{seed}.dcm", picture(seed=seed)) for seed in range(24)]
     with ThreadPoolExecutor(8) as threads:
-        images = list(threads.map(lambda path: load(pool, path), paths))
+        images = list(threads.map(lambda path: load(fresh, path), paths))
     assert all(np.array_equal(image.frame, picture(seed=seed)) for seed, image in enumerate(images))
-    assert len(decoders()) == 2
+    assert len(idle(fresh)) == 2
 
 
 def test_a_refusal_and_a_storage_that_is_away_come_as_they_are(
@@ -177,57 +212,56 @@ def test_a_decoder_that_dies_once_at_work_costs_nothing(pool: DecoderPool, tmp_p
 
 
 def test_a_file_that_ends_each_decoder_is_refused_after_two_and_the_next_file_is_read(
-    pool: DecoderPool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    fresh: DecoderPool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     poison, good = write(tmp_path / "poison.dcm", picture()), write(tmp_path / "good.dcm", picture(seed=2))
-    dead: set[int] = set()
+    others = set(psutil.Process().children())
+    dead: set[psutil.Process] = set()
     with ThreadPoolExecutor(1) as thread:
-        loading = thread.submit(load, pool, poison)
-        while not loading.done():
-            for decoder in decoders():
+        loading = thread.submit(load, fresh, poison)
+
+        def is_over() -> bool:
+            for decoder in set(psutil.Process().children()) - others - dead:
                 decoder.kill()
-                dead.add(decoder.pid)
+                dead.add(decoder)
+            return loading.done()
+
+        until(is_over)
     with pytest.raises(LesionRefused) as refused:
         loading.result()
     assert refused.value.code is Code.DECODER_CRASHED
     assert len(dead) == 2
     assert "signal 9" in caplog.text
     assert "poison" not in caplog.text
-    assert np.array_equal(load(pool, good).frame, picture(seed=2))
+    assert np.array_equal(load(fresh, good).frame, picture(seed=2))
 
 
-def test_a_file_that_is_never_done_is_refused_in_time(tmp_path: Path) -> None:
-    pool = DecoderPool(LIMITS, processes=1, timeout_s=4)
-    started = time.monotonic()
-    error = at_work(pool, write(tmp_path / "a.dcm", picture()), lambda _decoder: None)
+def test_a_file_that_is_never_done_is_refused_in_time(hasty: DecoderPool, tmp_path: Path) -> None:
+    error = at_work(hasty, write(tmp_path / "a.dcm", picture()), lambda _decoder: None)
     assert isinstance(error, LesionRefused)
     assert error.code is Code.DECODE_TIMEOUT
-    assert time.monotonic() - started < 20
-    assert np.array_equal(load(pool, tmp_path / "a.dcm").frame, picture())
-    pool.close()
+    assert np.array_equal(load(hasty, tmp_path / "a.dcm").frame, picture())
 
 
-def test_waiting_for_a_decoder_is_not_decoding(tmp_path: Path) -> None:
-    pool = DecoderPool(LIMITS, processes=1, timeout_s=4)
+def test_waiting_for_a_decoder_is_not_decoding(hasty: DecoderPool, tmp_path: Path) -> None:
     path = write(tmp_path / "a.dcm", picture())
-    load(pool, path)
-    busy = pool._idle.get()
+    load(hasty, path)
+    busy = hasty._idle.get()
     with ThreadPoolExecutor(1) as threads:
-        loading = threads.submit(load, pool, path)
-        time.sleep(5)
+        loading = threads.submit(load, hasty, path)
+        time.sleep(1.2 * HASTY_S)  # the pause: longer than decoding may take
         assert not loading.done()
-        pool._idle.put(busy)
-        assert np.array_equal(loading.result(30).frame, picture())
-    pool.close()
+        hasty._idle.put(busy)
+        assert np.array_equal(loading.result(patience(30)).frame, picture())
 
 
 def test_a_decoder_knows_no_secret_and_can_write_no_file(
-    pool: DecoderPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fresh: DecoderPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DLR_DATABASE_PASSWORD", "a-secret")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
-    load(pool, write(tmp_path / "a.dcm", picture()))
-    (decoder,) = decoders()
+    load(fresh, write(tmp_path / "a.dcm", picture()))
+    decoder = process(fresh)
     assert "a-secret" not in str(decoder.environ())
     assert decoder.rlimit(psutil.RLIMIT_FSIZE) == (0, 0)
     assert decoder.rlimit(psutil.RLIMIT_CORE) == (0, 0)
@@ -235,14 +269,14 @@ def test_a_decoder_knows_no_secret_and_can_write_no_file(
 
 
 WORKER = """
-import sys, threading, time
+import signal, sys
 from pathlib import Path
 from tests.worker.imaging.dicom_files import LIMITS, STUDY_UID, lesion
 from worker.imaging.decoder_pool import DecoderPool
 pool, path = DecoderPool(LIMITS, 1, timeout_s=20), Path(sys.argv[1])
 pool.load(pool.index(path.parent, [path.name], STUDY_UID), [lesion()], 47.0)
 print("ready", flush=True)
-time.sleep(60)
+signal.pause()
 """
 
 
@@ -254,7 +288,7 @@ def test_a_decoder_goes_when_its_worker_was_killed(tmp_path: Path) -> None:
     (decoder,) = psutil.Process(worker.pid).children()
     worker.kill()
     worker.wait()
-    assert psutil.wait_procs([decoder], timeout=10)[1] == []
+    assert psutil.wait_procs([decoder], timeout=patience(10))[1] == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -263,16 +297,16 @@ def test_a_decoder_reads_on_when_the_whole_group_is_told_to_stop(
 ) -> None:
     path = write(tmp_path / "a.dcm", picture())
     load(pool, path)
-    (decoder,) = decoders()
+    decoder = process(pool)
     decoder.send_signal(number)
     assert np.array_equal(load(pool, path).frame, picture())
-    assert decoders() == [decoder]
+    assert process(pool) == decoder
 
 
-def test_a_decoder_started_while_celery_stops_reads_too(pool: DecoderPool, tmp_path: Path) -> None:
+def test_a_decoder_started_while_celery_stops_reads_too(fresh: DecoderPool, tmp_path: Path) -> None:
     socket.setdefaulttimeout(0.01)
     try:
-        assert np.array_equal(load(pool, write(tmp_path / "a.dcm", picture())).frame, picture())
+        assert np.array_equal(load(fresh, write(tmp_path / "a.dcm", picture())).frame, picture())
     finally:
         socket.setdefaulttimeout(None)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -84,7 +84,6 @@ def flow(picture: Picture, radius: int = 14) -> Picture:
     quality=st.sampled_from([None, 75, 95]),
     whole=st.booleans(),
 )
-@settings(max_examples=60)
 def test_a_plain_b_mode_image_raises_no_alarm(
     seed: int, size: tuple[int, int], colour: bool, quality: int | None, whole: bool
 ) -> None:
@@ -102,7 +101,6 @@ def test_a_plain_b_mode_image_raises_no_alarm(
     x=st.integers(90, 140),
     y=st.integers(70, 160),
 )
-@settings(max_examples=60)
 def test_calipers_and_text_in_the_region_are_told_and_those_beside_it_are_not(
     seed: int, what: str, colour: tuple[int, int, int], x: int, y: int
 ) -> None:

@@ -4,7 +4,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -99,7 +99,6 @@ def test_the_scale_goes_from_nothing_to_the_most() -> None:
     assert (drawn[: SIDE // 2, 2 * (SIDE + GAP) + 30 :] > 200).any()
 
 
-@settings(max_examples=30)
 @given(
     x=st.integers(0, 319), y=st.integers(0, 239), width=st.integers(1, 320), height=st.integers(1, 240),
     margin=st.integers(0, 50),

@@ -10,12 +10,11 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, lesion, picture, write
-from worker.imaging.decoder_pool import DecoderPool
+from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, picture, write
 from worker.imaging.dicom_file import Header
 from worker.imaging.lesion import Marked, decode_lesions
 from worker.imaging.scanner import LONGEST_NAME, scanner_of
-from worker.study import LesionImage, Scanner
+from worker.study import Scanner
 
 
 def scanner(path: Path) -> Scanner:
@@ -55,15 +54,6 @@ def test_names_are_read_in_the_file_s_characters_trimmed_and_on_one_line(
     tmp_path: Path, elements: dict[str, Any], expected: Scanner
 ) -> None:
     assert scanner(write(tmp_path / "a.dcm", picture(), **elements)) == expected
-
-
-def test_the_worker_gets_it_from_its_decoder(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.dcm", picture(), Manufacturer="Acme", InstitutionName="Example Hospital")
-    pool = DecoderPool(LIMITS, processes=1, timeout_s=20)
-    (loaded,) = pool.load(pool.index(tmp_path, [path.name], STUDY_UID), [lesion()], 47.0)
-    pool.close()
-    assert isinstance(loaded, LesionImage)
-    assert loaded.scanner == Scanner("Acme", "Example Hospital")
 
 
 @given(

@@ -21,11 +21,11 @@ from worker.study import Lesion, OnDicomweb, Study
 STUDY = "1.2.826.0.1.3680043.10.1"
 
 HOLDER = """
-import sys, time
+import signal, sys
 from tests.worker.imaging.test_source import source_of, study_of
 with source_of(sys.argv[1]).folder(study_of(sys.argv[2])) as folder:
     print(folder.root, flush=True)
-    time.sleep(600)
+    signal.pause()
 """
 
 

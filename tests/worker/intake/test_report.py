@@ -123,14 +123,18 @@ def test_a_report_that_does_not_conform_is_refused_and_so_is_one_that_is_no_dico
         read_report(path, LIMITS)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(part=st.floats(0, 1, exclude_max=True))
-def test_a_report_that_is_cut_is_refused_and_loses_no_finding(tmp_path: Path, image: Path, part: float) -> None:
+@pytest.fixture
+def whole(tmp_path: Path, image: Path) -> bytes:
     findings = [Finding(image, rectangle(3, 4, 20, 10)), Finding(image, rectangle(9, 9, 9, 9), ["3"])]
-    path = write_report(tmp_path / "sr.dcm", findings)
-    said = read_report(path, LIMITS).findings
-    content = path.read_bytes()
-    path.write_bytes(content[: int(part * len(content))])
+    return write_report(tmp_path / "whole.dcm", findings).read_bytes()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(part=st.floats(0, 1, exclude_max=True))
+def test_a_report_that_is_cut_is_refused_and_loses_no_finding(tmp_path: Path, whole: bytes, part: float) -> None:
+    said = read_report(tmp_path / "whole.dcm", LIMITS).findings
+    path = tmp_path / "sr.dcm"
+    path.write_bytes(whole[: int(part * len(whole))])
     # Cut between two elements of the data set, it may be whole, and then it marks all or nothing.
     with suppress(StudyRefused, LesionRefused):
         assert read_report(path, LIMITS).findings in (said, ())
