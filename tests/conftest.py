@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -62,8 +63,8 @@ class Database:
     shadow_url: str
 
 
-NewDatabase = Callable[[str], AbstractContextManager[Database]]
-"""Makes a database of a template; it is dropped in the end."""
+NewDatabase = Callable[[], AbstractContextManager[Database]]
+"""Makes a database, which is dropped in the end."""
 
 
 @pytest.fixture(autouse=True)
@@ -86,17 +87,23 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture
-def empty_database(_new_database: NewDatabase) -> Iterator[Database]:
+def empty_database(_copy_of: Callable[[str], AbstractContextManager[Database]]) -> Iterator[Database]:
     """A new database with nothing in it, which dlr_owner owns."""
-    with _new_database("template1") as database:
+    with _copy_of("template1") as database:
         yield database
 
 
 @pytest.fixture
-def database(_new_database: NewDatabase, _template: str) -> Iterator[Database]:
+def database(new_database: NewDatabase) -> Iterator[Database]:
     """A new database with the schema in it."""
-    with _new_database(_template) as database:
+    with new_database() as database:
         yield database
+
+
+@pytest.fixture(scope="session")
+def new_database(_copy_of: Callable[[str], AbstractContextManager[Database]], _template: str) -> NewDatabase:
+    """Makes such databases, for a test that needs several."""
+    return partial(_copy_of, _template)
 
 
 @pytest.fixture(scope="session")
@@ -114,7 +121,7 @@ def _template(postgres: EmbeddedPostgres) -> str:
 
 
 @pytest.fixture(scope="session")
-def _new_database(postgres: EmbeddedPostgres) -> Iterator[NewDatabase]:
+def _copy_of(postgres: EmbeddedPostgres) -> Iterator[Callable[[str], AbstractContextManager[Database]]]:
     """Makes a copy of a template, as `EmbeddedPostgres.create_database` would, and drops it.
 
     The copy is of files: to write one into the log costs three times the time. A drop goes on beside the next test,
@@ -124,7 +131,7 @@ def _new_database(postgres: EmbeddedPostgres) -> Iterator[NewDatabase]:
         dropping = behind.cursor()
 
         @contextmanager
-        def new_database(template: str) -> Iterator[Database]:
+        def copy_of(template: str) -> Iterator[Database]:
             name = f"test_{uuid4().hex}"
             words = {
                 "name": sql.Identifier(name),
@@ -146,7 +153,7 @@ def _new_database(postgres: EmbeddedPostgres) -> Iterator[NewDatabase]:
                 wait_select(behind)
                 dropping.execute(sql.SQL("DROP DATABASE {name} WITH (FORCE)").format(**words))
 
-        yield new_database
+        yield copy_of
         wait_select(behind)
 
 

@@ -1,17 +1,18 @@
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Connection, NullPool, create_engine, text
 
 from db.errors import RoleRefused
-from db.migrate import VIEWS, check, downgrade, upgrade
+from db.migrate import LOCK_KEY, VIEWS, check, downgrade, upgrade
 from db.models import Base
 from db.session import driver_url, make_engine
 from tests.conftest import Database
+from tests.waiting import patience, until
 from worker.services.postgres import EmbeddedPostgres
 
 OURS = "n.nspname = 'public' AND c.relname <> 'alembic_version'"
@@ -97,16 +98,16 @@ def test_a_step_down_leaves_the_views_and_their_rights_as_they_were_before_the_s
     assert views() == before
 
 
-@pytest.mark.parametrize("catalogue", CATALOGUE)
 def test_the_models_and_the_migration_declare_the_same_to_the_letter(
-    database: Database, empty_database: Database, catalogue: str
+    database: Database, empty_database: Database
 ) -> None:
     engine = create_engine(driver_url(empty_database.owner_url), poolclass=NullPool)
     Base.metadata.create_all(engine)
     with engine.connect() as modelled, connect(database.owner_url) as migrated:
-        wanted = {tuple(row) for row in modelled.execute(text(CATALOGUE[catalogue]))}
-        assert wanted
-        assert {tuple(row) for row in migrated.execute(text(CATALOGUE[catalogue]))} == wanted
+        for catalogue, query in CATALOGUE.items():
+            wanted = {tuple(row) for row in modelled.execute(text(query))}
+            assert wanted, catalogue
+            assert {tuple(row) for row in migrated.execute(text(query))} == wanted, catalogue
 
 
 @pytest.mark.parametrize(
@@ -153,11 +154,13 @@ def test_everything_belongs_to_the_owner_when_a_superuser_migrates(empty_databas
 
 
 def test_a_database_that_a_superuser_owns_can_be_migrated_by_it(postgres: EmbeddedPostgres) -> None:
+    name = f"test_of_the_superuser_{uuid4().hex}"
     with postgres.as_superuser() as cursor:
-        cursor.execute("CREATE DATABASE of_the_superuser")
-    url = postgres.url("postgres", "of_the_superuser")
-    upgrade(url)
-    assert check(url) == []
+        cursor.execute(f"CREATE DATABASE {name}")
+        url = postgres.url("postgres", name)
+        upgrade(url)
+        assert check(url) == []
+        cursor.execute(f"DROP DATABASE {name}")
 
 
 def test_a_user_who_is_not_the_owner_is_told_what_to_ask_for(empty_database: Database) -> None:
@@ -166,26 +169,16 @@ def test_a_user_who_is_not_the_owner_is_told_what_to_ask_for(empty_database: Dat
 
 
 def test_two_migrations_at_once_do_the_work_once(empty_database: Database) -> None:
-    errors: list[BaseException] = []
-
-    def migrate() -> None:
-        try:
-            # Alembic's context belongs to one process.
-            subprocess.run(
-                [sys.executable, "-c", f"from db.migrate import upgrade; upgrade({empty_database.owner_url!r})"],
-                check=True,
-                capture_output=True,
-                timeout=60,
-            )
-        except BaseException as error:  # noqa: BLE001
-            errors.append(error)
-
-    threads = [threading.Thread(target=migrate) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    # Alembic's context belongs to one process. They wait for the lock, so that neither is ahead of the other.
+    program = f"from db.migrate import upgrade; upgrade({empty_database.owner_url!r})"
+    waiting = text("SELECT count(*) = 2 FROM pg_locks WHERE locktype = 'advisory' AND database = :here AND NOT granted")
+    with connect(empty_database.superuser_url) as connection:
+        here = connection.scalar(text("SELECT oid FROM pg_database WHERE datname = current_database()"))
+        connection.execute(text(f"SELECT pg_advisory_lock({LOCK_KEY})"))
+        migrations = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(2)]
+        until(lambda: connection.scalar(waiting, {"here": here}), 60)
+        connection.execute(text(f"SELECT pg_advisory_unlock({LOCK_KEY})"))
+        assert [migration.wait(patience(60)) for migration in migrations] == [0, 0]
     assert check(empty_database.owner_url) == []
 
 

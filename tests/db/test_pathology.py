@@ -101,7 +101,7 @@ def test_an_earlier_report_that_comes_late_is_kept_once_and_does_not_count(sessi
         assert report(session, result="benign") == "unchanged"
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     reports=st.lists(
         st.tuples(st.sampled_from(["benign", "malignant"]), st.integers(1, 5).map(lambda day: date(2026, 3, day))),

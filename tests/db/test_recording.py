@@ -127,7 +127,7 @@ def test_an_earlier_revision_that_is_delivered_late_changes_nothing(sessions: se
         assert events(session, second.study_id) == ["revised", "earlier_revision"]
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pushes=st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(list(Priority)), st.booleans()), min_size=1))
 def test_any_sequence_of_pushes_leaves_one_current_revision_and_the_latest_new_content(
     sessions: sessionmaker[Session], pushes: list[tuple[str, Priority, bool]]

@@ -142,7 +142,7 @@ def test_a_worker_from_before_a_requeue_can_not_write_its_result(sessions: sessi
         assert finish_one(session, result(claim, scored()))
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(
         st.sampled_from(["push", "revise", "claim", "finish", "fail", "stale", "release", "requeue"]), max_size=25
