@@ -385,7 +385,7 @@ def composed_redis(folder: Path, password: str = PASSWORD, more_users: str = "")
         process.wait(patience(30))
 
 
-def client(port: int, **who: str) -> Redis:
+def client(port: int, **who: Any) -> Redis:
     """A client that takes the first answer, and tries nothing again."""
     return Redis(port=port, retry=Retry(NoBackoff(), 0), **who)
 
@@ -519,7 +519,7 @@ def test_prometheus_finds_in_compose_what_its_configuration_says() -> None:
 
 @pytest.mark.slow
 def test_the_health_check_of_a_worker_tells_a_worker_from_none(redis_url: str, tmp_path: Path) -> None:
-    servers = {
+    servers: dict[str, Any] = {
         "DLR_REDIS_URL": redis_url,
         "DLR_DATABASE_URL": "postgresql://dlr_writer@127.0.0.1:9/dlr",  # discard: intake asks for it when a job comes
     }
