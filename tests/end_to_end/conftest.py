@@ -31,6 +31,8 @@ from worker.services.supervisor import Supervisor
 
 ENDED = ("done", "partial", "failed")
 PATIENCE_S = 120.0
+PROMPT_SPANS = {"OTEL_BSP_SCHEDULE_DELAY": "200"}
+"""Spans are sent five times a second, and not every five seconds."""
 
 T = TypeVar("T")
 
@@ -128,9 +130,10 @@ def service(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> I
         "TRACES_URL": collector.url,
     }
     clean = {name: value for name, value in os.environ.items() if not name.startswith("DLR_")}
+    variables = clean | {f"DLR_{name}": value for name, value in settings.items()} | PROMPT_SPANS
     with ExitStack() as stack:
         with (
-            mock.patch.dict(os.environ, clean | {f"DLR_{name}": value for name, value in settings.items()}, clear=True),
+            mock.patch.dict(os.environ, variables, clear=True),
             mock.patch.dict(postgres.SETTINGS, NOT_FOR_KEEPS),
         ):
             services = stack.enter_context(running_services(say=said.append))

@@ -3,6 +3,7 @@
 It needs the demo models (``dlr demo-models``) and Chromium, and leaves nothing behind but the pictures.
 """
 
+import atexit
 import os
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Error, Page
 
-from tests.end_to_end.browser import chromium, chromium_path, context_of, sign_in, until
+from tests import shared
+from tests.end_to_end.browser import chromium, chromium_path, context_of, sign_in
+from tests.waiting import until
 from worker.demo.run import demo_service, push, take_models, wait_until_ended
 from worker.inference.registry import Registry
 from worker.settings import get_settings, isolated
@@ -58,4 +61,6 @@ def _serves(page: Page, url: str) -> bool:
 
 
 if __name__ == "__main__":
+    shared.begin()
+    atexit.register(shared.end)
     main(Path(sys.argv[1]) if len(sys.argv) > 1 else IMAGES)

@@ -53,4 +53,6 @@ def test_what_was_scored_comes_out_in_each_format(service: Service, tmp_path: Pa
     pictures = [dcmread(path) for path in sorted((tmp_path / "pictures").iterdir())]
     assert [picture.SourceImageSequence[0].ReferencedFrameNumber for picture in pictures] == [2, 3]
     assert {picture.SourceImageSequence[0].ReferencedSOPInstanceUID for picture in pictures} == {sop}
-    assert all("Grad-CAM" in picture.DerivationDescription for picture in pictures)
+    both = [f"Grad-CAM of {model}" for model in ("DLR_LH", "DLR_BM")]
+    assert all(one in picture.DerivationDescription for picture in pictures for one in both)
+    assert all(picture.Columns > 3 * 100 for picture in pictures), "beside the frame"

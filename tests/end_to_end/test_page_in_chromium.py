@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, StorageState, expect
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from tests.end_to_end.browser import chromium, context_of, require_chromium, sign_in, until, violations
+from tests.end_to_end.browser import chromium, context_of, require_chromium, sign_in, violations
 from tests.end_to_end.conftest import Service
+from tests.waiting import patience, until
 from worker.demo.dicom import Header, write_ultrasound
 from worker.training.phantom import phantom
 
@@ -49,11 +50,12 @@ class Patient:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=patience(30) * 1000)
     with chromium(require_chromium()) as opened:
         yield opened
 
 
-def hand_in(service: Service, folder: Path, number: int, *birads: str, wait: bool = True) -> Patient:
+def hand_in(service: Service, folder: Path, number: int, *birads: str) -> Patient:
     header = Header(generate_uid(), f"Roe^Mary{number}", f"MRN{number}", f"PAGE{number}", "20261123", "19790517")
     drawn = phantom(number, malignant=bool(number % 2), rows=192, columns=256)
     path = service.storage_root / f"roe-{number}.dcm"
@@ -62,8 +64,7 @@ def hand_in(service: Service, folder: Path, number: int, *birads: str, wait: boo
     roi = {"x": drawn.roi.x, "y": drawn.roi.y, "width": drawn.roi.width, "height": drawn.roi.height}
     marked = folder / f"{number}.json"
     marked.write_text(json.dumps([{"birads": one, "roi": roi} for one in birads]))
-    waiting = ["--wait"] if wait else []
-    done = service.dlr("submit", path, "--lesions", marked, *waiting, "--format", "json")
+    done = service.dlr("submit", path, "--lesions", marked, "--wait", "--format", "json")
     (row,) = json.loads(done.stdout)
     return Patient(row["study_id"], header, sop, path.name)
 
@@ -79,13 +80,28 @@ def url(service: Service) -> str:
     return f"http://127.0.0.1:{service.services.web_port}"
 
 
-@pytest.fixture
-def reader(browser: Browser, service: Service, url: str, patients: list[Patient]) -> Iterator[Reader]:
+@pytest.fixture(scope="module")
+def password(service: Service) -> str:
     assert service.services.web_password_file is not None
+    return service.services.web_password_file.read_text()
+
+
+@pytest.fixture(scope="module")
+def signed_in(browser: Browser, url: str, password: str) -> StorageState:
+    """The cookies of an administrator."""
     context = context_of(browser)
+    sign_in(context.new_page(), url, "admin", password)
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture
+def reader(browser: Browser, url: str, signed_in: StorageState, patients: list[Patient]) -> Iterator[Reader]:
+    context = context_of(browser, storage_state=signed_in)
     reader = Reader(context.new_page(), url)
     reader.page.on("request", lambda request: reader.asked.append(request.url))
-    sign_in(reader.page, url, "admin", service.services.web_password_file.read_text())
+    reader.page.goto(url)
     yield reader
     context.close()
 
@@ -125,7 +141,6 @@ def test_a_search_finds_a_study_and_its_number_is_in_no_address(reader: Reader, 
 
 def test_a_study_shows_its_pictures_its_scores_and_why(reader: Reader, patients: list[Patient]) -> None:
     reader.page.goto(f"{reader.url}/studies/{patients[0].study_id}")
-    reader.page.wait_for_load_state("networkidle")
     sizes = reader.page.locator("figure img").evaluate_all("all => all.map(one => one.naturalWidth)")
     assert len(sizes) == 4
     assert all(width > 0 for width in sizes)
@@ -174,12 +189,15 @@ def test_news_is_said_politely_and_moves_nothing(
     reader: Reader, service: Service, tmp_path: Path, patients: list[Patient]
 ) -> None:
     page = reader.page
+    page.clock.install()
+    page.goto(reader.url)
     before = reader.listed()
     page.locator("tr.study th a").last.focus()
     place = page.evaluate("window.scrollY")
     patient = hand_in(service, tmp_path, 103, "4A")
+    page.clock.run_for(5_000)
     news = page.get_by_role("status")
-    expect(news).to_contain_text("The worklist has changed.", timeout=20_000)
+    expect(news).to_contain_text("The worklist has changed.")
     assert news.get_attribute("aria-live") == "polite"
     expect(page.locator("[data-count=listed]")).to_have_text(str(len(service.sql(WORKLIST))))
     assert reader.listed() == before
@@ -212,24 +230,25 @@ def test_axe_itself_finds_what_is_wrong(browser: Browser) -> None:
     page.context.close()
 
 
-def test_it_works_without_a_script(browser: Browser, service: Service, url: str, patients: list[Patient]) -> None:
-    assert service.services.web_password_file is not None
+def test_it_works_without_a_script(browser: Browser, url: str, password: str, patients: list[Patient]) -> None:
     page = context_of(browser, java_script_enabled=False).new_page()
-    sign_in(page, url, "admin", service.services.web_password_file.read_text())
+    sign_in(page, url, "admin", password)
     expect(page.get_by_role("link", name="Load it again")).to_be_visible()
     page.locator("tr.study th a").first.click()
     expect(page.get_by_role("heading", name="Lesion 1")).to_be_visible()
     page.context.close()
 
 
-def test_signing_out_is_for_good(reader: Reader) -> None:
-    page = reader.page
+def test_signing_out_is_for_good(browser: Browser, url: str, password: str) -> None:
+    page = context_of(browser).new_page()
+    sign_in(page, url, "admin", password)
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     page.go_back()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-    page.goto(reader.url)
+    page.goto(url)
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.context.close()
 
 
 def test_no_identifier_is_in_an_address_a_title_or_the_log(
@@ -238,7 +257,6 @@ def test_no_identifier_is_in_an_address_a_title_or_the_log(
     titles = []
     for path in ("/", *(f"/studies/{patient.study_id}" for patient in patients), "/nowhere"):
         reader.page.goto(reader.url + path)
-        reader.page.wait_for_load_state("networkidle")
         titles.append(reader.page.title())
     logs = {log.name: log.read_text(errors="replace") for log in (service.home / "logs").glob("*.log*")}
     assert patients[0].study_id in logs["web.log"]

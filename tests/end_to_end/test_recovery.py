@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -13,13 +12,20 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from redis import Redis
 
 from tests.end_to_end.conftest import Service
+from tests.waiting import until
 from worker.demo.dicom import Header, write_ultrasound
+from worker.reconciler import Messages
 
 ROWS = """
 SELECT count(DISTINCT s.id) AS studies, count(p.id) AS predictions, count(DISTINCT r.id) AS advice
 FROM study s LEFT JOIN lesion l ON l.study_id = s.id LEFT JOIN prediction p ON p.lesion_id = l.id
      LEFT JOIN restratification r ON r.lesion_id = l.id
 WHERE s.study_instance_uid = ANY(%s)
+"""
+RUNNING = "SELECT 1 FROM study WHERE study_instance_uid = ANY(%s) AND state = 'running'"
+STRANDED = """
+SELECT 1 FROM study_event e JOIN study s ON s.id = e.study_id
+WHERE s.study_instance_uid = ANY(%s) AND e.event = 'stranded'
 """
 
 
@@ -36,54 +42,63 @@ def jobs(service: Service, job_for: Callable[..., Any]) -> list[dict[str, Any]]:
 
 
 def worker_pid(service: Service) -> int:
-    return int(service.until(lambda: service.supervisor.pid("inference-worker")))
+    return int(service.until(lambda: service.supervisor.pid("inference-worker")) or 0)
+
+
+def frozen_at_work(service: Service, jobs: list[dict[str, Any]]) -> int:
+    """Freeze the worker while it has some of these studies at hand; return its process id."""
+    service.until(lambda: service.dlr("health", "--worker", "inference").returncode == 0)
+    pid, uids = worker_pid(service), [job["study_instance_uid"] for job in jobs]
+    os.kill(pid, signal.SIGSTOP)
+    for job in jobs:
+        service.push(job)
+    service.until(lambda: all(map(service.details, uids)))
+
+    def is_at_work() -> bool:
+        os.kill(pid, signal.SIGSTOP)
+        if service.sql(RUNNING, uids, role="writer"):
+            return True
+        os.kill(pid, signal.SIGCONT)
+        return False
+
+    until(is_at_work, every_s=0.01)
+    return pid
 
 
 def test_a_worker_killed_at_work_loses_nothing_and_doubles_nothing(
     service: Service, jobs: list[dict[str, Any]]
 ) -> None:
     uids = [job["study_instance_uid"] for job in jobs]
-    pid = worker_pid(service)
-    os.kill(pid, signal.SIGSTOP)
-    for job in jobs:
-        service.push(job)
-    service.until(lambda: all(service.details(uid) for uid in uids))
-    os.kill(pid, signal.SIGCONT)
-    while not service.sql("SELECT 1 FROM study WHERE state = 'running'", role="writer"):
-        time.sleep(0.005)
-    os.kill(pid, signal.SIGKILL)
-    assert service.sql("SELECT 1 FROM study WHERE state IN ('queued', 'running')", role="writer")
+    os.kill(frozen_at_work(service, jobs), signal.SIGKILL)
     assert {service.ended(uid).state for uid in uids} == {"done"}
     assert service.sql(ROWS, uids, role="writer") == [{"studies": 12, "predictions": 24, "advice": 12}]
 
 
 def test_a_worker_that_was_frozen_past_its_lease_doubles_nothing(service: Service, jobs: list[dict[str, Any]]) -> None:
-    uids = [job["study_instance_uid"] for job in jobs[:4]]
-    for job in jobs[:4]:
-        service.push(job)
-    pid = worker_pid(service)
-    os.kill(pid, signal.SIGSTOP)
-    time.sleep(8)
-    os.kill(pid, signal.SIGCONT)
+    uids = [job["study_instance_uid"] for job in jobs]
+    pid = frozen_at_work(service, jobs)
+    try:
+        service.until(lambda: service.sql(STRANDED, uids, role="writer"))
+    finally:
+        os.kill(pid, signal.SIGCONT)
     assert {service.ended(uid).state for uid in uids} == {"done"}
-    assert service.sql(ROWS, uids, role="writer") == [{"studies": 4, "predictions": 8, "advice": 4}]
+    assert service.sql(ROWS, uids, role="writer") == [{"studies": 12, "predictions": 24, "advice": 12}]
 
 
 def test_studies_come_back_when_redis_has_forgotten_their_messages(
     service: Service, jobs: list[dict[str, Any]]
 ) -> None:
-    uids = [job["study_instance_uid"] for job in jobs[:4]]
+    uids = [job["study_instance_uid"] for job in jobs]
+    redis = Redis.from_url(service.services.settings.require_redis_url())
     pid = worker_pid(service)
     os.kill(pid, signal.SIGSTOP)
     try:
-        for job in jobs[:4]:
+        for job in jobs:
             service.push(job)
-        service.until(lambda: all(service.details(uid) for uid in uids))
-        time.sleep(0.5)
-        redis = Redis.from_url(service.services.settings.require_redis_url())
+        service.until(lambda: all(map(service.details, uids)) and Messages(redis, "").count())
         for key in redis.scan_iter():
             redis.delete(key)
     finally:
         os.kill(pid, signal.SIGCONT)
     assert {service.ended(uid).state for uid in uids} == {"done"}
-    assert service.sql(ROWS, uids, role="writer") == [{"studies": 4, "predictions": 8, "advice": 4}]
+    assert service.sql(ROWS, uids, role="writer") == [{"studies": 12, "predictions": 24, "advice": 12}]

@@ -1,7 +1,5 @@
-"""From a file to a PACS, a worklist and a webhook: what the models said arrives, by processes alone."""
+"""From a file to a PACS, a worklist and a webhook: what the models said arrives."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 from tests.end_to_end.conftest import Service
@@ -17,26 +15,21 @@ def test_a_study_that_is_scored_is_stored_listed_and_told_of(service: Service, t
     (tmp_path / "lesions.json").write_text('[{"birads": "4A", "roi": {"x": 3, "y": 4, "width": 20, "height": 10}}]')
     port = free_port(tmp_path / "port")
     with running(Archive(port)) as hospital, receiving(Receiver()) as receiver:
-        sender = subprocess.Popen(
-            [sys.executable, "-m", "worker.cli.main", "send"],
-            env=service.environment(
-                DLR_SEND_PACS=f"PACS@127.0.0.1:{port}",
-                DLR_SEND_UPS=f"PACS@127.0.0.1:{port}",
-                DLR_SEND_WEBHOOK_URL=receiver.url,
-            ),
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            submitted = service.dlr("submit", image, "--lesions", tmp_path / "lesions.json", "--age", "47", "--wait")
-            assert submitted.returncode == 0, submitted.stderr
-            service.until(lambda: len(_of(uid, hospital)) == 2 and receiver.heard)
-        finally:
-            sender.terminate()
-            assert sender.wait(60) == 0
+        destinations = {
+            "DLR_SEND_PACS": f"PACS@127.0.0.1:{port}",
+            "DLR_SEND_UPS": f"PACS@127.0.0.1:{port}",
+            "DLR_SEND_WEBHOOK_URL": receiver.url,
+        }
+        assert service.dlr("send", "--once", **destinations).returncode == 0, "switched on from now"
+        submitted = service.dlr("submit", image, "--lesions", tmp_path / "lesions.json", "--age", "47", "--wait")
+        assert submitted.returncode == 0, submitted.stderr
+        sent = service.dlr("send", "--once", **destinations)
+        assert sent.returncode == 0, sent.stderr
     study = service.ended(uid)
     told = next(body for body in receiver.bodies if body["study_id"] == str(study.study_id))
     (row,) = service.sql("SELECT worklist_class FROM worklist WHERE study_instance_uid = %s", uid)
     assert (told["state"], told["worklist_class"]) == ("done", row["worklist_class"])
+    assert len(_of(uid, hospital)) == 2
     report = next(one for one in _of(uid, hospital) if one.get("Modality") == "SR")
     item = next(one for one in _of(uid, hospital) if "ProcedureStepState" in one)
     assert report.SOPInstanceUID == item.InputInformationSequence[-1].ReferencedSOPSequence[0].ReferencedSOPInstanceUID

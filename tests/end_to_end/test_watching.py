@@ -1,10 +1,8 @@
-"""A running service with metrics and traces on: what Prometheus and a collector see of studies that go through it."""
+"""The running service's metrics and traces: what Prometheus and a collector see of studies that go through it."""
 
 import json
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,44 +12,19 @@ import numpy as np
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from tests.end_to_end.collector import Collector, collecting
-from tests.end_to_end.conftest import PATIENCE_S, Service
-from tests.end_to_end.small_models import add_small_models
+from tests.command_line import dlr_process
+from tests.end_to_end.collector import Collector
+from tests.end_to_end.conftest import Service
 from tests.worker.watching.test_exposition import scraped
 from worker.demo.dicom import Header, write_ultrasound
-from worker.services.running import running_services
-from worker.services.supervisor import Supervisor
-
-pytestmark = [pytest.mark.xdist_group("watched"), pytest.mark.slow]
 
 STEPS = {"intake", "study", "queue", "decode", "inference", "write"}
 
 
-@pytest.fixture(scope="module")
-def collector() -> Iterator[Collector]:
-    with collecting() as collector:
-        yield collector
-
-
-@pytest.fixture(scope="module")
-def watched(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service of its own: both workers and the exporter, each at a port of its own, and a collector."""
-    home = tmp_path_factory.mktemp("watched")
-    said: list[str] = []
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("METRICS_PORT", "0"), ("EXPORTER_PORT", "0"), ("TRACES_URL", collector.url)):
-            patch.setenv(f"DLR_{name}", value)
-        with running_services(home, said.append) as services, Supervisor(services.home, said.append) as supervisor:
-            add_small_models(services.settings.models_dir)
-            for child in (services.exporter(), services.worker("intake"), services.worker("inference")):
-                supervisor.start(child)
-            yield Service(services, supervisor, said)
-
-
 @pytest.fixture
-def job(watched: Service, job_for: Callable[..., Any]) -> dict[str, Any]:
+def job(service: Service, job_for: Callable[..., Any]) -> dict[str, Any]:
     rng = np.random.default_rng()
-    uid, path = generate_uid(), watched.storage_root / f"{uuid4().hex}.dcm"
+    uid, path = generate_uid(), service.storage_root / f"{uuid4().hex}.dcm"
     frame = rng.integers(0, 255, (96, 128), np.uint8)
     sop = write_ultrasound(path, Header(uid, "Doe^Jane", "PID-4711", "19800101", ""), [frame], ExplicitVRLittleEndian)
     return job_for(uid, sop, path.name, accession_number="ACC-0815")
@@ -73,13 +46,13 @@ def identifiers(job: dict[str, Any]) -> list[str]:
 
 
 def test_one_trace_goes_from_the_sender_s_push_to_the_row(
-    watched: Service, collector: Collector, job: dict[str, Any]
+    service: Service, collector: Collector, job: dict[str, Any]
 ) -> None:
     trace, sender = new_trace(), uuid4().hex[:16]
-    watched.push(job, headers={"traceparent": f"00-{trace}-{sender}-01"})
-    study = watched.ended(job["study_instance_uid"])
+    service.push(job, headers={"traceparent": f"00-{trace}-{sender}-01"})
+    study = service.ended(job["study_instance_uid"])
     assert study.state == "done"
-    watched.until(lambda: collector.of_trace(trace).keys() == STEPS)
+    service.until(lambda: collector.of_trace(trace).keys() == STEPS)
     spans = collector.of_trace(trace)
     assert spans["intake"].parent == sender
     assert spans["study"].parent == spans["intake"].span
@@ -93,61 +66,56 @@ def test_one_trace_goes_from_the_sender_s_push_to_the_row(
 
 
 def test_dlr_submit_begins_a_trace_that_the_worker_goes_on_with(
-    watched: Service, collector: Collector, job: dict[str, Any], tmp_path: Path
+    service: Service, collector: Collector, job: dict[str, Any], tmp_path: Path
 ) -> None:
     (tmp_path / "job.json").write_text(json.dumps(job))
-    done = subprocess.run(
-        [sys.executable, "-m", "worker.cli.main", "submit", str(tmp_path / "job.json"), "--wait", "--format", "json"],
-        env=watched.environment(DLR_TRACES_URL=collector.url),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    variables = {"DLR_HOME": service.home, "DLR_TRACES_URL": collector.url}
+    # As it ends, a process sends what it has not sent yet.
+    done = dlr_process("submit", tmp_path / "job.json", "--wait", "--format", "json", **variables)
     assert done.returncode == 0, done.stderr
     [row] = json.loads(done.stdout)
 
     def traces() -> set[str]:
         return {span.trace for span in collector.spans if span.attributes.get("dlr.study_id") == row["study_id"]}
 
-    watched.until(lambda: traces() and collector.of_trace(min(traces())).keys() == STEPS)
+    service.until(lambda: traces() and collector.of_trace(min(traces())).keys() == STEPS)
     assert len(traces()) == 1
     assert collector.of_trace(min(traces()))["intake"].parent == ""
 
 
 def test_a_study_that_is_queued_again_stays_in_its_trace(
-    watched: Service, collector: Collector, job: dict[str, Any]
+    service: Service, collector: Collector, job: dict[str, Any]
 ) -> None:
     trace = new_trace()
-    path = watched.storage_root / job["images"]["paths"][0]
+    path = service.storage_root / job["images"]["paths"][0]
     hidden = path.rename(path.with_suffix(".away"))
-    watched.push(job, headers={"traceparent": f"00-{trace}-{uuid4().hex[:16]}-01"})
-    study = watched.ended(job["study_instance_uid"])
+    service.push(job, headers={"traceparent": f"00-{trace}-{uuid4().hex[:16]}-01"})
+    study = service.ended(job["study_instance_uid"])
     assert (study.state, study.lesions[0].error_code) == ("failed", "file_not_found")
     hidden.rename(path)
-    assert watched.dlr("failed", "requeue", str(study.study_id), "--yes").returncode == 0
-    watched.until(lambda: watched.details(study.study_id)[0].state == "done")
+    assert service.dlr("failed", "requeue", str(study.study_id), "--yes").returncode == 0
+    service.until(lambda: service.details(study.study_id)[0].state == "done")
 
     def attempts() -> set[str]:
         return {span.attributes["dlr.attempt"] for span in collector.spans
                 if span.trace == trace and span.name == "study"}  # fmt: skip
 
-    watched.until(lambda: attempts() == {"1", "2"})
+    service.until(lambda: attempts() == {"1", "2"})
 
 
-def test_a_worker_counts_what_it_did_and_the_exporter_what_there_is(watched: Service, job: dict[str, Any]) -> None:
-    inference, intake, exporter = (port_of(watched, name) for name in ("inference-worker", "intake-worker", "metrics"))
-    watched.push(job)
-    watched.push(job | {"study_instance_uid": f"{job['study_instance_uid']}.1", "lesions": []})
-    watched.ended(job["study_instance_uid"])
-    watched.until(lambda: scraped(inference).get("dlr_studies_ended_total", {}).get(("routine", "done")))
+def test_a_worker_counts_what_it_did_and_the_exporter_what_there_is(service: Service, job: dict[str, Any]) -> None:
+    inference, intake, exporter = (port_of(service, name) for name in ("inference-worker", "intake-worker", "metrics"))
+    service.push(job)
+    service.push(job | {"study_instance_uid": f"{job['study_instance_uid']}.1", "lesions": []})
+    service.ended(job["study_instance_uid"])
+    service.until(lambda: scraped(inference).get("dlr_studies_ended_total", {}).get(("routine", "done")))
     found = scraped(inference)
     assert found["dlr_study_seconds_count"]["routine",] >= 1
     assert found["dlr_batch_lesions_sum"][()] >= 1
     assert found["dlr_device_seconds_sum"][()] > 0
     assert found["dlr_decode_seconds_count"]["ok",] >= 1
     assert sum(found["dlr_lesions_scored_total"].values()) >= 1
-    watched.until(lambda: scraped(intake).get("dlr_messages_refused_total", {}).get(("job_invalid",)))
+    service.until(lambda: scraped(intake).get("dlr_messages_refused_total", {}).get(("job_invalid",)))
     said = scraped(exporter)
     assert said["dlr_component_up"] == {(name,): 1 for name in ("postgresql", "totals", "drift", "redis", "workers")}
     assert said["dlr_workers"] == {("inference",): 1, ("intake",): 1}
@@ -156,13 +124,13 @@ def test_a_worker_counts_what_it_did_and_the_exporter_what_there_is(watched: Ser
 
 
 def test_neither_metrics_nor_traces_nor_logs_hold_an_identifier(
-    watched: Service, collector: Collector, job: dict[str, Any]
+    service: Service, collector: Collector, job: dict[str, Any]
 ) -> None:
     trace = new_trace()
-    watched.push(job, headers={"traceparent": f"00-{trace}-{uuid4().hex[:16]}-01"})
-    watched.ended(job["study_instance_uid"])
-    watched.until(lambda: collector.of_trace(trace).keys() == STEPS)
-    metrics = str([scraped(port_of(watched, name)) for name in ("inference-worker", "intake-worker", "metrics")])
-    for shown in (metrics, collector.text, watched.logs()):
+    service.push(job, headers={"traceparent": f"00-{trace}-{uuid4().hex[:16]}-01"})
+    service.ended(job["study_instance_uid"])
+    service.until(lambda: collector.of_trace(trace).keys() == STEPS)
+    metrics = str([scraped(port_of(service, name)) for name in ("inference-worker", "intake-worker", "metrics")])
+    for shown in (metrics, collector.text, service.logs()):
         assert len(shown) > 500
         assert [one for one in identifiers(job) if one in shown] == []
