@@ -93,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _drip(self, body: bytes) -> None:
         """Send a byte now and then, as long as somebody takes them."""
         for byte in body:
-            time.sleep(self.peer.drips_s)
+            time.sleep(self.peer.drips_s)  # which is what such a server does
             try:
                 self.wfile.write(bytes([byte]))
             except OSError:
@@ -115,7 +115,7 @@ def serving(folder: Path) -> Iterator[DicomwebPeer]:
     peer = DicomwebPeer(folder)
     server = _Server(peer)
     peer.url = f"http://127.0.0.1:{server.server_port}/dicom-web"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield peer

@@ -1,5 +1,6 @@
 """A proxy that speaks TLS, as a hospital's PostgreSQL and Redis do and the embedded ones do not."""
 
+import select
 import socket
 import ssl
 import threading
@@ -44,19 +45,18 @@ def _connect(client: socket.socket, context: ssl.SSLContext, port: int, postgres
             context.wrap_socket(client, server_side=True) as secure,
             socket.create_connection(("127.0.0.1", port)) as server,
         ):
-            secure.settimeout(0.05)
-            server.settimeout(0.05)
-            while _moved(secure, server) and _moved(server, secure):
+            while all(_moved(source, secure, server) for source in _ready(secure, server)):
                 pass
 
 
-def _moved(source: socket.socket, target: socket.socket) -> bool:
-    try:
-        data = source.recv(1 << 16)
-    except TimeoutError:
-        return True
-    if data:
-        target.settimeout(10)
-        target.sendall(data)
-        target.settimeout(0.05)
+def _ready(secure: ssl.SSLSocket, server: socket.socket) -> list[socket.socket]:
+    """Wait until at least one of both has something to say."""
+    return [secure] if secure.pending() else select.select([secure, server], [], [])[0]
+
+
+def _moved(source: socket.socket, *both: socket.socket) -> bool:
+    data = source.recv(1 << 16)
+    for target in both:
+        if target is not source:
+            target.sendall(data)
     return bool(data)

@@ -1,28 +1,27 @@
 """A worker whose Redis goes away and comes back."""
 
+import json
 import os
 import subprocess
 import sys
-import time
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Database
-from worker.consumer import RECONNECT_S
+from tests.waiting import patience, until
 from worker.services.redis import EmbeddedRedis
 
-AWAY_S = 7.0
-"""Celery by itself would call again after 2, 6 and 12 s."""
+CALLS = 5
+"""After which Celery by itself would wait 8 s, four times as long as at first."""
 
 
-def until(log: Path, words: str, times: int) -> float:
-    """Wait until the log has said it so often; say how long that took, in seconds."""
-    started = time.monotonic()
-    while log.read_text().count(words) < times:
-        assert time.monotonic() < started + 60, log.read_text()
-        time.sleep(0.02)
-    return time.monotonic() - started
+def calls(log: str) -> list[datetime]:
+    """When a worker found nobody, by its log."""
+    lines = [json.loads(line) for line in log.splitlines() if "Cannot connect" in line]
+    return [datetime.fromisoformat(line["time"]) for line in lines]
 
 
 @pytest.mark.slow
@@ -31,14 +30,17 @@ def test_it_is_back_soon_after_redis_is_however_long_that_was_away(
 ) -> None:
     servers = {"DLR_REDIS_URL": own_redis.url(), "DLR_DATABASE_URL": database.writer_url}
     command = [sys.executable, "-m", "worker.cli.main", "worker", "--queue", "intake"]
+    said = (tmp_path / "log").read_text
     with (tmp_path / "log").open("wb") as log:
         worker = subprocess.Popen(command, env={**os.environ, **servers}, stdout=log, stderr=log)
     try:
-        until(tmp_path / "log", " ready.", 1)
+        until(lambda: " ready." in said(), 60, said=said)
         own_redis.stop()
-        time.sleep(AWAY_S)
+        until(lambda: len(calls(said())) >= CALLS, said=said)
         own_redis.start()
-        assert until(tmp_path / "log", "Connected to", 2) < 3 * RECONNECT_S
+        until(lambda: said().count("Connected to") == 2, said=said)
+        waited = [later - earlier for earlier, later in pairwise(calls(said()))]
+        assert waited[CALLS - 2] < 3 * waited[0]
     finally:
         worker.terminate()
-        assert worker.wait(30) == 0
+        assert worker.wait(patience(30)) == 0

@@ -12,13 +12,17 @@ import pytest
 import requests
 import trustme
 
+from tests.waiting import patience
 from worker.timed_answers import TimedAnswers
 
 TRICKLE_S = 0.02
-ENDS_S = 6.0
+ENDS_S = patience(20.0)
 """When a server that nobody gives up stops by itself."""
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
+SLOW_S = patience(0.3)
+"""What a slow server takes to answer: one call is well within its time, and four of them are longer."""
+
 TRICKLES = {
     "status": b"",
     "header": HEAD + b"X-Slow: ",
@@ -42,7 +46,7 @@ def trickling(kind: str, context: ssl.SSLContext | None = None) -> Iterator[str]
             limit = time.monotonic() + ENDS_S
             while time.monotonic() < limit:
                 peer.sendall(each)
-                time.sleep(TRICKLE_S)
+                time.sleep(TRICKLE_S)  # which is what such a server does
             peer.close()
 
     def accept() -> None:
@@ -65,14 +69,14 @@ def given_up_after(url: str, timeout_s: float, silent_s: float = 60.0, ca: Path 
         session.mount(url, TimedAnswers(silent_s))
         verify = True if ca is None else str(ca)
         with pytest.raises(requests.RequestException):
-            session.get(url, timeout=(2, timeout_s), verify=verify).raise_for_status()
+            session.get(url, timeout=(patience(2), timeout_s), verify=verify).raise_for_status()
     return time.monotonic() - started
 
 
 @pytest.mark.parametrize("kind", TRICKLES)
 def test_a_server_that_sends_a_byte_now_and_then_is_given_up_in_time(kind: str) -> None:
     with trickling(kind) as url:
-        assert 0.4 < given_up_after(url, 0.5) < ENDS_S / 2
+        assert 0.2 < given_up_after(url, 0.3) < ENDS_S / 2
 
 
 def test_over_tls_it_is_given_up_as_well(tmp_path: Path) -> None:
@@ -81,7 +85,7 @@ def test_over_tls_it_is_given_up_as_well(tmp_path: Path) -> None:
     authority.issue_cert("127.0.0.1").configure_cert(context)
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     with trickling("header", context) as url:
-        assert 0.4 < given_up_after(url, 0.5, ca=tmp_path / "ca.pem") < ENDS_S / 2
+        assert 0.2 < given_up_after(url, 0.3, ca=tmp_path / "ca.pem") < ENDS_S / 2
 
 
 def test_a_server_that_is_silent_is_given_up_before_its_time() -> None:
@@ -95,7 +99,7 @@ def test_each_answer_of_a_connection_has_its_own_time() -> None:
         with connection:
             for _ in range(4):
                 connection.recv(1 << 16)
-                time.sleep(0.3)
+                time.sleep(SLOW_S)
                 connection.sendall(HEAD + b"Content-Length: 2\r\n\r\nok")
 
     with socket.create_server(("127.0.0.1", 0)) as listener, requests.Session() as session:
@@ -104,5 +108,5 @@ def test_each_answer_of_a_connection_has_its_own_time() -> None:
         session.mount(url, TimedAnswers())
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        assert [session.get(url, timeout=(2, 0.9)).text for _ in range(4)] == ["ok"] * 4
+        assert [session.get(url, timeout=(patience(2), 3 * SLOW_S)).text for _ in range(4)] == ["ok"] * 4
     thread.join()

@@ -13,9 +13,9 @@ from sqlalchemy.exc import OperationalError
 from db.session import make_engine
 from tests.conftest import Database
 from tests.tls_proxy import tls_in_front_of
+from tests.waiting import patience
 from worker.app import celery_settings
 from worker.errors import SetupRefused
-from worker.services.redis import EmbeddedRedis
 from worker.settings import get_settings
 
 
@@ -45,6 +45,12 @@ def select_one() -> object:
         return connection.scalar(text("SELECT 1"))
 
 
+def port_of(url: str) -> int:
+    port = make_url(url).port
+    assert port is not None
+    return port
+
+
 def with_port(url: str, port: int, scheme: str) -> str:
     return make_url(url).set(port=port, drivername=scheme, host="localhost").render_as_string(hide_password=False)
 
@@ -52,8 +58,7 @@ def with_port(url: str, port: int, scheme: str) -> str:
 def test_postgresql_is_spoken_to_over_tls_with_a_client_certificate(
     database: Database, authority: trustme.CA, client_files: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port = make_url(database.writer_url).port
-    assert port is not None
+    port = port_of(database.writer_url)
     with tls_in_front_of(port, authority, "localhost", postgres=True, client_ca=authority) as proxy:
         url = with_port(database.writer_url, proxy, "postgresql")
         set_up(
@@ -70,8 +75,7 @@ def test_postgresql_is_spoken_to_over_tls_with_a_client_certificate(
 def test_a_postgresql_that_is_not_who_it_says_is_refused(
     database: Database, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
-    port = make_url(database.writer_url).port
-    assert port is not None
+    port = port_of(database.writer_url)
     signer = trustme.CA() if wrong == "authority" else authority
     with tls_in_front_of(port, signer, "other" if wrong == "name" else "localhost", postgres=True) as proxy:
         at = port if wrong == "no tls" else proxy
@@ -82,22 +86,22 @@ def test_a_postgresql_that_is_not_who_it_says_is_refused(
 
 
 def test_redis_is_spoken_to_over_tls_by_redis_py_and_by_celery(
-    own_redis: EmbeddedRedis,
+    redis_url: str,
     authority: trustme.CA,
     client_files: None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with tls_in_front_of(own_redis.port, authority, "localhost", client_ca=authority) as proxy:
+    with tls_in_front_of(port_of(redis_url), authority, "localhost", client_ca=authority) as proxy:
         set_up(
             monkeypatch,
-            DLR_REDIS_URL=with_port(own_redis.url(), proxy, "rediss"),
+            DLR_REDIS_URL=with_port(redis_url, proxy, "rediss"),
             DLR_REDIS_CA=tmp_path / "ca.pem",
             DLR_REDIS_CERTIFICATE=tmp_path / "client.pem",
             DLR_REDIS_KEY=tmp_path / "client.key",
         )
         url = get_settings().require_redis_url()
-        assert Redis.from_url(url, socket_timeout=5).ping()
+        assert Redis.from_url(url, socket_timeout=patience(5)).ping()
         options = celery_settings(get_settings())
         with Connection(options["broker_url"], ssl=options["broker_use_ssl"], transport_options={}) as connection:
             connection.default_channel.client.ping()
@@ -105,14 +109,14 @@ def test_redis_is_spoken_to_over_tls_by_redis_py_and_by_celery(
 
 @pytest.mark.parametrize("wrong", ["authority", "name"])
 def test_a_redis_that_is_not_who_it_says_is_refused(
-    own_redis: EmbeddedRedis, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+    redis_url: str, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
     signer = trustme.CA() if wrong == "authority" else authority
-    with tls_in_front_of(own_redis.port, signer, "other" if wrong == "name" else "localhost") as proxy:
-        url = with_port(own_redis.url(), proxy, "rediss")
+    with tls_in_front_of(port_of(redis_url), signer, "other" if wrong == "name" else "localhost") as proxy:
+        url = with_port(redis_url, proxy, "rediss")
         set_up(monkeypatch, DLR_REDIS_URL=url, DLR_REDIS_CA=tmp_path / "ca.pem")
         with pytest.raises(RedisConnectionError):
-            Redis.from_url(get_settings().require_redis_url(), socket_timeout=5).ping()
+            Redis.from_url(get_settings().require_redis_url(), socket_timeout=patience(5)).ping()
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from kombu.asynchronous import Hub
 from kombu.exceptions import OperationalError
 from redis import Redis
 
+from tests.waiting import patience, until
 from worker import transport
 from worker.delivery import TAKEN, put_back
 from worker.gate import RECORD_REFUSAL, SUBMIT_STUDY
@@ -34,20 +35,16 @@ def own_redis(own_redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch) -> Embe
     return own_redis
 
 
-def taken(url: str, *, ack: bool = True, options: dict[str, str] | None = None) -> list[Any]:
-    """Take every message that waits on the intake queue, as a worker would."""
+def taken(url: str, count: int = 1, *, ack: bool = True, options: dict[str, str] | None = None) -> list[Any]:
+    """Take so many messages of the intake queue, as a worker would."""
     messages: list[Any] = []
     with Connection(url, transport="worker.transport:Transport", transport_options=options or {}) as connection:
         with Consumer(connection, [Queue("intake")], on_message=messages.append, accept=["json"]):
-            for _ in range(20):
-                try:
-                    connection.drain_events(timeout=0.3)
-                except TimeoutError:
-                    break
+            while len(messages) < count:
+                connection.drain_events(timeout=patience(10))
         if ack:
             for message in messages:
                 message.ack()
-            time.sleep(0.2)
     return messages
 
 
@@ -81,17 +78,14 @@ def test_a_more_urgent_job_is_taken_first(own_redis: EmbeddedRedis) -> None:
     for priority in (6, 3, 0):
         job = {"job": {"priority": priority}}
         sender.send_task(SUBMIT_STUDY, kwargs=job, queue="intake", priority=priority, task_id=str(uuid4()))
-    assert [message.payload[1]["job"]["priority"] for message in taken(own_redis.url())] == [0, 3, 6]
+    assert [message.payload[1]["job"]["priority"] for message in taken(own_redis.url(), 3)] == [0, 3, 6]
 
 
 def test_once_a_job_was_taken_nothing_of_it_is_left_on_redis_s_disk(own_redis: EmbeddedRedis, tmp_path: Path) -> None:
     push_job(own_redis.url())
     assert SECRET.encode() in on_disk(tmp_path)
     taken(own_redis.url())
-    deadline = time.monotonic() + 15
-    while SECRET.encode() in on_disk(tmp_path) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert SECRET.encode() not in on_disk(tmp_path)
+    until(lambda: SECRET.encode() not in on_disk(tmp_path))
 
 
 def test_a_message_that_was_not_acknowledged_comes_back(own_redis: EmbeddedRedis) -> None:
@@ -110,7 +104,7 @@ def test_several_messages_are_taken_in_one_step_as_far_as_there_is_room(own_redi
         Consumer(connection, [Queue("intake")], on_message=messages.append, accept=["json"]) as consumer,
     ):
         consumer.qos(prefetch_count=5)
-        connection.drain_events(timeout=2)
+        connection.drain_events(timeout=patience(10))
         assert (len(messages), redis.llen("intake")) == (5, 2)
         assert (redis.hlen("unacked"), redis.zcard("unacked_index"), redis.hlen(TAKEN)) == (5, 5, 0)
         for message in messages:
@@ -128,7 +122,7 @@ def test_acknowledgements_gather_for_a_turn_of_the_event_loop(own_redis: Embedde
         with Consumer(connection, [Queue("intake")], on_message=messages.append, accept=["json"]):
             connection.register_with_event_loop(loop)
             turns = loop.create_loop()
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + patience(10)
             while len(messages) < 3 and time.monotonic() < deadline:
                 next(turns)
             for message in messages:
@@ -153,7 +147,7 @@ def test_a_file_that_takes_long_to_rewrite_is_rewritten_less_often(
     monkeypatch.setattr(transport, "_rewriting_s", lambda _client: 3.0)
     monkeypatch.setattr(transport, "time", SimpleNamespace(sleep=rest, monotonic=time.monotonic))
     transport.Broom(own_redis.url(), interval_s=1.0).sweep_soon()
-    assert rested.wait(10)
+    assert rested.wait(patience(10))
     assert rests == [30.0]
 
 
@@ -163,7 +157,7 @@ def test_celery_s_own_queues_are_none_of_the_gate_s_business(own_redis: Embedded
         queue = Queue("reply.celery.pidbox")
         with Consumer(connection, [queue], callbacks=[lambda body, _message: answers.append(body)], accept=["json"]):
             connection.Producer().publish({"ok": "pong"}, routing_key="reply.celery.pidbox", serializer="json")
-            connection.drain_events(timeout=2)
+            connection.drain_events(timeout=patience(10))
     assert answers == [{"ok": "pong"}]
 
 
@@ -178,8 +172,7 @@ def test_a_worker_that_dies_between_taking_a_message_and_writing_it_down_leaves_
             taken(own_redis.url())
     assert (redis.llen("intake"), redis.hlen("unacked"), redis.hlen(TAKEN)) == (0, 0, 1)
     assert put_back(redis, "", older_than_s=60) == 0
-    time.sleep(0.1)
-    assert put_back(redis, "", older_than_s=0.05) == 1
+    assert until(lambda: put_back(redis, "", older_than_s=0.05)) == 1
     (message,) = taken(own_redis.url())
     assert message.payload[1]["job"] == {"study_instance_uid": SECRET}
     assert redis.hlen(TAKEN) == 0
@@ -224,7 +217,7 @@ def test_an_acknowledgement_after_the_connection_was_lost_meets_a_lost_connectio
     connection = Connection(own_redis.url(), transport="worker.transport:Transport")
     consumer = Consumer(connection, [Queue("intake")], on_message=messages.append, accept=["json"])
     consumer.consume()
-    connection.drain_events(timeout=2)
+    connection.drain_events(timeout=patience(10))
     if not redis_runs:
         own_redis.stop()
     if lose == "collect":

@@ -138,7 +138,7 @@ def receiving(receiver: Receiver, port: int = 0, tls: Any = None) -> Iterator[Re
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     receiver.url = f"http{'s' if tls else ''}://localhost:{server.server_address[1]}/hook"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield receiver

@@ -198,7 +198,7 @@ def test_an_ordinary_user_can_run_it(tmp_path: Path) -> None:
     # The capability lets the test read a Python below /root; the program itself sees an ordinary user.
     account = Account(NOBODY, NOBODY, CAP_DAC_READ_SEARCH)
     argv = wrapped([sys.executable, "-c", program, str(home)], death_signal=signal.SIGKILL, account=account)
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, cwd=Path.cwd())
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=patience(60), check=False, cwd=Path.cwd())
     assert done.stdout == f"as user {NOBODY}\n", done.stderr
     assert (home / "postgres" / "data").stat().st_uid == NOBODY
 

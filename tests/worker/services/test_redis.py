@@ -5,7 +5,9 @@ from pathlib import Path
 import psutil
 import pytest
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError
+from redis.retry import Retry
 
 from tests.waiting import until
 from worker.services.home import Home
@@ -80,10 +82,11 @@ def test_its_user_can_make_it_forget_on_disk_what_was_deleted(server: EmbeddedRe
 
 
 def test_nobody_gets_in_without_the_password(server: EmbeddedRedis) -> None:
+    once = Retry(NoBackoff(), retries=0)
     with pytest.raises(AuthenticationError):
-        Redis(host=LOOPBACK, port=server.port).ping()
+        Redis(host=LOOPBACK, port=server.port, retry=once).ping()
     with pytest.raises(AuthenticationError):
-        Redis.from_url(server.url().replace(server.home.secret("redis"), "wrong")).ping()
+        Redis.from_url(server.url().replace(server.home.secret("redis"), "wrong"), retry=once).ping()
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,11 +20,13 @@ from db.records import ModelRecord
 from db.session import make_engine, session_factory
 from tests.conftest import Database
 from tests.db.samples import digest, ended, failed_place, lesion, refused, register, scored, study
+from tests.waiting import patience
 from worker.app import celery_settings
 from worker.clinical.categories import Priority
 from worker.reconciler import Messages
 from worker.settings import Settings, get_settings
 from worker.watching import catalog, looks
+from worker.watching import exporter as exporting
 from worker.watching.drift import FEWEST
 from worker.watching.exporter import Exporter, Look, exporter_of
 from worker.watching.looks import Sample
@@ -153,7 +155,7 @@ def test_a_look_can_write_nothing(ours: sessionmaker[Session]) -> None:
     with pytest.raises(DBAPIError), looks._reading(ours, 1) as session:
         session.execute(text("UPDATE study SET revision = 1"))
     with pytest.raises(DBAPIError), looks._reading(ours, 1) as session:
-        session.execute(text("SELECT pg_sleep(5)"))
+        session.execute(text("SELECT pg_sleep(60)"))
 
 
 def test_messages_are_counted_by_queue_and_priority(redis_url: str) -> None:
@@ -194,7 +196,7 @@ def hanging() -> Iterator[Callable[[], Sequence[Sample]]]:
 
     def hang() -> Sequence[Sample]:
         asked.append(1)
-        over.wait(60)
+        over.wait()
         return [ONE]
 
     hang.asked = asked  # type: ignore[attr-defined]
@@ -208,34 +210,41 @@ def test_what_hangs_or_fails_is_down_and_keeps_nothing_else_from_being_told(
     def fail() -> Sequence[Sample]:
         raise ConnectionError("with words of the server")
 
-    exporter = Exporter([Look("hangs", hanging), Look("fails", fail), Look("well", lambda: [ONE])], scrape_s=0.3)
-    for _ in range(3):
+    exporter = Exporter(
+        [Look("hangs", hanging), Look("fails", fail), Look("well", lambda: [ONE])], scrape_s=patience(0.5)
+    )
+    for _ in range(2):
         assert values(exporter, "dlr_component_up") == {("hangs",): 0, ("fails",): 0, ("well",): 1}
         assert values(exporter, "dlr_oldest_study_seconds") == {("stat",): 1}
     assert len(hanging.asked) == 1  # type: ignore[attr-defined]
 
 
 def test_scrapes_at_the_same_time_share_what_they_ask_and_none_waits_for_the_other() -> None:
-    both, asked = threading.Barrier(3), []
+    began, asked = threading.Semaphore(0), []
+
+    class Counted(Look):
+        def begin(self, pool: ThreadPoolExecutor) -> "Future[Sequence[Sample]] | None":
+            begun = super().begin(pool)
+            began.release()
+            return begun
 
     def slow() -> Sequence[Sample]:
         asked.append(1)
-        time.sleep(1)
+        for _ in range(3):
+            assert began.acquire(timeout=patience(30))
         return [ONE]
 
-    exporter = Exporter([Look("slow", slow)])
-
-    def scrape() -> dict[tuple[str, ...], float]:
-        both.wait()
-        return values(exporter, "dlr_component_up")
-
+    exporter = Exporter([Counted("slow", slow)], scrape_s=patience(60))
     with ThreadPoolExecutor(3) as pool:
-        assert list(pool.map(lambda _: scrape(), range(3))) == [{("slow",): 1}] * 3
-    assert len(asked) < 3
+        scrapes = pool.map(lambda _: values(exporter, "dlr_component_up"), range(3))
+        assert list(scrapes) == [{("slow",): 1}] * 3
+    assert len(asked) == 1
 
 
-def test_an_answer_is_kept_for_as_long_as_is_said() -> None:
+def test_an_answer_is_kept_for_as_long_as_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
+    now = 1000.0
+    monkeypatch.setattr(exporting, "time", SimpleNamespace(monotonic=lambda: now))
 
     def ask() -> Sequence[Sample]:
         asked.append(1)
@@ -243,16 +252,16 @@ def test_an_answer_is_kept_for_as_long_as_is_said() -> None:
             raise ConnectionError
         return [ONE]
 
-    look = Look("totals", ask, kept_s=0.4)
+    look = Look("totals", ask, kept_s=10)
     with ThreadPoolExecutor(1) as pool:
         answers = []
-        for pause in (0, 0, 0.4, 0.5):
-            time.sleep(pause)
+        for later in (0, 9, 2, 10):
+            now += later
             begun = look.begin(pool)
             if begun is not None:
                 begun.exception()
             answers.append(look.end(float("inf")))
-    assert answers == [[ONE], [ONE], [ONE], None]  # kept, kept, shown once more, too old
+    assert answers == [[ONE], [ONE], [ONE], None]  # new, kept, shown once more, too old
     assert len(asked) == 3
 
 

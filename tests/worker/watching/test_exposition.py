@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.waiting import patience
 from worker.clinical.categories import Outcome, Priority
 from worker.errors import Code, SetupRefused
 from worker.runtime import measures
@@ -19,7 +20,7 @@ from worker.watching.serving import serve
 
 def scraped(port: int) -> dict[str, dict[tuple[str, ...], float]]:
     """Each sample of an address, by its name and the values of its labels, these in the order of their names."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=patience(10)) as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
     found: dict[str, dict[tuple[str, ...], float]] = {}
     for sample in (sample for family in families for sample in family.samples):
