@@ -58,7 +58,7 @@ def test_no_command_imports_what_is_heavy_to_say_how_it_is_used() -> None:
         assert packages & HEAVY == set(), words
 
 
-def test_studies_are_handed_in_listed_and_shown_without_what_is_heavy(
+def test_studies_are_handed_in_listed_shown_and_followed_up_without_what_is_heavy(
     database: Database, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DLR_DATABASE_URL", database.writer_url)
@@ -67,7 +67,16 @@ def test_studies_are_handed_in_listed_and_shown_without_what_is_heavy(
     write_ultrasound(tmp_path / "a.dcm", header, [phantom(1, malignant=False).image], ExplicitVRLittleEndian)
     (tmp_path / "lesions.json").write_text(json.dumps([{"birads": "4A"}]))
     submitted = ["submit", str(tmp_path / "a.dcm"), "--lesions", str(tmp_path / "lesions.json")]
-    by_command = imported_by(["worklist"], ["failed", "list"], submitted, ["show", header.study_instance_uid])
+    (tmp_path / "policy.json").write_text(json.dumps({"schema_version": 1, "DLR_BM": {"threshold": 0.5}}))
+    of_pathology = (["monitor"], ["pathology", "list"], ["replay", "--policy", str(tmp_path / "policy.json")])
+    by_command = imported_by(
+        ["worklist"],
+        ["failed", "list"],
+        ["models", "list"],
+        *of_pathology,
+        submitted,
+        ["show", header.study_instance_uid],
+    )
     for words, packages in by_command.items():
         assert packages & HEAVY == set(), words
     assert by_command["worklist"] & {"celery", "pydicom", "numpy", "redis"} == set()
