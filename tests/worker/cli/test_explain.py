@@ -59,7 +59,6 @@ def test_it_is_said_what_nobody_can_compare_and_what_may_have_a_name_on_it() -> 
     assert list(_notes([sound | {"region_source": "whole_image"}])) == [WHOLE_IMAGE]
 
 
-@pytest.mark.slow
 def test_what_can_not_be_shown_is_one_sentence_and_an_exit_status(
     database: Database, storage: Path, study_id: str, tmp_path: Path
 ) -> None:
@@ -80,7 +79,6 @@ def test_what_can_not_be_shown_is_one_sentence_and_an_exit_status(
     assert (nowhere.returncode, "--output" in nowhere.stderr) == (2, True)
 
 
-@pytest.mark.slow
 def test_a_file_that_is_not_the_one_that_was_scored_is_refused_before_any_model(
     database: Database, storage: Path, study_id: str, tmp_path: Path
 ) -> None:

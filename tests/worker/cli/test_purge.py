@@ -99,8 +99,8 @@ def test_what_is_younger_stays(database: Database, storage: Path, paths: list[st
 
 
 @pytest.mark.parametrize("value", ["soon", "-1d", "1y", ""])
-def test_an_age_that_is_none_is_wrong_usage(database: Database, storage: Path, value: str) -> None:
-    assert dlr_purge(database, storage, "--older-than", value, "--yes").returncode == 2
+def test_an_age_that_is_none_is_wrong_usage(value: str) -> None:
+    assert command_line.dlr("purge", "--older-than", value, "--yes").returncode == 2
 
 
 DIGEST = hashlib.sha256(b"").hexdigest()
