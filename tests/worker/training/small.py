@@ -1,5 +1,6 @@
 """Trainings that take seconds, and phantoms to train on."""
 
+from functools import lru_cache
 from typing import Any
 
 from worker.training.cohort import Cohort, CohortRow, phantom_cohort
@@ -17,6 +18,10 @@ FIELDS: dict[str, Any] = {
 }
 
 
+DRAWN_BY = ("seed", "phantoms", "channels", "input_size", "roi_margin", "resize", "pixel_mean", "pixel_std")
+"""Fields of a configuration that phantoms depend on."""
+
+
 def config(**changes: Any) -> TrainingConfig:
     """A small configuration, with changes; ``part__field`` is a field of a part."""
     given = {name.replace("__", "."): value for name, value in changes.items()}
@@ -24,6 +29,12 @@ def config(**changes: Any) -> TrainingConfig:
 
 
 def phantoms(of: TrainingConfig) -> Cohort:
+    """Phantoms, drawn once for all configurations that take the same ones."""
+    return _drawn(TrainingConfig(**{name: getattr(of, name) for name in DRAWN_BY}))
+
+
+@lru_cache(maxsize=8)
+def _drawn(of: TrainingConfig) -> Cohort:
     return phantom_cohort(of)
 
 

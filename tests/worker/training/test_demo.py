@@ -1,5 +1,7 @@
 """The demo models: reproducible, kept, marked, and never in place of a hospital's."""
 
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,32 +19,31 @@ TINY = read_config(
 )
 
 
+@dataclass(frozen=True)
+class Made:
+    """The demo models, once made: nobody changes their registry."""
+
+    folder: Path
+    models: tuple[DemoModel, ...]
+    told: list[tuple[str, float]]
+
+
 def _make(folder: Path, config: TrainingConfig = TINY, **changes: object) -> tuple[DemoModel, ...]:
     changed = config.model_copy(update=changes)
     return make_demo_models(Registry(folder), on_progress=lambda _what, _share: None, config=changed)
 
 
-def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
-    first, again = _make(tmp_path / "first"), _make(tmp_path / "again")
-    assert [model.card.weights_sha256 for model in first] == [model.card.weights_sha256 for model in again]
-    assert [model.card.metrics for model in first] == [model.card.metrics for model in again]
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder, told = tmp_path_factory.mktemp("made"), []
+    models = make_demo_models(Registry(folder), on_progress=lambda *now: told.append(now), config=TINY)
+    return Made(folder, models, told)
 
 
-def test_another_seed_or_recipe_gives_another_version(tmp_path: Path) -> None:
-    made = [
-        *_make(tmp_path),
-        *_make(tmp_path, seed=2),
-        *_make(tmp_path, learning_rate=2e-3),
-    ]
-    assert len({(model.card.name, model.card.version) for model in made}) == 6
-    assert len({model.card.weights_sha256 for model in made}) == 6
-
-
-def test_both_models_are_made_and_activated_and_say_what_they_are(tmp_path: Path) -> None:
-    lh, bm = _make(tmp_path)
-    assert (lh.card.name, bm.card.name) == ("DLR_LH", "DLR_BM")
+def test_both_models_are_made_and_activated_and_say_what_they_are(made: Made) -> None:
+    assert [model.card.name for model in made.models] == ["DLR_LH", "DLR_BM"]
     assert DEMO_NOTICE == "demo, synthetic, not for clinical use"
-    for model in (lh, bm):
+    for model in made.models:
         assert model.trained
         assert model.activated
         assert model.card.notice == DEMO_NOTICE
@@ -51,17 +52,15 @@ def test_both_models_are_made_and_activated_and_say_what_they_are(tmp_path: Path
         assert DEMO_NOTICE in str(model.card.metrics["test_set"])
         assert model.card.reference is not None
         assert model.card.reference.lesions == 31
-    assert Registry(tmp_path).is_ready()
-    assert all(finding.code is None for finding in Registry(tmp_path).check())
+    assert Registry(made.folder).is_ready()
+    assert all(finding.code is None for finding in Registry(made.folder).check())
 
 
-def test_progress_is_told_from_beginning_to_end(tmp_path: Path) -> None:
-    told: list[tuple[str, float]] = []
-    make_demo_models(Registry(tmp_path), on_progress=lambda what, share: told.append((what, share)), config=TINY)
-    shares = [share for _, share in told]
+def test_progress_is_told_from_beginning_to_end(made: Made) -> None:
+    shares = [share for _, share in made.told]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
-    assert list(dict.fromkeys(what for what, _ in told)) == [
+    assert list(dict.fromkeys(what for what, _ in made.told)) == [
         "drawing phantoms",
         "training DLR_LH",
         "training DLR_BM",
@@ -69,29 +68,38 @@ def test_progress_is_told_from_beginning_to_end(tmp_path: Path) -> None:
     ]
 
 
-def test_what_is_there_is_not_trained_again(tmp_path: Path) -> None:
-    first, again = _make(tmp_path), _make(tmp_path)
-    assert [model.card for model in again] == [model.card for model in first]
+def test_the_same_seed_gives_the_same_weights_and_another_seed_or_recipe_another_version(
+    made: Made, tmp_path: Path
+) -> None:
+    again = _make(tmp_path / "again")
+    assert [model.card.weights_sha256 for model in again] == [model.card.weights_sha256 for model in made.models]
+    assert [model.card.metrics for model in again] == [model.card.metrics for model in made.models]
+    others = [*again, *_make(tmp_path / "again", seed=2), *_make(tmp_path / "again", learning_rate=2e-3)]
+    assert len({(model.card.name, model.card.version) for model in others}) == 6
+    assert len({model.card.weights_sha256 for model in others}) == 6
+
+
+def test_what_is_there_is_not_trained_again(made: Made) -> None:
+    again = _make(made.folder)
+    assert [model.card for model in again] == [model.card for model in made.models]
     assert not any(model.trained or model.activated for model in again)
 
 
-def test_damaged_weights_are_made_again(tmp_path: Path) -> None:
-    lh, bm = _make(tmp_path)
-    (tmp_path / "DLR_BM" / bm.card.version / "weights.safetensors").write_bytes(b"damaged")
-    again = _make(tmp_path)
-    assert [model.card.weights_sha256 for model in again] == [lh.card.weights_sha256, bm.card.weights_sha256]
-    assert all(finding.code is None for finding in Registry(tmp_path).check())
-
-
-def test_they_are_mended_by_later_code_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lh, bm = _make(tmp_path)
-    (tmp_path / "DLR_LH" / lh.card.version / "weights.safetensors").write_bytes(b"damaged")
+def test_damaged_weights_are_made_again_by_later_code_too(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lh, bm = (model.card for model in made.models)
+    shutil.copytree(made.folder, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "DLR_LH" / lh.version / "weights.safetensors").write_bytes(b"damaged")
     monkeypatch.setattr("worker.training.outcome.code_version", lambda: "a later one")
-    assert [model.card for model in _make(tmp_path)] == [lh.card, bm.card]
+    assert [model.card for model in _make(tmp_path)] == [lh, bm]
     assert all(finding.code is None for finding in Registry(tmp_path).check())
 
 
-def test_a_hospitals_model_stays_active(tmp_path: Path) -> None:
+def test_a_hospitals_model_stays_active(made: Made, tmp_path: Path) -> None:
+    shutil.copytree(made.folder, tmp_path / "registry")
+    for name in ("active.json", "history.jsonl"):
+        (tmp_path / "registry" / name).unlink()
     registry = Registry(tmp_path / "registry")
     own = registry.add(*write_model(tmp_path / "own", name="DLR_BM"))
     registry.activate("DLR_BM", own.version)

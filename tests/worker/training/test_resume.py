@@ -1,77 +1,97 @@
-"""A training that is killed at any moment ends, once it goes on, in the same weights to the bit."""
+"""A training that is killed at any moment ends, once it goes on, in the same weights to the bit.
+
+What a killed process leaves is what is on the disk at that moment. So one training is copied at each of them, and goes
+on from each copy; the processes that are killed in earnest are those of the command.
+"""
 
 import csv
 import hashlib
 import json
 import os
+import pkgutil
+import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.command_line import dlr
+from tests.shared import made_once
+from tests.waiting import patience, until
 from tests.worker.training.small import config, phantoms
 from worker.errors import Code, SetupRefused
 from worker.inference.card import ModelName, load_card
 from worker.training.durable import write_json
 from worker.training.train import Running, identity_of, train
 
-KILLED = """
-import importlib, os, signal, sys
-from pathlib import Path
-from tests.worker.training.small import config, phantoms
-from worker.training.train import train
+Moment = tuple[str, int]
+"""Before a call of a function: its name, and which call."""
 
-module, name, call, output, model, stages = sys.argv[1:]
-owner = importlib.import_module(module)
-*path, last = name.split(".")
-for part in path:
-    owner = getattr(owner, part)
-original, calls = getattr(owner, last), 0
-
-def killing(*arguments, **options):
-    global calls
-    calls += 1
-    if calls == int(call):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return original(*arguments, **options)
-
-setattr(owner, last, killing)
-made = config(stages=stages)
-train(model, phantoms(made), made, Path(output))
-"""
-
-MOMENTS = {
-    "before the first step": ("worker.training.fit", "_loss", 1),
-    "in the first epoch": ("worker.training.fit", "_loss", 3),
-    "before the first checkpoint is in place": ("worker.training.durable", "_put", 2),
-    "between the files of the first checkpoint": ("worker.training.checkpoint", "write_json", 1),
-    "between the first checkpoint and the log": ("worker.training.log", "write_bytes", 2),
-    "in the second epoch": ("worker.training.fit", "_loss", 5),
-    "between the files of the second checkpoint": ("worker.training.checkpoint", "write_json", 2),
-    "in the second stage": ("worker.training.age_stage", "weighted_loss", 7),
-    "before the weights are in place": ("worker.training.outcome", "write_tensors", 1),
-    "between weights and scores": ("worker.training.outcome", "write_bytes", 1),
-    "before the card": ("worker.training.outcome", "write_bytes", 2),
-    "behind the card": ("worker.training.checkpoint", "Checkpoints.remove", 1),
+MOMENTS: dict[str, Moment] = {
+    "before the first step": ("worker.training.fit._loss", 1),
+    "in the first epoch": ("worker.training.fit._loss", 3),
+    "before the first checkpoint is in place": ("worker.training.durable._put", 2),
+    "between the files of the first checkpoint": ("worker.training.checkpoint.write_json", 1),
+    "between the first checkpoint and the log": ("worker.training.log.write_bytes", 2),
+    "in the second epoch": ("worker.training.fit._loss", 5),
+    "between the files of the second checkpoint": ("worker.training.checkpoint.write_json", 2),
+    "in the second stage": ("worker.training.age_stage.weighted_loss", 7),
+    "before the weights are in place": ("worker.training.outcome.write_tensors", 1),
+    "between weights and scores": ("worker.training.outcome.write_bytes", 1),
+    "before the card": ("worker.training.outcome.write_bytes", 2),
+    "behind the card": ("worker.training.checkpoint.Checkpoints.remove", 1),
 }
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+class Ended(BaseException):
+    """Ends a training whose folder was copied."""
 
 
-def kill(moment: tuple[str, str, int], output: Path, model: ModelName = "DLR_LH", stages: str = "two") -> None:
-    module, name, call = moment
-    command = [sys.executable, "-c", KILLED, module, name, str(call), str(output), model, stages]
-    done = subprocess.run(command, env=environment(), capture_output=True, timeout=120, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+@contextmanager
+def before(moments: Mapping[Moment, Callable[[], None]]) -> Iterator[None]:
+    """Do something at each moment of what is done in the context."""
+    calls: Counter[str] = Counter()
+
+    def counted(name: str) -> Callable[..., object]:
+        original = pkgutil.resolve_name(name)
+
+        def call(*arguments: object, **options: object) -> object:
+            calls[name] += 1
+            moments.get((name, calls[name]), lambda: None)()
+            return original(*arguments, **options)
+
+        return call
+
+    with ExitStack() as patched:
+        for name in {name for name, _ in moments}:
+            patched.enter_context(mock.patch(name, counted(name)))
+        yield
+
+
+def copy(output: Path, to: Path) -> None:
+    """Copy a training's folder as it is; its files are never written into, so that the same files may be in both."""
+    shutil.copytree(output, to, ignore=shutil.ignore_patterns(".lock"), copy_function=os.link)
+
+
+def killed(moment: Moment, output: Path, to: Path) -> None:
+    """Leave a training as it would be if it were killed at a moment."""
+
+    def end() -> None:
+        copy(output, to)
+        raise Ended
+
+    with pytest.raises(Ended), before({moment: end}):
+        finish(output)
 
 
 def finish(output: Path, model: ModelName = "DLR_LH", **changes: Any) -> None:
@@ -83,7 +103,7 @@ def result(output: Path) -> Mapping[str, object]:
     """All that a training leaves, without the times."""
     card = load_card(output / "card.json")
     log = [{**line, "seconds": ""} for line in csv.DictReader((output / "log.csv").open())]
-    files = sorted(path.name for path in output.iterdir())
+    files = sorted(path.name for path in output.iterdir() if path.name != ".lock")
     scores = (output / "scores.csv").read_text()
     weights = hashlib.sha256((output / "weights.safetensors").read_bytes()).hexdigest()
     assert weights == card.weights_sha256
@@ -91,73 +111,87 @@ def result(output: Path) -> Mapping[str, object]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, object]:
-    output = tmp_path_factory.mktemp("uninterrupted") / "run"
-    finish(output)
-    return result(output)
+def left() -> Path:
+    """What a training would have left at each moment, by its name, and what it ended in, in ``whole``."""
+
+    def make(folder: Path) -> None:
+        output = folder / "whole"
+        with before({moment: partial(copy, output, folder / name) for name, moment in MOMENTS.items()}):
+            finish(output)
+
+    return made_once("a training at each moment", make)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
+@pytest.fixture(scope="module")
+def uninterrupted(left: Path) -> Mapping[str, object]:
+    return result(left / "whole")
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_training_ends_in_the_same_weights(
-    moment: tuple[str, str, int], tmp_path: Path, uninterrupted: Mapping[str, object]
+    moment: str, tmp_path: Path, left: Path, uninterrupted: Mapping[str, object]
 ) -> None:
-    kill(moment, tmp_path / "run")
+    shutil.copytree(left / moment, tmp_path / "run")
     finish(tmp_path / "run")
     assert result(tmp_path / "run") == uninterrupted
 
 
-@pytest.mark.slow
-def test_one_that_is_killed_again_and_again_does_too(tmp_path: Path, uninterrupted: Mapping[str, object]) -> None:
-    for name in ("in the first epoch", "in the first epoch", "between the files of the first checkpoint"):
-        kill(MOMENTS[name], tmp_path / "run")
-    # What is left has one epoch to go: its calls are counted from there.
-    kill(("worker.training.checkpoint", "write_json", 1), tmp_path / "run")
-    kill(MOMENTS["in the second stage"], tmp_path / "run")
-    finish(tmp_path / "run")
-    assert result(tmp_path / "run") == uninterrupted
+def test_one_that_is_killed_again_and_again_does_too(
+    tmp_path: Path, left: Path, uninterrupted: Mapping[str, object]
+) -> None:
+    shutil.copytree(left / "in the first epoch", tmp_path / "0")
+    # From the third on there is one epoch to go, and its calls are counted from there.
+    for number, moment in enumerate(
+        (
+            MOMENTS["in the first epoch"],
+            MOMENTS["in the second epoch"],
+            ("worker.training.checkpoint.write_json", 1),
+            MOMENTS["in the second stage"],
+        )
+    ):
+        killed(moment, tmp_path / f"{number}", tmp_path / f"{number + 1}")
+    finish(tmp_path / "4")
+    assert result(tmp_path / "4") == uninterrupted
 
 
-@pytest.mark.slow
 def test_both_stages_at_once_resume_too(tmp_path: Path) -> None:
-    finish(tmp_path / "whole", "DLR_BM", stages="joint")
-    kill(MOMENTS["in the second epoch"], tmp_path / "run", "DLR_BM", "joint")
-    finish(tmp_path / "run", "DLR_BM", stages="joint")
-    assert result(tmp_path / "run") == result(tmp_path / "whole")
+    with before({MOMENTS["in the second epoch"]: partial(copy, tmp_path / "whole", tmp_path / "killed")}):
+        finish(tmp_path / "whole", "DLR_BM", stages="joint")
+    finish(tmp_path / "killed", "DLR_BM", stages="joint")
+    assert result(tmp_path / "killed") == result(tmp_path / "whole")
 
 
 @pytest.mark.slow
 def test_the_command_that_is_killed_from_outside_goes_on_when_it_is_given_again(tmp_path: Path) -> None:
     settings = tmp_path / "small.toml"
     settings.write_text('backbone = "resnet18"\ninput_size = 32\nepochs = 4\nbatch = 16\n')
-    command = [sys.executable, "-m", "worker.cli.main", "train", "bm", "--phantom", "110", "--config", str(settings),
-               "--device", "cpu", "--format", "json"]  # fmt: skip
-    runs = []
-    for name in ("whole", "killed"):
-        output = tmp_path / name
-        asked = [*command, "--output", str(output)]
-        if name == "killed":
-            with subprocess.Popen(asked, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-                while not (output / "checkpoint" / "state.json").exists():
-                    assert process.poll() is None
-                    time.sleep(0.01)
-                process.kill()
-            assert process.returncode == -signal.SIGKILL
-            assert not (output / "card.json").exists()
-        done = subprocess.run(asked, env=environment(), capture_output=True, timeout=120, check=True)
-        runs.append(json.loads(done.stdout)["card"] | {"created_at": None})
-    assert runs[0] == runs[1]
+    asked = ["train", "bm", "--phantom", "110", "--config", str(settings), "--device", "cpu", "--format", "json"]
+    output = tmp_path / "killed"
+    with subprocess.Popen(
+        [sys.executable, "-m", "worker.cli.main", *asked, "--output", str(output)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        until(lambda: (output / "checkpoint" / "state.json").exists() or process.poll() is not None, 120)
+        process.kill()
+        process.wait(patience(60))
+    assert process.returncode == -signal.SIGKILL
+    assert not (output / "card.json").exists()
+    done = [dlr(*asked, "--output", tmp_path / name) for name in ("killed", "whole")]
+    killed, whole = (json.loads(one.stdout)["card"] | {"created_at": None} for one in done)
+    assert killed == whole
 
 
-def test_a_finished_training_does_nothing_and_says_so(tmp_path: Path) -> None:
-    finish(tmp_path / "run")
-    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir() if path.name != ".lock"}
-    made = config()
+def test_a_finished_training_does_nothing_and_says_so(tmp_path: Path, left: Path) -> None:
+    def written() -> dict[str, int]:
+        return {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir() if path.name != ".lock"}
+
+    shutil.copytree(left / "whole", tmp_path / "run")
+    before_it, made = written(), config()
     again = train("DLR_LH", phantoms(made), made, tmp_path / "run")
     assert again is not None
     assert again.judged is None
-    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir() if path.name != ".lock"}
-    assert before == after
+    assert written() == before_it
 
 
 @pytest.mark.parametrize(
@@ -171,15 +205,19 @@ def test_a_finished_training_does_nothing_and_says_so(tmp_path: Path) -> None:
     ],
 )
 def test_another_training_in_the_folder_is_refused_and_what_differs_is_named(
-    tmp_path: Path, model: ModelName, changes: dict[str, Any], named: str
+    tmp_path: Path,
+    left: Path,
+    uninterrupted: Mapping[str, object],
+    model: ModelName,
+    changes: dict[str, Any],
+    named: str,
 ) -> None:
-    finish(tmp_path / "run")
-    before = result(tmp_path / "run")
+    shutil.copytree(left / "whole", tmp_path / "run")
     with pytest.raises(SetupRefused) as refused:
         finish(tmp_path / "run", model, **changes)
     assert refused.value.code is Code.TRAINING_DIFFERS
     assert f"differs in {named}:" in refused.value.reason
-    assert result(tmp_path / "run") == before
+    assert result(tmp_path / "run") == uninterrupted
 
 
 def test_a_run_that_could_not_start_leaves_its_folder_to_another(tmp_path: Path) -> None:
@@ -187,7 +225,7 @@ def test_a_run_that_could_not_start_leaves_its_folder_to_another(tmp_path: Path)
     with pytest.raises(SetupRefused) as refused:
         finish(tmp_path / "run", init=str(tmp_path / "other.safetensors"))
     assert refused.value.code is Code.WEIGHTS_UNAVAILABLE
-    finish(tmp_path / "run", init="random", seed=4)
+    finish(tmp_path / "run", init="random", seed=4, epochs=1)
     assert json.loads((tmp_path / "run" / "run.json").read_bytes())["seed"] == 4
 
 
@@ -208,27 +246,18 @@ def test_a_training_of_another_kind_of_device_is_refused(
     assert "differs in device:" in refused.value.reason
 
 
-def test_a_damaged_checkpoint_and_a_full_disk_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from worker.training import durable
-
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as disk:
-        disk.setattr(durable, "_put", full)
-        with pytest.raises(SetupRefused) as refused:
-            finish(tmp_path / "run")
+    monkeypatch.setattr("worker.training.durable._put", full)
+    with pytest.raises(SetupRefused) as refused:
+        finish(tmp_path / "run")
     assert (refused.value.code, "room" in refused.value.reason) == (Code.SETTING_INVALID, True)
 
-    def stopped(_progress: object) -> bytes:
-        raise KeyboardInterrupt
 
-    with monkeypatch.context() as after_an_epoch:
-        after_an_epoch.setattr(
-            "worker.training.log._csv", lambda progress: stopped(progress) if progress.epochs else b""
-        )
-        with pytest.raises(KeyboardInterrupt):
-            finish(tmp_path / "run")
+def test_a_damaged_checkpoint_is_said(tmp_path: Path, left: Path) -> None:
+    shutil.copytree(left / "in the second epoch", tmp_path / "run")
     [kept] = (tmp_path / "run" / "checkpoint").glob("epoch-*")
     kept.write_bytes(kept.read_bytes()[:1000])
     with pytest.raises(SetupRefused) as refused:
@@ -262,6 +291,6 @@ def test_a_folder_with_other_things_and_one_that_is_in_use_are_refused(tmp_path:
         codes.append(busy.value.code)
 
     codes: list[Code] = []
-    made = config()
+    made = config(epochs=1)
     train("DLR_LH", phantoms(made), made, tmp_path / "run", Running(on_share=meanwhile))
     assert set(codes) == {Code.ALREADY_RUNNING}

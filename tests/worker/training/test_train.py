@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import urllib.error
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,8 @@ from worker.training.processes import Team
 from worker.training.start import new_network
 from worker.training.train import Running, Trained, train
 
+RUN: dict[str, Any] = {"seed": 3, "epochs": 1}
+
 
 def trained(output: Path, model: Any = "DLR_BM", running: Running | None = None, **changes: Any) -> Trained:
     made = config(**changes)
@@ -44,13 +45,16 @@ def trained(output: Path, model: Any = "DLR_BM", running: Running | None = None,
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("run")
-    trained(output, "DLR_LH", seed=3)
+    """A training of one epoch, in a folder that it made, under the usual umask."""
+    output = tmp_path_factory.mktemp("made") / "run"
+    before = os.umask(0o022)
+    trained(output, "DLR_LH", **RUN)
+    os.umask(before)
     return output
 
 
 def test_the_card_says_what_the_model_was_made_of(run: Path) -> None:
-    card, made = load_card(run / "card.json"), config(seed=3)
+    card, made = load_card(run / "card.json"), config(**RUN)
     cohort = phantoms(made)
     lesions = labelled(cohort, rule_of("DLR_LH", made))
     assert card.training == {
@@ -76,12 +80,7 @@ def test_the_card_says_what_the_model_was_made_of(run: Path) -> None:
 
 @pytest.mark.parametrize(
     ("stages", "asked", "said"),
-    [
-        ("two", "validation", "validation"),
-        ("two", "train", "train"),
-        ("two", "both", "both"),
-        ("joint", "both", "train"),
-    ],
+    [("two", "validation", "validation"), ("two", "train", "train"), ("joint", "both", "train")],
 )
 def test_the_card_says_what_the_classifier_with_age_learned_on(
     tmp_path: Path, stages: str, asked: str, said: str
@@ -98,7 +97,7 @@ def test_the_registry_takes_exactly_that(run: Path, tmp_path: Path) -> None:
 
 
 def test_the_scores_are_those_of_lesions_that_were_held_out_and_can_be_evaluated(run: Path, tmp_path: Path) -> None:
-    card, made = load_card(run / "card.json"), config(seed=3)
+    card, made = load_card(run / "card.json"), config(**RUN)
     read = read_scores(run / "scores.csv")
     assert read.bad == ()
     held_out = labelled(phantoms(made), rule_of("DLR_LH", made)).of(Split.VALIDATION, Split.TEST)
@@ -119,7 +118,7 @@ def test_a_score_is_what_the_written_weights_give(run: Path) -> None:
     from worker.inference.pair import ScoringNetwork, probabilities
     from worker.inference.weights import load_network
 
-    card, cohort = load_card(run / "card.json"), phantoms(config(seed=3))
+    card, cohort = load_card(run / "card.json"), phantoms(config(**RUN))
     scoring = ScoringNetwork(card, load_network(card, run / "weights.safetensors", torch.device("cpu"))).eval()
     of_patient = {row.patient_key: place for place, row in enumerate(cohort.rows)}
     for lesion in read_scores(run / "scores.csv").material.lesions[:5]:
@@ -138,22 +137,10 @@ def test_a_version_can_be_named_and_the_log_left_out(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "log.csv").exists()
 
 
-@pytest.fixture
-def usual_umask() -> Iterator[None]:
-    before = os.umask(0o022)
-    yield
-    os.umask(before)
-
-
-@pytest.mark.usefixtures("usual_umask")
-def test_what_is_written_is_for_its_owner_alone(tmp_path: Path) -> None:
-    trained(tmp_path / "run", epochs=1)
-    (tmp_path / "shared").mkdir()
-    trained(tmp_path / "shared", epochs=1)
-    assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
-    for folder in ("run", "shared"):
-        modes = {name: (tmp_path / folder / name).stat().st_mode & 0o777 for name in ("scores.csv", "run.json")}
-        assert modes == {"scores.csv": 0o600, "run.json": 0o600}
+def test_what_is_written_is_for_its_owner_alone(run: Path) -> None:
+    assert run.stat().st_mode & 0o777 == 0o700
+    modes = {name: (run / name).stat().st_mode & 0o777 for name in ("scores.csv", "run.json")}
+    assert modes == {"scores.csv": 0o600, "run.json": 0o600}
 
 
 def test_a_version_that_no_card_may_have_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
@@ -293,8 +280,8 @@ def test_the_image_network_is_frozen_in_the_second_stage_and_moves_when_both_are
     run: Path, tmp_path: Path
 ) -> None:
     first = load_file(run / "weights.safetensors")
-    trained(tmp_path / "longer", "DLR_LH", seed=3, age__steps=50)
-    trained(tmp_path / "joint", "DLR_LH", seed=3, stages="joint")
+    trained(tmp_path / "longer", "DLR_LH", **RUN, age__steps=50)
+    trained(tmp_path / "joint", "DLR_LH", **RUN, stages="joint")
     longer, joint = (load_file(tmp_path / name / "weights.safetensors") for name in ("longer", "joint"))
     image = [name for name in first if name.startswith("image.")]
     assert all(torch.equal(first[name], longer[name]) for name in image)
