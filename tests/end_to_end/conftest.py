@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -37,6 +38,12 @@ PROMPT_SPANS = {"OTEL_BSP_SCHEDULE_DELAY": "200"}
 T = TypeVar("T")
 
 
+def listens(port: int) -> bool:
+    """Say whether somebody takes calls at a port of this machine."""
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever needs the service is run by the one process that has it, and is not quick."""
@@ -70,6 +77,21 @@ class Service:
     def dlr(self, *arguments: object, **variables: str) -> "subprocess.CompletedProcess[str]":
         """Run a dlr command as a user would who finds this service."""
         return command_line.dlr(*arguments, environment=self.environment(**variables))
+
+    @property
+    def page_url(self) -> str:
+        """Where the worklist page is; it answers there."""
+        return self._answering(self.services.web_port)
+
+    @property
+    def flower_url(self) -> str:
+        """Where Flower is; it answers there."""
+        return self._answering(self.services.flower_port)
+
+    def _answering(self, port: int | None) -> str:
+        assert port is not None
+        self.until(lambda: listens(port))
+        return f"http://127.0.0.1:{port}"
 
     def push(self, job: object, **options: Any) -> None:
         """Push a job as a hospital's system would: plain Celery, with nothing of ours."""

@@ -77,7 +77,7 @@ def patients(service: Service, tmp_path_factory: pytest.TempPathFactory) -> list
 
 @pytest.fixture(scope="module")
 def url(service: Service) -> str:
-    return f"http://127.0.0.1:{service.services.web_port}"
+    return service.page_url
 
 
 @pytest.fixture(scope="module")
@@ -285,14 +285,14 @@ def flower(browser: Browser, service: Service) -> Iterator[Page]:
     known = {"username": settings.flower_user, "password": settings.flower_password.get_secret_value()}
     context = context_of(browser, http_credentials=known)
     page = context.new_page()
-    page.goto(f"http://127.0.0.1:{service.services.flower_port}/workers")
+    page.goto(f"{service.flower_url}/workers")
     yield page
     context.close()
 
 
 def test_flower_asks_for_a_password(browser: Browser, service: Service) -> None:
     context = context_of(browser)
-    answer = context.request.get(f"http://127.0.0.1:{service.services.flower_port}/workers")
+    answer = context.request.get(f"{service.flower_url}/workers")
     assert answer.status == 401
     context.close()
 
@@ -307,16 +307,15 @@ def test_flower_shows_a_task_by_its_opaque_id_and_nothing_of_its_patient(
     flower: Page, service: Service, patients: list[Patient]
 ) -> None:
     patient = patients[0]
-    address = f"http://127.0.0.1:{service.services.flower_port}"
 
     def shown() -> bool:
-        flower.goto(f"{address}/task/{patient.study_id}")
+        flower.goto(f"{service.flower_url}/task/{patient.study_id}")
         return patient.study_id in flower.inner_text("body")
 
     until(shown)
     expect(flower.locator("body")).to_contain_text("dlr.infer_study")
     pages = [flower.content()]
-    flower.goto(f"{address}/tasks")
+    flower.goto(f"{service.flower_url}/tasks")
     expect(flower.locator("#tasks-table")).to_contain_text(patient.study_id[:8])
     pages.append(flower.content())
     assert [one for one in patient.identifiers if any(one in page for page in pages)] == []

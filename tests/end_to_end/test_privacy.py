@@ -15,6 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from redis import Redis
 
 from tests.end_to_end.conftest import Service
+from tests.waiting import patience
 from worker.demo.dicom import Header, write_ultrasound
 
 
@@ -46,9 +47,9 @@ def flower(service: Service, page: str) -> str:
     settings = service.services.settings
     assert settings.flower_password is not None
     user = f"{settings.flower_user}:{settings.flower_password.get_secret_value()}"
-    request = urllib.request.Request(f"http://127.0.0.1:{service.services.flower_port}{page}")
+    request = urllib.request.Request(f"{service.flower_url}{page}")  # noqa: S310
     request.add_header("Authorization", "Basic " + base64.b64encode(user.encode()).decode())
-    with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=patience(20)) as answer:  # noqa: S310
         return answer.read().decode()
 
 
@@ -121,5 +122,5 @@ def test_the_search_itself_finds_what_is_there(service: Service) -> None:
 @pytest.mark.parametrize("page", ["/", "/api/tasks", "/api/workers"])
 def test_flower_answers_nobody_without_the_password(service: Service, page: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(f"http://127.0.0.1:{service.services.flower_port}{page}", timeout=20)
+        urllib.request.urlopen(f"{service.flower_url}{page}", timeout=patience(20))  # noqa: S310
     assert refused.value.code == 401

@@ -1,7 +1,6 @@
 """Studies by DICOM from outside: pynetdicom's own tools send, the receiver is killed, and rows are there."""
 
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from pydicom import Dataset, dcmread
 from pynetdicom import AE
 from pynetdicom.association import Association
 
-from tests.end_to_end.conftest import Service
+from tests.end_to_end.conftest import Service, listens
 from tests.end_to_end.ultrasound_files import ULTRASOUND_FILES, UltrasoundFile, locate
 from tests.waiting import patience, until
 from tests.worker.imaging.dicom_files import STUDY_UID, picture, write
@@ -61,8 +60,7 @@ class Receiver:
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
-        with socket.socket() as caller:
-            return caller.connect_ex(("127.0.0.1", self.port)) == 0
+        return listens(self.port)
 
     def end(self, number: int) -> int:
         self.process.send_signal(number)
