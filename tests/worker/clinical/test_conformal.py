@@ -66,7 +66,7 @@ def test_a_class_is_in_from_one_less_the_quantile_on(malignant: float, quantile:
 def test_of_exchangeable_lesions_the_promised_share_is_covered_and_hardly_more(
     coverage: float, sharpness: float
 ) -> None:
-    rng, lesions, tried, runs = Random(20261127), 99, 20, 2000
+    rng, lesions, tried, runs = Random(20261127), 19, 20, 600
 
     def true_class() -> float:
         """A model that is right more often than not, and wrongly calibrated."""

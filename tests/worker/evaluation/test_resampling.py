@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.worker.evaluation.asah import NDKA, POOR_OUTCOME
@@ -67,7 +67,6 @@ def test_none_is_drawn_where_none_is_asked_for() -> None:
     assert bootstrap(*samples(100), None, 0.5, resamples=0, seed=1) is None
 
 
-@settings(max_examples=20)
 @given(st.integers(0, 1000))
 def test_a_draw_is_what_the_plain_way_gives(seed: int) -> None:
     rng = np.random.default_rng(seed)

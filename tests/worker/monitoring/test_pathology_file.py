@@ -126,7 +126,7 @@ def test_a_file_that_is_not_there_or_too_large_is_refused(tmp_path: Path) -> Non
         read_pathology(tmp_path / "huge.csv")
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(content=(HEADER + "1.2,\x00,benign,,2026-03-02\n").encode())
 @given(content=st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda rest: (HEADER + rest).encode())))
 def test_whatever_a_file_holds_it_is_read_or_refused(content: bytes, written: Write) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.worker.reporting.table_s1_lesions import COLUMNS, published, study_lesions
@@ -111,14 +111,12 @@ lesions = st.lists(
 )
 
 
-@settings(max_examples=60)
 @given(cohort=lesions, seed=st.integers(0, 2**32))
 def test_another_order_of_the_lesions_changes_nothing(cohort: list[CohortLesion], seed: int) -> None:
     shuffled = Random(seed).sample(cohort, len(cohort))
     assert cohort_table(shuffled) == cohort_table(cohort)
 
 
-@settings(max_examples=60)
 @given(cohort=lesions)
 def test_benign_for_malignant_leaves_each_p_value_as_it_is(cohort: list[CohortLesion]) -> None:
     swapped = [CohortLesion(not lesion.malignant, lesion.cluster, lesion.features) for lesion in cohort]
@@ -129,7 +127,6 @@ def test_benign_for_malignant_leaves_each_p_value_as_it_is(cohort: list[CohortLe
         assert p_values == (None, None) or p_values[0] == pytest.approx(p_values[1], rel=1e-9)
 
 
-@settings(max_examples=60)
 @given(cohort=lesions)
 def test_the_classes_and_the_levels_add_up(cohort: list[CohortLesion]) -> None:
     table: CohortTable = cohort_table(cohort)

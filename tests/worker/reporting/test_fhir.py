@@ -120,7 +120,7 @@ def test_what_a_header_leaves_out_is_left_out(tmp_path: Path) -> None:
 UNIT = st.floats(0, 1)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lh=UNIT, bm=UNIT, age=st.floats(0, 120))
 def test_any_scores_come_back_to_the_last_bit(tmp_path: Path, lh: float, bm: float, age: float) -> None:
     image = tmp_path / "a.dcm"
