@@ -8,13 +8,14 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.waiting import patience
 from worker.batcher import Batcher
 from worker.errors import Code, Unavailable
 
-SOON = 10.0
+SOON = patience(10.0)
 
 
 class Device:
@@ -56,7 +57,6 @@ def _held(device: Device, batcher: Batcher[int, int]) -> Iterator[None]:
     first.result(SOON)
 
 
-@settings(max_examples=50)
 @given(items=st.lists(st.integers(-2, 20), max_size=40), batch_max=st.integers(1, 9))
 def test_every_item_is_answered_once_and_a_bad_one_alone_fails(items: list[int], batch_max: int) -> None:
     device = Device()
@@ -74,7 +74,6 @@ def test_every_item_is_answered_once_and_a_bad_one_alone_fails(items: list[int],
     assert sorted(good_answers) == sorted([0, *(item for item in items if item >= 0)])
 
 
-@settings(max_examples=50)
 @given(ranks=st.lists(st.integers(0, 2), min_size=1, max_size=30), batch_max=st.integers(1, 5))
 def test_the_lower_rank_goes_first_and_first_come_within_a_rank(ranks: list[int], batch_max: int) -> None:
     device = Device()
@@ -102,7 +101,7 @@ def test_it_waits_for_what_is_arriving() -> None:
     with _batcher(device, wait_s=SOON) as batcher:
         with batcher.arriving():
             first = batcher.submit(1)
-            time.sleep(0.05)
+            time.sleep(0.05)  # time in which a batcher that does not wait would have taken the first alone
             second = batcher.submit(2)
         assert (first.result(SOON / 2), second.result(SOON / 2)) == (2, 4)
     assert device.batches == [[1, 2]]

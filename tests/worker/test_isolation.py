@@ -6,7 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.waiting import patience, until
 from worker.isolation import Isolation
+
+SOON = patience(10)
 
 
 def test_many_work_together() -> None:
@@ -14,11 +17,11 @@ def test_many_work_together() -> None:
 
     def work() -> None:
         with isolation.together():
-            meet.wait(5)
+            meet.wait(SOON)
 
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(work) for _ in range(4)]:
-            done.result(10)
+            done.result(SOON)
 
 
 def test_nobody_is_ever_beside_one_who_is_alone() -> None:
@@ -32,7 +35,7 @@ def test_nobody_is_ever_beside_one_who_is_alone() -> None:
             with lock:
                 at_work.append(kind)
                 seen.append(tuple(at_work))
-            time.sleep(0.001)
+            time.sleep(0.001)  # at work: time for others to come beside
             with lock:
                 at_work.remove(kind)
 
@@ -46,11 +49,12 @@ def test_nobody_is_ever_beside_one_who_is_alone() -> None:
 def test_who_wants_to_be_alone_does_not_wait_for_those_who_come_later() -> None:
     isolation, order = Isolation(), []
     first_in, first_may_go = threading.Event(), threading.Event()
+    waiting = isolation._changed._waiters  # type: ignore[attr-defined]
 
     def first() -> None:
         with isolation.together():
             first_in.set()
-            first_may_go.wait(5)
+            first_may_go.wait(SOON)
 
     def alone() -> None:
         with isolation.alone():
@@ -62,15 +66,14 @@ def test_who_wants_to_be_alone_does_not_wait_for_those_who_come_later() -> None:
 
     with ThreadPoolExecutor(3) as pool:
         done = [pool.submit(first)]
-        first_in.wait(5)
-        done.append(pool.submit(alone))
-        time.sleep(0.1)
-        done.append(pool.submit(later))
-        time.sleep(0.1)
+        assert first_in.wait(SOON)
+        for number, comes in enumerate((alone, later), start=1):
+            done.append(pool.submit(comes))
+            until(lambda wanted=number: len(waiting) == wanted)
         assert order == []
         first_may_go.set()
         for one in done:
-            one.result(5)
+            one.result(SOON)
     assert order == ["alone", "later"]
 
 

@@ -23,6 +23,7 @@ from db.session import make_engine, session_factory
 from tests.conftest import Database
 from tests.db.samples import claim_one
 from tests.dicomweb_server import serving
+from tests.waiting import patience
 from worker.bookkeeping import Bookkeeper
 from worker.clinical.categories import Priority
 from worker.contract import parse_job
@@ -102,9 +103,9 @@ def decoders() -> Iterator[DecoderPool]:
 def pipeline(
     sessions: sessionmaker[Session], device: SimulatedDevice, decoders: DecoderPool, tmp_path: Path
 ) -> Pipeline:
-    books = Bookkeeper(sessions, Pulse(sessions, lease_s=5.0), max_attempts=3, gather_s=0.01)
+    books = Bookkeeper(sessions, Pulse(sessions, lease_s=patience(5)), max_attempts=3, gather_s=0.01)
     source = ImageSource(tmp_path, Dicomweb({}, max_bytes=1 << 20, timeout_s=5.0))
-    return Pipeline(books, device, source, decoders, inference_timeout_s=5.0, end_worker=sys.exit)
+    return Pipeline(books, device, source, decoders, inference_timeout_s=patience(5), end_worker=sys.exit)
 
 
 @pytest.fixture
@@ -246,7 +247,7 @@ def test_a_device_that_hangs_on_a_lesion_ends_the_worker_and_the_attempt_counts(
 def test_a_device_that_is_busy_with_others_is_waited_for(
     pipeline: Pipeline, study: dict[str, Any], device: SimulatedDevice
 ) -> None:
-    device.busy_s = 0.5
+    device.busy_s = 0.3
     quick = replace(pipeline, inference_timeout_s=0.1)
     assert quick.run(queued(quick, study)) == "done"
 
@@ -270,7 +271,7 @@ def test_a_study_that_was_started_before_is_tried_again_with_nobody_beside_it(
         study_id = claim.study_id
         with lock:
             running.add(study_id)
-        time.sleep(0.05)
+        time.sleep(0.05)  # at work: time for others to come beside
         with lock:
             beside[study_id] = len(running)
         try:

@@ -1,7 +1,7 @@
 """A lease lasts while its worker lives, and not longer."""
 
-import time
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
@@ -11,6 +11,7 @@ from db import ledger
 from db.session import make_engine, session_factory
 from tests.conftest import Database
 from tests.db.samples import claim_one, finish_one, register, result, scored, study
+from tests.waiting import patience, until
 from worker.pulse import Pulse
 
 
@@ -21,7 +22,7 @@ def sessions(database: Database) -> sessionmaker[Session]:
 
 @pytest.fixture
 def pulse(sessions: sessionmaker[Session]) -> Iterator[Pulse]:
-    pulse = Pulse(sessions, lease_s=0.6)
+    pulse = Pulse(sessions, lease_s=patience(0.4))
     yield pulse
     pulse.stop()
 
@@ -42,12 +43,13 @@ def test_a_lease_is_prolonged_while_a_study_is_in_hand_and_runs_out_after(
         claim = claim_one(session, study_id, 3, lease_s=pulse.lease_s)
     assert claim is not None
     pulse.claimed(study_id, claim.attempt)
-    for _ in range(4):
-        time.sleep(0.3)
-        assert stranded(sessions) == 0
+    now = text("SELECT clock_timestamp()")
+    with sessions() as session:
+        given = session.scalar(now) + timedelta(seconds=pulse.lease_s)
+        until(lambda: session.scalar(now) > given)
+    assert stranded(sessions) == 0
     pulse.put_back(study_id)
-    time.sleep(1.0)
-    assert stranded(sessions) == 1
+    until(lambda: stranded(sessions) == 1)
 
 
 def test_a_study_is_taken_in_hand_once(pulse: Pulse, sessions: sessionmaker[Session]) -> None:

@@ -4,12 +4,12 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from tests.waiting import patience, until
 from tests.worker.training.manifests import cohort, row, save_picture
 from worker.cli.main import app
 from worker.errors import Code, SetupRefused
@@ -95,16 +95,16 @@ def test_a_finished_run_says_so_and_another_is_refused(folder: Path) -> None:
     assert refusal(*asked, "--seed", "9").code is Code.TRAINING_DIFFERS
 
 
-def test_a_category_that_says_nothing_is_left_out_and_counted(folder: Path) -> None:
-    save_picture(folder / "zero.png", seed=77)
-    manifest = split_manifest(folder, row(image="zero.png", patient_key="Z", birads="0", pathology="malignant"))
-    _, err = run(*on_manifest(folder, "lh", manifest))
-    assert "left out: 1 rows, of neither class" in err
-
-
-def test_rows_without_an_age_are_listed_or_left_out(folder: Path) -> None:
+def test_rows_without_an_age_are_listed_or_left_out_and_those_whose_category_says_nothing_are_too(
+    folder: Path,
+) -> None:
     save_picture(folder / "ageless.png", seed=77)
-    manifest = split_manifest(folder, row(image="ageless.png", patient_key="Z", age_years=None))
+    save_picture(folder / "zero.png", seed=78)
+    manifest = split_manifest(
+        folder,
+        row(image="ageless.png", patient_key="Y", age_years=None),
+        row(image="zero.png", patient_key="Z", birads="0", pathology="malignant"),
+    )
     with pytest.raises(SetupRefused) as refused:
         run(*on_manifest(folder, "bm", manifest))
     assert (refused.value.code, refused.value.reason[:6]) == (Code.DATASET_INVALID, "1 rows")
@@ -113,8 +113,9 @@ def test_rows_without_an_age_are_listed_or_left_out(folder: Path) -> None:
     result = CliRunner().invoke(app, ["train", *map(str, on_manifest(folder, "bm", manifest, "--format", "json"))])
     assert [one["code"] for one in json.loads(result.stdout)["bad_rows"]] == ["age_missing"]
     assert not (folder / "run").exists()
-    _, err = run(*on_manifest(folder, "bm", manifest, "--missing-age", "exclude"))
+    _, err = run(*on_manifest(folder, "lh", manifest, "--missing-age", "exclude"))
     assert "left out: 1 rows, age_missing" in err
+    assert "left out: 1 rows, of neither class" in err
 
 
 def test_where_all_are_left_out_it_is_said_why(folder: Path) -> None:
@@ -196,24 +197,11 @@ def test_what_can_not_be_done_is_refused_with_its_code(folder: Path, options: tu
 @pytest.mark.slow
 def test_whoever_interrupts_it_is_told_how_it_goes_on(folder: Path) -> None:
     options = ("--phantom", "110", "--config", folder / "small.toml", "--epochs", "1000", "--patience", "1000")
-    command = [
-        sys.executable,
-        "-m",
-        "worker.cli.main",
-        "train",
-        "bm",
-        *options,
-        "--device",
-        "cpu",
-        "-o",
-        folder / "run",
-    ]
+    command = [sys.executable, "-m", "worker.cli.main", "train", "bm", *options, "--device", "cpu",
+               "-o", folder / "run"]  # fmt: skip
     training = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    started = time.monotonic()
-    while not (folder / "run" / "checkpoint" / "state.json").exists():
-        assert time.monotonic() < started + 120
-        time.sleep(0.05)
+    until((folder / "run" / "checkpoint" / "state.json").exists, 120)
     training.send_signal(signal.SIGINT)
-    _, said = training.communicate(timeout=60)
+    _, said = training.communicate(timeout=patience(60))
     assert training.returncode == 130
     assert said.endswith("stopped: the same command goes on after the last epoch that was kept\n")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.end_to_end.small_models import add_small_models
+from tests.shared import made_once
 from tests.worker.inference.samples import sample_card
 from tests.worker.reporting.samples import scored
 from worker.errors import Code, LesionRefused, ModelRefused
@@ -20,6 +21,7 @@ from worker.inference.card import CLASSES, MODEL_NAMES, ModelCard
 from worker.inference.gradcam import SAME_SCORE, Looker, grad_cam, loaded
 from worker.inference.network import DlrNetwork
 from worker.inference.pair import ScoringNetwork
+from worker.inference.registry import Registry
 from worker.reporting.result import LesionResult, ModelScore
 from worker.study import Roi
 
@@ -184,9 +186,9 @@ def test_a_network_is_as_it_was_after_it_was_looked_at(models: tuple[Path, dict[
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, ModelCard]]:
-    models_dir = tmp_path_factory.mktemp("models")
-    return models_dir, add_small_models(models_dir)
+def models() -> tuple[Path, dict[str, ModelCard]]:
+    models_dir = made_once("small models", add_small_models)
+    return models_dir, {name: Registry(models_dir).active(name).card for name in MODEL_NAMES}
 
 
 def result_of(models: tuple[Path, dict[str, ModelCard]]) -> LesionResult:

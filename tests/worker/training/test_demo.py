@@ -108,7 +108,7 @@ def test_a_hospitals_model_stays_active(made: Made, tmp_path: Path) -> None:
     assert registry.active("DLR_BM").card == own
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_demo_models_see_more_than_age_on_phantoms_they_never_saw(tmp_path: Path) -> None:
     for model in _make(tmp_path, DEMO):
         metrics = {name: value for name, value in model.card.metrics.items() if isinstance(value, float)}

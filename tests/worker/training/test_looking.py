@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.end_to_end.small_models import NOTICE, add_small_models
+from tests.shared import made_once
 from tests.worker.training.manifests import cohort
 from worker.errors import Code, ModelRefused
 from worker.evaluation.examples import Example, Shown, Threshold, Why
@@ -17,10 +18,8 @@ from worker.training.scoring import ScoredManifest, score_manifest
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    add_small_models(folder)
-    return folder
+def models() -> Path:
+    return made_once("small models", add_small_models)
 
 
 def scored(root: Path, models: Path, views: int) -> ScoredManifest:

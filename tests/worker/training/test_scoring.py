@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.small_models import NOTICE, add_small_models
+from tests.shared import made_once
 from tests.worker.inference.samples import write_model
 from tests.worker.training.manifests import cohort, row, save_picture
 from worker.clinical.categories import Birads, Priority
@@ -21,10 +22,8 @@ from worker.training.scoring import ScoredManifest, score_manifest
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    add_small_models(folder)
-    return folder
+def models() -> Path:
+    return made_once("small models", add_small_models)
 
 
 def scored(root: Path, models: Path, *rows: ManifestRow, split: Split = Split.TEST) -> Material:

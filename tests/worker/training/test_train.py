@@ -25,6 +25,7 @@ from worker.training import log
 from worker.training.age_stage import start_from_the_image
 from worker.training.checkpoint import Checkpoints, Progress
 from worker.training.cohort import labelled
+from worker.training.config import DEMO, TrainingConfig, read_config
 from worker.training.fit import Fitting, class_weights, fit, weighted_loss
 from worker.training.labels import rule_of
 from worker.training.manifest import Split
@@ -37,7 +38,10 @@ RUN: dict[str, Any] = {"seed": 3, "epochs": 1}
 
 
 def trained(output: Path, model: Any = "DLR_BM", running: Running | None = None, **changes: Any) -> Trained:
-    made = config(**changes)
+    return trained_as(config(**changes), output, model, running)
+
+
+def trained_as(made: TrainingConfig, output: Path, model: Any, running: Running | None = None) -> Trained:
     found = train(model, phantoms(made), made, output, running or Running())
     assert found is not None
     return found
@@ -87,6 +91,14 @@ def test_the_card_says_what_the_classifier_with_age_learned_on(
 ) -> None:
     card = trained(tmp_path / "run", epochs=1, stages=stages, age__learns_on=asked).card
     assert (card.training["stages"], card.training["age_learns_on"]) == (stages, said)
+
+
+@pytest.mark.slow
+def test_what_a_small_network_sees_is_no_chance_on_phantoms_that_it_never_saw(tmp_path: Path) -> None:
+    """What the demo's models see is asked before a release."""
+    changes = {"backbone": "resnet18", "input_size": 32, "phantoms.count": 600}
+    card = trained_as(read_config(None, changes, DEMO), tmp_path / "run", "DLR_BM").card
+    assert float(card.metrics["auc_image_only"]) > 0.65
 
 
 def test_the_registry_takes_exactly_that(run: Path, tmp_path: Path) -> None:
