@@ -1,20 +1,20 @@
-"""``dlr send`` in a process of its own: stopped, killed, run from cron, and asked what waits."""
+"""``dlr send``: stopped and killed, as a process of its own; run from cron, and asked what waits."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
+from tests.command_line import dlr
 from tests.conftest import Database
 from tests.db.samples import writing
+from tests.waiting import patience, until
 from tests.worker.sending.hospital import (
     REFUSED,
     SENT,
@@ -29,8 +29,10 @@ from tests.worker.sending.hospital import (
 )
 from worker.services.port import free_port
 
-PATIENCE_S = 60.0
 Sessions = sessionmaker[Session]
+
+BEFORE, STUDIES = 8, 12
+"""That end before the PACS goes away in the middle, and in all."""
 
 
 @pytest.fixture
@@ -69,9 +71,7 @@ COMMAND = [sys.executable, "-m", "worker.cli.main", "send"]
 @pytest.fixture
 def dlr_send(environment: dict[str, str]) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     def run(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [*COMMAND, *arguments], env=environment | variables, capture_output=True, text=True, check=False, timeout=60
-        )
+        return dlr("send", *arguments, environment=environment, **variables)
 
     return run
 
@@ -88,14 +88,7 @@ def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[...,
     yield begin
     for process in started:
         process.kill()
-        process.wait(30)
-
-
-def until(found: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not found():
-        assert time.monotonic() < deadline, "in vain"
-        time.sleep(0.05)
+        process.wait(patience(30))
 
 
 def switched_on(sessions: Sessions) -> bool:
@@ -117,20 +110,20 @@ def test_a_sender_that_is_killed_between_the_store_and_the_commit_sends_the_same
     def kill(_uid: str) -> int:
         if sender.poll() is None:
             sender.kill()
-            sender.wait(30)
+            sender.wait(patience(30))
         return SUCCESS
 
     archive = Archive(port, answer=kill)
     with running(archive):
         end_study(sessions, root)
         until(lambda: archive.kept)
-        assert sender.wait(30) == -signal.SIGKILL
+        assert sender.wait(patience(30)) == -signal.SIGKILL
         assert states(sessions) == [WAITING]
         again = start()
         until(lambda: states(sessions) == [SENT])
         assert archive.asked == list(archive.kept) * 2
         again.send_signal(signal.SIGTERM)
-        assert again.wait(30) == 0
+        assert again.wait(patience(30)) == 0
     logged = (tmp_path / "log").read_text()
     assert "sent to pacs" in logged
     assert "Phantom" not in logged
@@ -143,20 +136,22 @@ def test_two_senders_and_a_pacs_that_is_down_at_first_lose_and_double_nothing(
 ) -> None:
     senders = [start(), start()]
     until(lambda: switched_on(sessions))
-    for number in range(30):
+    for number in range(BEFORE):
         end_study(sessions, root, number)
     until(lambda: any(row["error_code"] for row in deliveries(sessions)))
     with running(Archive(port)) as archive:
-        until(lambda: len(archive.kept) >= 10)
+        until(lambda: len(archive.kept) >= BEFORE / 2)
         archive.stop()
         senders[0].kill()
-        time.sleep(1)
+        for number in range(BEFORE, STUDIES):
+            end_study(sessions, root, number)
+        until(lambda: any(row["error_code"] for row in deliveries(sessions)[BEFORE:]))
         archive.start()
-        until(lambda: states(sessions) == [SENT] * 30)
+        until(lambda: states(sessions) == [SENT] * STUDIES)
         senders[1].send_signal(signal.SIGINT)
-        assert senders[1].wait(30) == 0
+        assert senders[1].wait(patience(30)) == 0
     assert {row["sop_instance_uid"] for row in deliveries(sessions)} == set(archive.kept)
-    assert len(archive.kept) == 30
+    assert len(archive.kept) == STUDIES
 
 
 def test_once_delivers_what_is_due_and_says_by_its_status_whether_all_of_it_went(
