@@ -26,6 +26,7 @@ from benchmarks.machine import PACKAGES
 from benchmarks.measuring import Figure, as_markdown
 from tests.commands import command_fault
 from tests.test_compose import COMPOSE, PASSWORD, ROOT, composed_redis
+from tests.waiting import patience
 from worker.contract import StudyJob, parse_job
 from worker.errors import MEANINGS
 from worker.gate import QUEUE_OF_TASK, SUBMIT_STUDY, read_message
@@ -323,7 +324,7 @@ def run_example(code: str, redis_url: str, folder: Path) -> None:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patience(30),
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import patience
+
 Dciodvfy = Callable[[Path, str], list[str]]
 """Gives the errors of a file, which has to be of an object of this name."""
 
@@ -24,7 +26,9 @@ def dciodvfy() -> Dciodvfy:
         pytest.skip("dciodvfy is not installed: apt-get install dicom3tools")
 
     def errors(path: Path, name: str) -> list[str]:
-        done = subprocess.run([program, "-new", path], capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            [program, "-new", path], capture_output=True, text=True, check=False, timeout=patience(30)
+        )
         said = (done.stdout + done.stderr).splitlines()
         assert name in said, said
         return [line for line in said if line.startswith("Error")]
