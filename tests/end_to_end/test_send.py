@@ -20,16 +20,16 @@ def test_a_study_that_is_scored_is_stored_listed_and_told_of(service: Service, t
             "DLR_SEND_UPS": f"PACS@127.0.0.1:{port}",
             "DLR_SEND_WEBHOOK_URL": receiver.url,
         }
-        assert service.dlr("send", "--once", **destinations).returncode == 0, "switched on from now"
+        # Switched on from now, and of what others have just ended some may be refused.
+        service.dlr("send", "--once", **destinations)
         submitted = service.dlr("submit", image, "--lesions", tmp_path / "lesions.json", "--age", "47", "--wait")
         assert submitted.returncode == 0, submitted.stderr
         sent = service.dlr("send", "--once", **destinations)
-        assert sent.returncode == 0, sent.stderr
     study = service.ended(uid)
     told = next(body for body in receiver.bodies if body["study_id"] == str(study.study_id))
     (row,) = service.sql("SELECT worklist_class FROM worklist WHERE study_instance_uid = %s", uid)
     assert (told["state"], told["worklist_class"]) == ("done", row["worklist_class"])
-    assert len(_of(uid, hospital)) == 2
+    assert len(_of(uid, hospital)) == 2, (sent.stdout, sent.stderr)
     report = next(one for one in _of(uid, hospital) if one.get("Modality") == "SR")
     item = next(one for one in _of(uid, hospital) if "ProcedureStepState" in one)
     assert report.SOPInstanceUID == item.InputInformationSequence[-1].ReferencedSOPSequence[0].ReferencedSOPInstanceUID
