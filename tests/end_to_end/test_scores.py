@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,22 @@ from tests.end_to_end.conftest import Service
 from worker.demo.dicom import Header, write_ultrasound
 
 
-def straight_line(folder: Path, frame: np.ndarray[Any, Any], roi: tuple[int, int, int, int], age: float) -> list[float]:
-    """Card and weights to probabilities: pixels, backbone, FC1 to 128, FC1 to 16, age, ReLU, FC2, softmax."""
+@cache
+def model(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], torch.nn.Module]:
+    """A model's card, its weights, and the backbone of torchvision with those that are its."""
     card = json.loads((folder / "card.json").read_text())
     weights = load_file(folder / "weights.safetensors")
+    backbone = torchvision.models.get_model(card["backbone"], weights=None)
+    backbone.fc = torch.nn.Identity()
+    backbone.load_state_dict(
+        {name.removeprefix("image.backbone."): value for name, value in weights.items() if "backbone" in name}
+    )
+    return card, weights, backbone.eval()
+
+
+def straight_line(folder: Path, frame: np.ndarray[Any, Any], roi: tuple[int, int, int, int], age: float) -> list[float]:
+    """Card and weights to probabilities: pixels, backbone, FC1 to 128, FC1 to 16, age, ReLU, FC2, softmax."""
+    card, weights, backbone = model(folder)
     x, y, width, height = roi
     x0, x1 = max(0, math.floor(x - card["roi_margin"] * width)), math.ceil(x + width + card["roi_margin"] * width)
     y0, y1 = max(0, math.floor(y - card["roi_margin"] * height)), math.ceil(y + height + card["roi_margin"] * height)
@@ -34,13 +47,8 @@ def straight_line(folder: Path, frame: np.ndarray[Any, Any], roi: tuple[int, int
     grey = torch.from_numpy(np.array(small, np.float32)) / 255
     mean, std = (torch.tensor(card[name]).view(3, 1, 1) for name in ("pixel_mean", "pixel_std"))
     pixels = (grey.expand(3, -1, -1) - mean) / std
-    backbone = torchvision.models.get_model(card["backbone"], weights=None)
-    backbone.fc = torch.nn.Identity()
-    backbone.load_state_dict(
-        {name.removeprefix("image.backbone."): value for name, value in weights.items() if "backbone" in name}
-    )
     with torch.inference_mode():
-        features = backbone.eval()(pixels[None])
+        features = backbone(pixels[None])
         embedding = features @ weights["image.fc1.weight"].T + weights["image.fc1.bias"]
         sixteen = embedding @ weights["age.fc1.weight"].T + weights["age.fc1.bias"]
         seventeen = torch.relu(torch.cat([sixteen, torch.tensor([[(age - card["age_mean"]) / card["age_sd"]]])], 1))
