@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 CORES := $(shell nproc 2>/dev/null || echo 2)
-PYTEST := $(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup --max-worker-restart 0
+PYTEST := $(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --max-worker-restart 0
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-fast faults test-long bench lint types client clean

@@ -44,12 +44,10 @@ def listens(port: int) -> bool:
         return caller.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever needs the service is run by the one process that has it, and is not quick."""
+    """Whatever needs the service is not quick."""
     for item in items:
         if isinstance(item, pytest.Function) and "service" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("service"))
             item.add_marker(pytest.mark.slow)
 
 

@@ -13,8 +13,6 @@ from worker.services.home import Home, database_url_of
 from worker.services.running import running_services
 from worker.settings import get_settings
 
-pytestmark = pytest.mark.xdist_group("running")
-
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
