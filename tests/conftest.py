@@ -27,6 +27,8 @@ from worker.settings import get_settings
 
 TEMPLATE = "migrated"
 END_TO_END = "tests/end_to_end/"
+TUTORIAL = "tests/end_to_end/test_tutorial.py"
+"""It starts a service as its reader does."""
 
 # How long an example takes says how busy the machine is, so none has a deadline.
 hypothesis_settings.register_profile("short", deadline=None, max_examples=20)
@@ -53,13 +55,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 
 class ByFile(LoadFileScheduling):
-    """The tests of a file are run by one process, which makes what they share once; so are all end-to-end tests.
+    """The tests of a file are run by one process, which makes what they share once; so are those of the one service.
 
     The marker ``xdist_group`` would say so too, had pytest 9.2 not taken from xdist 3.8 what it did it by.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return END_TO_END if nodeid.startswith(END_TO_END) else super()._split_scope(nodeid)
+        file = super()._split_scope(nodeid)
+        return END_TO_END if file.startswith(END_TO_END) and file != TUTORIAL else file
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
