@@ -10,10 +10,13 @@ T = TypeVar("T")
 
 LOOK_S = 0.02
 
+BUSY = 4
+"""How many times longer something may take because the machine does something else, which nobody can measure before."""
+
 
 def patience(seconds: float) -> float:
-    """How long to wait here for what takes ``seconds`` at the very most on a fast machine that is busy."""
-    return seconds * slowness()
+    """How long to wait here for what takes ``seconds`` at the very most on a fast machine that has nothing else to do."""
+    return seconds * slowness() * BUSY
 
 
 def until(

@@ -194,14 +194,21 @@ def test_what_can_not_be_done_is_refused_with_its_code(folder: Path, options: tu
     assert refusal(*asked, *options).code is code
 
 
+INTERRUPTIBLE = ("env", "--default-signal=INT")
+"""A shell lets what it runs in the background ignore the signal."""
+
+
 @pytest.mark.slow
 def test_whoever_interrupts_it_is_told_how_it_goes_on(folder: Path) -> None:
     options = ("--phantom", "110", "--config", folder / "small.toml", "--epochs", "1000", "--patience", "1000")
-    command = [sys.executable, "-m", "worker.cli.main", "train", "bm", *options, "--device", "cpu",
+    command = [*INTERRUPTIBLE, sys.executable, "-m", "worker.cli.main", "train", "bm", *options, "--device", "cpu",
                "-o", folder / "run"]  # fmt: skip
-    training = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    until((folder / "run" / "checkpoint" / "state.json").exists, 120)
-    training.send_signal(signal.SIGINT)
-    _, said = training.communicate(timeout=patience(60))
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as training:
+        try:
+            until((folder / "run" / "checkpoint" / "state.json").exists, 120)
+            training.send_signal(signal.SIGINT)
+            _, said = training.communicate(timeout=patience(60))
+        finally:
+            training.kill()
     assert training.returncode == 130
     assert said.endswith("stopped: the same command goes on after the last epoch that was kept\n")
