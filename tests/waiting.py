@@ -15,7 +15,7 @@ BUSY = 4
 
 
 def patience(seconds: float) -> float:
-    """How long to wait here for what takes ``seconds`` at the very most on a fast machine that has nothing else to do."""
+    """How long to wait here for what takes ``seconds`` at most on a fast machine that has nothing else to do."""
     return seconds * slowness() * BUSY
 
 
