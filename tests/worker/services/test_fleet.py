@@ -80,7 +80,7 @@ def test_a_worker_that_ends_is_started_again_and_the_others_go_on(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_worker_of_a_fleet_serves(
+def test_the_workers_of_a_fleet_serve_and_end_with_it(
     database: Database, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DLR_DATABASE_URL", database.writer_url)
@@ -88,12 +88,12 @@ def test_a_worker_of_a_fleet_serves(
     registry_with_both(tmp_path)
     monkeypatch.setenv("DLR_MODELS_DIR", str(tmp_path / "registry"))
     output = tmp_path / "out"
-    with running("-m", "worker.cli.main", "worker", "--devices", "cpu", output=output) as process:
-        until(lambda: "ready." in output.read_text(), 60, said=output.read_text)
+    with running("-m", "worker.cli.main", "worker", "--devices", "cpu,cpu", output=output) as process:
+        until(lambda: output.read_text().count("ready.") == 2, 60, said=output.read_text)
         served = workers(process)
-        assert list(served) == ["inference-cpu"]
+        assert sorted(served) == ["inference-cpu", "inference-cpu-2"]
     assert "one worker on each of cpu" in output.read_text()
-    assert not served["inference-cpu"].is_running()
+    assert not any(worker.is_running() for worker in served.values())
 
 
 @pytest.mark.parametrize(
