@@ -25,8 +25,8 @@ from worker.services.postgres import SUPERUSER, EmbeddedPostgres
 from worker.services.redis import EmbeddedRedis
 from worker.settings import get_settings
 
-# Networks this small are quicker on one thread, and each core has a process that runs tests. PyTorch reads it when it is
-# imported, here and in the processes that tests start.
+# Networks this small are quicker on one thread, and each core has a process that runs tests. PyTorch reads this when it
+# is imported, here and in the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TEMPLATE = "migrated"

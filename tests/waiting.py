@@ -14,9 +14,14 @@ BUSY = 4
 """How many times longer something may take because the machine does something else, which nobody can measure before."""
 
 
+def pace(seconds: float) -> float:
+    """How long here for what takes ``seconds`` on a fast machine: a pause, a lease or a time limit of a test's own."""
+    return seconds * slowness()
+
+
 def patience(seconds: float) -> float:
     """How long to wait here for what takes ``seconds`` at most on a fast machine that has nothing else to do."""
-    return seconds * slowness() * BUSY
+    return pace(seconds) * BUSY
 
 
 def until(

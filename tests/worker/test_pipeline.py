@@ -23,7 +23,7 @@ from db.session import make_engine, session_factory
 from tests.conftest import Database
 from tests.db.samples import claim_one
 from tests.dicomweb_server import serving
-from tests.waiting import patience
+from tests.waiting import pace
 from worker.bookkeeping import Bookkeeper
 from worker.clinical.categories import Priority
 from worker.contract import parse_job
@@ -103,9 +103,9 @@ def decoders() -> Iterator[DecoderPool]:
 def pipeline(
     sessions: sessionmaker[Session], device: SimulatedDevice, decoders: DecoderPool, tmp_path: Path
 ) -> Pipeline:
-    books = Bookkeeper(sessions, Pulse(sessions, lease_s=patience(5)), max_attempts=3, gather_s=0.01)
+    books = Bookkeeper(sessions, Pulse(sessions, lease_s=pace(5)), max_attempts=3, gather_s=0.01)
     source = ImageSource(tmp_path, Dicomweb({}, max_bytes=1 << 20, timeout_s=5.0))
-    return Pipeline(books, device, source, decoders, inference_timeout_s=patience(5), end_worker=sys.exit)
+    return Pipeline(books, device, source, decoders, inference_timeout_s=pace(5), end_worker=sys.exit)
 
 
 @pytest.fixture

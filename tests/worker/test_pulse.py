@@ -11,7 +11,7 @@ from db import ledger
 from db.session import make_engine, session_factory
 from tests.conftest import Database
 from tests.db.samples import claim_one, finish_one, register, result, scored, study
-from tests.waiting import patience, until
+from tests.waiting import pace, until
 from worker.pulse import Pulse
 
 
@@ -22,7 +22,7 @@ def sessions(database: Database) -> sessionmaker[Session]:
 
 @pytest.fixture
 def pulse(sessions: sessionmaker[Session]) -> Iterator[Pulse]:
-    pulse = Pulse(sessions, lease_s=patience(0.4))
+    pulse = Pulse(sessions, lease_s=pace(1.2))
     yield pulse
     pulse.stop()
 

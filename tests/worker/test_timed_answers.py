@@ -12,7 +12,7 @@ import pytest
 import requests
 import trustme
 
-from tests.waiting import patience
+from tests.waiting import pace, patience
 from worker.timed_answers import TimedAnswers
 
 TRICKLE_S = 0.02
@@ -20,7 +20,7 @@ ENDS_S = patience(20.0)
 """When a server that nobody gives up stops by itself."""
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
-SLOW_S = patience(0.3)
+SLOW_S = pace(0.3)
 """What a slow server takes to answer: one call is well within its time, and four of them are longer."""
 
 TRICKLES = {

@@ -21,7 +21,7 @@ import psutil
 import pytest
 from pydantic import TypeAdapter
 
-from tests.waiting import patience, until
+from tests.waiting import pace, patience, until
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, lesion, picture, write
 from worker.contract import MAX_LESIONS
 from worker.errors import Code, DlrError, LesionRefused, Unavailable
@@ -30,7 +30,7 @@ from worker.imaging.decoder_process import LesionsDecoded
 from worker.imaging.lesion import Marked, Region, decode_lesions
 from worker.study import LesionImage, Roi, Scanner
 
-HASTY_S = patience(2.0)
+HASTY_S = pace(2.0)
 """A decoder has to start in it, too."""
 
 

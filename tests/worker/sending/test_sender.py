@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import ledger
 from tests.db.samples import claimed, finish_one, register, result, scored
 from tests.dicomweb_server import serving
-from tests.waiting import patience, until
+from tests.waiting import pace, patience, until
 from tests.worker.reporting.samples import LIMITS
 from tests.worker.sending.hospital import (
     FAILED,
@@ -54,7 +54,12 @@ def sender(sessions: Sessions, root: Path, port: int, decoders: DecoderPool) -> 
     """Give a sender to the PACS at the port, switched on."""
 
     def made(lease_s: float = 60, **settings: Any) -> Sender:
-        said = {"storage_root": root, "send_pacs": f"PACS@127.0.0.1:{port}", "send_timeout_s": patience(10), **settings}
+        said = {
+            "storage_root": root,
+            "send_pacs": f"PACS@127.0.0.1:{port}",
+            "send_timeout_s": min(pace(10), 50),
+            **settings,
+        }
         (one,) = destinations(Settings(**said), Camera(frame_reader(decoders)))
         sender = Sender(one, sessions, 0.1, lease_s, lambda work: work())
         sender.switch_on()
@@ -242,7 +247,7 @@ def test_a_pacs_that_hangs_is_not_waited_for_without_end(
     sender: Made, sessions: Sessions, root: Path, port: int
 ) -> None:
     end = threading.Event()
-    sending = sender(send_timeout_s=patience(0.5))
+    sending = sender(send_timeout_s=pace(0.5))
     end_study(sessions, root, fails=True)
 
     def hang(_uid: str) -> int:

@@ -14,7 +14,7 @@ from db.vocabulary import Destination
 from tests.db.samples import claimed, finish_one
 from tests.db.samples import result as result_of
 from tests.db.samples import scored as lesion_scored
-from tests.waiting import patience
+from tests.waiting import pace
 from tests.worker.reporting.samples import failed, mixed, scored, source_of, study, write_image
 from tests.worker.sending.hospital import FAILED, SENT, Archive, deliveries, end_study, running, settle
 from worker.clinical.priority import WorklistClass
@@ -183,7 +183,7 @@ Made = Callable[..., Sender]
 def sender(sessions: sessionmaker[Session], root: Path, port: int) -> Made:
     def made(**settings: Any) -> Sender:
         said = {"send_ups": f"PACS@127.0.0.1:{port}", "send_retrieve_ae_title": "PACS", **settings}
-        (one,) = destinations(Settings(storage_root=root, send_timeout_s=patience(10), **said))
+        (one,) = destinations(Settings(storage_root=root, send_timeout_s=min(pace(10), 50), **said))
         assert one.name is Destination.UPS
         sender = Sender(one, sessions, 0.1, 60, lambda work: work())
         sender.switch_on()

@@ -20,7 +20,7 @@ from db.records import ModelRecord
 from db.session import make_engine, session_factory
 from tests.conftest import Database
 from tests.db.samples import digest, ended, failed_place, lesion, refused, register, scored, study
-from tests.waiting import patience
+from tests.waiting import pace, patience
 from worker.app import celery_settings
 from worker.clinical.categories import Priority
 from worker.reconciler import Messages
@@ -210,9 +210,7 @@ def test_what_hangs_or_fails_is_down_and_keeps_nothing_else_from_being_told(
     def fail() -> Sequence[Sample]:
         raise ConnectionError("with words of the server")
 
-    exporter = Exporter(
-        [Look("hangs", hanging), Look("fails", fail), Look("well", lambda: [ONE])], scrape_s=patience(0.5)
-    )
+    exporter = Exporter([Look("hangs", hanging), Look("fails", fail), Look("well", lambda: [ONE])], scrape_s=pace(0.5))
     for _ in range(2):
         assert values(exporter, "dlr_component_up") == {("hangs",): 0, ("fails",): 0, ("well",): 1}
         assert values(exporter, "dlr_oldest_study_seconds") == {("stat",): 1}
@@ -234,7 +232,7 @@ def test_scrapes_at_the_same_time_share_what_they_ask_and_none_waits_for_the_oth
             assert began.acquire(timeout=patience(30))
         return [ONE]
 
-    exporter = Exporter([Counted("slow", slow)], scrape_s=patience(60))
+    exporter = Exporter([Counted("slow", slow)], scrape_s=pace(60))
     with ThreadPoolExecutor(3) as pool:
         scrapes = pool.map(lambda _: values(exporter, "dlr_component_up"), range(3))
         assert list(scrapes) == [{("slow",): 1}] * 3

@@ -10,11 +10,11 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from tests.waiting import patience, until
+from tests.waiting import pace, until
 from worker.web import connections
 from worker.web.connections import Connection
 
-SHORT_S = patience(1.0)
+SHORT_S = min(pace(1.5), 6.0)
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 LARGE = 32 << 20
 BODY = bytes(2)
