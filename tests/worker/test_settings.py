@@ -1,6 +1,7 @@
 """Where settings come from, and that secrets stay secret."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from worker import settings as room
 from worker.errors import SetupRefused
 from worker.imaging.dicomweb import Server
 from worker.imaging.policy import GatePolicy
-from worker.settings import Settings, described, get_settings
+from worker.settings import Settings, described, get_settings, isolated
 from worker.study import GateReason
 
 
@@ -117,3 +118,14 @@ def test_a_dicomweb_server_signs_in_and_is_shown_without_its_secret(monkeypatch:
     assert shown is not None
     assert '"url": "https://a/dicom-web/"' in shown
     assert "hunter2" not in shown
+
+
+def test_what_runs_on_its_own_sees_no_server_of_the_environment_and_leaves_it_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DLR_REDIS_URL", "redis://a")
+    with isolated():
+        assert get_settings().redis_url is None
+        os.environ["DLR_HOME"] = "/nowhere"
+    assert get_settings().redis_url is not None
+    assert os.environ["DLR_REDIS_URL"] == "redis://a"

@@ -1,5 +1,6 @@
 import json
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from db.session import driver_url
 from tests.conftest import Database
 from worker.errors import Code, SetupRefused
 from worker.services.home import Home, database_url_of
-from worker.services.running import running_services
+from worker.services.running import _as_home, _port, running_services
 from worker.settings import get_settings
 
 
@@ -112,3 +113,23 @@ def test_a_server_that_ends_is_started_again_in_its_place(home: Path) -> None:
         services.redis._process.wait()  # type: ignore[union-attr]
         assert services.revive() == "Redis"
         assert services.redis.url() == url
+
+
+def test_a_port_that_is_taken_is_another_one_and_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        assert _port("Flower", Home(tmp_path), taken, said.append) != taken
+    assert said == [f"port {taken} is taken, so Flower gets another one"]
+
+
+@pytest.mark.parametrize("before", [None, "/before"])
+def test_the_home_of_the_environment_is_as_it_was_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    monkeypatch.delenv("DLR_HOME")
+    if before:
+        monkeypatch.setenv("DLR_HOME", before)
+    with _as_home(tmp_path) as home:
+        assert home.path == tmp_path
+    assert os.environ.get("DLR_HOME") == before
