@@ -2,8 +2,10 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-CORES := $(shell nproc 2>/dev/null || echo 2)
-PYTEST := $(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --max-worker-restart 0
+# One process more than there are cores, since tests that watch a service mostly wait; and in the order of the folders,
+# which begins with those.
+PROCESSES := $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
+PYTEST := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-fast faults test-long bench lint types client clean
