@@ -37,6 +37,8 @@ from tests.db.samples import (
 )
 from tests.db.test_roles import DENIED, TABLES, sqlstate
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def shadow(database: Database) -> Iterator[Engine]:

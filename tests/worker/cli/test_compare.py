@@ -21,6 +21,8 @@ from worker.training.compared import Match, compare_on_manifest
 from worker.training.manifest import ManifestRow, Split
 from worker.training.manifest_file import read_manifest, write_manifest
 
+pytestmark = pytest.mark.slow
+
 NOTICE = "a test's, not for clinical use"
 LEARNED = {"stages": "two", "age_learns_on": "validation"}
 

@@ -17,6 +17,8 @@ from worker.inference.card import load_card
 from worker.training.manifest import ManifestRow, Split
 from worker.training.manifest_file import read_manifest, write_manifest
 
+pytestmark = pytest.mark.slow
+
 SMALL = 'backbone = "resnet18"\ninit = "random"\ninput_size = 32\nepochs = 1\nbatch = 8\n[age]\nsteps = 5\n'
 
 
@@ -198,7 +200,6 @@ INTERRUPTIBLE = ("env", "--default-signal=INT")
 """A shell lets what it runs in the background ignore the signal."""
 
 
-@pytest.mark.slow
 def test_whoever_interrupts_it_is_told_how_it_goes_on(folder: Path) -> None:
     options = ("--phantom", "110", "--config", folder / "small.toml", "--epochs", "1000", "--patience", "1000")
     command = [*INTERRUPTIBLE, sys.executable, "-m", "worker.cli.main", "train", "bm", *options, "--device", "cpu",

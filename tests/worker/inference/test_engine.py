@@ -18,6 +18,8 @@ from worker.errors import Code, LesionRefused, ModelRefused, Unavailable
 from worker.inference.engine import Engine, load_engine, score_of
 from worker.study import Age, AgeSource, LesionImage, RegionSource, Roi, Scores
 
+pytestmark = pytest.mark.slow
+
 SOON = 60.0
 
 

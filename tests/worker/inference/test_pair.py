@@ -14,6 +14,8 @@ from worker.inference.card import BACKBONES
 from worker.inference.cpu import OpenVinoRunner, cpu_runner
 from worker.inference.pair import ModelPair, TorchRunner, probabilities, temperatures_of
 
+pytestmark = pytest.mark.slow
+
 CARDS = (sample_card(name="DLR_LH", age_mean=40.0), sample_card(name="DLR_BM", age_sd=9.0))
 
 EACH_KIND = ("resnet18", "resnet50", "resnext50_32x4d")

@@ -40,6 +40,8 @@ from worker.intake.receiver import (
 )
 from worker.intake.reception import Reception, echo
 
+pytestmark = pytest.mark.slow
+
 
 class Hospital:
     """A receiver, and who sends to it."""

@@ -17,6 +17,8 @@ from worker.inference.registry import Entry
 from worker.rescoring.rescorer import Done, Rescorer
 from worker.study import LesionImage, Score
 
+pytestmark = pytest.mark.slow
+
 
 def entry_of(hospital: Hospital, version: str, name: str = "DLR_BM") -> Entry:
     (entry,) = [one for one in hospital.registry.list() if (one.card.name, one.card.version) == (name, version)]

@@ -15,6 +15,8 @@ from worker.inference.alone import LoneModel
 from worker.rescoring import shadows as shadows_module
 from worker.rescoring.shadows import Shadows
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def shadows(hospital: Hospital) -> Shadows:

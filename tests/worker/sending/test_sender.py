@@ -38,6 +38,8 @@ from worker.sending.node import DUPLICATE, checked
 from worker.sending.sender import Sender
 from worker.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 Sessions = sessionmaker[Session]
 Made = Callable[..., Sender]
 

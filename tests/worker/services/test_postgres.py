@@ -18,6 +18,8 @@ from worker.services.launch import Account, wrapped
 from worker.services.port import LOOPBACK
 from worker.services.postgres import EmbeddedPostgres
 
+pytestmark = pytest.mark.slow
+
 CAP_DAC_READ_SEARCH = 2
 NOBODY = 65534
 

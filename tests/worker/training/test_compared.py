@@ -17,6 +17,8 @@ from worker.training.labels import LabelRule
 from worker.training.manifest import Fault, Manifest, ManifestRow, Split
 from worker.training.rows import AVERAGED, OTHER_RULE, image_of
 
+pytestmark = pytest.mark.slow
+
 SURE = {"coverage": 0.5, "quantile": 0.6, "lesions": 20}
 OTHERWISE = {
     "input_size": 48, "channels": "rgb", "resize": "stretch", "roi_margin": 0.5, "age_mean": 60.0, "threshold": 0.3,

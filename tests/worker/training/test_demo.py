@@ -12,6 +12,8 @@ from worker.inference.registry import Registry
 from worker.training.config import DEMO, Phantoms, TrainingConfig, read_config
 from worker.training.demo import DemoModel, make_demo_models
 
+pytestmark = pytest.mark.slow
+
 TINY = read_config(
     None,
     {"backbone": "resnet18", "input_size": 32, "epochs": 1, "batch": 16, "age.steps": 20, "seed": 1},

@@ -16,6 +16,8 @@ from worker.training.looking import IMAGES, look_at
 from worker.training.manifest import Manifest, Split
 from worker.training.scoring import ScoredManifest, score_manifest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def models() -> Path:

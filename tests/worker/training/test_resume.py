@@ -34,6 +34,8 @@ from worker.inference.card import ModelName, load_card
 from worker.training.durable import write_json
 from worker.training.train import Running, identity_of, train
 
+pytestmark = pytest.mark.slow
+
 Moment = tuple[str, int]
 """Before a call of a function: its name, and which call."""
 
@@ -161,7 +163,6 @@ def test_both_stages_at_once_resume_too(tmp_path: Path) -> None:
     assert result(tmp_path / "killed") == result(tmp_path / "whole")
 
 
-@pytest.mark.slow
 def test_the_command_that_is_killed_from_outside_goes_on_when_it_is_given_again(tmp_path: Path) -> None:
     settings = tmp_path / "small.toml"
     settings.write_text('backbone = "resnet18"\ninput_size = 32\nepochs = 4\nbatch = 16\n')

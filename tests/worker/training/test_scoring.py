@@ -20,6 +20,8 @@ from worker.training.manifest import Manifest, ManifestRow, Split
 from worker.training.rows import AVERAGED, OTHER_RULE
 from worker.training.scoring import ScoredManifest, score_manifest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def models() -> Path:

@@ -34,6 +34,8 @@ from worker.training.processes import Team
 from worker.training.start import new_network
 from worker.training.train import Running, Trained, train
 
+pytestmark = pytest.mark.slow
+
 RUN: dict[str, Any] = {"seed": 3, "epochs": 1}
 
 
@@ -93,7 +95,6 @@ def test_the_card_says_what_the_classifier_with_age_learned_on(
     assert (card.training["stages"], card.training["age_learns_on"]) == (stages, said)
 
 
-@pytest.mark.slow
 def test_what_a_small_network_sees_is_no_chance_on_phantoms_that_it_never_saw(tmp_path: Path) -> None:
     """What the demo's models see is asked before a release."""
     changes = {"backbone": "resnet18", "input_size": 32, "phantoms.count": 600}

@@ -14,6 +14,8 @@ from tests.waiting import pace, until
 from worker.web import connections
 from worker.web.connections import Connection
 
+pytestmark = pytest.mark.slow
+
 SHORT_S = min(pace(1.5), 6.0)
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 LARGE = 32 << 20

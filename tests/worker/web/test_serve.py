@@ -25,6 +25,8 @@ from worker.settings import Settings, get_settings
 from worker.web.connections import CONNECTIONS
 from worker.web.serve import check, hosts_of, is_loopback, page_url
 
+pytestmark = pytest.mark.slow
+
 CERTIFIED = {"web_certificate": Path(__file__), "web_key": Path(__file__)}
 SEEN = {"web_address": "10.0.0.7"}
 EVERYWHERE = {"web_address": "0.0.0.0"}  # noqa: S104
