@@ -22,6 +22,11 @@ FROM study s LEFT JOIN lesion l ON l.study_id = s.id LEFT JOIN prediction p ON p
      LEFT JOIN restratification r ON r.lesion_id = l.id
 WHERE s.study_instance_uid = ANY(%s)
 """
+IN_TRANSACTION = (
+    "SELECT pid FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid() AND state <> 'idle'"
+)
+"""Whoever is frozen in a transaction holds up those who would take its study over, until it goes on."""
+
 RUNNING = "SELECT 1 FROM study WHERE study_instance_uid = ANY(%s) AND state = 'running'"
 STRANDED = """
 SELECT 1 FROM study_event e JOIN study s ON s.id = e.study_id
@@ -56,7 +61,7 @@ def frozen_at_work(service: Service, jobs: list[dict[str, Any]]) -> int:
 
     def is_at_work() -> bool:
         os.kill(pid, signal.SIGSTOP)
-        if service.sql(RUNNING, uids, role="writer"):
+        if service.sql(RUNNING, uids, role="writer") and not service.sql(IN_TRANSACTION, role="writer"):
             return True
         os.kill(pid, signal.SIGCONT)
         return False
