@@ -29,6 +29,7 @@ from tests.servers import NOT_FOR_KEEPS
 from worker.services import postgres
 from worker.services.running import Services, running_services
 from worker.services.supervisor import Supervisor
+from worker.settings import isolated
 
 ENDED = ("done", "partial", "failed")
 PATIENCE_S = 120.0
@@ -149,11 +150,11 @@ def service(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> I
         "HOME": str(tmp_path_factory.mktemp("service")),
         "TRACES_URL": collector.url,
     }
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("DLR_")}
-    variables = clean | {f"DLR_{name}": value for name, value in settings.items()} | PROMPT_SPANS
+    variables = {f"DLR_{name}": value for name, value in settings.items()} | PROMPT_SPANS
     with ExitStack() as stack:
         with (
-            mock.patch.dict(os.environ, variables, clear=True),
+            isolated(),
+            mock.patch.dict(os.environ, variables),
             mock.patch.dict(postgres.SETTINGS, NOT_FOR_KEEPS),
         ):
             services = stack.enter_context(running_services(say=said.append))
