@@ -47,7 +47,7 @@ def upgrade(url: str, revision: str = "head") -> None:
 
     Raises:
         RoleRefused: a role is missing or out of reach; the message says what an administrator has to grant.
-        sqlalchemy.exc.OperationalError: no server answers.
+        db.outages.DatabaseAway: no server answers.
     """
     command.upgrade(_config(url), revision)
 
@@ -56,7 +56,7 @@ def downgrade(url: str, revision: str) -> None:
     """Migrate down to ``revision``; ``base`` drops every table **with its rows**. The roles stay.
 
     Raises:
-        RoleRefused, sqlalchemy.exc.OperationalError: as for ``upgrade``.
+        RoleRefused, db.outages.DatabaseAway: as for ``upgrade``.
     """
     command.downgrade(_config(url), revision)
 

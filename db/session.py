@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.errors import RoleRefused
+from db.outages import DatabaseAway, outage_of
 from db.roles import WRITER
 
 CONNECT_TIMEOUT_S = 5
@@ -25,7 +26,8 @@ def make_engine(
     """Make an engine; it connects on first use.
 
     Every connection acts as ``role``, in UTC, with the schema ``public``, and gives up after 5 s where no server
-    answers. Errors of the server are raised without the values that PostgreSQL puts into its messages.
+    answers. Errors of the server are raised without the values that PostgreSQL puts into its messages. An outage is
+    raised as `DatabaseAway`, whatever the driver calls it, and the connections that were there before are replaced.
 
     Args:
         url: ``postgresql://user:password@host:port/database``.
@@ -57,6 +59,7 @@ def make_engine(
 
     event.listen(engine, "connect", prepare)
     event.listen(engine, "handle_error", _withhold_values)
+    event.listen(engine, "handle_error", _tell_an_outage)
     return engine
 
 
@@ -79,6 +82,18 @@ def _prepare(connection: Any, role: str | None) -> None:
             f"the database user of this URL can not act as {role}; ask an administrator for: GRANT {role} TO that user;"
         ) from None
     connection.autocommit = False
+
+
+def _tell_an_outage(context: ExceptionContext) -> DatabaseAway | None:
+    original = context.original_exception
+    if not isinstance(original, psycopg2.Error):
+        return None
+    meaning = outage_of(original, is_lost=context.is_disconnect or context.connection is None)
+    if meaning is None:
+        return None
+    context.is_disconnect = True  # which has SQLAlchemy throw the connection away, and those in the pool
+    # Where a connection is only looked at before its use, SQLAlchemy makes another.
+    return None if context.is_pre_ping else DatabaseAway(original, meaning)
 
 
 def _withhold_values(context: ExceptionContext) -> None:

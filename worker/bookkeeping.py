@@ -13,13 +13,13 @@ from uuid import UUID
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger
+from db.outages import DATABASE_AWAY
 from db.records import Claim, Claimed
 from worker.batcher import Batcher
 from worker.clinical.categories import Priority
 from worker.errors import Code
 from worker.logs import story_of
 from worker.outcome import LesionOutcome, result_record
-from worker.patience import DATABASE_AWAY
 from worker.pulse import Pulse
 from worker.worklist import place_of_failed
 
@@ -68,7 +68,7 @@ class Bookkeeper:
         """Start an attempt at a study, unless it is a suspect; ``None`` when there is nothing to do.
 
         Raises:
-            OperationalError: PostgreSQL is away.
+            DatabaseAway: PostgreSQL is away.
         """
         return self._claims.submit(study_id).result()
 
@@ -83,7 +83,7 @@ class Bookkeeper:
             The study's state; ``None``, with nothing written, when the attempt is not its last any more.
 
         Raises:
-            OperationalError: PostgreSQL is away; nothing was written, or it was and is found to be at the next try.
+            DatabaseAway: PostgreSQL is away; nothing was written, or it was and is found to be at the next try.
         """
         return self._results.submit(_Result(claim, outcomes)).result()
 

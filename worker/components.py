@@ -5,33 +5,44 @@ Every look is bounded: a server that hangs is as good as none after a few second
 
 import os
 import socket
+import threading
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import TypeVar
 
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
-from sqlalchemy import NullPool, text
+from sqlalchemy import Engine, NullPool, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from db import outbox, queries
+from db import outbox, probe, queries
 from db.errors import DatabaseRefused
 from db.migrate import check
+from db.outages import NO_SCHEMA, DatabaseAway
 from db.session import make_engine, session_factory
 from worker import __version__
 from worker.app import app, give_up_soon
-from worker.errors import DlrError
+from worker.errors import Code, DlrError, Unavailable
 from worker.gate import QUEUES
 from worker.reconciler import Messages
 from worker.settings import Settings
+from worker.worklist import place_of_failed
 
 LOOK_S = 5.0
 """How long a component may take to answer, in seconds."""
 
 SILENT_S = 180.0
 """A sender that has not looked for so long is at work no more, in seconds."""
+
+SHARED = (
+    "a pooler gives PostgreSQL's sessions to several connections in turn (PgBouncer's pool_mode transaction or "
+    "statement), so that a role, a time limit or a lock of one reaches another: use pool_mode = session, or the "
+    "server's own address"
+)
 
 
 class Health(StrEnum):
@@ -53,11 +64,12 @@ class Component:
 
 
 Look = Callable[[Settings], Component]
+T = TypeVar("T")
 
 
 def servers(settings: Settings) -> list[Component]:
     """Look at what a study needs to be accepted and kept: PostgreSQL, its schema, Redis."""
-    return [_look("PostgreSQL", postgres, settings), _look("schema", schema, settings), _look("Redis", redis, settings)]
+    return _servers(settings, postgres)
 
 
 def everything(settings: Settings) -> list[Component]:
@@ -74,7 +86,12 @@ def everything(settings: Settings) -> list[Component]:
         ("delivery", delivery),
     )
     software = Component("dlr-worker", Health.OK, __version__, f"DLR_HOME {settings.home}")
-    return [software, *servers(settings), *(_look(name, look, settings) for name, look in others)]
+    return [software, *_servers(settings, postgres_and_pooler), *(_look(name, look, settings) for name, look in others)]
+
+
+def _servers(settings: Settings, of_postgres: Look) -> list[Component]:
+    looks: Sequence[tuple[str, Look]] = (("PostgreSQL", of_postgres), ("schema", schema), ("Redis", redis))
+    return [_look(name, look, settings) for name, look in looks]
 
 
 def worker_answers(name: str, settings: Settings) -> Component:
@@ -99,11 +116,29 @@ def receiver(settings: Settings) -> Component:
 
 
 def postgres(settings: Settings) -> Component:
-    """Connect as a worker does."""
-    with make_engine(settings.require_database_url(), poolclass=NullPool).connect() as connection:
-        connection.execute(text(f"SET statement_timeout = '{LOOK_S:.0f}s'"))
-        version = connection.scalar(text("SHOW server_version"))
-    return Component("PostgreSQL", Health.OK, str(version).split()[0], "answers")
+    """Connect as a worker does, and try to write: a standby, or a server whose disk is full, answers all the same."""
+    return _in_time(lambda: _postgres(make_engine(settings.require_database_url(), poolclass=NullPool)))
+
+
+def _postgres(engine: Engine) -> Component:
+    with session_factory(engine)() as session:
+        session.execute(text(f"SET LOCAL statement_timeout = '{LOOK_S:.0f}s'"))
+        version = str(session.scalar(text("SHOW server_version"))).split()[0]
+        try:
+            probe.try_write(session, place_of_failed)
+        except DatabaseAway as away:
+            if away.sqlstate not in NO_SCHEMA:  # which is the next look's
+                return Component("PostgreSQL", Health.DOWN, version, f"can not be written: {away.sentence}")
+    return Component("PostgreSQL", Health.OK, version, "answers, and can be written")
+
+
+def postgres_and_pooler(settings: Settings) -> Component:
+    """Look at PostgreSQL, and whether each connection has a session of it to itself."""
+    found = postgres(settings)
+    engine = make_engine(settings.require_database_url(), poolclass=NullPool)
+    if found.health is Health.OK and _in_time(lambda: probe.shares_sessions(engine)):
+        return replace(found, health=Health.WARNING, detail=SHARED)
+    return found
 
 
 def schema(settings: Settings) -> Component:
@@ -248,12 +283,34 @@ def _look(name: str, look: Look, settings: Settings) -> Component:
     except DatabaseRefused as refused:
         return Component(name, Health.DOWN, None, str(refused))
     except SQLAlchemyError as error:
-        state = getattr(getattr(error, "orig", None), "pgcode", None)
-        said = f"refuses (SQLSTATE {state})" if state else "does not answer at DLR_DATABASE_URL"
-        return Component(name, Health.DOWN, None, f"PostgreSQL {said}")
+        return Component(name, Health.DOWN, None, _said_of(error))
     except (RedisError, OSError) as error:
         said = f"Redis does not answer at DLR_REDIS_URL ({type(error).__qualname__})"
         return Component(name, Health.DOWN, None, said)
+
+
+def _in_time(work: Callable[[], T]) -> T:
+    """Ask PostgreSQL on a thread that is given up: a pooler takes connections that it has no session for."""
+    answer: Future[T] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(work())
+        except Exception as error:  # noqa: BLE001  it is the asker's
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, name="look", daemon=True).start()
+    try:
+        return answer.result(2 * LOOK_S)
+    except TimeoutError:
+        reason = "PostgreSQL takes connections and does not answer: is a pooler before it, without a session to give?"
+        raise Unavailable(Code.SERVICE_UNAVAILABLE, reason) from None
+
+
+def _said_of(error: SQLAlchemyError) -> str:
+    if isinstance(error, DatabaseAway):
+        return error.sentence if error.sqlstate else "PostgreSQL does not answer at DLR_DATABASE_URL"
+    return f"PostgreSQL refuses (SQLSTATE {getattr(getattr(error, 'orig', None), 'pgcode', None)})"
 
 
 def _client(settings: Settings) -> "Redis":

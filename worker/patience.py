@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from kombu.exceptions import OperationalError as BrokerError
-from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 
-from db.errors import RoleRefused
+from db.outages import DATABASE_AWAY, DatabaseAway
 from worker.errors import DlrError, ModelRefused, SetupRefused, Unavailable
 from worker.settings import get_settings
 
@@ -16,21 +15,8 @@ logger = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 10.0
 
-DATABASE_AWAY = (OperationalError, InterfaceError)
-"""What SQLAlchemy raises when PostgreSQL does not answer, or stops answering."""
-
-# A ProgrammingError is a schema that is not there yet, or not this version's: a person is migrating, or has to.
-# A refused model, setting or database role is the same: the study waits until it is mended.
-AWAY = (
-    *DATABASE_AWAY,
-    Unavailable,
-    ModelRefused,
-    SetupRefused,
-    RoleRefused,
-    BrokerError,
-    ProgrammingError,
-    ConnectionError,
-)
+# A refused model or setting, as a schema that is not this version's, is mended by a person: the study waits until then.
+AWAY = (*DATABASE_AWAY, Unavailable, ModelRefused, SetupRefused, BrokerError, ConnectionError)
 """What work raises when it can be done later."""
 
 stopping = threading.Event()
@@ -62,5 +48,11 @@ def patiently(work: Callable[[], T], away: tuple[type[Exception], ...] = AWAY) -
 
 
 def kind_of(error: BaseException) -> str:
-    """Return what may be logged of an error: our code, or the type of a foreign one."""
-    return error.code.value if isinstance(error, DlrError) else type(error).__qualname__
+    """Return what may be logged of an error: our code, PostgreSQL's outage in words, or the type of another."""
+    match error:
+        case DlrError():
+            return error.code.value
+        case DatabaseAway():
+            return error.sentence
+        case _:
+            return type(error).__qualname__

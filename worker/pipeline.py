@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 from uuid import UUID
 
+from db.outages import DATABASE_AWAY
 from db.records import Claim
 from worker.bookkeeping import Bookkeeper, Suspect
 from worker.clinical.categories import Priority
@@ -20,7 +21,7 @@ from worker.imaging.reading import StudyFiles
 from worker.imaging.source import Folder, ImageSource
 from worker.isolation import Isolation
 from worker.outcome import LesionOutcome, defect_of, tell
-from worker.patience import DATABASE_AWAY, Stopping, patiently
+from worker.patience import Stopping, patiently
 from worker.study import Lesion, LesionImage, OnDicomweb, Roi, Scores, Study
 from worker.watching.measures import Measures
 from worker.watching.tracing import Span, Tracing
@@ -133,14 +134,15 @@ class Pipeline:
                 return outcomes, patiently(lambda: self.books.finish(claim, outcomes), DATABASE_AWAY)
         except Unavailable:
             self.measures.attempt_failed("away")
-            self.books.release(claim)
+            patiently(lambda: self.books.release(claim), DATABASE_AWAY)
             raise
         except (*DATABASE_AWAY, Stopping):
             raise
         except Exception as error:  # noqa: BLE001  any defect counts as an attempt, and is told in study_event
             self.measures.attempt_failed("defect")
-            self.books.fail_attempt(claim, error)
-            raise Unavailable(Code.INTERNAL_ERROR) from None
+            defect = error
+        patiently(lambda: self.books.fail_attempt(claim, defect), DATABASE_AWAY)
+        raise Unavailable(Code.INTERNAL_ERROR) from None
 
     def _score(self, study: Study) -> list[LesionOutcome]:
         try:

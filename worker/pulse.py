@@ -6,10 +6,10 @@ import socket
 import threading
 from uuid import UUID
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger
+from worker.patience import kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Pulse:
         Their results are refused from now on. The worker has to end at once.
 
         Raises:
-            SQLAlchemyError: PostgreSQL is away; the studies come back when their leases have run out.
+            DatabaseAway: PostgreSQL is away; the studies come back when their leases have run out.
         """
         with self._sessions.begin() as session:
             return sum(ledger.release(session, study, attempt) for study, attempt in self._claims().items())
@@ -77,8 +77,8 @@ class Pulse:
             try:
                 with self._sessions.begin() as session:
                     ledger.extend_leases(session, claims, self.lease_s)
-            except SQLAlchemyError as error:
-                logger.warning("leases were not prolonged: %s", type(error).__qualname__)
+            except Exception as error:  # noqa: BLE001  a pulse that ended would prolong no lease ever again
+                logger.warning("leases were not prolonged: %s", kind_of(error))
 
     def _claims(self) -> dict[UUID, int]:
         with self._lock:

@@ -12,16 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from kombu.exceptions import OperationalError as BrokerError
 from redis import Redis
-from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger
 from worker.clinical.categories import Priority
 from worker.delivery import TAKEN, put_back
 from worker.gate import QUEUES
+from worker.patience import AWAY, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +101,7 @@ class Reconciler:
         """Look once; return how many messages and studies were put back.
 
         Raises:
-            SQLAlchemyError, RedisError, BrokerError: a server is away; nothing is lost, the next look finds the same.
+            DatabaseAway, RedisError, BrokerError: a server is away; nothing is lost, the next look finds the same.
         """
         returned = self.messages.put_back(self.lease_s)
         if returned:
@@ -134,9 +132,11 @@ class Reconciler:
         return lost
 
     def run(self, interval_s: float, stopped: threading.Event) -> None:
-        """Look every ``interval_s`` seconds until ``stopped``; servers that are away are waited for."""
+        """Look every ``interval_s`` seconds until ``stopped``; whatever a look met, the next one may not meet."""
         while not stopped.wait(interval_s):
             try:
                 self.reconcile()
-            except (SQLAlchemyError, RedisError, BrokerError) as error:
-                logger.warning("the reconciler waits for a service: %s", type(error).__qualname__)
+            except AWAY as error:
+                logger.warning("the reconciler waits for a service: %s", kind_of(error))
+            except Exception as error:
+                logger.error("a defect of this software", exc_info=error)

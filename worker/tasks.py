@@ -16,7 +16,7 @@ from worker.app import app
 from worker.contract import parse_job
 from worker.errors import Code, JobRefused
 from worker.gate import INFER_STUDY, RECORD_REFUSAL, SUBMIT_STUDY, TRACEPARENT
-from worker.patience import AWAY, Stopping, kind_of, patiently, stopping
+from worker.patience import AWAY, LONGEST_WAIT_S, Stopping, kind_of, patiently, stopping
 from worker.settings import get_settings
 
 logger = logging.getLogger(__name__)
@@ -63,13 +63,13 @@ def _give_back() -> None:
 @app.task(name=SUBMIT_STUDY, typing=False)  # type: ignore[untyped-decorator]
 def submit_study(job: Any = None) -> str | None:
     """Accept a study that an integrator pushed. Returns the ledger's opaque id, or ``None`` when it was refused."""
-    return _run(lambda: _accept(job))
+    return _run(lambda: _accept(job), is_on_record=False)
 
 
 @app.task(name=RECORD_REFUSAL, typing=False)  # type: ignore[untyped-decorator]
 def record_refusal(code: str, reason: str, raw: str) -> None:
     """Keep a message that could not be read."""
-    _run(lambda: _refuse(raw, JobRefused(Code(code), reason)))
+    _run(lambda: _refuse(raw, JobRefused(Code(code), reason)), is_on_record=False)
 
 
 @app.task(name=INFER_STUDY)  # type: ignore[untyped-decorator]
@@ -108,11 +108,15 @@ def _refuse(raw: object, refused: JobRefused) -> None:
     measures().refused(refused.code)
 
 
-def _run(work: Callable[[], str | None]) -> str | None:
+def _run(work: Callable[[], str | None], *, is_on_record: bool = True) -> str | None:
     """Do a task's work.
 
+    Args:
+        work: is done again while something is away.
+        is_on_record: the ledger knows the study, so that the message may go; else the message is all that there is.
+
     Raises:
-        Reject: the worker is stopping; the message goes back to its queue.
+        Reject: the message goes back to its queue: the worker is stopping, or a defect kept it off the record.
         RuntimeError: a defect; its text is the type of the exception alone.
     """
     try:
@@ -121,4 +125,8 @@ def _run(work: Callable[[], str | None]) -> str | None:
         raise Reject(requeue=True) from None
     except Exception as error:
         logger.error("a defect of this software", exc_info=error)
-        raise RuntimeError(type(error).__qualname__) from None
+        if is_on_record:
+            raise RuntimeError(type(error).__qualname__) from None
+    # Behind the others, and not at once: it may meet the same defect for as long as nobody mends it.
+    stopping.wait(LONGEST_WAIT_S)
+    raise Reject(requeue=True)

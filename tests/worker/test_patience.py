@@ -1,9 +1,12 @@
 """Patience with what is away, and silence about what went wrong."""
 
 import pytest
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from psycopg2.errors import ReadOnlySqlTransaction
+from sqlalchemy.exc import DataError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from db.errors import RoleRefused
+from db.outages import DATABASE_AWAY, DatabaseAway
 from worker import patience
 from worker.errors import Code, ModelRefused, Unavailable
 from worker.settings import get_settings
@@ -19,8 +22,8 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 AWAY = [
     Unavailable(Code.STORAGE_UNAVAILABLE),
     ModelRefused(Code.MODEL_NOT_ACTIVE),
-    OperationalError("SELECT 'Doe^Jane'", None, Exception()),
-    ProgrammingError("SELECT 'Doe^Jane'", None, Exception()),
+    DatabaseAway(ReadOnlySqlTransaction("Doe^Jane"), "the database is read-only"),
+    PoolExhausted("Doe^Jane"),
     ConnectionError("Doe^Jane"),
     RoleRefused("GRANT dlr_writer"),
 ]
@@ -55,4 +58,12 @@ def test_what_is_not_to_be_waited_for_is_raised_at_once() -> None:
         raise ModelRefused(Code.MODEL_NOT_ACTIVE)
 
     with pytest.raises(ModelRefused):
-        patience.patiently(refused, patience.DATABASE_AWAY)
+        patience.patiently(refused, DATABASE_AWAY)
+
+
+def test_a_value_that_the_database_refuses_is_not_waited_for() -> None:
+    def refused() -> None:
+        raise DataError("SELECT 'Doe^Jane'", None, Exception())
+
+    with pytest.raises(DataError):
+        patience.patiently(refused)

@@ -7,7 +7,11 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
 from db.errors import DatabaseRefused
+from db.outages import DatabaseAway
 
+DATABASE_AWAY = (
+    "PostgreSQL does not answer at DLR_DATABASE_URL: is it running (`dlr up`), and are address and password right?"
+)
 REDIS_AWAY = (
     "Redis does not answer at DLR_REDIS_URL: is it running, and are address and password right? What was "
     "recorded before stays recorded: hand it in again to queue it"
@@ -19,23 +23,15 @@ def sentence_of(error: Exception) -> tuple[str, str] | None:
     match error:
         case DatabaseRefused():
             return "setting_invalid", str(error)
+        case DatabaseAway(sqlstate=None):
+            return "service_unavailable", DATABASE_AWAY
+        case DatabaseAway():
+            return "service_unavailable", error.sentence
         case DBAPIError():
-            return "service_unavailable", _database_sentence(error)
+            return "internal_error", f"PostgreSQL refused the request (SQLSTATE {getattr(error.orig, 'pgcode', None)})"
         case RedisError() | BrokerError():
             return "service_unavailable", REDIS_AWAY
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return "setting_invalid", f"a file can not be written ({error.strerror})"
         case _:
             return None
-
-
-def _database_sentence(error: DBAPIError) -> str:
-    state = getattr(error.orig, "pgcode", None)
-    if state == "42P01":
-        return "the database has no schema yet: run `dlr db upgrade`"
-    if state is None:
-        return (
-            "PostgreSQL does not answer at DLR_DATABASE_URL: is it running (`dlr up`), "
-            "and are address and password right?"
-        )
-    return f"PostgreSQL refused the request (SQLSTATE {state})"

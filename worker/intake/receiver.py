@@ -22,6 +22,7 @@ from worker.intake.inbox import Inbox
 from worker.intake.marked import MARKING_CLASSES, Instance
 from worker.intake.reception import VERIFICATION, Reception
 from worker.intake.submit import Submission, hand_in
+from worker.patience import AWAY
 
 if TYPE_CHECKING:
     from pynetdicom import AE
@@ -109,7 +110,8 @@ class Receiver:
         """Close the studies that are due. One whose files can not be read for now keeps no other waiting.
 
         Raises:
-            Unavailable: ``storage_unavailable``; of one study or more, once the others have had their turn.
+            Unavailable: ``storage_unavailable``, or ``internal_error`` of a study that could not even be refused; of
+                one study or more, once the others have had their turn. They stay open.
         """
         away: Unavailable | None = None
         for key in self.inbox.due(self.quiet_s):
@@ -117,6 +119,11 @@ class Receiver:
                 self.look(key)
             except Unavailable as error:
                 away = error
+            except AWAY:
+                raise
+            except Exception as error:
+                logger.error("a defect of this software", exc_info=error)
+                away = Unavailable(Code.INTERNAL_ERROR)
         if away is not None:
             raise away
 

@@ -63,7 +63,7 @@ def hand_in(intake: Intake, submission: Submission, source: str) -> Handed:
     """Record a submission and queue its study, or keep why it is refused.
 
     Raises:
-        OperationalError: PostgreSQL or Redis is away; it can be handed in again.
+        DatabaseAway, BrokerError: PostgreSQL or Redis is away; it can be handed in again.
     """
     try:
         if submission.refused is not None:

@@ -25,6 +25,7 @@ from worker.intake.accept import Intake
 from worker.intake.aside import Aside, can_be_read
 from worker.intake.lesions_file import read_lesions
 from worker.intake.submit import Overrides, Submission, hand_in, plan
+from worker.patience import AWAY
 
 logger = logging.getLogger(__name__)
 
@@ -201,7 +202,7 @@ class Watcher:
         return self.aside.due() or self.folder.claim(self.settle_s)
 
     def take(self, claimed: Path) -> None:
-        """Hand in one entry that is claimed, and put it where it belongs; set it aside if it alone can not be read.
+        """Hand in one entry that is claimed, and put it where it belongs; set it aside if it alone can not be.
 
         Raises:
             Unavailable: ``storage_unavailable``; the folder or the storage is away.
@@ -217,6 +218,11 @@ class Watcher:
                 say_aside(self.aside.put(claimed))
             else:
                 raise Unavailable(Code.STORAGE_UNAVAILABLE) from None
+        except AWAY:
+            raise
+        except Exception as error:  # not even its refusal could be written, and it is all that there is of the study
+            wait_s = self.aside.put(claimed)
+            logger.error("a defect of this software; the entry is tried again in %.0f s", wait_s, exc_info=error)
 
     def _take(self, claimed: Path) -> None:
         faults = [fault for one in self._submissions(claimed) if (fault := self._fault_of(one)) is not None]

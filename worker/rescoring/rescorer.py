@@ -10,11 +10,11 @@ from typing import Final, Protocol
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import rescoring
+from db.outages import DATABASE_AWAY
 from db.records import PredictionRecord
 from db.rescoring import StoredLesion, StoredStudy, Wanted
 from worker.errors import DlrError, Refused, Unavailable
 from worker.outcome import defect_of, prediction_record
-from worker.patience import DATABASE_AWAY
 from worker.rescoring.images import Loaded, StoredImages
 from worker.study import LesionImage, Score
 
@@ -101,7 +101,7 @@ class Rescorer:
 
         Raises:
             Unavailable: the storage, the DICOMweb server or the device is away.
-            OperationalError: PostgreSQL is.
+            DatabaseAway: PostgreSQL is.
         """
         done, in_a_row, below = Done(), 0, None
         while True:

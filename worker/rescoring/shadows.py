@@ -53,7 +53,7 @@ class Shadows:
         """Score until the rescorer is stopped.
 
         Raises:
-            Unavailable, OperationalError: something is away; call it again.
+            Unavailable, DatabaseAway: something is away; call it again.
         """
         while not self.rescorer.stopped.is_set():
             done = self.look()
@@ -64,7 +64,7 @@ class Shadows:
         """Score what the shadows have not scored yet: of all that arrived since they became shadows, or what is new.
 
         Raises:
-            Unavailable, OperationalError: something is away.
+            Unavailable, DatabaseAway: something is away.
         """
         if time.monotonic() >= self._whole_again:
             self._whole_again = time.monotonic() + WHOLE_S

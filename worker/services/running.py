@@ -93,7 +93,7 @@ def running_services(home: Path | None = None, say: Callable[[str], None] = lamb
     Raises:
         SetupRefused: ``already_running``, or ``setting_invalid`` with the reason.
         Unavailable: an embedded server does not come up.
-        sqlalchemy.exc.OperationalError: a database of your own does not answer.
+        db.outages.DatabaseAway: a database of your own does not answer.
     """
     with ExitStack() as stack:
         kept = stack.enter_context(_as_home(home))

@@ -4,7 +4,6 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -16,8 +15,10 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from worker.errors import Code, DlrError
+from db.outages import DATABASE_AWAY
+from worker.errors import DlrError
 from worker.logs import story_of
+from worker.patience import kind_of
 from worker.web import pages, signing_in
 from worker.web.site import HERE, Site, site_of
 
@@ -101,7 +102,11 @@ def make_application(site: Site, hosts: list[str]) -> ASGIApp:
     application = Starlette(
         routes=routes,
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)],
-        exception_handlers={HTTPException: _refusal, DlrError: _failure, SQLAlchemyError: _failure, Exception: _defect},
+        exception_handlers={
+            HTTPException: _refusal,
+            **dict.fromkeys((DlrError, *DATABASE_AWAY), _failure),
+            Exception: _defect,
+        },
         lifespan=lifespan,
     )
     application.state.site = site
@@ -120,8 +125,7 @@ def _refusal(request: Request, error: Exception) -> Response:
 
 def _failure(request: Request, error: Exception) -> Response:
     """A server that is away, or a setting that a person has to mend."""
-    code = error.code if isinstance(error, DlrError) else Code.SERVICE_UNAVAILABLE
-    logger.error("a page could not be made: %s\n%s", code, story_of(error))
+    logger.error("a page could not be made: %s\n%s", kind_of(error), story_of(error))
     return _said(request, 503)
 
 

@@ -1,0 +1,105 @@
+"""Which errors are an outage of the database, and which a defect: one table, used wherever something waits.
+
+An outage says nothing of the work that met it: any work would have, and the same work can be done later. The session
+that met it is thrown away, with whatever else its pool holds: a server that was demoted keeps its connections, and a
+session that began read-only stays so. Everything else that the server refuses is a defect of what it was asked, which
+would be refused for ever.
+"""
+
+from typing import Any, Final
+
+import psycopg2
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+
+from db.errors import RoleRefused
+
+_OTHER_SCHEMA: Final = "the database has no schema yet, or not this version's: run `dlr db upgrade`"
+
+OUTAGES: Final[dict[str, str]] = {
+    "08": "the connection is broken",
+    "25006": "the database is read-only: a standby, or default_transaction_read_only is on, as when a disk is full",
+    "25P03": "the server ended a session that was idle in a transaction",
+    "25P04": "the server ended a transaction that took too long",
+    "28": "the server refuses the user or the password",
+    "3D000": "the database is not there",
+    "3F000": _OTHER_SCHEMA,
+    "40000": "another transaction was in the way",
+    "40001": "another transaction was in the way",
+    "40003": "nobody knows whether the transaction was committed",
+    "40P01": "two transactions waited for each other",
+    "42501": "the user may not do that any more: GRANT it again, or run `dlr db upgrade`",
+    "42703": _OTHER_SCHEMA,
+    "42704": _OTHER_SCHEMA,
+    "42883": _OTHER_SCHEMA,
+    "42P01": _OTHER_SCHEMA,
+    "42P10": _OTHER_SCHEMA,
+    "53": "the server has no room: its disk, its memory, or its connections",
+    "55": "somebody else holds what was asked for, or the state of the server forbids it",
+    "57": "an administrator, a time limit or a start of the server ended it",
+    "58": "the server's disk or operating system failed",
+    "72000": "a snapshot was too old",
+    "F0": "the server's own configuration is broken",
+    "XX": "the server found a fault or damage of its own",
+}
+"""Each outage by its SQLSTATE, or by its class of two characters (PostgreSQL's documentation, appendix A), with what it
+means for a person. Of class 42, what depends on the schema alone, and on no value of a row."""
+
+NO_SCHEMA: Final = frozenset(state for state, meaning in OUTAGES.items() if meaning is _OTHER_SCHEMA)
+
+NO_ANSWER: Final = "it does not answer"
+"""What it means that an error has no SQLSTATE: the driver raised it, who has no connection (any more)."""
+
+_OF_THE_CONNECTION = (psycopg2.OperationalError, psycopg2.InterfaceError)
+
+
+class DatabaseAway(OperationalError):
+    """PostgreSQL can not do this now. Its session is gone; the same work can be done in a new one, later.
+
+    Attributes:
+        sqlstate: the server's; ``None`` where it did not answer.
+        meaning: what that means, in our words.
+    """
+
+    def __init__(self, error: psycopg2.Error, meaning: str) -> None:
+        super().__init__(None, None, error, hide_parameters=True, connection_invalidated=True)
+        self.sqlstate: str | None = error.pgcode
+        self.meaning = meaning
+        self.args = (self.sentence,)
+
+    @property
+    def sentence(self) -> str:
+        """What a person is told."""
+        return f"PostgreSQL: {self.meaning}" + (f" (SQLSTATE {self.sqlstate})" if self.sqlstate else "")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DatabaseAway, (self.orig, self.meaning)
+
+
+DATABASE_AWAY: Final = (DatabaseAway, PoolExhausted, RoleRefused)
+"""What work with the ledger raises when it can be done later: an outage, all connections in use, or a role that a
+person has to grant."""
+
+
+def meaning_of(sqlstate: str) -> str | None:
+    """Return what an outage means; ``None`` where the SQLSTATE is that of a defect."""
+    return OUTAGES.get(sqlstate) or OUTAGES.get(sqlstate[:2])
+
+
+def outage_of(error: psycopg2.Error, *, is_lost: bool) -> str | None:
+    """Return what an error means if it is an outage; ``None`` if it is a defect.
+
+    Args:
+        error: the driver's.
+        is_lost: there is no connection, or none any more, so that nothing was refused but the connection.
+    """
+    if error.pgcode is not None and (meaning := meaning_of(error.pgcode)) is not None:
+        return meaning
+    if is_lost or (error.pgcode is None and _is_of_the_connection(error)):
+        return NO_ANSWER
+    return None
+
+
+def _is_of_the_connection(error: psycopg2.Error) -> bool:
+    # Where libpq has no message, psycopg2 raises the base class: the connection broke in the middle of an answer.
+    return isinstance(error, _OF_THE_CONNECTION) or type(error) is psycopg2.DatabaseError

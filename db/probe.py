@@ -1,0 +1,43 @@
+"""What a probe asks of the database beyond an answer: that it can be written, and that a session stays a session."""
+
+from uuid import uuid4
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.orm import Session
+
+from db.recording import record_refusal
+from db.records import FailedPlace
+
+LOOKS = 5
+"""How often two connections are asked, in turn, which process of the server serves them."""
+
+
+def try_write(session: Session, failed_place: FailedPlace) -> None:
+    """Write what every message can become in the end, a refusal, and take it back.
+
+    Raises:
+        DatabaseAway: it can not be written for now; the error says why.
+        DatabaseRefused, SQLAlchemyError: nor can it later, unless somebody mends it.
+    """
+    digest = f"{uuid4().hex}{uuid4().hex}"
+    record_refusal(session, digest, {}, "internal_error", "a probe", "probe", failed_place=failed_place)
+    session.rollback()
+
+
+def shares_sessions(engine: Engine) -> bool:
+    """Whether a pooler between us and PostgreSQL gives one of its sessions to several connections in turn.
+
+    PgBouncer's pool modes ``transaction`` and ``statement`` do, as do other poolers. Of two connections that are open
+    at once, each has a process of the server to itself, unless they share.
+    """
+    with engine.connect() as one, engine.connect() as other:
+        rounds = [(_process_of(one), _process_of(other)) for _ in range(LOOKS)]
+    of_one, of_other = map(set, zip(*rounds, strict=True))
+    return len(of_one) > 1 or len(of_other) > 1 or of_one == of_other
+
+
+def _process_of(connection: Connection) -> int:
+    """Return the server's process; the transaction ends with it."""
+    process = connection.scalar(text("SELECT pg_backend_pid()"))
+    connection.rollback()
+    return int(process or 0)

@@ -1,0 +1,216 @@
+"""What is an outage and what a defect, asked of a real server: every SQLSTATE that PostgreSQL has, and real faults."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from psycopg2 import errorcodes
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from db import ledger
+from db.outages import DATABASE_AWAY, OUTAGES, DatabaseAway
+from db.session import make_engine, session_factory
+from tests.conftest import Database
+from tests.db.samples import study
+
+SQLSTATES = sorted({state for state in errorcodes.__dict__.values() if isinstance(state, str) and len(state) == 5})
+
+OUTAGE_CLASSES = ("08", "25006", "28", "3D", "40001", "40P01", "53", "55P03", "57", "58", "XX")
+OUTAGES_OF_THE_SETUP = ("3F000", "42501", "42703", "42704", "42883", "42P01", "42P10")
+DEFECT_CLASSES = ("0A", "21", "22", "23", "25P02", "42601", "42804", "42846", "44", "54", "P0")
+
+RAISED = "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{}', MESSAGE = 'a ' || 'value'; END $$"
+RAISED_AT_COMMIT = """
+CREATE TEMP TABLE given (value int);
+CREATE FUNCTION pg_temp.refuse() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{}', MESSAGE = 'a ' || 'value'; END $$;
+CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON given DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION pg_temp.refuse();
+INSERT INTO given VALUES (1)
+"""
+
+
+@pytest.fixture
+def engine(database: Database) -> Iterator[Engine]:
+    engine = make_engine(database.superuser_url, role=None)
+    yield engine
+    engine.dispose()
+
+
+def raised(engine: Engine, statement: str) -> SQLAlchemyError | None:
+    try:
+        with session_factory(engine).begin() as session:
+            session.execute(text(statement))
+    except SQLAlchemyError as error:
+        return error
+    return None
+
+
+def processes(engine: Engine, count: int) -> set[int]:
+    connections = [engine.connect() for _ in range(count)]
+    found = {connection.scalar(text("SELECT pg_backend_pid()")) for connection in connections}
+    for connection in connections:
+        connection.close()
+    return found
+
+
+@pytest.mark.parametrize("statement", [RAISED, RAISED_AT_COMMIT], ids=["in a statement", "at commit"])
+def test_each_sqlstate_is_an_outage_or_a_defect_as_the_table_says(engine: Engine, statement: str) -> None:
+    found = {state: raised(engine, statement.format(state)) for state in SQLSTATES if state[:2] not in ("00", "01")}
+    wrong = {
+        state: type(error).__name__
+        for state, error in found.items()
+        if (state.startswith((*OUTAGE_CLASSES, *OUTAGES_OF_THE_SETUP)) and not isinstance(error, DatabaseAway))
+        or (state.startswith(DEFECT_CLASSES) and (error is None or isinstance(error, DatabaseAway)))
+    }
+    assert wrong == {}
+    for state, error in found.items():
+        assert "a value" not in str(error)
+        if isinstance(error, DatabaseAway):
+            assert error.sqlstate == state
+            assert state in error.sentence
+
+
+def test_each_outage_of_the_table_has_its_reason() -> None:
+    assert all(len(state) in (2, 5) and len(meaning) > 20 for state, meaning in OUTAGES.items())
+
+
+@pytest.mark.parametrize("state", ["25006", "53100", "57014"])
+def test_a_session_that_met_an_outage_is_thrown_away_with_the_others_of_its_pool(engine: Engine, state: str) -> None:
+    before = processes(engine, 3)
+    assert isinstance(raised(engine, RAISED.format(state)), DatabaseAway)
+    assert not before & processes(engine, 3)
+
+
+def test_a_session_that_met_a_defect_is_kept(engine: Engine) -> None:
+    before = processes(engine, 1)
+    assert not isinstance(raised(engine, RAISED.format("22012")), DatabaseAway)
+    assert processes(engine, 1) == before
+
+
+@contextmanager
+def read_only(database: Database) -> Iterator[None]:
+    """As an administrator makes a database read-only, or a managed service whose disk is full does."""
+    name = database.writer_url.rsplit("/", 1)[1]
+    engine = make_engine(database.superuser_url.rsplit("/", 1)[0] + "/postgres", role=None)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as server:
+        server.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+        server.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"))
+        try:
+            yield
+        finally:
+            server.execute(text(f"ALTER DATABASE {name} RESET default_transaction_read_only"))
+    engine.dispose()
+
+
+def test_a_pool_that_was_filled_while_the_database_was_read_only_writes_once_it_is_not(database: Database) -> None:
+    engine = make_engine(database.writer_url)
+    sessions = session_factory(engine)
+    with read_only(database):
+        assert len(processes(engine, 4)) == 4
+        with pytest.raises(DatabaseAway, match="read-only") as caught, sessions.begin() as session:
+            ledger.record_study(session, study())
+        assert caught.value.sqlstate == "25006"
+        assert len(processes(engine, 4)) == 4
+    with pytest.raises(DatabaseAway), sessions.begin() as session:
+        ledger.record_study(session, study())
+    for uid in ("1.2.3", "1.2.4", "1.2.5", "1.2.6"):
+        with sessions.begin() as session:
+            assert ledger.record_study(session, study(uid)).change == "new"
+    engine.dispose()
+
+
+def _terminated(session: Session) -> None:
+    session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+
+def _time_limit(session: Session) -> None:
+    session.execute(text("SET LOCAL statement_timeout = 10"))
+    session.execute(text("SELECT pg_sleep(60)"))
+
+
+def _idle_limit(session: Session) -> None:
+    session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 10"))
+    with make_engine(session.get_bind().engine.url.render_as_string(False)).connect() as other:
+        mine = {"pid": session.scalar(text("SELECT pg_backend_pid()"))}
+        while other.scalar(text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid"), mine):
+            other.rollback()
+    session.execute(text("SELECT 1"))
+
+
+def _lock(session: Session) -> None:
+    session.execute(text("SET LOCAL lock_timeout = 10; LOCK TABLE study IN EXCLUSIVE MODE"))
+    with session_factory(make_engine(session.get_bind().engine.url.render_as_string(False))).begin() as other:
+        other.execute(text("SET LOCAL lock_timeout = 10"))
+        ledger.record_study(other, study())
+
+
+FAULTS: dict[str, tuple[Callable[[Session], None], str | None]] = {
+    "its process was ended": (_terminated, "57P01"),
+    "a statement took too long": (_time_limit, "57014"),
+    "it was idle in a transaction": (_idle_limit, "25P03"),
+    "somebody holds a lock": (_lock, "55P03"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_a_session_is_an_outage(sessions: sessionmaker[Session], fault: str) -> None:
+    provoke, sqlstate = FAULTS[fault]
+    with pytest.raises(DatabaseAway) as caught, sessions.begin() as session:
+        provoke(session)
+    assert caught.value.sqlstate in (sqlstate, None)
+    with sessions.begin() as session:
+        assert ledger.record_study(session, study()).change == "new"
+
+
+UNREACHABLE = {
+    "nobody listens": "postgresql://dlr_writer:x@127.0.0.1:1/dlr",
+    "another password": "postgresql://dlr_writer:x@{address}/{name}",
+    "no such user": "postgresql://nobody:x@{address}/{name}",
+    "no such database": "{writer}/none",
+    "no such option": "{writer}/{name}?nonsense=1",
+    "a name that is none": "postgresql://dlr_writer:x@no-such-host.invalid/dlr",
+}
+
+
+@pytest.mark.parametrize("why", UNREACHABLE)
+def test_a_connection_that_can_not_be_made_is_an_outage(database: Database, why: str) -> None:
+    writer, name = database.writer_url.rsplit("/", 1)
+    url = UNREACHABLE[why].format(writer=writer, name=name, address=writer.rsplit("@", 1)[1])
+    with pytest.raises(DatabaseAway):
+        make_engine(url).connect()
+
+
+def test_a_refused_role_and_an_exhausted_pool_are_waited_for(database: Database) -> None:
+    with pytest.raises(DATABASE_AWAY):
+        make_engine(database.reader_url).connect()
+    engine = make_engine(database.writer_url)
+    engine.pool._timeout = 0.01  # type: ignore[attr-defined]
+    held = [engine.connect() for _ in range(15)]
+    with pytest.raises(DATABASE_AWAY):
+        engine.connect()
+    for connection in held:
+        connection.close()
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("statement", "values"),
+    [
+        ("SELECT CAST(:x AS integer)", {"x": "none"}),
+        ("SELECT 1 / :x", {"x": 0}),
+        (
+            "INSERT INTO study_event (study_id, event) VALUES (:x, 'done')",
+            {"x": "8f5ae3c4-7ff5-4f0c-b3a5-000000000000"},
+        ),
+        ("SELEKT :x", {"x": 1}),
+        ("SELECT :x", {"x": object()}),
+        ("SELECT CAST(CAST(repeat(:x, 300000000) AS text) AS jsonb)", {"x": '"'}),
+    ],
+)
+def test_a_defect_is_no_outage(sessions: sessionmaker[Session], statement: str, values: dict[str, object]) -> None:
+    with pytest.raises(SQLAlchemyError) as caught, sessions.begin() as session:
+        session.execute(text(statement), values)
+    assert not isinstance(caught.value, DATABASE_AWAY)
