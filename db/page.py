@@ -17,6 +17,7 @@ from db.page_records import (
     WorklistState,
 )
 from db.records import WorklistRow
+from db.storable import looked_for
 
 
 def excerpt(session: Session, wanted: Wanted, size: int, behind: int = 0) -> Excerpt:
@@ -95,7 +96,8 @@ def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
 
 
 def _has_part(accession_number: str) -> ColumnElement[bool]:
-    return func.lower(column("accession_number")).contains(accession_number.lower(), autoescape=True)
+    part = func.lower(looked_for(accession_number))
+    return func.strpos(func.lower(column("accession_number")), part) > 0
 
 
 def _rows_of(view: str, record: type[Any]) -> "Select[*tuple[Any, ...]]":

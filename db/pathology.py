@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, aliased
 
 from db.history import note_all
 from db.models import LesionRow, PathologyRow, RestratificationRow, StudyRow
+from db.storable import looked_for
 from db.vocabulary import Event, PathologyChange, PathologyFinding
 
 IMPORT_LOCK = 0x706174  # "pat"
@@ -115,7 +116,7 @@ def find_lesions(session: Session, study_ids: Collection[UUID]) -> dict[tuple[UU
             LesionRow.study_id.in_(study_ids)
         )
     )
-    return {(row.study_id, row.lesion_id): FoundLesion(row.id, row.study_id, row.ordinal) for row in rows}
+    return {(row.study_id, looked_for(row.lesion_id)): FoundLesion(row.id, row.study_id, row.ordinal) for row in rows}
 
 
 def hold_imports(session: Session) -> None:

@@ -21,6 +21,7 @@ from db.records import (
     SummaryRow,
     WorklistRow,
 )
+from db.storable import looked_for, storable_text
 from db.vocabulary import ENDED_STATES, OPEN_STATES, LesionState, StudyState
 
 
@@ -138,7 +139,8 @@ def named_by(key: UUID | str) -> ColumnElement[bool]:
     study_id = _as_uuid(key)
     if study_id is not None:
         return StudyRow.id == study_id
-    return StudyRow.is_current & or_(StudyRow.study_instance_uid == key, StudyRow.accession_number == key)
+    names = {storable_text(str(key)), looked_for(str(key))}  # earlier versions stored what was typed
+    return StudyRow.is_current & or_(StudyRow.study_instance_uid.in_(names), StudyRow.accession_number.in_(names))
 
 
 def _from_view(record: type[WorklistRow | FailedRow | SummaryRow], name: str) -> "Select[*tuple[Any, ...]]":

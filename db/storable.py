@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from unicodedata import normalize
 
 _DEEPEST = 200
 
@@ -9,6 +10,11 @@ _DEEPEST = 200
 def storable_text(text: str) -> str:
     """Return the text with what PostgreSQL can not hold, NUL and lone surrogates, written as escapes."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+
+
+def looked_for(text: str) -> str:
+    """Return a text from outside in the form in which names of studies are stored: storable, and in Unicode's NFC."""
+    return normalize("NFC", storable_text(text))
 
 
 def storable_json(value: object) -> Any:

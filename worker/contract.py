@@ -13,10 +13,12 @@ from pydantic_core import PydanticCustomError
 from worker.clinical.categories import Birads, Priority
 from worker.clinical.descriptors import descriptor_faults
 from worker.errors import Code, JobRefused
+from worker.text import composed, is_one_line
 
 SCHEMA_VERSION = 1
 MAX_LESIONS = 1_000
 MAX_PATHS = 10_000
+LONGEST_TEXT = 64
 _REASON_FAULTS = 5
 _WINDOWS_DRIVE = re.compile(r"^[A-Za-z]:")
 
@@ -24,7 +26,7 @@ _WINDOWS_DRIVE = re.compile(r"^[A-Za-z]:")
 def _confined(path: str) -> str:
     parts = PurePosixPath(path).parts
     bad = path.startswith(("/", "\\", "~")) or ".." in parts or "\\" in path or _WINDOWS_DRIVE.match(path)
-    if bad or not parts or not path.isprintable():
+    if bad or not parts or not is_one_line(path):
         raise PydanticCustomError(
             Code.PATH_OUTSIDE_STORAGE.value, "a path is relative to the storage root and never leaves it"
         )
@@ -39,14 +41,14 @@ def _table_s1(descriptors: dict[str, str | float]) -> dict[str, str | float]:
 
 
 def _one_line(text: str) -> str:
-    if not text.isprintable():
+    if not is_one_line(text):
         raise PydanticCustomError("printable", "printable characters only")
-    return text
+    return composed(text)
 
 
 Uid = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64, description="A DICOM UID (PS3.5, section 9)")]
 StoragePath = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_confined)]
-ShortText = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_one_line)]
+ShortText = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT), AfterValidator(_one_line)]
 Descriptors = Annotated[dict[str, str | float], AfterValidator(_table_s1)]
 
 

@@ -85,6 +85,16 @@ def test_a_condition_leaves_rows_out_and_changes_no_position(
     assert not found.more
 
 
+@pytest.mark.parametrize("part", ["\xfcb", "U\u0308B", "\xdc", "\u67e5", "%", "_", "\\", "\udcff"])
+def test_a_part_of_a_number_is_found_however_its_letters_were_typed(
+    part: str, sessions: sessionmaker[Session], reading: sessionmaker[Session]
+) -> None:
+    with sessions.begin() as session:
+        ledger.record_study(session, study("1.1", accession_number="\xdcbung-\u68c0\u67e5"))
+    with reading() as session:
+        assert len(page.waiting_like(session, part, 50)) == (part not in "%_\\\udcff")
+
+
 def test_the_state_of_the_list_tells_when_it_changed(
     sessions: sessionmaker[Session], reading: sessionmaker[Session]
 ) -> None:

@@ -174,3 +174,13 @@ def test_a_study_is_found_by_its_id_its_uid_and_its_accession_number(sessions: s
         assert found("A7") == {one, two}
         assert found("1" * 32) == {digits}
         assert found("1.") == found("") == found("9") == set()
+
+
+def test_a_name_is_found_however_its_letters_were_typed(sessions: sessionmaker[Session]) -> None:
+    composed, decomposed = "\xdcbung-\u68c0\u67e5", "U\u0308bung-\u68c0\u67e5"
+    with sessions.begin() as session:
+        one = ledger.record_study(session, study("1.1", accession_number=composed)).study_id
+        of_before = ledger.record_study(session, study("1.2", accession_number=decomposed)).study_id
+        assert [found.study_id for found in queries.study_details(session, composed)] == [one]
+        assert {found.study_id for found in queries.study_details(session, decomposed)} == {one, of_before}
+        assert queries.study_details(session, "no\0 text\udcff") == []

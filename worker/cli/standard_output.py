@@ -52,7 +52,8 @@ def take_over() -> None:
         sys.stdout = io.TextIOWrapper(
             buffer,
             before.encoding,
-            before.errors,
+            # What the terminal has no character for is escaped, as on standard error, and is no fault.
+            "backslashreplace" if before.errors == "strict" else before.errors,
             line_buffering=before.line_buffering,
             write_through=before.write_through,
         )

@@ -15,6 +15,7 @@ from worker.clinical.categories import Priority
 from worker.errors import Code, Unavailable
 from worker.intake.lesions_file import read_lesions
 from worker.intake.submit import Overrides, Submission, hand_in, plan
+from worker.logs import configure_logging
 from worker.runtime import intake, sessions
 from worker.settings import get_settings
 
@@ -45,6 +46,7 @@ def submit(
     `done`.
     """
     give_up_soon()
+    configure_logging("WARNING", "text")  # what libraries log may quote a header
     overrides = Overrides(age, priority.value if priority else None)
     marked = read_lesions(lesions) if lesions else None
     settings = get_settings()

@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import SEEK_END, BytesIO
 from math import isfinite
 from pathlib import Path
@@ -29,6 +29,7 @@ from pydicom.uid import (
 )
 
 from worker.errors import Code, LesionRefused
+from worker.imaging.character_set import CharacterSet, Text, declared_in
 from worker.imaging.storage import Limits, open_regular, storage_fault
 
 _KEYWORDS = [
@@ -96,6 +97,7 @@ _MOST_READS = 200_000
 _BLOCK = 1 << 20
 _WIDE = ("UL", "SL")
 _SIGNED = ("SS", "SL")
+_PADDING = " \0"
 _INTEGER_VRS = ("US", "SS", "UL", "SL", "IS")
 
 
@@ -117,10 +119,17 @@ class _Metered:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Elements of a data set, or of an item of a sequence. An absent or unreadable value is empty, never an error."""
+    """Elements of a data set, or of an item of a sequence. An absent or unreadable value is empty, never an error.
+
+    Attributes:
+        dataset: of raw elements.
+        little_endian: the order of bytes in numbers.
+        outer: Specific Character Set of the data set that an item is in, which counts where it has none of its own.
+    """
 
     dataset: Dataset
     little_endian: bool
+    outer: bytes = b""
 
     def bytes_of(self, keyword: str) -> bytes:
         """Return an element's value as it is stored."""
@@ -128,8 +137,17 @@ class Header:
         return element.value or b"" if element is not None else b""
 
     def text(self, keyword: str) -> str:
-        """Return a text element without its padding. Bytes map to characters one to one (ISO-IR 100)."""
-        return self.bytes_of(keyword).decode("latin-1").strip(" \0")
+        """Return an element of characters without its padding, read as its VR has it (PS3.5, 6.1.2 and 6.2).
+
+        What has no meaning there is written in octal digits (see `worker.imaging.character_set`).
+        """
+        return self.said(keyword).text
+
+    def said(self, keyword: str, longest: int | None = None) -> Text:
+        """Return an element as `text` does, of so many bytes at most, and whether each of its bytes had a meaning."""
+        characters = CharacterSet.declared(declared_in(self.dataset, self.outer))
+        said = characters.read(self.bytes_of(keyword)[:longest], dictionary_VR(keyword))
+        return replace(said, text=said.text.strip(_PADDING))
 
     def decimals(self, keyword: str) -> tuple[float, ...]:
         """Return the values of a DS element; none where one is not a finite number."""
@@ -172,7 +190,8 @@ class Header:
         if keyword not in self.dataset:
             return []
         try:
-            return [Header(item, self.little_endian) for item in self.dataset[keyword].value or ()]
+            declared = declared_in(self.dataset, self.outer)
+            return [Header(item, self.little_endian, declared) for item in self.dataset[keyword].value or ()]
         except Exception:  # noqa: BLE001  whatever pydicom makes of a malformed sequence
             return []
 

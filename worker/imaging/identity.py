@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worker.imaging.dicom_file import open_dicom
+from worker.imaging.patient import PatientId
 from worker.imaging.storage import Limits
+from worker.text import composed, on_one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +16,7 @@ class Identity:
     study_instance_uid: str
     sop_instance_uid: str
     sop_class_uid: str
-    patient_id: str
+    patient: PatientId
     accession_number: str
     matrix: tuple[int, ...] = ()
 
@@ -36,7 +38,7 @@ def read_identity(path: Path, limits: Limits) -> Identity:
             header.text("StudyInstanceUID"),
             header.text("SOPInstanceUID"),
             header.text("SOPClassUID"),
-            header.text("PatientID"),
-            header.text("AccessionNumber"),
+            PatientId.of(header),
+            composed(on_one_line(header.text("AccessionNumber"))),
             (*header.integers("Rows"), *header.integers("Columns")),
         )

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from worker.errors import Code, LesionRefused, StudyRefused, Unavailable
 from worker.imaging.dicom_file import DicomFile, open_dicom
+from worker.imaging.patient import PatientId, is_one_patient
 from worker.imaging.storage import Limits, confine, storage_fault
 
 __all__ = ["FailedFile", "FileEntry", "Limits", "StudyFiles", "index_study", "read_entry"]
 
-_LONGEST_TEXT = 1024
-"""Characters of a UID or a Patient ID that are looked at; 64 are allowed (PS3.5, table 6.2-1)."""
+_LONGEST_UID = 1024
+"""Characters of a UID that are looked at; 64 are allowed (PS3.5, table 6.2-1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class FileEntry:
 
     study_instance_uid: str
     sop_instance_uid: str
-    patient_id: str
+    patient: PatientId
     whole: bool
 
 
@@ -101,8 +102,8 @@ def read_entry(path: Path, limits: Limits) -> FileEntry:
 
 def entry_of(file: DicomFile) -> FileEntry:
     """Return what index_study has to know of a file that is open."""
-    study, sop, patient = map(file.header.text, ("StudyInstanceUID", "SOPInstanceUID", "PatientID"))
-    return FileEntry(study[:_LONGEST_TEXT], sop[:_LONGEST_TEXT], patient[:_LONGEST_TEXT], file.whole)
+    study, sop = map(file.header.text, ("StudyInstanceUID", "SOPInstanceUID"))
+    return FileEntry(study[:_LONGEST_UID], sop[:_LONGEST_UID], PatientId.of(file.header), file.whole)
 
 
 def index_study(
@@ -124,7 +125,7 @@ def index_study(
     found: dict[str, Path] = {}
     ambiguous: set[str] = set()
     failed: list[FailedFile] = []
-    patients: set[str] = set()
+    patients: set[PatientId] = set()
     for relative in paths:
         try:
             path = confine(root, relative)
@@ -136,10 +137,10 @@ def index_study(
         if fault is not None:
             failed.append(FailedFile(LesionRefused(fault), uid or None))
             continue
-        patients |= {entry.patient_id} - {""}
+        patients.add(entry.patient)
         if not _same_file(found.setdefault(uid, path), path):
             ambiguous.add(uid)
-    if len(patients) > 1:
+    if not is_one_patient(patients):
         raise StudyRefused(Code.PATIENT_MISMATCH)
     return StudyFiles(found, frozenset(ambiguous), tuple(failed))
 

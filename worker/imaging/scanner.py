@@ -2,9 +2,6 @@
 
 from typing import Final
 
-from pydicom.charset import decode_bytes, python_encoding
-from pydicom.valuerep import TEXT_VR_DELIMS
-
 from worker.imaging.dicom_file import Header
 from worker.study import Scanner
 
@@ -25,13 +22,6 @@ def scanner_of(header: Header) -> Scanner:
 
 
 def _name(header: Header, keyword: str) -> str:
-    """Return an LO or SH element in its Specific Character Set (PS3.3, C.12.1.1.2), printable and on one line."""
-    terms = header.text("SpecificCharacterSet").split("\\")
-    encodings = [python_encoding.get(term.strip(), "latin_1") for term in terms]
-    value = header.bytes_of(keyword)[:_LONGEST_VALUE]
-    # Without an escape sequence pydicom warns of what it can not decode; here it is replaced without a word.
-    decoded = (
-        decode_bytes(value, encodings, TEXT_VR_DELIMS) if b"\x1b" in value else value.decode(encodings[0], "replace")
-    )
-    words = " ".join(decoded.replace("\0", " ").split())
+    """Return an LO or SH element, printable and on one line."""
+    words = " ".join(header.text(keyword)[:_LONGEST_VALUE].replace("\0", " ").split())
     return "".join(character for character in words if character.isprintable())[:LONGEST_NAME].strip()

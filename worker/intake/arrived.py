@@ -1,14 +1,18 @@
 """A study as it arrived, instance by instance, becomes a job: one of its objects says where the lesions are."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worker.contract import SCHEMA_VERSION
+from worker.contract import LONGEST_TEXT, SCHEMA_VERSION
 from worker.errors import Code, Refused, StudyRefused
+from worker.imaging.patient import is_one_patient
 from worker.imaging.storage import Limits
 from worker.intake.marked import Instance, find_lesions
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,13 @@ def arrived(instances: Sequence[Instance], place: Callable[[Path], str], limits:
 def job_of(
     study_instance_uid: str, accession_number: str | None, paths: Sequence[str], lesions: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Make the job of a study whose files are in the storage."""
+    """Make the job of a study whose files are in the storage.
+
+    An accession number that is longer than a job's may be is left out: the study is kept, and found by its UID.
+    """
+    if accession_number is not None and len(accession_number) > LONGEST_TEXT:
+        logger.warning("an accession number is left out, since it is longer than %d characters", LONGEST_TEXT)
+        accession_number = None
     return {
         "schema_version": SCHEMA_VERSION,
         "study_instance_uid": study_instance_uid,
@@ -70,5 +80,5 @@ def job_of(
 
 
 def _same_patient(instances: Sequence[Instance]) -> None:
-    if len({one.identity.patient_id for one in instances} - {""}) > 1:
+    if not is_one_patient(one.identity.patient for one in instances):
         raise StudyRefused(Code.PATIENT_MISMATCH)

@@ -4,14 +4,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
+
+from pydicom import Dataset, dcmread
 
 from worker.clinical.birads_codes import CATEGORIES, SUSPICIOUS
 from worker.clinical.categories import Birads
 from worker.errors import Code, DlrError, StudyRefused
+from worker.imaging.character_set import read_texts
 from worker.imaging.dicom_file import open_dicom
 from worker.imaging.storage import Limits, open_regular, storage_fault
 from worker.study import Roi
+from worker.text import composed, on_one_line
 
 LARGEST: Final = 16 << 20
 """No report, segmentation or presentation state of a few ultrasound images has more bytes."""
@@ -91,8 +95,8 @@ class Marking(Generic[Place]):
 
 
 @contextmanager
-def open_marking(path: Path, limits: Limits) -> Iterator[BinaryIO]:
-    """Open a whole file that may mark lesions; whatever reading it raises is this file's refusal.
+def open_marking(path: Path, limits: Limits) -> Iterator[Dataset]:
+    """Read a whole file that may mark lesions; whatever looking at it raises is this file's refusal.
 
     What is cut is refused first: pydicom reads what is left of it, and a lesion would be missing.
 
@@ -110,7 +114,9 @@ def open_marking(path: Path, limits: Limits) -> Iterator[BinaryIO]:
         checked.require_whole()
     with open_regular(path, limits) as file:
         try:
-            yield file
+            dataset = dcmread(file)
+            read_texts(dataset)
+            yield dataset
         except DlrError:
             raise
         except Exception as error:  # noqa: BLE001  pydicom and highdicom raise many things, and quote what they read
@@ -145,8 +151,8 @@ def names_of(findings: Sequence[Finding[Region]]) -> list[str]:
     """Name lesions as they are tracked; a second one of the same name is told apart by its number."""
     names: list[str] = []
     for finding in findings:
-        said = " ".join(finding.tracked_as.split())[:_LONGEST_NAME]
-        name = "".join(character for character in said if character.isprintable()) or f"L{finding.number}"
+        said = composed(on_one_line(" ".join(finding.tracked_as.split())))
+        name = said[:_LONGEST_NAME] or f"L{finding.number}"
         names.append(f"{name} ({finding.number})" if name in names else name)
     return names
 

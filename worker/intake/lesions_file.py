@@ -27,7 +27,7 @@ def read_lesions(path: Path) -> MarkedLesions:
         Unavailable: ``storage_unavailable``, when the disk is away for now.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_bytes())
     except OSError as error:
         raise text_fault(error, "--lesions: the file can not be read") from None
     except (ValueError, RecursionError):

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from unicodedata import normalize
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 
 from worker.clinical.categories import Birads
 from worker.errors import Code, StudyRefused
@@ -59,8 +60,7 @@ def read_presentation(path: Path, limits: Limits) -> Marking[Region]:
         LesionRefused: a ``file_`` code.
         Unavailable: ``storage_unavailable``.
     """
-    with open_marking(path, limits) as file:
-        dataset = dcmread(file)
+    with open_marking(path, limits) as dataset:
         written = f"{dataset.get('PresentationCreationDate', '')}{dataset.get('PresentationCreationTime', '')}"
         return Marking(written, tuple(_findings(dataset)))
 
@@ -101,7 +101,7 @@ def _images(items: Sequence[Dataset]) -> tuple[tuple[str, tuple[int, ...]], ...]
 
 
 def _category(text: _Drawn) -> Birads | None:
-    said = str(text.item.get("UnformattedTextValue") or "").strip()
+    said = normalize("NFKC", str(text.item.get("UnformattedTextValue") or "")).strip()
     if not _SPEAKS_OF_IT.search(said):
         return None
     category = _CATEGORY.fullmatch(said)

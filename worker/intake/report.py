@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 
 from worker.clinical.birads_codes import ASSESSMENT
 from worker.errors import Code, SetupRefused, StudyRefused
@@ -51,8 +51,7 @@ def read_report(path: Path, limits: Limits) -> Marking[Place]:
         SetupRefused: ``setting_invalid``; the extra ``dicom`` is not installed.
         Unavailable: ``storage_unavailable``.
     """
-    with open_marking(path, limits) as file:
-        dataset = dcmread(file)
+    with open_marking(path, limits) as dataset:
         report = _measurement_report(dataset)
         written = f"{dataset.get('ContentDate', '')}{dataset.get('ContentTime', '')}"
         findings = () if report is None else tuple(_findings(_groups(report)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from worker.clinical.birads_codes import CATEGORIES, SUSPICIOUS
@@ -134,8 +134,7 @@ def read_segmentation(path: Path, limits: Limits, segments: Collection[int] = ()
         SetupRefused: ``setting_invalid``; the extra ``dicom`` is not installed.
         Unavailable: ``storage_unavailable``.
     """
-    with open_marking(path, limits) as file:
-        dataset = dcmread(file)
+    with open_marking(path, limits) as dataset:
         if len(dataset.SegmentSequence) > MOST_SEGMENTS:
             raise StudyRefused(Code.PIXELS_TOO_LARGE, "the segmentation has more segments than are read")
         described = tuple(map(_segment, dataset.SegmentSequence))

@@ -106,7 +106,8 @@ def plan(
 def _from_job_file(path: Path, overrides: Overrides) -> Submission:
     unreadable = f"{path}: the file can not be read as text"
     try:
-        text = path.read_text("utf-8")
+        content = path.read_bytes()
+        text = content.decode(json.detect_encoding(content))
     except OSError as error:
         raise text_fault(error, unreadable) from None
     except UnicodeDecodeError:

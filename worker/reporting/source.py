@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
-from pydicom.charset import convert_encodings, decode_bytes
-from pydicom.valuerep import TEXT_VR_DELIMS, PersonName
-
 from worker.clinical.categories import Birads, Priority
 from worker.errors import Code, LesionRefused
 from worker.imaging.dicom_file import DicomFile, Header, open_dicom
@@ -184,12 +181,10 @@ def _image(path: Path, file: DicomFile) -> SourceImage:
 
 
 def _subject(header: Header) -> Subject:
-    encodings = _encodings(header)
-    texts = {name: decode_bytes(header.bytes_of(name), encodings, TEXT_VR_DELIMS) for name in _TEXTS}
-    names = {name: str(PersonName(header.bytes_of(name).rstrip(b" \0"), encodings)) for name in _NAMES}
+    texts = {name: header.text(name) for name in (*_NAMES, *_TEXTS)}
     plain = {name: header.text(name) for name in _PATTERNS}
     plain = {name: value if _conforms(name, value) else "" for name, value in plain.items()}
-    said = {name: value.strip(" \0")[:_LONGEST] for name, value in (texts | names | plain).items()}
+    said = {name: value[:_LONGEST] for name, value in (texts | plain).items()}
     return Subject(
         study_instance_uid=header.text("StudyInstanceUID"),
         patient_name=said["PatientName"],
@@ -214,8 +209,3 @@ def _conforms(name: str, value: str) -> bool:
         return name not in _DATES or bool(date.fromisoformat(value))
     except ValueError:
         return False
-
-
-def _encodings(header: Header) -> list[str]:
-    said = header.text("SpecificCharacterSet")
-    return convert_encodings(said.split("\\") if said else ["ISO_IR 6"])

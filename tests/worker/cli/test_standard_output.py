@@ -108,3 +108,16 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(full_disk: 
         assert " can not be written" in said
         assert "Traceback" not in done.stderr
     assert not (full_disk / "split.csv").exists()
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("utf-8", "检查"), ("ascii", r"\u68c0\u67e5"), ("cp1252", r"\u68c0\u67e5")]
+)
+def test_what_a_terminal_has_no_character_for_is_escaped(encoding: str, shown: str, form: str) -> None:
+    read = subprocess.PIPE
+    done = dlr(
+        "settings", "--format", form, out=read, DLR_STORAGE_ROOT="/检查", PYTHONIOENCODING=encoding, COLUMNS="200"
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert shown in done.stdout.decode(encoding).replace(r"\\u", r"\u")

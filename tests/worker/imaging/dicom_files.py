@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
+from pydicom.tag import Tag
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -109,6 +111,33 @@ def save(path: Path, made: FileDataset) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     made.save_as(path, enforce_file_format=True)
     return path
+
+
+def write_texts(path: Path, declared: str | None, **texts: bytes) -> Path:
+    """Write an image whose texts have these bytes, and whose Specific Character Set says what it likes."""
+    made = dataset(picture())
+    stood_in: dict[bytes, bytes] = {}
+    for keyword, content in texts.items():
+        padded = content + b" " * (len(content) % 2)
+        setattr(made, keyword, "?" * len(padded))
+        element = _start_of(keyword) + len(padded).to_bytes(2, "little")
+        stood_in[element + b"?" * len(padded)] = element + padded
+    data = save(path, made).read_bytes()
+    for placeholder, element in stood_in.items():
+        assert data.count(placeholder) == 1
+        data = data.replace(placeholder, element)
+    if declared is not None:
+        padded = declared.encode("latin-1") + b" " * (len(declared) % 2)
+        start = 144 + int.from_bytes(data[140:144], "little")  # behind the File Meta Information
+        element = _start_of("SpecificCharacterSet") + len(padded).to_bytes(2, "little") + padded
+        data = data[:start] + element + data[start:]
+    path.write_bytes(data)
+    return path
+
+
+def _start_of(keyword: str) -> bytes:
+    tag = Tag(keyword)
+    return tag.group.to_bytes(2, "little") + tag.element.to_bytes(2, "little") + dictionary_VR(keyword).encode()
 
 
 def write_deflated(path: Path, made: FileDataset, extra: bytes = b"") -> Path:

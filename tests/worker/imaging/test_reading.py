@@ -178,7 +178,7 @@ def test_a_name_longer_than_any_name_is_another_s_and_not_read_as_a_whole(root: 
 
 def test_an_entry_says_no_more_of_a_name_than_a_name_can_have(root: Path) -> None:
     path = write(root / "long.dcm", picture(), PatientID="7" * 60_000)
-    assert read_entry(path, LIMITS).patient_id == "7" * 1024
+    assert read_entry(path, LIMITS).patient.text == "7" * 1024
 
 
 def test_a_link_that_stays_inside_is_followed(root: Path) -> None:

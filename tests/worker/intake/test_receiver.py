@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import queries
 from db.records import StudyDetail
-from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, picture, write
+from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, picture, write, write_texts
 from tests.worker.intake.presentations import Annotation, write_presentation
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from tests.worker.intake.segmentations import Drawn, write_segmentation
@@ -127,6 +127,27 @@ def test_a_study_with_its_report_is_queued_at_once_as_its_job_would_be(
     }
     equivalent = Intake(sessions, tmp_path, lambda *_: None).accept(parse_job(job), "queue")
     assert _lesions(sessions, study.study_id) == _lesions(sessions, equivalent.study_id)
+
+
+def test_a_study_whose_texts_are_in_two_character_sets_is_one_patient_s(
+    hospital: Made, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    number, patient = "\u68c0\u67e5\u4e00\u53f7", "\u738b-7"
+    image = write_texts(
+        tmp_path / "a.dcm",
+        "GB18030",
+        AccessionNumber=number.encode("gb18030"),
+        PatientID=patient.encode("gb18030"),
+    )
+    findings = [Finding(image, rectangle(3, 4, 20, 10), name="\u5de6")]
+    report = write_report(tmp_path / "sr.dcm", findings, SpecificCharacterSet="ISO_IR 192", PatientID=patient)
+    there = hospital()
+    assert there.send(image, report) == [SUCCESS] * 2
+    there.close(quiet_s=600)
+    (study,) = there.studies()
+    assert (study.state, study.accession_number, study.lesions[0].lesion_id) == ("queued", number, "\u5de6")
+    assert number not in caplog.text
+    assert patient not in caplog.text
 
 
 def _roi(x: int, y: int, width: int, height: int) -> dict[str, Any]:
