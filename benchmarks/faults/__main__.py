@@ -20,6 +20,7 @@ ROWS: dict[str, Callable[..., Figure]] = {
     "freeze": workers.freeze_and_kill,
     "redis": servers.redis_killed,
     "postgres": servers.postgres_stopped,
+    "readonly": servers.postgres_read_only,
     "frozen": servers.server_frozen,
     "poison": poison.poison,
     "mutants": mutants.mutants,

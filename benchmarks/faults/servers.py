@@ -5,6 +5,7 @@ import shutil
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import psutil
 
@@ -81,6 +82,52 @@ def postgres_stopped(say: Say, *, quick: bool) -> Figure:
         "0 lost, 0 partial results",
         verdict.is_clean,
     )
+
+
+def postgres_read_only(say: Say, *, quick: bool) -> Figure:
+    """Make the database read-only while studies run, as a failover to a standby or a full managed disk does.
+
+    Sessions are cut as it begins, and not as it ends: those that the workers opened meanwhile stay read-only.
+    """
+    times, seconds = (2, 4.0) if quick else (10, 30.0)
+    with fault_service(say, **{DEVICE_MS: "20"}) as service:
+        service.start_workers()
+        studies: list[MadeStudy] = []
+        refused, unnoticed = 0, 0
+        for one in range(1, times + 1):
+            studies += _push_some(service, 40)
+            service.administer("ALTER DATABASE dlr SET default_transaction_read_only = on")
+            service.administer("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'dlr'")
+            ends = time.monotonic() + seconds
+            while time.monotonic() < ends:
+                studies += service.studies.make(2)
+                service.push(studies[-2])
+                service.push(studies[-1])
+                refused += 1
+                service.push_nonsense(refused)
+                time.sleep(seconds / 10)
+            unnoticed += "read-only" not in service.said_by("health")
+            service.administer("ALTER DATABASE dlr RESET default_transaction_read_only")
+            service.keep_alive()
+            say(f"{one} of {times} times, {service.ended(studies)} of {len(studies)} studies have ended")
+        service.until_ended(studies, PATIENCE_S)
+        verdict = verify(service, studies)
+        on_record = _refusals(service, refused)
+    return Figure(
+        f"PostgreSQL read-only for {seconds:.0f} s",
+        f"{times} times in mid-work, its sessions cut; {len(studies)} studies, and {refused} messages to be refused",
+        f"{said(verdict)}; {on_record} of {refused} refused messages on record; "
+        f"`dlr health` said so {times - unnoticed} times",
+        "0 lost, each refused message on record",
+        verdict.is_clean and on_record == refused and not unnoticed,
+    )
+
+
+def _refusals(service: FaultService, wanted: int) -> int:
+    """Wait for the refused messages to be on record, and count them."""
+    with suppress(TimeoutError):
+        service.until(lambda: service.count_refused() >= wanted, PATIENCE_S, "the refusals")
+    return service.count_refused()
 
 
 def server_frozen(say: Say, *, quick: bool) -> Figure:

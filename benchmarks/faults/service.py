@@ -124,6 +124,10 @@ class FaultService:
             priority=REDIS_PRIORITY[Priority(study.job["priority"])],
         )
 
+    def push_nonsense(self, number: int) -> None:
+        """Push a job that has to be refused; no two numbers are alike."""
+        self._send(SUBMIT_STUDY, kwargs={"job": {"schema_version": 1, "number": number}}, queue="intake")
+
     def _send(self, task: str, **options: Any) -> None:
         while True:
             try:
@@ -170,6 +174,23 @@ class FaultService:
                     connection.close()
             except psycopg2.OperationalError:
                 time.sleep(0.2)
+
+    def administer(self, statement: str) -> None:
+        """Do what an administrator does from a database of his own."""
+        with self.postgres.as_superuser() as cursor:
+            cursor.execute(statement)
+
+    def said_by(self, *command: str) -> str:
+        """Run `dlr` as a person would, and return all that it says, whatever its exit status."""
+        done = subprocess.run(
+            [sys.executable, "-m", "worker.cli.main", *command],
+            cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+    def count_refused(self) -> int:
+        """Count the refused messages on record."""
+        return int(self.sql("SELECT count(*) FROM failed_study WHERE error_code = 'job_invalid'")[0]["count"])
 
     def ended(self, studies: Sequence[MadeStudy]) -> int:
         """Count those that have ended."""
