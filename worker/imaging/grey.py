@@ -7,20 +7,25 @@ from numpy.typing import NDArray
 
 from worker.errors import Code, LesionRefused
 from worker.imaging.dicom_file import Header
+from worker.imaging.layout import PixelLayout
+
+_BYTE = 8
 
 Values = NDArray[Any]
 
 
-def displayed(stored: Values, header: Header) -> NDArray[np.uint8]:
+def displayed(stored: Values, header: Header, layout: PixelLayout) -> NDArray[np.uint8]:
     """Return the grey levels of a monochrome frame, white is 255.
 
     Modality LUT or rescale first, then the first VOI LUT, else the first window (``LINEAR``, ``LINEAR_EXACT`` or
     ``SIGMOID``). Without either, unsigned 8-bit values that no modality transformation changed stay as they are;
-    anything else is stretched between the frame's own minimum and maximum. MONOCHROME1 is inverted at the end.
+    anything else is stretched between the frame's own minimum and maximum, those of Pixel Padding Value left out.
+    MONOCHROME1 is inverted at the end.
 
     Args:
         stored: integers, (rows, columns), unused bits already cleared.
         header: of the file; a LUT or a window in it that makes no sense is refused, never passed over.
+        layout: of its pixels.
 
     Returns:
         uint8, the same shape.
@@ -28,31 +33,54 @@ def displayed(stored: Values, header: Header) -> NDArray[np.uint8]:
     Raises:
         LesionRefused: ``photometric_unsupported``.
     """
-    values = _modality(stored, header)
-    levels = _voi(values, header)
+    _check_presentation(header, layout)
+    signed = layout.signed or False
+    values, may_be_negative = _modality(stored, header, signed=signed)
+    levels = _voi(values, header, may_be_negative=may_be_negative)
     if levels is None:
-        plain = values is stored and stored.dtype == np.uint8 and header.integer("BitsStored") == 8
-        levels = stored if plain else _stretched(values, values.min(), values.max())
+        plain = values is stored and not signed and layout.bits_stored == _BYTE
+        levels = stored if plain else _stretched(values, *_range(values, stored, header, signed=signed))
     shown = levels.astype(np.uint8)
-    return np.subtract(255, shown) if header.text("PhotometricInterpretation") == "MONOCHROME1" else shown
+    return np.subtract(255, shown) if layout.photometric == "MONOCHROME1" else shown
 
 
-def _modality(stored: Values, header: Header) -> Values:
+def _check_presentation(header: Header, layout: PixelLayout) -> None:
+    """Colour for some grey values (PS3.3, C.7.6.19) is not applied; a polarity has to be said in one way alone."""
+    if header.text("PixelPresentation") in ("COLOR", "MIXED"):
+        raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED, "grey pixels are to be shown in colour (Pixel Presentation)")
+    shape = header.text("PresentationLUTShape")
+    if shape and shape != {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}[layout.photometric]:
+        reason = "Presentation LUT Shape contradicts the photometric interpretation"
+        raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED, reason)
+
+
+def _range(values: Values, stored: Values, header: Header, *, signed: bool) -> tuple[float, float]:
+    """Return the least and the greatest value that is no padding (PS3.3, C.7.5.1.1.2)."""
+    padding = header.integers("PixelPaddingValue", signed=signed)
+    if padding:
+        ends = sorted((padding[0], *header.integers("PixelPaddingRangeLimit", signed=signed)[:1]))
+        shown = values[(stored < ends[0]) | (stored > ends[-1])]
+        values = shown if shown.size else values
+    return values.min(), values.max()
+
+
+def _modality(stored: Values, header: Header, *, signed: bool) -> tuple[Values, bool]:
+    """Return what the stored values mean, and whether that can be negative."""
     luts = header.items("ModalityLUTSequence")
     if luts:
-        return _looked_up(stored, luts[0])[0]
+        return _looked_up(stored, luts[0], signed=signed)[0], False
     slope, intercept = _decimal(header, "RescaleSlope"), _decimal(header, "RescaleIntercept")
     if slope is None or intercept is None or (slope, intercept) == (1, 0):
-        return stored
-    return stored * slope + intercept
+        return stored, signed
+    return stored * slope + intercept, signed or slope < 0 or intercept < 0
 
 
-def _voi(values: Values, header: Header) -> Values | None:
+def _voi(values: Values, header: Header, *, may_be_negative: bool) -> Values | None:
     luts = header.items("VOILUTSequence")
     if luts:
         if not np.issubdtype(values.dtype, np.integer):
             values = np.rint(values).astype(np.int64)
-        levels, bits = _looked_up(values, luts[0])
+        levels, bits = _looked_up(values, luts[0], signed=may_be_negative)
         return _stretched(levels, 0, 2**bits - 1)
     centre, width = _decimal(header, "WindowCenter"), _decimal(header, "WindowWidth")
     if centre is None or width is None:
@@ -86,14 +114,13 @@ def _stretched(values: Values, low: float, high: float) -> Values:
     return np.rint((np.clip(values, low, high) - float(low)) * (255 / (float(high) - float(low))))
 
 
-def _looked_up(values: Values, lut: Header) -> tuple[Values, int]:
+def _looked_up(values: Values, lut: Header, *, signed: bool) -> tuple[Values, int]:
     """Apply a LUT (PS3.3, C.11.1.1 and C.11.2.1.1): values below its first input, or past its last, take its ends."""
     descriptor = lut.integers("LUTDescriptor")
-    signed = lut.integers("LUTDescriptor", signed=True)
     table = np.frombuffer(lut.bytes_of("LUTData"), "<u2" if lut.little_endian else ">u2")
-    if len(descriptor) != 3 or len(table) != (descriptor[0] or 2**16) or not 8 <= descriptor[2] <= 16:
+    if len(descriptor) != 3 or len(table) != (descriptor[0] % 2**16 or 2**16) or not 8 <= descriptor[2] <= 16:
         raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED, "a look-up table does not follow its descriptor")
     # Above 32767 the first input is negative where the inputs can be (its VR follows the pixels').
-    first = signed[1] if values.min() < 0 else descriptor[1]
+    first = lut.integers("LUTDescriptor", signed=signed)[1]
     inputs = np.clip(values.astype(np.int64) - first, 0, len(table) - 1)
     return table.astype(np.int64)[inputs], descriptor[2]

@@ -37,7 +37,10 @@ _RGB_SAMPLES = 3
 
 @dataclass(frozen=True, slots=True)
 class PixelLayout:
-    """The Image Pixel module (PS3.3, C.7.6.3) of a file that can be decoded. ``planar`` matters for native colour."""
+    """The Image Pixel module (PS3.3, C.7.6.3) of a file that can be decoded.
+
+    ``planar`` matters for native colour. ``signed`` is ``None`` where Pixel Representation is missing.
+    """
 
     transfer_syntax: UID
     rows: int
@@ -48,7 +51,8 @@ class PixelLayout:
     planar: int
     bits_allocated: int
     bits_stored: int
-    signed: bool
+    high_bit: int
+    signed: bool | None
 
     @property
     def frame_bytes(self) -> int:
@@ -81,6 +85,7 @@ def pixel_layout(file: DicomFile, limits: Limits) -> PixelLayout:
         decodable = False
     if not decodable:
         raise LesionRefused(Code.TRANSFER_SYNTAX_UNSUPPORTED)
+    bits_stored, high_bit = header.integer("BitsStored") or 0, header.integer("HighBit")
     layout = PixelLayout(
         transfer_syntax=file.transfer_syntax,
         rows=rows,
@@ -90,8 +95,9 @@ def pixel_layout(file: DicomFile, limits: Limits) -> PixelLayout:
         photometric=header.text("PhotometricInterpretation"),
         planar=_planar(header, file.transfer_syntax),
         bits_allocated=header.integer("BitsAllocated") or 0,
-        bits_stored=header.integer("BitsStored") or 0,
-        signed=header.integer("PixelRepresentation") == 1,
+        bits_stored=bits_stored,
+        high_bit=bits_stored - 1 if high_bit is None else high_bit,
+        signed=_signed(header),
     )
     _check_samples(layout)
     _check_length(layout, file, limits)
@@ -128,15 +134,24 @@ def _planar(header: Header, transfer_syntax: UID) -> int:
     return planar if planar is not None and not transfer_syntax.is_encapsulated else -1
 
 
+def _signed(header: Header) -> bool | None:
+    representation = header.integer("PixelRepresentation")
+    if representation not in (None, 0, 1):
+        raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED, "Pixel Representation is neither 0 nor 1")
+    return None if representation is None else representation == 1
+
+
 def _check_samples(layout: PixelLayout) -> None:
     encapsulated = layout.transfer_syntax.is_encapsulated
     depth = layout.bits_allocated in _BITS_ALLOCATED and 1 <= layout.bits_stored <= layout.bits_allocated
+    if depth and not layout.bits_stored <= layout.high_bit + 1 <= layout.bits_allocated:
+        raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED, "High Bit leaves no room for Bits Stored in Bits Allocated")
     if layout.photometric in (*GREY, PALETTE):
         supported = depth and layout.samples == 1
     else:
         supported = layout.photometric in _COLOUR and layout.samples == _RGB_SAMPLES
         supported = supported and layout.transfer_syntax in (_COLOUR[layout.photometric] or (layout.transfer_syntax,))
-        supported = supported and (layout.bits_allocated, layout.bits_stored, layout.signed) == (8, 8, False)
+        supported = supported and (layout.bits_allocated, layout.bits_stored) == (8, 8) and not layout.signed
         supported = supported and (encapsulated or layout.planar in (0, 1))
     if not supported:
         raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED)

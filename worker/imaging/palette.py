@@ -15,7 +15,7 @@ _COLOURS = ("Red", "Green", "Blue")
 _ENTRIES_8_BIT = 256
 
 
-def coloured(stored: NDArray[Any], header: Header) -> NDArray[np.uint8]:
+def coloured(stored: NDArray[Any], header: Header, *, signed: bool) -> NDArray[np.uint8]:
     """Return the colours of a palette frame.
 
     Of 16-bit entries the high byte is taken. A table whose entries all fit in 8 bits holds 8-bit intensities, whatever
@@ -24,6 +24,7 @@ def coloured(stored: NDArray[Any], header: Header) -> NDArray[np.uint8]:
     Args:
         stored: integers, (rows, columns), unused bits already cleared.
         header: with the palette.
+        signed: whether indices may be negative (Pixel Representation).
 
     Returns:
         uint8 RGB, (rows, columns, 3).
@@ -31,12 +32,13 @@ def coloured(stored: NDArray[Any], header: Header) -> NDArray[np.uint8]:
     Raises:
         LesionRefused: ``photometric_unsupported``; the palette is missing or does not follow its descriptor.
     """
-    descriptor = header.integers("RedPaletteColorLookupTableDescriptor")
-    if len(descriptor) != 3 or descriptor[2] not in (8, 16):
+    descriptor, *others = (header.integers(f"{colour}PaletteColorLookupTableDescriptor") for colour in _COLOURS)
+    if len(descriptor) != 3 or descriptor[2] not in (8, 16) or any(other not in (descriptor, ()) for other in others):
         raise _unusable()
-    entries = descriptor[0] or 2**16
+    # Their number has no sign, though it may stand in an element that has one.
+    entries = descriptor[0] % 2**16 or 2**16
     # The second value has the sign of the pixels.
-    first = header.integers("RedPaletteColorLookupTableDescriptor", signed=bool((stored < 0).any()))[1]
+    first = header.integers("RedPaletteColorLookupTableDescriptor", signed=signed)[1]
     if header.bytes_of("RedPaletteColorLookupTableData"):
         table: NDArray[np.uint16] = np.stack([_plain(header, colour, entries) for colour in _COLOURS], axis=-1)
     else:

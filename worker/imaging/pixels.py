@@ -11,30 +11,34 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import RLELossless
+from pydicom.uid import UID, RLELossless
 
 from worker.errors import Code, DlrError, LesionRefused
-from worker.imaging.codestream import jpeg_2000_size, jpeg_size
+from worker.imaging.codestream import Coding, Colours, read_codestream
 from worker.imaging.dicom_file import DicomFile
 from worker.imaging.encapsulation import encoded_frame
 from worker.imaging.grey import displayed
-from worker.imaging.layout import GREY, JPEG, JPEG_2000, PALETTE, PixelLayout
+from worker.imaging.layout import GREY, PALETTE, PixelLayout
 from worker.imaging.palette import coloured
+from worker.imaging.photometric import SUB_SAMPLED, colours_without_codestream, decoded_colours
+from worker.imaging.samples import cut_out
 from worker.imaging.storage import storage_fault
 
-_PIXEL_BITS = 8
 _RLE_HEADER = 64
 _LARGE_FRAME = 4 << 20
 # Lossless compression of ultrasound reaches 3 or so, and lossy 50; an empty JPEG 2000 codestream reaches 50,000.
 _MOST_COMPRESSION = 2000
 _OTHER_SIZE = "the frame is not of the size that the header declares"
+_BYTE = 8
+_AS_DECODED: dict[Colours | None, str] = {None: "MONOCHROME2", "RGB": "RGB", "YBR": "YBR_FULL"}
 Stored = NDArray[Any]
 
 
 def decode_frame(file: DicomFile, layout: PixelLayout, index: int) -> NDArray[np.uint8]:
     """Decode one frame, reading no other.
 
-    Colour is converted to RGB as the codestream says, else as Photometric Interpretation says (PS3.3, C.7.6.3.1.2);
+    The bits of a sample are those that Bits Stored and High Bit name (see `worker.imaging.samples`). Colour is
+    converted to RGB as the codestream says, else as Photometric Interpretation says (see `worker.imaging.photometric`);
     palettes are applied; grey goes through the Modality and VOI LUTs (see `worker.imaging.grey`), and without a VOI
     LUT or window, 8-bit values stay as they are and deeper ones are stretched between the frame's own minimum and
     maximum. No ICC profile is applied.
@@ -55,19 +59,16 @@ def decode_frame(file: DicomFile, layout: PixelLayout, index: int) -> NDArray[np
         with _storage_faults():
             encoded = encoded_frame(file, layout.frames, index)
         with _decoder_faults():
-            stored, photometric = _decompressed(encoded, layout)
+            stored, colours = _decompressed(encoded, layout)
     else:
         with _decoder_faults(), _storage_faults():
-            stored, photometric = _native(file, layout, index)
-    expected = (layout.rows, layout.columns) if layout.samples == 1 else (layout.rows, layout.columns, layout.samples)
-    if stored.shape != expected:
-        raise LesionRefused(Code.PIXELS_UNDECODABLE, _OTHER_SIZE)
+            stored, colours = _native(file, layout, index)
     with _decoder_faults():
         if layout.photometric in GREY:
-            return displayed(stored, file.header)
+            return displayed(stored, file.header, layout)
         if layout.photometric == PALETTE:
-            return coloured(stored, file.header)
-        return _rgb(stored, photometric)
+            return coloured(stored, file.header, signed=layout.signed or False)
+        return _rgb(stored, colours)
 
 
 @contextmanager
@@ -91,73 +92,110 @@ def _decoder_faults() -> Iterator[None]:
         raise LesionRefused(Code.PIXELS_UNDECODABLE) from None
 
 
-def _native(file: DicomFile, layout: PixelLayout, index: int) -> tuple[Stored, str]:
+def _native(file: DicomFile, layout: PixelLayout, index: int) -> tuple[Stored, Colours | None]:
     if file.pixels is None:
         raise LesionRefused(Code.PIXELS_MISSING)
+    colours = _header_colours(layout)
     file.stream.seek(file.pixels.offset)
-    options = _options(layout) | {"number_of_frames": layout.frames, "pixel_vr": file.pixels.vr}
-    stored, found = get_decoder(layout.transfer_syntax).as_array(file.stream, index=index, raw=True, **options)
-    return stored, str(found["photometric_interpretation"])
+    options = _options(layout, layout.bits_allocated, colours, signed=layout.signed or False)
+    options |= {"number_of_frames": layout.frames, "pixel_vr": file.pixels.vr}
+    options["photometric_interpretation"] = layout.photometric
+    stored, _ = get_decoder(layout.transfer_syntax).as_array(file.stream, index=index, raw=True, **options)
+    return cut_out(_of_declared_size(stored, layout), layout), colours
 
 
-def _decompressed(encoded: bytes, layout: PixelLayout) -> tuple[Stored, str]:
+def _decompressed(encoded: bytes, layout: PixelLayout) -> tuple[Stored, Colours | None]:
     if layout.frame_bytes > _LARGE_FRAME and layout.frame_bytes > _MOST_COMPRESSION * len(encoded):
         raise LesionRefused(Code.PIXELS_UNDECODABLE, "the compressed frame holds too little for a frame of its size")
-    if layout.transfer_syntax in JPEG and layout.bits_stored == layout.bits_allocated == _PIXEL_BITS:
-        return _jpeg(encoded, layout)
-    if layout.transfer_syntax != RLELossless:
-        _check_codestream(encoded, layout)
-    elif len(encoded) > _RLE_HEADER + 2 * layout.frame_bytes:
+    if layout.transfer_syntax == RLELossless:
+        return _run_lengths(encoded, layout)
+    stream = read_codestream(encoded)
+    # A codestream may declare a far larger image than its header: see that before memory is taken for it.
+    if (stream.rows, stream.columns, stream.components) != (layout.rows, layout.columns, layout.samples):
+        raise LesionRefused(Code.PIXELS_UNDECODABLE, _OTHER_SIZE)
+    colours = decoded_colours(layout.photometric, stream) if layout.samples > 1 else None
+    if stream.coding == Coding.JPEG and stream.precision == _BYTE:
+        stored = _jpeg(encoded, colours)
+        # Pillow has converted what is not RGB.
+        colours = "RGB" if colours else None
+    else:
+        container = _BYTE if stream.precision <= _BYTE else 2 * _BYTE
+        options = _options(layout, container, colours, signed=stream.signed)
+        stored = _with_pylibjpeg(encoded, layout.transfer_syntax, options)
+    return cut_out(_of_declared_size(stored, layout), layout, stream), colours
+
+
+def _run_lengths(encoded: bytes, layout: PixelLayout) -> tuple[Stored, Colours | None]:
+    if len(encoded) > _RLE_HEADER + 2 * layout.frame_bytes:
         # Packing what does not repeat adds one byte in 128 (PS3.5, G.3.1): the rest would be inflated for nothing.
         raise LesionRefused(Code.PIXELS_UNDECODABLE, "the compressed frame holds more than the header declares")
+    colours = _header_colours(layout)
+    options = _options(layout, layout.bits_allocated, colours, signed=layout.signed or False)
+    stored = _with_pylibjpeg(encoded, layout.transfer_syntax, options)
+    return cut_out(_of_declared_size(stored, layout), layout), colours
+
+
+def _header_colours(layout: PixelLayout) -> Colours | None:
+    if layout.samples == 1:
+        return None
+    sub_sampled = layout.photometric in SUB_SAMPLED and not layout.transfer_syntax.is_encapsulated
+    return colours_without_codestream(layout.photometric, sub_sampled=sub_sampled)
+
+
+def _with_pylibjpeg(encoded: bytes, transfer_syntax: UID, options: dict[str, Any]) -> Stored:
     # One decoder, so that every installation gives the same pixels.
-    stored, found = get_decoder(layout.transfer_syntax).as_array(
-        encapsulate([encoded]), index=0, raw=True, decoding_plugin="pylibjpeg", **_options(layout)
+    stored, _ = get_decoder(transfer_syntax).as_array(
+        encapsulate([encoded]), index=0, raw=True, decoding_plugin="pylibjpeg", **options
     )
-    return stored, str(found["photometric_interpretation"])
+    return stored
 
 
-def _jpeg(encoded: bytes, layout: PixelLayout) -> tuple[Stored, str]:
-    """Decode 8-bit JPEG with Pillow: three times as fast as libjpeg, without the GIL, and strict on cut streams."""
+def _jpeg(encoded: bytes, colours: Colours | None) -> Stored:
+    """Decode 8-bit JPEG with Pillow: three times as fast as libjpeg, without the GIL, and strict on cut streams.
+
+    Returns:
+        uint8, (rows, columns), or (rows, columns, 3) in RGB.
+    """
     with Image.open(BytesIO(encoded), formats=("JPEG",)) as image:
-        if image.size != (layout.columns, layout.rows) or image.mode != {1: "L", 3: "RGB"}[layout.samples]:
-            raise LesionRefused(Code.PIXELS_UNDECODABLE, _OTHER_SIZE)
-        marked = "jfif" in image.info or "adobe_transform" in image.info or _component_ids(image) == b"RGB"
-        if layout.photometric == "RGB" and not marked:
-            # Nothing in the stream says YCbCr, though libjpeg would take it for that: keep the samples as they are.
+        known = "adobe_transform" in image.info or _component_ids(image) == b"RGB"
+        if colours == "RGB" and not known:
+            # libjpeg takes for YCbCr what nothing in the stream marks as RGB: have it keep the samples as they are.
             image.draft("YCbCr", image.size)
-        return np.asarray(image), "RGB"
+        return np.asarray(image)
 
 
 def _component_ids(image: Image.Image) -> bytes:
     return bytes(component[0] for component in image.layer) if isinstance(image, JpegImageFile) else b""
 
 
-def _check_codestream(encoded: bytes, layout: PixelLayout) -> None:
-    """A codestream may declare a far larger image than its header: see that before memory is taken for it."""
-    size = jpeg_2000_size(encoded) if layout.transfer_syntax in JPEG_2000 else jpeg_size(encoded)
-    if size != (layout.rows, layout.columns, layout.samples):
+def _of_declared_size(stored: Stored, layout: PixelLayout) -> Stored:
+    expected = (layout.rows, layout.columns) if layout.samples == 1 else (layout.rows, layout.columns, layout.samples)
+    if stored.shape != expected:
         raise LesionRefused(Code.PIXELS_UNDECODABLE, _OTHER_SIZE)
+    return stored
 
 
-def _options(layout: PixelLayout) -> dict[str, Any]:
+def _options(layout: PixelLayout, container: int, colours: Colours | None, *, signed: bool) -> dict[str, Any]:
+    """Ask for samples as they stand in ``container`` bits, all of which are said to count: `cut_out` corrects them."""
     return {
         "rows": layout.rows,
         "columns": layout.columns,
         "samples_per_pixel": layout.samples,
         "number_of_frames": 1,
-        "photometric_interpretation": layout.photometric,
+        "photometric_interpretation": _AS_DECODED[colours],
         "planar_configuration": max(layout.planar, 0),
-        "bits_allocated": layout.bits_allocated,
-        "bits_stored": layout.bits_stored,
-        "pixel_representation": int(layout.signed),
+        "bits_allocated": container,
+        "bits_stored": container,
+        "pixel_representation": int(signed),
         "pixel_keyword": "PixelData",
+        "apply_j2k_sign_correction": False,
+        "apply_jls_sign_correction": False,
     }
 
 
-def _rgb(stored: Stored, photometric: str) -> NDArray[np.uint8]:
+def _rgb(stored: Stored, colours: Colours | None) -> NDArray[np.uint8]:
     samples = np.ascontiguousarray(stored, np.uint8)
-    if photometric == "RGB":
+    if colours == "RGB":
         return samples
     rows, columns, _ = samples.shape
     return np.asarray(Image.frombytes("YCbCr", (columns, rows), samples.tobytes()).convert("RGB"))

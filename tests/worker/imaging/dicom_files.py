@@ -1,5 +1,6 @@
 """Ultrasound files made from arrays, in every transfer syntax that can be encoded here."""
 
+import struct
 import zlib
 from collections.abc import Sequence
 from io import BytesIO
@@ -7,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jpeg_ls import encode_buffer
 from numpy.typing import NDArray
+from openjpeg.utils import encode_array
 from PIL import Image
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
@@ -169,31 +172,65 @@ def jpeg_without_colour(stream: bytes) -> bytes:
         if marker in (0xC0, 0xDA):
             body = body.translate(bytes.maketrans(b"RGB", b"\1\2\3")) if b"R" in body else body
         if marker not in (0xE0, 0xEE):
-            kept += _segment(marker, body)
+            kept += segment(marker, body)
         at += 2 + length
         if marker == 0xDA:
             return kept + stream[at:]
 
 
-def jpeg_lossless(frame: NDArray[np.uint8]) -> bytes:
-    """Encode grey as JPEG lossless, process 14, selection value 1 (ISO/IEC 10918-1, annex H), without any library."""
+def jpeg_lossless(frame: NDArray[Any], precision: int = 8, ids: bytes = b"\1\2\3", marks: bytes = b"") -> bytes:
+    """Encode as JPEG lossless, process 14, selection value 1 (ISO/IEC 10918-1, annex H), without any library.
+
+    Args:
+        frame: (rows, columns), or (rows, columns, 3), of non-negative values.
+        precision: bits of a sample.
+        ids: of the components.
+        marks: marker segments before all others.
+    """
     values = frame.astype(int)
     predicted = np.empty_like(values)
-    predicted[:, 1:], predicted[1:, 0], predicted[0, 0] = values[:, :-1], values[:-1, 0], 128
+    predicted[:, 1:], predicted[1:, 0], predicted[0, 0] = values[:, :-1], values[:-1, 0], 1 << precision - 1
     bits = "".join(_category_and_bits(int(difference)) for difference in (values - predicted).ravel())
     bits += "1" * (-len(bits) % 8)
     scan = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\x00")
-    rows, columns = frame.shape
-    header = b"\xff\xd8" + _segment(0xC4, b"\0" + bytes([0, 0, 0, 0, 17, *[0] * 11]) + bytes(range(17)))
-    header += _segment(0xC3, bytes([8]) + rows.to_bytes(2, "big") + columns.to_bytes(2, "big") + bytes([1, 1, 0x11, 0]))
-    return header + _segment(0xDA, bytes([1, 1, 0, 1, 0, 0])) + scan + b"\xff\xd9"
+    rows, columns, *_ = frame.shape
+    components = ids[: frame.size // (rows * columns)]
+    header = b"\xff\xd8" + marks + segment(0xC4, b"\0" + bytes([0, 0, 0, 0, 17, *[0] * 11]) + bytes(range(17)))
+    specified = b"".join(bytes([name, 0x11, 0]) for name in components)
+    header += segment(0xC3, struct.pack(">BHHB", precision, rows, columns, len(components)) + specified)
+    scanned = b"".join(bytes([name, 0]) for name in components)
+    return header + segment(0xDA, bytes([len(components)]) + scanned + bytes([1, 0, 0])) + scan + b"\xff\xd9"
 
 
-def _segment(marker: int, body: bytes) -> bytes:
+def jpeg_2000(frame: NDArray[Any], precision: int = 8, *, transform: bool = False, file_of: str | None = None) -> bytes:
+    """Encode as lossless JPEG 2000; ``file_of``: in a JP2 file that says that it is ``RGB``, or ``YBR``."""
+    # OpenJPEG transforms what it is told to be sRGB (1), and not what is sYCC (3).
+    space = 0 if frame.ndim == 2 else 3 if file_of == "YBR" else 1
+    return bytes(
+        encode_array(
+            frame,
+            bits_stored=precision,
+            photometric_interpretation=space,
+            use_mct=transform,
+            codec_format=bool(file_of),
+        )
+    )
+
+
+def jpeg_ls(frame: NDArray[Any], marks: bytes = b"") -> bytes:
+    """Encode as lossless JPEG-LS."""
+    rows, columns, *colours = frame.shape
+    order, bits = (2 if colours else 0), 8 * frame.itemsize
+    stream = bytes(encode_buffer(frame.tobytes(), rows, columns, *colours or [1], bits, interleave_mode=order))
+    return stream[:2] + marks + stream[2:]
+
+
+def segment(marker: int, body: bytes) -> bytes:
     return bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body
 
 
 def _category_and_bits(difference: int) -> str:
+    difference = (difference + 32767) % 65536 - 32767
     size = abs(difference).bit_length()
     value = difference if difference >= 0 else difference + (1 << size) - 1
-    return f"{size:05b}" + (f"{value:0{size}b}" if size else "")
+    return f"{size:05b}" + (f"{value:0{size}b}" if 0 < size < 16 else "")

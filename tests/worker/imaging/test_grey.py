@@ -142,6 +142,67 @@ def test_a_modality_lut_comes_first_and_may_start_below_zero(tmp_path: Path) -> 
     assert shown == list(range(255, -1, -1))
 
 
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_has_no_say_in_the_contrast_and_is_black(tmp_path: Path, photometric: str) -> None:
+    """PS3.3, C.7.5.1.1.2: padding is below all other values, of MONOCHROME1 above them."""
+    inverted = photometric == "MONOCHROME1"
+    padded = np.where(RAMP < 64, 4095 if inverted else -2000, DEEP.astype(np.int16) - 100)
+    plain = _shown(tmp_path, np.clip(DEEP.astype(np.int16) - 100, 924, None), PhotometricInterpretation=photometric)
+    shown = _shown(
+        tmp_path, padded.astype(np.int16), PhotometricInterpretation=photometric, PixelPaddingValue=int(padded[0, 0])
+    )
+    assert shown[64:] == plain[64:]
+    assert set(shown[:64]) == {0}
+
+
+def test_a_range_of_padding_counts_whole_and_nothing_but_padding_is_black(tmp_path: Path) -> None:
+    padded = DEEP.astype(np.int16) - 2000
+    header = {"PixelPaddingValue": -2000, "PixelPaddingRangeLimit": -1001}
+    expected = np.clip((padded.ravel() + 992) / (padded.max() + 992), 0, 1) * 255
+    np.testing.assert_allclose(_shown(tmp_path, padded, **header), expected, atol=0.51)
+    assert set(_shown(tmp_path, np.full((16, 16), -2000, np.int16), **header)) == {0}
+
+
+def test_8_bits_in_a_wider_word_are_shown_as_8_bits_are(tmp_path: Path) -> None:
+    low = np.clip(RAMP, 30, 90)
+    assert _shown(tmp_path, low.astype(np.uint16), BitsStored=8, HighBit=7) == low.ravel().tolist()
+
+
+@pytest.mark.parametrize(
+    ("photometric", "shape", "said"),
+    [
+        ("MONOCHROME1", "INVERSE", True),
+        ("MONOCHROME2", "IDENTITY", True),
+        ("MONOCHROME1", "IDENTITY", False),
+        ("MONOCHROME2", "INVERSE", False),
+        ("MONOCHROME2", "LIN OD", False),
+    ],
+)
+def test_a_polarity_is_said_in_one_way_or_refused(tmp_path: Path, photometric: str, shape: str, *, said: bool) -> None:
+    header = {"PhotometricInterpretation": photometric, "PresentationLUTShape": shape}
+    if said:
+        assert _shown(tmp_path, RAMP, **header) == _shown(tmp_path, RAMP, PhotometricInterpretation=photometric)
+    else:
+        with pytest.raises(LesionRefused, match="photometric_unsupported"):
+            _shown(tmp_path, RAMP, **header)
+
+
+@pytest.mark.parametrize("presentation", ["COLOR", "MIXED"])
+def test_grey_that_is_to_be_shown_in_colour_is_refused(tmp_path: Path, presentation: str) -> None:
+    with pytest.raises(LesionRefused, match="photometric_unsupported"):
+        _shown(tmp_path, RAMP, PixelPresentation=presentation)
+    assert _shown(tmp_path, RAMP, PixelPresentation="MONOCHROME") == RAMP.ravel().tolist()
+
+
+@pytest.mark.parametrize("sequence", ["ModalityLUTSequence", "VOILUTSequence"])
+def test_a_lut_s_first_input_is_negative_where_samples_may_be_though_none_is(tmp_path: Path, sequence: str) -> None:
+    bright = np.arange(0, 100, dtype=np.int16).repeat(2)[: 12 * 16].reshape(12, 16)
+    lut = _lut(-100, 8, np.arange(200).astype(np.uint16))
+    header = {"WindowCenter": "128", "WindowWidth": "256"} if sequence == "ModalityLUTSequence" else {}
+    shown = _shown(tmp_path, bright, **{sequence: [lut]}, **header)
+    assert shown == (bright.ravel() + 100).tolist()
+
+
 def test_one_value_everywhere_is_black_and_not_a_division_by_zero(tmp_path: Path) -> None:
     assert set(_shown(tmp_path, np.full((16, 16), 700, np.uint16))) == {0}
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from tests.worker.imaging.dicom_files import LIMITS, picture, write
 from worker.errors import LesionRefused
@@ -60,6 +60,34 @@ def test_indices_outside_the_table_take_its_ends(tmp_path: Path) -> None:
     header = _palette(tables, 50, 16, _words(tables * 257, "<"))
     expected = tables.T[np.clip(picture().astype(int) - 50, 0, 99)]
     assert np.array_equal(_shown(tmp_path, picture(), ExplicitVRLittleEndian, **header), expected)
+
+
+@pytest.mark.parametrize("transfer_syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_a_first_index_below_zero_is_of_signed_pixels_though_none_is_negative(
+    tmp_path: Path, transfer_syntax: str
+) -> None:
+    pixels = (picture() // 2).astype(np.int16)
+    header = _palette(_TABLES, -100, 16, _words(_TABLES * 257, "<"))
+    expected = _TABLES.T[np.clip(pixels + 100, 0, 255)]
+    assert np.array_equal(_shown(tmp_path, pixels, transfer_syntax, **header), expected)
+
+
+@pytest.mark.parametrize("transfer_syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_signed_pixels_may_have_a_palette_of_more_entries_than_their_sign_leaves(
+    tmp_path: Path, transfer_syntax: str
+) -> None:
+    tables = np.random.default_rng(4).integers(0, 2**16, (3, 40_000))
+    pixels = picture().astype(np.int16) * 200 - 20_000
+    header = _palette(tables, -20_000, 16, _words(tables, "<"))
+    shown = _shown(tmp_path, pixels, transfer_syntax, **header)
+    assert np.array_equal(shown, (tables >> 8).T[np.clip(pixels.astype(int) + 20_000, 0, 39_999)])
+
+
+@pytest.mark.parametrize("other", [[255, 0, 16], [256, 1, 16], [256, 0, 8]])
+def test_descriptors_that_contradict_each_other_are_refused(tmp_path: Path, other: list[int]) -> None:
+    header = _palette(_TABLES, 0, 16, _words(_TABLES * 257, "<")) | {"BluePaletteColorLookupTableDescriptor": other}
+    with pytest.raises(LesionRefused, match="photometric_unsupported"):
+        _shown(tmp_path, picture(), ExplicitVRLittleEndian, **header)
 
 
 def test_16_bit_indices_reach_all_of_a_long_table(tmp_path: Path) -> None:

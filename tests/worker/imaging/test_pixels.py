@@ -23,6 +23,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from tests.worker.imaging.decoding import decoded, refusal
 from tests.worker.imaging.dicom_files import (
     LIMITS,
     dataset,
@@ -35,10 +36,7 @@ from tests.worker.imaging.dicom_files import (
     write_deflated,
     write_frames,
 )
-from worker.errors import Code, LesionRefused
-from worker.imaging.dicom_file import open_dicom
-from worker.imaging.layout import frame_index, pixel_layout
-from worker.imaging.pixels import decode_frame
+from worker.errors import Code
 from worker.imaging.storage import Limits
 
 LOSSLESS = [
@@ -51,17 +49,8 @@ LOSSLESS = [
 ]
 
 
-def _decoded(path: Path, frame: int | None = None, limits: Limits = LIMITS) -> NDArray[np.uint8]:
-    with open_dicom(path, limits) as file:
-        layout = pixel_layout(file, limits)
-        return decode_frame(file, layout, frame_index(layout, frame))
-
-
 def _code(path: Path, frame: int | None = None, limits: Limits = LIMITS) -> Code:
-    with pytest.raises(LesionRefused) as refused:
-        _decoded(path, frame, limits)
-    assert refused.value.__suppress_context__ or refused.value.__context__ is None
-    return refused.value.code
+    return refusal(path, frame, limits).code
 
 
 def _package_file(name: str) -> Path:
@@ -78,7 +67,7 @@ def test_a_lossless_frame_comes_back_as_it_was(
     tmp_path: Path, transfer_syntax: str, colour: bool, size: tuple[int, int]
 ) -> None:
     frame = picture(*size, colour=colour)
-    assert np.array_equal(_decoded(write(tmp_path / "a.dcm", frame, transfer_syntax)), frame)
+    assert np.array_equal(decoded(write(tmp_path / "a.dcm", frame, transfer_syntax)), frame)
 
 
 @pytest.mark.parametrize("transfer_syntax", LOSSLESS, ids=lambda uid: uid.keyword)
@@ -87,13 +76,13 @@ def test_each_frame_of_many_is_its_own(tmp_path: Path, transfer_syntax: str, col
     frames = np.stack([picture(37, 51, colour=colour, seed=seed) for seed in range(4)])
     path = write(tmp_path / "a.dcm", frames, transfer_syntax, NumberOfFrames=4)
     for number, frame in enumerate(frames, start=1):
-        assert np.array_equal(_decoded(path, number), frame)
+        assert np.array_equal(decoded(path, number), frame)
 
 
 def test_colour_by_plane_is_put_together(tmp_path: Path) -> None:
     frame = picture(colour=True)
     planes = np.ascontiguousarray(np.moveaxis(frame, -1, 0)).tobytes()
-    assert np.array_equal(_decoded(write(tmp_path / "a.dcm", frame, PlanarConfiguration=1, PixelData=planes)), frame)
+    assert np.array_equal(decoded(write(tmp_path / "a.dcm", frame, PlanarConfiguration=1, PixelData=planes)), frame)
 
 
 def _ycc(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -110,7 +99,7 @@ def test_ybr_full_becomes_rgb(tmp_path: Path, transfer_syntax: str) -> None:
         made.compress(RLELossless, generate_instance_uid=False)
     else:
         made.file_meta.TransferSyntaxUID = transfer_syntax
-    assert np.abs(_decoded(save(tmp_path / "a.dcm", made)).astype(int) - frame).max() <= 3
+    assert np.abs(decoded(save(tmp_path / "a.dcm", made)).astype(int) - frame).max() <= 3
 
 
 @pytest.mark.parametrize("frames", [1, 3])
@@ -128,7 +117,7 @@ def test_native_ybr_full_422_shares_chroma_between_two_pixels(tmp_path: Path, fr
         PhotometricInterpretation="YBR_FULL_422",
         PixelData=data,
     )
-    assert np.abs(_decoded(path, frames).astype(int) - pictures[-1]).max() <= 3
+    assert np.abs(decoded(path, frames).astype(int) - pictures[-1]).max() <= 3
 
 
 @pytest.mark.parametrize("transfer_syntax", [JPEGBaseline8Bit, JPEGExtended12Bit])
@@ -149,7 +138,7 @@ def test_jpeg_colour_is_what_its_own_codestream_says(
     path = write_frames(
         tmp_path / "a.dcm", [jpeg(frame, **options)], frame, transfer_syntax, PhotometricInterpretation=photometric
     )
-    assert np.abs(_decoded(path).astype(int) - frame).mean() < 3
+    assert np.abs(decoded(path).astype(int) - frame).mean() < 3
 
 
 @pytest.mark.parametrize(("photometric", "options"), [("RGB", {"keep_rgb": True}), ("YBR_FULL", {"subsampling": 0})])
@@ -159,7 +148,7 @@ def test_a_jpeg_that_says_nothing_of_its_colour_is_what_the_header_says(
     frame = picture(colour=True)
     bare = jpeg_without_colour(jpeg(frame, **options))
     path = write_frames(tmp_path / "a.dcm", [bare], frame, JPEGBaseline8Bit, PhotometricInterpretation=photometric)
-    assert np.abs(_decoded(path).astype(int) - frame).mean() < 3
+    assert np.abs(decoded(path).astype(int) - frame).mean() < 3
 
 
 def test_grey_jpeg_frames_are_their_own(tmp_path: Path) -> None:
@@ -167,14 +156,14 @@ def test_grey_jpeg_frames_are_their_own(tmp_path: Path) -> None:
     streams = [jpeg(frame) for frame in frames]
     path = write_frames(tmp_path / "a.dcm", streams, frames, JPEGBaseline8Bit, NumberOfFrames=3)
     for number, frame in enumerate(frames, start=1):
-        assert np.abs(_decoded(path, number).astype(int) - frame).mean() < 2
+        assert np.abs(decoded(path, number).astype(int) - frame).mean() < 2
 
 
 @pytest.mark.parametrize("transfer_syntax", [JPEGLossless, JPEGLosslessSV1])
 def test_jpeg_lossless_comes_back_as_it_was(tmp_path: Path, transfer_syntax: str) -> None:
     frame = picture()
     path = write_frames(tmp_path / "a.dcm", [jpeg_lossless(frame)], frame, transfer_syntax)
-    assert np.array_equal(_decoded(path), frame)
+    assert np.array_equal(decoded(path), frame)
 
 
 @pytest.mark.parametrize(
@@ -206,13 +195,13 @@ def test_jpeg_lossless_comes_back_as_it_was(tmp_path: Path, transfer_syntax: str
     ],
 )
 def test_other_people_s_encoders_agree_with_their_uncompressed_original(one: str, other: str, tolerance: int) -> None:
-    first, second = (_decoded(_package_file(name), 1).astype(int) for name in (one, other))
+    first, second = (decoded(_package_file(name), 1).astype(int) for name in (one, other))
     assert np.ptp(first) > 50
     assert np.abs(first - second).max() <= tolerance
 
 
 def test_12_bit_jpeg_extended_is_decoded() -> None:
-    original, lossy = (_decoded(_package_file(name), 1).astype(int) for name in ("JPEG-LL.dcm", "JPGExtended.dcm"))
+    original, lossy = (decoded(_package_file(name), 1).astype(int) for name in ("JPEG-LL.dcm", "JPGExtended.dcm"))
     assert np.corrcoef(original.ravel(), lossy.ravel())[0, 1] > 0.98
 
 
@@ -315,7 +304,7 @@ def test_memory_that_runs_out_is_this_lesion_s_refusal_and_not_the_worker_s_end(
 def test_the_largest_frame_is_a_limit_of_rows_times_columns(tmp_path: Path) -> None:
     path = write(tmp_path / "a.dcm", GREY)
     assert _code(path, limits=Limits(1 << 20, 48 * 64 - 1)) == Code.PIXELS_TOO_LARGE
-    assert np.array_equal(_decoded(path, limits=Limits(1 << 20, 48 * 64)), GREY)
+    assert np.array_equal(decoded(path, limits=Limits(1 << 20, 48 * 64)), GREY)
 
 
 def _encapsulated(path: Path, pixels: bytes, **elements: Any) -> Path:
@@ -331,14 +320,14 @@ _STREAMS = [jpeg_lossless(picture(seed=1)), jpeg_lossless(picture(seed=2))]
 @pytest.mark.parametrize("has_bot", [False, True])
 def test_a_frame_is_found_with_and_without_an_offset_table(tmp_path: Path, fragments: int, has_bot: bool) -> None:
     path = _encapsulated(tmp_path / "a.dcm", encapsulate(_STREAMS, fragments_per_frame=fragments, has_bot=has_bot))
-    assert np.array_equal(_decoded(path, 1), picture(seed=1))
-    assert np.array_equal(_decoded(path, 2), picture(seed=2))
+    assert np.array_equal(decoded(path, 1), picture(seed=1))
+    assert np.array_equal(decoded(path, 2), picture(seed=2))
 
 
 def test_a_frame_is_found_by_the_extended_offset_table(tmp_path: Path) -> None:
     pixels, offsets, lengths = encapsulate_extended(_STREAMS)
     path = _encapsulated(tmp_path / "a.dcm", pixels, ExtendedOffsetTable=offsets, ExtendedOffsetTableLengths=lengths)
-    assert np.array_equal(_decoded(path, 2), picture(seed=2))
+    assert np.array_equal(decoded(path, 2), picture(seed=2))
 
 
 @pytest.mark.parametrize("offsets", [(0, 0), (8, 0), (0, 4), (0, 2**31), (4, 8), (0,), (0, 8, 16)])
@@ -381,4 +370,4 @@ def test_fewer_fragments_than_frames_are_refused(tmp_path: Path) -> None:
 
 
 def test_deflated_pixels_are_read_from_the_inflated_data_set(tmp_path: Path) -> None:
-    assert np.array_equal(_decoded(write_deflated(tmp_path / "a.dcm", dataset(COLOUR))), COLOUR)
+    assert np.array_equal(decoded(write_deflated(tmp_path / "a.dcm", dataset(COLOUR))), COLOUR)

@@ -1,0 +1,27 @@
+"""The failing images of others, where their folder is there: each is decoded rightly, or refused for its own reason."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.worker.imaging.decoding import decoded
+
+CASES = Path(__file__).parents[4] / "shared" / "cases"
+
+pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="the folder shared/cases is not there")
+
+
+@pytest.mark.parametrize(
+    ("path", "levels"),
+    [
+        ("00-reference/rgb.dcm", (87.4, 87.1, 85.9)),
+        ("00-reference/jpeg.dcm", (87.3, 87.1, 85.9)),
+        ("00-reference/grey.dcm", (87.4,)),
+        ("03-j2k-mct-says-ybr-full/mct-says-ybr_full.dcm", (87.4, 87.1, 85.9)),
+        ("04-high-bit-left-justified/hb15.dcm", (86.7,)),
+    ],
+)
+def test_an_image_has_its_own_grey_and_colours(path: str, levels: tuple[float, ...]) -> None:
+    frame = decoded(CASES / path)
+    np.testing.assert_allclose(frame.reshape(-1, len(levels)).mean(axis=0), levels, atol=0.1)
