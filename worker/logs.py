@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 
 from celery import current_task
+
+logger = logging.getLogger(__name__)
 
 _SILENT = (
     "pydicom",
@@ -93,8 +96,16 @@ def _template(record: logging.LogRecord) -> str:
     return line if record.name.startswith(_TRUSTED) else f"{record.levelname.lower()} of {record.name}"
 
 
+def _say_end(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_value is not None:
+        logger.error("a defect of this software ended a thread", exc_info=ended.exc_value)
+
+
 def configure_logging(level: str, form: str = "json") -> None:
-    """Send the process's logs to standard error, silence third parties, and keep Python's warnings out of them."""
+    """Send the process's logs to standard error, silence third parties, and keep Python's warnings out of them.
+
+    A thread that ends with an exception is logged too: Python would print its text.
+    """
     handler = logging.StreamHandler(sys.stderr)
     text = PlainFormatter("%(asctime)s %(levelname)s %(name)s %(message)s")
     handler.setFormatter(JsonFormatter("%(message)s") if form == "json" else text)
@@ -109,3 +120,4 @@ def configure_logging(level: str, form: str = "json") -> None:
         logger.handlers[:] = [logging.NullHandler()]
         logger.propagate = False
     warnings.simplefilter("ignore")
+    threading.excepthook = _say_end

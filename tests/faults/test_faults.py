@@ -3,12 +3,16 @@
 import pytest
 
 from benchmarks.faults.__main__ import ROWS, run
+from benchmarks.faults.disks import MountingNotAllowed
 
 pytestmark = pytest.mark.faults
 
 
 @pytest.mark.parametrize("fault", ROWS)
 def test_the_promise_is_kept(fault: str, capfd: pytest.CaptureFixture[str]) -> None:
-    figure = run(fault, print, quick=True)
+    try:
+        figure = run(fault, print, quick=True)
+    except MountingNotAllowed:
+        pytest.skip("no disk can be mounted here")
     said = capfd.readouterr().out
     assert figure.passed, f"{figure.figure}\n{said}"

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,24 @@ def test_our_own_sentences_are_written_as_they_are() -> None:
     assert (
         formatted("worker.tasks", logging.WARNING, "refused: %s", "age_missing") == "worker.tasks refused: age_missing"
     )
+
+
+def test_a_thread_that_ends_with_an_exception_is_one_line_of_json_without_its_text(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # put back at the end
+
+    def broken() -> None:
+        raise OSError(SECRET)
+
+    with configured("ERROR"):
+        thread = threading.Thread(target=broken)
+        thread.start()
+        thread.join()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert json.loads(line)["message"].startswith("a defect of this software ended a thread")
+    assert "OSError" in line
+    assert SECRET not in line
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def sentence_of(error: Exception) -> tuple[str, str] | None:
             return "internal_error", f"PostgreSQL refused the request (SQLSTATE {getattr(error.orig, 'pgcode', None)})"
         case RedisError() | BrokerError():
             return "service_unavailable", REDIS_AWAY
-        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            return "setting_invalid", f"a file can not be written ({error.strerror})"
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EROFS | errno.EIO | errno.EACCES | errno.EPERM):
+            return "setting_invalid", f"a file can not be read or written ({error.strerror})"
         case _:
             return None

@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import gettempdir, mkdtemp
@@ -67,7 +67,11 @@ class ImageSource:
 
 def remove_abandoned() -> None:
     """Remove the folders that processes which were killed have left in TMPDIR: there are images of patients in them."""
-    for folder in Path(gettempdir()).glob(f"{FETCHED}*"):
+    try:
+        abandoned = list(Path(gettempdir()).glob(f"{FETCHED}*"))
+    except OSError:  # it is away, or none can be written: another time
+        return
+    for folder in abandoned:
         try:
             if folder.lstat().st_uid == os.geteuid():
                 with _locked(folder):
@@ -80,16 +84,16 @@ def remove_abandoned() -> None:
 def _held_folder() -> Iterator[Path]:
     """Have a folder in TMPDIR that is locked for as long as this process needs it, and lives."""
     remove_abandoned()
-    try:
-        empty = Path(mkdtemp(prefix=_EMPTY))
-    except OSError:
-        raise Unavailable(Code.STORAGE_UNAVAILABLE, "the TMPDIR can not be written") from None
-    with _locked(empty):
-        folder = empty.rename(empty.with_name(f"{FETCHED}{empty.name.removeprefix(_EMPTY)}"))
+    with ExitStack() as held:
         try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            empty = Path(mkdtemp(prefix=_EMPTY))
+            held.callback(shutil.rmtree, empty, ignore_errors=True)
+            held.enter_context(_locked(empty))
+            folder = empty.rename(empty.with_name(f"{FETCHED}{empty.name.removeprefix(_EMPTY)}"))
+            held.callback(shutil.rmtree, folder, ignore_errors=True)
+        except OSError:
+            raise Unavailable(Code.STORAGE_UNAVAILABLE, "the TMPDIR can not be written") from None
+        yield folder
 
 
 @contextmanager

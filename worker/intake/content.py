@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from worker.contract import FilesSource, StudyJob
+from worker.errors import Unavailable
+from worker.imaging.storage import storage_fault
 
 _PRIORITY = "priority"
 
@@ -16,6 +18,9 @@ def content_digest(job: StudyJob, storage_root: Path) -> str:
 
     A file that is not there counts as absent, so that a study pushed again after its file arrived is another content.
     What is on a DICOMweb server is not looked at.
+
+    Raises:
+        Unavailable: ``storage_unavailable``; nobody can say what is in a file for now.
     """
     paths = job.images.paths if isinstance(job.images, FilesSource) else []
     return _digest(job.model_dump(mode="json"), paths, storage_root)
@@ -49,5 +54,8 @@ def _file_digest(root: Path, path: str) -> str | None:
             return None
         with real.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
+    except OSError as error:
+        fault = storage_fault(error)
+        if isinstance(fault, Unavailable):
+            raise fault from None
         return None

@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from filecmp import cmp as same_content
 from pathlib import Path
@@ -77,23 +77,16 @@ class Inbox:
             SetupRefused: ``already_running``; another receiver has it. ``setting_invalid``; it can not be written.
         """
         inbox = cls(root)
-        try:
-            for folder in (inbox.arriving, inbox._marks, inbox._refusals):
-                folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = f"DLR_STORAGE_ROOT {root} can not be written: {error.strerror}"
-            raise SetupRefused(Code.SETTING_INVALID, reason) from None
-        with (root / RECEIVED / _LOCK).open("w") as lock:
+        with ExitStack() as held:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                reason = "another `dlr receive` has the inbox of this DLR_STORAGE_ROOT"
-                raise SetupRefused(Code.ALREADY_RUNNING, reason) from None
-            for half in inbox.arriving.iterdir():
-                half.unlink()
-            now, wall = time.monotonic(), time.time()
-            for mark in inbox._marks.iterdir():
-                inbox._open[mark.name] = _Open(now - max(wall - mark.stat().st_mtime, 0))
+                for folder in (inbox.arriving, inbox._marks, inbox._refusals):
+                    folder.mkdir(parents=True, exist_ok=True)
+                lock = held.enter_context((root / RECEIVED / _LOCK).open("w"))
+                inbox._lock_alone(lock.fileno())
+                inbox._read()
+            except OSError as error:
+                reason = f"DLR_STORAGE_ROOT {root} can not be read and written: {error.strerror}"
+                raise SetupRefused(Code.SETTING_INVALID, reason) from None
             yield inbox
 
     def keep(self, arrived: Path, study_instance_uid: str, sop_instance_uid: str) -> str:
@@ -111,7 +104,7 @@ class Inbox:
             The study's key.
 
         Raises:
-            OSError: the disk is full, or away; nothing was kept.
+            OSError: the disk is full, or away; nothing was kept, and nothing of the try is left.
         """
         key = _digest(study_instance_uid)
         folder = self.folder(key)
@@ -120,12 +113,16 @@ class Inbox:
             if target.exists() and same_content(target, arrived, shallow=False):
                 arrived.unlink()
                 return key
-            _sync(arrived)
-            _make(folder)
-            # Marked first: a study that is open for nothing is closed again; one that nobody knows of would be lost.
-            self._mark(key)
-            arrived.replace(target)
-            _sync(folder)
+            try:
+                _sync(arrived)
+                _make(folder)
+                # Marked first: a study that is open for nothing is closed again; one that nobody knows would be lost.
+                self._mark(key)
+                arrived.replace(target)
+                _sync(folder)
+            except OSError:
+                self._take_back(key, arrived)
+                raise
         return key
 
     def place(self, path: Path) -> str:
@@ -155,12 +152,24 @@ class Inbox:
 
     @contextmanager
     def study(self, key: str) -> Iterator[list[Path]]:
-        """Give a study's files. Nothing comes to it meanwhile."""
+        """Give a study's files. Nothing comes to it meanwhile.
+
+        What `complete` said of it is then done with, unless the context ends with an exception.
+
+        Raises:
+            OSError: the disk is away.
+        """
         with self._lock(key):
             with self._changed:
-                if key in self._open:
+                was_complete = key in self._open and self._open[key].complete
+                if was_complete:
                     self._open[key].complete = False
-            yield sorted(self.folder(key).glob("*.dcm"))
+            try:
+                yield self._files(key)
+            except BaseException:
+                if was_complete:
+                    self.complete(key)
+                raise
 
     def close(self, key: str) -> None:
         """Close a study, inside of `study`: somebody else has taken it over, and keeps it on record."""
@@ -188,6 +197,39 @@ class Inbox:
     def _refusals(self) -> Path:
         return self.root / RECEIVED / _REFUSED
 
+    def _lock_alone(self, lock: int) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            reason = "another `dlr receive` has the inbox of this DLR_STORAGE_ROOT"
+            raise SetupRefused(Code.ALREADY_RUNNING, reason) from None
+
+    def _read(self) -> None:
+        """Find what the last receiver left: halves, which go, and open studies."""
+        for half in self.arriving.iterdir():
+            half.unlink()
+        now, wall = time.monotonic(), time.time()
+        for mark in self._marks.iterdir():
+            self._open[mark.name] = _Open(now - max(wall - mark.stat().st_mtime, 0))
+
+    def _files(self, key: str) -> list[Path]:
+        try:
+            return sorted(path for path in self.folder(key).iterdir() if path.suffix == ".dcm")
+        except FileNotFoundError:
+            # Without its mark it is not this study that is gone, but the disk with the whole inbox.
+            (self._marks / key).stat()
+            return []
+
+    def _take_back(self, key: str, arrived: Path) -> None:
+        """Remove what a try that failed has made: on a full disk, each further one would take up more of it."""
+        with suppress(OSError):
+            arrived.unlink()
+        with suppress(OSError):
+            self.folder(key).rmdir()  # which fails where the study has instances
+            self.close(key)
+        with suppress(OSError):
+            self.folder(key).parent.rmdir()
+
     def _mark(self, key: str) -> None:
         mark = self._marks / key
         is_new = not mark.exists()
@@ -206,12 +248,11 @@ def _digest(uid: str) -> str:
 
 
 def _make(folder: Path) -> None:
-    """Make a folder and those above it, durably."""
-    if folder.exists():
-        return
-    _make(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync(folder.parent)
+    """Make a study's folder and the one above it, durably. The inbox is not made anew: its disk may be away."""
+    for one in (folder.parent, folder):
+        if not one.exists():
+            one.mkdir(exist_ok=True)
+            _sync(one.parent)
 
 
 def _sync(path: Path) -> None:

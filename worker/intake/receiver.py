@@ -5,7 +5,6 @@ says where its lesions are and all their images and segmentations have come, or 
 """
 
 import logging
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from worker.imaging.identity import read_identity
 from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
 from worker.intake.arrived import Arrived, arrived
+from worker.intake.arriving import Arriving
 from worker.intake.inbox import Inbox
 from worker.intake.marked import MARKING_CLASSES, Instance
 from worker.intake.reception import VERIFICATION, Reception
@@ -40,6 +40,9 @@ OUT_OF_RESOURCES: Final = 0xA700
 DOES_NOT_MATCH: Final = 0xA900
 CANNOT_UNDERSTAND: Final = 0xC000
 """Status of a C-STORE response (PS3.4, table B.2-1)."""
+
+_GONE: Final = (Code.FILE_NOT_FOUND, Code.FILE_NOT_READABLE)
+"""What reading says of a file that is the inbox's own, where its disk has gone meanwhile."""
 
 ULTRASOUND_CLASSES: Final = (
     "1.2.840.10008.5.1.4.1.1.6.1",  # Ultrasound Image
@@ -83,20 +86,23 @@ class Receiver:
             sop_instance_uid: which instance the sender says it is.
         """
         try:
-            identity = read_identity(path, self.limits)
+            return self._store(path, sop_instance_uid)
         except Refused as refused:
-            logger.warning("an instance was refused: %s", refused.code)
-            return CANNOT_UNDERSTAND
-        except Unavailable:
-            return OUT_OF_RESOURCES
+            if refused.code not in _GONE:
+                logger.warning("an instance was refused: %s", refused.code)
+                return CANNOT_UNDERSTAND
+            return not_kept(refused.reason)
+        except Unavailable as away:
+            return not_kept(away.reason)
+        except OSError as error:
+            return not_kept(error.strerror)
+
+    def _store(self, path: Path, sop_instance_uid: str) -> int:
+        identity = read_identity(path, self.limits)
         if not identity.study_instance_uid or identity.sop_instance_uid != sop_instance_uid:
             logger.warning("an instance was refused: its UIDs are missing, or not those that its sender gives")
             return DOES_NOT_MATCH
-        try:
-            key = self.inbox.keep(path, identity.study_instance_uid, identity.sop_instance_uid)
-        except OSError as error:
-            logger.error("an instance could not be kept, and its sender keeps it: %s", error.strerror)
-            return OUT_OF_RESOURCES
+        key = self.inbox.keep(path, identity.study_instance_uid, identity.sop_instance_uid)
         if identity.sop_class_uid in MARKING_CLASSES:
             self.inbox.complete(key)
         return SUCCESS
@@ -142,6 +148,8 @@ class Receiver:
     def _look(self, key: str, files: Sequence[Path]) -> None:
         if files:
             found = self._arrived(key, files)
+            if found.refused is not None and found.refused.code in _GONE:
+                raise Unavailable(Code.STORAGE_UNAVAILABLE)
             if not found.is_whole and not self.inbox.is_quiet(key, self.quiet_s):
                 return
             self._hand_in(key, Submission("", found.job, found.refused))
@@ -187,11 +195,17 @@ def listening(receiver: Receiver, reception: Reception) -> Iterator[tuple[str, i
 
     def store(event: "Event") -> int:
         request = cast("C_STORE", event.request)
-        return receiver.store(event.dataset_path, str(request.AffectedSOPInstanceUID))
+        file = _file_of(request)
+        if file is None:  # a request without a data set
+            return CANNOT_UNDERSTAND
+        if file.fault is not None:
+            return not_kept(file.fault.strerror)
+        return receiver.store(file.path, str(request.AffectedSOPInstanceUID))
 
     handlers: list[Any] = [
         (evt.EVT_C_STORE, store),
         (evt.EVT_C_ECHO, lambda _event: SUCCESS),
+        (evt.EVT_CONN_CLOSE, _discard_unserved),
         (
             evt.EVT_REJECTED,
             lambda _event: logger.warning("an association was rejected: who calls, or whom, is not known"),
@@ -212,14 +226,43 @@ def listening(receiver: Receiver, reception: Reception) -> Iterator[tuple[str, i
             server.shutdown()
 
 
+def not_kept(why: str | None) -> int:
+    """Log that the storage did not take an instance; return the status with which its sender keeps it, and tries later.
+
+    Args:
+        why: a sentence without values.
+    """
+    logger.error("an instance could not be kept, and its sender keeps it: %s (%s)", Code.STORAGE_UNAVAILABLE, why)
+    return OUT_OF_RESOURCES
+
+
 @contextmanager
 def _written_into(folder: Path) -> Iterator[None]:
     """Let pynetdicom write what arrives on the inbox's own disk, so that an instance is moved and not copied."""
-    former, tempfile.tempdir = tempfile.tempdir, str(folder)
+    from pynetdicom import dimse_messages
+
+    names = vars(dimse_messages)
+    former = names["NamedTemporaryFile"]
+    names["NamedTemporaryFile"] = lambda **_: Arriving(folder)
     try:
         yield
     finally:
-        tempfile.tempdir = former
+        names["NamedTemporaryFile"] = former
+
+
+def _discard_unserved(event: "Event") -> None:
+    """Remove what came over a connection that is gone before it was answered: halves, and what nobody looked at."""
+    dimse = event.assoc.dimse
+    for request in (dimse.message, *(request for _, request in tuple(dimse.msg_queue.queue))):
+        file = _file_of(request)
+        if file is not None:
+            file.discard()
+
+
+def _file_of(request: object) -> Arriving | None:
+    """Return what pynetdicom writes a request's data set into, under one name while it comes and another after."""
+    file = getattr(request, "_data_set_file", None) or getattr(request, "_dataset_file", None)
+    return file if isinstance(file, Arriving) else None
 
 
 def _entity(reception: Reception) -> "AE":

@@ -126,11 +126,14 @@ class DropFolder:
         return True
 
     def put(self, claimed: Path, place: str, why: str = "") -> None:
-        """Put an entry where it belongs in the end, under a name of its own, with a text beside it."""
+        """Put an entry where it belongs in the end, under a name of its own, with a text beside it.
+
+        On a disk that is full the entry is moved all the same, and has no text: its reason is in the ledger too.
+        """
         target = _free(self._place(place) / _short(claimed.name))
-        if why:
-            target.with_name(f"{target.name}.txt").write_text(why, "utf-8", "backslashreplace")
         claimed.rename(target)
+        if why:
+            _write(target.with_name(f"{target.name}.txt"), why)
 
     def give_back(self, claims: Path) -> int:
         """Put back what a watcher had at hand; say how much. What can not be moved stays, for the next who tries."""
@@ -264,6 +267,16 @@ def say_aside(wait_s: float) -> None:
 def _free(target: Path) -> Path:
     """Return a path that nothing has: this one, or one whose name ends alike."""
     return target if _is_gone(target) else target.with_name(f"{uuid4().hex[:8]}-{target.name}")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a text for a person, whole or not at all."""
+    try:
+        path.write_text(text, "utf-8", "backslashreplace")
+    except OSError as error:
+        logger.warning("a text beside an entry that was refused can not be written (%s)", error.strerror)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _short(name: str) -> str:

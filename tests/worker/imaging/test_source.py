@@ -1,5 +1,6 @@
 """Where a study's images are for a while, and that nothing of them stays."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian
 
+from benchmarks.faults.disks import FAULTS, MountingNotAllowed, small_disk
 from tests.dicomweb_server import DicomwebPeer, serving
 from worker.clinical.categories import Birads, Priority
 from worker.demo.dicom import Header, write_ultrasound
-from worker.errors import StudyRefused
+from worker.errors import StudyRefused, Unavailable
 from worker.imaging.dicomweb import Dicomweb, Server
 from worker.imaging.source import FETCHED, ImageSource, remove_abandoned
 from worker.study import Lesion, OnDicomweb, Study
@@ -90,6 +92,38 @@ def test_a_process_that_is_killed_leaves_images_to_the_next_one_which_removes_th
     assert len(list(held.iterdir())) == 1
     remove_abandoned()
     assert list(tmpdir_of_its_own.iterdir()) == []
+
+
+@pytest.mark.parametrize("fault", ["full", "without inodes", "read-only"])
+def test_a_disk_that_takes_no_image_is_away_for_now_and_nothing_stays_on_it(
+    tmp_path: Path, tmpdir_of_its_own: Path, fault: str
+) -> None:
+    try:
+        with small_disk(tmpdir_of_its_own) as disk, serving(tmp_path / "pacs") as peer:
+            peer.folder.mkdir()
+            wanted = study_of(image(peer))
+            with FAULTS[fault](disk):
+                with pytest.raises(Unavailable, match="storage_unavailable"), source_of(peer.url).folder(wanted):
+                    pass
+                assert [path.name for path in disk.iterdir() if path.name != ".filler"] == []
+            with source_of(peer.url).folder(wanted) as folder:
+                assert len(folder.paths) == 1
+    except MountingNotAllowed:
+        pytest.skip("no disk can be mounted here")
+
+
+def test_where_no_disk_can_be_written_a_worker_starts_and_its_studies_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_usable() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile._get_default_tempdir", none_usable)
+    remove_abandoned()
+    with (
+        pytest.raises(Unavailable, match="storage_unavailable"),
+        source_of("http://127.0.0.1:9").folder(study_of("1.2")),
+    ):
+        pass
 
 
 def test_a_link_that_is_named_like_such_a_folder_is_not_followed(tmp_path: Path, tmpdir_of_its_own: Path) -> None:

@@ -1,12 +1,16 @@
 """The digest of a study's content, when it comes and when somebody wants to look at it again."""
 
+import errno
+import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.worker.intake.test_accept import PATH, job
+from worker.errors import Unavailable
 from worker.intake.content import content_digest, is_unchanged
 
 
@@ -58,6 +62,18 @@ def test_a_file_that_changed_or_went_is_told(root: Path, content: bytes | None) 
     if content is not None:
         (root / PATH).write_bytes(content)
     assert is_unchanged(stored(), digest, root) is False
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOTCONN])
+def test_a_file_that_nobody_can_read_for_now_is_not_taken_for_one_that_is_not_there(
+    root: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fault(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(hashlib, "file_digest", fault)
+    with pytest.raises(Unavailable, match="storage_unavailable"):
+        content_digest(job(), root)
 
 
 def test_of_images_on_a_server_nobody_can_say(root: Path) -> None:

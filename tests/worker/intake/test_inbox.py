@@ -71,6 +71,20 @@ def test_a_study_is_due_when_nothing_has_come_for_a_while_or_when_it_may_be_whol
         assert inbox.is_quiet(key, quiet_s=0)
 
 
+def test_a_study_that_may_be_whole_is_due_again_when_its_disk_was_away(tmp_path: Path) -> None:
+    with Inbox.held(tmp_path) as inbox:
+        key = inbox.keep(arrive(inbox), "1.2.3", "1.2.3.4")
+        inbox.complete(key)
+        (received := tmp_path / "received").rename(tmp_path / "away")
+        with pytest.raises(FileNotFoundError), inbox.study(key):
+            pass
+        assert inbox.due(quiet_s=60) == [key]
+        (tmp_path / "away").rename(received)
+        with inbox.study(key) as files:
+            assert len(files) == 1
+        assert inbox.due(quiet_s=60) == []
+
+
 def test_after_a_kill_open_studies_are_still_open_and_half_an_instance_is_gone(tmp_path: Path) -> None:
     with Inbox.held(tmp_path) as inbox:
         long_ago = inbox.keep(arrive(inbox), "1.2.3", "1.2.3.4")
@@ -108,5 +122,5 @@ def test_an_instance_that_can_not_be_written_is_not_kept(tmp_path: Path, monkeyp
         monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space"):
             inbox.keep(path, "1.2.3", "1.2.3.4")
-        assert kept(inbox) == [b"one"]
+        assert kept(inbox) == []
         assert inbox.due(quiet_s=0) == []

@@ -1,10 +1,10 @@
 """Studies by DICOM: pynetdicom on the other side, a real database behind, every status that a sender may see."""
 
 import ssl
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,20 +13,25 @@ import numpy as np
 import pytest
 import trustme
 from pydicom import Dataset, dcmread
-from pynetdicom import AE
+from pynetdicom import AE, dimse_messages
+from pynetdicom.association import Association
+from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.sop_class import CTImageStorage, Verification
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from benchmarks.faults.disks import FAULTS, MountingNotAllowed, small_disk, without_inodes
 from db import queries
 from db.records import StudyDetail
+from tests.waiting import until
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, picture, write, write_texts
 from tests.worker.intake.presentations import Annotation, write_presentation
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from tests.worker.intake.segmentations import Drawn, write_segmentation
 from worker.clinical.categories import Priority
 from worker.contract import parse_job
-from worker.errors import SetupRefused, Unavailable
+from worker.errors import Code, LesionRefused, SetupRefused, Unavailable
 from worker.intake import receiver
 from worker.intake.accept import Intake
 from worker.intake.inbox import Inbox
@@ -55,15 +60,24 @@ class Hospital:
         self, *instances: Path | Dataset, calling: str = "SCANNER", called: str = "DLR", tls: Any = None
     ) -> list[int]:
         """Send instances over one association; return a status each."""
-        entity = AE(ae_title=calling)
         sent = [one if isinstance(one, Dataset) else dcmread(one) for one in instances]
+        with self.association(*sent, calling=calling, called=called, tls=tls) as association:
+            return [association.send_c_store(one).Status for one in sent] or [association.send_c_echo().Status]
+
+    @contextmanager
+    def association(
+        self, *instances: Path | Dataset, calling: str = "SCANNER", called: str = "DLR", tls: Any = None
+    ) -> Iterator[Association]:
+        """Have an association over which instances such as these can be sent."""
+        entity = AE(ae_title=calling)
+        for one in instances:
+            header = one if isinstance(one, Dataset) else dcmread(one, stop_before_pixels=True)
+            entity.add_requested_context(header.SOPClassUID, header.file_meta.TransferSyntaxUID)
         entity.add_requested_context(Verification)
-        for one in sent:
-            entity.add_requested_context(one.SOPClassUID, one.file_meta.TransferSyntaxUID)
         association = entity.associate(*self.address, ae_title=called, tls_args=tls)
         assert association.is_established, "rejected"
         try:
-            return [association.send_c_store(one).Status for one in sent] or [association.send_c_echo().Status]
+            yield association
         finally:
             association.release()
 
@@ -94,6 +108,20 @@ def hospital(sessions: sessionmaker[Session], tmp_path: Path) -> Iterator[Made]:
             return Hospital(receiver, stack.enter_context(listening(receiver, reception)), sessions)
 
         yield made
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """The disk of the storage, small enough to be filled."""
+    try:
+        with small_disk(tmp_path / "storage") as place:
+            yield place
+    except MountingNotAllowed:
+        pytest.skip("no disk can be mounted here")
+
+
+def left_in(disk: Path) -> set[Path]:
+    return {path for path in disk.rglob("*") if ".filler" not in path.parts}
 
 
 @pytest.fixture
@@ -316,6 +344,102 @@ def test_a_full_disk_is_told_to_the_sender_who_keeps_the_instance(
     assert there.send(image) == [OUT_OF_RESOURCES]
 
 
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_storage_that_takes_nothing_is_said_of_each_instance_and_leaves_nothing_behind(
+    hospital: Made, disk: Path, tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    there = hospital()
+    studies = [
+        write(tmp_path / f"{number}.dcm", picture(512, 512, seed=number), StudyInstanceUID=f"{STUDY_UID}.{number}")
+        for number in range(6)
+    ]
+    before = left_in(disk)
+    with there.association(studies[0]) as association:
+        with FAULTS[fault](disk):
+            assert [association.send_c_store(one).Status for one in studies] == [OUT_OF_RESOURCES] * len(studies)
+            assert association.is_established
+        assert left_in(disk) == before
+        assert [association.send_c_store(one).Status for one in studies] == [SUCCESS] * len(studies)
+    assert list(there.receiver.inbox.arriving.iterdir()) == []
+    there.close(quiet_s=0)
+    assert len(there.studies()) == len(studies)
+    assert caplog.text.count("storage_unavailable") == len(studies)
+    assert "Traceback" not in caplog.text
+
+
+def test_room_for_a_file_and_for_no_folder_takes_no_instance_and_uses_nothing_up(
+    hospital: Made, disk: Path, tmp_path: Path
+) -> None:
+    there = hospital()
+    with without_inodes(disk):
+        for room in range(1, 4):
+            (disk / ".filler" / str(room)).unlink()
+            before = left_in(disk)
+            for number in range(4):
+                uid = f"{STUDY_UID}.{room}.{number}"
+                image = write(tmp_path / f"{uid}.dcm", picture(), StudyInstanceUID=uid)
+                assert there.send(image) == [OUT_OF_RESOURCES]
+            assert left_in(disk) == before
+            assert there.receiver.inbox.due(0) == []
+
+
+@pytest.mark.parametrize("fault", [name for name in FAULTS if name not in ("full", "without inodes")])
+def test_a_study_whose_storage_goes_before_it_is_closed_is_closed_once_it_is_back(
+    hospital: Made, disk: Path, image: Path, tmp_path: Path, fault: str
+) -> None:
+    there = hospital()
+    assert there.send(image, write_report(tmp_path / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10))])) == [0, 0]
+    with FAULTS[fault](disk), pytest.raises(Unavailable, match="storage_unavailable"):
+        there.close(quiet_s=0)
+    there.close(quiet_s=0)
+    assert [(study.state, study.error_code) for study in there.studies()] == [("queued", None)]
+
+
+@pytest.mark.parametrize("code", [Code.FILE_NOT_FOUND, Code.FILE_NOT_READABLE])
+def test_a_file_of_the_inbox_that_goes_while_it_is_looked_at_is_no_fault_of_the_study(
+    hospital: Made, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: Code
+) -> None:
+    there = hospital()
+    there.send(image, write_report(tmp_path / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10))]))
+
+    def gone(*_: object) -> None:
+        raise LesionRefused(code)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(receiver, "read_identity", gone)
+        with pytest.raises(Unavailable, match="storage_unavailable"):
+            there.close(quiet_s=0)
+        assert there.receiver.store(image, SOP_UID) == OUT_OF_RESOURCES
+    assert there.studies() == []
+    there.close(quiet_s=0)
+    assert [study.state for study in there.studies()] == ["queued"]
+
+
+def test_an_association_that_is_cut_off_leaves_no_half_of_an_instance(hospital: Made, tmp_path: Path) -> None:
+    there = hospital()
+    image = write(tmp_path / "a.dcm", picture(512, 512))
+    arriving = there.receiver.inbox.arriving
+    with there.association(image) as association:
+        for part in parts_of_a_store(image)[:-1]:
+            association.dul.send_pdu(part)
+        until(lambda: list(arriving.iterdir()))
+        association.abort()
+    until(lambda: not list(arriving.iterdir()))
+
+
+def parts_of_a_store(image: Path) -> list[Any]:
+    """Return what is sent of an instance, as the units of the transport (PS3.8, 9.3.5)."""
+    instance = dcmread(image)
+    request = C_STORE()
+    request.MessageID = 1
+    request.Priority = 2
+    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = instance.SOPClassUID, instance.SOPInstanceUID
+    request.DataSet = BytesIO(bytes(instance.PixelData))
+    message = C_STORE_RQ()
+    message.primitive_to_message(request)
+    return list(message.encode_msg(1, 16382))
+
+
 def test_whoever_calls_another_title_or_is_not_on_the_list_is_rejected(hospital: Made, image: Path) -> None:
     there = hospital(callers=("SCANNER", "PACS"))
     assert there.send(image, calling="PACS") == [SUCCESS]
@@ -400,16 +524,16 @@ def test_a_defect_met_on_one_study_is_on_record_and_the_receiver_goes_on(
     assert here.receiver.inbox.due(0) == []
 
 
-def test_once_it_has_ended_what_is_temporary_is_written_where_it_was_before(tmp_path: Path) -> None:
-    before = tempfile.gettempdir()
+def test_what_arrives_is_written_to_the_inbox_for_as_long_as_somebody_listens(tmp_path: Path) -> None:
+    before = vars(dimse_messages)["NamedTemporaryFile"]
     reception = Reception("127.0.0.1", 0, "DLR", (), 4)
     with Inbox.held(tmp_path) as inbox:
         ours = Receiver(inbox, Intake(sessionmaker(), tmp_path, lambda *_: None), LIMITS, 30.0, lambda work: work())
         with listening(ours, reception) as (_, port):
-            assert tempfile.gettempdir() == str(inbox.arriving)
+            assert Path(vars(dimse_messages)["NamedTemporaryFile"]().name).parent == inbox.arriving
             with pytest.raises(SetupRefused), listening(ours, replace(reception, port=port)):
                 pass
-        assert tempfile.gettempdir() == before
+        assert vars(dimse_messages)["NamedTemporaryFile"] is before
 
 
 @pytest.mark.parametrize("tls", ["none", "ours", "both"])

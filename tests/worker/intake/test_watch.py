@@ -20,6 +20,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from benchmarks.faults.disks import FAULTS, MountingNotAllowed, full, small_disk
 from tests.waiting import until
 from tests.worker.imaging.dicom_files import LIMITS, STUDY_UID, picture, write
 from tests.worker.intake.reports import Finding, rectangle, write_report
@@ -390,6 +391,42 @@ def test_a_storage_that_is_away_is_waited_for_with_the_entry_at_hand(
     storage.unlink()
     storage.mkdir()
     here.take(claimed)
+    assert studies(sessions) == [("queued", "watch", None)]
+
+
+def test_on_a_disk_that_is_full_an_entry_that_is_refused_is_moved_and_none_has_to_wait(
+    watcher: Made, drop: Path, sessions: sessionmaker[Session]
+) -> None:
+    try:
+        with small_disk(drop):
+            (drop / "a.json").write_text("no job")
+            study(drop / "b")
+            with full(drop):
+                assert look(watcher()) == 2
+            assert {path.name for path in (drop / ".dlr").glob("*/*")} >= {"a.json", "b"}
+            assert list((drop / ".dlr" / "refused").glob("*.txt")) == []
+    except MountingNotAllowed:
+        pytest.skip("no disk can be mounted here")
+    assert studies(sessions) == [("failed", "watch", "job_invalid"), ("queued", "watch", None)]
+
+
+@pytest.mark.parametrize("fault", ["full", "without inodes", "read-only"])
+def test_a_storage_into_which_nothing_can_be_copied_loses_no_entry(
+    watcher: Made, drop: Path, sessions: sessionmaker[Session], fault: str
+) -> None:
+    try:
+        with small_disk(drop.parent / "storage") as storage:
+            here = watcher()
+            study(drop / "one")
+            claimed = here.folder.claim(settle_s=0)
+            assert claimed is not None
+            with FAULTS[fault](storage):
+                with pytest.raises(Unavailable, match="storage_unavailable"):
+                    here.take(claimed)
+                assert not list(storage.rglob(".arriving-*"))
+            here.take(claimed)
+    except MountingNotAllowed:
+        pytest.skip("no disk can be mounted here")
     assert studies(sessions) == [("queued", "watch", None)]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.faults.disks import FAULTS, MountingNotAllowed, small_disk
 from worker.errors import Code, SetupRefused
 from worker.services.home import LOG_BYTES_MAX, Home, database_url_of, write_private
 from worker.settings import Settings, get_settings
@@ -121,3 +122,18 @@ def test_the_roles_of_somebody_elses_database_are_not_made_up(tmp_path: Path) ->
     with pytest.raises(SetupRefused) as refused:
         database_url_of(settings, "reader")
     assert refused.value.code is Code.SETTING_INVALID
+
+
+@pytest.mark.parametrize("fault", ["full", "without inodes", "read-only"])
+def test_a_private_file_that_can_not_be_written_leaves_the_one_before_and_nothing_else(
+    tmp_path: Path, fault: str
+) -> None:
+    try:
+        with small_disk(tmp_path / "disk") as disk:
+            write_private(disk / "secret", "old")
+            with FAULTS[fault](disk), pytest.raises(OSError, match=r"No space|Read-only"):
+                write_private(disk / "secret", "new")
+            assert [path.name for path in disk.iterdir()] == ["secret"]
+            assert (disk / "secret").read_text() == "old"
+    except MountingNotAllowed:
+        pytest.skip("no disk can be mounted here")
