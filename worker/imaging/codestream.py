@@ -39,6 +39,9 @@ _ENUMERATED_COLOURS: dict[int, Colours] = {16: "RGB", 18: "YBR"}
 _SUB_SAMPLED = ({(2, 1)}, {(2, 2)})
 _COLOURS = 3
 
+_RLE_HEADER = struct.Struct("<16L")
+_NO_RUN = 128
+
 
 class Coding(StrEnum):
     """Families of codestreams; their decoders treat colours each in a way of its own."""
@@ -96,6 +99,30 @@ def read_codestream(encoded: bytes) -> Codestream:
     except (struct.error, IndexError):
         raise ValueError from None
     raise ValueError
+
+
+def is_run_lengths(encoded: bytes, segments: int, samples: int) -> bool:
+    """Whether a frame of RLE holds just so many segments, of just so many bytes each once unpacked (PS3.5, annex G)."""
+    count, *offsets = _RLE_HEADER.unpack_from(encoded.ljust(_RLE_HEADER.size, b"\0"))
+    starts = offsets[:segments]
+    if count != segments or starts != sorted(starts) or starts[0] < _RLE_HEADER.size:
+        return False
+    return all(
+        _unpacks_to(encoded[start:end], samples) for start, end in zip(starts, [*starts[1:], len(encoded)], strict=True)
+    )
+
+
+def _unpacks_to(packed: bytes, size: int) -> bool:
+    at = unpacked = 0
+    while unpacked < size and at < len(packed):
+        control = packed[at]
+        if control < _NO_RUN:
+            unpacked += control + 1
+            at += control + 2
+        else:
+            unpacked += 2 * _NO_RUN + 1 - control if control > _NO_RUN else 0
+            at += 2 if control > _NO_RUN else 1
+    return unpacked == size and at <= len(packed) and not packed[at:].strip(b"\0\x80")
 
 
 def _jpeg(encoded: bytes) -> Codestream:

@@ -3,17 +3,18 @@
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
-from pydicom.encaps import get_frame
+from pydicom.uid import RLELossless
 
 from worker.errors import Code, LesionRefused
+from worker.imaging.codestream import STARTS
 from worker.imaging.dicom_file import DicomFile
 
 _ITEM = (0xFFFE, 0xE000)
 _SEQUENCE_END = (0xFFFE, 0xE0DD)
 _TAG_BYTES = 8
 _MOST_OFFSETS = 1_000_000
+_LONGEST_START = max(map(len, STARTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,10 @@ class _Item:
 def encoded_frame(file: DicomFile, frames: int, index: int) -> bytes:
     """Read one frame's codestream, all its fragments joined.
 
-    An offset table that points anywhere but at the first fragment of each frame is refused: following it, or passing
-    it over, could show another frame than the one that was marked.
+    Fragments, offset tables and the number of frames have to agree, whichever frame is asked for: following one of
+    them, or passing it over, could show another frame than the one that was marked. A fragment in which a codestream
+    begins begins a frame, and a frame of RLE is one fragment (PS3.5, A.4.2). A table counts for nothing where there is
+    one frame in one fragment. It may have an entry too many that points at the end, at which no frame can be.
 
     Args:
         file: with encapsulated Pixel Data.
@@ -38,20 +41,13 @@ def encoded_frame(file: DicomFile, frames: int, index: int) -> bytes:
             an offset table contradict each other or the number of frames.
     """
     table, *fragments = _items(file)
-    basic, extended = _basic_offsets(file, table), _extended_offsets(file)
-    starts = [fragment.tag_at - fragments[0].tag_at for fragment in fragments]
-    consistent = frames <= len(fragments) and _fits(basic, starts, frames)
-    if extended is not None:
-        offsets, lengths = extended
-        whole = [length + length % 2 for length in lengths] == [fragment.length for fragment in fragments]
-        consistent = consistent and whole and _fits(offsets, starts, frames)
-    if not consistent:
-        raise _contradiction()
-    file.stream.seek(table.tag_at)
-    try:
-        return get_frame(file.stream, index, number_of_frames=frames, extended_offsets=extended)
-    except (ValueError, StopIteration, struct.error):
-        raise _contradiction() from None
+    firsts = _firsts(file, fragments)
+    if len(firsts) != frames:
+        raise LesionRefused(Code.PIXELS_UNDECODABLE, _other_number(len(firsts), frames))
+    if len(fragments) > 1:
+        _check_tables(file, table, fragments, firsts)
+    end = firsts[index + 1] if index + 1 < frames else len(fragments)
+    return b"".join(_value(file, fragment) for fragment in fragments[firsts[index] : end])
 
 
 def _items(file: DicomFile) -> list[_Item]:
@@ -73,30 +69,51 @@ def _items(file: DicomFile) -> list[_Item]:
     raise LesionRefused(Code.FILE_TRUNCATED)
 
 
+def _firsts(file: DicomFile, fragments: Sequence[_Item]) -> list[int]:
+    """Return which fragments begin a frame."""
+    if file.transfer_syntax == RLELossless:
+        return list(range(len(fragments)))
+    begins = [_value(file, fragment, _LONGEST_START).startswith(STARTS) for fragment in fragments]
+    # What comes before the first codestream, or is none, is left to the decoder to refuse.
+    return [number for number, begin in enumerate(begins) if begin or number == 0]
+
+
+def _check_tables(file: DicomFile, table: _Item, fragments: Sequence[_Item], firsts: Sequence[int]) -> None:
+    starts = [fragment.tag_at - fragments[0].tag_at for fragment in fragments]
+    frames = [starts[first] for first in firsts]
+    end = starts[-1] + _TAG_BYTES + fragments[-1].length
+    consistent = _fits(_basic_offsets(file, table), frames, end)
+    offsets, lengths = (_longs(file.header.bytes_of(f"ExtendedOffsetTable{name}")) for name in ("", "Lengths"))
+    if offsets:
+        # Only a frame of one fragment has a place in this table (PS3.3, C.7.6.3.1.8).
+        whole = [length + length % 2 for length in lengths] == [fragment.length for fragment in fragments]
+        consistent = consistent and whole and _fits(offsets, frames, end)
+    if not consistent:
+        raise _contradiction()
+
+
+def _value(file: DicomFile, item: _Item, most: int | None = None) -> bytes:
+    file.stream.seek(item.tag_at + _TAG_BYTES)
+    return file.stream.read(item.length if most is None else min(item.length, most))
+
+
 def _basic_offsets(file: DicomFile, table: _Item) -> Sequence[int]:
-    file.stream.seek(table.tag_at + _TAG_BYTES)
     count = table.length // 4
     if count > _MOST_OFFSETS:
         raise _contradiction()
-    return struct.unpack(f"<{count}L", file.stream.read(4 * count))
-
-
-def _extended_offsets(file: DicomFile) -> tuple[list[int], list[int]] | None:
-    offsets, lengths = (file.header.bytes_of(f"ExtendedOffsetTable{name}") for name in ("", "Lengths"))
-    if not offsets:
-        return None
-    return _longs(offsets), _longs(lengths)
+    return struct.unpack(f"<{count}L", _value(file, table, 4 * count))
 
 
 def _longs(value: bytes) -> list[int]:
     return list(struct.unpack(f"<{len(value) // 8}Q", value[: len(value) // 8 * 8]))
 
 
-def _fits(offsets: Sequence[int], starts: Sequence[int], frames: int) -> bool:
-    if not offsets:
-        return True
-    rising = all(one < other for one, other in pairwise(offsets))
-    return len(offsets) == frames and offsets[0] == 0 and rising and set(offsets) <= set(starts)
+def _fits(offsets: Sequence[int], frames: Sequence[int], end: int) -> bool:
+    return not offsets or list(offsets) in (frames, [*frames, end])
+
+
+def _other_number(found: int, frames: int) -> str:
+    return f"the number of frames in Pixel Data is {found}, and the header says {frames}"
 
 
 def _contradiction() -> LesionRefused:

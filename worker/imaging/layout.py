@@ -158,7 +158,10 @@ def _check_samples(layout: PixelLayout) -> None:
 
 
 def _check_length(layout: PixelLayout, file: DicomFile, limits: Limits) -> None:
-    """A native Pixel Data element has to hold exactly what the header declares, the padding byte apart."""
+    """A native Pixel Data element has to hold exactly what the header declares, the padding byte apart.
+
+    Of more, nobody can say which of it the header means (PS3.5, 8.1.1).
+    """
     if layout.transfer_syntax.is_encapsulated or file.pixels is None:
         return
     declared, length = layout.frame_bytes * layout.frames, file.pixels.length
@@ -168,3 +171,9 @@ def _check_length(layout: PixelLayout, file: DicomFile, limits: Limits) -> None:
         raise LesionRefused(Code.PIXELS_UNDECODABLE, "Pixel Data is shorter than the header declares")
     if layout.photometric == "YBR_FULL_422" and (layout.columns % 2 or length >= declared // 2 * 3):
         raise LesionRefused(Code.PIXELS_UNDECODABLE, "Pixel Data is not sub-sampled as its header says")
+    if length > declared + declared % 2:
+        frames, rest = divmod(length, layout.frame_bytes)
+        reason = f"Pixel Data is as long as {frames} frames, and the header says {layout.frames}"
+        raise LesionRefused(
+            Code.PIXELS_UNDECODABLE, reason if rest <= 1 else "Pixel Data is longer than the header declares"
+        )

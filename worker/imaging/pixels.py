@@ -14,7 +14,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, RLELossless
 
 from worker.errors import Code, DlrError, LesionRefused
-from worker.imaging.codestream import Coding, Colours, read_codestream
+from worker.imaging.codestream import Coding, Colours, is_run_lengths, read_codestream
 from worker.imaging.dicom_file import DicomFile
 from worker.imaging.encapsulation import encoded_frame
 from worker.imaging.grey import displayed
@@ -29,6 +29,8 @@ _LARGE_FRAME = 4 << 20
 # Lossless compression of ultrasound reaches 3 or so, and lossy 50; an empty JPEG 2000 codestream reaches 50,000.
 _MOST_COMPRESSION = 2000
 _OTHER_SIZE = "the frame is not of the size that the header declares"
+_MORE = "the compressed frame holds more than the header declares"
+_PADDING = b"\0\xff"
 _BYTE = 8
 _AS_DECODED: dict[Colours | None, str] = {None: "MONOCHROME2", "RGB": "RGB", "YBR": "YBR_FULL"}
 Stored = NDArray[Any]
@@ -113,6 +115,8 @@ def _decompressed(encoded: bytes, layout: PixelLayout) -> tuple[Stored, Colours 
     # A codestream may declare a far larger image than its header: see that before memory is taken for it.
     if (stream.rows, stream.columns, stream.components) != (layout.rows, layout.columns, layout.samples):
         raise LesionRefused(Code.PIXELS_UNDECODABLE, _OTHER_SIZE)
+    if encoded[stream.end :].strip(_PADDING):
+        raise LesionRefused(Code.PIXELS_UNDECODABLE, _MORE)
     colours = decoded_colours(layout.photometric, stream) if layout.samples > 1 else None
     if stream.coding == Coding.JPEG and stream.precision == _BYTE:
         stored = _jpeg(encoded, colours)
@@ -128,7 +132,11 @@ def _decompressed(encoded: bytes, layout: PixelLayout) -> tuple[Stored, Colours 
 def _run_lengths(encoded: bytes, layout: PixelLayout) -> tuple[Stored, Colours | None]:
     if len(encoded) > _RLE_HEADER + 2 * layout.frame_bytes:
         # Packing what does not repeat adds one byte in 128 (PS3.5, G.3.1): the rest would be inflated for nothing.
-        raise LesionRefused(Code.PIXELS_UNDECODABLE, "the compressed frame holds more than the header declares")
+        raise LesionRefused(Code.PIXELS_UNDECODABLE, _MORE)
+    if not is_run_lengths(encoded, layout.samples * layout.bits_allocated // _BYTE, layout.rows * layout.columns):
+        raise LesionRefused(
+            Code.PIXELS_UNDECODABLE, "the compressed frame holds more, or less, than the header declares"
+        )
     colours = _header_colours(layout)
     options = _options(layout, layout.bits_allocated, colours, signed=layout.signed or False)
     stored = _with_pylibjpeg(encoded, layout.transfer_syntax, options)
