@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from db.history import note
 from db.models import LesionRow, PathologyRow, StudyRow
 from db.outbox import forget
+from db.records import Queued
 from db.storable import storable_text
 from db.vocabulary import ENDED_STATES, Event, LesionState, StudyState
 
@@ -21,11 +22,11 @@ _DEAD = (
 _NO_DIGEST = "0" * 64
 
 
-def requeue(session: Session, study_id: UUID, by: str = "unknown") -> bool:
+def requeue(session: Session, study_id: UUID, by: str = "unknown") -> Queued | None:
     """Queue a failed or partial study again, with all its attempts, because a person asked for it.
 
-    It is off the worklist until it has ended again; one that was discarded is so no more. ``False`` for any other
-    study, and for a refused message.
+    It is off the worklist until it has ended again; one that was discarded is so no more. ``None`` for any other
+    study, and for a refused message; else what the caller puts on the queue once it has committed.
 
     Args:
         session: the caller commits.
@@ -34,8 +35,9 @@ def requeue(session: Session, study_id: UUID, by: str = "unknown") -> bool:
     """
     before = _held(session, study_id, StudyRow.study_instance_uid.is_not(None))
     if before is None:
-        return False
+        return None
     detail = {"by": by, "from": before.state.value, "code": before.error_code, "attempts": before.attempts}
+    queued = Queued(study_id, before.priority.value, before.claims)
     session.execute(
         update(StudyRow)
         .where(StudyRow.id == study_id)
@@ -62,7 +64,7 @@ def requeue(session: Session, study_id: UUID, by: str = "unknown") -> bool:
         .values(state=LesionState.WAITING, error_code=None, error_reason=None)
     )
     note(session, study_id, Event.REQUEUED, detail)
-    return True
+    return queued
 
 
 def discard(session: Session, study_id: UUID, reason: str, by: str) -> bool:

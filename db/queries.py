@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, selectinload
 from db.models import LesionRow, PredictionRow, RestratificationRow, StudyRow
 from db.records import (
     Box,
+    Ended,
     FailedRow,
     LesionDetail,
     Standing,
@@ -22,7 +23,7 @@ from db.records import (
     WorklistRow,
 )
 from db.storable import looked_for, storable_text
-from db.vocabulary import ENDED_STATES, OPEN_STATES, LesionState, StudyState
+from db.vocabulary import ENDED_STATES, OPEN_STATES, Event, LesionState, StudyState
 
 
 def worklist(session: Session, limit: int | None = None) -> list[WorklistRow]:
@@ -79,6 +80,19 @@ def states(session: Session, study_ids: Iterable[UUID]) -> dict[UUID, str]:
     """Return the state of each of these studies that the ledger has."""
     rows = session.execute(select(StudyRow.id, StudyRow.state).where(StudyRow.id.in_(list(study_ids))))
     return {study_id: state.value for study_id, state in rows}
+
+
+def ended(session: Session, study_id: UUID) -> Ended | None:
+    """Return how a study ended, or that another revision took its place before; ``None`` while it is open."""
+    row = session.execute(
+        select(StudyRow.state, StudyRow.error_code, StudyRow.attempts, StudyRow.is_current).where(
+            StudyRow.id == study_id
+        )
+    ).one_or_none()
+    if row is None or (row.is_current and row.state in OPEN_STATES):
+        return None
+    state = Event.SUPERSEDED if row.state in OPEN_STATES else row.state
+    return Ended(state.value, row.error_code, row.attempts)
 
 
 def standing(session: Session, study_id: UUID) -> Standing | None:

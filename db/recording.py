@@ -179,4 +179,5 @@ def _lesion(study_id: UUID, ordinal: int, lesion: LesionRecord) -> dict[str, Any
 
 
 def _recorded(current: StudyRow, change: Change, priority: Priority) -> Recorded:
-    return Recorded(current.id, current.revision, change.value, current.state.value, priority.value)
+    uncounted = current.claims - current.attempts
+    return Recorded(current.id, current.revision, change.value, current.state.value, priority.value, uncounted)

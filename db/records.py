@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 Box = tuple[int, int, int, int]
@@ -58,6 +58,7 @@ class Recorded:
     Attributes:
         change: ``new``, ``unchanged``, ``priority_raised``, ``revised``, or ``earlier_revision``: the content is that
             of a revision which another has replaced, so nothing changed.
+        uncounted: as in `Queued`.
     """
 
     study_id: UUID
@@ -65,6 +66,22 @@ class Recorded:
     change: str
     state: str
     priority: str
+    uncounted: int = 0
+
+
+class Queued(NamedTuple):
+    """A study to put on the queue.
+
+    Attributes:
+        study_id: the ledger's.
+        priority: the ledger's.
+        uncounted: starts of the study that do not count as attempts: what was before a person queued it again, and what
+            was given back. With the id it names the message.
+    """
+
+    study_id: UUID
+    priority: str
+    uncounted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +89,8 @@ class Claim:
     """A study to work on. ``attempt`` counts every start of the study, ever; a result is accepted under the last one.
 
     ``priority`` is the ledger's and may be more urgent than the job's. How long ago the study was received and queued
-    is by the database's clock, at the claim. ``traceparent`` is as in `StudyRecord`.
+    is by the database's clock, at the claim. ``traceparent`` is as in `StudyRecord`. ``starts`` are those that count
+    towards the most that are allowed.
     """
 
     study_id: UUID
@@ -83,6 +101,21 @@ class Claim:
     since_received: timedelta = field(default=timedelta(0), compare=False)
     since_queued: timedelta = field(default=timedelta(0), compare=False)
     traceparent: str | None = None
+    starts: int = 1
+
+
+class Ended(NamedTuple):
+    """How a study ended.
+
+    Attributes:
+        state: ``done``, ``partial`` or ``failed``; ``superseded`` when another revision took its place before.
+        code: why not all of its lesions have scores.
+        starts: as in `Claim`.
+    """
+
+    state: str
+    code: str | None
+    starts: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from db.history import note, note_all
 from db.models import LesionRow, StudyRow
-from db.records import Claim, Claimed, FailedPlace, Place
+from db.records import Claim, Claimed, FailedPlace, Place, Queued
 from db.vocabulary import ATTEMPTS_EXHAUSTED, OPEN_STATES, Event, LesionState, Priority, StudyState, WorklistClass
 
 _STRANDED = (StudyRow.state == StudyState.RUNNING) & or_(
@@ -36,6 +36,9 @@ _QUEUED_AS_STRANDED = (StudyRow.state == StudyState.QUEUED) & StudyRow.lease_unt
 AT_WORK = (StudyRow.is_current.is_(True), or_(StudyRow.state == StudyState.RUNNING, _QUEUED_AS_STRANDED))
 """With a study's last attempt, the fence of every result. A study that was queued again because its worker was not
 heard of, and that nobody has claimed since, still takes that worker's result."""
+
+UNCOUNTED = StudyRow.claims - StudyRow.attempts
+"""As in `db.records.Queued`."""
 
 _STUDIES = cast("Table", StudyRow.__table__)
 
@@ -62,6 +65,7 @@ _START = (
     .returning(
         _STUDIES.c.id,
         _STUDIES.c.claims,
+        _STUDIES.c.attempts,
         _STUDIES.c.job,
         _STUDIES.c.priority,
         _STUDIES.c.study_instance_uid,
@@ -165,6 +169,7 @@ def _started(
             since_received=study.since_received,
             since_queued=study.since_queued,
             traceparent=study.traceparent,
+            starts=study.attempts,
         )
         for study in started
     }
@@ -194,34 +199,34 @@ def extend_leases(session: Session, claims: Mapping[UUID, int], lease_s: float) 
     return len(extended.all())
 
 
-def take_stranded(session: Session, limit: int = 100) -> list[tuple[UUID, str]]:
+def take_stranded(session: Session, limit: int = 100) -> list[Queued]:
     """Queue studies again whose worker has not been heard of since its lease ran out.
 
     Safe on every host at once: each study is taken by one.
 
     Returns:
-        (id, priority) of each, for the caller to put on the queue once it has committed.
+        Each, for the caller to put on the queue once it has committed.
     """
     found = select(StudyRow.id).where(StudyRow.is_current, _STRANDED).limit(limit).with_for_update(skip_locked=True)
     taken = session.execute(
         update(StudyRow)
         .where(StudyRow.id.in_(found))
         .values(state=StudyState.QUEUED, queued_at=func.now())
-        .returning(StudyRow.id, StudyRow.priority, StudyRow.claims)
+        .returning(StudyRow.id, StudyRow.priority, StudyRow.claims, UNCOUNTED.label("uncounted"))
     ).all()
     for row in taken:
         note(session, row.id, Event.STRANDED, {"attempt": row.claims})
-    return [(row.id, row.priority.value) for row in taken]
+    return [Queued(row.id, row.priority.value, row.uncounted) for row in taken]
 
 
-def take_unqueued(session: Session, older_than_s: float, limit: int) -> list[tuple[UUID, str]]:
+def take_unqueued(session: Session, older_than_s: float, limit: int) -> list[Queued]:
     """Take studies that have been queued for longer, to put them on the queue again: Redis has lost messages.
 
     Those that were put on the queue the longest ago are taken, ``limit`` at most. A study whose message is there after
     all is then on the queue twice, which changes nothing.
 
     Returns:
-        (id, priority) of each, the most urgent first.
+        Each, the most urgent first.
     """
     found = (
         select(StudyRow.id)
@@ -238,11 +243,11 @@ def take_unqueued(session: Session, older_than_s: float, limit: int) -> list[tup
         update(StudyRow)
         .where(StudyRow.id.in_(found))
         .values(queued_at=func.now())
-        .returning(StudyRow.id, StudyRow.priority, StudyRow.received_at)
+        .returning(StudyRow.id, StudyRow.priority, StudyRow.received_at, UNCOUNTED.label("uncounted"))
     ).all()
     urgency = list(Priority)
     ordered = sorted(taken, key=lambda row: (urgency.index(row.priority), row.received_at))
-    return [(row.id, row.priority.value) for row in ordered]
+    return [Queued(row.id, row.priority.value, row.uncounted) for row in ordered]
 
 
 def count_open(session: Session) -> tuple[int, int]:

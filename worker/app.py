@@ -3,12 +3,14 @@
 import ssl
 from math import ceil
 from typing import Any
+from uuid import uuid5
 
 from celery import Celery
 from celery.signals import setup_logging
 from kombu.entity import Exchange, Queue
 from sqlalchemy.engine import make_url
 
+from db.records import Queued
 from worker.clinical.categories import Priority
 from worker.gate import INFER_STUDY, QUEUE_OF_TASK, QUEUES
 from worker.logs import configure_logging
@@ -90,10 +92,19 @@ def give_up_soon() -> None:
     app.conf.broker_transport_options = {**app.conf.broker_transport_options, "socket_timeout": COMMAND_TIMEOUT_S}
 
 
-def enqueue(study_id: str, priority: Priority) -> None:
+def enqueue(study: Queued) -> None:
     """Queue a study of the ledger for inference.
 
     Raises:
         kombu.exceptions.OperationalError: Redis does not answer.
     """
-    app.send_task(INFER_STUDY, args=[study_id], task_id=study_id, priority=REDIS_PRIORITY[priority], retry=False)
+    priority = REDIS_PRIORITY[Priority(study.priority)]
+    app.send_task(INFER_STUDY, args=[str(study.study_id)], task_id=task_id_of(study), priority=priority, retry=False)
+
+
+def task_id_of(study: Queued) -> str:
+    """Return the id of a study's task: the study's own and, once a person has queued it again, another each time.
+
+    Flower keeps one task an id, and lets no failure follow a success there.
+    """
+    return str(uuid5(study.study_id, str(study.uncounted)) if study.uncounted else study.study_id)

@@ -12,9 +12,9 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger
+from db import ledger, queries
 from db.outages import DATABASE_AWAY
-from db.records import Claim, Claimed
+from db.records import Claim, Claimed, Ended, StudyResultRecord
 from worker.batcher import Batcher
 from worker.clinical.categories import Priority
 from worker.errors import Code
@@ -54,7 +54,7 @@ class Bookkeeper:
         self._claims: Batcher[UUID, Claim | Suspect | None] = Batcher(
             self._claim_together, batch_max=MOST_AT_ONCE, wait_s=gather_s, nobodys=DATABASE_AWAY
         )
-        self._results: Batcher[_Result, str | None] = Batcher(
+        self._results: Batcher[_Result, Ended | None] = Batcher(
             self._finish, batch_max=MOST_AT_ONCE, wait_s=gather_s, nobodys=DATABASE_AWAY
         )
 
@@ -76,16 +76,21 @@ class Bookkeeper:
         """Start an attempt at a study, whatever became of the last one; ``None`` when there is nothing to do."""
         return self._claim([study_id], suspects_too=True).claims.get(study_id)
 
-    def finish(self, claim: Claim, outcomes: Sequence[LesionOutcome]) -> str | None:
+    def finish(self, claim: Claim, outcomes: Sequence[LesionOutcome]) -> Ended | None:
         """Write a study's result; once this returns, it is committed.
 
         Returns:
-            The study's state; ``None``, with nothing written, when the attempt is not its last any more.
+            How the study ended; ``None``, with nothing written, when the attempt is not its last any more.
 
         Raises:
             DatabaseAway: PostgreSQL is away; nothing was written, or it was and is found to be at the next try.
         """
         return self._results.submit(_Result(claim, outcomes)).result()
+
+    def ended(self, study_id: UUID) -> Ended | None:
+        """Look up how a study ended that is not to be claimed; ``None`` while it is open."""
+        with self.sessions() as session:
+            return queries.ended(session, study_id)
 
     def release(self, claim: Claim) -> None:
         """Give a study back to the queue; the attempt does not count."""
@@ -121,7 +126,7 @@ class Bookkeeper:
             self.pulse.claimed(claim.study_id, claim.attempt)
         return claimed
 
-    def _finish(self, results: Sequence[_Result]) -> list[str | None]:
+    def _finish(self, results: Sequence[_Result]) -> list[Ended | None]:
         with self.sessions.begin() as session:
             held = ledger.hold(session, {result.claim.study_id: result.claim.attempt for result in results})
             records = {
@@ -130,4 +135,8 @@ class Bookkeeper:
                 if claim.study_id in held
             }
             written = ledger.finish(session, list(records.values()), held)
-        return [records[claim.study_id].state if claim.study_id in written else None for claim, _ in results]
+        return [_ended(records[claim.study_id], claim) if claim.study_id in written else None for claim, _ in results]
+
+
+def _ended(record: StudyResultRecord, claim: Claim) -> Ended:
+    return Ended(record.state, record.error_code, claim.starts)

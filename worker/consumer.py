@@ -1,9 +1,10 @@
-"""Celery's consumer, which tells Flower what happens twice a second and not once a message, and is soon back."""
+"""Celery's consumer and requests: what they tell Flower, twice a second and not once a message; and soon back."""
 
 from functools import partial
 from typing import Any, Final
 
 from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.request import Request as CeleryRequest
 
 FLUSH_S = 0.5
 """How long events of tasks gather before they are sent, in seconds. Celery sends at once what has gathered to 24."""
@@ -35,3 +36,12 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
     def _flush(self) -> None:
         self._flush_is_due = False
         self._flush_events()
+
+
+class Request(CeleryRequest):  # type: ignore[misc]
+    """A message at work. Of a failure Flower hears the name; its places in the code are for the log and the ledger."""
+
+    def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002  Celery's name
+        """Tell Flower of a change, without a traceback."""
+        fields.pop("traceback", None)
+        super().send_event(type, **fields)

@@ -101,7 +101,8 @@ def envelope(message: TaskMessage, queue: str) -> dict[str, Any]:
     """Put a message into kombu's layout, with nothing in it that the gate did not put there; it is stored as JSON."""
     body = json.dumps([message.args, message.kwargs, {}]).encode()
     task_id = str(message.task_id)
-    shown = f"('{message.args[0]}',)" if message.task == INFER_STUDY else "()"
+    study_id = str(message.args[0]) if message.task == INFER_STUDY else None
+    root_id = study_id or task_id
     return {
         "body": base64.b64encode(body).decode("ascii"),
         "content-encoding": "utf-8",
@@ -110,14 +111,15 @@ def envelope(message: TaskMessage, queue: str) -> dict[str, Any]:
             "lang": "py",
             "task": message.task,
             "id": task_id,
-            "root_id": task_id,
-            "parent_id": None,
+            # A study that was queued again is a child of its first task, under whose id the logs have it.
+            "root_id": root_id,
+            "parent_id": None if root_id == task_id else root_id,
             "group": None,
             "retries": 0,
             "eta": None,
             "expires": None,
             "timelimit": [None, None],
-            "argsrepr": shown,
+            "argsrepr": "()" if study_id is None else f"('{study_id}',)",
             "kwargsrepr": "{}",
             "ignore_result": True,
             **({} if message.traceparent is None else {TRACEPARENT: message.traceparent}),

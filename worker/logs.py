@@ -69,7 +69,7 @@ class JsonFormatter(PlainFormatter):
             "message": super().format(record),
         }
         task = current_task
-        return json.dumps(line | ({"id": task.request.id} if task else {}), ensure_ascii=False)
+        return json.dumps(line | ({"id": task.request.root_id} if task else {}), ensure_ascii=False)
 
 
 def story_of(error: BaseException | None) -> str:

@@ -11,7 +11,7 @@ from typing import NoReturn, Protocol
 from uuid import UUID
 
 from db.outages import DATABASE_AWAY
-from db.records import Claim
+from db.records import Claim, Ended
 from worker.bookkeeping import Bookkeeper, Suspect
 from worker.clinical.categories import Priority
 from worker.clinical.restratify import restratify
@@ -79,15 +79,15 @@ class Pipeline:
     measures: Measures = field(default_factory=Measures)
     tracing: Tracing = field(default_factory=Tracing)
 
-    def run(self, study_id: UUID) -> str | None:
+    def run(self, study_id: UUID) -> Ended | None:
         """Take a study through all steps and commit its result.
 
         Args:
             study_id: the ledger's.
 
         Returns:
-            The state that it ended in. ``None`` when there was nothing to do: this process works on it, it has ended
-            already, another revision took its place, or its attempts are used up and it is failed.
+            How it ended: now, or before. ``None`` when it has not, and there was nothing to do: it is at work
+            elsewhere, or not in the ledger.
 
         Raises:
             Unavailable: a server or the storage is away, or the attempt met a defect, which counts as an attempt; the
@@ -96,26 +96,29 @@ class Pipeline:
         if not self.books.pulse.take(study_id):
             return None
         try:
-            with self.isolation.together():
-                claim = self.books.claim(study_id)
-                if not isinstance(claim, Suspect):
-                    return self._work(claim)
-            with self.isolation.alone():
-                return self._work(self.books.claim_alone(study_id))
+            return self._claimed(study_id) or self.books.ended(study_id)
         finally:
             self.books.pulse.put_back(study_id)
 
-    def _work(self, claim: Claim | None) -> str | None:
+    def _claimed(self, study_id: UUID) -> Ended | None:
+        with self.isolation.together():
+            claim = self.books.claim(study_id)
+            if not isinstance(claim, Suspect):
+                return self._work(claim)
+        with self.isolation.alone():
+            return self._work(self.books.claim_alone(study_id))
+
+    def _work(self, claim: Claim | None) -> Ended | None:
         if claim is None:
             return None
         claimed = time.monotonic()
         with self._traced(claim) as span:
-            outcomes, state = self._attempt(claim)
-            span.note(state=state or "superseded")
-        if state is not None:
+            outcomes, ended = self._attempt(claim)
+            span.note(state=ended.state if ended else "superseded")
+        if ended is not None:
             waited_s = claim.since_received.total_seconds() + time.monotonic() - claimed
-            tell(self.measures, outcomes, state, Priority(claim.priority), waited_s)
-        return state
+            tell(self.measures, outcomes, ended.state, Priority(claim.priority), waited_s)
+        return ended
 
     @contextmanager
     def _traced(self, claim: Claim) -> Iterator[Span]:
@@ -126,7 +129,7 @@ class Pipeline:
                 pass
             yield span
 
-    def _attempt(self, claim: Claim) -> tuple[list[LesionOutcome], str | None]:
+    def _attempt(self, claim: Claim) -> tuple[list[LesionOutcome], Ended | None]:
         try:
             with self.books.at_work():
                 outcomes = self._score(study_of(claim))

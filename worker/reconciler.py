@@ -10,13 +10,12 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from uuid import UUID
 
 from redis import Redis
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger
-from worker.clinical.categories import Priority
+from db.records import Queued
 from worker.delivery import TAKEN, put_back
 from worker.gate import QUEUES
 from worker.patience import AWAY, kind_of
@@ -87,13 +86,13 @@ class Reconciler:
 
     Attributes:
         sessions: the ledger's.
-        enqueue: puts a study id on the queue.
+        enqueue: puts a study on the queue.
         messages: what Redis holds.
         lease_s: seconds until a worker that says nothing more counts as dead.
     """
 
     sessions: sessionmaker[Session]
-    enqueue: Callable[[str, Priority], None]
+    enqueue: Callable[[Queued], None]
     messages: Messages
     lease_s: float
 
@@ -111,11 +110,11 @@ class Reconciler:
         if found:
             logger.warning("%d studies had lost their worker and are queued again", len(found))
         found += self._lost_by_redis(len(found))
-        for study_id, priority in found:
-            self.enqueue(str(study_id), Priority(priority))
+        for study in found:
+            self.enqueue(study)
         return returned + len(found)
 
-    def _lost_by_redis(self, on_their_way: int) -> list[tuple[UUID, str]]:
+    def _lost_by_redis(self, on_their_way: int) -> list[Queued]:
         """Find studies that are queued in the ledger and have no message.
 
         A study at work has a message too, or had one: a lesser count of messages than this can not be explained.

@@ -5,13 +5,16 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
 from celery import current_task
-from celery.exceptions import Reject
+from celery.exceptions import Ignore, Reject
 from celery.signals import worker_ready, worker_shutting_down
+from kombu.exceptions import OperationalError as BrokerError
 
+from db.records import Ended
+from db.vocabulary import StudyState
 from worker.app import app
 from worker.contract import parse_job
 from worker.errors import Code, JobRefused
@@ -23,6 +26,21 @@ logger = logging.getLogger(__name__)
 
 GIVE_BACK_S = 5.0
 """How long PostgreSQL may take to hear what a worker gives back at its end, in seconds."""
+
+T = TypeVar("T")
+
+
+class TaskFailed(Exception):
+    """A task is done, and what it was about has failed; the ledger has it. Prints the code alone.
+
+    Celery acknowledges the message and tells Flower of a failure.
+    """
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+_TOLD = {"throws": (TaskFailed,), "Request": "worker.consumer:Request"}
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
@@ -60,31 +78,59 @@ def _give_back() -> None:
         logger.warning("studies come back when their leases have run out: %s", kind_of(error))
 
 
-@app.task(name=SUBMIT_STUDY, typing=False)  # type: ignore[untyped-decorator]
-def submit_study(job: Any = None) -> str | None:
-    """Accept a study that an integrator pushed. Returns the ledger's opaque id, or ``None`` when it was refused."""
+@app.task(name=SUBMIT_STUDY, typing=False, **_TOLD)  # type: ignore[untyped-decorator]
+def submit_study(job: Any = None) -> str:
+    """Accept a study that an integrator pushed. Returns the ledger's opaque id.
+
+    Raises:
+        TaskFailed: it was refused.
+    """
     return _run(lambda: _accept(job), is_on_record=False)
 
 
-@app.task(name=RECORD_REFUSAL, typing=False)  # type: ignore[untyped-decorator]
-def record_refusal(code: str, reason: str, raw: str) -> None:
-    """Keep a message that could not be read."""
+@app.task(name=RECORD_REFUSAL, typing=False, **_TOLD)  # type: ignore[untyped-decorator]
+def record_refusal(code: str, reason: str, raw: str) -> NoReturn:
+    """Keep a message that could not be read.
+
+    Raises:
+        TaskFailed: always.
+    """
     _run(lambda: _refuse(raw, JobRefused(Code(code), reason)), is_on_record=False)
 
 
-@app.task(name=INFER_STUDY)  # type: ignore[untyped-decorator]
-def infer_study(study_id: str) -> str | None:
-    """Score a study of the ledger. Returns the state that it ended in, or ``None`` when there was nothing to do."""
+@app.task(name=INFER_STUDY, **_TOLD)  # type: ignore[untyped-decorator]
+def infer_study(study_id: str) -> str:
+    """Score a study of the ledger. Returns the state that it ended in: ``done``, ``partial`` or ``superseded``.
 
-    def infer() -> str | None:
+    Raises:
+        TaskFailed: it ended ``failed``.
+        Ignore: it is at work elsewhere; how it ends is told there.
+    """
+
+    def infer() -> Ended | None:
         from worker.runtime import pipeline
 
         return pipeline().run(UUID(study_id))
 
-    return _run(infer)
+    ended = _run(infer)
+    if ended is None:
+        raise Ignore
+    if ended.starts > 1:
+        _tell_attempts(ended.starts)
+    if ended.state == StudyState.FAILED:
+        raise TaskFailed(ended.code)
+    return ended.state
 
 
-def _accept(job: Any) -> str | None:
+def _tell_attempts(starts: int) -> None:
+    """Let Flower show that a study was started more than once; it hears of the message alone, which knows nothing."""
+    try:
+        current_task.send_event("task-started", retries=starts - 1, retry=False)
+    except BrokerError as error:
+        logger.warning("Flower was not told of an earlier attempt: %s", kind_of(error))
+
+
+def _accept(job: Any) -> str:
     from worker.runtime import intake
 
     try:
@@ -97,18 +143,18 @@ def _accept(job: Any) -> str | None:
     except Exception as error:
         logger.error("a defect of this software", exc_info=error)
         _refuse(job, JobRefused(Code.INTERNAL_ERROR))
-    return None
 
 
-def _refuse(raw: object, refused: JobRefused) -> None:
+def _refuse(raw: object, refused: JobRefused) -> NoReturn:
     from worker.runtime import intake, measures
 
     logger.warning("a message was refused: %s", refused.code)
     intake().refuse(raw, refused, "queue")
     measures().refused(refused.code)
+    raise TaskFailed(refused.code.value)
 
 
-def _run(work: Callable[[], str | None], *, is_on_record: bool = True) -> str | None:
+def _run(work: Callable[[], T], *, is_on_record: bool = True) -> T:
     """Do a task's work.
 
     Args:
@@ -116,6 +162,7 @@ def _run(work: Callable[[], str | None], *, is_on_record: bool = True) -> str | 
         is_on_record: the ledger knows the study, so that the message may go; else the message is all that there is.
 
     Raises:
+        TaskFailed: by the work.
         Reject: the message goes back to its queue: the worker is stopping, or a defect kept it off the record.
         RuntimeError: a defect; its text is the type of the exception alone.
     """
@@ -123,6 +170,8 @@ def _run(work: Callable[[], str | None], *, is_on_record: bool = True) -> str | 
         return patiently(work)
     except Stopping:
         raise Reject(requeue=True) from None
+    except TaskFailed:
+        raise
     except Exception as error:
         logger.error("a defect of this software", exc_info=error)
         if is_on_record:

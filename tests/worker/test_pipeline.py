@@ -18,7 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger, queries
-from db.records import Claim, Held, ModelRecord, StudyDetail, StudyResultRecord
+from db.records import Claim, Ended, Held, ModelRecord, StudyDetail, StudyResultRecord
 from db.session import make_engine, session_factory
 from tests.conftest import Database
 from tests.db.samples import claim_one
@@ -137,6 +137,10 @@ def queued(pipeline: Pipeline, job: dict[str, Any]) -> UUID:
     )
 
 
+def state(ended: Ended | None) -> str | None:
+    return ended and ended.state
+
+
 def detail(pipeline: Pipeline, study_id: UUID) -> StudyDetail:
     with pipeline.books.sessions() as session:
         (study,) = queries.study_details(session, study_id)
@@ -145,7 +149,7 @@ def detail(pipeline: Pipeline, study_id: UUID) -> StudyDetail:
 
 def test_each_lesion_gets_its_own_scores_and_recommendation(pipeline: Pipeline, study: dict[str, Any]) -> None:
     study_id = queued(pipeline, study)
-    assert pipeline.run(study_id) == "done"
+    assert state(pipeline.run(study_id)) == "done"
     stored = detail(pipeline, study_id)
     left, right = stored.lesions
     assert (left.outcome, left.recommended, right.outcome, right.recommended) == ("upgraded", ">4A", "downgraded", "3")
@@ -160,7 +164,7 @@ def test_a_lesion_that_a_model_is_not_certain_of_stays_in_4a(
 ) -> None:
     device.bm_set = ("malignant",)
     study_id = queued(pipeline, study)
-    assert pipeline.run(study_id) == "done"
+    assert state(pipeline.run(study_id)) == "done"
     left, right = detail(pipeline, study_id).lesions
     assert (left.outcome, left.uncertain, right.outcome, right.uncertain) == ("upgraded", False, "maintained", True)
     assert right.predictions[1].conformal_set == ("malignant",)
@@ -170,7 +174,7 @@ def test_a_lesion_that_a_model_is_not_certain_of_stays_in_4a(
 def test_a_lesion_that_can_not_be_scored_leaves_its_neighbour_alone(pipeline: Pipeline, study: dict[str, Any]) -> None:
     study["lesions"][0]["roi"]["x"] = 90
     study_id = queued(pipeline, study)
-    assert pipeline.run(study_id) == "partial"
+    assert state(pipeline.run(study_id)) == "partial"
     stored = detail(pipeline, study_id)
     assert [lesion.error_code for lesion in stored.lesions] == ["roi_outside_image", None]
     assert (stored.error_code, stored.worklist_class) == ("roi_outside_image", "needs_attention")
@@ -181,7 +185,7 @@ def test_a_lesion_that_can_not_be_scored_leaves_its_neighbour_alone(pipeline: Pi
 def test_what_speaks_against_a_region_is_a_warning_and_it_is_scored(pipeline: Pipeline, study: dict[str, Any]) -> None:
     study["lesions"][0]["roi"]["width"] = 10
     study_id = queued(pipeline, study)
-    assert pipeline.run(study_id) == "done"
+    assert state(pipeline.run(study_id)) == "done"
     # The two values of each side of the frame differ by five.
     assert [lesion.gate for lesion in detail(pipeline, study_id).lesions] == [
         ("roi_too_small", "roi_blank"),
@@ -196,7 +200,7 @@ def test_what_is_to_refuse_refuses_its_lesion_alone_and_what_is_off_is_not_told(
     study_id = queued(pipeline, study)
     policies = {GateReason.ROI_TOO_SMALL: GatePolicy.REFUSE, GateReason.ROI_BLANK: GatePolicy.OFF}
     strict = DecoderPool(Limits(1 << 30, 1 << 24), processes=1, timeout_s=30, policies=policies)
-    assert replace(pipeline, decoders=strict).run(study_id) == "partial"
+    assert state(replace(pipeline, decoders=strict).run(study_id)) == "partial"
     strict.close()
     left, right = detail(pipeline, study_id).lesions
     assert (left.state, left.error_code, left.gate) == ("failed", "roi_too_small", ())
@@ -207,17 +211,28 @@ def test_what_is_to_refuse_refuses_its_lesion_alone_and_what_is_off_is_not_told(
 def test_a_study_without_its_file_fails_and_says_so(pipeline: Pipeline, study: dict[str, Any]) -> None:
     (pipeline.source.storage_root / "a.dcm").unlink()
     study_id = queued(pipeline, study)
-    assert pipeline.run(study_id) == "failed"
+    assert state(pipeline.run(study_id)) == "failed"
     assert detail(pipeline, study_id).error_code == "file_not_found"
 
 
-def test_a_study_that_has_ended_is_not_scored_again(
-    pipeline: Pipeline, study: dict[str, Any], device: SimulatedDevice
+@pytest.mark.parametrize("fault", [None, LesionRefused(Code.SCORES_NOT_FINITE)], ids=["done", "failed"])
+def test_a_study_that_has_ended_is_not_scored_again_and_how_it_ended_is_told_again(
+    pipeline: Pipeline, study: dict[str, Any], device: SimulatedDevice, fault: Exception | None
 ) -> None:
+    device.fault = fault
     study_id = queued(pipeline, study)
-    pipeline.run(study_id)
+    ended = pipeline.run(study_id)
+    assert ended == Ended(*(("failed", "scores_not_finite") if fault else ("done", None)), starts=1)
+    seen = len(device.seen)
+    assert pipeline.run(study_id) == ended
+    assert len(device.seen) == seen
+
+
+def test_a_study_that_another_process_works_on_is_nothing_to_do(pipeline: Pipeline, study: dict[str, Any]) -> None:
+    study_id = queued(pipeline, study)
+    with pipeline.books.sessions.begin() as session:
+        assert claim_one(session, study_id, 3, lease_s=60) is not None
     assert pipeline.run(study_id) is None
-    assert len(device.seen) == 2
 
 
 def test_a_study_that_nobody_recorded_is_nothing_to_do(pipeline: Pipeline) -> None:
@@ -229,7 +244,7 @@ def test_a_device_that_refuses_a_lesion_fails_that_lesion(
 ) -> None:
     device.fault = LesionRefused(Code.SCORES_NOT_FINITE)
     study_id = queued(pipeline, study)
-    assert pipeline.run(study_id) == "failed"
+    assert state(pipeline.run(study_id)) == "failed"
     assert {lesion.error_code for lesion in detail(pipeline, study_id).lesions} == {"scores_not_finite"}
 
 
@@ -249,7 +264,7 @@ def test_a_device_that_is_busy_with_others_is_waited_for(
 ) -> None:
     device.busy_s = 0.3
     quick = replace(pipeline, inference_timeout_s=0.1)
-    assert quick.run(queued(quick, study)) == "done"
+    assert state(quick.run(queued(quick, study))) == "done"
 
 
 def test_a_study_that_was_started_before_is_tried_again_with_nobody_beside_it(
@@ -302,7 +317,7 @@ def test_scores_are_kept_while_postgresql_is_away_and_no_attempt_is_used_up(
         return finish(session, results, held)
 
     monkeypatch.setattr(ledger, "finish", away_twice)
-    assert pipeline.run(study_id) == "done"
+    assert state(pipeline.run(study_id)) == "done"
     assert (len(device.seen), detail(pipeline, study_id).attempts) == (2, 1)
 
 
@@ -315,7 +330,7 @@ def test_a_device_that_is_away_gives_the_study_back(
         pipeline.run(study_id)
     assert (detail(pipeline, study_id).state, detail(pipeline, study_id).attempts) == ("queued", 0)
     device.fault = None
-    assert pipeline.run(study_id) == "done"
+    assert state(pipeline.run(study_id)) == "done"
 
 
 def test_a_defect_met_on_a_lesion_is_told_in_the_history_alone(
@@ -323,7 +338,7 @@ def test_a_defect_met_on_a_lesion_is_told_in_the_history_alone(
 ) -> None:
     device.fault = ValueError("Doe^Jane")
     study_id = queued(pipeline, study)
-    assert pipeline.run(study_id) == "failed"
+    assert state(pipeline.run(study_id)) == "failed"
     stored = detail(pipeline, study_id)
     assert stored.error_code == "internal_error"
     assert "Jane" not in str(stored.error_reason)
@@ -343,7 +358,7 @@ def test_storage_that_is_away_gives_the_study_back_and_counts_no_attempt(
             with pytest.raises(Unavailable):
                 pipeline.run(study_id)
     assert (detail(pipeline, study_id).state, detail(pipeline, study_id).attempts) == ("queued", 0)
-    assert pipeline.run(study_id) == "done"
+    assert state(pipeline.run(study_id)) == "done"
 
 
 def test_a_defect_outside_any_lesion_is_tried_again_until_the_attempts_are_used_up(
@@ -358,7 +373,7 @@ def test_a_defect_outside_any_lesion_is_tried_again_until_the_attempts_are_used_
         with pytest.raises(Unavailable) as away:
             pipeline.run(study_id)
         assert str(away.value) == "internal_error"
-    assert pipeline.run(study_id) is None
+    assert pipeline.run(study_id) == Ended("failed", "attempts_exhausted", starts=3)
     assert (detail(pipeline, study_id).state, detail(pipeline, study_id).error_code) == ("failed", "attempts_exhausted")
 
 
@@ -373,7 +388,7 @@ def test_a_priority_raised_while_the_study_runs_decides_its_place(
         return submit(image, priority)
 
     monkeypatch.setattr(device, "submit", raise_meanwhile)
-    assert pipeline.run(study_id) == "done"
+    assert state(pipeline.run(study_id)) == "done"
     with pipeline.books.sessions() as session:
         (row,) = queries.worklist(session)
     assert row.priority == "stat"
@@ -390,7 +405,7 @@ def test_a_revision_that_came_while_the_study_ran_keeps_the_old_result_out(
         return submit(image, priority)
 
     monkeypatch.setattr(device, "submit", revise_meanwhile)
-    assert pipeline.run(study_id) is None
+    assert state(pipeline.run(study_id)) == "superseded"
     with pipeline.books.sessions() as session:
         assert queries.worklist(session) == []
 

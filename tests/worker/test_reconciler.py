@@ -9,9 +9,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger
+from db.records import Queued
 from tests.conftest import Database
 from tests.db.samples import claim_one, finish_one, result, scored, study, writing
-from worker.clinical.categories import Priority
 from worker.reconciler import Messages, Reconciler
 
 
@@ -22,9 +22,10 @@ class Queue:
         self.redis = Redis.from_url(url)
         self.put: list[UUID] = []
 
-    def __call__(self, study_id: str, priority: Priority) -> None:
-        self.put.append(UUID(study_id))
-        self.redis.lpush("inference\x06\x166" if priority is Priority.ROUTINE else "inference", study_id)
+    def __call__(self, study: Queued) -> None:
+        self.put.append(study.study_id)
+        place = "inference\x06\x166" if study.priority == "routine" else "inference"
+        self.redis.lpush(place, str(study.study_id))
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def test_while_redis_has_a_message_for_each_queued_study_nothing_is_sent_twice(
     sessions: sessionmaker[Session], reconciler: Reconciler, queue: Queue
 ) -> None:
     for number in range(3):
-        queue(str(recorded(sessions, f"1.2.{number}")), Priority.ROUTINE)
+        queue(Queued(recorded(sessions, f"1.2.{number}"), "routine", 0))
     age(sessions, 3600)
     assert reconciler.reconcile() == 0
 

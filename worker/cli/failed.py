@@ -14,7 +14,6 @@ from db.records import FailedRow
 from worker.cli.output import Format, FormatOption, print_rows, stderr
 from worker.cli.person import make_sure, who_asks
 from worker.cli.study import show as show_study
-from worker.clinical.categories import Priority
 from worker.errors import MEANINGS, Code, SetupRefused
 
 app = typer.Typer(no_args_is_help=True)
@@ -89,13 +88,15 @@ def requeue(
 
     give_up_soon()
     rows = []
-    for study_id, state, error_code, priority in _targets("queue again", studies, code, since, until, yes=yes):
+    for study_id, state, error_code in _targets("queue again", studies, code, since, until, yes=yes):
         with sessions().begin() as session:
             queued = ledger.requeue(session, study_id, who_asks())
         if queued:
-            enqueue(str(study_id), Priority(priority))
+            enqueue(queued)
         result = "queued again" if queued else "not queued: only a failed or partial study that was accepted can be"
-        rows.append({"study_id": study_id, "state": state, "error_code": error_code, "result": result, "done": queued})
+        rows.append(
+            {"study_id": study_id, "state": state, "error_code": error_code, "result": result, "done": bool(queued)}
+        )
     _report(rows, fmt, "queued again")
 
 
@@ -116,7 +117,7 @@ def discard(
     from worker.runtime import sessions
 
     rows = []
-    for study_id, state, error_code, _ in _targets("discard", studies, code, since, until, yes=yes):
+    for study_id, state, error_code in _targets("discard", studies, code, since, until, yes=yes):
         with sessions().begin() as session:
             done = ledger.discard(session, study_id, reason, who_asks())
         result = "discarded" if done else "not discarded: it is not failed or partial, or was discarded before"
@@ -144,8 +145,8 @@ def _targets(
     until: datetime | None,
     *,
     yes: bool,
-) -> list[tuple[UUID, str, str | None, str]]:
-    """Find the studies that a command is about, by name or by the options: id, state, code and priority of each."""
+) -> list[tuple[UUID, str, str | None]]:
+    """Find the studies that a command is about, by name or by the options: id, state and code of each."""
     by_options = (code, since, until) != (None, None, None)
     if bool(studies) == by_options:
         raise typer.BadParameter("name studies, or choose them by --code, --since and --until")
@@ -156,17 +157,17 @@ def _targets(
         make_sure(f"{what} {len(chosen)} studies?", f"this would {what} {len(chosen)} studies: say --yes")
     if not chosen:
         stderr.print("no failed or partial study is like that", highlight=False)
-    return [(row.study_id, row.state, row.error_code, row.priority) for row in chosen]
+    return [(row.study_id, row.state, row.error_code) for row in chosen]
 
 
-def _named(key: str) -> list[tuple[UUID, str, str | None, str]]:
+def _named(key: str) -> list[tuple[UUID, str, str | None]]:
     from worker.runtime import sessions
 
     with sessions()() as session:
         found = queries.study_details(session, key)
     if not found:
         raise SetupRefused(Code.STUDY_NOT_FOUND)
-    return [(study.study_id, study.state, study.error_code, study.priority) for study in found]
+    return [(study.study_id, study.state, study.error_code) for study in found]
 
 
 def _advice(row: Mapping[str, Any]) -> str:

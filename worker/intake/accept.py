@@ -10,16 +10,15 @@ from uuid import UUID
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger, queries
-from db.records import LesionRecord, Recorded, StudyRecord
-from worker.clinical.categories import Priority
+from db.records import LesionRecord, Queued, Recorded, StudyRecord
 from worker.contract import LesionJob, StudyJob
 from worker.errors import DlrError
 from worker.intake.content import content_digest
 from worker.watching.tracing import Tracing
 from worker.worklist import place_of, place_of_failed
 
-Enqueue = Callable[[str, Priority], None]
-"""Queues a study id for inference at a priority."""
+Enqueue = Callable[[Queued], None]
+"""Queues a study for inference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class Intake:
                     _place_anew(session, recorded.study_id)
             span.note(study_id=str(recorded.study_id), change=recorded.change)
             if recorded.state == "queued":
-                self.enqueue(str(recorded.study_id), Priority(recorded.priority))
+                self.enqueue(Queued(recorded.study_id, recorded.priority, recorded.uncounted))
         return recorded
 
     def refuse(self, raw: object, refused: DlrError, source: str) -> UUID:

@@ -1,4 +1,7 @@
-"""How Flower is run: to look, behind a password, and with no argument of a task on any page.
+"""How Flower is run: to look, behind a password, and with no argument of a task in any list.
+
+What it has heard of the latest tasks is kept in the home: Flower reads it when it starts, and saves it while it runs and
+when it ends. Killed, it forgets what it heard since it saved last; the ledger has that.
 
 Two of Flower's addresses need no password, and no option changes that: ``/healthcheck``, and ``/metrics`` for
 Prometheus, which counts tasks by their name and worker.
@@ -10,12 +13,20 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 
 from worker.errors import Code, SetupRefused
+from worker.services.home import Home
 from worker.settings import Settings
 
 OFFLINE_SECONDS = 3600
 """A worker that went away is shown for this long, so that a person sees it."""
 
-COLUMNS = ("name", "uuid", "state", "received", "started", "runtime", "worker")
+TASKS_KEPT = 10_000
+"""Tasks of which Flower knows, the latest; a study is two. Saved, they are 4 MB, and written in a tenth of a second."""
+
+SAVE_MS = 10_000
+"""How often the history is saved, in milliseconds."""
+
+COLUMNS = ("name", "uuid", "state", "result", "exception", "retries", "received", "started", "runtime", "worker")
+"""Of a task's result and exception there are words of this software alone: a state, an id of the ledger, a code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +56,8 @@ def flower_command(settings: Settings, port: int | None = None) -> FlowerCommand
     """Return the command for Flower, on ``port`` if given and else on the one of the settings.
 
     Raises:
-        SetupRefused: ``setting_invalid``, without Flower, without a password, without a Redis URL, or with a user or
-            password that Flower would split in two.
+        SetupRefused: ``setting_invalid``, without Flower, without a password, without a Redis URL, without a home to
+            keep its history in, or with a user or password that Flower would split in two.
     """
     if not flower_is_installed():
         raise SetupRefused(Code.SETTING_INVALID, "Flower is not installed: pip install 'dlr-worker[flower]'")
@@ -63,7 +74,10 @@ def flower_command(settings: Settings, port: int | None = None) -> FlowerCommand
         "port": settings.flower_port if port is None else port,
         "conf": "/dev/null",  # else a flowerconfig.py in the current folder is executed
         "read_only": True,
-        "persistent": False,
+        "persistent": True,
+        "db": Home(settings.home).folder("flower") / "history",
+        "max_tasks": TASKS_KEPT,
+        "state_save_interval": SAVE_MS,
         "auth": "",
         "tasks_columns": ",".join(COLUMNS),
         "purge_offline_workers": OFFLINE_SECONDS,

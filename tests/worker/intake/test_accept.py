@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import queries
+from db.records import Queued
 from db.reported import recorded_content
 from tests.db.samples import claim_one
 from tests.worker.test_contract import JOB
@@ -27,8 +28,8 @@ class Queue:
     def __init__(self) -> None:
         self.messages: list[tuple[str, Priority]] = []
 
-    def __call__(self, study_id: str, priority: Priority) -> None:
-        self.messages.append((study_id, priority))
+    def __call__(self, study: Queued) -> None:
+        self.messages.append((str(study.study_id), Priority(study.priority)))
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_a_study_is_recorded_and_then_queued(intake: Intake, queue: Queue, sessi
 def test_when_the_queue_is_away_the_study_is_on_record_and_the_next_push_queues_it(
     intake: Intake, sessions: sessionmaker[Session], queue: Queue
 ) -> None:
-    def away(study_id: str, priority: Priority) -> None:
+    def away(study: Queued) -> None:
         raise ConnectionError
 
     with pytest.raises(ConnectionError):

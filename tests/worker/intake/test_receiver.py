@@ -29,7 +29,6 @@ from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, picture
 from tests.worker.intake.presentations import Annotation, write_presentation
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from tests.worker.intake.segmentations import Drawn, write_segmentation
-from worker.clinical.categories import Priority
 from worker.contract import parse_job
 from worker.errors import Code, LesionRefused, SetupRefused, Unavailable
 from worker.intake import receiver
@@ -101,8 +100,7 @@ def hospital(sessions: sessionmaker[Session], tmp_path: Path) -> Iterator[Made]:
         def made(callers: tuple[str, ...] = (), tls: ssl.SSLContext | None = None) -> Hospital:
             root = tmp_path / "storage"
             inbox = stack.enter_context(Inbox.held(root))
-            queued: list[tuple[str, Priority]] = []
-            intake = Intake(sessions, root, lambda *one: queued.append(one))
+            intake = Intake(sessions, root, lambda *_: None)
             receiver = Receiver(inbox, intake, LIMITS, 30.0, lambda work: work())
             reception = Reception("127.0.0.1", 0, "DLR", callers, 4, tls)
             return Hospital(receiver, stack.enter_context(listening(receiver, reception)), sessions)

@@ -82,7 +82,7 @@ class Hospital:
     def scored(self, lesions: int = 1, seed: int = 0) -> UUID:
         """Hand a study in and score it as a worker does."""
         study_id = self.queued(self.job(lesions, seed))
-        assert self.pipeline.run(study_id) == "done"
+        assert self.pipeline.run(study_id) == ("done", None, 1)
         return study_id
 
     def add(self, version: str, seed: int = 0, name: str = "DLR_BM", **changes: Any) -> None:

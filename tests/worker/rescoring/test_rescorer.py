@@ -141,7 +141,7 @@ def test_while_a_study_waits_no_lesion_is_scored(hospital: Hospital) -> None:
     passing.start()
     assert seen.wait(60)
     assert told == [True] * len(told)
-    assert hospital.pipeline.run(waiting) == "done"
+    assert hospital.pipeline.run(waiting) == ("done", None, 1)
     passing.join(60)
     assert told[-2:] == [False, False]
     assert stand(hospital, "2.0").missing <= 1, "the study that waited came after the pass began, or is scored too"

@@ -64,7 +64,7 @@ def test_a_study_that_was_open_at_the_last_look_is_not_forgotten(hospital: Hospi
     hospital.registry.shadow("DLR_BM", "2.0")
     waiting = hospital.queued(hospital.job(seed=1))
     assert shadows.look().lesions == 0
-    assert hospital.pipeline.run(waiting) == "done"
+    assert hospital.pipeline.run(waiting) == ("done", None, 1)
     assert shadows.look().lesions == 1
 
 
@@ -84,7 +84,7 @@ def test_a_study_that_arrives_in_the_middle_of_a_look_is_found_by_the_next_one(
 
     monkeypatch.setattr(rescoring, asked, and_then_one_arrives)
     assert shadows.look().lesions == 0
-    assert hospital.pipeline.run(arrived[0]) == "done"
+    assert hospital.pipeline.run(arrived[0]) == ("done", None, 1)
     assert shadows.look().lesions == 1
 
 
