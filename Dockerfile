@@ -20,7 +20,7 @@ ENV DLR_HOME=/var/lib/dlr \
 RUN groupadd --gid 10001 dlr \
     && useradd --uid 10001 --gid dlr --no-create-home --home-dir /var/lib/dlr --shell /usr/sbin/nologin dlr \
     && install --directory --owner dlr --group dlr --mode 0750 /var/lib/dlr /var/lib/dlr/storage /var/lib/dlr/models \
-        /var/lib/dlr/secrets
+        /var/lib/dlr/secrets /var/lib/dlr/flower
 WORKDIR /var/lib/dlr
 CMD ["dlr", "--help"]
 

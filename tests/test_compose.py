@@ -27,6 +27,7 @@ from tests.commands import command_fault
 from tests.waiting import patience, until
 from worker.services import postgres as embedded_postgres
 from worker.services import redis as embedded_redis
+from worker.services.flower import flower_command
 from worker.services.home import Home
 from worker.services.port import free_port
 from worker.settings import Settings, get_settings
@@ -39,7 +40,14 @@ OURS = {name: service for name, service in SERVICES.items() if "build" in servic
 LASTING = {name: service for name, service in SERVICES.items() if service["restart"] != "no"}
 IMAGE_TOOLS = {"postgres": {"pg_isready", "-U"}, "redis": {"valkey-cli"}}
 STORAGE = COMPOSE["x-storage"]["source"]
-OWNERS = {"postgres": "postgres", "redis": "redis", "models": "admin", "accounts": "accounts", STORAGE: "receive"}
+OWNERS = {
+    "postgres": "postgres",
+    "redis": "redis",
+    "models": "admin",
+    "accounts": "accounts",
+    "flower": "flower",
+    STORAGE: "receive",
+}
 PASSWORD = "p" * 32
 
 
@@ -191,14 +199,16 @@ def test_storage_and_models_are_mounted_where_the_settings_look(
     monkeypatch.setenv("DLR_HOME", "/var/lib/dlr")
     settings = get_settings()
     storage, accounts = str(settings.storage_root), str(settings.web_accounts.parent)
+    history = "/var/lib/dlr/flower"
     known = {storage, str(settings.models_dir)}
-    assert {volume["target"] for volume in service.get("volumes", [])} <= known | {accounts}
+    assert {volume["target"] for volume in service.get("volumes", [])} <= known | {accounts, history}
     needs = {
         "inference": known,
         "shadow": known,
         "intake": {storage},
         "web": {storage, accounts},
         "accounts": {accounts},
+        "flower": {history},
     }.get(name, set())
     assert needs <= {volume["target"] for volume in service.get("volumes", [])}
 
@@ -568,3 +578,12 @@ def test_the_intake_worker_needs_nothing_that_the_client_image_lacks() -> None:
     environment = {**os.environ, "DLR_DATABASE_URL": "postgresql://dlr_writer@127.0.0.1:9/dlr"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_flower_alone_has_its_history_at_a_place_that_is_its_own_to_write() -> None:
+    command = flower_command(Settings(home=Path("/var/lib/dlr"), flower_password="p", redis_url="redis://r"))
+    (history,) = (option.removeprefix("--db=") for option in command.argv if option.startswith("--db="))
+    (volume,) = SERVICES["flower"]["volumes"]
+    assert Path(history).parent == Path(volume["target"])
+    assert volume["target"] in (ROOT / "Dockerfile").read_text()
+    assert [name for name, one in SERVICES.items() if volume["source"] in str(one.get("volumes"))] == ["flower"]

@@ -39,9 +39,11 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
 
 
 class Request(CeleryRequest):  # type: ignore[misc]
-    """A message at work. Of a failure Flower hears the name; its places in the code are for the log and the ledger."""
+    """A message at work; named by each task."""
 
     def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002  Celery's name
-        """Tell Flower of a change, without a traceback."""
+        """Tell Flower of a change: of a failure the name and not its places in the code, and of earlier attempts."""
         fields.pop("traceback", None)
+        if "retries" in self.delivery_info:
+            fields["retries"] = self.delivery_info["retries"]
         super().send_event(type, **fields)

@@ -101,7 +101,7 @@ def envelope(message: TaskMessage, queue: str) -> dict[str, Any]:
     """Put a message into kombu's layout, with nothing in it that the gate did not put there; it is stored as JSON."""
     body = json.dumps([message.args, message.kwargs, {}]).encode()
     task_id = str(message.task_id)
-    study_id = str(message.args[0]) if message.task == INFER_STUDY else None
+    study_id = str(UUID(message.args[0])) if message.task == INFER_STUDY else None
     root_id = study_id or task_id
     return {
         "body": base64.b64encode(body).decode("ascii"),

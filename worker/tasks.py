@@ -11,7 +11,6 @@ from uuid import UUID
 from celery import current_task
 from celery.exceptions import Ignore, Reject
 from celery.signals import worker_ready, worker_shutting_down
-from kombu.exceptions import OperationalError as BrokerError
 
 from db.records import Ended
 from db.vocabulary import StudyState
@@ -115,19 +114,11 @@ def infer_study(study_id: str) -> str:
     ended = _run(infer)
     if ended is None:
         raise Ignore
-    if ended.starts > 1:
-        _tell_attempts(ended.starts)
+    # The message knows nothing of it; `worker.consumer.Request` tells Flower.
+    current_task.request.delivery_info["retries"] = ended.starts - 1
     if ended.state == StudyState.FAILED:
         raise TaskFailed(ended.code)
     return ended.state
-
-
-def _tell_attempts(starts: int) -> None:
-    """Let Flower show that a study was started more than once; it hears of the message alone, which knows nothing."""
-    try:
-        current_task.send_event("task-started", retries=starts - 1, retry=False)
-    except BrokerError as error:
-        logger.warning("Flower was not told of an earlier attempt: %s", kind_of(error))
 
 
 def _accept(job: Any) -> str:

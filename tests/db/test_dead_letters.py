@@ -7,10 +7,10 @@ from sqlalchemy import NullPool, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger, queries
-from db.records import FailedRow
+from db.records import FailedRow, Queued
 from db.session import make_engine
 from tests.conftest import Database
-from tests.db.samples import claimed, ended, failed_place, finish_one, lesion, refused, result, scored, study
+from tests.db.samples import claim_one, claimed, ended, failed_place, finish_one, lesion, refused, result, scored, study
 
 ANNE = "anne@ward"
 UID, ACCESSION, LESION = "1.2.3.4.5", "ACC-77", "left breast of Mary Roe"
@@ -38,6 +38,30 @@ def test_a_requeue_says_who_asked_and_what_was_before(sessions: sessionmaker[Ses
             "requeued",
             {"by": ANNE, "from": "failed", "code": "age_missing", "attempts": 1},
         )
+
+
+def test_each_requeue_names_a_message_of_its_own_and_whoever_queues_the_study_after_it_names_the_same(
+    sessions: sessionmaker[Session],
+) -> None:
+    with sessions.begin() as session:
+        study_id = failed_study(session)
+    named = {(study_id, 0)}
+    for _ in range(3):
+        with sessions.begin() as session:
+            queued = ledger.requeue(session, study_id, ANNE)
+            assert queued is not None
+            assert (queued.study_id, queued.uncounted) not in named
+            named.add((queued.study_id, queued.uncounted))
+            again = ledger.record_study(session, study())
+            assert Queued(again.study_id, again.priority, again.uncounted) == queued
+            assert ledger.take_unqueued(session, -1, 10) == [queued]
+            assert claim_one(session, study_id, lease_s=-1) is not None
+        with sessions.begin() as session:
+            assert ledger.take_stranded(session) == [queued]
+            claim = claim_one(session, study_id)
+            assert claim is not None
+            assert claim.starts == 2
+            assert finish_one(session, result(claim, refused()))
 
 
 def test_a_discarded_study_leaves_both_lists_and_stays_on_record(sessions: sessionmaker[Session]) -> None:

@@ -1,6 +1,7 @@
-"""The pictures of the worklist page in docs/images, from the demo's studies: ``python -m tests.end_to_end.pictures``.
+"""The pictures of the worklist page and of Flower in docs/images: ``python -m tests.end_to_end.pictures``.
 
-It needs the demo models (``dlr demo-models``) and Chromium, and leaves nothing behind but the pictures.
+They show the demo's studies. It needs the demo models (``dlr demo-models``) and Chromium, and leaves nothing behind but
+the pictures.
 """
 
 import atexit
@@ -16,6 +17,7 @@ from tests.end_to_end.browser import chromium, chromium_path, context_of, sign_i
 from tests.waiting import until
 from worker.demo.run import demo_service, push, take_models, wait_until_ended
 from worker.inference.registry import Registry
+from worker.services.running import Services
 from worker.settings import get_settings, isolated
 from worker.training.config import DEMO_SEED
 
@@ -30,13 +32,14 @@ def main(target: Path = IMAGES) -> None:
         sys.exit("Chromium is not installed")
     with TemporaryDirectory() as folder, isolated():
         home = Path(folder)
-        os.environ["DLR_WEB_PORT"] = "0"
+        os.environ["DLR_WEB_PORT"] = os.environ["DLR_FLOWER_PORT"] = "0"
         take_models(models, Registry(home / "models"))
         with demo_service(home, print) as (services, supervisor):
             supervisor.start(services.web())
             made = push(services, DEMO_SEED)
             wait_until_ended(services, supervisor, len(made), lambda _: None)
             take(executable, f"http://127.0.0.1:{services.web_port}", home, target)
+            take_flower(executable, services, target)
 
 
 def take(executable: str, url: str, home: Path, target: Path) -> None:
@@ -50,6 +53,18 @@ def take(executable: str, url: str, home: Path, target: Path) -> None:
         page.locator("tr.study.upgraded a").first.click()
         page.wait_for_load_state("networkidle")
         page.screenshot(path=target / "study.png")
+
+
+def take_flower(executable: str, services: Services, target: Path) -> None:
+    """Take the picture of Flower's list of tasks, the failures among them."""
+    settings = get_settings()
+    assert settings.flower_password is not None
+    known = {"username": settings.flower_user, "password": settings.flower_password.get_secret_value()}
+    with chromium(executable) as browser:
+        page = context_of(browser, device_scale_factor=SCALE, http_credentials=known).new_page()
+        page.goto(f"http://127.0.0.1:{services.flower_port}/tasks")
+        page.locator("#tasks-table").get_by_text("FAILURE").first.wait_for()
+        page.screenshot(path=target / "flower.png")
 
 
 def _serves(page: Page, url: str) -> bool:

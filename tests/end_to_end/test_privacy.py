@@ -57,7 +57,7 @@ def seen_outside(service: Service, wanted: list[str]) -> list[str]:
     """Say where any of these values is found: Redis's memory and disk, the logs, Flower."""
     redis = Redis.from_url(service.services.settings.require_redis_url())
     places = {f"redis key {key!r}": key + (redis.dump(key) or b"") for key in redis.scan_iter()}
-    for folder in ("redis", "logs", "run"):
+    for folder in ("redis", "logs", "run", "flower"):
         places |= {str(file): file.read_bytes() for file in (service.home / folder).rglob("*") if file.is_file()}
     for page in ("/api/tasks?limit=1000", "/api/workers?refresh=1", "/tasks", "/workers", "/broker"):
         places[f"flower {page}"] = flower(service, page).encode()

@@ -81,7 +81,7 @@ def take_models(source: Registry, target: Registry) -> None:
 def demo_service(home: Path, say: Callable[[str], None]) -> Iterator[tuple[Services, Supervisor]]:
     """Run servers, both workers and Flower in a home of the demo's own, emptied of the last demo's studies."""
     with Home(home).held():
-        for folder in ("postgres", "redis", "storage"):
+        for folder in ("postgres", "redis", "storage", "flower"):
             shutil.rmtree(home / folder, ignore_errors=True)
     with running_services(home, say) as services, Supervisor(services.home, say) as supervisor:
         supervisor.start(services.worker("intake"))

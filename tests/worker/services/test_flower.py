@@ -1,21 +1,30 @@
+import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psutil
 import pytest
+import trustme
+from celery import Celery
+from redis import Redis
+from sqlalchemy.engine import make_url
 
+from tests.tls_proxy import tls_in_front_of
 from tests.waiting import patience, until
 from worker.errors import Code, SetupRefused
-from worker.services.flower import flower_command, healthcheck_url
+from worker.services.flower import TASKS_KEPT, flower_command, healthcheck_url
 from worker.services.port import LOOPBACK, free_port
 from worker.settings import Settings
 
 REDIS = "redis://dlr@127.0.0.1:6379/0"
+KNOWN = {"Authorization": "Basic YWRtaW46b3BlbiBzZXNhbWU="}  # admin:open sesame
 
 
 def settings(**values: Any) -> Settings:
@@ -41,6 +50,14 @@ def test_flower_is_refused_with(values: dict[str, Any]) -> None:
     assert "halves" not in refused.value.reason
 
 
+def test_without_a_home_for_its_history_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SetupRefused) as refused:
+        flower_command(settings(home=tmp_path / "file"))
+    assert refused.value.code is Code.SETTING_INVALID
+    assert "DLR_HOME" in refused.value.reason
+
+
 def test_neither_the_password_nor_the_brokers_is_in_the_command_or_its_repr() -> None:
     command = flower_command(settings(redis_url="redis://dlr:hidden@127.0.0.1:6379/0"))
     for secret in ("sesame", "hidden"):
@@ -48,16 +65,16 @@ def test_neither_the_password_nor_the_brokers_is_in_the_command_or_its_repr() ->
         assert secret not in repr(command)
 
 
-def test_no_page_has_a_column_for_the_arguments_or_the_result_of_a_task() -> None:
+def test_no_list_has_a_column_for_the_arguments_of_a_task() -> None:
     columns = next(part for part in flower_command(settings()).argv if part.startswith("--tasks_columns="))
-    assert not {"args", "kwargs", "result", "exception"} & set(columns.removeprefix("--tasks_columns=").split(","))
+    assert not {"args", "kwargs"} & set(columns.removeprefix("--tasks_columns=").split(","))
 
 
 @contextmanager
-def running_flower(redis_url: str, tmp_path: Path) -> Iterator[tuple[int, psutil.Process]]:
+def running_flower(redis_url: str, tmp_path: Path, **variables: str) -> Iterator[tuple[int, psutil.Process]]:
     port = free_port(tmp_path / "port")
-    command = flower_command(settings(redis_url=redis_url), port)
-    environment = {**os.environ, **command.env, "DLR_REDIS_URL": redis_url}
+    command = flower_command(settings(redis_url=redis_url, home=tmp_path), port)
+    environment = {**os.environ, **command.env, "DLR_REDIS_URL": redis_url, **variables}
     # A file that Flower would execute if it were left to its defaults.
     (tmp_path / "flowerconfig.py").write_text("raise SystemExit(9)")
     with (
@@ -81,16 +98,15 @@ def answer(port: int, method: str, path: str, headers: dict[str, str] | None = N
 
 
 def test_it_shows_the_service_to_who_has_the_password_and_changes_nothing(redis_url: str, tmp_path: Path) -> None:
-    known = {"Authorization": "Basic YWRtaW46b3BlbiBzZXNhbWU="}  # admin:open sesame
     wrong = {"Authorization": "Basic YWRtaW46d3Jvbmc="}
     with running_flower(redis_url, tmp_path) as (port, process):
         assert answer(port, "GET", "/healthcheck") == (200, b"OK")
         for path in ("/", "/workers", "/tasks", "/broker", "/api/workers", "/api/tasks"):
             assert answer(port, "GET", path)[0] == 401, path
             assert answer(port, "GET", path, wrong)[0] == 401, path
-        assert answer(port, "GET", "/workers", known)[0] == 200
+        assert answer(port, "GET", "/workers", KNOWN)[0] == 200
         for path in ("/api/worker/shutdown/a@b", "/api/task/send-task/dlr.infer_study", "/api/task/revoke/1"):
-            assert answer(port, "POST", path, known)[0] == 403, path
+            assert answer(port, "POST", path, KNOWN)[0] == 403, path
         listening = [item.laddr for item in process.net_connections("tcp") if item.status == psutil.CONN_LISTEN]
         assert [(item.ip, item.port) for item in listening] == [(LOOPBACK, port)]
     assert "sesame" not in (tmp_path / "log").read_text()
@@ -98,3 +114,68 @@ def test_it_shows_the_service_to_who_has_the_password_and_changes_nothing(redis_
 
 def test_the_address_to_ask_whether_it_serves() -> None:
     assert healthcheck_url(settings(flower_port=7000)) == "http://127.0.0.1:7000/healthcheck"
+
+
+def rows_of(page: bytes) -> list[tuple[str, str]]:
+    """Return the queues of the broker page, each with its count of messages."""
+    return re.findall(r"<td>(\w+)</td>\s*<td[^>]*>(\d+)</td>", page.decode())
+
+
+@pytest.mark.parametrize("prefix", ["", "dlr:"])
+def test_the_broker_page_counts_what_waits_at_every_priority(redis_url: str, tmp_path: Path, prefix: str) -> None:
+    client = Redis.from_url(redis_url)
+    waiting = {("inference", 0): 1, ("inference", 3): 2, ("inference", 6): 4, ("intake", 6): 8}
+    for (queue, step), count in waiting.items():
+        client.lpush(f"{prefix}{queue}\x06\x16{step}" if step else f"{prefix}{queue}", *["{}"] * count)
+    with running_flower(redis_url, tmp_path, DLR_REDIS_KEY_PREFIX=prefix) as (port, _):
+        status, page = answer(port, "GET", "/broker", KNOWN)
+    assert (status, dict(rows_of(page))) == (200, {"inference": "7", "intake": "8"})
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["stopped", "killed"])
+def test_its_history_is_there_again_after_it_was(redis_url: str, tmp_path: Path, is_killed: bool) -> None:
+    def tasks(port: int) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(answer(port, "GET", "/api/tasks?limit=1000", KNOWN)[1])
+        return told
+
+    def saved() -> bytes:
+        return b"".join(file.read_bytes() for file in (tmp_path / "flower").iterdir())
+
+    study_id = str(uuid4())
+    app = Celery(broker=redis_url, set_as_current=False)
+    with running_flower(redis_url, tmp_path) as (port, process):
+
+        def heard() -> bool:
+            # Sent until it is heard: nobody says when Flower listens.
+            with app.events.default_dispatcher(hostname="inference@host") as events:
+                events.send("task-received", uuid=study_id, name="dlr.infer_study", args="()", kwargs="{}", retries=0)
+                events.send("task-failed", uuid=study_id, exception="file_truncated", runtime=0.1)
+            return tasks(port).get(study_id, {}).get("state") == "FAILURE"
+
+        until(heard, every_s=0.5)
+        told = tasks(port)[study_id]
+        if is_killed:
+            until(lambda: study_id.encode() in saved())
+            process.kill()
+    with running_flower(redis_url, tmp_path) as (port, _):
+        again = tasks(port)[study_id]
+    assert [again[name] for name in ("name", "state", "exception")] == ["dlr.infer_study", "FAILURE", "file_truncated"]
+    assert again["received"] == pytest.approx(told["received"], abs=60)
+    assert (tmp_path / "flower").stat().st_mode & 0o777 == 0o700
+
+
+def test_its_history_has_a_limit(tmp_path: Path) -> None:
+    argv = flower_command(settings(home=tmp_path)).argv
+    assert {"--persistent=True", f"--max_tasks={TASKS_KEPT}", f"--db={tmp_path}/flower/history"} <= set(argv)
+
+
+def test_the_broker_page_counts_over_tls_too(redis_url: str, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    Redis.from_url(redis_url).lpush("inference\x06\x163", "{}")
+    plain = make_url(redis_url)
+    assert plain.port is not None
+    with tls_in_front_of(plain.port, authority, "localhost") as proxy:
+        secure = plain.set(drivername="rediss", host="localhost", port=proxy).render_as_string(hide_password=False)
+        with running_flower(secure, tmp_path, DLR_REDIS_CA=str(tmp_path / "ca.pem")) as (port, _):
+            assert dict(rows_of(answer(port, "GET", "/broker", KNOWN)[1]))["inference"] == "1"
