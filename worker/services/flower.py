@@ -25,7 +25,7 @@ TASKS_KEPT = 10_000
 SAVE_MS = 10_000
 """How often the history is saved, in milliseconds."""
 
-COLUMNS = ("name", "uuid", "state", "result", "exception", "retries", "received", "started", "runtime", "worker")
+COLUMNS = ("name", "uuid", "state", "exception", "result", "retries", "received", "started", "runtime", "worker")
 """Of a task's result and exception there are words of this software alone: a state, an id of the ledger, a code."""
 
 
