@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 from sqlalchemy import Engine, NullPool, text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -29,11 +29,16 @@ from worker.app import app, give_up_soon
 from worker.errors import Code, DlrError, Unavailable
 from worker.gate import QUEUES
 from worker.reconciler import Messages
+from worker.redis_answers import AWAY as REDIS_AWAY
+from worker.redis_answers import reason_of
 from worker.settings import Settings
 from worker.worklist import place_of_failed
 
 LOOK_S = 5.0
 """How long a component may take to answer, in seconds."""
+
+PROBE = "dlr.probe"
+"""A key of Redis that is written to see whether it takes writes, and gone in a moment."""
 
 SILENT_S = 180.0
 """A sender that has not looked for so long is at work no more, in seconds."""
@@ -96,7 +101,7 @@ def _servers(settings: Settings, of_postgres: Look) -> list[Component]:
 
 def worker_answers(name: str, settings: Settings) -> Component:
     """Ask a worker of this host, by its name, whether it is at its work; it answers through Redis."""
-    return _look(f"worker {name}", lambda _: _answer_of(name), settings)
+    return _look(f"worker {name}", lambda _: _answer_of(name, settings), settings)
 
 
 def receiver_answers(settings: Settings) -> Component:
@@ -150,9 +155,9 @@ def schema(settings: Settings) -> Component:
 
 
 def redis(settings: Settings) -> Component:
-    """Connect as a worker does."""
+    """Connect as a worker does, and write: a Redis that takes no messages answers a ping."""
     with _client(settings) as client:
-        client.ping()
+        client.set(f"{settings.redis_key_prefix}{PROBE}", "", px=1)
         try:
             found = client.info("server")
         except ResponseError:
@@ -182,7 +187,7 @@ def studies(settings: Settings) -> Component:
 
 def workers(settings: Settings) -> Component:
     """Ask who is at work, on every host."""
-    del settings
+    settings.require_redis_url()
     names = sorted(name for answer in app.control.ping(timeout=2.0) for name in answer)
     missing = [queue for queue in QUEUES if not any(queue in name for name in names)]
     if not names:
@@ -266,7 +271,8 @@ def delivery(settings: Settings) -> Component:
     return Component("delivery", Health.OK if well else Health.WARNING, None, said)
 
 
-def _answer_of(name: str) -> Component:
+def _answer_of(name: str, settings: Settings) -> Component:
+    settings.require_redis_url()
     address = f"{name}@{socket.gethostname()}"
     if app.control.ping(destination=[address], timeout=LOOK_S):
         return Component(f"worker {name}", Health.OK, None, f"{address} answers")
@@ -274,19 +280,30 @@ def _answer_of(name: str) -> Component:
 
 
 def _look(name: str, look: Look, settings: Settings) -> Component:
-    """Look at one component; whatever keeps it from answering is told in our words."""
+    """Look at one component; whatever keeps it from answering is told in our words, and keeps no other from it."""
     give_up_soon()
     try:
         return look(settings)
-    except DlrError as error:
-        return Component(name, Health.DOWN, None, f"{error.code}: {error.reason}")
-    except DatabaseRefused as refused:
-        return Component(name, Health.DOWN, None, str(refused))
-    except SQLAlchemyError as error:
+    except Exception as error:  # noqa: BLE001  a row of its own, whatever it is
         return Component(name, Health.DOWN, None, _said_of(error))
-    except (RedisError, OSError) as error:
-        said = f"Redis does not answer at DLR_REDIS_URL ({type(error).__qualname__})"
-        return Component(name, Health.DOWN, None, said)
+
+
+def _said_of(error: Exception) -> str:
+    match error:
+        case DlrError():
+            return f"{error.code}: {error.reason}"
+        case DatabaseRefused():
+            return str(error)
+        case SQLAlchemyError():
+            return _said_of_postgresql(error)
+        case _ if isinstance(error, REDIS_AWAY):
+            return f"Redis {reason_of(error)}"
+        case ImportError():
+            return f"this installation lacks {error.name}: install the extra that has it"
+        case OSError(strerror=str() as strerror):
+            return strerror if error.filename is None else f"{error.filename}: {strerror}"
+        case _:
+            return f"could not be looked at: a defect of this software ({type(error).__qualname__})"
 
 
 def _in_time(work: Callable[[], T]) -> T:
@@ -307,7 +324,7 @@ def _in_time(work: Callable[[], T]) -> T:
         raise Unavailable(Code.SERVICE_UNAVAILABLE, reason) from None
 
 
-def _said_of(error: SQLAlchemyError) -> str:
+def _said_of_postgresql(error: SQLAlchemyError) -> str:
     if isinstance(error, DatabaseAway):
         return error.sentence if error.sqlstate else "PostgreSQL does not answer at DLR_DATABASE_URL"
     return f"PostgreSQL refuses (SQLSTATE {getattr(getattr(error, 'orig', None), 'pgcode', None)})"

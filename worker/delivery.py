@@ -24,18 +24,25 @@ TAKE: Final = f"""{_NOW}
 local answer, left = {{}}, tonumber(ARGV[2])
 for place = 2, #KEYS do
     while left > 0 do
-        local message = redis.call('RPOP', KEYS[place])
+        local message = redis.call('LINDEX', KEYS[place], -1)
         if not message then break end
         left = left - 1
-        local record = string.format('%.3f ', now) .. KEYS[place] .. '\\n' .. message
-        redis.call('HSET', KEYS[1], ARGV[1] .. ':' .. #answer / 2, record)
+        local name = ARGV[1] .. ':' .. #answer / 2
+        redis.call('HSET', KEYS[1], name, string.format('%.3f ', now) .. KEYS[place] .. '\\n' .. message)
+        local popped = redis.pcall('RPOP', KEYS[place])
+        if type(popped) == 'table' then
+            redis.call('HDEL', KEYS[1], name)
+            return popped
+        end
         answer[#answer + 1], answer[#answer + 2] = KEYS[place], message
     end
 end
 return answer
 """
 """Takes the next messages. Keys: the hash, then the lists, the most urgent first. Arguments: a name for this call, and
-the most messages. Returns list, message, list, message and so on; the n-th message, from 0, is ``name:n`` there."""
+the most messages. Returns list, message, list, message and so on; the n-th message, from 0, is ``name:n`` there.
+
+What a script has done stays done where a later command of it is refused, so a message leaves its list last of all."""
 
 _PUT_BACK: Final = f"""{_NOW}
 local oldest = now - ARGV[1]

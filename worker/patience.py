@@ -5,10 +5,10 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from kombu.exceptions import OperationalError as BrokerError
-
 from db.outages import DATABASE_AWAY, DatabaseAway
 from worker.errors import DlrError, ModelRefused, SetupRefused, Unavailable
+from worker.redis_answers import AWAY as REDIS_AWAY
+from worker.redis_answers import reason_of
 from worker.settings import get_settings
 
 logger = logging.getLogger(__name__)
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 LONGEST_WAIT_S = 10.0
 
 # A refused model or setting, as a schema that is not this version's, is mended by a person: the study waits until then.
-AWAY = (*DATABASE_AWAY, Unavailable, ModelRefused, SetupRefused, BrokerError, ConnectionError)
+AWAY = (*DATABASE_AWAY, Unavailable, ModelRefused, SetupRefused, *REDIS_AWAY, ConnectionError)
 """What work raises when it can be done later."""
 
 stopping = threading.Event()
@@ -48,11 +48,13 @@ def patiently(work: Callable[[], T], away: tuple[type[Exception], ...] = AWAY) -
 
 
 def kind_of(error: BaseException) -> str:
-    """Return what may be logged of an error: our code, PostgreSQL's outage in words, or the type of another."""
+    """Return what may be logged of an error: our code, an outage in words, or the type of another foreign one."""
     match error:
         case DlrError():
             return error.code.value
         case DatabaseAway():
             return error.sentence
+        case _ if isinstance(error, REDIS_AWAY):
+            return f"Redis {reason_of(error)}"
         case _:
             return type(error).__qualname__

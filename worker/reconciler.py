@@ -100,7 +100,7 @@ class Reconciler:
         """Look once; return how many messages and studies were put back.
 
         Raises:
-            DatabaseAway, RedisError, BrokerError: a server is away; nothing is lost, the next look finds the same.
+            DatabaseAway, RedisError, OperationalError: a server is away; nothing is lost, the next look finds the same.
         """
         returned = self.messages.put_back(self.lease_s)
         if returned:
@@ -137,5 +137,7 @@ class Reconciler:
                 self.reconcile()
             except AWAY as error:
                 logger.warning("the reconciler waits for a service: %s", kind_of(error))
+                # The address of a master leads to another server after a failover.
+                self.messages.client.connection_pool.disconnect()
             except Exception as error:
                 logger.error("a defect of this software", exc_info=error)

@@ -53,19 +53,20 @@ def _start_reconciling(**_kwargs: Any) -> None:
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
-def _stop(**_kwargs: Any) -> None:
+def _stop(exitcode: int = os.EX_OK, **_kwargs: Any) -> None:
     if not stopping.is_set():
         stopping.set()
-        threading.Thread(target=_end_in_time, args=[get_settings().stop_s], name="stop", daemon=True).start()
+        limits = [get_settings().stop_s, exitcode]
+        threading.Thread(target=_end_in_time, args=limits, name="stop", daemon=True).start()
 
 
-def _end_in_time(stop_s: float) -> None:
+def _end_in_time(stop_s: float, status: int) -> None:
     """End this process after ``stop_s`` seconds, unless it has ended by then; what it has at hand goes back."""
     time.sleep(stop_s)
     giving_back = threading.Thread(target=_give_back, name="give-back", daemon=True)
     giving_back.start()
     giving_back.join(GIVE_BACK_S)
-    os._exit(os.EX_OK)
+    os._exit(status)
 
 
 def _give_back() -> None:

@@ -21,12 +21,13 @@ from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 from kombu.transport.virtual.base import QoS as VirtualQoS
 from kombu.utils.json import dumps
-from redis import Redis
+from redis import Connection, Redis, SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, NoScriptError, RedisError
 
 from worker.delivery import NOTHING, TAKE, TAKEN
 from worker.gate import QUEUE_OF_TASK, QUEUES, SUBMIT_STUDY, pass_gate
+from worker.redis_answers import REFUSALS
 from worker.settings import get_settings
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class Broom:
                 return
             except RedisError:
                 self._due.set()
+                client.connection_pool.disconnect()
             time.sleep(max(self._interval_s, SWEEP_PAUSE * _rewriting_s(client)))
 
 
@@ -144,10 +146,32 @@ class QoS(kombu_redis.QoS):
         super().restore_unacked_once(stderr)  # type: ignore[no-untyped-call]
 
 
+class _LetGo(Connection):
+    """A connection that is not used again once the server refused something on it.
+
+    After a failover the address of the master leads to another server, and whoever stays connected talks to the replica
+    that the former one has become.
+    """
+
+    def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().read_response(*args, **kwargs)
+        except REFUSALS as refusal:
+            if not isinstance(refusal, NoScriptError):
+                self.mark_for_reconnect()  # type: ignore[no-untyped-call]
+            raise
+
+
+class _LetGoOverTls(_LetGo, SSLConnection):
+    """The same over TLS."""
+
+
 class Channel(kombu_redis.Channel):
     """kombu's channel, which takes messages in one step on the server and reads them through the gate."""
 
     QoS = QoS
+    connection_class = _LetGo
+    connection_class_ssl = _LetGoOverTls
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         try:
@@ -266,6 +290,10 @@ class Transport(kombu_redis.Transport):
     """Redis as a Celery broker whose senders are not trusted."""
 
     Channel = Channel
+    connection_errors = (*kombu_redis.Transport.connection_errors, *REFUSALS)
+    """What Celery waits for and connects anew after. An answer that Redis can not is no less of an outage than silence,
+    and kombu's own list would let it end the worker."""
+
     gathers = False
     """Acknowledgements gather for a turn of Celery's event loop; without one they are written one by one."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from benchmarks.faults import bombs, identifiers, mutants, poison, receiver, servers, workers
+from benchmarks.faults import bombs, identifiers, mutants, poison, receiver, refusals, servers, workers
 from benchmarks.faults.disks import MountingNotAllowed
 from benchmarks.faults.service import Say
 from benchmarks.faults.table import Figure, as_markdown
@@ -20,6 +20,7 @@ ROWS: dict[str, Callable[..., Figure]] = {
     "kill": workers.kill_the_tree,
     "freeze": workers.freeze_and_kill,
     "redis": servers.redis_killed,
+    "refusals": refusals.redis_refuses,
     "postgres": servers.postgres_stopped,
     "readonly": servers.postgres_read_only,
     "frozen": servers.server_frozen,

@@ -2,19 +2,14 @@
 
 import errno
 
-from kombu.exceptions import OperationalError as BrokerError
-from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
 from db.errors import DatabaseRefused
 from db.outages import DatabaseAway
+from worker.redis_answers import AWAY, reason_of
 
 DATABASE_AWAY = (
     "PostgreSQL does not answer at DLR_DATABASE_URL: is it running (`dlr up`), and are address and password right?"
-)
-REDIS_AWAY = (
-    "Redis does not answer at DLR_REDIS_URL: is it running, and are address and password right? What was "
-    "recorded before stays recorded: hand it in again to queue it"
 )
 
 
@@ -29,8 +24,9 @@ def sentence_of(error: Exception) -> tuple[str, str] | None:
             return "service_unavailable", error.sentence
         case DBAPIError():
             return "internal_error", f"PostgreSQL refused the request (SQLSTATE {getattr(error.orig, 'pgcode', None)})"
-        case RedisError() | BrokerError():
-            return "service_unavailable", REDIS_AWAY
+        case _ if isinstance(error, AWAY):
+            recorded = "What was recorded before stays recorded: hand it in again to queue it"
+            return "service_unavailable", f"Redis {reason_of(error)}. {recorded}"
         case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EROFS | errno.EIO | errno.EACCES | errno.EPERM):
             return "setting_invalid", f"a file can not be read or written ({error.strerror})"
         case _:

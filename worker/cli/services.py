@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from enum import StrEnum
+from socket import gethostname
 from typing import Annotated, NoReturn
 
 import typer
@@ -84,19 +85,19 @@ def worker(
     if queue is QueueName.INFERENCE:
         studies = _load_models()
         threads = concurrency or settings.concurrency or studies
-    app.worker_main(
-        [
-            "--quiet",
-            "worker",
-            "--pool=threads",
-            f"--concurrency={threads}",
-            f"--queues={queue.value}",
-            f"--hostname={name or queue.value}@%h",
-            f"--loglevel={settings.log_level}",
-            "--without-gossip",
-            "--without-mingle",
-        ]
+    # Not app.worker_main, whose exit status is 0 whatever ended the worker.
+    celery = app.Worker(
+        hostname=f"{name or queue.value}@{gethostname()}",
+        pool_cls="threads",
+        concurrency=threads,
+        queues=[queue.value],
+        loglevel=settings.log_level,
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
     )
+    celery.start()
+    raise typer.Exit(celery.exitcode or 0)
 
 
 def _is_several(device: str) -> bool:

@@ -1,0 +1,79 @@
+"""The rows of `dlr doctor`: one for every component, whatever another does."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import dlr
+from tests.conftest import Database
+from worker import components
+from worker.services.port import free_port
+from worker.settings import get_settings
+
+ALL = [
+    "dlr-worker", "PostgreSQL", "schema", "Redis", "queues", "studies", "workers", "models", "device", "storage",
+    "Flower", "worklist page", "delivery",
+]  # fmt: skip
+
+
+def rows(**variables: object) -> dict[str, Mapping[str, str]]:
+    done = dlr("doctor", "--format", "json", **variables)
+    assert done.returncode == 1, done.stderr
+    found = json.loads(done.stdout)
+    assert [row["component"] for row in found] == ALL
+    return {row["component"]: row for row in found}
+
+
+def test_with_nothing_running_every_component_has_its_row() -> None:
+    found = rows()
+    for name in ("PostgreSQL", "Redis", "queues", "studies", "workers", "delivery"):
+        assert found[name]["health"] == "down"
+        assert "dlr up" in found[name]["detail"]
+    assert "dlr doctor" not in found["workers"]["detail"]
+
+
+def test_with_redis_down_the_others_are_looked_at(database: Database, tmp_path: Path) -> None:
+    nobody = f"redis://127.0.0.1:{free_port(tmp_path / 'port')}/0"
+    found = rows(DLR_DATABASE_URL=database.writer_url, DLR_REDIS_URL=nobody)
+    assert [found[name]["health"] for name in ("PostgreSQL", "schema", "studies")] == ["ok"] * 3
+    for name in ("Redis", "queues", "workers"):
+        assert found[name]["health"] == "down"
+        assert "connection refused" in found[name]["detail"]
+
+
+def test_with_postgresql_down_the_others_are_looked_at(redis_url: str, tmp_path: Path) -> None:
+    nobody = f"postgresql://u:p@127.0.0.1:{free_port(tmp_path / 'port')}/dlr"
+    found = rows(DLR_DATABASE_URL=nobody, DLR_REDIS_URL=redis_url)
+    assert [found[name]["health"] for name in ("Redis", "queues")] == ["ok"] * 2
+    assert [found[name]["health"] for name in ("PostgreSQL", "schema", "studies", "delivery")] == ["down"] * 4
+    assert "Redis" not in found["PostgreSQL"]["detail"]
+
+
+def test_a_table_for_people_has_every_row_too() -> None:
+    done = dlr("doctor")
+    assert done.returncode == 1
+    for name in ALL:
+        assert name in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied", "/srv/models/active.json"), "/srv/models/active.json"),
+        (OSError(5, "Input/output error"), "Input/output error"),
+        (ModuleNotFoundError("No module named 'PIL'", name="PIL"), "PIL"),
+        (ZeroDivisionError("Doe^Jane"), "defect"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_keeps_a_component_from_answering_is_told_as_what_it_is(error: Exception, said: str) -> None:
+    def look(_settings: object) -> components.Component:
+        raise error
+
+    row = components._look("models", look, get_settings())
+    assert (row.component, row.health) == ("models", components.Health.DOWN)
+    assert said in row.detail
+    assert "Redis" not in row.detail
+    assert "Jane" not in row.detail
