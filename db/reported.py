@@ -162,6 +162,16 @@ def recorded_content(session: Session, study_id: UUID) -> RecordedContent:
     return RecordedContent(row.job, row.content_digest)
 
 
+def current_content(session: Session, study_instance_uid: str) -> RecordedContent | None:
+    """Return the current revision of a study and what it was when it came; ``None`` where there is none."""
+    row = session.execute(
+        select(StudyRow.job, StudyRow.content_digest).where(
+            StudyRow.study_instance_uid == study_instance_uid, StudyRow.is_current
+        )
+    ).one_or_none()
+    return None if row is None else RecordedContent(row.job, row.content_digest)
+
+
 def study_results(session: Session, key: UUID | str) -> list[StudyResult]:
     """Return the results of the studies that a key names, as `db.queries.study_details` takes it.
 

@@ -98,7 +98,7 @@ def intake() -> "Intake":
     from worker.app import enqueue
     from worker.intake.accept import Intake
 
-    return Intake(sessions(), get_settings().storage_root, enqueue, tracing())
+    return Intake(sessions(), get_settings().storage_root, enqueue, tracing(), decoders)
 
 
 @_once

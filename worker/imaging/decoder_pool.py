@@ -21,15 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from worker.errors import Code, LesionRefused, Unavailable
+from worker.errors import Code, DlrError, LesionRefused, Unavailable
 from worker.imaging.decoder_process import (
     ANSWER,
     COLOURS,
     LIMITS,
     REQUEST,
     Answer,
+    CompareImages,
     DecodeLesions,
     EntryRead,
+    ImagesCompared,
     LesionsDecoded,
     ReadEntry,
     Request,
@@ -161,7 +163,23 @@ class DecoderPool:
         """
         if len(paths) == 1:
             return StudyFiles({}, only=OnlyFile(str(root), paths[0], study_instance_uid))
-        return index_study(root, paths, study_instance_uid, self._entry)
+        return index_study(root, paths, study_instance_uid, self.entry, self.same_image)
+
+    def same_image(self, one: Path, other: Path) -> bool:
+        """Whether two files are one image in two encodings (`worker.imaging.sameness.same_image`), in a decoder.
+
+        Args:
+            one: a confined path.
+            other: the same.
+
+        Returns:
+            ``False`` also where nobody can say: one can not be read, or both not be decoded in the time for one file.
+        """
+        try:
+            answer, _ = self._ask(CompareImages(str(one), str(other)))
+        except DlrError:
+            return False
+        return isinstance(answer, ImagesCompared) and answer.same
 
     def load(
         self, files: StudyFiles, lesions: Sequence[Lesion], age_years: float | None
@@ -223,7 +241,16 @@ class DecoderPool:
             if decoder is not None:
                 decoder.end()
 
-    def _entry(self, path: Path) -> FileEntry:
+    def entry(self, path: Path) -> FileEntry:
+        """Read whose one file is (`worker.imaging.reading.read_entry`), in a decoder.
+
+        Args:
+            path: confined.
+
+        Raises:
+            LesionRefused: any code of a file, ``decoder_crashed`` or ``decode_timeout``.
+            Unavailable: as for `index`.
+        """
         answer, _ = self._ask(ReadEntry(str(path)))
         if not isinstance(answer, EntryRead):
             raise LesionRefused(Code.DECODER_CRASHED)

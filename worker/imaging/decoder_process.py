@@ -25,6 +25,7 @@ from worker.errors import MEANINGS, Code, DlrError, Unavailable
 from worker.imaging.layout import PixelLayout
 from worker.imaging.lesion import Marked, Region, RegionRefused, decode_lesions
 from worker.imaging.reading import FileEntry, read_entry
+from worker.imaging.sameness import same_image
 from worker.imaging.storage import Limits
 from worker.study import Age, Scanner
 
@@ -56,6 +57,15 @@ class DecodeLesions:
 
 
 @dataclass(frozen=True, slots=True)
+class CompareImages:
+    """Asks whether two files are one image; the paths are confined already."""
+
+    one: str
+    other: str
+    kind: Literal["compare"] = "compare"
+
+
+@dataclass(frozen=True, slots=True)
 class EntryRead:
     """Answers `ReadEntry`."""
 
@@ -75,8 +85,16 @@ class LesionsDecoded:
 
 
 @dataclass(frozen=True, slots=True)
+class ImagesCompared:
+    """Answers `CompareImages`."""
+
+    same: bool
+    kind: Literal["compare"] = "compare"
+
+
+@dataclass(frozen=True, slots=True)
 class RequestFailed:
-    """Answers either: the refusal, or that it can be tried again."""
+    """Answers any: the refusal, or that it can be tried again."""
 
     code: Code
     reason: str
@@ -84,8 +102,8 @@ class RequestFailed:
     kind: Literal["failed"] = "failed"
 
 
-Request = ReadEntry | DecodeLesions
-Answer = EntryRead | LesionsDecoded | RequestFailed
+Request = ReadEntry | DecodeLesions | CompareImages
+Answer = EntryRead | LesionsDecoded | ImagesCompared | RequestFailed
 REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)
 LIMITS: TypeAdapter[Limits] = TypeAdapter(Limits)
@@ -164,6 +182,8 @@ def _answer(request: Request, limits: Limits) -> tuple[Answer, NDArray[np.uint8]
     try:
         if isinstance(request, ReadEntry):
             return EntryRead(read_entry(Path(request.path), limits)), None
+        if isinstance(request, CompareImages):
+            return ImagesCompared(same_image(Path(request.one), Path(request.other), limits, _allow_pixels)), None
         decoded = decode_lesions(request.marked, limits, _allow_pixels)
     except DlrError as error:
         return RequestFailed(error.code, error.reason, isinstance(error, Unavailable)), None

@@ -107,7 +107,11 @@ def entry_of(file: DicomFile) -> FileEntry:
 
 
 def index_study(
-    root: Path, paths: Sequence[str], study_instance_uid: str, read: Callable[[Path], FileEntry]
+    root: Path,
+    paths: Sequence[str],
+    study_instance_uid: str,
+    read: Callable[[Path], FileEntry],
+    same_image: Callable[[Path, Path], bool] = lambda _one, _other: False,
 ) -> StudyFiles:
     """Read the headers of a study's files. A bad file does not stop the others.
 
@@ -116,6 +120,7 @@ def index_study(
         paths: relative to the root.
         study_instance_uid: files of another study, or of none, are refused with ``study_uid_mismatch``.
         read: `read_entry`, here or in another process.
+        same_image: whether two files are one image in two encodings; asked of files that claim one SOP Instance UID.
 
     Raises:
         StudyRefused: ``patient_mismatch``; the matching files name more than one Patient ID.
@@ -138,7 +143,8 @@ def index_study(
             failed.append(FailedFile(LesionRefused(fault), uid or None))
             continue
         patients.add(entry.patient)
-        if not _same_file(found.setdefault(uid, path), path):
+        first = found.setdefault(uid, path)
+        if not _same_file(first, path) and not same_image(first, path):
             ambiguous.add(uid)
     if not is_one_patient(patients):
         raise StudyRefused(Code.PATIENT_MISMATCH)

@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -11,9 +12,12 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger, queries
 from db.records import LesionRecord, Queued, Recorded, StudyRecord
+from db.reported import current_content
 from worker.contract import LesionJob, StudyJob
 from worker.errors import DlrError
 from worker.intake.content import content_digest
+from worker.intake.reencoded import Images, is_reencoded
+from worker.intake.storage import is_copy
 from worker.watching.tracing import Tracing
 from worker.worklist import place_of, place_of_failed
 
@@ -23,20 +27,26 @@ Enqueue = Callable[[Queued], None]
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Accepts studies. Safe to call from any number of processes, any number of times for one study."""
+    """Accepts studies. Safe to call from any number of processes, any number of times for one study.
+
+    Attributes:
+        images: gives what compares images; ``None``: the same images in another encoding are another content.
+    """
 
     sessions: sessionmaker[Session]
     storage_root: Path
     enqueue: Enqueue
     tracing: Tracing = field(default_factory=Tracing)
+    images: Callable[[], Images] | None = None
 
     def accept(self, job: StudyJob, source: str, traceparent: str | None = None) -> Recorded:
         """Record a valid job, commit, then queue it.
 
         A study that is known with the same content is not recorded again; with other content it becomes a new
         revision, and the revision before it leaves the worklist. Content is the job, its priority apart, and the bytes
-        of the files that it lists. A study that is queued is put on the queue again, in case its message was lost: the
-        ledger sees to it that it is scored once.
+        of the files that it lists; where these alone differ, what their images show: in another encoding they are the
+        same, and copies of them that were made for this job are removed. A study that is queued is put on the queue
+        again, in case its message was lost: the ledger sees to it that it is scored once.
 
         Args:
             job: a job that `parse_job` passed.
@@ -49,14 +59,31 @@ class Intake:
         with self.tracing.span("intake", parent=traceparent, source=source) as span:
             digest = content_digest(job, self.storage_root)
             record = _study_record(job, digest, source, self.tracing.traceparent() or traceparent)
-            with self.sessions.begin() as session:
-                recorded = ledger.record_study(session, record)
-                if recorded.change == "priority_raised":
-                    _place_anew(session, recorded.study_id)
+            recorded = self._record(record)
             span.note(study_id=str(recorded.study_id), change=recorded.change)
             if recorded.state == "queued":
                 self.enqueue(Queued(recorded.study_id, recorded.priority, recorded.uncounted))
         return recorded
+
+    def _record(self, record: StudyRecord) -> Recorded:
+        with self.sessions() as session:
+            recorded = ledger.record_study(session, record)
+            if recorded.change != "revised" or self.images is None:
+                return _committed(session, recorded)
+            # Nobody waits for a row while images are compared.
+            session.rollback()
+            known = current_content(session, record.study_instance_uid)
+            session.rollback()
+            if known is None or not is_reencoded(record.job, known, self.storage_root, self.images):
+                return _committed(session, ledger.record_study(session, record))
+            recorded = ledger.record_study(session, replace(record, content_digest=known.digest))
+            copies = {path for path in record.job["images"]["paths"] if is_copy(path)}
+            unnamed = copies - ledger.on_record(session, copies)
+            committed = _committed(session, recorded)
+        for path in unnamed:
+            with suppress(OSError):
+                (self.storage_root / path).unlink()
+        return committed
 
     def refuse(self, raw: object, refused: DlrError, source: str) -> UUID:
         """Keep what can not be a study: its content (JSON of any kind), the code and the reason; in the database only.
@@ -74,6 +101,13 @@ class Intake:
         """Put a refusal aside: what it lacked has come, or it was refused anew."""
         with self.sessions.begin() as session:
             ledger.discard(session, refusal, "the study has come again, with more", source)
+
+
+def _committed(session: Session, recorded: Recorded) -> Recorded:
+    if recorded.change == "priority_raised":
+        _place_anew(session, recorded.study_id)
+    session.commit()
+    return recorded
 
 
 def _place_anew(session: Session, study_id: UUID) -> None:

@@ -4,13 +4,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from worker.contract import FilesSource, StudyJob
 from worker.errors import Unavailable
 from worker.imaging.storage import storage_fault
 
-_PRIORITY = "priority"
+PRIORITY: Final = "priority"
+"""The field of a job that is no part of its content."""
 
 
 def content_digest(job: StudyJob, storage_root: Path) -> str:
@@ -42,12 +43,13 @@ def is_unchanged(job: Mapping[str, Any], digest: str, storage_root: Path) -> boo
 
 
 def _digest(job: Mapping[str, Any], paths: list[str], storage_root: Path) -> str:
-    fields = {name: value for name, value in job.items() if name != _PRIORITY}
-    files = [_file_digest(storage_root, path) for path in paths]
+    fields = {name: value for name, value in job.items() if name != PRIORITY}
+    files = [file_digest(storage_root, path) for path in paths]
     return hashlib.sha256(json.dumps([fields, files], sort_keys=True).encode()).hexdigest()
 
 
-def _file_digest(root: Path, path: str) -> str | None:
+def file_digest(root: Path, path: str) -> str | None:
+    """Return the SHA-256 of a file of the storage; ``None`` where none can be read there."""
     try:
         real = (root / path).resolve()
         if not real.is_relative_to(root.resolve()) or not real.is_file():

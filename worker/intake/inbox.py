@@ -11,7 +11,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from filecmp import cmp as same_content
@@ -54,9 +54,11 @@ class Inbox:
 
     Attributes:
         root: the storage root.
+        same_image: whether two files are one image in two encodings.
     """
 
     root: Path
+    same_image: Callable[[Path, Path], bool] = lambda _one, _other: False
     _open: dict[str, _Open] = field(default_factory=dict)
     _changed: threading.Lock = field(default_factory=threading.Lock)
     _studies: Sequence[threading.RLock] = field(default_factory=lambda: [threading.RLock() for _ in range(_LOCKS)])
@@ -68,7 +70,7 @@ class Inbox:
 
     @classmethod
     @contextmanager
-    def held(cls, root: Path) -> Iterator[Self]:
+    def held(cls, root: Path, same_image: Callable[[Path, Path], bool] = lambda _one, _other: False) -> Iterator[Self]:
         """Open the inbox of a storage root, as the only one who has it.
 
         What was half there when the last receiver ended is removed: its sender never heard that it was kept.
@@ -76,7 +78,7 @@ class Inbox:
         Raises:
             SetupRefused: ``already_running``; another receiver has it. ``setting_invalid``; it can not be written.
         """
-        inbox = cls(root)
+        inbox = cls(root, same_image)
         with ExitStack() as held:
             try:
                 for folder in (inbox.arriving, inbox._marks, inbox._refusals):
@@ -92,8 +94,8 @@ class Inbox:
     def keep(self, arrived: Path, study_instance_uid: str, sop_instance_uid: str) -> str:
         """Keep a whole instance, durably, and open its study if the instance is new to it.
 
-        An instance that is there already is kept once. One with other content takes its place, as an archive's
-        correction does.
+        An instance that is there already is kept once, and so is an image that comes again in another encoding. One
+        with other content takes its place, as an archive's correction does.
 
         Args:
             arrived: a file in `arriving`; it is moved.
@@ -110,7 +112,7 @@ class Inbox:
         folder = self.folder(key)
         target = folder / f"{_digest(sop_instance_uid)}.dcm"
         with self._lock(key):
-            if target.exists() and same_content(target, arrived, shallow=False):
+            if target.exists() and (same_content(target, arrived, shallow=False) or self.same_image(target, arrived)):
                 arrived.unlink()
                 return key
             try:

@@ -20,6 +20,7 @@ import numpy as np
 import psutil
 import pytest
 from pydantic import TypeAdapter
+from pydicom.uid import RLELossless
 
 from tests.waiting import pace, patience, until
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, lesion, picture, write
@@ -337,3 +338,25 @@ def answered(scanner: str = "Acme", **region: Any) -> LesionsDecoded:
 def test_what_a_decoder_says_and_can_not_be_is_not_taken(answer: LesionsDecoded) -> None:
     assert is_sound(answered(size={"width_mm": 1.0, "height_mm": 2.0}), LIMITS)
     assert not is_sound(answer, LIMITS)
+
+
+def test_two_files_of_one_image_in_two_encodings_are_one_and_a_third_that_differs_is_ambiguous(
+    pool: DecoderPool, tmp_path: Path
+) -> None:
+    frame = picture()
+    write(tmp_path / "a.dcm", frame)
+    write(tmp_path / "b.dcm", frame, RLELossless)
+    write(tmp_path / "c.dcm", np.flipud(frame), RLELossless)
+    assert np.array_equal(load_one(pool, tmp_path, ["a.dcm", "b.dcm"]).frame, frame)
+    with pytest.raises(LesionRefused, match=Code.SOP_INSTANCE_AMBIGUOUS):
+        load_one(pool, tmp_path, ["a.dcm", "c.dcm", "b.dcm"])
+
+
+def test_what_a_decoder_can_not_read_in_time_is_not_the_same_image(hasty: DecoderPool, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.dcm", picture())
+    assert not hasty.same_image(path, tmp_path / "missing.dcm")
+    assert hasty.same_image(path, path)
+    still = process(hasty)
+    still.suspend()
+    assert not hasty.same_image(path, path)
+    assert not still.is_running()
