@@ -17,19 +17,20 @@ class PatientId:
 
     Attributes:
         text: in the form in which texts are compared; empty where a file has none.
-        stored: its bytes, without padding.
+        stored: its bytes in hexadecimal digits, without padding: a decoder says them in JSON.
         is_whole: each of them has a meaning in the character set that the file declares.
     """
 
     text: str
-    stored: bytes
+    stored: str
     is_whole: bool
 
     @classmethod
     def of(cls, header: Header) -> Self:
         """Read it."""
         said = header.said("PatientID", _LONGEST)
-        return cls(composed(said.text), header.bytes_of("PatientID")[:_LONGEST].strip(b" \0"), said.is_whole)
+        stored = header.bytes_of("PatientID")[:_LONGEST].strip(b" \0")
+        return cls(composed(said.text), stored.hex(), said.is_whole)
 
 
 def is_one_patient(patients: Iterable[PatientId]) -> bool:

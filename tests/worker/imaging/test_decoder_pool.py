@@ -23,9 +23,9 @@ from pydantic import TypeAdapter
 from pydicom.uid import RLELossless
 
 from tests.waiting import pace, patience, until
-from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, lesion, picture, write
+from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, lesion, picture, write, write_texts
 from worker.contract import MAX_LESIONS
-from worker.errors import Code, DlrError, LesionRefused, Unavailable
+from worker.errors import Code, DlrError, LesionRefused, StudyRefused, Unavailable
 from worker.imaging.decoder_pool import DecoderPool, is_sound
 from worker.imaging.decoder_process import LesionsDecoded
 from worker.imaging.lesion import Marked, Region, decode_lesions
@@ -102,6 +102,33 @@ def at_work(pool: DecoderPool, path: Path, meanwhile: Callable[[psutil.Process],
             return loading.result(patience(60))
         except DlrError as error:
             return error
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (("ISO_IR 100", b"M\xdcL"), ("ISO_IR 192", "MÜL".encode()), True),
+        (("GB18030", "王小东".encode("gb18030")), ("ISO_IR 192", "王小东".encode()), True),
+        (("ISO_IR 13", b"\xd4\xcf\xc0\xde"), ("ISO_IR 13", b"\xd4\xcf\xc0\xde"), True),
+        ((None, b"M\xdcL"), (None, b"M\xdcL"), True),
+        ((None, b"M\xdcL"), ("ISO_IR 100", b"M\xdcL"), True),
+        ((None, b"M\xdcL"), (None, b"M\xd6L"), False),
+        ((None, b"M\xffL"), (None, b"M\xfeL"), False),
+        (("ISO_IR 192", b"M\0L"), ("ISO_IR 192", b"ML"), False),
+        (("ISO_IR 192", b"M\xed\xa0\x80L"), ("ISO_IR 192", b"M\xed\xa0\x81L"), False),
+    ],
+)
+def test_whether_files_are_one_patient_s_is_told_of_any_bytes(
+    pool: DecoderPool, tmp_path: Path, one: tuple[str | None, bytes], other: tuple[str | None, bytes], same: bool
+) -> None:
+    for name, (declared, patient) in zip("ab", (one, other), strict=True):
+        write_texts(tmp_path / name, declared, PatientID=patient)
+    if same:
+        assert not pool.index(tmp_path, ["a", "b"], STUDY_UID).failed
+    else:
+        with pytest.raises(StudyRefused) as refused:
+            pool.index(tmp_path, ["a", "b"], STUDY_UID)
+        assert refused.value.code is Code.PATIENT_MISMATCH
 
 
 @pytest.mark.parametrize("colour", [False, True])
