@@ -26,6 +26,7 @@ from db.outages import NO_SCHEMA, DatabaseAway
 from db.session import make_engine, session_factory
 from worker import __version__
 from worker.app import app, give_up_soon
+from worker.durability import ACCEPTED_BY, keeping
 from worker.errors import Code, DlrError, Unavailable
 from worker.gate import QUEUES
 from worker.reconciler import Messages
@@ -155,14 +156,23 @@ def schema(settings: Settings) -> Component:
 
 
 def redis(settings: Settings) -> Component:
-    """Connect as a worker does, and write: a Redis that takes no messages answers a ping."""
+    """Connect as a worker does, and write: a Redis that takes no messages answers a ping. Does it keep them?"""
     with _client(settings) as client:
         client.set(f"{settings.redis_key_prefix}{PROBE}", "", px=1)
-        try:
-            found = client.info("server")
-        except ResponseError:
-            return Component("Redis", Health.OK, None, "answers")
-    return Component("Redis", Health.OK, found.get("valkey_version") or found.get("redis_version"), "answers")
+        found, version = keeping(client), _redis_version(client)
+    said = "; ".join((*found.forgets, *found.risks))
+    if found.forgets and not settings.redis_may_forget:
+        return Component("Redis", Health.DOWN, version, f"{said}: no worker starts, unless {ACCEPTED_BY}=true")
+    return Component("Redis", Health.WARNING if said else Health.OK, version, said or "answers")
+
+
+def _redis_version(client: "Redis") -> str | None:
+    try:
+        found = client.info("server")
+    except ResponseError:
+        return None
+    version: str | None = found.get("valkey_version") or found.get("redis_version")
+    return version
 
 
 def queues(settings: Settings) -> Component:

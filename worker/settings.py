@@ -96,6 +96,11 @@ class Settings(BaseSettings):
     redis_key_prefix: str = Field(
         default="", description="Before each of Celery's keys, on a Redis that others use too"
     )
+    redis_may_forget: bool = Field(
+        default=False,
+        description="Whether workers run on a Redis that loses accepted jobs (no append-only file, or eviction): "
+        "their senders then have to push them again",
+    )
 
     device: str = Field(
         default="auto",

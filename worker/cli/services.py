@@ -78,6 +78,7 @@ def worker(
     configure_logging(settings.log_level, settings.log_format)
     if queue is QueueName.INFERENCE and (devices is not None or _is_several(settings.device)):
         _run_fleet(devices or settings.device, concurrency, settings)
+    _look_at_redis(settings)
     if name is None and queue is QueueName.INFERENCE and device is not None:
         name = name_of(device)
     measures()
@@ -112,6 +113,20 @@ def _run_fleet(devices: str, concurrency: int | None, settings: Settings) -> NoR
     logger.info("one worker on each of %s", ", ".join(found))
     arguments = [] if concurrency is None else ["--concurrency", str(concurrency)]
     raise typer.Exit(run_fleet(found, arguments, logger.warning, settings.stop_s + STOP_MARGIN_S))
+
+
+def _look_at_redis(settings: Settings) -> None:
+    """Refuse a Redis that forgets what it accepted; one that is away is waited for."""
+    from redis import Redis
+
+    from worker.durability import keeping
+    from worker.patience import patiently
+
+    with Redis.from_url(settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=5) as client:
+        found = patiently(lambda: keeping(client))
+    for said in (*found.forgets, *found.risks):
+        logger.warning("Redis: %s", said)
+    found.require(may_forget=settings.redis_may_forget)
 
 
 def _load_models() -> int:

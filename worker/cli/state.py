@@ -33,7 +33,7 @@ def health(
         found.append(receiver_answers(settings))
     down = [component for component in found if component.health is Health.DOWN]
     if fmt is Format.TABLE:
-        for component in down:
+        for component in (one for one in found if one.health is not Health.OK):
             stderr.print(f"{component.component}: {component.detail}", markup=False, highlight=False, soft_wrap=True)
     else:
         print_rows([asdict(component) for component in found], COLUMNS, fmt)
