@@ -21,7 +21,12 @@ def driver_url(url: str) -> URL:
 
 
 def make_engine(
-    url: str, role: str | None = WRITER, *, poolclass: type[Pool] | None = None, name: str = "dlr"
+    url: str,
+    role: str | None = WRITER,
+    *,
+    poolclass: type[Pool] | None = None,
+    name: str = "dlr",
+    autocommit: bool = False,
 ) -> Engine:
     """Make an engine; it connects on first use.
 
@@ -33,6 +38,7 @@ def make_engine(
         url: ``postgresql://user:password@host:port/database``.
         role: the role to act as; the login user is a member of it, or is it. ``None``: stay the login user.
         name: under which PostgreSQL lists the connections.
+        autocommit: each statement is its own transaction, and none is ever begun.
         poolclass: SQLAlchemy's ``NullPool`` for a connection that is used once; else its default pool.
 
     Raises:
@@ -42,7 +48,9 @@ def make_engine(
         driver_url(url),
         poolclass=poolclass,
         pool_pre_ping=True,
+        isolation_level="AUTOCOMMIT" if autocommit else None,
         hide_parameters=True,
+        use_native_hstore=False,  # which would be asked for at each connection
         executemany_mode="values_plus_batch",
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_S,
@@ -70,7 +78,7 @@ def session_factory(engine: Engine) -> sessionmaker[Session]:
 
 def _prepare(connection: Any, role: str | None) -> None:
     # Outside of a transaction, so that a rollback does not undo it.
-    connection.autocommit = True
+    before, connection.autocommit = connection.autocommit, True
     try:
         with connection.cursor() as cursor:
             cursor.execute("SET TIME ZONE 'UTC'; SET search_path TO public")
@@ -81,7 +89,7 @@ def _prepare(connection: Any, role: str | None) -> None:
         raise RoleRefused(
             f"the database user of this URL can not act as {role}; ask an administrator for: GRANT {role} TO that user;"
         ) from None
-    connection.autocommit = False
+    connection.autocommit = before
 
 
 def _tell_an_outage(context: ExceptionContext) -> DatabaseAway | None:

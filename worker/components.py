@@ -18,6 +18,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 from sqlalchemy import Engine, NullPool, text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from db import outbox, probe, queries
 from db.errors import DatabaseRefused
@@ -140,16 +141,18 @@ def _postgres(engine: Engine) -> Component:
 
 def postgres_and_pooler(settings: Settings) -> Component:
     """Look at PostgreSQL, and whether each connection has a session of it to itself."""
-    found = postgres(settings)
-    engine = make_engine(settings.require_database_url(), poolclass=NullPool)
-    if found.health is Health.OK and _in_time(lambda: probe.shares_sessions(engine)):
+    engine = make_engine(settings.require_database_url(), poolclass=NullPool, autocommit=True)
+    if not _in_time(lambda: probe.shares_sessions(engine)):
+        return postgres(settings)
+    found = _look("PostgreSQL", postgres, settings)
+    if found.health is Health.OK:
         return replace(found, health=Health.WARNING, detail=SHARED)
-    return found
+    return replace(found, detail=f"{found.detail}; {SHARED}")
 
 
 def schema(settings: Settings) -> Component:
     """Compare the tables, enumerations and views with what this version expects."""
-    faults = check(settings.require_database_url())
+    faults = _in_time(lambda: check(settings.require_database_url()))
     if faults:
         return Component("schema", Health.DOWN, None, f"{'; '.join(faults[:3])}: run `dlr db upgrade`")
     return Component("schema", Health.OK, None, "is this version's")
@@ -185,9 +188,7 @@ def queues(settings: Settings) -> Component:
 
 def studies(settings: Settings) -> Component:
     """Count the studies of the ledger, and say since when the oldest one waits."""
-    engine = make_engine(settings.require_database_url(), poolclass=NullPool)
-    with session_factory(engine)() as session:
-        counts, oldest = queries.counts_by_state(session), queries.oldest_open(session)
+    counts, oldest = _asked(settings, lambda session: (queries.counts_by_state(session), queries.oldest_open(session)))
     said = ", ".join(f"{count} {state}" for state, count in counts.items())
     if oldest is not None:
         waits = (datetime.now(UTC) - oldest).total_seconds()
@@ -267,9 +268,7 @@ def page(settings: Settings) -> Component:
 
 def delivery(settings: Settings) -> Component:
     """Count what waits to be sent and what was refused, and look whether a sender is at work."""
-    engine = make_engine(settings.require_database_url(), poolclass=NullPool)
-    with session_factory(engine)() as session:
-        states = outbox.outbox_states(session)
+    states = _asked(settings, outbox.outbox_states)
     if not states:
         return Component("delivery", Health.OK, None, "no destination was ever switched on")
     now = datetime.now(UTC)
@@ -314,6 +313,16 @@ def _said_of(error: Exception) -> str:
             return strerror if error.filename is None else f"{error.filename}: {strerror}"
         case _:
             return f"could not be looked at: a defect of this software ({type(error).__qualname__})"
+
+
+def _asked(settings: Settings, question: Callable[[Session], T]) -> T:
+    engine = make_engine(settings.require_database_url(), poolclass=NullPool)
+
+    def ask() -> T:
+        with session_factory(engine)() as session:
+            return question(session)
+
+    return _in_time(ask)
 
 
 def _in_time(work: Callable[[], T]) -> T:

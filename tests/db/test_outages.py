@@ -1,7 +1,7 @@
 """What is an outage and what a defect, asked of a real server: every SQLSTATE that PostgreSQL has, and real faults."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from psycopg2 import errorcodes
@@ -9,11 +9,18 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger
+from db import ledger, outbox
+from db.migrate import upgrade
 from db.outages import DATABASE_AWAY, OUTAGES, DatabaseAway
+from db.probe import try_write
+from db.roles import OWNER, WRITER
 from db.session import make_engine, session_factory
+from db.vocabulary import Destination
+from tests import outages
 from tests.conftest import Database
-from tests.db.samples import study
+from tests.db.samples import failed_place, study
+from worker.services.home import Home
+from worker.services.postgres import EmbeddedPostgres
 
 SQLSTATES = sorted({state for state in errorcodes.__dict__.values() if isinstance(state, str) and len(state) == 5})
 
@@ -90,25 +97,10 @@ def test_a_session_that_met_a_defect_is_kept(engine: Engine) -> None:
     assert processes(engine, 1) == before
 
 
-@contextmanager
-def read_only(database: Database) -> Iterator[None]:
-    """As an administrator makes a database read-only, or a managed service whose disk is full does."""
-    name = database.writer_url.rsplit("/", 1)[1]
-    engine = make_engine(database.superuser_url.rsplit("/", 1)[0] + "/postgres", role=None)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as server:
-        server.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
-        server.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"))
-        try:
-            yield
-        finally:
-            server.execute(text(f"ALTER DATABASE {name} RESET default_transaction_read_only"))
-    engine.dispose()
-
-
 def test_a_pool_that_was_filled_while_the_database_was_read_only_writes_once_it_is_not(database: Database) -> None:
     engine = make_engine(database.writer_url)
     sessions = session_factory(engine)
-    with read_only(database):
+    with outages.away(database, outages.OUTAGES["read-only"]):
         assert len(processes(engine, 4)) == 4
         with pytest.raises(DatabaseAway, match="read-only") as caught, sessions.begin() as session:
             ledger.record_study(session, study())
@@ -214,3 +206,46 @@ def test_a_defect_is_no_outage(sessions: sessionmaker[Session], statement: str, 
     with pytest.raises(SQLAlchemyError) as caught, sessions.begin() as session:
         session.execute(text(statement), values)
     assert not isinstance(caught.value, DATABASE_AWAY)
+
+
+@pytest.mark.slow
+def test_a_standby_refuses_each_write_as_an_outage_and_takes_it_once_it_is_the_primary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = EmbeddedPostgres(Home(tmp_path / "home"))
+    server.start()
+    upgrade(server.url(OWNER))
+    engine = make_engine(server.url(WRITER))
+    sessions = session_factory(engine)
+    with sessions.begin() as session:
+        before = ledger.record_study(session, study())
+    server.stop()
+    (server.home.path / "postgres" / "data" / "standby.signal").touch()
+    monkeypatch.setattr(EmbeddedPostgres, "_bootstrap", lambda _: None)  # which writes
+    server.start()
+    try:
+        engine = make_engine(server.url(WRITER))
+        sessions = session_factory(engine)
+        writes: dict[str, Callable[[Session], object]] = {
+            "a study": lambda session: ledger.record_study(session, study("1.2.4")),
+            "a study that is known": lambda session: ledger.record_study(session, study()),
+            "a refusal": lambda session: try_write(session, failed_place),
+            "a claim": lambda session: ledger.claim(
+                session, [before.study_id], 3, lease_s=5, failed_place=failed_place
+            ),
+            "what is stranded": ledger.take_stranded,
+            "a destination": lambda session: outbox.switch_on(session, Destination.WEBHOOK),
+        }
+        for name, write in writes.items():
+            with pytest.raises(DatabaseAway) as caught, sessions.begin() as session:
+                write(session)
+            assert caught.value.sqlstate == "25006", name
+        processes(engine, 3)
+        with server.as_superuser() as cursor:
+            cursor.execute("SELECT pg_promote()")
+        for write in writes.values():
+            with sessions.begin() as session:
+                write(session)
+    finally:
+        engine.dispose()
+        server.stop()

@@ -1,10 +1,9 @@
 """The ledger can not be written, for whatever reason: no message, study or file is let go before it stands there."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from celery.exceptions import Reject
@@ -12,6 +11,7 @@ from sqlalchemy import text
 
 from db.session import make_engine, session_factory
 from tests.conftest import Database
+from tests.outages import A_REFUSAL, A_STUDY, DEFECT, OUTAGES, away
 from tests.waiting import until
 from worker import patience, runtime, tasks
 from worker.errors import MEANINGS, Code
@@ -27,70 +27,12 @@ JOB = {
 }
 
 
-class Outage(NamedTuple):
-    """How it begins and how it ends, as the superuser says it; and whether in the database or outside of it."""
-
-    begins: str
-    ends: str
-    inside: bool = False
-
-
-OUTAGES = {
-    "read-only": Outage(
-        "ALTER DATABASE {name} SET default_transaction_read_only = on",
-        "ALTER DATABASE {name} RESET default_transaction_read_only",
-    ),
-    "no connections left": Outage(
-        "ALTER DATABASE {name} CONNECTION LIMIT 0", "ALTER DATABASE {name} CONNECTION LIMIT -1"
-    ),
-    "closed": Outage("ALTER DATABASE {name} ALLOW_CONNECTIONS false", "ALTER DATABASE {name} ALLOW_CONNECTIONS true"),
-    "gone": Outage("ALTER DATABASE {name} RENAME TO {name}_away", "ALTER DATABASE {name}_away RENAME TO {name}"),
-    "right revoked": Outage("REVOKE INSERT ON study FROM dlr_writer", "GRANT INSERT ON study TO dlr_writer", True),
-    "table away": Outage("ALTER TABLE study RENAME TO study_away", "ALTER TABLE study_away RENAME TO study", True),
-    "column away": Outage("ALTER TABLE study RENAME source TO other", "ALTER TABLE study RENAME other TO source", True),
-    "disk full": Outage(
-        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE EXCEPTION 'disk' USING ERRCODE = 'disk_full'; END $$; "
-        "CREATE TRIGGER full_disk BEFORE INSERT ON study FOR EACH ROW EXECUTE FUNCTION full_disk()",
-        "DROP TRIGGER full_disk ON study; DROP FUNCTION full_disk()",
-        True,
-    ),
-}
-DEFECT = Outage(
-    "CREATE FUNCTION defect() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN 1 / 0; END $$; "
-    "CREATE TRIGGER defect BEFORE INSERT ON study FOR EACH ROW WHEN ({which}) EXECUTE FUNCTION defect()",
-    "DROP TRIGGER defect ON study; DROP FUNCTION defect()",
-    True,
-)
-"""No outage: what is written meets it each time, until somebody mends it."""
-
-A_REFUSAL, A_STUDY = "NEW.study_instance_uid IS NULL", "NEW.study_instance_uid IS NOT NULL"
-
-
 class Ledger:
-    """A database, what can happen to it, and a process that writes it."""
+    """A database, and the intake that writes it."""
 
     def __init__(self, database: Database, storage: Path) -> None:
-        self._server, self._name = database.superuser_url.rsplit("/", 1)
+        self.database = database
         self.intake = Intake(session_factory(make_engine(database.writer_url)), storage, lambda *_: None)
-
-    def tell(self, statement: str, *, inside: bool) -> None:
-        engine = make_engine(f"{self._server}/{self._name if inside else 'postgres'}", role=None)
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text(statement))
-        engine.dispose()
-
-    @contextmanager
-    def away(self, outage: Outage, which: str = "") -> Iterator[None]:
-        """Let it begin, and cut the sessions that are open."""
-        begins, ends = (words.format(name=self._name, which=which) for words in (outage.begins, outage.ends))
-        cut = f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{self._name}'"
-        self.tell(cut, inside=False)
-        self.tell(begins, inside=outage.inside)
-        try:
-            yield
-        finally:
-            self.tell(ends, inside=outage.inside)
 
     def rows(self) -> list[tuple[Any, ...]]:
         with self.intake.sessions() as session:
@@ -126,7 +68,7 @@ def test_a_message_is_not_acknowledged_before_it_stands_in_the_ledger(
     ledger: Ledger, outage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ThreadPoolExecutor(len(MESSAGES)) as workers:
-        with ledger.away(OUTAGES[outage]):
+        with away(ledger.database, OUTAGES[outage]):
             at_work = [workers.submit(work) for work, _ in MESSAGES.values()]
             # Twice each: so a new connection has met it too.
             until(lambda: sum("waiting" in line for line in caplog.messages) >= 2 * len(MESSAGES))
@@ -139,7 +81,7 @@ def test_a_message_is_not_acknowledged_before_it_stands_in_the_ledger(
 @pytest.mark.parametrize("message", ["a job to be refused", "no message at all"])
 def test_a_message_whose_refusal_meets_a_defect_goes_back_to_its_queue(ledger: Ledger, message: str) -> None:
     work, row = MESSAGES[message]
-    with ledger.away(DEFECT, A_REFUSAL), pytest.raises(Reject) as rejected:
+    with away(ledger.database, DEFECT, A_REFUSAL), pytest.raises(Reject) as rejected:
         work()
     assert rejected.value.requeue is True
     work()
@@ -147,6 +89,6 @@ def test_a_message_whose_refusal_meets_a_defect_goes_back_to_its_queue(ledger: L
 
 
 def test_a_study_that_meets_a_defect_of_the_database_is_refused_and_not_tried_for_ever(ledger: Ledger) -> None:
-    with ledger.away(DEFECT, A_STUDY):
+    with away(ledger.database, DEFECT, A_STUDY):
         tasks.submit_study(JOB)
     assert ledger.rows() == [("failed", "internal_error")]

@@ -23,7 +23,10 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.faults.disks import FAULTS, MountingNotAllowed, small_disk, without_inodes
 from db import queries
+from db.outages import DatabaseAway
 from db.records import StudyDetail
+from tests.conftest import Database
+from tests.outages import A_REFUSAL, DEFECT, OUTAGES, away
 from tests.waiting import until
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, picture, write, write_texts
 from tests.worker.intake.presentations import Annotation, write_presentation
@@ -550,3 +553,31 @@ def test_a_probe_is_answered_by_a_receiver_that_listens_and_by_nobody_once_it_ha
     assert not echo(replace(asked, port=9))
     if context is None:
         assert not echo(replace(asked, ae_title="ANOTHER"))
+
+
+def test_a_receiver_answers_and_keeps_what_arrives_while_nothing_can_be_written(
+    hospital: Made, image: Path, database: Database
+) -> None:
+    there = hospital()
+    with away(database, OUTAGES["read-only"]):
+        assert there.send(image) == [SUCCESS]
+        with pytest.raises(DatabaseAway):
+            there.close(quiet_s=0)
+        assert there.send() == [SUCCESS]
+    there.close(quiet_s=0)
+    assert [study.error_code for study in there.studies()] == ["lesions_missing"]
+
+
+def test_a_study_whose_refusal_meets_a_defect_stays_open_and_the_others_are_closed(
+    hospital: Made, image: Path, tmp_path: Path, database: Database
+) -> None:
+    other = write(tmp_path / "b.dcm", picture(), StudyInstanceUID=f"{STUDY_UID}.8", SOPInstanceUID=f"{SOP_UID}.8")
+    report = write_report(tmp_path / "sr.dcm", [Finding(other, rectangle(3, 4, 20, 10))])
+    there = hospital()
+    assert there.send(image, other, report) == [SUCCESS] * 3
+    with away(database, DEFECT, A_REFUSAL):
+        with pytest.raises(Unavailable):
+            there.close(quiet_s=0)
+        assert [study.state for study in there.studies()] == ["queued"]
+    there.close(quiet_s=0)
+    assert [study.error_code for study in there.studies()] == [None, "lesions_missing"]

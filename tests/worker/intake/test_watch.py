@@ -21,6 +21,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.faults.disks import FAULTS, MountingNotAllowed, full, small_disk
+from db.outages import DatabaseAway
+from tests.conftest import Database
+from tests.outages import A_REFUSAL, DEFECT, OUTAGES, away
 from tests.waiting import until
 from tests.worker.imaging.dicom_files import LIMITS, STUDY_UID, picture, write
 from tests.worker.intake.reports import Finding, rectangle, write_report
@@ -442,3 +445,32 @@ def test_a_defect_met_on_one_entry_is_on_record_and_the_entry_refused(
     assert look(watcher()) == 1
     assert studies(sessions) == [("failed", "watch", "internal_error")]
     assert (drop / ".dlr" / "refused" / "one.txt").read_text().startswith("internal_error: ")
+
+
+@pytest.mark.parametrize("outage", ["read-only", "disk full"])
+def test_an_entry_stays_at_hand_while_nothing_can_be_written(
+    watcher: Made, drop: Path, database: Database, sessions: sessionmaker[Session], outage: str
+) -> None:
+    study(drop / "one")
+    one = watcher()
+    with away(database, OUTAGES[outage]), pytest.raises(DatabaseAway):
+        look(one)
+    (claimed,) = [path for path in one.folder.claims.iterdir() if path.name == "one"]
+    one.take(claimed)
+    assert studies(sessions) == [("queued", "watch", None)]
+
+
+def test_an_entry_whose_refusal_meets_a_defect_is_kept_and_the_others_go_on(
+    watcher: Made, drop: Path, database: Database, sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aside, "FIRST_S", 0)
+    (drop / "a job.json").write_text("{")
+    study(drop / "one")
+    one = watcher()
+    with away(database, DEFECT, A_REFUSAL):
+        assert look(one) == 2
+    assert studies(sessions) == [("queued", "watch", None)]
+    (claimed,) = [one.aside.due()]
+    assert claimed is not None
+    one.take(claimed)
+    assert studies(sessions) == [("queued", "watch", None), ("failed", "watch", "job_invalid")]
