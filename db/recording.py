@@ -26,9 +26,9 @@ def record_study(session: Session, record: StudyRecord) -> Recorded:
     """Record a pushed study, once however often and however concurrently it is pushed.
 
     Other content under a known Study Instance UID becomes a new revision, queued; the one before it is kept and leaves
-    the worklist. The content of an earlier revision, delivered late, changes nothing. A more urgent priority is taken
-    over, a less urgent one is not; where the study has ended, the caller then places it anew
-    (``queries.standing``, ``set_worklist_place``) in the same transaction.
+    the worklist. The content of an earlier revision, delivered late, changes nothing. Else a more urgent priority is
+    taken over, a less urgent one is not, and the history says so; where the study has ended, the caller then places it
+    anew (``queries.standing``, ``set_worklist_place``) in the same transaction.
     """
     recorded = None
     while recorded is None:  # a study that is purged between the two is a new one
@@ -59,7 +59,7 @@ def _record_known(session: Session, record: StudyRecord) -> Recorded | None:
     revision = current.revision + 1
     session.execute(update(StudyRow).where(StudyRow.id == current.id).values(is_current=False))
     note(session, current.id, Event.SUPERSEDED, {"by_revision": revision})
-    return _insert(session, record, revision, Change.REVISED)
+    return _insert(session, record, revision, Change.REVISED, before=current.priority)
 
 
 def record_refusal(
@@ -127,19 +127,31 @@ def set_worklist_place(session: Session, study_id: UUID, worklist_class: str, wo
 
 
 def _again(session: Session, record: StudyRecord, current: StudyRow) -> Recorded:
-    wanted = Priority(record.priority)
-    if _URGENCY.index(wanted) >= _URGENCY.index(current.priority):
-        note(session, current.id, Event.UNCHANGED, {"source": record.source})
-        return _recorded(current, Change.UNCHANGED, current.priority)
-    session.execute(update(StudyRow).where(StudyRow.id == current.id).values(priority=wanted))
-    note(session, current.id, Event.PRIORITY_RAISED, {"from": current.priority.value, "to": wanted.value})
-    return _recorded(current, Change.PRIORITY_RAISED, wanted)
+    before, priority = current.priority, _more_urgent(record, current.priority)
+    if priority is before:
+        note(session, current.id, Event.UNCHANGED, {"source": record.source, "kept_priority": _kept(record, priority)})
+        return _recorded(current, Change.UNCHANGED, priority)
+    session.execute(update(StudyRow).where(StudyRow.id == current.id).values(priority=priority))
+    note(session, current.id, Event.PRIORITY_RAISED, {"from": before.value, "to": priority.value})
+    return _recorded(current, Change.PRIORITY_RAISED, priority)
 
 
-def _insert(session: Session, record: StudyRecord, revision: int, change: Change) -> Recorded | None:
-    """Record a revision of a study; ``None``, with nothing written, when it is there already."""
+def _more_urgent(record: StudyRecord, before: Priority) -> Priority:
+    return min(before, Priority(record.priority), key=_URGENCY.index)
+
+
+def _kept(record: StudyRecord, priority: Priority) -> str | None:
+    """Return the priority of a study that was handed in again with a lesser one, for its history."""
+    return None if record.priority == priority.value else priority.value
+
+
+def _insert(
+    session: Session, record: StudyRecord, revision: int, change: Change, before: Priority = Priority.ROUTINE
+) -> Recorded | None:
+    """Record a revision of a study, no less urgent than it was before; ``None``, with nothing written, when it is there
+    already."""
     study_id = uuid4()
-    priority = Priority(record.priority)
+    priority = _more_urgent(record, before)
     study = {
         "id": study_id,
         "study_instance_uid": record.study_instance_uid,
@@ -157,7 +169,8 @@ def _insert(session: Session, record: StudyRecord, revision: int, change: Change
         lesions = [_lesion(study_id, ordinal, lesion) for ordinal, lesion in enumerate(record.lesions, start=1)]
         session.execute(_INSERT_LESION, lesions)
     event = Event.RECEIVED if change is Change.NEW else Event.REVISED
-    note(session, study_id, event, {"source": record.source, "revision": revision})
+    detail = {"source": record.source, "revision": revision, "kept_priority": _kept(record, priority)}
+    note(session, study_id, event, detail)
     return Recorded(study_id, revision, change.value, StudyState.QUEUED.value, priority.value)
 
 

@@ -134,9 +134,13 @@ def test_any_sequence_of_pushes_leaves_one_current_revision_and_the_latest_new_c
 ) -> None:
     uid = f"1.2.{uuid4().int}"
     seen: list[str] = []
+    urgent = Priority.ROUTINE
     for content, priority, finish in pushes:
         with sessions.begin() as session:
             recorded = ledger.record_study(session, study(uid, content, priority=priority.value))
+            if recorded.change != "earlier_revision":
+                urgent = min(urgent, priority, key=list(Priority).index)
+            assert recorded.priority == urgent
             if finish and recorded.state == "queued":
                 ended(session, study(uid, content, priority=priority.value), scored())
         if content not in seen:
@@ -147,6 +151,19 @@ def test_any_sequence_of_pushes_leaves_one_current_revision_and_the_latest_new_c
         ).all()
         assert [row.content_digest for row in rows] == [digest(content) for content in seen]
         assert [row.is_current for row in rows] == [False] * (len(seen) - 1) + [True]
+
+
+@pytest.mark.parametrize(("content", "event"), [("a", "unchanged"), ("b", "revised")])
+def test_a_study_that_comes_again_less_urgent_keeps_its_priority_and_its_history_says_so(
+    sessions: sessionmaker[Session], content: str, event: str
+) -> None:
+    with sessions.begin() as session:
+        ledger.record_study(session, study(priority="stat"))
+        again = ledger.record_study(session, study(content=content, priority="urgent"))
+        assert again.priority == "stat"
+        [detail] = queries.study_details(session, again.study_id)
+        assert (detail.priority, detail.events[-1].event) == ("stat", event)
+        assert detail.events[-1].detail["kept_priority"] == "stat"
 
 
 def test_a_study_that_is_pushed_from_many_sides_at_once_is_recorded_once(sessions: sessionmaker[Session]) -> None:

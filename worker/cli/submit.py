@@ -1,7 +1,7 @@
 """``dlr submit``: studies that a person hands in."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from worker.cli.output import Format, FormatOption, print_rows, stderr
 from worker.clinical.categories import Priority
 from worker.errors import Code, Unavailable
 from worker.intake.lesions_file import read_lesions
-from worker.intake.submit import Overrides, Submission, hand_in, plan
+from worker.intake.submit import Handed, Overrides, Submission, hand_in, plan
 from worker.logs import configure_logging
 from worker.runtime import intake, sessions
 from worker.settings import get_settings
@@ -31,11 +31,14 @@ def submit(
         Path | None,
         typer.Option(
             help="The lesions of the DICOM files: a JSON list, or an object with `lesions` and other fields; "
-            "without it, a DICOM SR, SEG or GSPS among the files marks them"
+            "without it, a folder's own lesions.json, or else a DICOM SR, SEG or GSPS among the files, marks them"
         ),
     ] = None,
     age: Annotated[float | None, typer.Option(help="Age at the study in years; wins over the files")] = None,
-    priority: Annotated[Priority | None, typer.Option(help="Wins over the files; default routine")] = None,
+    priority: Annotated[
+        Priority | None,
+        typer.Option(help="Wins over the files; without either: routine. It raises a study's, and never lowers it"),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until each study has ended")] = False,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait at most")] = 600.0,
     fmt: FormatOption = Format.TABLE,
@@ -51,25 +54,30 @@ def submit(
     marked = read_lesions(lesions) if lesions else None
     settings = get_settings()
     rows = [_hand_in(one) for one in plan(paths, marked, overrides, settings.storage_root, settings.limits)]
-    if wait:
-        _await(rows, timeout)
     for row in rows:
         if row["note"]:
-            stderr.print(f"{row['submitted']}: {row['note']}", markup=False, highlight=False)
+            stderr.print(f"{row['submitted']}: {row['note']}", markup=False, highlight=False, soft_wrap=True)
+    if wait:
+        _await(rows, timeout)
     print_rows(rows, COLUMNS, fmt, title="submitted")
     good = ("done",) if wait else ("done", "queued", "running")
     raise typer.Exit(0 if all(row["state"] in good for row in rows) else EXIT_NOT_DONE)
 
 
 def _hand_in(submission: Submission) -> dict[str, Any]:
-    row: dict[str, Any] = {"submitted": submission.name, "note": submission.note}
     handed = hand_in(intake(), submission, "submit")
+    row: dict[str, Any] = {"submitted": submission.name, "note": "; ".join((*submission.notes, *_notes(handed)))}
     row |= {"study_id": handed.study_id, "change": handed.change, "state": handed.state}
     if handed.refused is not None:
         return row | {"code": handed.refused.code.value, "reason": handed.refused.reason}
+    return row | {"revision": handed.revision, "priority": handed.priority}
+
+
+def _notes(handed: Handed) -> Iterator[str]:
     if handed.change == "earlier_revision":
-        row["note"] = "a later revision has replaced this content, so nothing changed; to go back, change a field of it"
-    return row | {"revision": handed.revision}
+        yield "a later revision has replaced this content, so nothing changed; to go back, change a field of it"
+    elif handed.priority != handed.asked:
+        yield f"its priority stays {handed.priority}, not {handed.asked}: handing a study in again lowers none"
 
 
 def _await(rows: Sequence[dict[str, Any]], timeout: float) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,8 @@ from worker.intake.reencoded import Images, is_reencoded
 from worker.intake.storage import is_copy
 from worker.watching.tracing import Tracing
 from worker.worklist import place_of, place_of_failed
+
+logger = logging.getLogger(__name__)
 
 Enqueue = Callable[[Queued], None]
 """Queues a study for inference."""
@@ -43,10 +46,10 @@ class Intake:
         """Record a valid job, commit, then queue it.
 
         A study that is known with the same content is not recorded again; with other content it becomes a new
-        revision, and the revision before it leaves the worklist. Content is the job, its priority apart, and the bytes
-        of the files that it lists; where these alone differ, what their images show: in another encoding they are the
-        same, and copies of them that were made for this job are removed. A study that is queued is put on the queue
-        again, in case its message was lost: the ledger sees to it that it is scored once.
+        revision, and the revision before it leaves the worklist. Neither lowers its priority. Content is the job, its
+        priority apart, and the bytes of the files that it lists; where these alone differ, what their images show: in
+        another encoding they are the same, and copies of them that were made for this job are removed. A study that is
+        queued is put on the queue again, in case its message was lost: the ledger sees to it that it is scored once.
 
         Args:
             job: a job that `parse_job` passed.
@@ -61,6 +64,8 @@ class Intake:
             record = _study_record(job, digest, source, self.tracing.traceparent() or traceparent)
             recorded = self._record(record)
             span.note(study_id=str(recorded.study_id), change=recorded.change)
+            if recorded.priority != job.priority.value:
+                logger.info("study %s keeps its priority, %s", recorded.study_id, recorded.priority)
             if recorded.state == "queued":
                 self.enqueue(Queued(recorded.study_id, recorded.priority, recorded.uncounted))
         return recorded

@@ -1,13 +1,16 @@
-"""The file of ``--lesions``: what a radiologist marked, for DICOM files that bring no job of their own."""
+"""``lesions.json``: what a radiologist marked, for DICOM files that bring no job of their own."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from worker.errors import Code, SetupRefused
 from worker.intake.storage import text_fault
+
+LESIONS: Final = "lesions.json"
+"""The file in a folder that says where the lesions on the DICOM files below it are; ``--lesions`` names another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,7 @@ class MarkedLesions:
 
     lesions: tuple[dict[str, Any], ...]
     fields: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = None
 
 
 def read_lesions(path: Path) -> MarkedLesions:
@@ -29,15 +33,16 @@ def read_lesions(path: Path) -> MarkedLesions:
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
-        raise text_fault(error, "--lesions: the file can not be read") from None
+        raise text_fault(error, f"{path}: the file can not be read") from None
     except (ValueError, RecursionError):
-        raise SetupRefused(Code.SETTING_INVALID, "--lesions: the file is not JSON") from None
+        raise SetupRefused(Code.SETTING_INVALID, f"{path}: the file is not JSON") from None
     match content:
         case [*lesions] if all(isinstance(lesion, dict) for lesion in lesions):
-            return MarkedLesions(tuple(lesions))
+            return MarkedLesions(tuple(lesions), path=path)
         case {"lesions": [*lesions], **fields} if all(isinstance(lesion, dict) for lesion in lesions):
-            return MarkedLesions(tuple(lesions), {str(name): value for name, value in fields.items()})
-    raise SetupRefused(Code.SETTING_INVALID, '--lesions: a JSON list of lesions, or {"lesions": [...]}, is expected')
+            return MarkedLesions(tuple(lesions), {str(name): value for name, value in fields.items()}, path)
+    reason = f'{path}: a JSON list of lesions, or {{"lesions": [...]}}, is expected'
+    raise SetupRefused(Code.SETTING_INVALID, reason)
 
 
 def name_lesions(lesions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,19 +1,24 @@
-"""``dlr submit``: job files, DICOM files and folders become jobs, one a study."""
+"""Job files, DICOM files and folders become jobs, one a study: for ``dlr submit`` and ``dlr watch``.
+
+Where a folder has a ``lesions.json``, that says where the lesions are on the DICOM files in it and below, down to the
+next such file; what has none takes its lesions from a DICOM SR, SEG or GSPS.
+"""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from worker.clinical.categories import Priority
 from worker.contract import parse_job
 from worker.errors import Code, DlrError, JobRefused, Refused, SetupRefused
 from worker.imaging.identity import read_identity
 from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
 from worker.intake.arrived import arrived, job_of
-from worker.intake.lesions_file import MarkedLesions, name_lesions
+from worker.intake.lesions_file import LESIONS, MarkedLesions, name_lesions, read_lesions
 from worker.intake.marked import Instance
 from worker.intake.storage import stored, text_fault
 
@@ -26,24 +31,31 @@ class Submission:
         name: the file or folder as the user gave it.
         job: the job, not yet checked against the contract; of a refused file, what is to be kept of it.
         refused: why there can be no job.
-        note: what the user should know, such as files that were left out.
+        notes: what the user should know, such as a priority that was lowered.
     """
 
     name: str
     job: Any
     refused: DlrError | None = None
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """What became of a submission: a study of the ledger, or the record of its refusal."""
+    """What became of a submission: a study of the ledger, or the record of its refusal.
+
+    Attributes:
+        priority: the ledger's.
+        asked: the priority that the submission asked for; the ledger never lowers one.
+    """
 
     study_id: UUID
     change: str
     state: str
     revision: int | None = None
     refused: DlrError | None = None
+    priority: str | None = None
+    asked: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,14 @@ class Overrides:
         said = {"age_years": self.age_years, "priority": self.priority}
         return {**job, **{name: value for name, value in said.items() if value is not None}}
 
+    def lowers(self, job: Mapping[str, Any]) -> tuple[str, ...]:
+        """Say so if these make a job less urgent than it is by itself."""
+        urgency = [priority.value for priority in Priority]
+        said = job.get("priority")
+        if self.priority is None or said not in urgency or urgency.index(said) >= urgency.index(self.priority):
+            return ()
+        return (f"its priority is {self.priority}, as the command line says; its file says {said}",)
+
 
 def hand_in(intake: Intake, submission: Submission, source: str) -> Handed:
     """Record a submission and queue its study, or keep why it is refused.
@@ -68,10 +88,18 @@ def hand_in(intake: Intake, submission: Submission, source: str) -> Handed:
     try:
         if submission.refused is not None:
             raise submission.refused
-        recorded = intake.accept(parse_job(submission.job), source)
+        job = parse_job(submission.job)
+        recorded = intake.accept(job, source)
     except Refused as refused:
         return Handed(intake.refuse(submission.job, refused, source), "refused", "failed", refused=refused)
-    return Handed(recorded.study_id, recorded.change, recorded.state, recorded.revision)
+    return Handed(
+        recorded.study_id,
+        recorded.change,
+        recorded.state,
+        recorded.revision,
+        priority=recorded.priority,
+        asked=job.priority.value,
+    )
 
 
 def plan(
@@ -80,8 +108,9 @@ def plan(
     """Turn what the user named into submissions, one a study, in order. Nothing is handed in yet.
 
     Args:
-        paths: job files (``*.json``), DICOM files and folders of DICOM files.
-        marked: the lesions of the DICOM files; ``None``: a DICOM SR, SEG or GSPS among the files has them.
+        paths: job files (``*.json``), DICOM files and folders of DICOM files; a ``lesions.json`` in the folder of DICOM
+            files that are named too is theirs.
+        marked: the lesions of all DICOM files, whatever is in the folders; ``None``: as this module says.
         overrides: of the command line.
         storage_root: where files go that are elsewhere.
         limits: the largest file.
@@ -94,13 +123,12 @@ def plan(
     for path in paths:
         if not path.exists():
             raise SetupRefused(Code.SETTING_INVALID, f"{path}: there is no such file or folder")
-    job_files = [_from_job_file(path, overrides) for path in paths if path.suffix == ".json"]
     dicom = [path for path in paths if path.suffix != ".json"]
-    if not dicom:
-        return job_files
-    if marked is None:
-        return job_files + _from_reports(dicom, overrides, storage_root, limits)
-    return job_files + _from_dicom(dicom, marked, overrides, storage_root, limits)
+    theirs = [path for path in paths if path.name == LESIONS and path.parent in {one.parent for one in dicom}]
+    submissions = [_from_job_file(path, overrides) for path in paths if path.suffix == ".json" and path not in theirs]
+    if dicom:
+        submissions += _from_files([*dicom, *theirs], marked, overrides, storage_root, limits)
+    return submissions
 
 
 def _from_job_file(path: Path, overrides: Overrides) -> Submission:
@@ -116,39 +144,76 @@ def _from_job_file(path: Path, overrides: Overrides) -> Submission:
         job = json.loads(text)
     except (ValueError, RecursionError):
         return Submission(str(path), {"text": text}, JobRefused(Code.JOB_INVALID, "the job file is not JSON"))
-    return Submission(str(path), overrides.apply(job) if isinstance(job, dict) else job)
+    if not isinstance(job, dict):
+        return Submission(str(path), job)
+    return Submission(str(path), overrides.apply(job), notes=overrides.lowers(job))
 
 
-def _from_dicom(
-    paths: Sequence[Path], marked: MarkedLesions, overrides: Overrides, storage_root: Path, limits: Limits
+def _from_files(
+    paths: Sequence[Path], marked: MarkedLesions | None, overrides: Overrides, storage_root: Path, limits: Limits
 ) -> list[Submission]:
-    known = {"lesions": list(marked.lesions), **marked.fields}
-    images, refused, note = _read(paths, overrides, known, limits)
-    return refused + [
-        Submission(str(group.images[0].path), group.job(marked, overrides, storage_root), note=note)
-        for group in _groups(images, marked)
-    ]
+    files = list(_files(paths))
+    theirs = [file for file, _ in files if file.name == LESIONS]
+    batches = _batches([one for one in files if one[0] not in theirs], theirs, marked)
+    read = [(batch, *_read(batch, overrides, limits)) for batch in batches]
+    if not any(images or refused for _, images, refused, _ in read):
+        raise SetupRefused(Code.SETTING_INVALID, f"{paths[0]}: no DICOM file there")
+    for batch, images, refused, _ in read:
+        if batch.marked is None and (images or refused) and not any(image.is_marking for image in images):
+            named = next(path for path in paths if batch.files[0][0].is_relative_to(path))
+            reason = "DICOM files need --lesions FILE, a lesions.json in their folder, or a DICOM SR, SEG or GSPS"
+            raise SetupRefused(Code.SETTING_INVALID, f"{named}: {reason} that marks the lesions")
+    # Nothing is copied before it is certain that all can be handed in.
+    groups = [group for batch, images, _, _ in read for group in _groups(images, batch.marked)]
+    _check_that_none_is_twice(groups)
+    submissions = [one for _, _, refused, _ in read for one in refused]
+    submissions += [group.submission(overrides, storage_root, limits) for group in groups]
+    notes = [f"{file} was not read: --lesions names another" for file in theirs if _is_another(file, marked)]
+    left_out = sum(count for _, _, _, count in read)
+    if left_out:
+        said = "1 file that is not DICOM was" if left_out == 1 else f"{left_out} files that are not DICOM were"
+        notes.append(f"{said} left out")
+    submissions[0] = replace(submissions[0], notes=(*submissions[0].notes, *notes))
+    return submissions
 
 
-def _from_reports(paths: Sequence[Path], overrides: Overrides, storage_root: Path, limits: Limits) -> list[Submission]:
-    images, handed_in, note = _read(paths, overrides, {}, limits)
-    if not any(image.is_marking for image in images):
-        reason = f"{paths[0]}: DICOM files need --lesions FILE, or a DICOM SR, SEG or GSPS that marks the lesions"
-        raise SetupRefused(Code.SETTING_INVALID, reason)
-    for study in _by_study(images):
-        found = arrived(study, lambda path: stored(path, storage_root), limits)
-        handed_in.append(Submission(str(study[0].path), overrides.apply(found.job), found.refused, note))
-    return handed_in
+_File = tuple[Path, bool]
+"""A file, and whether it was found in a folder, where others than DICOM may lie."""
 
 
-def _read(
-    paths: Sequence[Path], overrides: Overrides, known: Mapping[str, Any], limits: Limits
-) -> tuple[list[Instance], list[Submission], str]:
-    """Read what each file is; return the files, those that are refused, and what was left out, as a sentence."""
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Files whose lesions are in one ``lesions.json``, or, without one, each study's in a DICOM SR, SEG or GSPS."""
+
+    files: Sequence[_File]
+    marked: MarkedLesions | None
+
+
+def _files(paths: Sequence[Path]) -> Iterator[_File]:
+    for path in paths:
+        if path.is_dir():
+            yield from ((item, True) for item in sorted(path.rglob("*")) if not item.is_dir())
+        else:
+            yield path, False
+
+
+def _batches(files: Sequence[_File], theirs: Sequence[Path], marked: MarkedLesions | None) -> list[_Batch]:
+    if marked is not None:
+        return [_Batch(files, marked)]
+    below: dict[Path | None, list[_File]] = {file.parent: [] for file in theirs} | {None: []}
+    for file, in_folder in files:
+        below[next((folder for folder in file.parents if folder in below), None)].append((file, in_folder))
+    alone = _Batch(below.pop(None), None)
+    return [*(_Batch(found, read_lesions(folder / LESIONS)) for folder, found in below.items() if folder), alone]
+
+
+def _read(batch: _Batch, overrides: Overrides, limits: Limits) -> tuple[list[Instance], list[Submission], int]:
+    """Read what each file is; return the files, those that are refused, and how many others were left out."""
+    known = {} if batch.marked is None else {"lesions": list(batch.marked.lesions), **batch.marked.fields}
     refused: list[Submission] = []
     images: list[Instance] = []
     left_out = 0
-    for file, in_folder in _files(paths):
+    for file, in_folder in batch.files:
         try:
             images.append(_instance(file, limits))
         except Refused as error:
@@ -156,17 +221,9 @@ def _read(
                 left_out += 1
                 continue
             refused.append(Submission(str(file), overrides.apply({"file": str(file), **known}), error))
-    if not images and not refused:
-        raise SetupRefused(Code.SETTING_INVALID, f"{paths[0]}: no DICOM file there")
-    return images, refused, f"{left_out} files that are not DICOM were left out" if left_out else ""
-
-
-def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
-    for path in paths:
-        if path.is_dir():
-            yield from ((item, True) for item in sorted(path.rglob("*")) if not item.is_dir())
-        else:
-            yield path, False
+    if batch.marked is not None and not images and not refused:
+        raise SetupRefused(Code.SETTING_INVALID, f"{batch.marked.path}: there is no DICOM file that it could be for")
+    return images, refused, left_out
 
 
 def _instance(path: Path, limits: Limits) -> Instance:
@@ -176,33 +233,38 @@ def _instance(path: Path, limits: Limits) -> Instance:
     return Instance(path, identity)
 
 
-def _by_study(images: Sequence[Instance]) -> list[list[Instance]]:
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A study's files, and its lesions where they do not say them themselves."""
+
+    images: Sequence[Instance]
+    lesions: Sequence[dict[str, Any]] = ()
+    marked: MarkedLesions | None = None
+
+    def submission(self, overrides: Overrides, storage_root: Path, limits: Limits) -> Submission:
+        name, first = str(self.images[0].path), self.images[0].identity
+        if self.marked is None:
+            found = arrived(self.images, lambda path: stored(path, storage_root), limits)
+            return Submission(name, overrides.apply(found.job), found.refused)
+        paths = [stored(image.path, storage_root) for image in self.images]
+        job = job_of(first.study_instance_uid, first.accession_number or None, paths, self.lesions)
+        job |= self.marked.fields
+        return Submission(name, overrides.apply(job), notes=overrides.lowers(job))
+
+
+def _groups(images: Sequence[Instance], marked: MarkedLesions | None) -> list[_Group]:
     studies: dict[str, list[Instance]] = {}
     for image in images:
         studies.setdefault(image.identity.study_instance_uid, []).append(image)
-    return list(studies.values())
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    images: tuple[Instance, ...]
-    lesions: tuple[dict[str, Any], ...]
-
-    def job(self, marked: MarkedLesions, overrides: Overrides, storage_root: Path) -> dict[str, Any]:
-        first = self.images[0].identity
-        paths = [stored(image.path, storage_root) for image in self.images]
-        job = job_of(first.study_instance_uid, first.accession_number or None, paths, self.lesions)
-        return overrides.apply({**job, **marked.fields})
-
-
-def _groups(images: Sequence[Instance], marked: MarkedLesions) -> list[_Group]:
+    if marked is None:
+        return [_Group(study) for study in studies.values()]
     lesions = name_lesions(marked.lesions)
-    if len(images) == 1:
-        lesions = [{"sop_instance_uid": images[0].identity.sop_instance_uid, **lesion} for lesion in lesions]
-    studies = _by_study(images)
+    pictures = [image for image in images if not image.is_marking]
+    if len(pictures) == 1:
+        lesions = [{"sop_instance_uid": pictures[0].identity.sop_instance_uid, **lesion} for lesion in lesions]
     if len(studies) <= 1:
-        return [_Group(tuple(files), tuple(lesions)) for files in studies]
-    groups = [_Group(tuple(files), tuple(_on(lesions, files))) for files in studies]
+        return [_Group(study, lesions, marked) for study in studies.values()]
+    groups = [_Group(study, _on(lesions, study), marked) for study in studies.values()]
     if any(not group.lesions for group in groups) or sum(len(group.lesions) for group in groups) != len(lesions):
         raise SetupRefused(
             Code.SETTING_INVALID,
@@ -215,3 +277,18 @@ def _groups(images: Sequence[Instance], marked: MarkedLesions) -> list[_Group]:
 def _on(lesions: Sequence[dict[str, Any]], images: Sequence[Instance]) -> list[dict[str, Any]]:
     uids = {image.identity.sop_instance_uid for image in images}
     return [lesion for lesion in lesions if lesion.get("sop_instance_uid") in uids]
+
+
+def _check_that_none_is_twice(groups: Sequence[_Group]) -> None:
+    """Let no study be handed in with the lesions of one folder, and then with those of another in their place."""
+    seen: dict[str, Path] = {}
+    for group in groups:
+        first = group.images[0]
+        other = seen.setdefault(first.identity.study_instance_uid, first.path)
+        if other != first.path:
+            reason = f"{other} and {first.path} are of one study, and have their lesions from different places"
+            raise SetupRefused(Code.SETTING_INVALID, f"{reason}: nothing was handed in")
+
+
+def _is_another(file: Path, marked: MarkedLesions | None) -> bool:
+    return marked is not None and (marked.path is None or not file.samefile(marked.path))

@@ -23,7 +23,6 @@ from worker.errors import Code, DlrError, JobRefused, SetupRefused, Unavailable
 from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
 from worker.intake.aside import Aside, can_be_read
-from worker.intake.lesions_file import read_lesions
 from worker.intake.submit import Overrides, Submission, hand_in, plan
 from worker.patience import AWAY
 
@@ -31,8 +30,6 @@ logger = logging.getLogger(__name__)
 
 SOURCE: Final = "watch"
 OURS: Final = ".dlr"
-LESIONS: Final = "lesions.json"
-"""The file in a study's folder that says where its lesions are, if no DICOM SR, SEG or GSPS does."""
 
 UNFINISHED: Final = (".part", ".tmp", ".partial", ".filepart")
 """How names end while their sender still writes; so do those that begin with a dot."""
@@ -235,10 +232,8 @@ class Watcher:
             self.folder.put(claimed, "done")
 
     def _submissions(self, claimed: Path) -> list[Submission]:
-        lesions = claimed / LESIONS
         try:
-            marked = read_lesions(lesions) if lesions.is_file() else None
-            return plan([claimed], marked, Overrides(), self.intake.storage_root, self.limits)
+            return plan([claimed], None, Overrides(), self.intake.storage_root, self.limits)
         except SetupRefused as refused:
             reason = refused.reason.replace(str(claimed), claimed.name)
             return [Submission(claimed.name, {"entry": claimed.name}, JobRefused(Code.LESIONS_MISSING, reason))]

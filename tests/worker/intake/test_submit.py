@@ -1,5 +1,6 @@
 """What `dlr submit` makes of files: a job a study, or what a person has to change first."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.worker.reporting.samples import STUDY_ID, scored
 from tests.worker.reporting.samples import study as reported
 from worker.errors import SetupRefused
 from worker.imaging.source import Folder
+from worker.intake.lesions_file import LESIONS, read_lesions
 from worker.intake.storage import is_copy
 from worker.intake.submit import Overrides, plan
 from worker.reporting.result import Ending
@@ -36,7 +38,7 @@ def test_each_study_of_a_folder_takes_its_lesions_from_its_own_report(tmp_path: 
     (tmp_path / "cd" / "DICOMDIR.txt").write_text("not DICOM")
     submissions = plan([tmp_path / "cd"], None, Overrides(priority="urgent"), storage, LIMITS)
     assert [one.refused for one in submissions] == [None, None]
-    assert {one.note for one in submissions} == {"1 files that are not DICOM were left out"}
+    assert [one.notes for one in submissions] == [("1 file that is not DICOM was left out",), ()]
     for number, job in enumerate((one.job for one in submissions), start=1):
         assert job["study_instance_uid"] == f"{STUDY_UID}.{number}"
         assert job["priority"] == "urgent"
@@ -46,6 +48,117 @@ def test_each_study_of_a_folder_takes_its_lesions_from_its_own_report(tmp_path: 
         assert is_copy(path)
         assert (storage / path).is_file()
     assert len(list(storage.rglob("*.dcm"))) == 2
+
+
+MARKED = {"lesions": [{"birads": "4A"}], "priority": "stat"}
+
+
+def marked(folder: Path, number: int = 1, **fields: object) -> Path:
+    """Write a folder of one study, with its ``lesions.json``."""
+    uid = f"{STUDY_UID}.{number}"
+    write(folder / "a.dcm", picture(), StudyInstanceUID=uid, SOPInstanceUID=f"{uid}.1")
+    (folder / LESIONS).write_text(json.dumps(MARKED | fields))
+    (folder / "notes.txt").write_text("not DICOM")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        ("cd/1", "cd/2"),
+        ("cd",),
+        (".",),
+        ("cd/1", "cd/2/a.dcm", "cd/2/lesions.json"),
+        ("cd/1/a.dcm", "cd/1/lesions.json", "cd/1/notes.txt", "cd/2"),
+    ],
+    ids=str,
+)
+def test_a_folder_s_own_lesions_are_read_however_it_is_named(
+    tmp_path: Path, storage: Path, named: tuple[str, ...]
+) -> None:
+    marked(tmp_path / "in" / "cd" / "1", 1)
+    marked(tmp_path / "in" / "cd" / "2", 2, priority="urgent", age_years=51.0, lesions=[{"birads": "5"}])
+    paths = [tmp_path / "in" / path for path in named]
+    jobs = [one.job for one in plan(paths, None, Overrides(), storage, LIMITS) if one.refused is None]
+    told = {(job["study_instance_uid"], job["priority"], job["lesions"][0]["birads"]) for job in jobs}
+    assert told == {(f"{STUDY_UID}.1", "stat", "4A"), (f"{STUDY_UID}.2", "urgent", "5")}
+    assert {job["lesions"][0]["sop_instance_uid"][-3:] for job in jobs} == {"1.1", "2.1"}
+
+
+def test_what_is_left_out_is_told_once_and_a_lesions_file_is_not_left_out(tmp_path: Path, storage: Path) -> None:
+    for number in range(5):
+        marked(tmp_path / "cd" / str(number), number)
+    submissions = plan([tmp_path / "cd"], None, Overrides(), storage, LIMITS)
+    assert [note for one in submissions for note in one.notes] == ["5 files that are not DICOM were left out"]
+
+
+def test_below_a_folder_without_lesions_of_its_own_each_study_has_them_where_they_are(
+    tmp_path: Path, storage: Path
+) -> None:
+    marked(tmp_path / "cd" / "1", 1)
+    image = write(tmp_path / "cd" / "2" / "a.dcm", picture(), StudyInstanceUID="1.2.3", SOPInstanceUID="1.2.3.1")
+    write_report(tmp_path / "cd" / "2" / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10), name="reported")])
+    by_uid = {one.job["study_instance_uid"]: one.job for one in plan([tmp_path], None, Overrides(), storage, LIMITS)}
+    assert by_uid["1.2.3"]["lesions"][0]["lesion_id"] == "reported"
+    assert by_uid[f"{STUDY_UID}.1"]["priority"] == "stat"
+
+
+@pytest.mark.parametrize(
+    ("lesions", "priority", "expected", "told"),
+    [
+        (False, None, "stat", ()),
+        (False, "stat", "stat", ()),
+        (False, "routine", "routine", ("its priority is routine, as the command line says; its file says stat",)),
+        (True, None, None, ("cd/lesions.json was not read: --lesions names another",)),
+        (True, "urgent", "urgent", ("cd/lesions.json was not read: --lesions names another",)),
+    ],
+)
+def test_the_command_line_wins_over_a_folder_s_file_and_says_so(
+    tmp_path: Path,
+    storage: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lesions: bool,
+    priority: str | None,
+    expected: str | None,
+    told: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    marked(Path("cd"))
+    Path("cd/notes.txt").unlink()
+    Path("other.json").write_text('[{"birads": "3"}]')
+    named = read_lesions(Path("other.json")) if lesions else None
+    (submission,) = plan([Path("cd")], named, Overrides(priority=priority), storage, LIMITS)
+    assert (submission.job.get("priority"), submission.notes) == (expected, told)
+
+
+def test_a_job_file_that_is_made_less_urgent_says_so(tmp_path: Path, storage: Path) -> None:
+    (tmp_path / "job.json").write_text('{"priority": "urgent"}')
+    (submission,) = plan([tmp_path / "job.json"], None, Overrides(priority="routine"), storage, LIMITS)
+    assert submission.job["priority"] == "routine"
+    assert submission.notes == ("its priority is routine, as the command line says; its file says urgent",)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("twice", "are of one study, and have their lesions from different places"),
+        ("no image", "there is no DICOM file that it could be for"),
+        ("not JSON", "lesions.json: the file is not JSON"),
+    ],
+)
+def test_nothing_is_handed_in_nor_copied_where_a_folder_s_file_can_not_be_used(
+    tmp_path: Path, storage: Path, change: str, reason: str
+) -> None:
+    marked(tmp_path / "cd" / "1", 1)
+    second = marked(tmp_path / "cd" / "2", 1 if change == "twice" else 2)
+    if change == "no image":
+        (second / "a.dcm").unlink()
+    if change == "not JSON":
+        (second / LESIONS).write_text("{")
+    with pytest.raises(SetupRefused) as refused:
+        plan([tmp_path / "cd"], None, Overrides(), storage, LIMITS)
+    assert reason in refused.value.reason
+    assert list(storage.iterdir()) == []
 
 
 @pytest.mark.parametrize("way", ["segmented report", "segmentation", "presentation state"])

@@ -103,6 +103,19 @@ def test_lesions_come_from_a_file_beside_the_images_or_in_a_job_file(
     assert studies(sessions) == [("queued", "watch", None)] * 2
 
 
+def test_a_folder_is_as_urgent_as_its_own_file_says_and_stays_so_when_it_comes_again_without(
+    watcher: Made, drop: Path, sessions: sessionmaker[Session]
+) -> None:
+    for fields in ({"priority": "stat"}, {}, {"age_years": 51.0}):
+        (drop / "one").mkdir()
+        write(drop / "one" / "a.dcm", picture())
+        (drop / "one" / "lesions.json").write_text(json.dumps({"lesions": [{"birads": "4A"}], **fields}))
+        assert look(watcher()) == 1
+    with sessions() as session:
+        rows = session.execute(text("SELECT revision, priority::text, is_current FROM study ORDER BY revision"))
+        assert [tuple(row) for row in rows] == [(1, "stat", False), (2, "stat", True)]
+
+
 def test_what_can_not_be_a_study_is_on_record_and_lies_beside_its_reason(
     watcher: Made, drop: Path, sessions: sessionmaker[Session]
 ) -> None:
