@@ -52,6 +52,7 @@ class Code(StrEnum):
     PIXELS_UNDECODABLE = "pixels_undecodable"
     PIXELS_UNIFORM = "pixels_uniform"
     TRANSFER_SYNTAX_UNSUPPORTED = "transfer_syntax_unsupported"
+    TRANSFER_SYNTAX_MISMATCH = "transfer_syntax_mismatch"
     PHOTOMETRIC_UNSUPPORTED = "photometric_unsupported"
     DECODER_CRASHED = "decoder_crashed"
     DECODE_TIMEOUT = "decode_timeout"
@@ -157,6 +158,9 @@ MEANINGS: dict[Code, str] = {
     Code.PIXELS_UNDECODABLE: "The pixel data can not be decoded as its transfer syntax says.",
     Code.PIXELS_UNIFORM: "Every pixel of the lesion's region has the same value: there is nothing to score.",
     Code.TRANSFER_SYNTAX_UNSUPPORTED: "The pixel data's transfer syntax is not one that this worker decodes.",
+    Code.TRANSFER_SYNTAX_MISMATCH: (
+        "The file is not in the transfer syntax that its header names; the reason says in which. Have it written anew."
+    ),
     Code.PHOTOMETRIC_UNSUPPORTED: "The photometric interpretation or the sample layout is not supported.",
     Code.DECODER_CRASHED: "Reading the file ended its decoder process twice: a crash, or more memory than it may have.",
     Code.DECODE_TIMEOUT: "Reading the file took longer than DLR_DECODE_TIMEOUT_S.",

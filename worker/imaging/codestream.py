@@ -40,6 +40,7 @@ _SUB_SAMPLED = ({(2, 1)}, {(2, 2)})
 _COLOURS = 3
 
 _RLE_HEADER = struct.Struct("<16L")
+_MOST_SEGMENTS = 15
 _NO_RUN = 128
 
 
@@ -50,6 +51,7 @@ class Coding(StrEnum):
     JPEG_LOSSLESS = "lossless JPEG"
     JPEG_LS = "JPEG-LS"
     JPEG_2000 = "JPEG 2000"
+    RLE = "RLE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,18 @@ class Codestream:
     transformed: bool = False
     sub_sampled: bool = False
     known: bool = True
+
+
+def coding_at(start: bytes) -> Coding | None:
+    """Tell the family of a frame by its first 64 bytes, where they can be of one alone; JPEG-LS begins as JPEG does."""
+    if start.startswith(_JPEG_START):
+        return Coding.JPEG
+    if start.startswith((_JPEG_2000_START, _JP2_START)):
+        return Coding.JPEG_2000
+    if len(start) < _RLE_HEADER.size:
+        return None
+    count, first, *_ = _RLE_HEADER.unpack_from(start)
+    return Coding.RLE if 1 <= count <= _MOST_SEGMENTS and first == _RLE_HEADER.size else None
 
 
 def read_codestream(encoded: bytes) -> Codestream:

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from io import SEEK_END, BytesIO
+from io import SEEK_CUR, SEEK_END, BytesIO
 from math import isfinite
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
@@ -31,6 +31,7 @@ from pydicom.uid import (
 from worker.errors import Code, LesionRefused
 from worker.imaging.character_set import CharacterSet, Text, declared_in
 from worker.imaging.storage import Limits, open_regular, storage_fault
+from worker.imaging.transfer_syntax import LOOKED_AT, check_data_set
 
 _KEYWORDS = [
     "SpecificCharacterSet",
@@ -243,7 +244,7 @@ def open_dicom(path: Path, limits: Limits, also: Sequence[str] = ()) -> Iterator
 
     Raises:
         LesionRefused: ``file_not_found``, ``file_not_readable``, ``file_not_regular``, ``file_too_large``,
-            ``file_not_dicom``, ``file_truncated``.
+            ``file_not_dicom``, ``file_truncated``, ``transfer_syntax_mismatch``.
         Unavailable: ``storage_unavailable``.
     """
     with open_regular(path, limits) as file:
@@ -271,6 +272,9 @@ def _parse(file: BinaryIO, limits: Limits, also: Sequence[str]) -> DicomFile:
     transfer_syntax = UID(meta.text("TransferSyntaxUID"))
     if not transfer_syntax:
         raise LesionRefused(Code.FILE_NOT_DICOM, "the File Meta Information has no Transfer Syntax UID")
+    start = file.read(LOOKED_AT)
+    file.seek(-len(start), SEEK_CUR)
+    check_data_set(start, transfer_syntax)
     stream = _inflate(file, limits) if transfer_syntax == DeflatedExplicitVRLittleEndian else file
     header, ends_at = _elements(stream, transfer_syntax, lambda tag: tag in _PIXELS, [*_TAGS, *_tags(also)])
     pixels = _pixel_element(stream, transfer_syntax)

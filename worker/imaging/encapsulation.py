@@ -9,12 +9,14 @@ from pydicom.uid import RLELossless
 from worker.errors import Code, LesionRefused
 from worker.imaging.codestream import STARTS
 from worker.imaging.dicom_file import DicomFile
+from worker.imaging.transfer_syntax import check_pixel_data, check_start
 
 _ITEM = (0xFFFE, 0xE000)
 _SEQUENCE_END = (0xFFFE, 0xE0DD)
 _TAG_BYTES = 8
 _MOST_OFFSETS = 1_000_000
 _LONGEST_START = max(map(len, STARTS))
+_START_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,14 @@ def encoded_frame(file: DicomFile, frames: int, index: int) -> bytes:
 
     Raises:
         LesionRefused: ``file_truncated``; the items do not end within the file. ``pixels_undecodable``; the items or
-            an offset table contradict each other or the number of frames.
+            an offset table contradict each other or the number of frames. ``transfer_syntax_mismatch``.
     """
+    if file.pixels is not None:
+        file.stream.seek(file.pixels.offset)
+        check_pixel_data(file.stream.read(_TAG_BYTES), file.pixels.length, file.transfer_syntax)
     table, *fragments = _items(file)
+    if fragments:
+        check_start(_value(file, fragments[0], _START_BYTES), file.transfer_syntax)
     firsts = _firsts(file, fragments)
     if len(firsts) != frames:
         raise LesionRefused(Code.PIXELS_UNDECODABLE, _other_number(len(firsts), frames))

@@ -24,7 +24,8 @@ def displayed(stored: Values, header: Header, layout: PixelLayout) -> NDArray[np
 
     Args:
         stored: integers, (rows, columns), unused bits already cleared.
-        header: of the file; a LUT or a window in it that makes no sense is refused, never passed over.
+        header: of the file; a LUT or a window in it that makes no sense is refused, never passed over, a width of zero
+            apart, which is no window.
         layout: of its pixels.
 
     Returns:
@@ -83,7 +84,8 @@ def _voi(values: Values, header: Header, *, may_be_negative: bool) -> Values | N
         levels, bits = _looked_up(values, luts[0], signed=may_be_negative)
         return _stretched(levels, 0, 2**bits - 1)
     centre, width = _decimal(header, "WindowCenter"), _decimal(header, "WindowWidth")
-    if centre is None or width is None:
+    # No window has a width of zero (PS3.3, C.11.2.1.2): it is written where there is none, and viewers pass it over.
+    if centre is None or not width:
         return None
     return _windowed(values, centre, width, header.text("VOILUTFunction") or "LINEAR")
 

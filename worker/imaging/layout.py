@@ -18,6 +18,7 @@ from pydicom.uid import (
 from worker.errors import Code, LesionRefused
 from worker.imaging.dicom_file import DicomFile, Header
 from worker.imaging.storage import Limits
+from worker.imaging.transfer_syntax import LOOKED_AT, check_pixel_data
 
 GREY: Final = ("MONOCHROME1", "MONOCHROME2")
 PALETTE: Final = "PALETTE COLOR"
@@ -68,7 +69,7 @@ def pixel_layout(file: DicomFile, limits: Limits) -> PixelLayout:
 
     Raises:
         LesionRefused: ``file_truncated``, ``pixels_missing``, ``pixels_too_large``, ``transfer_syntax_unsupported``,
-            ``photometric_unsupported``, ``pixels_undecodable``.
+            ``transfer_syntax_mismatch``, ``photometric_unsupported``, ``pixels_undecodable``.
     """
     file.require_whole()
     header = file.header
@@ -129,8 +130,10 @@ def _frames(header: Header) -> int:
 
 
 def _planar(header: Header, transfer_syntax: UID) -> int:
-    # Compressed frames carry their own order of samples (PS3.5, 8.2).
+    # Compressed frames carry their own order of samples (PS3.5, 8.2), and sub-sampled ones have one alone.
     planar = header.integer("PlanarConfiguration")
+    if planar is None and header.text("PhotometricInterpretation") == "YBR_FULL_422":
+        planar = 0
     return planar if planar is not None and not transfer_syntax.is_encapsulated else -1
 
 
@@ -152,7 +155,8 @@ def _check_samples(layout: PixelLayout) -> None:
         supported = layout.photometric in _COLOUR and layout.samples == _RGB_SAMPLES
         supported = supported and layout.transfer_syntax in (_COLOUR[layout.photometric] or (layout.transfer_syntax,))
         supported = supported and (layout.bits_allocated, layout.bits_stored) == (8, 8) and not layout.signed
-        supported = supported and (encapsulated or layout.planar in (0, 1))
+        orders = (0,) if layout.photometric == "YBR_FULL_422" else (0, 1)
+        supported = supported and (encapsulated or layout.planar in orders)
     if not supported:
         raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED)
 
@@ -165,6 +169,9 @@ def _check_length(layout: PixelLayout, file: DicomFile, limits: Limits) -> None:
     if layout.transfer_syntax.is_encapsulated or file.pixels is None:
         return
     declared, length = layout.frame_bytes * layout.frames, file.pixels.length
+    if length != declared:
+        file.stream.seek(file.pixels.offset)
+        check_pixel_data(file.stream.read(LOOKED_AT), length, file.transfer_syntax)
     if declared > limits.max_file_bytes:
         raise LesionRefused(Code.PIXELS_TOO_LARGE)
     if length is None or length < declared:

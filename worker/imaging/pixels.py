@@ -23,6 +23,7 @@ from worker.imaging.palette import coloured
 from worker.imaging.photometric import SUB_SAMPLED, colours_without_codestream, decoded_colours
 from worker.imaging.samples import cut_out
 from worker.imaging.storage import storage_fault
+from worker.imaging.transfer_syntax import check_coding
 
 _RLE_HEADER = 64
 _LARGE_FRAME = 4 << 20
@@ -54,7 +55,8 @@ def decode_frame(file: DicomFile, layout: PixelLayout, index: int) -> NDArray[np
         uint8, (rows, columns) for grey or (rows, columns, 3) for RGB.
 
     Raises:
-        LesionRefused: ``pixels_undecodable``, ``pixels_too_large``, ``photometric_unsupported``, ``file_truncated``.
+        LesionRefused: ``pixels_undecodable``, ``pixels_too_large``, ``photometric_unsupported``, ``file_truncated``,
+            ``transfer_syntax_mismatch``.
         Unavailable: ``storage_unavailable``.
     """
     if layout.transfer_syntax.is_encapsulated:
@@ -112,6 +114,7 @@ def _decompressed(encoded: bytes, layout: PixelLayout) -> tuple[Stored, Colours 
     if layout.transfer_syntax == RLELossless:
         return _run_lengths(encoded, layout)
     stream = read_codestream(encoded)
+    check_coding(stream.coding, layout.transfer_syntax)
     # A codestream may declare a far larger image than its header: see that before memory is taken for it.
     if (stream.rows, stream.columns, stream.components) != (layout.rows, layout.columns, layout.samples):
         raise LesionRefused(Code.PIXELS_UNDECODABLE, _OTHER_SIZE)

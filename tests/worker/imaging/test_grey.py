@@ -85,6 +85,14 @@ def test_a_window_of_width_one_is_a_threshold(tmp_path: Path) -> None:
     assert _shown(tmp_path, RAMP, WindowCenter="100", WindowWidth="1") == [0] * 100 + [255] * 156
 
 
+@pytest.mark.parametrize("window", [("0", "0"), ("128", "0.0"), ("0", "-0"), (["0", "40"], ["0", "20"]), ("", "0")])
+@pytest.mark.parametrize("function", [{}, {"VOILUTFunction": "LINEAR_EXACT"}, {"VOILUTFunction": "SIGMOID"}])
+def test_a_window_of_no_width_is_no_window(tmp_path: Path, window: tuple[Any, Any], function: dict[str, str]) -> None:
+    header = {"WindowCenter": window[0], "WindowWidth": window[1]} | function
+    assert _shown(tmp_path, RAMP, **header) == RAMP.ravel().tolist()
+    assert _shown(tmp_path, DEEP, BitsStored=12, HighBit=11, **header) == RAMP.ravel().tolist()
+
+
 def test_an_exact_window_and_a_sigmoid(tmp_path: Path) -> None:
     window = {"WindowCenter": "100", "WindowWidth": "50"}
     exact = _shown(tmp_path, RAMP, VOILUTFunction="LINEAR_EXACT", **window)
@@ -102,7 +110,8 @@ def test_the_first_of_several_windows_counts_and_sees_rescaled_values(tmp_path: 
 @pytest.mark.parametrize(
     "header",
     [
-        {"WindowCenter": "100", "WindowWidth": "0"},
+        {"WindowCenter": "100", "WindowWidth": "-256"},
+        {"WindowCenter": "100", "WindowWidth": "0.5"},
         {"WindowCenter": "100", "WindowWidth": "-5", "VOILUTFunction": "LINEAR_EXACT"},
         {"WindowCenter": "100", "WindowWidth": "50", "VOILUTFunction": "MAGIC"},
         {"VOILUTSequence": [_lut(0, 99, DEEP.ravel())]},

@@ -200,3 +200,30 @@ def test_a_codestream_of_other_components_than_the_header_says_is_refused(
     assert refusal(path).code == Code.PHOTOMETRIC_UNSUPPORTED
     path = write_frames(tmp_path / "d.dcm", [colour], RGB, syntax, PhotometricInterpretation="MONOCHROME2")
     assert refusal(path).code == Code.PHOTOMETRIC_UNSUPPORTED
+
+
+@pytest.mark.parametrize(("planar", "right"), [(None, True), (0, True), (1, False), (7, False)])
+def test_sub_sampled_native_colour_has_one_order_of_samples(tmp_path: Path, planar: int | None, *, right: bool) -> None:
+    ycc = YBR.repeat(2, axis=1)
+    pairs = [ycc[:, ::2, 0], ycc[:, 1::2, 0], ycc[:, ::2, 1], ycc[:, ::2, 2]]
+    header = {"PhotometricInterpretation": "YBR_FULL_422", "PlanarConfiguration": planar}
+    path = _native(tmp_path / "a.dcm", ycc, PixelData=np.stack(pairs, axis=-1).tobytes(), **header)
+    if right:
+        assert np.abs(decoded(path).astype(int) - RGB.repeat(2, axis=1)).max() <= 3
+    else:
+        assert refusal(path).code == Code.PHOTOMETRIC_UNSUPPORTED
+
+
+@pytest.mark.parametrize("planar", [None, 0, 1, 7])
+def test_planar_configuration_is_not_read_where_it_does_not_matter(tmp_path: Path, planar: int | None) -> None:
+    grey = picture()
+    path = save(tmp_path / "a.dcm", dataset(grey, **({} if planar is None else {"PlanarConfiguration": planar})))
+    assert np.array_equal(decoded(path), grey)
+    for syntax, stream in (
+        (JPEGBaseline8Bit, KEPT),
+        (JPEG2000Lossless, jpeg_2000(RGB)),
+        (JPEGLSLossless, jpeg_ls(RGB)),
+    ):
+        path = write_frames(tmp_path / "b.dcm", [stream], RGB, syntax, PlanarConfiguration=planar)
+        assert np.abs(decoded(path).astype(int) - RGB).mean() < SMOOTH
+    assert np.array_equal(decoded(_rle(tmp_path / "c.dcm", RGB, PlanarConfiguration=planar)), RGB)
