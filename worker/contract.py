@@ -7,7 +7,16 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from worker.clinical.categories import Birads, Priority
@@ -40,16 +49,23 @@ def _table_s1(descriptors: dict[str, str | float]) -> dict[str, str | float]:
     return descriptors
 
 
+def _composed(value: object) -> object:
+    return composed(value) if isinstance(value, str) else value
+
+
 def _one_line(text: str) -> str:
     if not is_one_line(text):
         raise PydanticCustomError("printable", "printable characters only")
-    return composed(text)
+    return text
 
 
 Uid = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64, description="A DICOM UID (PS3.5, section 9)")]
 StoragePath = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_confined)]
-ShortText = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT), AfterValidator(_one_line)]
+ShortText = Annotated[
+    str, Field(min_length=1, max_length=LONGEST_TEXT), BeforeValidator(_composed), AfterValidator(_one_line)
+]
 Descriptors = Annotated[dict[str, str | float], AfterValidator(_table_s1)]
+_STORAGE_PATH: TypeAdapter[str] = TypeAdapter(StoragePath)
 
 
 class _Part(BaseModel):
@@ -148,6 +164,15 @@ def parse_job(job: object) -> StudyJob:
     except RecursionError:
         code, reason = Code.JOB_INVALID, "the job is nested too deeply"
     raise JobRefused(code, reason)
+
+
+def can_be_named(path: str) -> bool:
+    """Say whether a job can name a file of the storage by this path, relative to its root."""
+    try:
+        _STORAGE_PATH.validate_python(path)
+    except ValidationError:
+        return False
+    return True
 
 
 def _other_version(version: object) -> bool:

@@ -8,10 +8,18 @@ _BREAKS: Final = ("Cc", "Cs", "Zl", "Zp")
 
 _LAST_OCTAL: Final = 0o377
 
+_LONGEST: Final = 1024
+"""Characters beyond which a text stays as it is: sorting marks takes Python time that grows with their square."""
+
 
 def composed(text: str) -> str:
     """Return the form in which texts are compared (Unicode's NFC): an é is one, however it was typed."""
-    return normalize("NFC", text)
+    return normalize("NFC", text) if len(text) <= _LONGEST else text
+
+
+def in_plain_letters(text: str) -> str:
+    """Return a text in the letters that it has in other widths and shapes (Unicode's NFKC)."""
+    return normalize("NFKC", text) if len(text) <= _LONGEST else text
 
 
 def is_one_line(text: str) -> bool:

@@ -3,6 +3,7 @@
 import json
 from copy import deepcopy
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
@@ -42,6 +43,32 @@ def changed(path: str, value: object) -> dict[str, Any]:
     else:
         target[last] = value
     return job
+
+
+@pytest.mark.parametrize("field", ["accession_number", "lesions.0.lesion_id"])
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        (normalize("NFD", "검" * 30), "검" * 30),
+        (normalize("NFD", "ǖ" * 64), "ǖ" * 64),
+        ("검" * 65, None),
+        (normalize("NFD", "검" * 65), None),
+        ("\u0958" * 64, None),  # which is two characters in NFC
+        ("a\ud800", None),
+        ("a\0", None),
+        ("ａ１\u200d🙂", "ａ１\u200d🙂"),
+    ],
+    ids=range(8),
+)
+def test_a_text_is_as_long_as_its_composed_form(field: str, text: str, read: str | None) -> None:
+    if read is None:
+        with pytest.raises(JobRefused) as refused:
+            parse_job(changed(field, text))
+        assert refused.value.reason.startswith(("accession_number: ", "lesions[0].lesion_id: "))
+    else:
+        job = parse_job(changed(field, text))
+        assert read in (job.accession_number, job.lesions[0].lesion_id)
+        assert parse_job(job.model_dump(mode="json")) == job
 
 
 def test_the_design_s_example_is_a_job() -> None:

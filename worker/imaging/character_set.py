@@ -49,7 +49,8 @@ _G1: Final = {
 """Repertoires by their number in the ISO registry: what designates them as G1, and the codec of its characters."""
 
 _DESIGNATED: Final = dict(_G1.values())
-_WHOLE: Final = {"192": "utf_8", "UTF8": "utf_8", "GB18030": "gb18030", "GBK": "gb18030", "ISO2022GBK": "gb18030"}
+_UTF_8: Final = "utf_8_sig"  # a byte order mark before a text is none of its characters
+_WHOLE: Final = {"192": _UTF_8, "UTF8": _UTF_8, "GB18030": "gb18030", "GBK": "gb18030", "ISO2022GBK": "gb18030"}
 """Terms that allow no code extension. GBK is a part of GB 18030."""
 
 _PARTS_OF_8859: Final = {
@@ -113,7 +114,7 @@ class CharacterSet:
             return Text(self._decoded(value, _ENDS[vr], "strict"))
         with suppress(UnicodeDecodeError):
             if _ESCAPE not in value:
-                return Text(value.decode("utf-8"))
+                return Text(value.decode(_UTF_8))
         return Text(self._decoded(value, _ENDS[vr], _OCTAL), is_whole=False)
 
     def _decoded(self, value: bytes, ends: bytes, errors: str) -> str:
@@ -193,7 +194,9 @@ def _declared(value: bytes) -> CharacterSet:
     first = next((one for one in meant if one), "")
     if first in _WHOLE:
         return CharacterSet(whole=_WHOLE[first])
-    return CharacterSet(g1=next((_G1[one][1] for one in meant if one in _G1), None))
+    extensions = list(dict.fromkeys(one for one in meant if one in _G1))
+    # Behind a value that has no G1, several wait for their escape sequences, and one alone is meant without.
+    return CharacterSet(g1=_G1[extensions[0]][1] if meant[0] in _G1 or len(extensions) == 1 else None)
 
 
 def _meant(term: str) -> str:

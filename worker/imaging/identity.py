@@ -8,16 +8,24 @@ from worker.imaging.patient import PatientId
 from worker.imaging.storage import Limits
 from worker.text import composed, on_one_line
 
+_LONGEST = 1024
+"""Bytes of an accession number that are looked at; 16 characters are allowed (PS3.5, table 6.2-1)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whose a file is, and what. Each text is empty where the file has none; so is its matrix, of rows and columns."""
+    """Whose a file is, and what. Each text is empty where the file has none; so is its matrix, of rows and columns.
+
+    Attributes:
+        is_number_whole: each byte of the accession number has a meaning in the character set that the file declares.
+    """
 
     study_instance_uid: str
     sop_instance_uid: str
     sop_class_uid: str
     patient: PatientId
     accession_number: str
+    is_number_whole: bool
     matrix: tuple[int, ...] = ()
 
 
@@ -34,11 +42,13 @@ def read_identity(path: Path, limits: Limits) -> Identity:
     """
     with open_dicom(path.resolve(), limits) as file:
         header = file.header
+        number = header.said("AccessionNumber", _LONGEST)
         return Identity(
             header.text("StudyInstanceUID"),
             header.text("SOPInstanceUID"),
             header.text("SOPClassUID"),
             PatientId.of(header),
-            composed(on_one_line(header.text("AccessionNumber"))),
+            composed(on_one_line(number.text)),
+            number.is_whole,
             (*header.integers("Rows"), *header.integers("Columns")),
         )

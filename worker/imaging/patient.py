@@ -1,9 +1,10 @@
 """Whether files are of one patient: their Patient IDs as texts, whichever character sets they are written in."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from worker.errors import Code, StudyRefused
 from worker.imaging.dicom_file import Header
 from worker.text import composed
 
@@ -39,8 +40,40 @@ def is_one_patient(patients: Iterable[PatientId]) -> bool:
     An ID that can not be read, since its file declares no character set or another, is that of the file which has the
     same bytes: what these mean, that file says.
     """
-    named = {patient for patient in patients if patient.text}
-    whole = {patient.text for patient in named if patient.is_whole}
+    return len(_told_apart(patients)) <= 1
+
+
+def require_one_patient(patients: Mapping[int, PatientId]) -> None:
+    """Refuse files of several patients.
+
+    Args:
+        patients: of each file, by its place among the study's files, from 1.
+
+    Raises:
+        StudyRefused: ``patient_mismatch``; the reason says which file, and whether its Patient ID can not be read.
+    """
+    ids = _told_apart(patients.values())
+    if len(ids) <= 1:
+        return
+    first, other = (next(place for place, patient in patients.items() if patient == one) for one in ids[:2])
+    unread = next((place for place, patient in patients.items() if patient in ids and not patient.is_whole), None)
+    if unread is None:
+        raise StudyRefused(Code.PATIENT_MISMATCH, f"files {first} and {other} of the study name different patients")
+    reason = (
+        f"the Patient ID of file {unread} of the study has bytes that its Specific Character Set does not have, and "
+        "another file has another one"
+    )
+    raise StudyRefused(Code.PATIENT_MISMATCH, reason)
+
+
+def _told_apart(patients: Iterable[PatientId]) -> list[PatientId]:
+    """Return an ID of each patient, in the order of the files."""
+    named = [patient for patient in patients if patient.text]
     known = {patient.stored for patient in named if patient.is_whole}
-    unread = {patient.stored for patient in named if not patient.is_whole}
-    return len(whole) + len(unread - known) <= 1
+    apart: dict[tuple[bool, str], PatientId] = {}
+    for patient in named:
+        if patient.is_whole:
+            apart.setdefault((True, patient.text), patient)
+        elif patient.stored not in known:
+            apart.setdefault((False, patient.stored), patient)
+    return list(apart.values())

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from filecmp import cmp as same_content
 from pathlib import Path
 
-from worker.errors import Code, LesionRefused, StudyRefused, Unavailable
+from worker.errors import Code, LesionRefused, Unavailable
 from worker.imaging.dicom_file import DicomFile, open_dicom
-from worker.imaging.patient import PatientId, is_one_patient
+from worker.imaging.patient import PatientId, require_one_patient
 from worker.imaging.storage import Limits, confine, storage_fault
 
 __all__ = ["FailedFile", "FileEntry", "Limits", "StudyFiles", "index_study", "read_entry"]
@@ -130,8 +130,8 @@ def index_study(
     found: dict[str, Path] = {}
     ambiguous: set[str] = set()
     failed: list[FailedFile] = []
-    patients: set[PatientId] = set()
-    for relative in paths:
+    patients: dict[int, PatientId] = {}
+    for place, relative in enumerate(paths, start=1):
         try:
             path = confine(root, relative)
             entry = read(path)
@@ -142,12 +142,11 @@ def index_study(
         if fault is not None:
             failed.append(FailedFile(LesionRefused(fault), uid or None))
             continue
-        patients.add(entry.patient)
+        patients[place] = entry.patient
         first = found.setdefault(uid, path)
         if not _same_file(first, path) and not same_image(first, path):
             ambiguous.add(uid)
-    if not is_one_patient(patients):
-        raise StudyRefused(Code.PATIENT_MISMATCH)
+    require_one_patient(patients)
     return StudyFiles(found, frozenset(ambiguous), tuple(failed))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from worker.contract import LONGEST_TEXT, SCHEMA_VERSION
 from worker.errors import Code, Refused, StudyRefused
-from worker.imaging.patient import is_one_patient
+from worker.imaging.patient import require_one_patient
 from worker.imaging.storage import Limits
 from worker.intake.marked import Instance, find_lesions
 
@@ -42,15 +42,17 @@ def arrived(instances: Sequence[Instance], place: Callable[[Path], str], limits:
         Unavailable: ``storage_unavailable``.
     """
     images = [one for one in instances if not one.is_marking]
-    accession = next((one.identity.accession_number for one in instances if one.identity.accession_number), None)
 
     def job(images: Sequence[Instance], lesions: Sequence[dict[str, Any]]) -> dict[str, Any]:
         paths = [place(image.path) for image in images]
-        return job_of(instances[0].identity.study_instance_uid, accession, paths, lesions)
+        return job_of(instances, paths, lesions)
 
     try:
         marked = find_lesions(instances, limits)
-        _same_patient((*marked.said_by, *images))
+        told = {*marked.said_by, *images}
+        require_one_patient(
+            {place: one.identity.patient for place, one in enumerate(instances, start=1) if one in told}
+        )
         wanted = {finding.region.sop_instance_uid for finding in marked.findings}
         there = [image for image in images if image.identity.sop_instance_uid in wanted]
         if not there:
@@ -60,25 +62,30 @@ def arrived(instances: Sequence[Instance], place: Callable[[Path], str], limits:
     return Arrived(job(there, marked.lesions()), is_whole=marked.by_report and len(there) == len(wanted))
 
 
-def job_of(
-    study_instance_uid: str, accession_number: str | None, paths: Sequence[str], lesions: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
-    """Make the job of a study whose files are in the storage.
+def job_of(instances: Sequence[Instance], paths: Sequence[str], lesions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Make the job of a study.
 
-    An accession number that is longer than a job's may be is left out: the study is kept, and found by its UID.
+    Args:
+        instances: all its files.
+        paths: in the storage root, of those that are scored.
+        lesions: as a job has them.
     """
-    if accession_number is not None and len(accession_number) > LONGEST_TEXT:
-        logger.warning("an accession number is left out, since it is longer than %d characters", LONGEST_TEXT)
-        accession_number = None
     return {
         "schema_version": SCHEMA_VERSION,
-        "study_instance_uid": study_instance_uid,
-        "accession_number": accession_number,
+        "study_instance_uid": instances[0].identity.study_instance_uid,
+        "accession_number": _accession_number(instances),
         "images": {"kind": "files", "paths": list(paths)},
         "lesions": list(lesions),
     }
 
 
-def _same_patient(instances: Sequence[Instance]) -> None:
-    if not is_one_patient(one.identity.patient for one in instances):
-        raise StudyRefused(Code.PATIENT_MISMATCH)
+def _accession_number(instances: Sequence[Instance]) -> str | None:
+    """Return the first file's that has one which can be read, else the first's that has one at all.
+
+    One that is longer than a job's may be is left out: the study is kept, and found by its UID.
+    """
+    said = [one.identity for one in instances if one.identity.accession_number]
+    fitting = [identity for identity in said if len(identity.accession_number) <= LONGEST_TEXT]
+    if said and not fitting:
+        logger.warning("an accession number is left out, since it is longer than %d characters", LONGEST_TEXT)
+    return next((one.accession_number for one in sorted(fitting, key=lambda one: not one.is_number_whole)), None)

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from unicodedata import normalize
 
 from pydicom import Dataset
 
@@ -18,6 +17,7 @@ from worker.errors import Code, StudyRefused
 from worker.imaging.storage import Limits
 from worker.intake.findings import Finding, Marking, Region, frame_numbers, open_marking
 from worker.intake.outline import rectangle
+from worker.text import in_plain_letters
 
 PRESENTATION_CLASSES: Final = (
     "1.2.840.10008.5.1.4.1.1.11.1",  # Grayscale Softcopy Presentation State
@@ -101,7 +101,7 @@ def _images(items: Sequence[Dataset]) -> tuple[tuple[str, tuple[int, ...]], ...]
 
 
 def _category(text: _Drawn) -> Birads | None:
-    said = normalize("NFKC", str(text.item.get("UnformattedTextValue") or "")).strip()
+    said = in_plain_letters(str(text.item.get("UnformattedTextValue") or "")).strip()
     if not _SPEAKS_OF_IT.search(said):
         return None
     category = _CATEGORY.fullmatch(said)

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from worker.contract import can_be_named
 from worker.errors import Code, DlrError, SetupRefused, Unavailable
 from worker.imaging.storage import storage_fault
 
@@ -17,15 +18,16 @@ _COPY = re.compile(rf"{SUBMITTED}/[0-9a-f]{{2}}/[0-9a-f]{{64}}\.dcm")
 def stored(path: Path, storage_root: Path) -> str:
     """Return the path of a file relative to the storage root; a file from elsewhere is copied in first.
 
-    The copy is named by the SHA-256 of its content, never by a UID, and is on the disk before this returns.
+    So is one whose path a job can not say, since it is not UTF-8, or has a line break or a backslash in it. The copy is
+    named by the SHA-256 of its content, never by a UID, and is on the disk before this returns.
 
     Raises:
         Unavailable: ``storage_unavailable``, when the file can not be read or the storage can not be written.
     """
     real = path.resolve()
     root = storage_root.resolve()
-    if real.is_relative_to(root):
-        return str(real.relative_to(root))
+    if real.is_relative_to(root) and can_be_named(there := str(real.relative_to(root))):
+        return there
     try:
         with real.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

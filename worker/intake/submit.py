@@ -242,13 +242,12 @@ class _Group:
     marked: MarkedLesions | None = None
 
     def submission(self, overrides: Overrides, storage_root: Path, limits: Limits) -> Submission:
-        name, first = str(self.images[0].path), self.images[0].identity
+        name = str(self.images[0].path)
         if self.marked is None:
             found = arrived(self.images, lambda path: stored(path, storage_root), limits)
             return Submission(name, overrides.apply(found.job), found.refused)
         paths = [stored(image.path, storage_root) for image in self.images]
-        job = job_of(first.study_instance_uid, first.accession_number or None, paths, self.lesions)
-        job |= self.marked.fields
+        job = {**job_of(self.images, paths, self.lesions), **self.marked.fields}
         return Submission(name, overrides.apply(job), notes=overrides.lowers(job))
 
 

@@ -1,6 +1,8 @@
 """Text in the character sets of PS3.5 (annexes H to K and the single-byte repertoires), and text that is in none."""
 
+from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 from unicodedata import normalize
 
 import pytest
@@ -11,11 +13,12 @@ from pydicom.charset import encode_string
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from tests.worker.imaging.dicom_files import LIMITS, dataset, picture, save, write, write_texts
+from worker.errors import Code, StudyRefused
 from worker.imaging.character_set import CharacterSet, Text, read_texts
 from worker.imaging.dicom_file import open_dicom
 from worker.imaging.identity import read_identity
-from worker.imaging.patient import is_one_patient
-from worker.text import is_one_line, on_one_line
+from worker.imaging.patient import is_one_patient, require_one_patient
+from worker.text import composed, in_plain_letters, is_one_line, on_one_line
 
 SINGLE_BYTE = {
     "ISO_IR 13": ("shift_jis", "ﾔﾏﾀﾞ ﾀﾛｳ"),
@@ -87,6 +90,9 @@ def read(declared: str, value: bytes, vr: str = "LO") -> Text:
         ("ISO 2022 IR 100\\ISO 2022 IR 144", "PN", b"\x1b-L\xbb^\xbb", "Л^»"),
         ("ISO 2022 IR 100\\ISO 2022 IR 144", "LO", b"\x1b-L\xbb^\xbb", "Л^Л"),
         ("ISO 2022 IR 100\\ISO 2022 IR 203", "LO", b"\xa4\x1b-b\xa4", "¤€"),
+        # A byte order mark is none of the text's characters
+        ("ISO_IR 192", "LO", "\ufeffMüller".encode(), "Müller"),
+        ("", "LO", "\ufeffMüller".encode(), "Müller"),
         # The second byte of a character may be a delimiter's, in one repertoire (/ and ^) or another
         ("\\ISO 2022 IR 87", "PN", b"\x1b$BF^=\x5c\x1b(B", b"\x1b$BF^=\x5c\x1b(B".decode("iso2022_jp")),
         ("GBK", "LO", b"\x95\x5c", "昞"),
@@ -184,6 +190,8 @@ def test_where_nothing_is_declared_utf_8_is_read_and_no_other_is_guessed(
         ("\\ISO 2022 IR 87", b"\x1b$B;3E\x1b(BX", "山" + r"\105X"),
         ("\\ISO 2022 IR 149", b"\x1b$)C\xb1\xe6\xb5", "길" + r"\265"),
         ("ISO_IR 100", "é\x80".encode(), "é\x80"),
+        ("ISO_IR 192", "\ufeffA-".encode() + b"\xfc", r"A-\374"),
+        ("\\ISO 2022 IR 126\\ISO 2022 IR 144", b"\xc4\x1b-F\xc4\x1b-L\xbb", r"\304" + "ΔЛ"),
     ],
 )
 def test_a_byte_without_a_meaning_is_shown_and_the_rest_is_read(declared: str, value: bytes, text: str) -> None:
@@ -272,6 +280,7 @@ def test_a_patient_id_is_the_same_in_its_own_repertoire_and_in_unicode(tmp_path:
         (("ISO_IR 100", b"\xdc"), ("ISO_IR 144", b"\xdc"), False),
         (("ISO_IR 100", b""), ("ISO_IR 144", b"\xdc"), True),
         (("ISO_IR 100", b"P1"), ("GB18030", b" P1 "), True),
+        (("ISO_IR 192", "\ufeffMÜL".encode()), ("ISO_IR 100", b"M\xdcL"), True),
         (("ISO_IR 100", b"P1"), ("ISO_IR 100", b"p1"), False),
     ],
 )
@@ -283,3 +292,38 @@ def test_what_can_not_be_read_is_no_other_patient_where_the_same_bytes_can(
         for at, (declared, value) in enumerate((one, other))
     ]
     assert is_one_patient([read_identity(path, LIMITS).patient for path in paths]) is same
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [
+        ([("ISO_IR 192", b"A"), ("ISO_IR 192", b""), ("ISO_IR 192", b"B")], "files 1 and 3 of"),
+        ([("ISO_IR 100", b"\xdc"), ("ISO_IR 100", b"\xdc"), ("ISO_IR 144", b"\xdc")], "files 1 and 3 of"),
+        ([("ISO_IR 192", b"A"), (None, b"\xdc")], "of file 2 of the study has bytes"),
+        ([(None, b"\xdc"), ("ISO_IR 192", "Ü".encode()), (None, b"\xdc")], "of file 1 of the study has bytes"),
+        ([(None, b"\xdc"), ("ISO_IR 100", b"\xdc"), ("ISO_IR 192", b"\xfc")], "of file 3 of the study has bytes"),
+    ],
+)
+def test_a_refusal_says_which_file_is_another_patient_s_or_can_not_be_read(
+    tmp_path: Path, ids: list[tuple[str | None, bytes]], said: str
+) -> None:
+    paths = [write_texts(tmp_path / f"{at}.dcm", one, PatientID=value) for at, (one, value) in enumerate(ids)]
+    with pytest.raises(StudyRefused) as refused:
+        require_one_patient({at: read_identity(path, LIMITS).patient for at, path in enumerate(paths, start=1)})
+    assert refused.value.code is Code.PATIENT_MISMATCH
+    assert said in refused.value.reason
+    assert "Ü" not in refused.value.reason
+
+
+@pytest.mark.parametrize("form", [composed, in_plain_letters])
+def test_no_text_holds_up_its_reader(form: Callable[[str], str]) -> None:
+    began = perf_counter()
+    form("a" + "\u0301\u0323" * 500_000)
+    assert perf_counter() - began < 2
+    assert form("u\u0308") == "ü"
+
+
+def test_an_accession_number_without_end_is_cut(tmp_path: Path) -> None:
+    number = ("a" + "\u0301\u0323" * 10_000).encode()
+    path = write_texts(tmp_path / "a.dcm", "ISO_IR 192", AccessionNumber=number)
+    assert 64 < len(read_identity(path, LIMITS).accession_number) < 4096

@@ -1,5 +1,6 @@
 """Files come into the storage root by their content."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,30 @@ def test_a_file_from_elsewhere_is_copied_once_and_named_by_its_content(tmp_path:
     (copy,) = [item for item in root.rglob("*") if item.is_file()]
     assert copy.read_bytes() == b"x"
     assert "Jane" not in stored(one, root)
+
+
+@pytest.mark.parametrize(
+    ("folder", "copied"),
+    [
+        (b"M\xfcller", True),
+        ("王".encode("gb18030"), True),
+        (b"a\nb", True),
+        (b"a\\b", True),
+        (b"~a", True),
+        ("a\u2028".encode(), True),
+        (b"/".join([b"x" * 250] * 5), True),
+        ("Müller 王\u3000".encode(), False),
+        ("Mu\u0308ller".encode(), False),
+    ],
+    ids=range(9),
+)
+def test_a_file_of_the_root_whose_path_no_job_can_say_is_copied(tmp_path: Path, folder: bytes, copied: bool) -> None:
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + folder + b"/a.dcm"))
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"x")
+    there = stored(file, tmp_path)
+    assert there.startswith("submitted/") is copied
+    assert (tmp_path / there).read_bytes() == b"x"
 
 
 def test_a_link_out_of_the_root_is_copied_like_any_file_from_elsewhere(tmp_path: Path) -> None:

@@ -97,6 +97,28 @@ def test_no_study_is_refused_for_the_text_of_its_number(
 
 
 @pytest.mark.parametrize(
+    ("numbers", "number"),
+    [
+        ([(None, "检查".encode("gb18030")), ("GB18030", "检查".encode("gb18030"))], "检查"),
+        ([(None, b""), ("ISO_IR 100", b"\xdc7")], "Ü7"),
+        ([("ISO_IR 100", b"7" * 65), ("ISO_IR 100", b"7")], "7"),
+        ([(None, b"\xdc"), (None, b"\xd6")], r"\334"),
+        ([("ISO_IR 100", b"\xdc1"), ("ISO_IR 100", b"\xdc2")], "Ü1"),
+    ],
+)
+def test_the_number_is_one_that_can_be_read_whichever_file_has_it(
+    tmp_path: Path, numbers: list[tuple[str | None, bytes]], number: str
+) -> None:
+    images = [
+        write_texts(tmp_path / f"{at}.dcm", declared, AccessionNumber=content, SOPInstanceUID=f"1.2.{at}".encode())
+        for at, (declared, content) in enumerate(numbers)
+    ]
+    marked = MarkedLesions(({"birads": "4A", "sop_instance_uid": "1.2.0"},))
+    assert job(tmp_path, *images, marked=marked).accession_number == number
+    assert job(tmp_path, *images, report(tmp_path, images[0])).accession_number == number
+
+
+@pytest.mark.parametrize(
     ("declared", "written", "name", "read"),
     [
         ("ISO_IR 192", "ISO_IR 192", "左 2 o'clock", "左 2 o'clock"),
