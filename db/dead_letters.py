@@ -144,6 +144,7 @@ def purge(session: Session, before: datetime, by: str, limit: int) -> tuple[int,
         .where(StudyRow.id.in_(ids))
         .values(
             study_instance_uid=None,
+            named_study_uid=None,
             accession_number=None,
             job={},
             content_digest=_NO_DIGEST,

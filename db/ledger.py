@@ -4,7 +4,7 @@ Each is safe to repeat, and safe beside any number of other processes.
 """
 
 from db.dead_letters import discard, on_record, purge, purgeable, requeue
-from db.recording import record_refusal, record_study, set_worklist_place
+from db.recording import record_refusal, record_study, retire_earlier, set_worklist_place
 from db.results import finish, hold, register_model
 from db.running import (
     claim,
@@ -32,6 +32,7 @@ __all__ = [
     "register_model",
     "release",
     "requeue",
+    "retire_earlier",
     "set_worklist_place",
     "take_stranded",
     "take_unqueued",

@@ -102,12 +102,13 @@ class Base(DeclarativeBase):
 
 
 class StudyRow(Base):
-    """One revision of a study, or one refused message (no Study Instance UID)."""
+    """One revision of a study, or one refused message: it has no Study Instance UID, and may name one."""
 
     __tablename__ = "study"
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
     study_instance_uid: Mapped[str | None]
+    named_study_uid: Mapped[str | None]
     revision: Mapped[int] = mapped_column(server_default=text("1"))
     is_current: Mapped[bool] = mapped_column(server_default=text("true"))
     content_digest: Mapped[str] = mapped_column(String(64))
@@ -147,10 +148,11 @@ class StudyRow(Base):
             "study_instance_uid IS NOT NULL OR state = 'failed' OR purged_at IS NOT NULL", "refused_is_failed"
         ),
         CheckConstraint(
-            "purged_at IS NULL OR num_nonnulls(study_instance_uid, accession_number, error_reason, discard_reason) = 0 "
-            "AND job = '{}'",
+            "purged_at IS NULL OR num_nonnulls(study_instance_uid, named_study_uid, accession_number, error_reason, "
+            "discard_reason) = 0 AND job = '{}'",
             "purged_has_no_identifiers",
         ),
+        CheckConstraint("named_study_uid IS NULL OR study_instance_uid IS NULL", "named_is_refused"),
         CheckConstraint("traceparent ~ '^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'", "traceparent"),
         CheckConstraint("state <> 'failed' OR error_code IS NOT NULL", "failed_says_why"),
         CheckConstraint(
@@ -164,6 +166,7 @@ class StudyRow(Base):
         Index("ix_study_failed", "worklist_order", "received_at", "id", postgresql_where=text(_TO_BE_LOOKED_AT)),
         Index("ix_study_queue", "priority", "received_at", postgresql_where=text(_OPEN)),
         Index("ix_study_accession_number", "accession_number"),
+        Index("ix_study_named_study_uid", "named_study_uid", postgresql_where=text("named_study_uid IS NOT NULL")),
         {"comment": "One revision of a study, or one refused message (study_instance_uid is null)"},
     )
 

@@ -16,7 +16,7 @@ from db.page_records import (
     Wanted,
     WorklistState,
 )
-from db.records import WorklistRow
+from db.records import FailedRow, WorklistRow
 from db.storable import looked_for
 
 
@@ -53,6 +53,21 @@ def waiting_like(session: Session, accession_number: str, limit: int) -> list[Wa
     """Return studies that have not ended and whose accession number has this part, ``limit`` at most."""
     query = _rows_of("waiting_study", WaitingRow).where(_has_part(accession_number)).limit(limit)
     return [WaitingRow(*row) for row in session.execute(query)]
+
+
+def refused(session: Session, limit: int, accession_number: str | None = None) -> list[FailedRow]:
+    """Return messages that could not be a study, the latest first, ``limit`` at most.
+
+    Args:
+        session: of a role that reads the view ``failed_study``.
+        limit: of messages.
+        accession_number: only those whose number has this part.
+    """
+    query = _rows_of("failed_study", FailedRow).where(column("refused"))
+    if accession_number is not None:
+        query = query.where(_has_part(accession_number))
+    query = query.order_by(column("received_at").desc(), column("study_id")).limit(limit)
+    return [FailedRow(*row) for row in session.execute(query)]
 
 
 def worklist_state(session: Session) -> WorklistState:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, aliased
 
 from db.history import note_all
 from db.models import LesionRow, PathologyRow, RestratificationRow, StudyRow
+from db.queries import IS_STUDY
 from db.storable import looked_for
 from db.vocabulary import Event, PathologyChange, PathologyFinding
 
@@ -223,7 +224,7 @@ _Content = tuple[str, str | None, date | None]
 def _ids_of(session: Session, keys: Collection[str]) -> set[tuple[str, UUID]]:
     wanted = list(keys)
     uids, numbers = (
-        select(named.label("key"), StudyRow.id).where(StudyRow.is_current, named.in_(wanted))
+        select(named.label("key"), StudyRow.id).where(IS_STUDY, named.in_(wanted))
         for named in (StudyRow.study_instance_uid, StudyRow.accession_number)
     )
     found = {(str(key), study_id) for key, study_id in session.execute(union_all(uids, numbers))}

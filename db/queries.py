@@ -1,9 +1,10 @@
 """Every read of the ledger. The worklist and its companions come from the views that SQL users see."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, column, func, or_, select, table
@@ -24,6 +25,14 @@ from db.records import (
 )
 from db.storable import looked_for, storable_text
 from db.vocabulary import ENDED_STATES, OPEN_STATES, Event, LesionState, StudyState
+
+IS_STUDY: Final = StudyRow.is_current & StudyRow.study_instance_uid.is_not(None)
+"""A row is a study as it is now, and no message that was refused."""
+
+_ANY_ID: Final = str(UUID(int=0))
+# Eight digits or more, or four characters with a letter: a shorter number may be an accession number that was mistyped,
+# and would find somebody else's study among some thousand.
+_BEGINNING: Final = re.compile(r"(?=[0-9-]*[a-f])[0-9a-f-]{4,35}|[0-9]{8}[0-9a-f-]{0,27}")
 
 
 def worklist(session: Session, limit: int | None = None) -> list[WorklistRow]:
@@ -127,14 +136,15 @@ def study_details(session: Session, key: UUID | str) -> list[StudyDetail]:
     Args:
         session: of a role that reads the tables.
         key: the ledger's id, which finds that revision; or an exact Study Instance UID or accession number, which finds
-            current revisions. Several studies may share an accession number.
+            current revisions, and refused messages that name it and were not put aside. Several studies may share an
+            accession number.
 
     Returns:
         The studies, the latest received first; empty when there is none.
     """
     rows = session.scalars(
         select(StudyRow)
-        .where(named_by(key))
+        .where(or_(named_by(key), _refused_by(key)))
         .order_by(StudyRow.received_at.desc(), StudyRow.id)
         .options(
             selectinload(StudyRow.lesions).options(
@@ -149,12 +159,39 @@ def study_details(session: Session, key: UUID | str) -> list[StudyDetail]:
 
 
 def named_by(key: UUID | str) -> ColumnElement[bool]:
-    """Return the condition under which a row of ``study`` is one that a key names, as `study_details` takes it."""
+    """Return the condition under which a row of ``study`` is one that a key names, as `study_details` takes it.
+
+    A refused message is named by its id alone.
+    """
     study_id = _as_uuid(key)
     if study_id is not None:
         return StudyRow.id == study_id
-    names = {storable_text(str(key)), looked_for(str(key))}  # earlier versions stored what was typed
-    return StudyRow.is_current & or_(StudyRow.study_instance_uid.in_(names), StudyRow.accession_number.in_(names))
+    return IS_STUDY & or_(StudyRow.study_instance_uid.in_(_spelt(key)), StudyRow.accession_number.in_(_spelt(key)))
+
+
+def ids_beginning(session: Session, key: str, limit: int) -> list[UUID]:
+    """Return the ids, ``limit`` at most, that begin as a key does; none where it may be a number that was mistyped.
+
+    Args:
+        session: of a role that reads the tables.
+        key: the beginning of an id as it is printed.
+        limit: of ids.
+    """
+    if not _BEGINNING.fullmatch(key) or not _ANY_ID.startswith(re.sub("[0-9a-f]", "0", key)):
+        return []
+    first, last = (UUID(key + rest[len(key) :]) for rest in (_ANY_ID, _ANY_ID.replace("0", "f")))
+    return list(session.scalars(select(StudyRow.id).where(StudyRow.id.between(first, last)).limit(limit)))
+
+
+def _refused_by(key: UUID | str) -> ColumnElement[bool]:
+    """Return the condition under which a row is a refused message that a key names, and that nobody put aside."""
+    names = _spelt(key)
+    named = or_(StudyRow.named_study_uid.in_(names), StudyRow.accession_number.in_(names))
+    return StudyRow.study_instance_uid.is_(None) & StudyRow.discarded_at.is_(None) & named
+
+
+def _spelt(key: UUID | str) -> set[str]:
+    return {storable_text(str(key)), looked_for(str(key))}  # earlier versions stored what was typed
 
 
 def _from_view(record: type[WorklistRow | FailedRow | SummaryRow], name: str) -> "Select[*tuple[Any, ...]]":
@@ -175,8 +212,9 @@ def _as_uuid(key: UUID | str) -> UUID | None:
 def _study(row: StudyRow) -> StudyDetail:
     return StudyDetail(
         study_id=row.id,
-        study_instance_uid=row.study_instance_uid,
+        study_instance_uid=row.study_instance_uid or row.named_study_uid,
         accession_number=row.accession_number,
+        refused=row.study_instance_uid is None and row.purged_at is None,
         revision=row.revision,
         is_current=row.is_current,
         priority=row.priority.value,

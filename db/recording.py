@@ -3,11 +3,11 @@
 from typing import Any, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import Table, func, select, text, update
+from sqlalchemy import ColumnElement, Table, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, defer
 
-from db.history import note
+from db.history import note, note_all
 from db.models import LesionRow, StudyRow
 from db.records import FailedPlace, LesionRecord, Recorded, StudyRecord
 from db.storable import storable_json, storable_text
@@ -28,11 +28,17 @@ def record_study(session: Session, record: StudyRecord) -> Recorded:
     Other content under a known Study Instance UID becomes a new revision, queued; the one before it is kept and leaves
     the worklist. The content of an earlier revision, delivered late, changes nothing. Else a more urgent priority is
     taken over, a less urgent one is not, and the history says so; where the study has ended, the caller then places it
-    anew (``queries.standing``, ``set_worklist_place``) in the same transaction.
+    anew (``queries.standing``, ``set_worklist_place``) in the same transaction. Messages that were refused and name
+    this study are retired; so are those that name no study, and its accession number.
     """
     recorded = None
     while recorded is None:  # a study that is purged between the two is a new one
         recorded = _insert(session, record, 1, Change.NEW) or _record_known(session, record)
+    of_this_study = StudyRow.named_study_uid == record.study_instance_uid
+    if record.accession_number is not None:
+        of_no_other = StudyRow.named_study_uid.is_(None) & (StudyRow.accession_number == record.accession_number)
+        of_this_study = or_(of_this_study, of_no_other)
+    _retire(session, of_this_study, by=record.source)
     return recorded
 
 
@@ -72,8 +78,12 @@ def record_refusal(
     *,
     failed_place: FailedPlace,
     priority: str = Priority.ROUTINE.value,
+    study_instance_uid: str | None = None,
+    accession_number: str | None = None,
 ) -> UUID:
     """Keep a message that can not be a study; the same message again adds an event and no row.
+
+    One that was retired, and comes again, is what its study came to last: it is listed again.
 
     Args:
         session: the caller commits.
@@ -82,8 +92,10 @@ def record_refusal(
         code: why it was refused.
         reason: the same as a sentence, without values of the message.
         source: the way in.
-        failed_place: the worklist's rule; a refused message stands there like any failed study.
+        failed_place: the worklist's rule, by which refused messages are listed too.
         priority: the message's, where it could be read.
+        study_instance_uid: the message's, where it names a valid one.
+        accession_number: the same.
 
     Returns:
         The ledger's id of the message.
@@ -93,6 +105,8 @@ def record_refusal(
         insert(StudyRow)
         .values(
             id=uuid4(),
+            named_study_uid=study_instance_uid,
+            accession_number=accession_number,
             content_digest=content_digest,
             priority=Priority(priority),
             job=storable_json(raw),
@@ -111,8 +125,35 @@ def record_refusal(
         note(session, study_id, Event.REFUSED, {"code": code})
         return study_id
     known = session.scalars(select(StudyRow.id).where(StudyRow.content_digest == content_digest, _IS_REFUSED)).one()
-    note(session, known, Event.UNCHANGED)
+    listed_again = session.scalar(
+        update(StudyRow)
+        .where(StudyRow.id == known, StudyRow.discarded_at.is_not(None), StudyRow.discard_reason.is_(None))
+        .values(discarded_at=None, error_code=code, error_reason=storable_text(reason))
+        .returning(StudyRow.id)
+    )
+    if listed_again is None:
+        note(session, known, Event.UNCHANGED)
+    else:
+        note(session, known, Event.REFUSED, {"code": code})
     return known
+
+
+def retire_earlier(session: Session, refusal: UUID, source: str) -> None:
+    """Retire what was refused of a message's study before, where both came the same way: the last one says it all."""
+    named = select(StudyRow.named_study_uid).where(StudyRow.id == refusal).scalar_subquery()
+    _retire(session, StudyRow.named_study_uid == named, StudyRow.id != refusal, StudyRow.source == source, by=source)
+
+
+def _retire(session: Session, *which: ColumnElement[bool], by: str) -> None:
+    """Take refused messages off the list. One that a person put aside has a reason, which tells it from these."""
+    retired = session.execute(
+        update(StudyRow)
+        .where(*which, _IS_REFUSED, StudyRow.discarded_at.is_(None))
+        .values(discarded_at=func.now())
+        .returning(StudyRow.id, StudyRow.error_code)
+        .execution_options(synchronize_session=False)
+    )
+    note_all(session, [(row.id, Event.RETIRED, {"by": by, "code": row.error_code}) for row in retired.all()])
 
 
 def set_worklist_place(session: Session, study_id: UUID, worklist_class: str, worklist_order: int) -> bool:

@@ -291,7 +291,7 @@ class WorklistRow:
 
 @dataclass(frozen=True, slots=True)
 class FailedRow:
-    """One row of the view ``failed_study``."""
+    """One row of the view ``failed_study``; ``refused``: a message that could not be a study."""
 
     study_id: UUID
     study_instance_uid: str | None
@@ -307,6 +307,7 @@ class FailedRow:
     lesion_errors: str | None
     received_at: datetime
     finished_at: datetime
+    refused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,11 +384,16 @@ class StudyEvent:
 
 @dataclass(frozen=True, slots=True)
 class StudyDetail:
-    """A revision of a study on record, with its lesions in the job's order and its history."""
+    """A revision of a study on record, with its lesions in the job's order and its history; or a refused message.
+
+    Attributes:
+        refused: a message that could not be a study; its identifiers are those of it that are valid.
+    """
 
     study_id: UUID
     study_instance_uid: str | None
     accession_number: str | None
+    refused: bool
     revision: int
     is_current: bool
     priority: str

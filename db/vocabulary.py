@@ -159,6 +159,7 @@ class Event(StrEnum):
     REVISED = "revised"
     SUPERSEDED = "superseded"
     REFUSED = "refused"
+    RETIRED = "retired"
     CLAIMED = "claimed"
     ATTEMPT_FAILED = "attempt_failed"
     RELEASED = "released"

@@ -186,7 +186,7 @@ MEANINGS: dict[Code, str] = {
     Code.INTERNAL_ERROR: "A defect of this software. Its place in the code is in study_event; please report it.",
     Code.PATHOLOGY_INVALID: "The file of pathology results, or a row of it, can not be read; nothing was kept.",
     Code.ROW_INVALID: "A field of the row is missing or wrong; the reason names the field and not its value.",
-    Code.STUDY_AMBIGUOUS: "Several studies have this accession number. Name the one by its id or Study Instance UID.",
+    Code.STUDY_AMBIGUOUS: "Several studies are named so. Name the one by its whole id or its Study Instance UID.",
     Code.STUDY_NOT_CURRENT: "The id is that of a revision that another replaced, or of a purged study.",
     Code.LESION_NOT_FOUND: "The study has no lesion of that name (`dlr show`).",
     Code.RESULT_CONTRADICTORY: "The file reports this lesion on one day in two ways. Leave the right one in it.",

@@ -18,6 +18,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from worker.errors import MEANINGS, Code, JobRefused
+from worker.naming import named_in_message, valid_named
 
 SUBMIT_STUDY = "dlr.submit_study"
 INFER_STUDY = "dlr.infer_study"
@@ -34,6 +35,7 @@ _ENVELOPE_OVERHEAD = 2
 # https://www.w3.org/TR/trace-context/#traceparent-header, version 00; an id of zeros alone is none.
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _DEEPEST = 32
+_REFUSAL = {"code", "reason", "raw"}
 _PRIORITIES = range(10)
 
 
@@ -63,7 +65,7 @@ def pass_gate(item: bytes, queue: str, max_bytes: int) -> dict[str, Any]:
     try:
         message = read_message(item, max_bytes)
     except JobRefused as refused:
-        message = _refusal(item, refused)
+        message = _refusal(item, refused, max_bytes)
     return envelope(message, queue)
 
 
@@ -136,9 +138,10 @@ def envelope(message: TaskMessage, queue: str) -> dict[str, Any]:
     }
 
 
-def _refusal(item: bytes, refused: JobRefused) -> TaskMessage:
+def _refusal(item: bytes, refused: JobRefused, max_bytes: int) -> TaskMessage:
     raw = item[:KEPT_OF_REFUSED].decode("utf-8", "backslashreplace").replace("\x00", "\\x00")
-    kwargs = {"code": refused.code.value, "reason": refused.reason, "raw": raw}
+    named = named_in_message(item[: max_bytes * _ENVELOPE_OVERHEAD])
+    kwargs = {"code": refused.code.value, "reason": refused.reason, "raw": raw, **named.said()}
     return TaskMessage(RECORD_REFUSAL, uuid4(), [], kwargs)
 
 
@@ -213,8 +216,10 @@ def _one_study_id(args: list[Any], kwargs: dict[str, Any]) -> bool:
 
 def _one_refusal(args: list[Any], kwargs: dict[str, Any]) -> bool:
     """the refusal of a message."""
-    texts = all(isinstance(value, str) for value in kwargs.values())
-    return not args and set(kwargs) == {"code", "reason", "raw"} and texts and kwargs["code"] in set(MEANINGS)
+    if args or not all(isinstance(value, str) for value in kwargs.values()) or kwargs.get("code") not in set(MEANINGS):
+        return False
+    named = {field: value for field, value in kwargs.items() if field not in _REFUSAL}
+    return kwargs.keys() >= _REFUSAL and all(valid_named(field, value) for field, value in named.items())
 
 
 _ARGUMENTS_OF_TASK: dict[str, Callable[[list[Any], dict[str, Any]], bool]] = {

@@ -18,6 +18,7 @@ from worker.app import app
 from worker.contract import parse_job
 from worker.errors import Code, JobRefused
 from worker.gate import INFER_STUDY, RECORD_REFUSAL, SUBMIT_STUDY, TRACEPARENT
+from worker.naming import Named
 from worker.patience import AWAY, LONGEST_WAIT_S, Stopping, kind_of, patiently, stopping
 from worker.settings import get_settings
 
@@ -89,13 +90,13 @@ def submit_study(job: Any = None) -> str:
 
 
 @app.task(name=RECORD_REFUSAL, typing=False, **_TOLD)  # type: ignore[untyped-decorator]
-def record_refusal(code: str, reason: str, raw: str) -> NoReturn:
-    """Keep a message that could not be read.
+def record_refusal(code: str, reason: str, raw: str, **named: str) -> NoReturn:
+    """Keep a message that could not be read, under what of it names a study (`worker.naming`).
 
     Raises:
         TaskFailed: always.
     """
-    _run(lambda: _refuse(raw, JobRefused(Code(code), reason)), is_on_record=False)
+    _run(lambda: _refuse(raw, JobRefused(Code(code), reason), Named(**named)), is_on_record=False)
 
 
 @app.task(name=INFER_STUDY, **_TOLD)  # type: ignore[untyped-decorator]
@@ -137,11 +138,11 @@ def _accept(job: Any) -> str:
         _refuse(job, JobRefused(Code.INTERNAL_ERROR))
 
 
-def _refuse(raw: object, refused: JobRefused) -> NoReturn:
+def _refuse(raw: object, refused: JobRefused, named: Named | None = None) -> NoReturn:
     from worker.runtime import intake, measures
 
     logger.warning("a message was refused: %s", refused.code)
-    intake().refuse(raw, refused, "queue")
+    intake().refuse(raw, refused, "queue", named)
     measures().refused(refused.code)
     raise TaskFailed(refused.code.value)
 

@@ -64,7 +64,7 @@ def test_up_down_and_up_again_leaves_the_schema_that_the_software_expects(empty_
     downgrade(url, "base")
     with connect(url) as connection:
         assert objects(connection) == set()
-    numbers = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011")
+    numbers = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012")
     assert check(url) == [f"migration {number} is pending" for number in numbers]
     upgrade(url)
     with connect(url) as connection:
@@ -72,7 +72,49 @@ def test_up_down_and_up_again_leaves_the_schema_that_the_software_expects(empty_
     assert check(url) == []
 
 
-@pytest.mark.parametrize("former", ["0004", "0009"])
+def test_messages_that_were_refused_before_get_their_names_and_end_where_their_study_was_accepted(
+    empty_database: Database,
+) -> None:
+    upgrade(empty_database.owner_url, "0011")
+    jobs = {
+        "a": '{"study_instance_uid": "1.2.3", "accession_number": "A1", "lesions": []}',
+        "b": '{"study_instance_uid": "1.2.x", "accession_number": 7}',
+        "c": '"text"',
+        "d": '{"study_instance_uid": "1.2.4", "accession_number": ""}',
+    }
+    refusal = (
+        "INSERT INTO study (content_digest, job, source, state, error_code, finished_at, worklist_class, "
+        "worklist_order, received_at) VALUES (:digest, CAST(:job AS jsonb), 'queue', 'failed', 'job_invalid', now(), "
+        "'needs_attention', 1, now() - interval '1 day')"
+    )
+    accepted = (
+        "INSERT INTO study (study_instance_uid, content_digest, job, source) "
+        "VALUES ('1.2.3', repeat('f', 64), '{}', 'queue')"
+    )
+    with connect(empty_database.owner_url) as connection:
+        for letter, job in jobs.items():
+            connection.execute(text(refusal), {"digest": letter * 64, "job": job})
+        connection.execute(text(accepted))
+        connection.commit()
+    upgrade(empty_database.owner_url)
+    with connect(empty_database.owner_url) as connection:
+        rows = connection.execute(
+            text(
+                "SELECT left(content_digest, 1), named_study_uid, accession_number, discarded_at IS NOT NULL"
+                " FROM study WHERE study_instance_uid IS NULL ORDER BY 1"
+            )
+        )
+        assert [tuple(row) for row in rows] == [
+            ("a", "1.2.3", "A1", True),
+            ("b", None, None, False),
+            ("c", None, None, False),
+            ("d", "1.2.4", None, False),
+        ]
+        assert connection.scalars(text("SELECT event FROM study_event")).all() == ["retired"]
+        assert connection.scalar(text("SELECT count(*) FROM failed_study WHERE refused")) == 3
+
+
+@pytest.mark.parametrize("former", ["0004", "0009", "0011"])
 def test_a_step_down_leaves_the_views_and_their_rights_as_they_were_before_the_step_up(
     empty_database: Database, former: str
 ) -> None:

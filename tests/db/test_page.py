@@ -11,7 +11,7 @@ from db.page_records import Wanted
 from db.roles import WEB
 from db.session import make_engine, session_factory
 from tests.conftest import Database
-from tests.db.samples import claim_one, ended, lesion, refused, scored, study
+from tests.db.samples import claim_one, digest, ended, failed_place, lesion, refused, scored, study
 from tests.db.test_roles import DENIED, TABLES, sqlstate
 
 
@@ -52,6 +52,32 @@ def test_the_rows_are_those_of_the_view_in_its_order(
             behind = part.rows[-1].position
     assert [len(rows) for rows in pages] == [5, 5, 5, 2]
     assert [row for rows in pages for row in rows] == wanted
+
+
+def test_what_was_refused_is_no_study_of_the_list_and_is_found_beside_it(
+    sessions: sessionmaker[Session], reading: sessionmaker[Session]
+) -> None:
+    with sessions.begin() as session:
+        refusals = [
+            ledger.record_refusal(
+                session,
+                digest(number),
+                {},
+                "job_invalid",
+                "no",
+                "queue",
+                failed_place=failed_place,
+                accession_number=number,
+            )
+            for number in ("A-1", "A-2", "B-1")
+        ]
+        ledger.discard(session, refusals[2], "a test", "anne")
+    with reading() as session:
+        assert page.excerpt(session, Wanted(), 50).rows == ()
+        assert page.worklist_state(session).listed == 0
+        assert {row.study_id for row in page.refused(session, 9)} == set(refusals[:2])
+        assert len(page.refused(session, 1)) == 1
+        assert [row.study_id for row in page.refused(session, 9, "a-2")] == [refusals[1]]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import ledger, queries, rescoring
 from db.errors import ModelConflict
 from db.models import LesionRow, StudyEventRow, StudyRow
+from db.pathology import find_studies
 from db.records import ModelRecord, Recorded
+from db.reported import study_results
 from db.vocabulary import Priority
 from tests.db.samples import claim_one, claimed, digest, ended, failed_place, lesion, model, refused, scored, study
 from worker.errors import Code
@@ -28,16 +30,19 @@ def events(session: Session, study_id: UUID) -> list[str]:
     return list(rows)
 
 
-def refuse(session: Session, raw: object = None, content: str = "bad", priority: str = "routine") -> UUID:
+def refuse(
+    session: Session, raw: object = None, content: str = "bad", priority: str = "routine", **named: str | None
+) -> UUID:
     return ledger.record_refusal(
         session,
         digest(content),
         raw,
         Code.JOB_INVALID.value,
         "lesions: missing",
-        "queue",
+        named.pop("source", None) or "queue",
         failed_place=failed_place,
         priority=priority,
+        **named,
     )
 
 
@@ -190,25 +195,103 @@ def test_a_study_that_is_pushed_from_many_sides_at_once_is_recorded_once(session
         assert session.scalar(select(func.count()).select_from(LesionRow)) == 3
 
 
-def test_a_refused_message_stands_on_the_worklist_once_however_often_it_comes(
+def test_a_refused_message_is_listed_once_however_often_it_comes_and_is_no_study_of_the_worklist(
     sessions: sessionmaker[Session],
 ) -> None:
     with sessions.begin() as session:
         first = refuse(session, {"lesions": 3})
         assert refuse(session, {"lesions": 3}) == first
         assert events(session, first) == ["refused", "unchanged"]
-        [row] = queries.worklist(session)
-        assert (row.study_id, row.study_instance_uid, row.state) == (first, None, "failed")
-        assert (row.worklist_class, row.lesions) == ("needs_attention", 0)
+        assert queries.worklist(session) == []
         [failure] = queries.failed(session)
-        assert (failure.error_code, failure.error_reason) == ("job_invalid", "lesions: missing")
+        assert (failure.study_id, failure.study_instance_uid, failure.state) == (first, None, "failed")
+        assert (failure.error_code, failure.error_reason, failure.refused) == ("job_invalid", "lesions: missing", True)
 
 
-def test_refused_messages_stand_by_their_priority(sessions: sessionmaker[Session]) -> None:
+def test_refused_messages_are_listed_by_their_priority(sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as session:
         refuse(session, content="routine")
         urgent = refuse(session, content="stat", priority="stat")
-        assert queries.worklist(session)[0].study_id == urgent
+        assert queries.failed(session)[0].study_id == urgent
+
+
+NAMES = {"study_instance_uid": "1.2.3", "accession_number": "A1"}
+
+
+def test_a_refused_message_is_found_by_what_it_names(sessions: sessionmaker[Session]) -> None:
+    with sessions.begin() as session:
+        refusal = refuse(session, **NAMES)
+        [failure] = queries.failed(session)
+        assert (failure.study_instance_uid, failure.accession_number) == ("1.2.3", "A1")
+        for name in NAMES.values():
+            [found] = queries.study_details(session, name)
+            assert (found.study_id, found.refused, found.study_instance_uid) == (refusal, True, "1.2.3")
+            assert study_results(session, name) == [], "no document is made of it"
+            assert find_studies(session, {name}) == {}, "no pathology is of it"
+
+
+def test_a_study_that_is_accepted_retires_what_was_refused_of_it_and_nothing_else(
+    sessions: sessionmaker[Session],
+) -> None:
+    with sessions.begin() as session:
+        first = refuse(session, content="one", **NAMES)
+        second = refuse(session, content="two", study_instance_uid="1.2.3", source="receive")
+        of_another = refuse(session, content="three", study_instance_uid="1.2.4", accession_number="A1")
+        of_nobody = refuse(session, content="four")
+        accepted = ledger.record_study(session, study("1.2.3", accession_number="A1")).study_id
+        assert {row.study_id for row in queries.failed(session)} == {of_another, of_nobody}
+        assert [events(session, one)[-1] for one in (first, second)] == ["retired"] * 2
+        assert [found.study_id for found in queries.study_details(session, "1.2.3")] == [accepted]
+        assert [found.study_id for found in queries.study_details(session, first)] == [first], "it stays on record"
+
+
+@pytest.mark.parametrize("change", ["unchanged", "revised", "earlier_revision", "priority_raised"])
+def test_a_study_that_comes_again_retires_what_was_refused_meanwhile(
+    sessions: sessionmaker[Session], change: str
+) -> None:
+    again = {
+        "unchanged": study("1.2.3"),
+        "revised": study("1.2.3", content_digest=digest("other")),
+        "earlier_revision": study("1.2.3"),
+        "priority_raised": study("1.2.3", priority="stat"),
+    }[change]
+    with sessions.begin() as session:
+        ledger.record_study(session, study("1.2.3"))
+        if change == "earlier_revision":
+            ledger.record_study(session, study("1.2.3", content_digest=digest("newer")))
+        refuse(session, **NAMES)
+        assert ledger.record_study(session, again).change == change
+        assert queries.failed(session) == []
+
+
+def test_what_was_retired_and_comes_again_is_listed_again_and_what_a_person_put_aside_is_not(
+    sessions: sessionmaker[Session],
+) -> None:
+    with sessions.begin() as session:
+        refusal = refuse(session, **NAMES)
+        ledger.record_study(session, study("1.2.3"))
+        assert refuse(session, **NAMES) == refusal
+        assert [row.study_id for row in queries.failed(session)] == [refusal]
+        assert events(session, refusal) == ["refused", "retired", "refused"]
+        ledger.discard(session, refusal, "the sender knows", "anne@ward")
+        refuse(session, **NAMES)
+        assert queries.failed(session) == []
+        ledger.record_study(session, study("1.2.3"))
+        assert events(session, refusal)[-2:] == ["discarded", "unchanged"]
+
+
+def test_a_refusal_retires_those_before_it_of_its_study_that_came_the_same_way(
+    sessions: sessionmaker[Session],
+) -> None:
+    with sessions.begin() as session:
+        refuse(session, content="one", source="receive", **NAMES)
+        pushed = refuse(session, content="two", source="queue", **NAMES)
+        nameless = refuse(session, content="three", source="receive")
+        last = refuse(session, content="four", source="receive", **NAMES)
+        ledger.retire_earlier(session, last, "receive")
+        assert {row.study_id for row in queries.failed(session)} == {pushed, nameless, last}
+        ledger.retire_earlier(session, nameless, "receive")
+        assert {row.study_id for row in queries.failed(session)} == {pushed, nameless, last}
 
 
 def test_a_message_refused_on_many_sides_at_once_is_one_row(sessions: sessionmaker[Session]) -> None:

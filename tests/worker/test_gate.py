@@ -148,6 +148,43 @@ def test_what_can_not_be_read_becomes_the_record_of_its_refusal(name: str) -> No
     assert kwargs["raw"] == item[: len(kwargs["raw"])].decode("utf-8", "backslashreplace")[: len(kwargs["raw"])]
 
 
+NAMED = {"study_instance_uid": "1.2.840.99.1", "accession_number": "ACC-77", "priority": "stat"}
+
+
+@pytest.mark.parametrize(
+    ("item", "code"),
+    [
+        (pushed(args=[NAMED], kwargs={}), "job_invalid"),
+        (pushed(kwargs={"study": NAMED}), "job_invalid"),
+        (pushed(kwargs={"job": NAMED, "more": 1}), "job_invalid"),
+        (pushed("dlr.submit_stduy", kwargs={"job": NAMED}), "task_unknown"),
+        (pushed(task=None, kwargs={"job": NAMED}), "message_undecodable"),
+        (pushed(kwargs={"job": NAMED}, **{"content-type": "application/x-json"}), "message_undecodable"),
+        (pushed(kwargs={"job": NAMED | {"deep": json.loads("[" * 40 + "]" * 40)}}), "message_undecodable"),
+        (pushed(kwargs={"job": NAMED})[:-20], "message_undecodable"),
+        (json.dumps(NAMED).encode(), "message_undecodable"),
+        (pushed(kwargs={"job": NAMED | {"more": "x" * 3 * LIMIT}}), "job_too_large"),
+        (pushed(kwargs={"job": {"more": "x" * LIMIT} | NAMED | {"rest": "x" * LIMIT}}), "job_too_large"),
+    ],
+    ids=["positional", "misspelt", "two", "task", "no task", "type", "nested", "cut", "bare", "too large", "behind"],
+)
+def test_a_message_that_can_not_be_read_is_still_named_by_the_study_in_it(item: bytes, code: str) -> None:
+    _, _, kwargs, out = through(item)
+    assert {name: kwargs.get(name) for name in ("code", *NAMED)} == {"code": code, **NAMED}
+    assert "ACC-77" not in json.dumps(out["headers"])
+
+
+@pytest.mark.parametrize(
+    "named", [{"study_instance_uid": "x"}, {"accession_number": ""}, {"patient": "P1"}, {"priority": "STAT"}]
+)
+def test_the_record_of_a_refusal_says_nothing_else(named: dict[str, str]) -> None:
+    told = {"code": "job_invalid", "reason": "no", "raw": ""} | named
+    assert (
+        through(pushed(RECORD_REFUSAL, kwargs=told))[2]["reason"]
+        == "dlr.record_refusal takes the refusal of a message."
+    )
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_stop_the_gate(item: bytes) -> None:
     assert through(item)[0] == RECORD_REFUSAL

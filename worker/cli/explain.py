@@ -9,6 +9,7 @@ import typer
 from db.reported import recorded_content
 from worker.cli.export import camera
 from worker.cli.models import Model
+from worker.cli.named import StudyArgument
 from worker.cli.output import Format, FormatOption, print_rows, stderr, write_file
 from worker.imaging.source import ImageSource
 from worker.intake.content import is_unchanged
@@ -36,7 +37,7 @@ COLUMNS = (
 
 
 def explain(
-    study: Annotated[str, typer.Argument(help="The study's id, its Study Instance UID or its accession number")],
+    study: StudyArgument,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the pictures go")],
     lesion: Annotated[str | None, typer.Argument(metavar="LESION_ID", help="One lesion; without it, all")] = None,
     model: Annotated[Model | None, typer.Option(help="One model; without it, both")] = None,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from worker.cli.named import StudyArgument
 from worker.cli.output import stderr, write_file
 from worker.errors import Code, SetupRefused
 from worker.imaging.source import ImageSource
@@ -17,7 +18,7 @@ from worker.settings import Settings, get_settings
 
 
 def export(
-    study: Annotated[str, typer.Argument(help="The study's id, its Study Instance UID or its accession number")],
+    study: StudyArgument,
     kind: Annotated[
         Kind,
         typer.Option("--format", "-f", help="DICOM SR, DICOM pictures of the lesions, HL7 v2.5.1 ORU^R01, FHIR R4"),

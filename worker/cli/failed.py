@@ -11,15 +11,25 @@ import typer
 
 from db import ledger, queries
 from db.records import FailedRow
+from worker.cli.named import StudiesArgument, StudyArgument
 from worker.cli.output import Format, FormatOption, print_rows, stderr
 from worker.cli.person import make_sure, who_asks
 from worker.cli.study import show as show_study
-from worker.errors import MEANINGS, Code, SetupRefused
+from worker.errors import MEANINGS, Code
+from worker.lookup import look_up
 
 app = typer.Typer(no_args_is_help=True)
 
-COLUMNS = ("study_id", "state", "error_code", "error_reason", "lesions_failed", "source", "received_at", "what_to_do")
+COLUMNS = (
+    "study_id", "state", "error_code", "error_reason", "lesions_failed", "source", "received_at", "what_to_do",
+    "accession_number", "study_instance_uid", "refused",
+)  # fmt: skip
+COLUMNS_FOR_PEOPLE = (
+    "study_id", "accession_number", "state", "error_code", "error_reason", "lesions_failed", "source", "received_at",
+    "what_to_do",
+)  # fmt: skip
 CHANGED_COLUMNS = ("study_id", "state", "error_code", "result")
+_NOT_QUEUED = "not queued: only a failed or partial study that was accepted can be; hand a refused one in again"
 _AGO = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -46,9 +56,6 @@ UntilOption = Annotated[
     datetime | None,
     typer.Option(parser=moment, metavar="TIME", help="Only those that ended until then: ISO 8601, or 7d"),
 ]
-StudiesArgument = Annotated[
-    list[str] | None, typer.Argument(help="Ids, Study Instance UIDs or accession numbers; or choose by the options")
-]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, where options chose the studies")]
 
 
@@ -58,12 +65,14 @@ def list_failed(
 ) -> None:
     """List failed and partial studies, each with its code, its reason and what to do."""
     rows = [asdict(row) for row in _chosen(code, since, until)]
-    print_rows([row | {"what_to_do": _advice(row)} for row in rows], COLUMNS, fmt, title="failed and partial studies")
+    columns = COLUMNS_FOR_PEOPLE if fmt is Format.TABLE else COLUMNS
+    title = "failed and partial studies, and refused messages"
+    print_rows([row | {"what_to_do": _advice(row)} for row in rows], columns, fmt, title=title)
 
 
 @app.command("show")
 def show_failed(
-    study: Annotated[str, typer.Argument(help="The study's id, its Study Instance UID or its accession number")],
+    study: StudyArgument,
     fmt: FormatOption = Format.TABLE,
 ) -> None:
     """Show one failed study, with all that happened to it."""
@@ -81,6 +90,7 @@ def requeue(
 ) -> None:
     """Queue failed or partial studies again, with all their attempts, once the cause is mended.
 
+    A message that was refused is handed in again instead, and leaves this list once its study is accepted.
     Exit status 1: one of them can not be queued again. Who asked is noted in each study's history.
     """
     from worker.app import enqueue, give_up_soon
@@ -93,7 +103,7 @@ def requeue(
             queued = ledger.requeue(session, study_id, who_asks())
         if queued:
             enqueue(queued)
-        result = "queued again" if queued else "not queued: only a failed or partial study that was accepted can be"
+        result = "queued again" if queued else _NOT_QUEUED
         rows.append(
             {"study_id": study_id, "state": state, "error_code": error_code, "result": result, "done": bool(queued)}
         )
@@ -125,7 +135,8 @@ def discard(
     _report(rows, fmt, "discarded")
 
 
-def _report(rows: list[dict[str, Any]], fmt: Format, title: str) -> None:
+def _report(rows: list[dict[str, Any]], fmt: Format, done: str) -> None:
+    title = f"{done}: {sum(row['done'] for row in rows)} of {len(rows)}" if rows else done
     print_rows(rows, CHANGED_COLUMNS, fmt, title=title)
     raise typer.Exit(0 if all(row["done"] for row in rows) else 1)
 
@@ -164,9 +175,7 @@ def _named(key: str) -> list[tuple[UUID, str, str | None]]:
     from worker.runtime import sessions
 
     with sessions()() as session:
-        found = queries.study_details(session, key)
-    if not found:
-        raise SetupRefused(Code.STUDY_NOT_FOUND)
+        found = look_up(session, key, queries.study_details)
     return [(study.study_id, study.state, study.error_code) for study in found]
 
 

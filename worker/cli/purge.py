@@ -50,7 +50,7 @@ def purge(
             otherwise = f"this would purge {studies} studies: say --yes, or --dry-run"
             make_sure(f"remove the identifiers of {studies} studies?", otherwise)
         row |= _purge(before, studies)
-    print_rows([row], COLUMNS, fmt, title="purged")
+    print_rows([row], COLUMNS, fmt, title="what would be purged" if dry_run else "purge")
     raise typer.Exit(1 if row.get("files_left") else 0)
 
 

@@ -146,7 +146,7 @@ def _once(senders: "Sequence[Sender]", since: datetime | None) -> None:
                 break
         away = None if done.away is None else done.away.reason
         rows.append({"destination": sender.destination.name.value, "sent": sent, "failed": failed, "away": away})
-    print_rows(rows, ROUND_COLUMNS, Format.TABLE, title="sent")
+    print_rows(rows, ROUND_COLUMNS, Format.TABLE, title="deliveries of this round")
     raise typer.Exit(1 if any(row["failed"] or row["away"] for row in rows) else 0)
 
 

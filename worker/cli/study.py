@@ -8,9 +8,10 @@ import typer
 
 from db import queries
 from db.records import LesionDetail, StudyDetail
+from worker.cli.named import StudyArgument
 from worker.cli.output import Format, FormatOption, print_json, print_rows, stderr, stdout
 from worker.clinical.restratify import UNCERTAIN
-from worker.errors import Code, SetupRefused
+from worker.lookup import look_up
 
 WORKLIST_COLUMNS = (
     "position", "study_id", "study_instance_uid", "accession_number", "revision", "priority", "worklist_class", "state",
@@ -61,16 +62,17 @@ def _short(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def show(
-    study: Annotated[str, typer.Argument(help="The study's id, its Study Instance UID or its accession number")],
+    study: StudyArgument,
     fmt: FormatOption = Format.TABLE,
 ) -> None:
-    """Show one study: its lesions, scores and recommendations, and all that happened to it."""
+    """Show one study: its lesions, scores and recommendations, and all that happened to it.
+
+    What was refused under its Study Instance UID or accession number is shown too, until somebody has dealt with it.
+    """
     from worker.runtime import sessions
 
     with sessions()() as session:
-        found = queries.study_details(session, study)
-    if not found:
-        raise SetupRefused(Code.STUDY_NOT_FOUND)
+        found = look_up(session, study, queries.study_details)
     if fmt is Format.JSON:
         print_json([asdict(item) for item in found])
     else:
@@ -84,6 +86,8 @@ def _show(study: StudyDetail, fmt: Format) -> None:
         print_rows(rows, LESION_COLUMNS, fmt)
         return
     head = asdict(study) | {"lesions": len(study.lesions)}
+    if study.refused:
+        stdout.print("a message that was refused: it is no study until it is handed in again", markup=False)
     for name in ("study_id", "study_instance_uid", "accession_number", "revision", "is_current", "priority", "state",
                  "worklist_class", "malignant_probability", "error_code", "error_reason", "attempts", "source",
                  "received_at", "finished_at"):  # fmt: skip

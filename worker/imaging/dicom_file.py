@@ -5,9 +5,10 @@ they do not like into warnings and logs.
 """
 
 import struct
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from io import SEEK_CUR, SEEK_END, BytesIO
 from math import isfinite
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import data_element_generator, read_preamble
@@ -97,6 +98,7 @@ _PIXEL_VRS = (b"OB", b"OW", b"OF", b"OD", b"UN")
 _SHORT_HEADER = 8
 _DOUBLE = 8
 _META_GROUP = 2
+_STUDY_INSTANCE_UID = 0x0020000D
 _UNDEFINED = 0xFFFFFFFF
 _LARGEST_VALUE = 16 << 20
 _MOST_READS = 200_000
@@ -263,6 +265,26 @@ def open_dicom(path: Path, limits: Limits, also: Sequence[str] = ()) -> Iterator
         yield opened
 
 
+def read_beginning(path: Path, limits: Limits) -> Header:
+    """Read the elements up to Study Instance UID (0020,000D) of a file that is refused, as far as they are whole.
+
+    Of a file that is cut off, damaged or away these are fewer, or none; its size does not matter.
+    """
+    found: dict[BaseTag, DataElement | RawDataElement] = {}
+    little_endian = True
+    # What is wrong with the file is known already.
+    with suppress(Exception), open_regular(path, replace(limits, max_file_bytes=sys.maxsize)) as file:
+        read_preamble(file, force=False)
+        meta, _ = _elements(file, ExplicitVRLittleEndian, lambda tag: tag >> 16 != _META_GROUP)
+        transfer_syntax = UID(meta.text("TransferSyntaxUID"))
+        stream = _inflate(file, limits) if transfer_syntax == DeflatedExplicitVRLittleEndian else file
+        little_endian = transfer_syntax != ExplicitVRBigEndian
+        for element in _generated(stream, transfer_syntax, lambda tag, *_: tag > _STUDY_INSTANCE_UID, _TAGS):
+            if element.length in (_UNDEFINED, len(element.value or b"")):
+                found[element.tag] = element
+    return Header(Dataset(found), little_endian)
+
+
 def _parse(file: BinaryIO, limits: Limits, also: Sequence[str]) -> DicomFile:
     try:
         read_preamble(file, force=False)
@@ -296,16 +318,25 @@ def _elements(
         ends_at = None if length == _UNDEFINED else stream.tell() + length
         return False
 
-    little_endian = transfer_syntax != ExplicitVRBigEndian
+    found = _generated(stream, transfer_syntax, at, tags)
+    return Header(Dataset({element.tag: element for element in found}), transfer_syntax != ExplicitVRBigEndian), ends_at
+
+
+def _generated(
+    stream: BinaryIO,
+    transfer_syntax: UID,
+    stop: Callable[[BaseTag, str | None, int], bool],
+    tags: list[BaseTag | int] | None,
+) -> Iterator[RawDataElement]:
     found = data_element_generator(
         cast("BinaryIO", _Metered(stream)),
         is_implicit_VR=transfer_syntax == ImplicitVRLittleEndian,
-        is_little_endian=little_endian,
-        stop_when=at,
+        is_little_endian=transfer_syntax != ExplicitVRBigEndian,
+        stop_when=stop,
         defer_size=_LARGEST_VALUE,
         specific_tags=tags,
     )
-    return Header(Dataset({element.tag: element for element in found}), little_endian), ends_at
+    return cast("Iterator[RawDataElement]", found)
 
 
 def _pixel_element(stream: BinaryIO, transfer_syntax: UID) -> PixelElement | None:

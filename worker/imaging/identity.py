@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.imaging.dicom_file import open_dicom
+from worker.imaging.dicom_file import open_dicom, read_beginning
 from worker.imaging.patient import PatientId
 from worker.imaging.storage import Limits
 from worker.text import composed, on_one_line
@@ -52,3 +52,15 @@ def read_identity(path: Path, limits: Limits) -> Identity:
             number.is_whole,
             (*header.integers("Rows"), *header.integers("Columns")),
         )
+
+
+def study_named_in(path: Path, limits: Limits) -> dict[str, str]:
+    """Return by what a person would look for the study of a file, as far as that can be read: of one that is refused.
+
+    Returns:
+        ``study_instance_uid`` and ``accession_number``, each where the file has it.
+    """
+    header = read_beginning(path.resolve(), limits)
+    number = header.said("AccessionNumber", longest=_LONGEST).text
+    said = {"study_instance_uid": header.text("StudyInstanceUID"), "accession_number": composed(on_one_line(number))}
+    return {name: value for name, value in said.items() if value}

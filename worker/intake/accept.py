@@ -14,11 +14,13 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import ledger, queries
 from db.records import LesionRecord, Queued, Recorded, StudyRecord
 from db.reported import current_content
+from worker.clinical.categories import Priority
 from worker.contract import LesionJob, StudyJob
 from worker.errors import DlrError
 from worker.intake.content import content_digest
 from worker.intake.reencoded import Images, is_reencoded
 from worker.intake.storage import is_copy
+from worker.naming import Named, named_in
 from worker.watching.tracing import Tracing
 from worker.worklist import place_of, place_of_failed
 
@@ -90,22 +92,42 @@ class Intake:
                 (self.storage_root / path).unlink()
         return committed
 
-    def refuse(self, raw: object, refused: DlrError, source: str) -> UUID:
+    def refuse(self, raw: object, refused: DlrError, source: str, named: Named | None = None) -> UUID:
         """Keep what can not be a study: its content (JSON of any kind), the code and the reason; in the database only.
+
+        A study that is accepted later retires what was refused of it.
+
+        Args:
+            raw: the content.
+            refused: why.
+            source: the way in.
+            named: by what a person looks for it; ``None``: by what is found in the content.
 
         Returns:
             The ledger's id of it; the same content again gives the same.
         """
+        named = named_in(raw) if named is None else named
         text = json.dumps(raw, sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
         code, reason = refused.code.value, refused.reason
         with self.sessions.begin() as session:
-            return ledger.record_refusal(session, digest, raw, code, reason, source, failed_place=place_of_failed)
+            return ledger.record_refusal(
+                session,
+                digest,
+                raw,
+                code,
+                reason,
+                source,
+                failed_place=place_of_failed,
+                priority=named.priority or Priority.ROUTINE.value,
+                study_instance_uid=named.study_instance_uid,
+                accession_number=named.accession_number,
+            )
 
-    def settle(self, refusal: UUID, source: str) -> None:
-        """Put a refusal aside: what it lacked has come, or it was refused anew."""
+    def retire_earlier(self, refusal: UUID, source: str) -> None:
+        """Take off the list what was refused of a study before it came again, with more, and was refused anew."""
         with self.sessions.begin() as session:
-            ledger.discard(session, refusal, "the study has come again, with more", source)
+            ledger.retire_earlier(session, refusal, source)
 
 
 def _committed(session: Session, recorded: Recorded) -> Recorded:

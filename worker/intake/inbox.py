@@ -17,14 +17,13 @@ from dataclasses import dataclass, field
 from filecmp import cmp as same_content
 from pathlib import Path
 from typing import Final, Self
-from uuid import UUID
 
 from worker.errors import Code, SetupRefused
 
 RECEIVED: Final = "received"
 """The inbox's folder in the storage root."""
 
-_ARRIVING, _OPEN, _REFUSED, _LOCK = "arriving", "open", "refused", "lock"
+_ARRIVING, _OPEN, _LOCK = "arriving", "open", "lock"
 _KEPT = re.compile(rf"{RECEIVED}/[0-9a-f]{{2}}/[0-9a-f]{{64}}/[0-9a-f]{{64}}\.dcm")
 _LOCKS: Final = 64
 
@@ -81,7 +80,7 @@ class Inbox:
         inbox = cls(root, same_image)
         with ExitStack() as held:
             try:
-                for folder in (inbox.arriving, inbox._marks, inbox._refusals):
+                for folder in (inbox.arriving, inbox._marks):
                     folder.mkdir(parents=True, exist_ok=True)
                 lock = held.enter_context((root / RECEIVED / _LOCK).open("w"))
                 inbox._lock_alone(lock.fileno())
@@ -179,25 +178,9 @@ class Inbox:
             self._open.pop(key, None)
         (self._marks / key).unlink(missing_ok=True)
 
-    def refusal_of(self, key: str) -> UUID | None:
-        """Return the ledger's id of the refusal that a study's last closing came to."""
-        refusal = self._refusals / key
-        return UUID(refusal.read_text()) if refusal.exists() else None
-
-    def remember_refusal(self, key: str, refusal: UUID | None) -> None:
-        """Remember what a study's closing came to; ``None``: it was accepted."""
-        if refusal is None:
-            (self._refusals / key).unlink(missing_ok=True)
-        else:
-            (self._refusals / key).write_text(str(refusal))
-
     @property
     def _marks(self) -> Path:
         return self.root / RECEIVED / _OPEN
-
-    @property
-    def _refusals(self) -> Path:
-        return self.root / RECEIVED / _REFUSED
 
     def _lock_alone(self, lock: int) -> None:
         try:

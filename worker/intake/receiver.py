@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from worker.errors import Code, Refused, SetupRefused, StudyRefused, Unavailable
-from worker.imaging.identity import read_identity
+from worker.imaging.identity import read_identity, study_named_in
 from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
 from worker.intake.arrived import Arrived, arrived
@@ -152,7 +152,7 @@ class Receiver:
                 raise Unavailable(Code.STORAGE_UNAVAILABLE)
             if not found.is_whole and not self.inbox.is_quiet(key, self.quiet_s):
                 return
-            self._hand_in(key, Submission("", found.job, found.refused))
+            self._hand_in(Submission("", found.job, found.refused))
         self.inbox.close(key)
 
     def _arrived(self, key: str, files: Sequence[Path]) -> Arrived:
@@ -167,19 +167,18 @@ class Receiver:
         except Exception as error:
             logger.error("a defect of this software", exc_info=error)
             why = StudyRefused(Code.INTERNAL_ERROR)
-        return Arrived({"received": self.inbox.place(self.inbox.folder(key))}, is_whole=False, refused=why)
+        job: dict[str, Any] = {"received": self.inbox.place(self.inbox.folder(key))}
+        for file in files:
+            job = study_named_in(file, self.limits) | job
+        return Arrived(job, is_whole=False, refused=why)
 
-    def _hand_in(self, key: str, submission: Submission) -> None:
-        former = self.inbox.refusal_of(key)
+    def _hand_in(self, submission: Submission) -> None:
         handed = hand_in(self.intake, submission, SOURCE)
         if handed.refused is None:
             logger.info("a study that arrived is %s: %s", handed.state, handed.study_id)
         else:
             logger.warning("a study that arrived was refused: %s", handed.refused.code)
-        refusal = None if handed.refused is None else handed.study_id
-        if former is not None and former != refusal:
-            self.intake.settle(former, SOURCE)
-        self.inbox.remember_refusal(key, refusal)
+            self.intake.retire_earlier(handed.study_id, SOURCE)
 
 
 @contextmanager

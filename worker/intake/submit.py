@@ -14,7 +14,7 @@ from uuid import UUID
 from worker.clinical.categories import Priority
 from worker.contract import parse_job
 from worker.errors import Code, DlrError, JobRefused, Refused, SetupRefused
-from worker.imaging.identity import read_identity
+from worker.imaging.identity import read_identity, study_named_in
 from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
 from worker.intake.arrived import arrived, job_of
@@ -107,6 +107,8 @@ def plan(
 ) -> list[Submission]:
     """Turn what the user named into submissions, one a study, in order. Nothing is handed in yet.
 
+    Files that are refused come last: a study that is accepted retires what was refused of it before, and they are news.
+
     Args:
         paths: job files (``*.json``), DICOM files and folders of DICOM files; a ``lesions.json`` in the folder of DICOM
             files that are named too is theirs.
@@ -166,8 +168,8 @@ def _from_files(
     # Nothing is copied before it is certain that all can be handed in.
     groups = [group for batch, images, _, _ in read for group in _groups(images, batch.marked)]
     _check_that_none_is_twice(groups)
-    submissions = [one for _, _, refused, _ in read for one in refused]
-    submissions += [group.submission(overrides, storage_root, limits) for group in groups]
+    submissions = [group.submission(overrides, storage_root, limits) for group in groups]
+    submissions += [one for _, _, refused, _ in read for one in refused]
     notes = [f"{file} was not read: --lesions names another" for file in theirs if _is_another(file, marked)]
     left_out = sum(count for _, _, _, count in read)
     if left_out:
@@ -220,7 +222,8 @@ def _read(batch: _Batch, overrides: Overrides, limits: Limits) -> tuple[list[Ins
             if in_folder and error.code is Code.FILE_NOT_DICOM:
                 left_out += 1
                 continue
-            refused.append(Submission(str(file), overrides.apply({"file": str(file), **known}), error))
+            said = {"file": str(file), **study_named_in(file, limits), **known}
+            refused.append(Submission(str(file), overrides.apply(said), error))
     if batch.marked is not None and not images and not refused:
         raise SetupRefused(Code.SETTING_INVALID, f"{batch.marked.path}: there is no DICOM file that it could be for")
     return images, refused, left_out

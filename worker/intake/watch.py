@@ -20,10 +20,12 @@ from typing import Final, Self
 from uuid import uuid4
 
 from worker.errors import Code, DlrError, JobRefused, SetupRefused, Unavailable
+from worker.imaging.identity import study_named_in
 from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
 from worker.intake.aside import Aside, can_be_read
 from worker.intake.submit import Overrides, Submission, hand_in, plan
+from worker.naming import named_in_message
 from worker.patience import AWAY
 
 logger = logging.getLogger(__name__)
@@ -227,7 +229,8 @@ class Watcher:
     def _take(self, claimed: Path) -> None:
         faults = [fault for one in self._submissions(claimed) if (fault := self._fault_of(one)) is not None]
         if faults:
-            self.folder.put(claimed, "refused", "\n".join(f"{fault.code}: {fault.reason}" for fault in faults) + "\n")
+            said = dict.fromkeys(f"{fault.code}: {fault.reason}\n" for fault in faults)
+            self.folder.put(claimed, "refused", "".join(said))
         else:
             self.folder.put(claimed, "done")
 
@@ -236,12 +239,25 @@ class Watcher:
             return plan([claimed], None, Overrides(), self.intake.storage_root, self.limits)
         except SetupRefused as refused:
             reason = refused.reason.replace(str(claimed), claimed.name)
-            return [Submission(claimed.name, {"entry": claimed.name}, JobRefused(Code.LESIONS_MISSING, reason))]
+            return self._refused(claimed, JobRefused(Code.LESIONS_MISSING, reason))
         except (Unavailable, OSError):
             raise
         except Exception as error:
             logger.error("a defect of this software", exc_info=error)
-            return [Submission(claimed.name, {"entry": claimed.name}, JobRefused(Code.INTERNAL_ERROR))]
+            return self._refused(claimed, JobRefused(Code.INTERNAL_ERROR))
+
+    def _refused(self, claimed: Path, why: JobRefused) -> list[Submission]:
+        """Return the refusal of each study that an entry has, or of the entry, where nobody can say whose it is."""
+        studies: dict[str | None, dict[str, str]] = {}
+        for path in sorted(claimed.rglob("*")) if claimed.is_dir() else [claimed]:
+            if path.suffix == ".json":
+                said = named_in_message(path.read_bytes()).said() if path == claimed else {}
+            else:
+                said = study_named_in(path, self.limits)
+            if said:
+                uid = said.get("study_instance_uid")
+                studies[uid] = said | studies.get(uid, {})
+        return [Submission(claimed.name, {"entry": claimed.name, **said}, why) for said in studies.values() or [{}]]
 
     def _fault_of(self, submission: Submission) -> DlrError | None:
         handed = hand_in(self.intake, submission, SOURCE)

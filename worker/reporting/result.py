@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 from db.reported import Ending, LesionResult, ModelScore, StudyResult, study_results
 from db.vocabulary import ENDED_STATES
 from worker.errors import Code, StudyRefused
+from worker.lookup import look_up
 
 __all__ = ["Ending", "LesionResult", "ModelScore", "StudyResult", "read_results"]
 
@@ -16,15 +17,13 @@ def read_results(session: Session, key: UUID | str) -> list[StudyResult]:
 
     Args:
         session: of a role that reads the tables.
-        key: the ledger's id, a Study Instance UID or an accession number, which several studies may share.
+        key: the ledger's id or its beginning, a Study Instance UID or an accession number, which several may share.
 
     Raises:
-        StudyRefused: ``study_not_found``; ``study_not_ended``; ``result_missing``, for a message that was refused, a
-            study whose identifiers were purged, and a revision that another has replaced.
+        StudyRefused: ``study_not_found``; ``study_ambiguous``; ``study_not_ended``; ``result_missing``, for a message
+            that was refused, a study whose identifiers were purged, and a revision that another has replaced.
     """
-    results = study_results(session, key)
-    if not results:
-        raise StudyRefused(Code.STUDY_NOT_FOUND)
+    results = look_up(session, key, study_results)
     for result in results:
         _check(result)
     return results

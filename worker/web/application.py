@@ -90,6 +90,7 @@ def make_application(site: Site, hosts: list[str]) -> ASGIApp:
         Route("/", reader(pages.worklist)),
         Route("/state", reader(pages.worklist_state, sign_in=False)),
         Route("/search", form(pages.search), methods=["POST"]),
+        Route("/refused", reader(pages.refused)),
         Route(a_study, reader(pages.study)),
         Route(f"{a_study}/state", reader(pages.study_state, sign_in=False)),
         Route(f"{a_study}/lesions/{{ordinal}}/{{kind}}.png", reader(pages.picture, sign_in=False)),

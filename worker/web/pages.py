@@ -84,6 +84,7 @@ def search(_request: Request, site: Site, who: Session, form: Form) -> Response:
     with site.database() as session:
         found = page.excerpt(session, Wanted(accession_number=part), ROWS)
         waiting = page.waiting_like(session, part, ROWS)
+        refused = page.refused(session, ROWS, part) if who.is_administrator else []
     return site.page(
         "search.html",
         who,
@@ -91,8 +92,18 @@ def search(_request: Request, site: Site, who: Session, form: Form) -> Response:
         groups=_groups(found.rows),
         more=found.more,
         waiting=waiting,
+        refused=refused,
         notices=words.notices_of(found.rows),
     )
+
+
+def refused(_request: Request, site: Site, who: Session) -> Response:
+    """Show administrators what could not be a study."""
+    if not who.is_administrator:
+        raise HTTPException(404)
+    with site.database() as session:
+        rows = page.refused(session, ROWS + 1)
+    return site.page("refused.html", who, rows=rows[:ROWS], more=len(rows) > ROWS)
 
 
 def study(request: Request, site: Site, who: Session) -> Response:

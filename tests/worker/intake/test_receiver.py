@@ -21,7 +21,7 @@ from pynetdicom.sop_class import CTImageStorage, Verification
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from benchmarks.faults.disks import FAULTS, MountingNotAllowed, small_disk, without_inodes
+from benchmarks.faults.disks import FAULTS, MountingNotAllowed, full, small_disk, without_inodes
 from db import queries
 from db.outages import DatabaseAway
 from db.records import StudyDetail
@@ -416,6 +416,21 @@ def test_a_file_of_the_inbox_that_goes_while_it_is_looked_at_is_no_fault_of_the_
     assert [study.state for study in there.studies()] == ["queued"]
 
 
+def test_a_study_is_handed_in_while_its_storage_is_full(
+    hospital: Made, disk: Path, image: Path, tmp_path: Path
+) -> None:
+    there = hospital()
+    there.send(image)
+    for room in (full, without_inodes):
+        with room(disk):
+            there.close(quiet_s=0)
+    assert [study.error_code for study in there.studies()] == ["lesions_missing"]
+    there.send(write_report(tmp_path / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10))]))
+    with full(disk):
+        there.close(quiet_s=0)
+    assert sorted(study.state for study in there.studies()) == ["failed", "queued"]
+
+
 def test_an_association_that_is_cut_off_leaves_no_half_of_an_instance(hospital: Made, tmp_path: Path) -> None:
     there = hospital()
     image = write(tmp_path / "a.dcm", picture(512, 512))
@@ -498,13 +513,16 @@ def test_a_study_whose_files_are_away_for_now_keeps_no_other_waiting(
     here = hospital()
     here.send(write(tmp_path / "b.dcm", picture(), StudyInstanceUID=STUDY_UID + ".2"))
     (stuck,) = here.receiver.inbox.due(0)
-    (unreadable := here.receiver.inbox.root / "received" / "refused" / stuck).mkdir()
+    folder = here.receiver.inbox.folder(stuck)
+    folder.rename(away := folder.with_name("away"))
+    folder.touch()
     here.send(image, write_report(tmp_path / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10))]))
     with pytest.raises(Unavailable, match="storage_unavailable"):
         here.close(0)
     assert [study.state for study in here.studies() if study.error_code is None] == ["queued"]
     assert here.receiver.inbox.due(0) == [stuck]
-    unreadable.rmdir()
+    folder.unlink()
+    away.rename(folder)
     here.close(0)
     assert here.receiver.inbox.due(0) == []
 

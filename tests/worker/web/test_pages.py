@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from starlette.testclient import TestClient
 
 from db import ledger, queries
-from tests.db.samples import DEMO, ended, lesion, refused, register, scored, study
+from tests.db.samples import DEMO, ended, failed_place, lesion, refused, register, scored, study
 from tests.worker.web.conftest import Kept, token_in
 from worker.errors import MEANINGS, Code
 from worker.web import pages
@@ -208,6 +208,37 @@ def test_what_is_not_there_is_said_so(sign_in: SignIn) -> None:
         assert "no such" in answer.text, address
 
 
+def test_what_was_refused_is_for_administrators_on_a_page_of_its_own(
+    sessions: sessionmaker[Session], sign_in: SignIn
+) -> None:
+    with sessions.begin() as session:
+        ledger.record_refusal(
+            session,
+            "a" * 64,
+            {},
+            "lesions_missing",
+            "<b>no</b> lesion",
+            "receive",
+            failed_place=failed_place,
+            study_instance_uid="1.2.3",
+            accession_number="ACC-77",
+        )
+    reader, admin = sign_in(), sign_in("admin")
+    assert "ACC-77" not in reader.get("/").text + admin.get("/").text
+    assert 'href="/refused"' not in reader.get("/").text
+    assert reader.get("/refused").status_code == 404
+    html = admin.get("/refused").text
+    for said in ("ACC-77", "1.2.3", "lesions_missing", "receive", "&lt;b&gt;no"):
+        assert said in html, said
+    for who, found in ((reader, False), (admin, True)):
+        form = {"accession_number": "acc-7", "token": token_in(who, "/")}
+        assert ("ACC-77" in who.post("/search", data=form).text) is found
+    with sessions.begin() as session:
+        ledger.record_study(session, study("1.2.3"))
+    assert "ACC-77" not in admin.get("/refused").text
+    assert "Nothing was refused" in admin.get("/refused").text
+
+
 def test_whatever_a_sender_wrote_is_text_on_the_page(sessions: sessionmaker[Session], sign_in: SignIn) -> None:
     bad = "<script>alert(1)</script>"
     with sessions.begin() as session:
@@ -334,7 +365,7 @@ def test_a_defect_shows_nothing_of_itself(site: Site, sign_in: SignIn, monkeypat
 
 def test_no_page_has_an_inline_script_or_style_or_a_foreign_address(kept: Kept, sign_in: SignIn) -> None:
     admin = sign_in("admin")
-    for address in ("/", f"/studies/{kept.study_id}", "/nowhere"):
+    for address in ("/", f"/studies/{kept.study_id}", "/refused", "/nowhere"):
         html = admin.get(address).text
         assert not re.search(r"<style|style=|\son\w+=|<script(?! src=)|https?://", html), address
         assert "ACC4711" not in re.search(r"<title>(.*?)</title>", html)[1]  # type: ignore[index]
