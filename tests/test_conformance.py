@@ -168,6 +168,7 @@ def whole(tmp_path: Path) -> tuple[StudyResult, Source]:
     result = replace(result, endings=(Ending(1, now.study_id, now.revision, now.at), now))
     files = source_of(result, tmp_path)
     subject = replace(files.subject, timezone_offset="+0100", issuer_of_patient_id="H", study_description="US")
+    subject = replace(subject, study_id="1" * 17)
     image = replace(files.images[sop], lossy=("01", "10", "ISO_10918_1"))
     return result, Source(subject, {sop: image})
 

@@ -105,7 +105,9 @@ _MOST_READS = 200_000
 _BLOCK = 1 << 20
 _WIDE = ("UL", "SL")
 _SIGNED = ("SS", "SL")
-_PADDING = " \0"
+PADDING = " \0\t\n\v\f\r"
+"""Spaces and NUL, and the ends of lines that systems leave behind what was typed."""
+
 _INTEGER_VRS = ("US", "SS", "UL", "SL", "IS")
 
 
@@ -155,7 +157,7 @@ class Header:
         """Return an element as `text` does, of so many bytes at most, and whether each of its bytes had a meaning."""
         characters = CharacterSet.declared(declared_in(self.dataset, self.outer))
         said = characters.read(self.bytes_of(keyword)[:longest], dictionary_VR(keyword))
-        return replace(said, text=said.text.strip(_PADDING))
+        return replace(said, text=said.text.strip(PADDING))
 
     def decimals(self, keyword: str) -> tuple[float, ...]:
         """Return the values of a DS element; none where one is not a finite number."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from worker.errors import Code, StudyRefused
-from worker.imaging.dicom_file import Header
+from worker.imaging.dicom_file import PADDING, Header
 from worker.text import composed
 
 _LONGEST = 1024
@@ -30,7 +30,7 @@ class PatientId:
     def of(cls, header: Header) -> Self:
         """Read it."""
         said = header.said("PatientID", _LONGEST)
-        stored = header.bytes_of("PatientID")[:_LONGEST].strip(b" \0")
+        stored = header.bytes_of("PatientID")[:_LONGEST].strip(PADDING.encode())
         return cls(composed(said.text), stored.hex(), said.is_whole)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from worker.errors import Code, DlrError, Refused, SetupRefused, StudyRefused
 from worker.logs import story_of
+from worker.reporting.conforming import require_conforming
 from worker.reporting.fhir import fhir_bundle
 from worker.reporting.hl7 import hl7_message
 from worker.reporting.result import LesionResult, ModelScore, StudyResult
@@ -131,6 +132,7 @@ def _heats(look: "Look", lesion: LesionResult, frame: "NDArray[np.uint8]") -> "d
 
 
 def _file(dataset: "Dataset") -> bytes:
+    require_conforming(dataset)
     file = BytesIO()
     dataset.save_as(file, enforce_file_format=True)
     return file.getvalue()

@@ -17,8 +17,10 @@ from worker.reporting import concepts
 from worker.reporting.concepts import Concept
 from worker.reporting.findings import Choice, Finding, Number, findings_of, parameters_of, summary_of
 from worker.reporting.identifiers import DEVICE, instance_uid, tracking_uid
+from worker.reporting.person_name import Name, Writing, names_of
 from worker.reporting.result import LesionResult, StudyResult
-from worker.reporting.source import Source, Subject
+from worker.reporting.source import Source, Subject, accession_of
+from worker.text import on_one_line
 
 KIND: Final = "fhir"
 SYSTEMS: Final = {
@@ -35,6 +37,9 @@ PRELIMINARY: Final = "preliminary"
 UNKNOWN: Final = "unknown"
 _DICOM_UID: Final = "urn:dicom:uid"
 _ABSENT: Final = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
+_EMPTY: Final[tuple[Any, ...]] = ("", {}, [])
+_WRITTEN: Final = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation"
+_WRITINGS: Final = {Writing.IDEOGRAPHIC: "IDE", Writing.PHONETIC: "SYL"}
 _GENDERS: Final = {"M": "male", "F": "female", "O": "other"}
 
 Json = dict[str, Any]
@@ -68,8 +73,19 @@ def fhir_bundle(result: StudyResult, source: Source) -> str:
             {"fullUrl": _url(result, resource.pop("id")), "resource": resource} for resource in resources
         ],
     }  # fmt: skip
-    text: str = Bundle.model_validate(bundle).model_dump_json(indent=2)
+    text: str = Bundle.model_validate(_without_empty(bundle)).model_dump_json(indent=2)
     return text + "\n"
+
+
+def _without_empty(value: Any) -> Any:
+    """Return JSON without what FHIR forbids: empty texts, objects and lists, and controls in texts (R4, 2.6, 2.24)."""
+    if isinstance(value, str):
+        return on_one_line(value).strip()
+    if isinstance(value, dict):
+        return {name: kept for name, part in value.items() if (kept := _without_empty(part)) not in _EMPTY}
+    if isinstance(value, list):
+        return [kept for part in value if (kept := _without_empty(part)) not in _EMPTY]
+    return value
 
 
 def _resources(result: StudyResult, subject: Subject) -> Iterator[Json]:
@@ -88,7 +104,7 @@ def _resources(result: StudyResult, subject: Subject) -> Iterator[Json]:
 
 
 def _report(result: StudyResult, subject: Subject) -> Json:
-    accession = subject.accession_number or result.accession_number
+    accession = accession_of(subject, result)
     report: Json = {
         "resourceType": "DiagnosticReport",
         "id": "report",
@@ -118,7 +134,7 @@ def _patient(subject: Subject) -> Json:
         issuer = {"assigner": {"display": subject.issuer_of_patient_id}} if subject.issuer_of_patient_id else {}
         patient["identifier"] = [{"value": subject.patient_id, **issuer}]
     if subject.patient_name:
-        patient["name"] = [_name(subject.patient_name)]
+        patient["name"] = _names(subject.patient_name)
     if subject.patient_sex:
         patient["gender"] = _GENDERS[subject.patient_sex]
     if subject.patient_birth_date:
@@ -127,18 +143,22 @@ def _patient(subject: Subject) -> Json:
     return patient
 
 
-def _name(name: str) -> Json:
-    """Take a Person Name apart (PS3.5, 6.2): family^given^middle^prefix^suffix."""
-    parts = [part.strip() for part in name.split("=")[0].split("^")]
-    family, given, middle, prefix, suffix = (parts + [""] * 5)[:5]
-    said = {
-        "text": " ".join(part for part in (prefix, given, middle, family, suffix) if part),
-        "family": family,
-        "given": [part for part in (given, middle) if part],
-        "prefix": [prefix] if prefix else [],
-        "suffix": [suffix] if suffix else [],
+def _names(person: str) -> list[Json]:
+    """Turn a Person Name into a HumanName a group; of what is no Person Name, say the text."""
+    return [_name(name) for name in names_of(person)] or [{"text": person}]
+
+
+def _name(name: Name) -> Json:
+    said: Json = {
+        "text": " ".join(part for part in (name.prefix, name.given, name.middle, name.family, name.suffix) if part),
+        "family": name.family,
+        "given": [name.given, name.middle],
+        "prefix": [name.prefix],
+        "suffix": [name.suffix],
     }
-    return {key: value for key, value in said.items() if value}
+    if name.writing is not Writing.ALPHABETIC:
+        said["extension"] = [{"url": _WRITTEN, "valueCode": _WRITINGS[name.writing]}]
+    return said
 
 
 def _of_radiologist(result: StudyResult, lesion: LesionResult) -> Json:

@@ -5,6 +5,7 @@ age to 12 or more.
 """
 
 import hashlib
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
@@ -16,14 +17,26 @@ from worker.reporting import concepts
 from worker.reporting.concepts import Concept
 from worker.reporting.findings import Choice, Finding, Number, findings_of, parameters_of, summary_of
 from worker.reporting.identifiers import instance_uid, tracking_uid
+from worker.reporting.person_name import Writing, names_of
 from worker.reporting.result import LesionResult, StudyResult
-from worker.reporting.source import Source, Subject
+from worker.reporting.source import Source, Subject, accession_of
 
 KIND: Final = "hl7"
 VERSION: Final = "2.5.1"
 PRELIMINARY: Final = "P"
 _LONGEST_NUMBER: Final = 16
 _LONGEST_CONTROL_ID: Final = 20
+_LONGEST_NAMESPACE: Final = 20
+_LONGEST_STRING: Final = 199
+"""Characters of an IS and of an ST (HL7 v2.5.1, 2.A.36 and 2.A.74)."""
+
+_OID: Final = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
+_WRITINGS: Final = {Writing.ALPHABETIC: "A", Writing.IDEOGRAPHIC: "I", Writing.PHONETIC: "P"}
+_ANONYMOUS: Final = "ANON"
+"""The type of an identifier that is no patient's (HL7 table 0203)."""
+
+_UNSPECIFIED: Final = "^^^^^^U"
+"""An XPN of the type "unspecified" (HL7 table 0200), since PID-5 may not be empty."""
 
 STUDY_UID: Final = Concept("110180", "DCM", "Study Instance UID")
 TRACKING_ID: Final = Concept("112039", "DCM", "Tracking Identifier")
@@ -67,10 +80,10 @@ def hl7_message(result: StudyResult, source: Source) -> str:
     message = Message("ORU_R01", version=VERSION)
     _header(message.msh, result)
     of_patient = message.add_group("ORU_R01_PATIENT_RESULT")
-    _patient(of_patient.add_group("ORU_R01_PATIENT").add_segment("PID"), source.subject)
+    _patient(of_patient.add_group("ORU_R01_PATIENT").add_segment("PID"), result, source.subject)
     order = of_patient.add_group("ORU_R01_ORDER_OBSERVATION")
     _request(order.add_segment("OBR"), result, source.subject)
-    for place, statement in enumerate(_statements(result), start=1):
+    for place, statement in enumerate(_statements(result, source.subject), start=1):
         _observe(order.add_group("ORU_R01_OBSERVATION").add_segment("OBX"), place, statement)
     text: str = message.to_er7()
     return text + "\r"
@@ -87,28 +100,59 @@ def _header(msh: Any, result: StudyResult) -> None:
     msh.msh_18 = "UNICODE UTF-8"
 
 
-def _patient(pid: Any, subject: Subject) -> None:
+def _patient(pid: Any, result: StudyResult, subject: Subject) -> None:
     pid.pid_1 = "1"
-    pid.pid_3 = "^".join([escaped(subject.patient_id), "", "", escaped(subject.issuer_of_patient_id)]).rstrip("^")
-    pid.pid_5 = _name(subject.patient_name)
+    patient_id, issuer = _st(subject.patient_id), _authority(subject.issuer_of_patient_id)
+    # PID-3 may not be empty.
+    pid.pid_3 = f"{patient_id}^^^{issuer}".rstrip("^") if patient_id else f"{result.study_id}^^^DLR^{_ANONYMOUS}"
+    for name in _names(subject.patient_name) or [_UNSPECIFIED]:
+        pid.add_field("PID_5").value = name
     pid.pid_7 = subject.patient_birth_date
     pid.pid_8 = subject.patient_sex
 
 
-def _name(name: str) -> str:
-    """Turn a Person Name (PS3.5, 6.2: family^given^middle^prefix^suffix) into an XPN, where the suffix comes first."""
-    family, given, middle, prefix, suffix = (name.split("=")[0].split("^") + [""] * 5)[:5]
-    return "^".join(map(escaped, (family, given, middle, suffix, prefix))).rstrip("^")
+def _authority(issuer: str) -> str:
+    """Return who assigned an identifier, as an HD: a namespace where it is short, else an id of its own kind."""
+    if len(issuer) <= _LONGEST_NAMESPACE:
+        return escaped(issuer)
+    return f"&{_st(issuer)}&{'ISO' if _OID.fullmatch(issuer) else 'L'}" if _st(issuer) else ""
+
+
+def _names(person: str) -> list[str]:
+    """Turn a Person Name into XPNs, one a group, where the suffix comes before the prefix.
+
+    How a group is written (HL7 table 0465) is said of all but an alphabetic one that stands alone.
+    """
+    names = names_of(person)
+    is_plain = [name.writing for name in names] == [Writing.ALPHABETIC]
+    return [
+        "^".join(
+            [*map(escaped, (name.family, name.given, name.middle, name.suffix, name.prefix)), "", ""]
+            + ([] if is_plain else [_WRITINGS[name.writing]])
+        ).rstrip("^")
+        for name in names
+    ]
 
 
 def _request(obr: Any, result: StudyResult, subject: Subject) -> None:
-    accession = escaped(subject.accession_number or result.accession_number or "")
     obr.obr_1 = "1"
-    obr.obr_3 = accession or escaped(str(result.study_id))
+    obr.obr_3 = _st(accession_of(subject, result)) or escaped(str(result.study_id))
     obr.obr_4 = _coded(concepts.ULTRASONOGRAPHY)
     obr.obr_7 = subject.study_date + subject.study_time[:6] if subject.study_date else ""
     obr.obr_22 = f"{result.endings[-1].at:%Y%m%d%H%M%S%z}"
     obr.obr_25 = PRELIMINARY
+
+
+def _left_out(result: StudyResult, subject: Subject) -> Iterator[str]:
+    """Give what the fields of patient and request can not hold, for a statement, which can."""
+    if subject.patient_name and not names_of(subject.patient_name):
+        yield f"Patient's Name, which is none: {subject.patient_name}"
+    said = {
+        "Patient ID": subject.patient_id,
+        "Issuer of Patient ID": subject.issuer_of_patient_id if subject.patient_id else "",
+        "Accession Number": accession_of(subject, result),
+    }
+    yield from (f"{name}, too long for its field: {value}" for name, value in said.items() if value and not _st(value))
 
 
 def _observe(obx: Any, place: int, statement: Statement) -> None:
@@ -121,9 +165,11 @@ def _observe(obx: Any, place: int, statement: Statement) -> None:
     obx.obx_11 = PRELIMINARY
 
 
-def _statements(result: StudyResult) -> Iterator[Statement]:
+def _statements(result: StudyResult, subject: Subject) -> Iterator[Statement]:
     yield Statement(0, STUDY_UID, "ST", result.study_instance_uid or "")
     yield Statement(0, RESULT, "TX", escaped(summary_of(result)))
+    for line in _left_out(result, subject):
+        yield Statement(0, concepts.COMMENT, "TX", escaped(line))
     for lesion in result.lesions:
         yield from _of_lesion(result, lesion)
 
@@ -168,6 +214,11 @@ def escaped(text: str) -> str:
     pass its hexadecimal escape on.
     """
     return "".join(_ESCAPED.get(one) or (" " if category(one) == "Cc" else one) for one in text)
+
+
+def _st(text: str) -> str:
+    """Return a text as an ST, escaped; empty where it is longer than one may be (HL7 v2.5.1, 2.A.74)."""
+    return escaped(text) if len(text) <= _LONGEST_STRING else ""
 
 
 def _coded(concept: Concept) -> str:

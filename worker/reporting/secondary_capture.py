@@ -20,7 +20,8 @@ from worker.clinical.probability import said
 from worker.clinical.restratify import UNCERTAIN
 from worker.imaging.heat import HeatMap, heated
 from worker.reporting.concepts import GATE_REASONS
-from worker.reporting.dicom_header import MAKER, SERIES_DESCRIPTION, class_of, patient_and_study
+from worker.reporting.conforming import conforms
+from worker.reporting.dicom_header import MAKER, SERIES_DESCRIPTION, class_of, left_out, patient_and_study
 from worker.reporting.findings import ADVICE
 from worker.reporting.identifiers import DEVICE, instance_uid, series_uid
 from worker.reporting.result import LesionResult, ModelScore, StudyResult
@@ -66,6 +67,9 @@ def secondary_capture(
     picture = np.asarray(_drawn(result, lesion, frame, heats))
     dataset = patient_and_study(source.subject, result)
     _identify(dataset, result, lesion, source, " ".join(["grad-cam", *heats]) if heats else "plain")
+    comments = left_out(source.subject, result)
+    if comments:
+        dataset.ImageComments = "\r\n".join(comments)
     _derive(dataset, lesion, image, heats)
     _set_pixels(dataset, picture)
     return dataset
@@ -115,9 +119,14 @@ def _derive(dataset: Dataset, lesion: LesionResult, image: SourceImage, heats: H
     lossy, ratio, method = image.lossy
     if lossy == "01":
         dataset.LossyImageCompression = lossy
-        if ratio and method:
-            dataset.LossyImageCompressionRatio = ratio.split("\\")
-            dataset.LossyImageCompressionMethod = method.split("\\")
+        ratios, methods = ratio.split("\\"), method.split("\\")
+        if (
+            ratio
+            and method
+            and all(conforms("DS", one) for one in ratios)
+            and all(conforms("CS", one) for one in methods)
+        ):
+            dataset.LossyImageCompressionRatio, dataset.LossyImageCompressionMethod = ratios, methods
 
 
 def _set_pixels(dataset: Dataset, picture: Pixels) -> None:

@@ -13,8 +13,10 @@ from worker.imaging.dicom_file import DicomFile, Header, open_dicom
 from worker.imaging.reading import StudyFiles, entry_of, fault_of, index_study, read_entry
 from worker.imaging.source import Folder, ImageSource
 from worker.imaging.storage import Limits
+from worker.reporting.conforming import conforms
 from worker.reporting.result import LesionResult, StudyResult
 from worker.study import Lesion, OnDicomweb, Study
+from worker.text import on_one_line
 
 _NAMES = ("PatientName", "ReferringPhysicianName")
 _TEXTS = ("PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyID", "StudyDescription")
@@ -23,7 +25,7 @@ _PATTERNS = {
     "StudyDate": r"\d{8}",
     "StudyTime": r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?",
     "PatientSex": r"[MFO]",
-    "TimezoneOffsetFromUTC": r"[+-](0\d|1[0-4])[0-5]\d",
+    "TimezoneOffsetFromUTC": r"\+(0\d|1[0-3])[0-5]\d|\+1400|-(?!0000)(0\d|1[01])[0-5]\d|-1200",
 }
 _DATES = ("PatientBirthDate", "StudyDate")
 _COMPRESSION = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
@@ -65,6 +67,11 @@ class Subject:
         sign = -1 if self.timezone_offset[0] == "-" else 1
         hours, minutes = int(self.timezone_offset[1:3]), int(self.timezone_offset[3:])
         return moment.astimezone(timezone(sign * timedelta(hours=hours, minutes=minutes)))
+
+
+def accession_of(subject: Subject, result: StudyResult) -> str:
+    """Return the accession number: the images', or where they have none, the one that came with the job."""
+    return subject.accession_number or result.accession_number or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +177,7 @@ def _image(path: Path, file: DicomFile) -> SourceImage:
         path=path,
         sop_class_uid=header.text("SOPClassUID"),
         sop_instance_uid=header.text("SOPInstanceUID"),
-        series_instance_uid=header.text("SeriesInstanceUID"),
+        series_instance_uid=series if conforms("UI", series := header.text("SeriesInstanceUID")) else "",
         rows=header.integer("Rows") or 0,
         columns=header.integer("Columns") or 0,
         frames=header.integer("NumberOfFrames"),
@@ -181,7 +188,9 @@ def _image(path: Path, file: DicomFile) -> SourceImage:
 
 
 def _subject(header: Header) -> Subject:
-    texts = {name: header.text(name) for name in (*_NAMES, *_TEXTS)}
+    texts = {name: on_one_line(header.text(name)) for name in (*_NAMES, *_TEXTS)}
+    # A name of delimiters alone is none, and no group behind the last one is there.
+    texts |= {name: texts[name].rstrip("=") if texts[name].strip("^= ") else "" for name in _NAMES}
     plain = {name: header.text(name) for name in _PATTERNS}
     plain = {name: value if _conforms(name, value) else "" for name, value in plain.items()}
     said = {name: value[:_LONGEST] for name, value in (texts | plain).items()}

@@ -17,7 +17,7 @@ from worker.errors import Code, SetupRefused, StudyRefused
 from worker.imaging.regions import lies_within
 from worker.reporting import concepts
 from worker.reporting.concepts import Concept
-from worker.reporting.dicom_header import MAKER, SERIES_DESCRIPTION, class_of, patient_and_study
+from worker.reporting.dicom_header import MAKER, SERIES_DESCRIPTION, class_of, left_out, patient_and_study
 from worker.reporting.findings import Choice, Finding, Note, Number, findings_of, parameters_of, summary_of
 from worker.reporting.identifiers import DEVICE, instance_uid, number_of, series_uid, tracking_uid
 from worker.reporting.result import Ending, LesionResult, StudyResult
@@ -141,6 +141,8 @@ def _content(result: StudyResult, source: Source) -> "MeasurementReport":
     )
     summary = TextContentItem(_coded(concepts.COMMENT), summary_of(result), "CONTAINS")
     report[0].ContentSequence.append(summary)
+    for line in left_out(source.subject, result):
+        report[0].ContentSequence.append(TextContentItem(_coded(concepts.COMMENT), line, "CONTAINS"))
     return report
 
 

@@ -11,6 +11,8 @@ from pydicom.valuerep import DT
 
 from worker.clinical.categories import Outcome, Priority
 from worker.clinical.priority import WorklistClass, step_priority, worklist_class
+from worker.reporting.conforming import require_conforming
+from worker.reporting.dicom_header import conforming, left_out
 from worker.reporting.findings import summary_of
 from worker.reporting.identifiers import instance_uid, series_uid
 from worker.reporting.result import Ending, StudyResult
@@ -54,6 +56,8 @@ _EMPTY_OF_REQUEST: Final = (
     "RequestedProcedureCodeSequence",
 )
 """Of type 2: there, and empty."""
+
+_OF_PATIENT: Final = ("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,9 @@ def work_item(result: StudyResult, source: Source, worklist: Worklist, replaces:
 
     Returns:
         The attribute list of an N-CREATE; text in UTF-8. It has no SOP Instance UID (see `work_item_uid`).
+
+    Raises:
+        StudyRefused: ``document_refused``; a value would not conform.
     """
     item, subject = Dataset(), source.subject
     item.SpecificCharacterSet = "ISO_IR 192"
@@ -112,18 +119,19 @@ def work_item(result: StudyResult, source: Source, worklist: Worklist, replaces:
     _schedule(item, result, source, worklist)
     item.InputInformationSequence = _inputs(result, source, worklist)
     item.StudyInstanceUID = subject.study_instance_uid
-    item.PatientName, item.PatientID = subject.patient_name, subject.patient_id
-    item.IssuerOfPatientID = subject.issuer_of_patient_id
-    item.PatientBirthDate, item.PatientSex = subject.patient_birth_date, subject.patient_sex
+    held = conforming(subject, result)
+    for keyword in _OF_PATIENT:
+        setattr(item, keyword, held[keyword])
     request = Dataset()
     for keyword in _EMPTY_OF_REQUEST:
         setattr(request, keyword, [] if keyword.endswith("Sequence") else "")
     request.StudyInstanceUID = subject.study_instance_uid
-    request.AccessionNumber = subject.accession_number or result.accession_number or ""
+    request.AccessionNumber = held["AccessionNumber"]
     item.ReferencedRequestSequence = [request]
     if replaces is not None:
         item.ReplacedProcedureStepSequence = [_reference(UPS_PUSH, work_item_uid(replaces))]
     item.ProcedureStepState = "SCHEDULED"
+    require_conforming(item)
     return item
 
 
@@ -140,7 +148,8 @@ def _schedule(item: Dataset, result: StudyResult, source: Source, worklist: Work
     item.ScheduledProcedureStepStartDateTime = DT(source.subject.local(result.endings[-1].at))
     # CID 9231.
     item.ScheduledWorkitemCodeSequence = [_code("110005", "DCM", "Interpretation")]
-    item.CommentsOnTheScheduledProcedureStep = summary_of(result)
+    comments = (summary_of(result), *left_out(source.subject, result))
+    item.CommentsOnTheScheduledProcedureStep = "\r\n".join(comments)
     item.InputReadinessState = "READY"
     if worklist.performer is not None:
         performer = worklist.performer

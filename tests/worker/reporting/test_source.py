@@ -113,7 +113,11 @@ def test_files_that_name_two_patients_are_nobodys(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("elements", "reason"),
-    [({"SeriesInstanceUID": ""}, "Series Instance UID"), ({"SOPClassUID": "1.2.3.4"}, "patient data")],
+    [
+        ({"SeriesInstanceUID": ""}, "Series Instance UID"),
+        ({"SeriesInstanceUID": "1.2.x"}, "Series Instance UID"),
+        ({"SOPClassUID": "1.2.3.4"}, "patient data"),
+    ],
 )
 def test_what_no_report_can_refer_to_is_refused_with_a_code(
     tmp_path: Path, elements: dict[str, str], reason: str, caplog: pytest.LogCaptureFixture
