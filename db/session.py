@@ -13,6 +13,8 @@ from db.outages import DatabaseAway, outage_of
 from db.roles import WRITER
 
 CONNECT_TIMEOUT_S = 5
+ENCODING = "UTF8"
+"""In which a database keeps text (PostgreSQL's ``server_encoding``); any other lacks letters of some names."""
 
 
 def driver_url(url: str) -> URL:
@@ -54,6 +56,7 @@ def make_engine(
         executemany_mode="values_plus_batch",
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_S,
+            "client_encoding": "utf8",  # whatever the database's is, or PGCLIENTENCODING
             "application_name": name,
             "keepalives_idle": 30,
             "keepalives_interval": 10,

@@ -10,7 +10,7 @@ from db.errors import DatabaseRefused, RoleRefused
 from db.migrate import LOCK_KEY, is_ours
 from db.models import Base
 from db.roles import OWNER, prepare_roles
-from db.session import make_engine
+from db.session import ENCODING, make_engine
 
 
 def _url() -> str:
@@ -34,6 +34,13 @@ def _migrate() -> None:
         connection.execute(text(f"SET ROLE {OWNER}"))
         connection.commit()
         context.configure(connection=connection, target_metadata=Base.metadata, include_object=is_ours)
+        encoding = connection.scalar(text("SHOW server_encoding"))
+        connection.commit()
+        if encoding != ENCODING and not context.get_context().get_current_heads():
+            raise DatabaseRefused(
+                f"the database keeps text in {encoding}, which has not every name and number: make it anew with "
+                f"createdb --template=template0 --encoding={ENCODING}"
+            )
         with context.begin_transaction():
             context.run_migrations()
 

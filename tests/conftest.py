@@ -117,6 +117,16 @@ def empty_database(_copy_of: Callable[[str], AbstractContextManager[Database]]) 
         yield database
 
 
+@pytest.fixture(params=["LATIN1", "SQL_ASCII", "EUC_JP"])
+def narrow_database(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A new database with nothing in it, whose encoding has some letters alone."""
+    name, words = f"test_{uuid4().hex}", "LOCALE_PROVIDER libc LOCALE 'C'"
+    with postgres.as_superuser() as cursor:
+        cursor.execute(f"CREATE DATABASE {name} OWNER {OWNER} TEMPLATE template0 ENCODING '{request.param}' {words}")
+        yield Database(*(postgres.url(user, name) for user in (OWNER, WRITER, READER, SUPERUSER, WEB, SHADOW)))
+        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture
 def database(new_database: NewDatabase) -> Iterator[Database]:
     """A new database with the schema in it."""

@@ -24,7 +24,7 @@ from db import outbox, probe, queries
 from db.errors import DatabaseRefused
 from db.migrate import check
 from db.outages import NO_SCHEMA, DatabaseAway
-from db.session import make_engine, session_factory
+from db.session import ENCODING, make_engine, session_factory
 from worker import __version__
 from worker.app import app, give_up_soon
 from worker.durability import ACCEPTED_BY, keeping
@@ -131,11 +131,18 @@ def _postgres(engine: Engine) -> Component:
     with session_factory(engine)() as session:
         session.execute(text(f"SET LOCAL statement_timeout = '{LOOK_S:.0f}s'"))
         version = str(session.scalar(text("SHOW server_version"))).split()[0]
+        encoding = session.scalar(text("SHOW server_encoding"))
         try:
             probe.try_write(session, place_of_failed)
         except DatabaseAway as away:
             if away.sqlstate not in NO_SCHEMA:  # which is the next look's
                 return Component("PostgreSQL", Health.DOWN, version, f"can not be written: {away.sentence}")
+    if encoding != ENCODING:
+        detail = (
+            f"keeps text in {encoding}, and can not record a study whose texts have other letters: move it into a "
+            f"database that was made with createdb --template=template0 --encoding={ENCODING}"
+        )
+        return Component("PostgreSQL", Health.WARNING, version, detail)
     return Component("PostgreSQL", Health.OK, version, "answers, and can be written")
 
 

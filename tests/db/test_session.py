@@ -5,7 +5,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger
+from db import ledger, queries
 from db.errors import RoleRefused
 from db.models import StudyRow
 from db.session import make_engine, session_factory
@@ -25,6 +25,17 @@ def test_every_connection_acts_as_the_writer_in_utc(database: Database, who: str
             connection.rollback()
             assert connection.scalar(text("SELECT CURRENT_USER")) == "dlr_writer"
     engine.dispose()
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP"])
+def test_text_is_sent_whole_whatever_encoding_the_environment_names(
+    database: Database, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", encoding)
+    sessions = session_factory(make_engine(database.writer_url))
+    with sessions.begin() as session:
+        ledger.record_study(session, study("1.1", accession_number="\xdc\u68c0\U0001f642"))
+        assert [found.study_instance_uid for found in queries.study_details(session, "\xdc\u68c0\U0001f642")] == ["1.1"]
 
 
 def test_a_login_user_who_is_not_a_member_of_the_role_is_refused(database: Database) -> None:

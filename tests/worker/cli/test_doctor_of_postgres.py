@@ -64,6 +64,19 @@ def test_a_probe_writes_and_leaves_nothing(database: Database, redis_url: str, c
         assert connection.scalar(text("SELECT count(*) FROM study_event")) == 0
 
 
+def test_a_database_that_has_not_every_letter_is_told_and_no_schema_is_made_in_it(
+    narrow_database: Database, redis_url: str
+) -> None:
+    _, row = postgresql("doctor", narrow_database.writer_url, redis_url)
+    assert row["health"] == "warning"
+    assert "--encoding=UTF8" in row["detail"]
+    done = dlr("db", "upgrade", DLR_DATABASE_OWNER_URL=narrow_database.owner_url)
+    assert done.returncode == 1
+    assert "--encoding=UTF8" in done.stderr
+    with make_engine(narrow_database.owner_url, role=None).connect() as connection:
+        assert connection.scalar(text("SELECT to_regclass('study')")) is None
+
+
 def test_a_database_without_a_schema_is_told_as_that(empty_database: Database, redis_url: str) -> None:
     done = dlr("doctor", "--format", "json", DLR_DATABASE_URL=empty_database.writer_url, DLR_REDIS_URL=redis_url)
     found = {row["component"]: row for row in json.loads(done.stdout)}
