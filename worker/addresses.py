@@ -2,8 +2,10 @@
 
 import re
 from base64 import b64encode
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, HttpUrl, SecretStr, model_validator
 from sqlalchemy.engine import URL, make_url
@@ -11,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 from worker.imaging.dicomweb import Server
 
+_PORTS = range(1, 1 << 16)
 _NODE = re.compile(r"[^@\\]{1,16}@[^@\s]+:[0-9]{1,5}")
 _PERFORMER = re.compile(r"[^\\^]{1,16}\^[^\\^]{1,16}\^[^\\^]{1,64}\^[^\\^]{1,64}")
 
@@ -28,17 +31,43 @@ def secret(url: URL) -> SecretStr:
     return SecretStr(url.render_as_string(hide_password=False))
 
 
-def _is_url(url: SecretStr) -> SecretStr:
+def _server(url: SecretStr, drivers: Collection[str], form: str) -> URL:
     try:
-        make_url(url.get_secret_value())
-    except ArgumentError:
-        raise ValueError("is not a URL") from None
+        parsed = make_url(url.get_secret_value())
+    except (ArgumentError, ValueError):
+        raise ValueError(f"is not a URL: {form}") from None
+    if parsed.drivername not in drivers or (parsed.port is not None and parsed.port not in _PORTS):
+        raise ValueError(f"is not {form}")
+    return parsed
+
+
+def _is_postgresql(url: SecretStr) -> SecretStr:
+    _server(url, ("postgresql", "postgresql+psycopg2"), "postgresql://user@host:5432/database")
     return url
 
 
+def _is_redis(url: SecretStr) -> SecretStr:
+    form = "redis://user@host:6379/0, or rediss:// over TLS: one Redis server, no Sentinel, cluster or other broker"
+    parsed = _server(url, ("redis", "rediss"), form)
+    if not parsed.host or not (parsed.database or "0").isdecimal():
+        raise ValueError(f"is not {form}")
+    return url
+
+
+def _is_web(text: str) -> str:
+    try:
+        parsed = urlsplit(text)
+        is_one = parsed.scheme in ("http", "https") and bool(parsed.hostname) and parsed.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise ValueError("is not http://host:port or https://host:port")
+    return text
+
+
 def _is_node(text: str) -> str:
-    if not _NODE.fullmatch(text):
-        raise ValueError("is not AET@host:port, with an AE title of at most 16 characters")
+    if not _NODE.fullmatch(text) or int(text.rpartition(":")[2]) not in _PORTS:
+        raise ValueError("is not AET@host:port, with an AE title of at most 16 characters and a port up to 65535")
     return text
 
 
@@ -54,8 +83,14 @@ NodeAddress = Annotated[str, AfterValidator(_is_node)]
 Performer = Annotated[str, AfterValidator(_is_performer)]
 """Who is to do something, as a coded concept and an organization: ``value^scheme^name^organization``."""
 
-ServerUrl = Annotated[SecretStr, AfterValidator(_is_url)]
-"""The URL of a server, in the form that SQLAlchemy reads."""
+PostgresUrl = Annotated[SecretStr, AfterValidator(_is_postgresql)]
+"""The URL of a PostgreSQL, in the form that SQLAlchemy reads."""
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_is_redis)]
+"""The URL of one Redis server, in the same form."""
+
+WebUrl = Annotated[str, AfterValidator(_is_web)]
+"""The URL of an HTTP server."""
 
 
 class DicomwebServer(BaseModel):

@@ -23,6 +23,7 @@ from worker.clinical.categories import Birads, Priority
 from worker.clinical.descriptors import descriptor_faults
 from worker.errors import Code, JobRefused
 from worker.text import composed, is_one_line
+from worker.wording import flaws_of
 
 SCHEMA_VERSION = 1
 MAX_LESIONS = 1_000
@@ -154,10 +155,10 @@ def parse_job(job: object) -> StudyJob:
     try:
         return StudyJob.model_validate(job)
     except ValidationError as invalid:
-        faults = invalid.errors(include_url=False, include_context=False, include_input=False)
-        confined = any(fault["type"] == Code.PATH_OUTSIDE_STORAGE for fault in faults)
+        faults = flaws_of(invalid)
+        confined = any(fault.kind == Code.PATH_OUTSIDE_STORAGE for fault in faults)
         code = Code.PATH_OUTSIDE_STORAGE if confined else Code.JOB_INVALID
-        shown = [f"{_place(fault['loc'])}: {fault['msg']}" for fault in faults[:_REASON_FAULTS]]
+        shown = [f"{_place(fault.place)}: {fault.sentence}" for fault in faults[:_REASON_FAULTS]]
         if len(faults) > _REASON_FAULTS:
             shown.append(f"and {len(faults) - _REASON_FAULTS} more")
         reason = "; ".join(shown)

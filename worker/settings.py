@@ -6,13 +6,15 @@ Each field is the variable ``DLR_<FIELD>``. A value is taken from, in this order
 """
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Self
+from typing import Final, Literal, Self
 
 from platformdirs import user_data_path
 from pydantic import Field, HttpUrl, SecretStr, ValidationError, model_validator
@@ -26,13 +28,30 @@ from pydantic_settings import (
 )
 from sqlalchemy.engine import make_url
 
-from worker.addresses import DicomwebServer, NodeAddress, Performer, ServerUrl, secret, with_password
+from worker.addresses import (
+    DicomwebServer,
+    NodeAddress,
+    Performer,
+    PostgresUrl,
+    RedisUrl,
+    WebUrl,
+    secret,
+    with_password,
+)
 from worker.errors import Code, SetupRefused
 from worker.imaging.dicomweb import Dicomweb
 from worker.imaging.policy import GatePolicy, Policies
 from worker.imaging.storage import Limits
 from worker.study import GateReason
 from worker.tls import TlsFiles, postgres_url, redis_url
+from worker.wording import Flaw, flaws_of
+
+logger = logging.getLogger(__name__)
+
+PREFIX: Final = "DLR_"
+
+ALIKE: Final = 0.8
+"""From which likeness on (`difflib`'s ratio) a name that is no setting's is taken for a slip of the pen."""
 
 SECRETS_DIR = Path("/run/secrets")
 SERVICES_FILE = "services.json"
@@ -57,7 +76,7 @@ class Settings(BaseSettings):
     """Settings of every ``dlr`` command and of the Celery application. Secrets print as asterisks."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DLR_", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
     home: Path = Field(default_factory=default_home, description="What this installation keeps: servers, models, files")
@@ -66,20 +85,20 @@ class Settings(BaseSettings):
     )
     models_dir: Path = Field(default=Path("models"), description="The model registry; relative to the home")
 
-    database_url: ServerUrl | None = Field(
+    database_url: PostgresUrl | None = Field(
         default=None, description="postgresql://user@host:5432/dlr as the running user; unset: `dlr up` starts one"
     )
     database_password: SecretStr | None = Field(default=None, description="For a DLR_DATABASE_URL without a password")
-    database_owner_url: ServerUrl | None = Field(
+    database_owner_url: PostgresUrl | None = Field(
         default=None, description="The same database as the user that migrates; unset: DLR_DATABASE_URL"
     )
     database_owner_password: SecretStr | None = Field(default=None, description="For DLR_DATABASE_OWNER_URL")
-    reader_url: ServerUrl | None = Field(
+    reader_url: PostgresUrl | None = Field(
         default=None,
         description="The same database as a user that only reads, for `dlr metrics`; unset: DLR_DATABASE_URL",
     )
     reader_password: SecretStr | None = Field(default=None, description="For a DLR_READER_URL without a password")
-    redis_url: ServerUrl | None = Field(
+    redis_url: RedisUrl | None = Field(
         default=None, description="redis://user@host:6379/0 or rediss://; unset: `dlr up` starts one"
     )
     redis_password: SecretStr | None = Field(default=None, description="For a DLR_REDIS_URL without a password")
@@ -211,12 +230,12 @@ class Settings(BaseSettings):
     web_session_s: int = Field(
         default=28800, ge=60, le=604800, description="Seconds after which a reader has to sign in again"
     )
-    web_database_url: ServerUrl | None = Field(
+    web_database_url: PostgresUrl | None = Field(
         default=None, description="The database as a user who is dlr_web; unset: that of a running `dlr up`"
     )
     web_database_password: SecretStr | None = Field(default=None, description="For DLR_WEB_DATABASE_URL")
 
-    shadow_database_url: ServerUrl | None = Field(
+    shadow_database_url: PostgresUrl | None = Field(
         default=None,
         description="The database as a user who is dlr_shadow, for `dlr shadow` and `dlr backfill`; unset: that of a "
         "running `dlr up`",
@@ -283,16 +302,13 @@ class Settings(BaseSettings):
     )
     exporter_port: int = Field(default=9469, ge=0, le=65535, description="The port of `dlr metrics`; 0: any free one")
     drift_days: float = Field(default=30.0, gt=0, le=3650, description="How far back drift and outcomes are looked at")
-    traces_url: str | None = Field(
+    traces_url: WebUrl | None = Field(
         default=None,
-        pattern="^https?://",
         description="An OpenTelemetry collector (OTLP over HTTP), http://host:4318; unset: no traces",
     )
-    log_format: str = Field(
-        default="json", pattern="^(json|text)$", description="json: one object a line; text: for people"
-    )
-    log_level: str = Field(
-        default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR"
+    log_format: Literal["json", "text"] = Field(default="json", description="json: one object a line; text: for people")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="DEBUG, INFO, WARNING or ERROR"
     )
 
     @classmethod
@@ -457,16 +473,38 @@ def get_settings() -> Settings:
     Raises:
         SetupRefused: ``setting_invalid``, naming each wrong variable and never its value.
     """
+    misspelt = [f"{name} is no setting: is {meant} meant?" for name, meant in _no_settings() if meant]
+    if misspelt:
+        raise SetupRefused(Code.SETTING_INVALID, "; ".join(misspelt))
     try:
         return Settings()
     except ValidationError as invalid:
-        faults = invalid.errors(include_url=False, include_context=False, include_input=False)
-        reason = "; ".join(f"{_place(fault['loc'])}: {fault['msg']}" for fault in faults)
+        reason = "; ".join(_sentence(flaw) for flaw in flaws_of(invalid))
     except SettingsError:
         reason = "DLR_DICOMWEB_SERVERS: not JSON"
     raise SetupRefused(Code.SETTING_INVALID, reason)
 
 
-def _place(loc: tuple[int | str, ...]) -> str:
-    """Name a fault's variable, and the place in its JSON."""
-    return ": ".join([f"DLR_{str(loc[0]).upper()}", *map(str, loc[1:])]) if loc else "DLR_"
+def _no_settings() -> Iterator[tuple[str, str | None]]:
+    """Find variables and secrets that have a setting's prefix and are none, each with the setting that it resembles.
+
+    What resembles none is told in the log and left alone: it may be the site's own, or of another version.
+    """
+    given = {name for name, value in os.environ.items() if value}
+    if SECRETS_DIR.is_dir():
+        given |= {file.name for file in SECRETS_DIR.iterdir()}
+    for name in sorted(given):
+        prefix, word = name[: len(PREFIX)].lower(), name[len(PREFIX) :].lower()
+        if prefix == PREFIX.lower() and word not in Settings.model_fields:
+            meant = get_close_matches(word, Settings.model_fields, n=1, cutoff=ALIKE)
+            if not meant:
+                logger.warning("%s is no setting, and does nothing: `dlr settings` lists them", name)
+            yield name, f"{PREFIX}{meant[0].upper()}" if meant else None
+
+
+def _sentence(flaw: Flaw) -> str:
+    """Name the variable, and the place in its JSON. What contradicts itself names the variables already."""
+    if not flaw.place:
+        return flaw.sentence
+    variable, *within = map(str, flaw.place)
+    return ": ".join([f"{PREFIX}{variable.upper()}", *within, flaw.sentence])

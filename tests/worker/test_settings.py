@@ -3,8 +3,11 @@
 import json
 import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from worker import settings as room
 from worker.errors import SetupRefused
@@ -73,6 +76,108 @@ def test_a_wrong_setting_is_named_and_its_value_is_not(monkeypatch: pytest.Monke
         get_settings()
     assert name in refusal.value.reason
     assert "hunter2" not in refusal.value.reason
+
+
+POSTGRESQL = ("DATABASE_URL", "DATABASE_OWNER_URL", "READER_URL", "WEB_DATABASE_URL", "SHADOW_DATABASE_URL")
+NO_POSTGRESQL = (
+    "mysql://u:hunter2@h/d", "postgres://u:hunter2@h/d", "postgresql+asyncpg://u:hunter2@h/d", "sqlite:///d", "oracle://h",
+    "postgresql://h:99999/d", "redis://h/0", "postgresql://h:port/d", "h",
+)  # fmt: skip
+NO_REDIS = (
+    "sentinel://u:hunter2@h:26379/0", "amqp://u:hunter2@h", "memory://", "redis+socket:///tmp/redis", "unix:///tmp/redis",
+    "redis-cluster://h", "http://h", "postgresql://h/d", "redis://h:70000/0", "redis://h/zero", "redis:///0", "redis://",
+    "sqs://", "REDIS", "redis://h:6379/-1", "redis://a:1;redis://b:2",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "accepted"),
+    [
+        *((name, value, "postgresql://") for name in POSTGRESQL for value in NO_POSTGRESQL),
+        *(("REDIS_URL", value, "rediss://") for value in NO_REDIS),
+        *(("TRACES_URL", value, "https://host:port") for value in ("grpc://h:4317", "h:4318", "http://", "http://h:x")),
+        *(("SEND_WEBHOOK_URL", value, "http") for value in ("ftp://h/x", "h", "mailto:a@b")),
+        *((name, "AET@h:99999", "65535") for name in ("SEND_PACS", "SEND_UPS")),
+        *((name, "AET@h:0", "65535") for name in ("SEND_PACS", "SEND_UPS")),
+    ],
+)
+def test_an_address_of_another_kind_is_refused_with_what_is_accepted(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, accepted: str
+) -> None:
+    monkeypatch.setenv(f"DLR_{name}", value)
+    with pytest.raises(SetupRefused) as refused:
+        get_settings()
+    assert refused.value.code == "setting_invalid"
+    assert refused.value.reason.startswith(f"DLR_{name}: ")
+    assert accepted in refused.value.reason
+    assert "hunter2" not in refused.value.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "postgresql+psycopg2://u@h:5432/d"),
+        ("DATABASE_URL", "postgresql://u@/d?host=/var/run/postgresql"),
+        ("REDIS_URL", "redis://h"),
+        ("REDIS_URL", "rediss://u:p@h:6380/15"),
+        ("REDIS_URL", "redis://[::1]:6379/0"),
+        ("TRACES_URL", "http://collector:4318"),
+        ("SEND_PACS", "PACS@pacs.hospital:11112"),
+    ],
+)
+def test_an_address_of_the_right_kind_is_taken(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"DLR_{name}", value)
+    assert getattr(get_settings(), name.lower()) is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("DLR_WEB_PROT", "DLR_WEB_PORT"),
+        ("DLR_WEB_HOST", "DLR_WEB_HOSTS"),
+        ("DLR_REDISURL", "DLR_REDIS_URL"),
+        ("DLR_GATE_DOPLER_IN_ROI", "DLR_GATE_DOPPLER_IN_ROI"),
+        ("DLR_DATABSE_URL", "DLR_DATABASE_URL"),
+        ("dlr_log_levle", "DLR_LOG_LEVEL"),
+        ("DLR_RECEIVE_CALLER", "DLR_RECEIVE_CALLERS"),
+        ("DLR_REDIS_PASSWORT", "DLR_REDIS_PASSWORD"),
+    ],
+)
+def test_a_misspelt_setting_is_refused_with_the_one_that_is_meant(
+    monkeypatch: pytest.MonkeyPatch, given: str, meant: str
+) -> None:
+    monkeypatch.setenv(given, "hunter2")
+    with pytest.raises(SetupRefused) as refused:
+        get_settings()
+    assert refused.value.reason == f"{given} is no setting: is {meant} meant?"
+
+
+@given(st.sampled_from(sorted(Settings.model_fields)), st.data())
+def test_two_letters_that_changed_places_never_go_unnoticed(name: str, data: st.DataObject) -> None:
+    place = data.draw(st.integers(0, len(name) - 2))
+    swapped = name[:place] + name[place + 1] + name[place] + name[place + 2 :]
+    if swapped in Settings.model_fields or len(name) < 5:
+        return
+    get_settings.cache_clear()
+    with mock.patch.dict(os.environ, {f"DLR_{swapped.upper()}": "x"}), pytest.raises(SetupRefused) as refused:
+        get_settings()
+    assert f"DLR_{swapped.upper()} is no setting: is DLR_" in refused.value.reason
+
+
+def test_a_misspelt_secret_is_refused_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "dlr_redis_pasword").write_text("hunter2\n")
+    monkeypatch.setattr(room, "SECRETS_DIR", tmp_path)
+    with pytest.raises(SetupRefused) as refused:
+        get_settings()
+    assert "DLR_REDIS_PASSWORD" in refused.value.reason
+
+
+def test_a_variable_that_resembles_no_setting_is_left_alone_and_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DLR_SITE_NUMBER_OF_OUR_OWN", "7")
+    get_settings()
+    assert "DLR_SITE_NUMBER_OF_OUR_OWN is no setting" in caplog.text
 
 
 def test_no_secret_shows_in_the_settings_own_words(monkeypatch: pytest.MonkeyPatch) -> None:

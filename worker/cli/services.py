@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from worker.services.fleet import name_of
+from worker.services.port import require_free
 from worker.settings import Settings, get_settings, use_device
 
 INTAKE_STUDIES = 4
@@ -149,6 +150,8 @@ def flower() -> None:
     """Run Flower, read-only, behind DLR_FLOWER_USER and DLR_FLOWER_PASSWORD."""
     from worker.services.flower import flower_command
 
-    command = flower_command(get_settings())
+    settings = get_settings()
+    command = flower_command(settings)
+    require_free("DLR_FLOWER_PORT", settings.flower_port, settings.flower_address)
     sys.stdout.flush()
     os.execve(command.argv[0], list(command.argv), dict(os.environ) | dict(command.env))  # noqa: S606

@@ -24,6 +24,7 @@ from worker.evaluation.lesions import (
 )
 from worker.rows_file import TOO_MANY_CELLS, read_rows
 from worker.training.manifest import Category, Fault, Pathology, Split
+from worker.wording import Flaw, flaws_of
 
 COLUMN_OF = {LH_MODEL: "high_risk_probability", BM_MODEL: "malignant_probability"}
 """The column of each model; another version's ends in ``_`` and its name."""
@@ -95,7 +96,7 @@ def read_scores(path: Path) -> ScoresFile:
         try:
             lines[number] = _line(row)
         except ValidationError as invalid:
-            faults = invalid.errors(include_url=False, include_context=False, include_input=False)
+            faults = flaws_of(invalid)
             bad.append(Fault(number, Code.ROW_INVALID, "; ".join(dict.fromkeys(_sentence(fault) for fault in faults))))
     repeated = _repeated(lines)
     bad += [Fault(number, Code.ROW_REPEATED, "another row has this lesion_id and patient_key") for number in repeated]
@@ -177,10 +178,10 @@ def _lesion(name: str, line: ScoresLine, scorers: Mapping[str, Scorer]) -> Judge
     )
 
 
-def _sentence(fault: Any) -> str:
-    place = next((str(part) for part in fault["loc"] if _is_column(str(part))), None)
+def _sentence(fault: Flaw) -> str:
+    place = next((str(part) for part in fault.place if _is_column(str(part))), None)
     if place == "birads":
         return f"birads: one of {', '.join(CATEGORIES)}"
-    if fault["type"] == "extra_forbidden":
+    if fault.kind == "extra_forbidden":
         return "more cells, or other fields, than there are columns"
-    return f"{place}: {fault['msg']}" if place else str(fault["msg"])
+    return f"{place}: {fault.sentence}" if place else fault.sentence

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from db.records import ModelRecord
 from worker.clinical.conformal import fewest_lesions
 from worker.errors import Code, ModelRefused
+from worker.wording import flaws_of
 
 MAX_CARD_BYTES = 1 << 20
 _REASON_FAULTS = 5
@@ -230,7 +231,7 @@ def parse_card(content: str | bytes) -> ModelCard:
     try:
         return ModelCard.model_validate_json(content)
     except ValidationError as invalid:
-        faults = invalid.errors(include_url=False, include_context=False, include_input=False)
-    shown = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ") for fault in faults]
+        faults = flaws_of(invalid)
+    shown = [f"{'.'.join(map(str, fault.place))}: {fault.sentence}".removeprefix(": ") for fault in faults]
     more = [f"and {len(shown) - _REASON_FAULTS} more"] if len(shown) > _REASON_FAULTS else []
     raise ModelRefused(Code.CARD_INVALID, "; ".join(shown[:_REASON_FAULTS] + more))

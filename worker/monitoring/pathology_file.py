@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
@@ -14,6 +14,7 @@ from db.vocabulary import PathologyFinding
 from worker.contract import ShortText
 from worker.errors import Code
 from worker.rows_file import read_rows
+from worker.wording import Flaw, flaws_of
 
 _NEEDED = ("study", "lesion_id", "result", "reported_on")
 _COLUMNS = (*_NEEDED, "histology")
@@ -86,7 +87,7 @@ def read_pathology(path: Path) -> PathologyFile:
         try:
             lines[line] = PathologyLine.model_validate(row)
         except ValidationError as invalid:
-            faults = invalid.errors(include_url=False, include_context=False, include_input=False)
+            faults = flaws_of(invalid)
             bad.append(BadRow(line, Code.ROW_INVALID, "; ".join(_sentence(fault) for fault in faults)))
     return PathologyFile(lines, tuple(bad))
 
@@ -95,9 +96,9 @@ def _header_fault(names: Sequence[str]) -> str | None:
     return None if set(_NEEDED) <= set(names) <= set(_COLUMNS) else _HEADER
 
 
-def _sentence(fault: Any) -> str:
+def _sentence(fault: Flaw) -> str:
     # A name that is not a column's came with the file, and may be anything.
-    place = [str(part) for part in fault["loc"] if part in _COLUMNS]
-    if fault["type"] == "extra_forbidden":
+    place = [str(part) for part in fault.place if part in _COLUMNS]
+    if fault.kind == "extra_forbidden":
         return "more cells, or other fields, than there are columns"
-    return f"{place[0]}: {fault['msg']}" if place else str(fault["msg"])
+    return f"{place[0]}: {fault.sentence}" if place else fault.sentence

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from db.vocabulary import BM_MODEL, LH_MODEL
 from worker.errors import Code, SetupRefused
+from worker.wording import flaws_of
 
 MAX_BYTES = 1 << 20
 _REASON_FAULTS = 5
@@ -84,8 +85,8 @@ def read_policy(path: Path) -> Policy:
     try:
         return Policy.model_validate_json(content)
     except ValidationError as invalid:
-        faults = invalid.errors(include_url=False, include_context=False, include_input=False)
-    shown = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ") for fault in faults]
+        faults = flaws_of(invalid)
+    shown = [f"{'.'.join(map(str, fault.place))}: {fault.sentence}".removeprefix(": ") for fault in faults]
     more = [f"and {len(shown) - _REASON_FAULTS} more"] if len(shown) > _REASON_FAULTS else []
     raise _refused("; ".join(shown[:_REASON_FAULTS] + more))
 

@@ -15,6 +15,7 @@ from worker.errors import MEANINGS, Code, SetupRefused
 from worker.parquet_file import is_parquet, read_parquet, text_of
 from worker.reporting.cohort import AGE, FEATURES, CohortLesion
 from worker.rows_file import TOO_MANY_CELLS, read_rows
+from worker.wording import Flaw, flaws_of
 
 NEEDED = ("pathology", "lesion_id", "patient_key")
 """The columns that each manifest has; ``birads``, ``excluded`` and those of Table S1's features may be left out."""
@@ -151,7 +152,7 @@ def _line(filled: Mapping[str, str]) -> CohortLine | str:
     try:
         return CohortLine.model_validate({**filled, "descriptors": descriptors})
     except ValidationError as invalid:
-        faults = invalid.errors(include_url=False, include_context=False, include_input=False)
+        faults = flaws_of(invalid)
         return "; ".join(dict.fromkeys(_sentence(fault) for fault in faults))
 
 
@@ -162,11 +163,11 @@ def _number(cell: str) -> float | str:
         return cell
 
 
-def _sentence(fault: Any) -> str:
-    column = fault["loc"][0]
+def _sentence(fault: Flaw) -> str:
+    column = fault.place[0]
     if column == "birads":
         return f"birads: one of {', '.join(Birads)}, or 4 where its letter is not known"
-    return str(fault["msg"]) if column == "descriptors" else f"{column}: {fault['msg']}"
+    return fault.sentence if column == "descriptors" else f"{column}: {fault.sentence}"
 
 
 def _refused(reason: str) -> SetupRefused:

@@ -13,7 +13,7 @@ from db.roles import OWNER, READER, SHADOW, WEB, WRITER
 from worker.errors import Code, SetupRefused
 from worker.services.flower import flower_command, flower_is_installed
 from worker.services.home import Home
-from worker.services.port import free_port, is_free
+from worker.services.port import free_port, is_free, require_free
 from worker.services.postgres import EmbeddedPostgres
 from worker.services.redis import EmbeddedRedis
 from worker.services.supervisor import Child
@@ -112,9 +112,11 @@ def running_services(home: Path | None = None, say: Callable[[str], None] = lamb
                 say(f"starting {name}")
                 stack.callback(server.stop)
                 server.start()
-        flower_port = _port("Flower", kept, settings.flower_port, say) if flower_is_installed() else None
+        flower_port = _port("flower", kept, settings, say) if flower_is_installed() else None
         has_page = web_is_installed() and (postgres is not None or settings.web_database_url is not None)
-        web_port = _port("web", kept, settings.web_port, say) if has_page else None
+        web_port = _port("web", kept, settings, say) if has_page else None
+        if settings.metrics_port is not None:
+            require_free("DLR_EXPORTER_PORT", settings.exporter_port, settings.metrics_address)
         stack.callback(kept.withdraw)
         kept.announce(_announcement(kept, settings, postgres, redis, flower_port, web_port))
         password_file = kept.secret_file(FLOWER_SECRET) if settings.flower_password is None else None
@@ -172,12 +174,17 @@ def _announcement(
     return said
 
 
-def _port(name: str, home: Home, wanted: int, say: Callable[[str], None]) -> int:
-    if wanted and is_free(wanted):
+def _port(name: str, home: Home, settings: Settings, say: Callable[[str], None]) -> int:
+    """Return the port of a service; another one only where nobody asked for the one that is taken."""
+    setting, address = f"{name}_port", getattr(settings, f"{name}_address")
+    wanted: int = getattr(settings, setting)
+    if setting in settings.model_fields_set:
+        require_free(f"DLR_{setting.upper()}", wanted, address)
+    if wanted and is_free(wanted, address):
         return wanted
     if wanted:
         say(f"port {wanted} is taken, so {name} gets another one")
-    return free_port(home.folder("run") / f"{name.lower()}.port")
+    return free_port(home.folder("run") / f"{name}.port")
 
 
 def _migrate(settings: Settings) -> None:

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from worker.clinical.categories import Birads
 from worker.errors import Code, SetupRefused
 from worker.inference.card import Backbone, Preprocessing
+from worker.wording import Flaw, flaws_of
 
 MAX_BYTES = 1 << 20
 DEMO_SEED = 20261123
@@ -202,14 +203,14 @@ def read_config(
     try:
         return TrainingConfig.model_validate(fields)
     except ValidationError as invalid:
-        faults = invalid.errors(include_url=False, include_context=False, include_input=False)
+        faults = flaws_of(invalid)
     raise SetupRefused(Code.CONFIG_INVALID, "; ".join(map(_sentence, faults)))
 
 
-def _sentence(fault: Any) -> str:
-    *above, name = map(str, fault["loc"] or ("",))
-    if fault["type"] != "extra_forbidden":
-        return f"{'.'.join((*above, name))}: {fault['msg']}".removeprefix(": ")
+def _sentence(fault: Flaw) -> str:
+    *above, name = map(str, fault.place or ("",))
+    if fault.kind != "extra_forbidden":
+        return f"{'.'.join((*above, name))}: {fault.sentence}".removeprefix(": ")
     part = TrainingConfig.model_fields[above[0]].annotation if above else TrainingConfig
     meant = get_close_matches(name, getattr(part, "model_fields", ()), n=1)
     return f"{'.'.join((*above, name))}: there is no such name" + (f"; is {meant[0]} meant?" if meant else "")

@@ -17,6 +17,7 @@ from worker.clinical.categories import Birads
 from worker.clinical.descriptors import LEVELS, MEASURES, descriptor_faults
 from worker.contract import RoiJob, ShortText, StoragePath
 from worker.errors import Code
+from worker.wording import Flaw, flaws_of
 
 ROI_COLUMNS = tuple(f"roi_{name}" for name in RoiJob.model_fields)
 DESCRIPTOR_COLUMNS = (*LEVELS, *MEASURES)
@@ -202,7 +203,7 @@ def cells_of(row: ManifestRow) -> dict[str, object]:
 
 def reason_of(invalid: ValidationError) -> str:
     """Say what is wrong with a row, one sentence a field; no value and no name that is not a column's."""
-    faults = invalid.errors(include_url=False, include_context=False, include_input=False)
+    faults = flaws_of(invalid)
     return "; ".join(dict.fromkeys(_sentence(fault) for fault in faults))
 
 
@@ -235,13 +236,13 @@ def _whole(value: object) -> object:
     return int(number) if number.is_integer() else value
 
 
-def _sentence(fault: Any) -> str:
-    place = [str(part) for part in fault["loc"]]
-    if fault["type"] == "extra_forbidden":
+def _sentence(fault: Flaw) -> str:
+    place = [str(part) for part in fault.place]
+    if fault.kind == "extra_forbidden":
         return "more cells than columns"
-    if fault["type"] == Code.PATH_OUTSIDE_STORAGE:
+    if fault.kind == Code.PATH_OUTSIDE_STORAGE:
         return f"{place[0]}: a path is relative to the manifest's folder, or to --root, and never leaves it"
     if place[:1] == ["birads"]:
         return f"birads: one of {', '.join(Birads)}, or 4 where its letter is not known"
     name = "_".join(place) if place[:1] == ["roi"] else next(iter(place), "")
-    return f"{name}: {fault['msg']}" if name in COLUMNS else str(fault["msg"])
+    return f"{name}: {fault.sentence}" if name in COLUMNS else fault.sentence

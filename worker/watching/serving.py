@@ -34,6 +34,8 @@ def serve(registry: CollectorRegistry, address: str, port: int, ports: int = 1) 
             reason = f"DLR_METRICS_ADDRESS {address}, port {candidate}: {error.strerror}"
             raise SetupRefused(Code.SETTING_INVALID, reason) from None
         return int(server.server_port)
-    taken = f"port {port} is" if ports == 1 else f"all ports from {port} to {port + ports - 1} are"
-    reason = f"{taken} taken at {address}: set another DLR_EXPORTER_PORT or DLR_METRICS_PORT"
+    if ports == 1:
+        reason = f"DLR_EXPORTER_PORT: {address}:{port} is taken"
+    else:
+        reason = f"DLR_METRICS_PORT: all ports from {port} to {port + ports - 1} are taken at {address}"
     raise SetupRefused(Code.SETTING_INVALID, reason)

@@ -11,6 +11,7 @@ from db.roles import WEB
 from db.session import make_engine, session_factory
 from worker.errors import Code, SetupRefused
 from worker.imaging.decoder_pool import DecoderPool
+from worker.services.port import require_free
 from worker.settings import Settings
 from worker.web.accounts import Accounts
 from worker.web.application import make_application
@@ -85,9 +86,10 @@ def serve(settings: Settings) -> None:
     """Serve the page until SIGTERM.
 
     Raises:
-        SetupRefused: as for `check`; or ``setting_invalid`` without a database.
+        SetupRefused: as for `check`; or ``setting_invalid`` without a database, or if the port is taken.
     """
     check(settings)
+    require_free("DLR_WEB_PORT", settings.web_port, settings.web_address)
     engine = make_engine(settings.require_web_database_url(), role=WEB)
     application = make_application(make_site(settings, engine), hosts_of(settings))
     proxies = listed(settings.web_behind_proxy)

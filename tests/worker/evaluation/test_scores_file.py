@@ -71,12 +71,12 @@ def test_a_lesion_without_scores_is_left_out_and_counted(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ("L1,perhaps,0.5", "pathology: Input should be 'benign' or 'malignant'"),
-        ("L1,,0.5", "pathology: Field required"),
-        (",benign,0.5", "lesion_id: Field required"),
-        ("L1,benign,1.5", "malignant_probability: Input should be less than or equal to 1"),
-        ("L1,benign,nan", "malignant_probability: Input should be a finite number"),
-        ("L1,benign,SECRET", "malignant_probability: Input should be a valid number"),
+        ("L1,perhaps,0.5", "pathology: has to be 'benign' or 'malignant'"),
+        ("L1,,0.5", "pathology: is missing"),
+        (",benign,0.5", "lesion_id: is missing"),
+        ("L1,benign,1.5", "malignant_probability: has to be 1 or less"),
+        ("L1,benign,nan", "malignant_probability: has to be a finite number"),
+        ("L1,benign,SECRET", "malignant_probability: has to be a number"),
         ("L1,benign,0.5,SECRET", "more cells, or other fields, than there are columns"),
     ],
 )

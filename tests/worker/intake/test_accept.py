@@ -132,12 +132,12 @@ def test_a_more_urgent_push_moves_a_study_that_has_ended_up_the_worklist(
 
 
 def test_a_refused_message_is_kept_with_its_code_once(intake: Intake, sessions: sessionmaker[Session]) -> None:
-    refused = JobRefused(Code.JOB_INVALID, "lesions: Field required")
+    refused = JobRefused(Code.JOB_INVALID, "lesions: is missing")
     raw = {"patient": "Doe^Jane", "odd": "\x00"}
     assert intake.refuse(raw, refused, "queue") == intake.refuse(raw, refused, "queue")
     with sessions() as session:
         (row,) = queries.failed(session)
-    assert (row.state, row.error_code, row.error_reason) == ("failed", "job_invalid", "lesions: Field required")
+    assert (row.state, row.error_code, row.error_reason) == ("failed", "job_invalid", "lesions: is missing")
 
 
 def test_what_the_ledger_gives_back_still_has_its_digest(intake: Intake, sessions: sessionmaker[Session]) -> None:

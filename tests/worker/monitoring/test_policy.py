@@ -34,8 +34,8 @@ def test_the_page_s_example_is_a_policy(written: Write) -> None:
 
 
 BAD = [
-    ("", "Invalid JSON"),
-    ("[]", "Input should be an object"),
+    ("", "is not JSON"),
+    ("[]", "has to be an object"),
     ("{}", "schema_version"),
     (policy(), "DLR_LH, or DLR_BM"),
     (policy(DLR_BM={}), "DLR_BM: threshold, or versions"),
@@ -48,7 +48,7 @@ BAD = [
     (policy(DLR_BM={"treshold": 0.5}), "DLR_BM.treshold"),
     (policy(DLR_XX={"threshold": 0.5}), "DLR_XX"),
     (json.dumps({"schema_version": 2, "DLR_BM": {"threshold": 0.5}}), "schema_version"),
-    (b"\xff\xfe", "Invalid JSON"),
+    (b"\xff\xfe", "is not JSON"),
     (" " * (1 << 21), "larger"),
 ]
 

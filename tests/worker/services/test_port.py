@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.command_line import dlr, dlr_process
+from tests.conftest import Database
 from worker.services.port import LOOPBACK, free_port, is_free
 
 
@@ -20,6 +22,23 @@ def test_another_is_taken_when_somebody_listens_there_now(tmp_path: Path) -> Non
         other = free_port(tmp_path / "port")
     assert other != port
     assert free_port(tmp_path / "port") == other
+
+
+@pytest.mark.parametrize("command", ["web", "flower", "metrics", "receive"])
+def test_each_service_refuses_a_port_that_is_taken_and_names_its_setting(
+    database: Database, redis_url: str, tmp_path: Path, command: str
+) -> None:
+    setting = {"metrics": "DLR_EXPORTER_PORT"}.get(command, f"DLR_{command.upper()}_PORT")
+    databases = {"DLR_DATABASE_URL": database.writer_url, "DLR_WEB_DATABASE_URL": database.web_url}
+    dlr("web", "user", "add", "reader", stdin="a long password\n")
+    with socket.create_server((LOOPBACK, 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = dlr_process(
+            command, DLR_FLOWER_PASSWORD="secret", DLR_REDIS_URL=redis_url, **databases, **{setting: port}
+        )
+    assert refused.returncode == 1
+    assert f"error: setting_invalid: {setting}: 127.0.0.1:{port}" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 @pytest.mark.parametrize("written", ["", "not a port", "0", "80", "70000", "-1"])

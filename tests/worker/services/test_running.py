@@ -12,7 +12,7 @@ from tests.conftest import Database
 from worker.errors import Code, SetupRefused
 from worker.services.home import Home, database_url_of
 from worker.services.running import _as_home, _port, running_services
-from worker.settings import get_settings
+from worker.settings import Settings, get_settings
 
 
 @pytest.fixture(scope="module")
@@ -115,12 +115,27 @@ def test_a_server_that_ends_is_started_again_in_its_place(home: Path) -> None:
         assert services.redis.url() == url
 
 
-def test_a_port_that_is_taken_is_another_one_and_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("service", ["flower", "web"])
+def test_a_port_that_nobody_asked_for_and_is_taken_is_another_one_and_said(tmp_path: Path, service: str) -> None:
     said: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
-        assert _port("Flower", Home(tmp_path), taken, said.append) != taken
-    assert said == [f"port {taken} is taken, so Flower gets another one"]
+        settings = Settings.model_construct(**{f"{service}_address": "127.0.0.1"})
+        object.__setattr__(settings, f"{service}_port", taken)
+        settings.model_fields_set.clear()
+        assert _port(service, Home(tmp_path), settings, said.append) != taken
+    assert said == [f"port {taken} is taken, so {service} gets another one"]
+
+
+@pytest.mark.parametrize("service", ["flower", "web"])
+def test_a_port_that_was_asked_for_and_is_taken_is_refused(
+    tmp_path: Path, service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setenv(f"DLR_{service.upper()}_PORT", str(other.getsockname()[1]))
+        with pytest.raises(SetupRefused) as refused:
+            _port(service, Home(tmp_path), get_settings(), print)
+    assert refused.value.reason.startswith(f"DLR_{service.upper()}_PORT: 127.0.0.1:")
 
 
 @pytest.mark.parametrize("before", [None, "/before"])

@@ -49,7 +49,7 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
     "no pathology and no exclusion": ({"pathology": None}, "pathology is needed"),
     "an age of nobody": ({"age_years": "121"}, "age_years: "),
     "an age that is no number": ({"age_years": "forty"}, "age_years: "),
-    "half a rectangle": ({"roi_x": "1", "roi_y": "2"}, "roi_width: Field required; roi_height: Field required"),
+    "half a rectangle": ({"roi_x": "1", "roi_y": "2"}, "roi_width: is missing; roi_height: is missing"),
     "a rectangle of nothing": (
         {"roi_x": "1", "roi_y": "2", "roi_width": "0", "roi_height": "4"}, "roi_width: "
     ),
