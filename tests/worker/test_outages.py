@@ -17,6 +17,7 @@ from worker import patience, runtime, tasks
 from worker.errors import MEANINGS, Code
 from worker.intake.accept import Intake
 from worker.settings import get_settings
+from worker.tasks import TaskFailed
 from worker.watching.measures import Measures
 
 JOB = {
@@ -74,7 +75,7 @@ def test_a_message_is_not_acknowledged_before_it_stands_in_the_ledger(
             until(lambda: sum("waiting" in line for line in caplog.messages) >= 2 * len(MESSAGES))
             assert [task.exception() for task in at_work if task.done()] == []
         for task in at_work:
-            task.result(60)
+            assert isinstance(task.exception(60), TaskFailed | None)
     assert sorted(ledger.rows(), key=str) == sorted((row for _, row in MESSAGES.values()), key=str)
 
 
@@ -84,11 +85,12 @@ def test_a_message_whose_refusal_meets_a_defect_goes_back_to_its_queue(ledger: L
     with away(ledger.database, DEFECT, A_REFUSAL), pytest.raises(Reject) as rejected:
         work()
     assert rejected.value.requeue is True
-    work()
+    with pytest.raises(TaskFailed):
+        work()
     assert ledger.rows() == [row]
 
 
 def test_a_study_that_meets_a_defect_of_the_database_is_refused_and_not_tried_for_ever(ledger: Ledger) -> None:
-    with away(ledger.database, DEFECT, A_STUDY):
+    with away(ledger.database, DEFECT, A_STUDY), pytest.raises(TaskFailed):
         tasks.submit_study(JOB)
     assert ledger.rows() == [("failed", "internal_error")]
