@@ -1,7 +1,8 @@
 -- The users of a database, for psql, as a superuser, connected to that database:
 --     dlr_owner migrates, dlr_writer runs, dlr_reader sees the views alone, dlr_web is the worklist page, dlr_shadow adds
 --     scores of versions that are not in service.
--- The passwords are read from files, so that none is on a command line. Safe to run again: it sets the passwords anew.
+-- The passwords are read from files, so that none is on a command line. Safe to run again: it sets the passwords anew. Where
+-- a file is missing or blank it changes nothing: PostgreSQL would take the password away from a role that is in use.
 \set ON_ERROR_STOP on
 \set owner_password `cat "${SECRETS_DIR:-/run/secrets}/dlr_database_owner_password"`
 \set writer_password `cat "${SECRETS_DIR:-/run/secrets}/dlr_database_password"`
@@ -13,6 +14,19 @@
 SET log_statement = 'none';
 SET log_min_error_statement = 'panic';
 SET log_min_duration_statement = -1;
+
+SELECT string_agg(file, ', ') AS blank, count(*) > 0 AS is_blank
+FROM (VALUES ('dlr_database_owner_password', :'owner_password'), ('dlr_database_password', :'writer_password'),
+             ('dlr_reader_password', :'reader_password'), ('dlr_web_database_password', :'web_password'),
+             ('dlr_shadow_database_password', :'shadow_password')) AS secret (file, password)
+WHERE password !~ '\S'
+\gset
+\if :is_blank
+    \warn 'no password in the folder SECRETS_DIR (else /run/secrets) in:' :blank
+    DO $$ BEGIN RAISE EXCEPTION 'passwords are missing: nothing was changed'; END $$;
+\endif
+
+BEGIN;
 
 SELECT format('CREATE ROLE %I', name)
 FROM unnest(ARRAY['dlr_owner', 'dlr_writer', 'dlr_reader', 'dlr_web', 'dlr_shadow']) AS name
@@ -28,3 +42,5 @@ ALTER ROLE dlr_shadow LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'shado
 ALTER DATABASE :"DBNAME" OWNER TO dlr_owner;
 REVOKE ALL ON DATABASE :"DBNAME" FROM PUBLIC;
 GRANT CONNECT ON DATABASE :"DBNAME" TO dlr_owner, dlr_writer, dlr_reader, dlr_web, dlr_shadow;
+
+COMMIT;

@@ -40,7 +40,10 @@ def check(fmt: FormatOption = Format.TABLE) -> None:
 
 @app.command()
 def url(role: Annotated[Role, typer.Option(help="reader sees the views alone")] = Role.READER) -> None:
-    """Print the address of the embedded database, password included, for psql and other programs."""
+    """Print the database's address, password included, for psql and other programs.
+
+    Of the embedded database it knows all; of one of your own, those that the settings name.
+    """
     from worker.services.home import database_url_of
 
     typer.echo(database_url_of(get_settings(), role.value))

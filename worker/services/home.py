@@ -102,16 +102,24 @@ class Home:
 
 
 def database_url_of(settings: Settings, role: str) -> str:
-    """Return the embedded database's URL, password included, for ``reader``, ``writer`` or ``owner``.
+    """Return the database's URL, password included, for ``reader``, ``writer`` or ``owner``, as psql takes it.
 
     Raises:
-        SetupRefused: ``setting_invalid``, when no database is set, or it is not the one of `dlr up`, whose
-            passwords this installation does not know.
+        SetupRefused: ``setting_invalid``, when no database is set, or it is a site's own, and no setting says who the
+            role is there.
     """
     url = make_url(settings.require_database_url())
     home = Home(settings.home)
     if url.username != WRITER or url.password != home.secret(WRITER):
-        reason = "DLR_DATABASE_URL names a database of your own: its roles' passwords are not known here"
-        raise SetupRefused(Code.SETTING_INVALID, reason)
+        return _own_url_of(settings, role)
     user = f"dlr_{role}"
     return url.set(username=user, password=home.secret(user)).render_as_string(hide_password=False)
+
+
+def _own_url_of(settings: Settings, role: str) -> str:
+    variable = {"owner": "DLR_DATABASE_OWNER_URL", "writer": "DLR_DATABASE_URL", "reader": "DLR_READER_URL"}[role]
+    own = {"owner": settings.database_owner_url, "writer": settings.database_url, "reader": settings.reader_url}[role]
+    if own is None:
+        reason = f"DLR_DATABASE_URL names a database of your own, and {variable} does not say who dlr_{role} is there"
+        raise SetupRefused(Code.SETTING_INVALID, reason)
+    return make_url(own.get_secret_value()).set(drivername="postgresql").render_as_string(hide_password=False)

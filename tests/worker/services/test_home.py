@@ -117,6 +117,13 @@ def test_each_role_of_the_embedded_database_has_its_url(tmp_path: Path) -> None:
         assert database_url_of(settings, role) == expected
 
 
+def test_a_role_of_a_sites_own_database_has_the_url_that_the_settings_give(tmp_path: Path) -> None:
+    own = {"writer": "database_url", "owner": "database_owner_url", "reader": "reader_url"}
+    urls = {name: f"postgresql://{role}:theirs@db.hospital/dlr" for role, name in own.items()}
+    for role, name in own.items():
+        assert database_url_of(Settings(home=tmp_path, **urls), role) == urls[name]
+
+
 def test_the_roles_of_somebody_elses_database_are_not_made_up(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, database_url="postgresql://dlr_writer:theirs@db.hospital/dlr")
     with pytest.raises(SetupRefused) as refused:
