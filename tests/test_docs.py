@@ -24,6 +24,7 @@ from benchmarks import phantom_cohort
 from benchmarks.__main__ import ROWS
 from benchmarks.machine import PACKAGES
 from benchmarks.measuring import Figure, as_markdown
+from db.outages import OUTAGES
 from tests.commands import command_fault
 from tests.test_compose import COMPOSE, PASSWORD, ROOT, composed_redis
 from tests.waiting import patience
@@ -43,6 +44,7 @@ PAGES = {str(path.relative_to(ROOT)): path for path in [*sorted(ROOT.glob("*.md"
 INTEGRATOR, ADMINISTRATOR, INSTALL, PERFORMANCE, WATCHING, CONFORMANCE = (
     DOCS / f"{name}.md" for name in ("integrator", "administrator", "install", "performance", "watching", "conformance")
 )
+OUTAGE_DECISION = DOCS / "decisions" / "0034-an-outage-is-told-from-a-defect.md"
 MODEL_OWNER, MODELS = DOCS / "model-owner.md", DOCS / "models.md"
 FIGURES: dict[str, Any] = json.loads((ROOT / "benchmarks" / "figures.json").read_text("utf-8"))
 PHANTOM_COHORT: dict[str, Any] = json.loads((ROOT / "benchmarks" / "phantom_cohort.json").read_text("utf-8"))
@@ -158,7 +160,13 @@ def phantom_cohort_table() -> str:
     return "\n".join([said, "", phantom_cohort.as_markdown(PHANTOM_COHORT).rstrip()])
 
 
+def outages_table() -> str:
+    rows = [f"| {'class ' if len(state) == 2 else ''}{state} | {meaning} |" for state, meaning in OUTAGES.items()]
+    return "\n".join(["| SQLSTATE | what it means |", "| --- | --- |", *rows])
+
+
 TABLES = {
+    OUTAGE_DECISION: ("outages", outages_table),
     MODEL_OWNER: ("configuration", configuration_table),
     MODELS: ("phantom cohort", phantom_cohort_table),
     CONFORMANCE: ("99DLR", own_codes_table),

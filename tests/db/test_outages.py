@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from psycopg2 import errorcodes
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -21,6 +21,7 @@ from tests.conftest import Database
 from tests.db.samples import failed_place, study
 from worker.services.home import Home
 from worker.services.postgres import EmbeddedPostgres
+from worker.settings import Settings
 
 SQLSTATES = sorted({state for state in errorcodes.__dict__.values() if isinstance(state, str) and len(state) == 5})
 
@@ -249,3 +250,16 @@ def test_a_standby_refuses_each_write_as_an_outage_and_takes_it_once_it_is_the_p
     finally:
         engine.dispose()
         server.stop()
+
+
+def test_of_several_servers_the_one_that_can_be_written_is_taken(database: Database) -> None:
+    url = make_url(database.writer_url)
+    hosts = "&".join(f"host={host}" for host in ("127.0.0.1:1", f"{url.host}:{url.port}"))
+    both = f"postgresql://{url.username}:{url.password}@/{url.database}?{hosts}&target_session_attrs=read-write"
+    settings = Settings(database_url=both)
+    engine = make_engine(settings.require_database_url())
+    with session_factory(engine).begin() as session:
+        assert ledger.record_study(session, study()).change == "new"
+    engine.dispose()
+    with outages.away(database, outages.OUTAGES["read-only"]), pytest.raises(DatabaseAway):
+        engine.connect()
