@@ -303,8 +303,9 @@ def test_a_study_that_was_started_before_is_tried_again_with_nobody_beside_it(
     assert max(beside[study_id] for study_id in others) > 1
 
 
+@pytest.mark.parametrize("fault", ["SELECT pg_terminate_backend(pg_backend_pid())", "SET TRANSACTION READ ONLY"])
 def test_scores_are_kept_while_postgresql_is_away_and_no_attempt_is_used_up(
-    pipeline: Pipeline, study: dict[str, Any], device: SimulatedDevice, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, study: dict[str, Any], device: SimulatedDevice, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     monkeypatch.setenv("DLR_RETRY_WAIT_S", "0")
     get_settings.cache_clear()
@@ -313,12 +314,61 @@ def test_scores_are_kept_while_postgresql_is_away_and_no_attempt_is_used_up(
 
     def away_twice(session: Session, results: list[StudyResultRecord], held: dict[UUID, Held]) -> set[UUID]:
         if left and left.pop():
-            session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+            session.execute(text(fault))
         return finish(session, results, held)
 
     monkeypatch.setattr(ledger, "finish", away_twice)
     assert state(pipeline.run(study_id)) == "done"
     assert (len(device.seen), detail(pipeline, study_id).attempts) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("write", "fault", "attempts"),
+    [("release", Unavailable(Code.STORAGE_UNAVAILABLE), 0), ("fail_attempt", KeyError("Doe^Jane"), 1)],
+)
+def test_an_attempt_is_given_back_though_the_database_is_read_only_for_a_while(
+    pipeline: Pipeline,
+    study: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    write: str,
+    fault: Exception,
+    attempts: int,
+) -> None:
+    monkeypatch.setenv("DLR_RETRY_WAIT_S", "0")
+    get_settings.cache_clear()
+    study_id = queued(pipeline, study)
+    real, left = getattr(ledger, write), [1, 2]
+
+    def read_only_twice(session: Session, *arguments: Any) -> Any:
+        if left and left.pop():
+            session.execute(text("SET TRANSACTION READ ONLY"))
+        return real(session, *arguments)
+
+    def broken(*_args: object) -> None:
+        raise fault
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, write, read_only_twice)
+        patched.setattr(DecoderPool, "index", broken)
+        with pytest.raises(Unavailable):
+            pipeline.run(study_id)
+    assert left == []
+    assert (detail(pipeline, study_id).state, detail(pipeline, study_id).attempts) == ("queued", attempts)
+    assert state(pipeline.run(study_id)) == "done"
+
+
+def test_a_result_that_the_database_can_never_take_ends_the_study_with_a_code(
+    pipeline: Pipeline, study: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(session: Session, *_arguments: Any) -> Any:
+        session.execute(text("SELECT 1 / 0"))
+
+    monkeypatch.setattr(ledger, "finish", defect)
+    study_id = queued(pipeline, study)
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            pipeline.run(study_id)
+    assert pipeline.run(study_id) == Ended("failed", "attempts_exhausted", starts=3)
 
 
 def test_a_device_that_is_away_gives_the_study_back(
