@@ -9,7 +9,7 @@ import typer
 
 from worker.cli.named import StudyArgument
 from worker.cli.output import stderr, write_file
-from worker.errors import Code, SetupRefused
+from worker.errors import Code, SetupRefused, StudyRefused
 from worker.imaging.source import ImageSource
 from worker.reporting.documents import TEXTS, Camera, Document, Kind, documents_of
 from worker.reporting.result import StudyResult, read_results
@@ -25,7 +25,11 @@ def export(
     ] = Kind.SR,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="A file or a folder; text goes to standard output without it"),
+        typer.Option(
+            "--output",
+            "-o",
+            help="A file; a folder for pictures and several studies; without it a text goes to standard output",
+        ),
     ] = None,
     grad_cam: Annotated[
         bool,
@@ -47,10 +51,15 @@ def export(
     configure_logging("ERROR", "text")  # what libraries log may quote a header
     with sessions()() as session:
         results = read_results(session, study)
+    if output is None and len(results) > 1:
+        ids = ", ".join(str(result.study_id) for result in results)
+        reason = f"an output is one document, and {len(results)} studies are named so: name one of {ids}, or --output"
+        raise StudyRefused(Code.STUDY_AMBIGUOUS, reason)
     drawn_by = camera(settings, grad_cam=grad_cam) if kind is Kind.SC else None
     documents = [document for result in results for document in _documents(result, kind, settings, drawn_by)]
     if output is None:
-        _print(documents)
+        (document,) = documents
+        _print(document)
         return
     for path in _write(documents, output, folder=kind is Kind.SC or len(documents) > 1):
         stderr.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
@@ -87,11 +96,10 @@ def camera(settings: Settings, *, grad_cam: bool) -> Camera:
     return Camera(frames, Looker(settings.models_dir))
 
 
-def _print(documents: Sequence[Document]) -> None:
-    for document in documents:
-        text = document.content
-        # HL7 ends a segment with a carriage return, which a terminal would print the next one over.
-        sys.stdout.buffer.write(text.replace(b"\r", b"\n") if sys.stdout.isatty() else text)
+def _print(document: Document) -> None:
+    text = document.content
+    # HL7 ends a segment with a carriage return, which a terminal would print the next one over.
+    sys.stdout.buffer.write(text.replace(b"\r", b"\n") if sys.stdout.isatty() else text)
 
 
 def _write(documents: Sequence[Document], output: Path, *, folder: bool) -> list[Path]:

@@ -75,16 +75,16 @@ def show(
         found = look_up(session, study, queries.study_details)
     if fmt is Format.JSON:
         print_json([asdict(item) for item in found])
+    elif fmt is Format.CSV:
+        rows = [_lesion_row(lesion) | {"study_id": item.study_id} for item in found for lesion in item.lesions]
+        print_rows(rows, (*LESION_COLUMNS, "study_id"), fmt)
     else:
         for item in found:
-            _show(item, fmt)
+            _show(item)
 
 
-def _show(study: StudyDetail, fmt: Format) -> None:
+def _show(study: StudyDetail) -> None:
     rows = [_lesion_row(lesion) for lesion in study.lesions]
-    if fmt is Format.CSV:
-        print_rows(rows, LESION_COLUMNS, fmt)
-        return
     head = asdict(study) | {"lesions": len(study.lesions)}
     if study.refused:
         stdout.print("a message that was refused: it is no study until it is handed in again", markup=False)
@@ -94,10 +94,10 @@ def _show(study: StudyDetail, fmt: Format) -> None:
         if head[name] is not None:
             stdout.print(f"{name.replace('_', ' '):22} {head[name]}", markup=False, highlight=False)
     said = [row | {"uncertain": UNCERTAIN if row["uncertain"] else None} for row in rows]
-    print_rows(said, LESION_COLUMNS, fmt, title="lesions")
+    print_rows(said, LESION_COLUMNS, Format.TABLE, title="lesions")
     events = [{"at": event.at, "actor": event.actor, "event": event.event, "detail": dict(event.detail)}
               for event in study.events]  # fmt: skip
-    print_rows(events, ("at", "actor", "event", "detail"), fmt, title="history")
+    print_rows(events, ("at", "actor", "event", "detail"), Format.TABLE, title="history")
 
 
 def _lesion_row(lesion: LesionDetail) -> dict[str, Any]:

@@ -110,6 +110,44 @@ def test_pictures_and_several_studies_go_to_a_folder_under_names_that_name_nobod
     }
 
 
+@pytest.mark.parametrize("kind", ["hl7", "fhir", "sr", "sc"])
+def test_an_output_is_one_document_or_asks_which_of_several_studies_is_meant(
+    site: Site, tmp_path: Path, kind: str
+) -> None:
+    with session_factory(make_engine(site.database.writer_url)).begin() as session:
+        sop = write_image(site.storage / "c.dcm", study_instance_uid="1.2.9")
+        job = {"images": {"kind": "files", "paths": ["c.dcm"]}}
+        other = ended(session, study("1.2.9", "other", lesions=(lesion(sop_instance_uid=sop),), job=job), scored())
+    ids = {site.study_id, str(other.study_id)}
+    if kind in ("hl7", "fhir"):
+        done = site.dlr("export", "A1", "--format", kind)
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert b"study_ambiguous" in done.stderr
+        assert all(one in done.stderr.decode().replace("\n", "") for one in ids)
+        for one in ids:
+            assert site.dlr("export", one, "--format", kind).returncode == 0
+    done = site.dlr("export", "A1", "--format", kind, "--output", tmp_path / "both")
+    assert done.returncode == 0, done.stderr
+    written = list((tmp_path / "both").iterdir())
+    assert {file.name.partition(".")[0] for file in written} == ids
+    for file in written:
+        if kind == "fhir":
+            assert json.loads(file.read_bytes())["resourceType"] == "Bundle"
+        elif kind == "hl7":
+            assert file.read_bytes().count(b"MSH|") == 1
+        else:
+            assert dcmread(file).PatientID == "P-1"
+
+
+def test_several_studies_are_one_table_and_one_document(site: Site) -> None:
+    with session_factory(make_engine(site.database.writer_url)).begin() as session:
+        ended(session, study("1.2.9", "other"), scored())
+    rows = site.dlr("show", "A1", "--format", "csv").stdout.decode().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["lesion_id", "L1", "L1", "L2", "L3"]
+    assert {row.split(",")[-1] for row in rows[2:]} == {site.study_id}
+    assert len(json.loads(site.dlr("show", "A1", "--format", "json").stdout)) == 2
+
+
 def test_a_pipe_is_written_to_and_a_link_stays_a_link(site: Site, tmp_path: Path) -> None:
     text = site.dlr("export", site.study_id, "-f", "hl7").stdout
     os.mkfifo(pipe := tmp_path / "pipe")
