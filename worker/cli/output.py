@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from worker.cli.standard_output import ESCAPED
 from worker.errors import Code, SetupRefused
 
 WIDTH_OF_A_FILE = 180
@@ -141,7 +142,7 @@ def writing_to(output: Path | None) -> Iterator[None]:
         return
     with redirect_stdout(io.StringIO()) as printed:
         yield
-    write_file(output, printed.getvalue().encode())
+    write_file(output, printed.getvalue().encode(errors=ESCAPED))
 
 
 def write_file(path: Path, content: bytes) -> None:

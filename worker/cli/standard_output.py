@@ -1,5 +1,6 @@
 """Standard output that can not be written ends a command in one sentence, and a pipe that nobody reads in none."""
 
+import codecs
 import io
 import os
 import sys
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 EXIT_UNREAD: Final = 141
 """What a shell says of a command that a closed pipe ended: 128 and the number of SIGPIPE."""
+
+ESCAPED: Final = "worker.cli.escaped"
+"""How a character is written that an encoding does not have: as JSON has it, so that JSON stays JSON."""
 
 
 class _StandardOutput(io.FileIO):
@@ -52,8 +56,18 @@ def take_over() -> None:
         sys.stdout = io.TextIOWrapper(
             buffer,
             before.encoding,
-            # What the terminal has no character for is escaped, as on standard error, and is no fault.
-            "backslashreplace" if before.errors == "strict" else before.errors,
+            # What standard output has no character for is escaped, and is no fault.
+            ESCAPED if before.errors in ("strict", "surrogateescape") else before.errors,
             line_buffering=before.line_buffering,
             write_through=before.write_through,
         )
+
+
+def _as_json_has_it(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4)), error.end
+
+
+codecs.register_error(ESCAPED, _as_json_has_it)

@@ -1,5 +1,6 @@
 """Where nothing can be written any more: a full disk is one sentence, and a pipe that nobody reads is none."""
 
+import json
 import os
 import subprocess
 import sys
@@ -121,3 +122,14 @@ def test_what_a_terminal_has_no_character_for_is_escaped(encoding: str, shown: s
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert shown in done.stdout.decode(encoding).replace(r"\\u", r"\u")
+
+
+@pytest.mark.parametrize(
+    "locale", [{"PYTHONIOENCODING": name} for name in ("ascii", "cp1252", "utf-8")] + [{"LC_ALL": "C"}]
+)
+def test_json_is_json_whatever_characters_standard_output_has(locale: dict[str, str]) -> None:
+    value = "Ü 检 🙂 𠮷" + os.fsdecode(b"\xfc")
+    done = dlr("settings", "--format", "json", out=subprocess.PIPE, DLR_WEB_HOSTS=value, **locale)
+    assert (done.returncode, done.stderr) == (0, b"")
+    rows = json.loads(done.stdout.decode(locale.get("PYTHONIOENCODING", "utf-8")))
+    assert value in [row["value"] for row in rows]
