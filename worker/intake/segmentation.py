@@ -177,7 +177,19 @@ def _checked_frames(dataset: Dataset, limits: Limits) -> Sequence[Dataset]:
         raise StudyRefused(Code.TRANSFER_SYNTAX_UNSUPPORTED, reason)
     if count != len(frames) or dataset.SamplesPerPixel != 1:
         raise StudyRefused(Code.REPORT_INVALID)
+    _check_bits(dataset, count)
     return list(frames)
+
+
+def _check_bits(dataset: Dataset, count: int) -> None:
+    """Refuse pixels that are not where `_pixels` looks: frames padded to bytes, say, or fewer bits than allocated."""
+    bits, length = dataset.BitsAllocated, len(dataset.PixelData)
+    if (dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation) != (bits, bits - 1, 0):
+        raise StudyRefused(Code.REPORT_UNSUPPORTED, "the segmentation's pixels do not fill the bits allocated for them")
+    expected = (dataset.Rows * dataset.Columns * count * bits + 7) // 8
+    if length not in (expected, expected + expected % 2):
+        reason = "the segmentation's Pixel Data is not as long as its header says"
+        raise StudyRefused(Code.REPORT_INVALID, reason)
 
 
 def _in_frame(dataset: Dataset, frame: Dataset, wanted: Collection[int]) -> list[int]:
