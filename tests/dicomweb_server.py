@@ -27,6 +27,7 @@ class DicomwebPeer:
     multipart: bool = True
     authorization: str | None = None
     knows_filters: bool = True
+    patient: bytes = b"Doe^Jane"
     drips_s: float = 0.0
     cut_to: int | None = None
     dripped: int = 0
@@ -71,11 +72,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _search(self, instances: dict[str, tuple[str, Path]]) -> None:
         (wanted,) = parse_qs(urlsplit(self.path).query)["SOPInstanceUID"]
         found = [
-            {"0020000E": {"vr": "UI", "Value": [series]}, "00080018": {"vr": "UI", "Value": [uid]}}
+            {
+                "00100010": {"vr": "PN", "Value": [{"Alphabetic": "PATIENT"}]},
+                "0020000E": {"vr": "UI", "Value": [series]},
+                "00080018": {"vr": "UI", "Value": [uid]},
+            }
             for uid, (series, _) in instances.items()
             if uid == wanted or not self.peer.knows_filters
         ]
-        self._answer(200, "application/dicom+json", json.dumps(found).encode())
+        self._answer(200, "application/dicom+json", json.dumps(found).encode().replace(b"PATIENT", self.peer.patient))
 
     def _answer(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)

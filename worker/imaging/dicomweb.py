@@ -13,7 +13,7 @@ from email.message import Message
 from http import HTTPStatus
 from mmap import mmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from worker.errors import Code, DlrError, LesionRefused, SetupRefused, StudyRefused, Unavailable
 
@@ -194,7 +194,7 @@ def _series_of(asker: _Asker, study: str, uid: str) -> str:
     """Ask in which series an instance is (QIDO-RS, PS3.18, 10.6)."""
     query = {"SOPInstanceUID": uid}
     with asker.ask(f"{study}/instances", _FOUND, MOST_FOUND_BYTES, query) as (_, body):
-        found = json.loads(b"".join(body) or b"[]")
+        found = _json_of(b"".join(body) or b"[]")
     # A server that knows no filter gives other instances too.
     wanted = (one for one in found if one[_SOP_INSTANCE_UID]["Value"] == [uid])
     series: list[str] = next((one[_SERIES_INSTANCE_UID]["Value"] for one in wanted), [])
@@ -203,6 +203,11 @@ def _series_of(asker: _Asker, study: str, uid: str) -> str:
     if len(series) > 1 or not _UID.fullmatch(series[0]):
         raise LesionRefused(Code.DICOMWEB_FAILED)
     return series[0]
+
+
+def _json_of(content: bytes) -> Any:
+    """Read JSON whose texts may be in any character set, or have control characters: of it all, UIDs alone are used."""
+    return json.loads(content.decode(json.detect_encoding(content), "replace"), strict=False)
 
 
 def _retrieve(asker: _Asker, url: str, file: Path, most_bytes: int) -> None:

@@ -55,6 +55,26 @@ def test_the_wanted_instances_alone_come_byte_for_byte(peer: DicomwebPeer, folde
     assert len(peer.asked) == 4
 
 
+@pytest.mark.parametrize(
+    "patient",
+    [
+        "王^小东".encode(),
+        "王^小东".encode("gb18030"),
+        b"M\xfcller",
+        b"Yamada^Tarou=\x1b$B;3ED\x1b(B",
+        b"\\ud800",
+        b"a\tb\0",
+        b"\xff\xfe",
+    ],
+)
+def test_a_name_that_is_not_utf_8_keeps_no_instance_from_being_found(
+    peer: DicomwebPeer, folder: Path, patient: bytes
+) -> None:
+    uid, peer.patient = image(peer, "a"), patient
+    files, refused = dicomweb(peer).fetch("pacs", STUDY, {uid}, folder)
+    assert (len(files), refused) == (1, {})
+
+
 def test_an_instance_that_is_not_there_leaves_the_others_alone(peer: DicomwebPeer, folder: Path) -> None:
     there, absent = image(peer, "a"), generate_uid()
     files, refused = dicomweb(peer).fetch("pacs", STUDY, {there, absent}, folder)

@@ -250,6 +250,19 @@ def test_whatever_a_sender_wrote_is_text_on_the_page(sessions: sessionmaker[Sess
         assert "&lt;script&gt;" in admin.get(address).text
 
 
+@pytest.mark.parametrize("name", ["A\u202e7", "\u05e7\u05d5\u05d3 12", "\u738b\U0001f642"])
+def test_a_name_of_any_direction_turns_no_text_beside_it(
+    sessions: sessionmaker[Session], sign_in: SignIn, name: str
+) -> None:
+    with sessions.begin() as session:
+        study_id = ended(session, study(accession_number=name, lesions=(lesion(name),)), scored(name)).study_id
+        ledger.record_study(session, study("1.9", "9", accession_number=name))
+    reader = sign_in("reader")
+    search = reader.post("/search", data={"accession_number": name, "token": token_in(reader, "/")}).text
+    for page, tag in ((reader.get(f"/studies/{study_id}").text, "small"), (search, "a"), (search, "b")):
+        assert len(re.findall(f"<bdi><{tag}[^<]*>{name}</{tag}></bdi>", page)) == 1
+
+
 # --- pictures
 
 
