@@ -15,6 +15,11 @@ _OPEN = text(
 )
 _ENDED = text("SELECT state, priority, worklist_class, studies FROM study_count WHERE worklist_class IS NOT NULL")
 _NOW = text("SELECT now()")
+# What was set for one user alone says nothing of the others.
+_READ_ONLY = text("""
+    SELECT pg_is_in_recovery() OR setting = 'on' AND source NOT IN ('user', 'database user', 'client', 'session')
+    FROM pg_settings WHERE name = 'default_transaction_read_only'
+""")
 _FAILED = text("SELECT state, coalesce(error_code, ''), count(*) FROM failed_study GROUP BY 1, 2")
 _OUTCOMES = text("""
     SELECT outcome, lh_version, bm_version, count(*) FROM lesion_result
@@ -75,6 +80,11 @@ class StoredCard:
     name: str
     version: str
     card: Mapping[str, Any]
+
+
+def is_read_only(session: Session) -> bool:
+    """Whether the server takes no writes: it is a standby, or it or the database was made read-only."""
+    return bool(session.scalar(_READ_ONLY))
 
 
 def open_studies(session: Session) -> list[OpenCount]:

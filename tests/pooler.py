@@ -21,13 +21,14 @@ needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not i
 
 
 @contextmanager
-def pooled(url: str, mode: str, size: int = 20) -> Iterator[str]:
+def pooled(url: str, mode: str, size: int = 20, **more: object) -> Iterator[str]:
     """Run PgBouncer; give the URL of the same database behind it.
 
     Args:
         url: of the database.
         mode: its ``pool_mode``.
         size: sessions of PostgreSQL that it has to give.
+        more: further settings.
     """
     server = make_url(url)
     assert PROGRAM is not None
@@ -39,6 +40,7 @@ def pooled(url: str, mode: str, size: int = 20) -> Iterator[str]:
             f"[databases]\n* = host={server.host} port={server.port}\n[pgbouncer]\nlisten_addr = {LOOPBACK}\n"
             f"listen_port = {port}\nunix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {folder / 'users'}\n"
             f"pool_mode = {mode}\ndefault_pool_size = {size}\n"
+            + "".join(f"{name} = {value}\n" for name, value in more.items())
         )
         account = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None  # it does not run as root
         if account is not None:

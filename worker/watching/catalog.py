@@ -67,6 +67,11 @@ UP = Metric(
     "1: it answered in time; 0: it did not. postgresql, redis, workers, or the counts of the ledger totals and drift",
     ("component",),
 )
+READ_ONLY = Metric(
+    "dlr_database_read_only",
+    "gauge",
+    "1: the PostgreSQL that `dlr metrics` asks takes no writes: it is a standby, or was made read-only",
+)
 STUDIES = Metric(
     "dlr_studies", "gauge", "Studies and refused messages of the ledger, in their last revision", ("state", "priority")
 )
@@ -115,5 +120,5 @@ WORKER = (
 )
 """Each worker counts for itself, from its start."""
 
-SERVICE = (UP, STUDIES, WORKLIST, OLDEST, TO_LOOK_AT, QUEUED, AT_WORK, WORKERS, OUTCOMES, DRIFT)
+SERVICE = (UP, READ_ONLY, STUDIES, WORKLIST, OLDEST, TO_LOOK_AT, QUEUED, AT_WORK, WORKERS, OUTCOMES, DRIFT)
 """`dlr metrics` asks PostgreSQL, Redis and the workers."""

@@ -116,7 +116,7 @@ def exporter_of(settings: Settings) -> CollectorRegistry:
     registry.register(
         Exporter(
             [
-                Look("postgresql", partial(looks.open_studies, sessions)),
+                Look("postgresql", partial(looks.ledger, sessions)),
                 Look("totals", partial(looks.ended_studies, sessions), TOTALS_KEPT_S),
                 Look("drift", partial(looks.drifts, sessions, window), DRIFT_KEPT_S),
                 Look("redis", partial(looks.messages, messages)),

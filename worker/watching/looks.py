@@ -44,6 +44,13 @@ class Sample(NamedTuple):
     value: float
 
 
+def ledger(sessions: sessionmaker[Session]) -> list[Sample]:
+    """Say whether the ledger can be written, and what is open in it."""
+    with _reading(sessions, STATEMENT_S) as session:
+        read_only = watching.is_read_only(session)
+    return [Sample(catalog.READ_ONLY, (), read_only), *open_studies(sessions)]
+
+
 def open_studies(sessions: sessionmaker[Session]) -> list[Sample]:
     """Say what waits, since when, and what a person has to look at."""
     with _reading(sessions, STATEMENT_S) as session:

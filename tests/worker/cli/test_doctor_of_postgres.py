@@ -1,6 +1,7 @@
 """What `dlr health` and `dlr doctor` say of a PostgreSQL that answers and is not as it has to be."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,18 @@ def test_a_pooler_that_shares_sessions_is_found(database: Database, redis_url: s
         _, row = postgresql("doctor", url, redis_url)
     assert row["health"] == health
     assert "pool_mode = session" in row["detail"]
+
+
+@needs_pgbouncer
+@pytest.mark.parametrize("busy", range(4))
+def test_a_pooler_that_goes_round_its_sessions_is_found(database: Database, redis_url: str, busy: int) -> None:
+    with pooled(database.writer_url, "transaction", server_round_robin=1) as url, ExitStack() as at_work:
+        engine = make_engine(url)
+        for _ in range(busy):
+            at_work.enter_context(engine.begin()).execute(text("SELECT 1"))
+        at_work.close()
+        _, row = postgresql("doctor", url, redis_url)
+    assert row["health"] == "warning"
 
 
 @needs_pgbouncer

@@ -99,6 +99,23 @@ def test_studies_are_counted_by_state_priority_class_and_code(
     assert oldest["stat",] == 0
 
 
+@pytest.mark.parametrize(
+    ("setting", "read_only"),
+    [
+        ("ALTER DATABASE {name} SET default_transaction_read_only = on", 1),
+        ("ALTER ROLE dlr_reader IN DATABASE {name} SET default_transaction_read_only = on", 0),
+        ("ALTER DATABASE {name} SET default_transaction_read_only = off", 0),
+    ],
+)
+def test_a_ledger_that_can_not_be_written_is_told(
+    database: Database, reader: sessionmaker[Session], setting: str, read_only: int
+) -> None:
+    server, name = database.superuser_url.rsplit("/", 1)
+    with make_engine(f"{server}/postgres", role=None, autocommit=True).connect() as connection:
+        connection.execute(text(setting.format(name=name)))
+    assert found(looks.ledger(reader))["dlr_database_read_only"] == {(): read_only}
+
+
 REFERENCE = {
     "lesions": 500,
     "age_years": {"edges": [0.0, 40.0, 50.0, 120.0], "shares": [0.25, 0.5, 0.25]},
