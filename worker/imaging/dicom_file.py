@@ -98,7 +98,6 @@ _PIXEL_VRS = (b"OB", b"OW", b"OF", b"OD", b"UN")
 _SHORT_HEADER = 8
 _DOUBLE = 8
 _META_GROUP = 2
-_STUDY_INSTANCE_UID = 0x0020000D
 _UNDEFINED = 0xFFFFFFFF
 _LARGEST_VALUE = 16 << 20
 _MOST_READS = 200_000
@@ -267,22 +266,30 @@ def open_dicom(path: Path, limits: Limits, also: Sequence[str] = ()) -> Iterator
         yield opened
 
 
-def read_beginning(path: Path, limits: Limits) -> Header:
-    """Read the elements up to Study Instance UID (0020,000D) of a file that is refused, as far as they are whole.
+def read_beginning(path: Path, limits: Limits, last: str = "StudyInstanceUID", also: Sequence[str] = ()) -> Header:
+    """Read a file's elements as far as they are whole, whatever is wrong with the file.
 
-    Of a file that is cut off, damaged or away these are fewer, or none; its size does not matter.
+    Of one that is cut off, damaged or away these are fewer, or none; its size does not matter.
+
+    Args:
+        path: anywhere.
+        limits: what a deflated file may inflate to.
+        last: the keyword of the last element that is wanted.
+        also: keywords of elements to read beside those that scoring needs.
     """
+    end = tag_for_keyword(last)
     found: dict[BaseTag, DataElement | RawDataElement] = {}
     little_endian = True
-    # What is wrong with the file is known already.
+    # Who needs the whole file is told what is wrong with it.
     with suppress(Exception), open_regular(path, replace(limits, max_file_bytes=sys.maxsize)) as file:
         read_preamble(file, force=False)
         meta, _ = _elements(file, ExplicitVRLittleEndian, lambda tag: tag >> 16 != _META_GROUP)
         transfer_syntax = UID(meta.text("TransferSyntaxUID"))
         stream = _inflate(file, limits) if transfer_syntax == DeflatedExplicitVRLittleEndian else file
         little_endian = transfer_syntax != ExplicitVRBigEndian
-        for element in _generated(stream, transfer_syntax, lambda tag, *_: tag > _STUDY_INSTANCE_UID, _TAGS):
-            if element.length in (_UNDEFINED, len(element.value or b"")):
+        tags = [*_TAGS, *_tags(also)]
+        for element in _generated(stream, transfer_syntax, lambda tag, *_: end is not None and tag > end, tags):
+            if not isinstance(element, RawDataElement) or element.length in (_UNDEFINED, len(element.value or b"")):
                 found[element.tag] = element
     return Header(Dataset(found), little_endian)
 
@@ -329,8 +336,8 @@ def _generated(
     transfer_syntax: UID,
     stop: Callable[[BaseTag, str | None, int], bool],
     tags: list[BaseTag | int] | None,
-) -> Iterator[RawDataElement]:
-    found = data_element_generator(
+) -> Iterator[DataElement | RawDataElement]:
+    return data_element_generator(
         cast("BinaryIO", _Metered(stream)),
         is_implicit_VR=transfer_syntax == ImplicitVRLittleEndian,
         is_little_endian=transfer_syntax != ExplicitVRBigEndian,
@@ -338,7 +345,6 @@ def _generated(
         defer_size=_LARGEST_VALUE,
         specific_tags=tags,
     )
-    return cast("Iterator[RawDataElement]", found)
 
 
 def _pixel_element(stream: BinaryIO, transfer_syntax: UID) -> PixelElement | None:

@@ -1,5 +1,6 @@
 """What a DICOM object says of lesions: findings, each with a category and a place, whichever kind of object it is."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ LARGEST: Final = 16 << 20
 """No report, segmentation or presentation state of a few ultrasound images has more bytes."""
 
 _LONGEST_NAME: Final = 56
+_DATE: Final = re.compile(r"[0-9]{8}")
+_TIME: Final = re.compile(r"[0-9]{2,6}(\.[0-9]{1,6})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +87,22 @@ class Marking(Generic[Place]):
     """What one object marks.
 
     Attributes:
-        written: date and time, to be compared with those of another object of its kind.
+        written: date and time (`moment`), to be compared with those of another object of its kind.
         findings: none where the object marks no lesion.
-        is_ours: this software wrote it, about lesions that another object marked before.
     """
 
     written: str
     findings: tuple[Finding[Place], ...]
-    is_ours: bool = False
+
+
+def moment(date: object, time: object) -> str:
+    """Return when an object was written, by a DA and a TM (PS3.5, 6.2), as a text that sorts by time.
+
+    Returns:
+        Empty where one of them is missing, or is no date and time: nobody can say whether that was before or after.
+    """
+    is_one = _DATE.fullmatch(str(date)) and _TIME.fullmatch(str(time))
+    return f"{date}{time}" if is_one else ""
 
 
 @contextmanager

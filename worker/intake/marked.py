@@ -1,20 +1,23 @@
 """Which of a study's objects says where its lesions are: its DICOM SR, else its SEGs, else its presentation states.
 
-A report is about the study, so the latest one alone counts. Segmentations and presentation states are about an image,
-so for each image the latest one of it counts; and nothing that an older one marks may get lost on the way.
+A report is about the study, so the latest one alone counts, and only what may be the latest is read. Segmentations and
+presentation states are about an image, so for each image the latest one of it counts; and nothing that an older one
+marks may get lost on the way.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Generic
 
-from worker.errors import Code, StudyRefused
+from worker.clinical.categories import Birads
+from worker.errors import Code, LesionRefused, StudyRefused
 from worker.imaging.identity import Identity
 from worker.imaging.storage import Limits
 from worker.intake.findings import Finding, Marking, Place, Region, SegmentReference, names_of
 from worker.intake.presentation import PRESENTATION_CLASSES, read_presentation
-from worker.intake.report import REPORT_CLASSES, read_report
+from worker.intake.report import REPORT_CLASSES, read_head, read_report
 from worker.intake.segmentation import SEGMENTATION_CLASSES, Segmentation, read_segmentation
 
 MARKING_CLASSES: Final = (*REPORT_CLASSES, *SEGMENTATION_CLASSES, *PRESENTATION_CLASSES)
@@ -63,15 +66,32 @@ class Marked:
 
 
 @dataclass(frozen=True, slots=True)
+class _File:
+    """A file, and its place among the study's files, from 1, by which a refusal names it."""
+
+    instance: Instance
+    place: int
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Name the file in what is refused meanwhile."""
+        try:
+            yield
+        except (StudyRefused, LesionRefused) as refused:
+            reason = f"file {self.place} of the study: {refused.reason}"
+            raise type(refused)(refused.code, reason) from None
+
+
+@dataclass(frozen=True, slots=True)
 class _Object(Generic[Place]):
     """An object that marks lesions, and what it marks."""
 
-    instance: Instance
+    file: _File
     marking: Marking[Place]
 
     @property
     def order(self) -> tuple[str, str]:
-        return self.marking.written, self.instance.identity.sop_instance_uid
+        return self.marking.written, self.file.instance.identity.sop_instance_uid
 
 
 def find_lesions(instances: Sequence[Instance], limits: Limits) -> Marked:
@@ -83,16 +103,16 @@ def find_lesions(instances: Sequence[Instance], limits: Limits) -> Marked:
 
     Raises:
         Refused: ``lesions_missing``; ``sop_instance_not_found``, for a segmentation that has not come; or as reading an
-            object raises it.
+            object raises it. The reason names the object by its place among the files.
         Unavailable: ``storage_unavailable``.
     """
-    segmentations = _of(instances, SEGMENTATION_CLASSES)
-    written = _marking(_of(instances, REPORT_CLASSES), lambda path: read_report(path, limits))
-    reports = [report for report in written if not report.marking.is_ours]
-    if reports:
-        found = _by_report(max(reports, key=lambda report: report.order), segmentations, limits)
+    files = [_File(one, place) for place, one in enumerate(instances, start=1)]
+    segmentations = _of(files, SEGMENTATION_CLASSES)
+    report = _report_that_counts(_of(files, REPORT_CLASSES), limits)
+    if report is not None:
+        found = _by_report(report, segmentations, limits)
     else:
-        presentations = _of(instances, PRESENTATION_CLASSES)
+        presentations = _of(files, PRESENTATION_CLASSES)
         objects = _marking(segmentations, lambda path: read_segmentation(path, limits).alone()) or _marking(
             presentations, lambda path: read_presentation(path, limits)
         )
@@ -103,32 +123,79 @@ def find_lesions(instances: Sequence[Instance], limits: Limits) -> Marked:
     return found
 
 
-def _of(instances: Sequence[Instance], classes: Sequence[str]) -> list[Instance]:
-    return [one for one in instances if one.identity.sop_class_uid in classes]
+def _of(files: Sequence[_File], classes: Sequence[str]) -> list[_File]:
+    return [one for one in files if one.instance.identity.sop_class_uid in classes]
 
 
-def _marking(instances: Iterable[Instance], read: Callable[[Path], Marking[Place]]) -> list[_Object[Place]]:
+def _marking(files: Iterable[_File], read: Callable[[Path], Marking[Place]]) -> list[_Object[Place]]:
     """Read objects; return those that mark a lesion."""
-    return [_Object(one, marking) for one in instances if (marking := read(one.path)).findings]
+    found = []
+    for file in files:
+        with file.named():
+            marking = read(file.instance.path)
+        if marking.findings:
+            found.append(_Object(file, marking))
+    return found
 
 
-def _by_report(report: _Object[Region | SegmentReference], segmentations: Sequence[Instance], limits: Limits) -> Marked:
+def _report_that_counts(files: Sequence[_File], limits: Limits) -> _Object[Region | SegmentReference] | None:
+    """Return the latest report that marks a lesion. What is older than that is not read, so that it may be anything.
+
+    One that does not say when it was written may be the latest one.
+    """
+    heads = [(read_head(file.instance.path, limits), file) for file in files]
+    by_time: dict[str, list[_File]] = {}
+    for head, file in heads:
+        if not head.is_silent:
+            by_time.setdefault(head.written, []).append(file)
+    undated = by_time.pop("", [])
+    for _, written in sorted(by_time.items(), reverse=True):
+        found = _marking(written, lambda path: read_report(path, limits))
+        if found:
+            return _alike([*found, *_marking(undated, lambda path: read_report(path, limits))])
+    return _alike(_marking(undated, lambda path: read_report(path, limits)))
+
+
+def _alike(reports: Sequence[_Object[Region | SegmentReference]]) -> _Object[Region | SegmentReference] | None:
+    """Return one of reports of which none is known to be the latest, since they mark the same lesions."""
+    for report in reports[1:]:
+        if _lesions(report.marking.findings) != _lesions(reports[0].marking.findings):
+            raise _doubtful(reports[0].file, report.file)
+    return max(reports, key=lambda report: report.order, default=None)
+
+
+def _lesions(findings: Iterable[Finding[Place]]) -> set[tuple[Birads, Place]]:
+    return {(finding.birads, finding.region) for finding in findings}
+
+
+def _doubtful(one: _File, other: _File) -> StudyRefused:
+    reason = (
+        f"files {one.place} and {other.place} of the study mark different lesions, and their dates and times do not "
+        "say which is the later one"
+    )
+    return StudyRefused(Code.REPORT_UNSUPPORTED, reason)
+
+
+def _by_report(report: _Object[Region | SegmentReference], segmentations: Sequence[_File], limits: Limits) -> Marked:
     wanted: dict[str, set[int]] = {}
     for finding in report.marking.findings:
         if isinstance(finding.region, SegmentReference):
             wanted.setdefault(finding.region.sop_instance_uid, set()).add(finding.region.segment)
-    used = [one for one in segmentations if one.identity.sop_instance_uid in wanted]
+    used = [one for one in segmentations if one.instance.identity.sop_instance_uid in wanted]
     read: dict[str, Segmentation] = {}
     for one in used:
-        uid = one.identity.sop_instance_uid
-        segmentation = read_segmentation(one.path, limits, wanted[uid])
-        if read.setdefault(uid, segmentation) != segmentation:
-            raise StudyRefused(Code.SOP_INSTANCE_AMBIGUOUS, "two different segmentations have one SOP Instance UID")
-    found = tuple(
-        Finding(finding.number, finding.where, finding.tracked_as, finding.birads, _region(finding, read))
-        for finding in report.marking.findings
-    )
-    return Marked(found, (report.instance, *used), by_report=True)
+        uid = one.instance.identity.sop_instance_uid
+        with one.named():
+            segmentation = read_segmentation(one.instance.path, limits, wanted[uid])
+            if read.setdefault(uid, segmentation) != segmentation:
+                reason = "it and another segmentation, which is a different one, have one SOP Instance UID"
+                raise StudyRefused(Code.SOP_INSTANCE_AMBIGUOUS, reason)
+    with report.file.named():
+        found = tuple(
+            Finding(finding.number, finding.where, finding.tracked_as, finding.birads, _region(finding, read))
+            for finding in report.marking.findings
+        )
+    return Marked(found, (report.file.instance, *(one.instance for one in used)), by_report=True)
 
 
 def _region(finding: Finding[Region | SegmentReference], segmentations: Mapping[str, Segmentation]) -> Region:
@@ -150,20 +217,24 @@ def _region(finding: Finding[Region | SegmentReference], segmentations: Mapping[
 
 def _by_image(objects: Sequence[_Object[Region]]) -> Marked:
     """Take for each image the latest object of it."""
-    of_image: dict[str, tuple[Instance, list[Finding[Region]]]] = {}
+    of_image: dict[str, tuple[_Object[Region], list[Finding[Region]]]] = {}
     for one in sorted(objects, key=lambda one: one.order):
         for image, findings in _by_their_image(one.marking.findings).items():
-            older = of_image[image][1] if image in of_image else []
+            earlier, older = of_image.get(image, (one, []))
+            is_later = "" < earlier.marking.written < one.marking.written
+            if older and not is_later and _lesions(findings) != _lesions(older):
+                raise _doubtful(earlier.file, one.file)
             if not all(any(_overlap(old.region, new.region) for new in findings) for old in older):
                 reason = (
-                    "the later one of two segmentations or presentation states of an image leaves out a lesion of the "
-                    "earlier one; a DICOM SR has to say which lesions there are"
+                    f"file {one.file.place} of the study is a later segmentation or presentation state of an image and "
+                    f"leaves out a lesion of file {earlier.file.place}; a DICOM SR has to say which lesions there are"
                 )
                 raise StudyRefused(Code.REPORT_UNSUPPORTED, reason)
-            of_image[image] = one.instance, findings
+            of_image[image] = one, findings
     found = [finding for _, findings in of_image.values() for finding in findings]
     numbered = tuple(replace(finding, number=number) for number, finding in enumerate(found, start=1))
-    return Marked(numbered, tuple({one.path: one for one, _ in of_image.values()}.values()), by_report=False)
+    said_by = {one.file.place: one.file.instance for one, _ in of_image.values()}
+    return Marked(numbered, tuple(said_by.values()), by_report=False)
 
 
 def _by_their_image(findings: Sequence[Finding[Region]]) -> dict[str, list[Finding[Region]]]:

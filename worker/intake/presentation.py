@@ -15,7 +15,7 @@ from pydicom import Dataset
 from worker.clinical.categories import Birads
 from worker.errors import Code, StudyRefused
 from worker.imaging.storage import Limits
-from worker.intake.findings import Finding, Marking, Region, frame_numbers, open_marking
+from worker.intake.findings import Finding, Marking, Region, frame_numbers, moment, open_marking
 from worker.intake.outline import rectangle
 from worker.text import in_plain_letters
 
@@ -61,7 +61,7 @@ def read_presentation(path: Path, limits: Limits) -> Marking[Region]:
         Unavailable: ``storage_unavailable``.
     """
     with open_marking(path, limits) as dataset:
-        written = f"{dataset.get('PresentationCreationDate', '')}{dataset.get('PresentationCreationTime', '')}"
+        written = moment(dataset.get("PresentationCreationDate"), dataset.get("PresentationCreationTime"))
         return Marking(written, tuple(_findings(dataset)))
 
 

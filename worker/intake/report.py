@@ -5,6 +5,7 @@ is refused, with all its lesions: nobody guesses where a lesion is, or which cat
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,8 +13,18 @@ from pydicom import Dataset
 
 from worker.clinical.birads_codes import ASSESSMENT
 from worker.errors import Code, SetupRefused, StudyRefused
+from worker.imaging.dicom_file import read_beginning
 from worker.imaging.storage import Limits
-from worker.intake.findings import Finding, Marking, Region, SegmentReference, category, frame_numbers, open_marking
+from worker.intake.findings import (
+    Finding,
+    Marking,
+    Region,
+    SegmentReference,
+    category,
+    frame_numbers,
+    moment,
+    open_marking,
+)
 from worker.intake.outline import rectangle
 from worker.reporting.identifiers import DEVICE
 
@@ -34,7 +45,37 @@ REPORT_CLASSES: Final = tuple(f"1.2.840.10008.5.1.4.1.1.88.{part}" for part in (
 
 MEASUREMENT_REPORT: Final = "1500"
 
+_HEAD: Final = ("ContentDate", "ContentTime", "DeviceSerialNumber", "ContentTemplateSequence")
+
 Place = Region | SegmentReference
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is known of a report before it is read.
+
+    Attributes:
+        written: Content Date and Content Time (`worker.intake.findings.moment`).
+        is_silent: it says nothing of lesions: it is of another template, or this software wrote it about lesions that
+            another object marked before.
+    """
+
+    written: str
+    is_silent: bool
+
+
+def read_head(path: Path, limits: Limits) -> Head:
+    """Read when a report was written and what it is, of one that is cut off too. Never raises.
+
+    Args:
+        path: a confined path.
+        limits: what a deflated file may inflate to.
+    """
+    header = read_beginning(path, limits, last="ContentTemplateSequence", also=_HEAD)
+    templates = [item.text("TemplateIdentifier") for item in header.items("ContentTemplateSequence")]
+    is_ours = header.text("DeviceSerialNumber") == DEVICE
+    is_of_another = bool(templates) and MEASUREMENT_REPORT not in templates
+    return Head(moment(header.text("ContentDate"), header.text("ContentTime")), is_ours or is_of_another)
 
 
 def read_report(path: Path, limits: Limits) -> Marking[Place]:
@@ -53,9 +94,9 @@ def read_report(path: Path, limits: Limits) -> Marking[Place]:
     """
     with open_marking(path, limits) as dataset:
         report = _measurement_report(dataset)
-        written = f"{dataset.get('ContentDate', '')}{dataset.get('ContentTime', '')}"
+        written = moment(dataset.get("ContentDate"), dataset.get("ContentTime"))
         findings = () if report is None else tuple(_findings(_groups(report)))
-        return Marking(written, findings, is_ours=dataset.get("DeviceSerialNumber") == DEVICE)
+        return Marking(written, findings)
 
 
 def _measurement_report(dataset: Dataset) -> "MeasurementReport | None":

@@ -17,7 +17,7 @@ from worker.clinical.birads_codes import CATEGORIES, SUSPICIOUS
 from worker.clinical.categories import Birads
 from worker.errors import Code, SetupRefused, StudyRefused
 from worker.imaging.storage import Limits
-from worker.intake.findings import Finding, Marking, Region, category, frame_numbers, open_marking
+from worker.intake.findings import Finding, Marking, Region, category, frame_numbers, moment, open_marking
 from worker.study import Roi
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def read_segmentation(path: Path, limits: Limits, segments: Collection[int] = ()
         if len({segment.number for segment in described}) < len(described):
             raise StudyRefused(Code.REPORT_INVALID)
         wanted = {segment.number for segment in described if segment.birads is not None}.union(segments)
-        written = f"{dataset.get('ContentDate', '')}{dataset.get('ContentTime', '')}"
+        written = moment(dataset.get("ContentDate"), dataset.get("ContentTime"))
         matrix = int(dataset.Rows), int(dataset.Columns)
         masks = tuple(_masks(dataset, wanted, limits)) if wanted else ()
         return Segmentation(written, matrix, described, masks)

@@ -13,9 +13,11 @@ from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, picture, write
 from tests.worker.intake.presentations import Annotation, write_presentation
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from tests.worker.intake.segmentations import Drawn, write_segmentation
-from worker.errors import Code, StudyRefused
+from worker.errors import Code, Refused
 from worker.imaging.identity import read_identity
+from worker.intake.findings import LARGEST
 from worker.intake.marked import Instance, find_lesions
+from worker.reporting.identifiers import DEVICE
 
 MULTI_UID = SOP_UID + ".2"
 
@@ -61,8 +63,8 @@ def lesions(*paths: Path) -> list[dict[str, Any]]:
     return find_lesions(instances(*paths), LIMITS).lesions()
 
 
-def refusal(*paths: Path) -> StudyRefused:
-    with pytest.raises(StudyRefused) as refused:
+def refusal(*paths: Path) -> Refused:
+    with pytest.raises(Refused) as refused:
         lesions(*paths)
     return refused.value
 
@@ -245,3 +247,171 @@ def test_two_segmentations_that_claim_one_uid_are_not_chosen_from(tmp_path: Path
     other = write_segmentation(tmp_path / "other.dcm", images[0], [Drawn((1, 1, 5, 5))], SOPInstanceUID=uid)
     assert refusal(*images, report, segmentation, other).code is Code.SOP_INSTANCE_AMBIGUOUS
     assert len(lesions(*images, report, segmentation, segmentation)) == 1
+
+
+# --- objects that can not be used
+
+
+def without_content(path: Path) -> None:
+    report = dcmread(path)
+    del report.ContentSequence
+    report.save_as(path)
+
+
+def cut_in_its_content(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def larger_than_any_report(path: Path) -> None:
+    report = dcmread(path)
+    report.add_new(0x00990010, "LO", "SOMEBODY")
+    report.add_new(0x00991001, "OB", b"\0" * LARGEST)
+    report.save_as(path)
+
+
+def of_no_known_category(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"MA.II.A.5.4A", b"MA.II.A.5.9Z"))
+
+
+def marked_by_a_point(path: Path) -> None:
+    content = path.read_bytes()
+    assert content.count(b"POLYLINE") == 1
+    path.write_bytes(content.replace(b"POLYLINE", b"POINT   "))
+
+
+UNUSABLE = {
+    without_content: Code.REPORT_INVALID,
+    cut_in_its_content: Code.FILE_TRUNCATED,
+    larger_than_any_report: Code.FILE_TOO_LARGE,
+    of_no_known_category: Code.BIRADS_UNKNOWN,
+    marked_by_a_point: Code.REPORT_UNSUPPORTED,
+}
+Spoil = Callable[[Path], None]
+spoilt = pytest.mark.parametrize("spoil", UNUSABLE, ids=lambda spoil: spoil.__name__)
+
+
+def reported(path: Path, image: Path, x: int = 3, **elements: Any) -> Path:
+    dated = {"ContentDate": "20260102", "ContentTime": "100000"} | elements
+    return write_report(path, [Finding(image, rectangle(x, 4, 20, 10))], **dated)
+
+
+@spoilt
+@pytest.mark.parametrize("older", [{"ContentDate": "20200101"}, {"ContentTime": "095959.999"}], ids=str)
+def test_a_report_that_a_later_one_outweighs_may_be_anything(
+    tmp_path: Path, images: list[Path], spoil: Spoil, older: dict[str, str]
+) -> None:
+    spoil(former := reported(tmp_path / "former.dcm", images[0], 30, **older))
+    latest = reported(tmp_path / "latest.dcm", images[0])
+    for order in ((former, latest), (latest, former)):
+        assert [one["roi"]["x"] for one in lesions(*images, *order)] == [3]
+
+
+@spoilt
+@pytest.mark.parametrize(
+    "time",
+    [{}, {"ContentTime": "100001"}, {"ContentDate": ""}, {"ContentDate": "2020.1.1"}, {"ContentTime": ""}],
+    ids=["the same", "later", "no date", "no date at all", "no time"],
+)
+def test_a_report_that_may_be_the_latest_is_refused_where_it_can_not_be_read_and_named_by_its_place(
+    tmp_path: Path, images: list[Path], spoil: Spoil, time: dict[str, str]
+) -> None:
+    spoil(other := reported(tmp_path / "other.dcm", images[0], 30, **time))
+    refused = refusal(*images, reported(tmp_path / "good.dcm", images[0]), other)
+    assert refused.code is UNUSABLE[spoil]
+    assert refused.reason.startswith("file 4 of the study: ")
+    assert refusal(other, *images).reason.startswith("file 1 of the study: ")
+
+
+@spoilt
+def test_what_is_spoilt_in_a_report_of_another_kind_or_of_ours_is_nothing_to_a_study(
+    tmp_path: Path, images: list[Path], spoil: Spoil
+) -> None:
+    if spoil in (of_no_known_category, marked_by_a_point):
+        return
+    good = reported(tmp_path / "good.dcm", images[0])
+    for number, elements in enumerate(({"DeviceSerialNumber": DEVICE}, {"template": "5200"})):
+        later = reported(tmp_path / f"{number}.dcm", images[0], 30, ContentDate="20270101")
+        dataset = dcmread(later)
+        dataset.ContentTemplateSequence[0].TemplateIdentifier = elements.get("template", "1500")
+        dataset.DeviceSerialNumber = elements.get("DeviceSerialNumber", "1")
+        dataset.save_as(later)
+        spoil(later)
+        assert [one["roi"]["x"] for one in lesions(*images, good, later)] == [3]
+
+
+@pytest.mark.parametrize("time", [{}, {"ContentDate": ""}, {"ContentTime": "10"}], ids=["the same", "none", "an hour"])
+def test_where_nobody_can_say_which_report_is_later_they_have_to_mark_the_same(
+    tmp_path: Path, images: list[Path], time: dict[str, str]
+) -> None:
+    one, same = (reported(tmp_path / f"{name}.dcm", images[0]) for name in ("one", "same"))
+    assert len(lesions(*images, one, same)) == 1
+    other = reported(tmp_path / "other.dcm", images[0], 30, **time)
+    if time == {"ContentTime": "10"}:  # of which the other one is later, as texts and as times
+        assert [found["roi"]["x"] for found in lesions(*images, one, other)] == [3]
+        return
+    refused = refusal(*images, one, other)
+    assert refused.code is Code.REPORT_UNSUPPORTED
+    assert "files 3 and 4 of the study mark different lesions" in refused.reason
+
+
+@pytest.mark.parametrize("kind", ["segmentation", "presentation state"])
+@pytest.mark.parametrize("time", ["", "100000"], ids=["none", "the same"])
+def test_where_nobody_can_say_which_mark_of_an_image_is_later_they_have_to_be_the_same(
+    tmp_path: Path, images: list[Path], kind: str, time: str
+) -> None:
+    def written(name: str, birads: str) -> Path:
+        path = tmp_path / f"{name}.dcm"
+        if kind == "segmentation":
+            drawn = [Drawn((3, 4, 20, 10), birads=[birads])]
+            return write_segmentation(path, images[0], drawn, ContentDate="20260101", ContentTime=time)
+        outline = [Annotation([rectangle(3, 4, 20, 10)], [f"BI-RADS {birads}"])]
+        dated = {"PresentationCreationDate": "20260101", "PresentationCreationTime": time}
+        return write_presentation(path, images[0], outline, **dated)
+
+    one, same, other = written("one", "4A"), written("same", "4A"), written("other", "4B")
+    assert [found["birads"] for found in lesions(*images, one, same)] == ["4A"]
+    assert "mark different lesions" in refusal(*images, one, other).reason
+
+
+@pytest.mark.parametrize("kind", ["segmentation", "presentation state"])
+def test_a_mark_of_an_image_that_can_not_be_read_is_refused_though_a_later_one_can(
+    tmp_path: Path, images: list[Path], kind: str
+) -> None:
+    """It may mark a lesion that the later one leaves out."""
+    if kind == "segmentation":
+        drawn = [Drawn((3, 4, 20, 10), birads=["4A"])]
+        older = write_segmentation(tmp_path / "1.dcm", images[0], drawn, ContentDate="20200101")
+        later = write_segmentation(tmp_path / "2.dcm", images[0], drawn)
+    else:
+        outline = [Annotation([rectangle(3, 4, 20, 10)], ["BI-RADS 4A"])]
+        older = write_presentation(tmp_path / "1.dcm", images[0], outline, PresentationCreationDate="20200101")
+        later = write_presentation(tmp_path / "2.dcm", images[0], outline)
+    assert len(lesions(*images, older, later)) == 1
+    cut_in_its_content(older)
+    refused = refusal(*images, later, older)
+    assert (refused.code, refused.reason.startswith("file 4 of the study: ")) == (Code.FILE_TRUNCATED, True)
+
+
+def test_objects_that_a_report_outweighs_and_does_not_refer_to_may_be_anything(
+    tmp_path: Path, images: list[Path]
+) -> None:
+    unread = [
+        write_segmentation(tmp_path / "1.dcm", images[0], [Drawn((3, 4, 20, 10), birads=["4B"])]),
+        write_presentation(tmp_path / "2.dcm", images[0], [Annotation([rectangle(3, 4, 9, 9)], ["BI-RADS 4"])]),
+    ]
+    for path in unread:
+        cut_in_its_content(path)
+    report, segmentation = _segmented(tmp_path, images[0])
+    assert len(lesions(*images, *unread, report, segmentation)) == 1
+    cut_in_its_content(segmentation)
+    assert refusal(*images, *unread, report, segmentation).reason.startswith("file 6 of the study: ")
+
+
+CASE = Path(__file__).parents[4] / "shared" / "cases" / "13-second-report-without-content-older"
+
+
+@pytest.mark.skipif(not CASE.is_dir(), reason="the shared cases are not here")
+def test_the_case_of_an_older_report_without_content_is_taken_from_the_later_one() -> None:
+    found = lesions(*sorted(CASE.glob("*.dcm")))
+    assert found == lesions(CASE / "image.dcm", CASE / "report.dcm")
