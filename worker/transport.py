@@ -153,6 +153,11 @@ class _LetGo(Connection):
     that the former one has become.
     """
 
+    def on_connect_check_health(self, *args: Any, **kwargs: Any) -> None:
+        super().on_connect_check_health(*args, **kwargs)
+        # What redis-py offers a server when it connects, an older one or Valkey may refuse.
+        self.reset_should_reconnect()  # type: ignore[no-untyped-call]
+
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().read_response(*args, **kwargs)

@@ -15,6 +15,7 @@ from kombu import Connection, Consumer, Queue
 from kombu.asynchronous import Hub
 from kombu.exceptions import OperationalError
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from tests.waiting import patience, until
 from worker import transport
@@ -227,3 +228,39 @@ def test_an_acknowledgement_after_the_connection_was_lost_meets_a_lost_connectio
             messages[0].channel.close()
     with pytest.raises(connection.connection_errors):
         messages[0].ack()
+
+
+def connections(redis: "Redis") -> int:
+    return int(redis.info("stats")["total_connections_received"])
+
+
+def test_a_connection_is_kept_until_something_was_refused_on_it(own_redis: EmbeddedRedis) -> None:
+    redis = Redis.from_url(own_redis.url())
+    with Connection(own_redis.url(), transport="worker.transport:Transport") as connection:
+        channel = connection.default_channel
+        with channel.conn_or_acquire() as client:
+            client.set("text", "x")
+            before = connections(redis)
+            for _ in range(3):
+                client.get("text")
+            assert connections(redis) == before
+            with pytest.raises(ResponseError):
+                client.llen("text")
+            client.get("text")
+            assert connections(redis) == before + 1
+
+
+def test_events_reach_whoever_listens(own_redis: EmbeddedRedis) -> None:
+    app = Celery(broker=own_redis.url(), set_as_current=False)
+    heard: list[str] = []
+    with app.connection() as connection, app.events.default_dispatcher(hostname="a@b") as events:
+        receiver = app.events.Receiver(connection, handlers={"*": lambda event: heard.append(event["type"])})
+        with receiver.consumer_context() as (listening, _, _):
+
+            def all_are_heard() -> bool:
+                events.send("task-received", uuid="1", name="x")
+                with suppress(TimeoutError):
+                    listening.drain_events(timeout=patience(0.2))
+                return len(heard) > 2
+
+            assert until(all_are_heard)
