@@ -116,14 +116,14 @@ def read_codestream(encoded: bytes) -> Codestream:
 
 
 def is_run_lengths(encoded: bytes, segments: int, samples: int) -> bool:
-    """Whether a frame of RLE holds just so many segments, of just so many bytes each once unpacked (PS3.5, annex G)."""
+    """Whether a frame of RLE holds just so many segments, the last of so many bytes once unpacked (PS3.5, annex G).
+
+    More rows than the header says are in each segment, and another frame is behind the last, so that is looked at.
+    """
     count, *offsets = _RLE_HEADER.unpack_from(encoded.ljust(_RLE_HEADER.size, b"\0"))
     starts = offsets[:segments]
-    if count != segments or starts != sorted(starts) or starts[0] < _RLE_HEADER.size:
-        return False
-    return all(
-        _unpacks_to(encoded[start:end], samples) for start, end in zip(starts, [*starts[1:], len(encoded)], strict=True)
-    )
+    ordered = count == segments and starts == sorted(starts) and starts[0] >= _RLE_HEADER.size
+    return ordered and _unpacks_to(encoded[starts[-1] :], samples)
 
 
 def _unpacks_to(packed: bytes, size: int) -> bool:
