@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 from pynetdicom import AE
 from pynetdicom.association import Association
 
@@ -171,6 +172,31 @@ def test_a_real_file_gives_the_same_row_whichever_way_it_comes_in(
     rows = [row for study in ended for row in service.sql(COMPARED, study.study_id)]
     assert rows == rows[:1] * 3
     assert (rows[0]["state"], rows[0]["error_code"]) in (("scored", None), ("failed", "pixels_uniform"))
+
+
+def test_a_study_in_another_transfer_syntax_is_scored_once_whichever_way_it_comes_in(
+    service: Service, receiver: Receiver, drop: Path, tmp_path: Path
+) -> None:
+    uid = f"{STUDY_UID}.72"
+
+    def made(way: str, syntax: str = ExplicitVRLittleEndian, seed: int = 0) -> list[Path]:
+        elements = {"StudyInstanceUID": uid, "SOPInstanceUID": f"{uid}.1"}
+        image = write(tmp_path / way / "a.dcm", picture(seed=seed), syntax, **elements)
+        return [image, write_report(tmp_path / way / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10), ["4A"], "L1")])]
+
+    send(receiver, *made("first"))
+    study = service.ended(uid)
+    send(receiver, made("received", JPEG2000Lossless)[0])
+    service.dlr("submit", made("submitted", RLELossless)[0].parent, "--wait")
+    made("dropped", JPEG2000Lossless)[0].parent.rename(drop / "dropped")
+    (row,) = service.sql("SELECT job FROM study WHERE id = %s", str(study.study_id), role="writer")
+    (service.storage_root / "72.dcm").write_bytes(made("pushed", ExplicitVRBigEndian)[0].read_bytes())
+    service.push(row["job"] | {"images": {"kind": "files", "paths": ["72.dcm"]}})
+    events = "SELECT count(*) AS times FROM study_event WHERE study_id = %s AND event = 'unchanged'"
+    service.until(lambda: service.sql(events, str(study.study_id), role="writer")[0]["times"] >= 3)
+    service.dlr("submit", made("corrected", RLELossless, seed=1)[0].parent, "--wait")
+    studies = service.sql("SELECT revision FROM study WHERE study_instance_uid = %s ORDER BY 1", uid, role="writer")
+    assert [found["revision"] for found in studies] == [1, 2]
 
 
 def _marked(file: UltrasoundFile, folder: Path, way: str) -> Path:
