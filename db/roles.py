@@ -32,12 +32,22 @@ $$
 """
 
 _SCHEMA_IS_OURS = "SELECT pg_has_role(current_user, nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'public'"
+_SCHEMA_IS_PREPARED = """
+    SELECT has_schema_privilege('dlr_owner', 'public', 'CREATE')
+           AND NOT has_schema_privilege('public', 'public', 'CREATE')
+           AND cardinality(:roles) = (
+               SELECT count(DISTINCT grantee) FROM pg_namespace, aclexplode(nspacl) AS given
+               WHERE nspname = 'public' AND privilege_type = 'USAGE'
+                     AND grantee IN (SELECT oid FROM pg_roles WHERE rolname = ANY(:roles)))
+"""
 _MAY_CREATE_ROLES = "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user"
 _OWNER_MAY_CREATE = "SELECT has_schema_privilege('dlr_owner', 'public', 'CREATE')"
 
 
 def prepare_roles(connection: Connection) -> None:
     """Create the roles that are missing and let them into the schema ``public``, as far as the login user may.
+
+    Where nothing is missing nothing is written: a start does not fail for a database that is read-only for now.
 
     Raises:
         RoleRefused: something is missing that the login user can not create; the message holds the SQL for an
@@ -50,7 +60,8 @@ def prepare_roles(connection: Connection) -> None:
         raise RoleRefused(f"this user may not create roles; ask an administrator for: {wanted}")
     for role in missing:
         connection.exec_driver_sql(_CREATE.format(role=role), execution_options={"no_parameters": True})
-    if connection.scalar(text(_SCHEMA_IS_OURS)):
+    is_prepared = connection.scalar(text(_SCHEMA_IS_PREPARED), {"roles": list(ROLES)})
+    if not is_prepared and connection.scalar(text(_SCHEMA_IS_OURS)):
         connection.execute(text("REVOKE CREATE ON SCHEMA public FROM PUBLIC"))
         connection.execute(text(f"GRANT USAGE, CREATE ON SCHEMA public TO {OWNER}"))
         connection.execute(text(f"GRANT USAGE ON SCHEMA public TO {_GUESTS}"))

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger, outbox
-from db.migrate import upgrade
+from db.migrate import check, upgrade
 from db.outages import DATABASE_AWAY, OUTAGES, DatabaseAway
 from db.probe import try_write
 from db.roles import OWNER, WRITER
@@ -263,3 +263,9 @@ def test_of_several_servers_the_one_that_can_be_written_is_taken(database: Datab
     engine.dispose()
     with outages.away(database, outages.OUTAGES["read-only"]), pytest.raises(DatabaseAway):
         engine.connect()
+
+
+def test_a_schema_that_is_up_to_date_is_so_in_a_read_only_database_too(database: Database) -> None:
+    with outages.away(database, outages.OUTAGES["read-only"]):
+        upgrade(database.owner_url)
+        assert check(database.writer_url) == []
