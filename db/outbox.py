@@ -49,7 +49,7 @@ _TAKE = text(f"""
     FROM delivery JOIN study ON study.id = delivery.study_id
     WHERE delivery.destination = CAST(:destination AS destination) AND delivery.state = 'waiting'
         AND delivery.next_at <= now()
-    ORDER BY delivery.next_at, delivery.id
+    ORDER BY study.priority, delivery.next_at, delivery.id
     LIMIT :limit
     FOR UPDATE OF delivery SKIP LOCKED
 """)  # noqa: S608  no value is in it
@@ -102,7 +102,9 @@ def make_deliveries(session: Session, destination: Destination, limit: int) -> i
 
 
 def take(session: Session, destination: Destination, limit: int, lease_s: float) -> list[Due]:
-    """Take deliveries that are due, the longest due first, and keep them from other senders for a while.
+    """Take deliveries that are due, and keep them from other senders for a while.
+
+    Those of stat studies come first, then urgent ones, then routine ones; of each, the longest due.
 
     A sender that dies leaves them to be taken again after that while. One whose result is no longer the study's is
     ``obsolete`` and not taken.

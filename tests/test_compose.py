@@ -49,6 +49,7 @@ OWNERS = {
     STORAGE: "receive",
 }
 PASSWORD = "p" * 32
+DICOMWEB = {"pacs": {"url": "https://pacs.hospital.example/dicom-web"}}
 
 
 def each(services: Mapping[str, dict[str, Any]]) -> pytest.MarkDecorator:
@@ -89,7 +90,7 @@ def test_each_variable_is_a_setting_and_the_settings_accept_them(
         assert variable.removeprefix("DLR_").lower() in Settings.model_fields, variable
         monkeypatch.setenv(variable, value)
     for secret in service["secrets"]:
-        (tmp_path / secret).write_text(f"{PASSWORD}\n")
+        (tmp_path / secret).write_text(json.dumps(DICOMWEB) if secret == "dlr_dicomweb_servers" else f"{PASSWORD}\n")
     monkeypatch.setattr("worker.settings.SECRETS_DIR", tmp_path)
     settings = get_settings()
     given = {
@@ -104,7 +105,18 @@ def test_each_variable_is_a_setting_and_the_settings_accept_them(
             settings.send_webhook_secret and settings.send_webhook_secret.get_secret_value()
         ),
     }
-    assert {secret: given[secret]() for secret in service["secrets"]} == dict.fromkeys(service["secrets"], PASSWORD)
+    passwords = [secret for secret in service["secrets"] if secret != "dlr_dicomweb_servers"]
+    assert {secret: given[secret]() for secret in passwords} == dict.fromkeys(passwords, PASSWORD)
+    assert ("pacs" in settings.dicomweb.servers) is ("dlr_dicomweb_servers" in service["secrets"])
+
+
+def test_who_needs_a_study_s_images_has_the_dicomweb_servers_and_where_they_are_read_a_way_to_them() -> None:
+    """What `inference` scores `send` has to report, and neither fails a study that the other can read."""
+    needs = {name for name, service in SERVICES.items() if "dlr_dicomweb_servers" in service["secrets"]}
+    assert needs == {"inference", "shadow", "send", "admin"}
+    assert "outside" in SERVICES["send"]["networks"]
+    install = (ROOT / "docs/install.md").read_text("utf-8")
+    assert "echo '{}' > secrets/dlr_dicomweb_servers" in install
 
 
 @each(OURS)

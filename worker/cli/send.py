@@ -24,7 +24,7 @@ app = typer.Typer()
 
 COLUMNS = ("delivery_id", "study_id", "destination", "state", "attempts", "error_code", "error_reason",
            "created_at", "next_at", "sent_at")  # fmt: skip
-ROUND_COLUMNS = ("destination", "sent", "failed", "away")
+ROUND_COLUMNS = ("destination", "sent", "failed", "held_up", "away")
 
 DestinationOption = Annotated[Destination | None, typer.Option(help="Only what goes there")]
 
@@ -134,20 +134,21 @@ def _camera(settings: Settings) -> "Camera | None":
 
 
 def _once(senders: "Sequence[Sender]", since: datetime | None) -> None:
-    """Exit status 1: a destination was away, or refused something."""
+    """Exit status 1: a destination was away, or something was refused or is held up."""
     rows = []
     for sender in senders:
         sender.switch_on(since)
-        sent = failed = 0
+        sent = failed = held_up = 0
         while True:
             done = sender.work()
-            sent, failed = sent + done.sent, failed + done.failed
+            sent, failed, held_up = sent + done.sent, failed + done.failed, held_up + done.held_up
             if done.is_idle or done.away is not None:
                 break
         away = None if done.away is None else done.away.reason
-        rows.append({"destination": sender.destination.name.value, "sent": sent, "failed": failed, "away": away})
+        name = sender.destination.name.value
+        rows.append({"destination": name, "sent": sent, "failed": failed, "held_up": held_up, "away": away})
     print_rows(rows, ROUND_COLUMNS, Format.TABLE, title="deliveries of this round")
-    raise typer.Exit(1 if any(row["failed"] or row["away"] for row in rows) else 0)
+    raise typer.Exit(1 if any(row["failed"] or row["held_up"] or row["away"] for row in rows) else 0)
 
 
 def _until_stopped(senders: "Sequence[Sender]", since: datetime | None) -> None:

@@ -19,8 +19,9 @@ DUPLICATE: Final = 0x0111
 """Duplicate SOP Instance (PS3.7, annex C): it is there already."""
 
 _WARNINGS: Final = (0x0001, 0x0107, 0x0116)
-_LATER: Final = (0x0110, 0x0124, 0x0213)
-"""Processing failure, not authorized, resource limitation (PS3.7, annex C): what time or a person there mends."""
+_LATER: Final = (0x0110, 0x0118, 0x0122, 0x0124, 0x0213)
+"""Processing failure, no such SOP class, SOP class not supported, not authorized, resource limitation (PS3.7, annex C):
+what time or a person there mends."""
 
 
 @dataclass(frozen=True, slots=True)

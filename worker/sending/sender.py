@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import outbox
 from db.records import Due
-from worker.errors import Code, Refused, SetupRefused, StudyRefused, Unavailable
+from db.vocabulary import DeliveryState
+from worker.errors import Code, DlrError, Refused, SetupRefused, StudyRefused, Unavailable
 from worker.logs import story_of
 from worker.reporting.result import read_results
 from worker.sending.destination import Deliver, Opens, Parcel
@@ -32,6 +33,18 @@ MOST_AT_ONCE: Final = 50
 MADE_AT_ONCE: Final = 500
 """Deliveries that one look makes."""
 
+HOLDS_UP: Final[Mapping[Code, str]] = {
+    Code.DICOMWEB_SERVER_UNKNOWN: "DLR_DICOMWEB_SERVERS of the sender lacks the server",
+    Code.DICOMWEB_FAILED: "the server answers other than it did when the study was scored",
+    Code.SOP_INSTANCE_NOT_FOUND: "an archive may have put the image away, or its address may be wrong",
+    Code.FILE_NOT_FOUND: "another folder may be mounted as DLR_STORAGE_ROOT",
+    Code.FILE_NOT_READABLE: "the sender's user may not read the file",
+    Code.FILE_TOO_LARGE: "DLR_MAX_FILE_BYTES or DLR_DICOMWEB_MAX_BYTES of the sender is smaller than the workers'",
+    Code.PIXELS_TOO_LARGE: "DLR_MAX_FRAME_PIXELS of the sender is smaller than the workers'",
+}
+"""Refusals that hold a delivery up and are not for good: somebody mends them without touching the study, as what is
+unavailable. Every other one is of the study or of the destination, and trying the same again mends none."""
+
 T = TypeVar("T")
 
 
@@ -47,10 +60,19 @@ _AWAY = (Unavailable, SetupRefused)
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What came of one look at the outbox: deliveries that arrived, those refused, and why the rest has to wait."""
+    """What came of one look at the outbox.
+
+    Attributes:
+        sent: deliveries that arrived.
+        failed: those that were refused for good.
+        held_up: those that wait for something of their own, such as their images' server.
+        away: why all have to wait: the destination is.
+        is_idle: there is no more to do now.
+    """
 
     sent: int = 0
     failed: int = 0
+    held_up: int = 0
     away: Unavailable | SetupRefused | None = None
     is_idle: bool = False
 
@@ -107,40 +129,46 @@ class Sender:
 
     def _deliver(self, due: Sequence[Due]) -> Round:
         enough = time.monotonic() + self.lease_s / 2
-        arrived, away = [], None
+        came_of: list[DeliveryState] = []
+        away = None
         left = list(due)
         try:
             with self.destination.opened() as deliver:
                 while left and time.monotonic() < enough and not self.stopped.is_set():
-                    arrived.append(self._one(deliver, left[0]))
+                    came_of.append(self._one(deliver, left[0]))
                     left.pop(0)
         except _AWAY as why:
             away = why
             self._put_off(left.pop(0), why)
         with self.sessions.begin() as session:
             outbox.give_back(session, [one.delivery_id for one in left])
-        return Round(arrived.count(True), arrived.count(False), away)
+        failed, held_up = came_of.count(DeliveryState.FAILED), came_of.count(DeliveryState.WAITING)
+        return Round(len(came_of) - failed - held_up, failed, held_up, away)
 
-    def _one(self, deliver: Deliver, due: Due) -> bool:
-        """Try one delivery, and write down what came of it."""
+    def _one(self, deliver: Deliver, due: Due) -> DeliveryState:
+        """Try one delivery, and write down what came of it; raise where the destination itself is away."""
         parcel = self._parcel(due)
         if parcel is None:
             with self.sessions.begin() as session:
                 outbox.obsolete(session, due.delivery_id)
-            return True
+            return DeliveryState.OBSOLETE
         try:
             uid = deliver(parcel)
-        except _AWAY:
+        except SetupRefused:
             raise
-        except Refused as refused:
-            return self._fail(due, refused.code, refused.reason)
+        except (Unavailable, Refused) as why:
+            if why.code is Code.DESTINATION_UNAVAILABLE:
+                raise
+            if isinstance(why, Unavailable) or why.code in HOLDS_UP:
+                return self._put_off(due, why)
+            return self._fail(due, why.code, why.reason)
         except Exception as error:  # noqa: BLE001  a defect stops one delivery, and not those behind it
             logger.error("a delivery met a defect:\n%s", story_of(error))
             return self._fail(due, Code.INTERNAL_ERROR, f"a defect of this software: {type(error).__qualname__}")
         with self.sessions.begin() as session:
             outbox.sent(session, due.delivery_id, uid)
         logger.info("sent to %s: %s", self.destination.name, due.study_id)
-        return True
+        return DeliveryState.SENT
 
     def _parcel(self, due: Due) -> Parcel | None:
         """Read the result that a delivery is of; ``None`` when it is the study's no more."""
@@ -155,17 +183,18 @@ class Sender:
             last = outbox.last_sent(session, self.destination.name, before.keys())
         return Parcel(due.delivery_id, result, before.get(last or 0))
 
-    def _fail(self, due: Due, code: Code, reason: str) -> bool:
+    def _fail(self, due: Due, code: Code, reason: str) -> DeliveryState:
         logger.warning("not sent to %s: %s: %s", self.destination.name, due.study_id, code)
         with self.sessions.begin() as session:
             outbox.failed(session, due.delivery_id, code.value, reason)
-        return False
+        return DeliveryState.FAILED
 
-    def _put_off(self, due: Due, why: Unavailable | SetupRefused) -> None:
+    def _put_off(self, due: Due, why: DlrError) -> DeliveryState:
         wait_s = self._wait_s(due.attempts)
-        logger.warning("%s is away, and is tried again: %s", self.destination.name, why.code)
+        logger.warning("not sent to %s yet, and tried again: %s: %s", self.destination.name, due.study_id, why.code)
         with self.sessions.begin() as session:
             outbox.put_off(session, due.delivery_id, wait_s, why.code.value, why.reason)
+        return DeliveryState.WAITING
 
     def _wait_s(self, failures: int) -> float:
         return min(max(self.retry_wait_s, 0.1) * 2.0 ** min(failures - 1, 30), LONGEST_WAIT_S)

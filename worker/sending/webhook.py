@@ -24,19 +24,15 @@ CONNECT_S: Final = 5.0
 """How long a receiver may take to take the call, in seconds."""
 
 _SECRET: Final = "whsec_"  # noqa: S105  a prefix
-_NOT_OF_THE_MESSAGE: Final = (
-    HTTPStatus.UNAUTHORIZED,
-    HTTPStatus.FORBIDDEN,
-    HTTPStatus.NOT_FOUND,
-    HTTPStatus.METHOD_NOT_ALLOWED,
-    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
-    HTTPStatus.REQUEST_TIMEOUT,
-    HTTPStatus.MISDIRECTED_REQUEST,
-    HTTPStatus.LOCKED,
-    HTTPStatus.TOO_EARLY,
-    HTTPStatus.TOO_MANY_REQUESTS,
+_OF_THE_MESSAGE: Final = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.GONE,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
 )
-"""Of the 4xx, what is said of the address, the sign-in or the moment: a person or time mends it."""
+"""What a receiver says of this message, or that it wants no more. Any other status is of the address, the sign-in, the
+form of every message or the moment, which a person or time mends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +127,6 @@ def _key(secret: str) -> bytes:
 def _check(status: int) -> None:
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return
-    if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _NOT_OF_THE_MESSAGE:
+    if status in _OF_THE_MESSAGE:
         raise StudyRefused(Code.DESTINATION_REFUSED, f"the receiver refused it: HTTP {status}")
     raise Unavailable(Code.DESTINATION_UNAVAILABLE, f"the receiver answers HTTP {status}")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from pydicom import Dataset
+from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger
@@ -190,8 +191,8 @@ def test_a_warning_and_a_duplicate_are_stored(sender: Made, sessions: Sessions, 
     ("statuses", "means"),
     [
         ((SUCCESS, DUPLICATE, 0xB000, 0xB006, 0xBFFF, 0x0001, 0x0107, 0x0116), None),
-        ((OUT_OF_RESOURCES, 0xA7FF, 0x0110, 0x0124, 0x0213), Code.DESTINATION_UNAVAILABLE),
-        ((REFUSED, 0xC000, 0x0122), Code.DESTINATION_REFUSED),
+        ((OUT_OF_RESOURCES, 0xA7FF, 0x0110, 0x0118, 0x0122, 0x0124, 0x0213), Code.DESTINATION_UNAVAILABLE),
+        ((REFUSED, 0xC000, 0x0117), Code.DESTINATION_REFUSED),
     ],
 )
 def test_a_status_is_stored_for_now_or_for_good(statuses: Sequence[int], means: Code | None) -> None:
@@ -322,15 +323,15 @@ def test_a_result_that_changed_is_sent_as_another_instance(
     assert referred == first.SOPInstanceUID
 
 
-def test_a_study_whose_files_are_gone_fails_with_their_code(
+def test_a_study_whose_files_are_broken_fails_with_their_code(
     sender: Made, sessions: Sessions, root: Path, pacs: Archive
 ) -> None:
     sending = sender()
     end_study(sessions, root)
-    (root / "1.dcm").unlink()
+    (root / "1.dcm").write_bytes(b"no image")
     assert sending.work().failed == 1
     (row,) = deliveries(sessions)
-    assert (row["state"], row["error_code"]) == (FAILED, Code.FILE_NOT_FOUND)
+    assert (row["state"], row["error_code"]) == (FAILED, Code.FILE_NOT_DICOM)
 
 
 def test_a_study_whose_images_are_on_a_dicomweb_server_is_reported_too(
@@ -393,3 +394,89 @@ def test_nothing_that_is_kept_of_a_delivery_names_anybody(
         assert secret not in kept
     assert "destination_refused" in kept
     assert "destination_unavailable" in kept
+
+
+def test_a_study_whose_server_the_sender_does_not_know_waits_and_holds_nobody_up(
+    sender: Made, sessions: Sessions, root: Path, pacs: Archive, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    with serving(elsewhere) as peer:
+        end_study(sessions, elsewhere, 1, images={"kind": "dicomweb", "server": "pacs"})
+        sending = sender()
+        end_study(sessions, root, 2, fails=True)
+        done = sending.work()
+        assert (done.sent, done.failed, done.held_up, done.away) == (1, 0, 1, None)
+        (held, sent) = deliveries(sessions)
+        assert (held["state"], held["error_code"], held["attempts"]) == (WAITING, Code.DICOMWEB_SERVER_UNKNOWN, 1)
+        assert sent["state"] == SENT
+        settle(sessions)
+        assert sender(dicomweb_servers={"pacs": {"url": peer.url}}).work().sent == 1
+    assert states(sessions) == [SENT, SENT]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (401, Code.DICOMWEB_UNAVAILABLE),
+        (403, Code.DICOMWEB_UNAVAILABLE),
+        (404, Code.SOP_INSTANCE_NOT_FOUND),
+        (406, Code.DICOMWEB_FAILED),
+        (409, Code.DICOMWEB_FAILED),
+        (415, Code.DICOMWEB_FAILED),
+        (429, Code.DICOMWEB_UNAVAILABLE),
+        (503, Code.DICOMWEB_UNAVAILABLE),
+        (None, Code.DICOMWEB_UNAVAILABLE),
+    ],
+)
+def test_whatever_a_server_of_images_answers_the_result_waits(
+    sender: Made, sessions: Sessions, tmp_path: Path, pacs: Archive, status: int | None, code: Code
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    end_study(sessions, elsewhere, images={"kind": "dicomweb", "server": "pacs"})
+    with serving(elsewhere) as peer:
+        peer.status = status
+        url = peer.url if status is not None else "http://no-such-host.invalid/dicom-web"
+        sending = sender(dicomweb_servers={"pacs": {"url": url}})
+        assert sending.work().held_up == 1
+        (row,) = deliveries(sessions)
+        assert (row["state"], row["error_code"]) == (WAITING, code)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "state", "code"),
+    [
+        (lambda file: file.unlink(), WAITING, Code.FILE_NOT_FOUND),
+        (lambda file: file.write_bytes(b"no image"), FAILED, Code.FILE_NOT_DICOM),
+        (lambda file: file.write_bytes(file.read_bytes()[:-1]), FAILED, Code.FILE_TRUNCATED),
+        (
+            lambda file: file.parent.rename(file.parent.with_name("away")),
+            WAITING,
+            Code.STORAGE_UNAVAILABLE,
+        ),
+    ],
+)
+def test_a_file_that_may_come_back_is_waited_for_and_one_that_is_broken_is_not(
+    sender: Made, sessions: Sessions, root: Path, pacs: Archive, spoil: Callable[[Path], Any], state: str, code: Code
+) -> None:
+    sending = sender()
+    end_study(sessions, root, fails=True)
+    spoil(root / "1.dcm")
+    done = sending.work()
+    (row,) = deliveries(sessions)
+    assert (row["state"], row["error_code"], done.away) == (state, code, None)
+
+
+def test_what_was_called_stat_is_sent_first_then_urgent_then_what_waits_longest(
+    sender: Made, sessions: Sessions, root: Path, pacs: Archive
+) -> None:
+    sending = sender()
+    ids = [end_study(sessions, root, number, fails=True) for number in range(5)]
+    with sessions.begin() as session:
+        for number, priority in ((2, "urgent"), (3, "stat"), (4, "stat")):
+            session.execute(
+                text("UPDATE study SET priority = CAST(:priority AS priority) WHERE id = :id"),
+                {"priority": priority, "id": ids[number]},
+            )
+    assert sending.work().sent == 5
+    uids = {row["sop_instance_uid"]: ids.index(row["study_id"]) for row in deliveries(sessions)}
+    assert [uids[uid] for uid in pacs.kept] == [3, 4, 2, 0, 1]

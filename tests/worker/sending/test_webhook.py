@@ -108,7 +108,7 @@ def test_a_receiver_in_trouble_is_told_again_with_the_same_id(
 ) -> None:
     sending = sender(receiver.url)
     end_study(sessions, root)
-    trouble = (500, 503, 429, 401, 404, 302, 301)
+    trouble = (500, 503, 429, 401, 403, 404, 405, 406, 407, 411, 415, 423, 426, 451, 302, 301)
     for receiver.status in trouble:
         assert sending.work().away is not None
         (row,) = deliveries(sessions)
