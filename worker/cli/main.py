@@ -90,6 +90,7 @@ class _Commands(OnDemandGroup):
         ),
         Place("send", "worker.cli.send", "app", "Deliver results to a PACS, a worklist manager and a webhook."),
         Place("db", "worker.cli.database", "app", "The database's schema and addresses."),
+        Place("redis", "worker.cli.redis", "app", "Redis's address, for who pushes jobs."),
         Place("schema", "worker.cli.schema", "schema", "Print the JSON Schema of a job (contract version 1)."),
     )
 

@@ -116,6 +116,27 @@ def database_url_of(settings: Settings, role: str) -> str:
     return url.set(username=user, password=home.secret(user)).render_as_string(hide_password=False)
 
 
+REDIS_USERS = {"worker": ("dlr", "redis"), "sender": ("sender", "redis-sender")}
+"""The users of the embedded Redis, each with the name of its secret."""
+
+
+def redis_url_of(settings: Settings, role: str) -> str:
+    """Return Redis's URL, password included, for ``sender`` or ``worker``.
+
+    Raises:
+        SetupRefused: ``setting_invalid``, when no Redis is set, or a site's own, whose senders are not known here.
+    """
+    url, home = make_url(settings.require_redis_url()), Home(settings.home)
+    worker, secret = REDIS_USERS["worker"]
+    if role != "worker":
+        if url.username != worker or url.password != home.secret(secret):
+            reason = "DLR_REDIS_URL names a Redis of your own: who may push there is not known here"
+            raise SetupRefused(Code.SETTING_INVALID, reason)
+        user, secret = REDIS_USERS[role]
+        url = url.set(username=user, password=home.secret(secret))
+    return url.render_as_string(hide_password=False)
+
+
 def _own_url_of(settings: Settings, role: str) -> str:
     variable = {"owner": "DLR_DATABASE_OWNER_URL", "writer": "DLR_DATABASE_URL", "reader": "DLR_READER_URL"}[role]
     own = {"owner": settings.database_owner_url, "writer": settings.database_url, "reader": settings.reader_url}[role]

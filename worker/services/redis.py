@@ -16,17 +16,20 @@ from sqlalchemy.engine import URL
 
 from worker.errors import Code, SetupRefused
 from worker.services.embedded import EmbeddedServer
-from worker.services.home import write_private
+from worker.services.home import REDIS_USERS, write_private
 from worker.services.port import LOOPBACK, free_port
 from worker.services.server_process import ServerProgram
 
-USER = "dlr"
-SECRET = "redis"  # noqa: S105  the secret's name
+USER, SECRET = REDIS_USERS["worker"]
+SENDER, SENDER_SECRET = REDIS_USERS["sender"]
 
 RULES = "~* &* +@all -@admin -@dangerous -@scripting +info +bgrewriteaof +evalsha +script|load +script|exists"
 """What the one user may do: what Celery and Flower need. Not read or change the server's settings, nor empty it, nor
 list its keys. kombu asks for ``info`` whenever it connects, and releases its lock by a script; ``bgrewriteaof`` makes
 the append-only file forget the messages that are done with (worker/transport.py)."""
+
+SENDER_RULES = "~intake* ~_kombu.binding* -@all +@connection +lpush +sadd +llen +info +multi +exec"
+"""What who pushes jobs may do, with Celery or without: not read the queue."""
 
 CONFIGURATION = {
     "bind": LOOPBACK,
@@ -87,12 +90,16 @@ class EmbeddedRedis(EmbeddedServer):
 
     def _write_configuration(self, folder: Path, pid_file: Path) -> Path:
         users, configuration = folder / "users.acl", folder / "redis.conf"
-        hashed = sha256(self.home.secret(SECRET).encode()).hexdigest()
-        write_private(users, f"user default off resetpass -@all\nuser {USER} on #{hashed} {RULES}\n")
+        allowed = (USER, SECRET, RULES), (SENDER, SENDER_SECRET, SENDER_RULES)
+        lines = [f"user {user} on #{self._hash(secret)} {rules}\n" for user, secret, rules in allowed]
+        write_private(users, "".join(["user default off resetpass -@all\n", *lines]))
         own = {"port": self.port, "dir": f'"{folder}"', "pidfile": f'"{pid_file}"', "aclfile": f'"{users}"'}
         lines = [f"{name} {value}\n" for name, value in {**CONFIGURATION, **own}.items()]
         write_private(configuration, "".join(lines))
         return configuration
+
+    def _hash(self, secret: str) -> str:
+        return sha256(self.home.secret(secret).encode()).hexdigest()
 
     def _answers(self) -> bool:
         client = Redis.from_url(self.url(), socket_timeout=5)

@@ -4,15 +4,18 @@ from pathlib import Path
 
 import psutil
 import pytest
+from celery import Celery
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError
 from redis.retry import Retry
 
 from tests.waiting import until
-from worker.services.home import Home
+from worker.errors import Code, SetupRefused
+from worker.services.home import Home, redis_url_of
 from worker.services.port import LOOPBACK
 from worker.services.redis import EmbeddedRedis
+from worker.settings import Settings
 
 
 @pytest.fixture
@@ -127,3 +130,24 @@ def test_its_password_is_on_disk_once_and_every_file_is_its_users_alone(server: 
     assert secret not in (folder / "users.acl").read_text() + (folder / "redis.conf").read_text()
     assert sha256(secret.encode()).hexdigest() in (folder / "users.acl").read_text()
     assert secret not in " ".join(process(server).cmdline())
+
+
+def test_its_sender_pushes_jobs_by_celery_or_without_and_can_not_read_them(server: EmbeddedRedis) -> None:
+    settings = Settings(home=server.home.path, redis_url=server.url())
+    url = redis_url_of(settings, "sender")
+    with Celery(broker=url, set_as_current=False) as hospital:
+        hospital.send_task("dlr.submit_study", kwargs={"job": {}}, queue="intake")
+    sender = Redis.from_url(url)
+    sender.lpush("intake", "{}")
+    assert Redis.from_url(redis_url_of(settings, "worker")).llen("intake") == 2
+    for forbidden in ("lrange intake 0 -1", "rpop intake", "lpush inference {}", "hgetall unacked", "del intake"):
+        with pytest.raises(NoPermissionError):
+            sender.execute_command(*forbidden.split())
+
+
+def test_the_sender_of_a_redis_of_somebody_else_is_not_made_up(server: EmbeddedRedis) -> None:
+    settings = Settings(home=server.home.path, redis_url="redis://dlr:theirs@queue.hospital:6379/0")
+    assert redis_url_of(settings, "worker") == "redis://dlr:theirs@queue.hospital:6379/0"
+    with pytest.raises(SetupRefused) as refused:
+        redis_url_of(settings, "sender")
+    assert refused.value.code is Code.SETTING_INVALID
