@@ -35,12 +35,15 @@ _FIELDS: Final[dict[str, TypeAdapter[Any]]] = {
     "accession_number": TypeAdapter(ShortText),
     "priority": TypeAdapter(Priority),
 }
-# A field and its text as JSON has them; with backslashes before the quotes where that JSON is a text of another.
+# A field and its text as JSON has them; with backslashes before the quotes where that JSON is a text of another. None
+# are looked for before the first quote: many of them that no quote follows would be looked at again from each.
 _IN_TEXT: Final = {
-    field: re.compile(rf'\\*"{field}\\*"\s*:\s*\\*"((?:[^"\\]|\\u[0-9a-fA-F]{{4}})*)\\*"') for field in _FIELDS
+    field: re.compile(rf'"{field}\\*"\s*:\s*\\*"((?:[^"\\]|\\u[0-9a-fA-F]{{4}})*)\\*"') for field in _FIELDS
 }
 _BODY: Final = re.compile(r'"body"\s*:\s*"([A-Za-z0-9+/]+)')
 _BASE64_UNIT: Final = 4
+_ESCAPED: Final = "backslashreplace"
+"""What is not UTF-8 becomes what no identifier has: replaced by one character, different ones would become alike."""
 
 
 def named_in(raw: object) -> Named:
@@ -54,7 +57,7 @@ def named_in(raw: object) -> Named:
 
 def named_in_message(item: bytes) -> Named:
     """Find the identifiers in a queue's element that could not be read, of any content."""
-    text = item.decode("utf-8", "replace")
+    text = item.decode("utf-8", _ESCAPED)
     return named_in([text, *map(_decoded, _BODY.findall(text))])
 
 
@@ -87,9 +90,9 @@ def _values(raw: object, field: str) -> Iterator[object]:
             case list() as parts:
                 waiting.extend(parts)
             case str() as text:
-                yield from (json.loads(f'"{found}"') for found in _IN_TEXT[field].findall(text))
+                yield from (json.loads(f'"{found}"', strict=False) for found in _IN_TEXT[field].findall(text))
 
 
 def _decoded(body: str) -> str:
     """Decode base64 that may be cut off."""
-    return base64.b64decode(body[: len(body) // _BASE64_UNIT * _BASE64_UNIT]).decode("utf-8", "replace")
+    return base64.b64decode(body[: len(body) // _BASE64_UNIT * _BASE64_UNIT]).decode("utf-8", _ESCAPED)

@@ -3,6 +3,7 @@
 import base64
 import json
 from copy import deepcopy
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -125,3 +126,39 @@ def test_a_message_that_is_not_whole_is_named_by_what_is_left_of_it(encoded: boo
 @given(st.binary())
 def test_no_bytes_are_too_strange_to_be_looked_at(item: bytes) -> None:
     assert named_in_message(item) == Named()
+
+
+@pytest.mark.parametrize(
+    ("item", "number"),
+    [
+        (b'{"accession_number": "A\n1"', None),
+        (b'{"accession_number": "A\x001"', None),
+        (b'{"accession_number": "A\xfc1"', None),
+        (b'{"accession_number": "A\\ud800"', None),
+        (b'{"accession_number": "A\xed\xa0\x80"', None),
+        ('{"accession_number": "Ü检🙂"'.encode(), "Ü检🙂"),
+        ('\ufeff{"accession_number": "U\u0308"'.encode(), "Ü"),
+        (b'{"accession_number": "\\u00dc\\ud83d\\ude42"', "Ü🙂"),
+        (b'{"accession_number": "A7", "x": "\xff"', "A7"),
+        (b'{"body": "' + base64.b64encode(b'{"accession_number": "A\xfc1"') + b'"', None),
+        (b'"\\"accession_number\\": \\"A7\\"', "A7"),
+    ],
+    ids=range(11),
+)
+def test_a_message_whose_text_is_of_any_bytes_keeps_what_can_be_read(item: bytes, number: str | None) -> None:
+    assert named_in_message(item).accession_number == number
+
+
+@given(
+    st.lists(st.sampled_from([b'"', b"\\", b"accession_number", b":", b"\\u", b"d800", b"\n", b"\xff"]), max_size=12)
+)
+def test_no_message_is_more_than_can_be_looked_into(parts: list[bytes]) -> None:
+    named_in_message(b"".join(parts))
+    named_in_message(b'"accession_number": "' + b"".join(parts))
+
+
+def test_no_message_holds_up_the_others() -> None:
+    began = perf_counter()
+    for part in (b"\\", b'"accession_number', b'"accession_number":"', b'"accession_number" ', b'"body":"', b"A"):
+        named_in_message(part * ((1 << 20) // len(part)))
+    assert perf_counter() - began < 20

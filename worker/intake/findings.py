@@ -164,7 +164,9 @@ def names_of(findings: Sequence[Finding[Region]]) -> list[str]:
     for finding in findings:
         said = composed(on_one_line(" ".join(finding.tracked_as.split())))
         name = said[:_LONGEST_NAME] or f"L{finding.number}"
-        names.append(f"{name} ({finding.number})" if name in names else name)
+        while name in names:
+            name = f"{name} ({finding.number})"
+        names.append(name)
     return names
 
 

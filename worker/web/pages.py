@@ -17,6 +17,7 @@ from db import page
 from db.page_records import WaitingRow, Wanted, WorklistState
 from db.records import WorklistRow
 from worker.errors import Refused
+from worker.text import composed
 from worker.web import words
 from worker.web.pictures import Kind
 from worker.web.sessions import Session
@@ -78,7 +79,7 @@ def worklist(request: Request, site: Site, who: Session) -> Response:
 
 def search(_request: Request, site: Site, who: Session, form: Form) -> Response:
     """Show the studies whose accession number has a part. It comes in a form, so that no address and no log has it."""
-    part = form.get("accession_number", "").replace("\0", "").strip()[:LONGEST_SEARCH]
+    part = composed(form.get("accession_number", "").replace("\0", "").strip())[:LONGEST_SEARCH]
     if not part:
         return RedirectResponse("/", 303)
     with site.database() as session:

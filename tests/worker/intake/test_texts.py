@@ -145,6 +145,17 @@ def test_a_lesion_s_name_is_read_in_the_character_set_of_its_report(
     assert lesion.lesion_id == read
 
 
+@pytest.mark.parametrize(
+    "names",
+    [["a", "a"], ["a (3)", "a", "a"], ["", "L1"], ["L2", ""], ["é", "e\u0301"], ["a\tb", "a b"], ["x" * 60, "x" * 59]],
+)
+def test_no_two_lesions_of_a_report_have_one_name(tmp_path: Path, names: list[str]) -> None:
+    image = write_texts(tmp_path / "a.dcm", None)
+    findings = [Finding(image, rectangle(3 + at, 4, 20, 10), name=name) for at, name in enumerate(names)]
+    made = job(tmp_path, image, write_report(tmp_path / "sr.dcm", findings, SpecificCharacterSet="ISO_IR 192"))
+    assert len({lesion.lesion_id for lesion in made.lesions}) == len(names)
+
+
 def test_a_category_in_letters_of_full_width_is_a_category_and_never_passed_over(tmp_path: Path) -> None:
     image = write_texts(tmp_path / "a.dcm", None)
     for text, code in (("ＢＩ-ＲＡＤＳ ４Ａ", None), ("ＢＩ−ＲＡＤＳ　４Ａ", Code.BIRADS_UNKNOWN)):

@@ -1,6 +1,7 @@
 import re
 from collections.abc import Callable
 from io import BytesIO
+from unicodedata import normalize
 from uuid import uuid4
 
 import numpy as np
@@ -93,6 +94,15 @@ def test_a_search_is_a_form_and_finds_a_part_in_any_case(sessions: sessionmaker[
     html = reader.post("/search", data=form).text
     assert sorted(re.findall(r'href="/studies/[^"]+">(\w+)</a>', html)) == ["A010", "A011", "XA017"]
     assert reader.get("/search?accession_number=a01").status_code == 405
+
+
+def test_a_search_finds_letters_that_were_typed_in_parts(sessions: sessionmaker[Session], sign_in: SignIn) -> None:
+    number = "\uac80" * 30
+    with sessions.begin() as session:
+        ledger.record_study(session, study("1.9", "9", accession_number=number))
+    reader = sign_in()
+    form = {"accession_number": normalize("NFD", number), "token": token_in(reader, "/")}
+    assert f">{number}</a>" in reader.post("/search", data=form).text
 
 
 def test_a_search_without_the_hidden_field_of_this_session_is_refused(site: Site, sign_in: SignIn) -> None:
