@@ -74,6 +74,8 @@ _KEYWORDS = [
     "VOILUTFunction",
     "ModalityLUTSequence",
     "VOILUTSequence",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
     "RedPaletteColorLookupTableDescriptor",

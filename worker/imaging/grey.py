@@ -14,7 +14,7 @@ _BYTE = 8
 Values = NDArray[Any]
 
 
-def displayed(stored: Values, header: Header, layout: PixelLayout) -> NDArray[np.uint8]:
+def displayed(stored: Values, header: Header, layout: PixelLayout, index: int = 0) -> NDArray[np.uint8]:
     """Return the grey levels of a monochrome frame, white is 255.
 
     Modality LUT or rescale first, then the first VOI LUT, else the first window (``LINEAR``, ``LINEAR_EXACT`` or
@@ -27,6 +27,7 @@ def displayed(stored: Values, header: Header, layout: PixelLayout) -> NDArray[np
         header: of the file; a LUT or a window in it that makes no sense is refused, never passed over, a width of zero
             apart, which is no window.
         layout: of its pixels.
+        index: of the frame, from 0: it may have a rescale and a window of its own in its functional groups.
 
     Returns:
         uint8, the same shape.
@@ -36,8 +37,9 @@ def displayed(stored: Values, header: Header, layout: PixelLayout) -> NDArray[np
     """
     _check_presentation(header, layout)
     signed = layout.signed or False
-    values, may_be_negative = _modality(stored, header, signed=signed)
-    levels = _voi(values, header, may_be_negative=may_be_negative)
+    rescale = _of_frame(header, "PixelValueTransformationSequence", index)
+    values, may_be_negative = _modality(stored, rescale, signed=signed)
+    levels = _voi(values, _of_frame(header, "FrameVOILUTSequence", index), may_be_negative=may_be_negative)
     if levels is None:
         plain = values is stored and not signed and layout.bits_stored == _BYTE
         levels = stored if plain else _stretched(values, *_range(values, stored, header, signed=signed))
@@ -53,6 +55,16 @@ def _check_presentation(header: Header, layout: PixelLayout) -> None:
     if shape and shape != {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}[layout.photometric]:
         reason = "Presentation LUT Shape contradicts the photometric interpretation"
         raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED, reason)
+
+
+def _of_frame(header: Header, sequence: str, index: int) -> Header:
+    """Return where a frame's values are: in its functional group, in the shared one, or in the data set itself.
+
+    PS3.3, C.7.6.16 (multi-frame functional groups).
+    """
+    groups = header.items("PerFrameFunctionalGroupsSequence")[index : index + 1]
+    groups += header.items("SharedFunctionalGroupsSequence")[:1]
+    return next((item for group in groups for item in group.items(sequence)[:1]), header)
 
 
 def _range(values: Values, stored: Values, header: Header, *, signed: bool) -> tuple[float, float]:

@@ -69,7 +69,7 @@ def decode_frame(file: DicomFile, layout: PixelLayout, index: int) -> NDArray[np
             stored, colours = _native(file, layout, index)
     with _decoder_faults():
         if layout.photometric in GREY:
-            return displayed(stored, file.header, layout)
+            return displayed(stored, file.header, layout, index)
         if layout.photometric == PALETTE:
             return coloured(stored, file.header, signed=layout.signed or False)
         return _rgb(stored, colours)

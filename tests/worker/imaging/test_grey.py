@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from tests.worker.imaging.decoding import decoded
 from tests.worker.imaging.dicom_files import LIMITS, picture, write
 from worker.errors import LesionRefused
 from worker.imaging.dicom_file import open_dicom
@@ -210,6 +211,39 @@ def test_a_lut_s_first_input_is_negative_where_samples_may_be_though_none_is(tmp
     header = {"WindowCenter": "128", "WindowWidth": "256"} if sequence == "ModalityLUTSequence" else {}
     shown = _shown(tmp_path, bright, **{sequence: [lut]}, **header)
     assert shown == (bright.ravel() + 100).tolist()
+
+
+def _groups(**elements: Any) -> Dataset:
+    """Make an item of functional groups with a window, or a rescale."""
+    group, values = Dataset(), Dataset()
+    for keyword, value in elements.items():
+        setattr(values, keyword, value)
+    sequence = "FrameVOILUTSequence" if "WindowWidth" in elements else "PixelValueTransformationSequence"
+    setattr(group, sequence, [values])
+    return group
+
+
+@pytest.mark.parametrize("transfer_syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_a_window_in_functional_groups_is_of_its_frame_else_of_all(tmp_path: Path, transfer_syntax: str) -> None:
+    narrow, wide = ({"WindowCenter": "100", "WindowWidth": width} for width in ("50", "300"))
+    clip = np.stack([RAMP, RAMP])
+    path = write(
+        tmp_path / "clip.dcm",
+        clip,
+        transfer_syntax,
+        NumberOfFrames=2,
+        SharedFunctionalGroupsSequence=[_groups(**wide)],
+        PerFrameFunctionalGroupsSequence=[Dataset(), _groups(**narrow)],
+    )
+    assert decoded(path, 1).ravel().tolist() == _shown(tmp_path, RAMP, **wide)
+    assert decoded(path, 2).ravel().tolist() == _shown(tmp_path, RAMP, **narrow)
+
+
+def test_a_rescale_in_functional_groups_comes_before_a_window(tmp_path: Path) -> None:
+    window = {"WindowCenter": "128", "WindowWidth": "256"}
+    rescale = {"RescaleSlope": "2", "RescaleIntercept": "-100"}
+    shared = {"SharedFunctionalGroupsSequence": [_groups(**rescale)]}
+    assert _shown(tmp_path, RAMP, **window, **shared) == _shown(tmp_path, RAMP, **window, **rescale)
 
 
 def test_one_value_everywhere_is_black_and_not_a_division_by_zero(tmp_path: Path) -> None:
