@@ -400,13 +400,14 @@ def test_the_commands_for_the_secrets_make_each_secret_of_the_compose_file_once(
     made = runs[0]
     assert made == runs[1]
     assert set(made) == set(COMPOSE["secrets"])
+    assert made.pop("dlr_dicomweb_servers") == "{}\n"
     assert len(set(made.values())) == len(made)
     assert all(len(text.strip()) >= 32 for text in made.values())
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
 
 
 def test_the_page_names_each_secret() -> None:
-    rows = re.findall(r"^\| `(\w+_(?:password|secret))` \|", INSTALL.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+_(?:password|secret|servers))` \|", INSTALL.read_text(), re.MULTILINE)
     assert sorted(rows) == sorted(COMPOSE["secrets"])
 
 
