@@ -1,6 +1,8 @@
-"""Every write of the ledger. Each takes a session, in whose transaction it writes; the caller commits.
+"""What is written of studies on their way: recorded, claimed, ended, refused, put aside, queued again, purged.
 
-Each is safe to repeat, and safe beside any number of other processes.
+Each function takes a session, in whose transaction it writes; the caller commits. Each is safe to repeat, and safe
+beside any number of other processes. Other modules write pathology's results (`db.pathology`), deliveries
+(`db.outbox`), scores by other versions (`db.rescoring`) and which versions serve (`db.versions`).
 """
 
 from db.dead_letters import discard, on_record, purge, purgeable, requeue

@@ -1,4 +1,8 @@
-"""Every read of the ledger. The worklist and its companions come from the views that SQL users see."""
+"""What commands read of studies. The worklist and its companions come from the views that SQL users see.
+
+Others read for one purpose each: `db.page` for the worklist page, `db.reported` for documents, `db.monitoring`,
+`db.judged` and `db.compared` for rates and models.
+"""
 
 import re
 from collections.abc import Iterable

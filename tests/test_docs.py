@@ -28,16 +28,23 @@ from db.outages import OUTAGES
 from tests.commands import command_fault
 from tests.test_compose import COMPOSE, PASSWORD, ROOT, composed_redis
 from tests.waiting import patience
+from worker import components, reconciler, transport
+from worker import patience as waiting
 from worker.contract import StudyJob, parse_job
 from worker.errors import MEANINGS
 from worker.gate import QUEUE_OF_TASK, SUBMIT_STUDY, read_message
+from worker.imaging import age
+from worker.intake import aside
 from worker.intake.lesions_file import name_lesions
-from worker.reporting import concepts
+from worker.reporting import concepts, hl7
 from worker.reporting.concepts import Concept
+from worker.sending import sender
 from worker.services.redis import RULES, USER
 from worker.settings import Settings
 from worker.training.config import TrainingConfig
+from worker.watching import exporter
 from worker.watching.catalog import SERVICE, WORKER
+from worker.web import accounts, connections
 
 DOCS = ROOT / "docs"
 PAGES = {str(path.relative_to(ROOT)): path for path in [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]}
@@ -381,6 +388,45 @@ def test_the_queues_are_the_services() -> None:
     rows = re.findall(r"^\| `(\w+)` \| `(dlr\.\w+)`", INTEGRATOR.read_text(), re.MULTILINE)
     assert {task: queue for queue, task in rows}.items() <= QUEUE_OF_TASK.items()
     assert {queue for queue, _ in rows} == set(QUEUE_OF_TASK.values())
+
+
+# --- numbers in words
+
+
+@pytest.mark.parametrize(
+    ("page", "sentence", "holds"),
+    [
+        ("docs/decisions/0006-no-celery-retries.md", "doubling up to 10 s", waiting.LONGEST_WAIT_S == 10),
+        ("docs/administrator.md", "doubled up to five minutes", sender.LONGEST_WAIT_S == 300),
+        ("docs/conformance.md", "doubles up to five minutes", sender.LONGEST_WAIT_S == 300),
+        ("docs/administrator.md", "each destination within three minutes", components.SILENT_S == 180),
+        ("docs/administrator.md", "back on the queue, after 5 seconds", reconciler.UNQUEUED_AFTER_S == 5),
+        ("docs/administrator.md", "after 10 s is ended", connections.REQUEST_S == 10),
+        ("docs/administrator.md", "not taken in two minutes", connections.ANSWER_S == 120),
+        ("docs/integrator.md", "every five minutes at last", aside.LONGEST_S == 300),
+        ("docs/integrator.md", "199 characters", hl7._LONGEST_STRING == 199),
+        ("docs/integrator.md", "more than 20 characters", hl7._LONGEST_NAMESPACE == 20),
+        ("docs/integrator.md", "more than a year away", age.TOLERANCE_YEARS == 1),
+        ("docs/watching.md", "7 seconds at most", exporter.SCRAPE_S == 7),
+        ("docs/watching.md", "once a minute (`totals`), drift every five", exporter.TOTALS_KEPT_S == 60),
+        ("docs/decisions/0010-a-message-is-taken-in-one-step.md", "every 20 ms", transport.LOOK_INTERVAL_S == 0.02),
+        ("SECURITY.md", "Argon2, twelve characters", accounts.SHORTEST_PASSWORD == 12),
+        (
+            "SECURITY.md",
+            "a quarter of the 256 places",
+            connections.CONNECTIONS == 4 * connections.OF_ONE_ADDRESS == 256,
+        ),
+    ],
+)
+def test_a_number_in_words_is_the_code_s(page: str, sentence: str, holds: bool) -> None:
+    assert sentence in " ".join((ROOT / page).read_text("utf-8").split())
+    assert holds, sentence
+
+
+def test_no_module_of_the_database_says_that_it_holds_every_read_or_write() -> None:
+    """Each names what it is for; a sentence about all of them is soon not true."""
+    first = {path.name: path.read_text("utf-8").split("\n", 1)[0] for path in (ROOT / "db").glob("*.py")}
+    assert not [name for name, line in first.items() if re.search(r"(?i)every (read|write) of the ledger", line)]
 
 
 # --- the administrator's and the installation page

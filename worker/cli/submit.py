@@ -34,7 +34,12 @@ def submit(
             "without it, a folder's own lesions.json, or else a DICOM SR, SEG or GSPS among the files, marks them"
         ),
     ] = None,
-    age: Annotated[float | None, typer.Option(help="Age at the study in years; wins over the files")] = None,
+    age: Annotated[
+        float | None,
+        typer.Option(
+            help="Age at the study in years, before a job's or a lesions file's; a header more than a year away refuses"
+        ),
+    ] = None,
     priority: Annotated[
         Priority | None,
         typer.Option(help="Wins over the files; without either: routine. It raises a study's, and never lowers it"),

@@ -60,7 +60,10 @@ class Handed:
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the command line says for every job: it wins over files. ``None`` leaves a field as it is."""
+    """What the command line says for every job: it goes before job files and files of lesions. ``None``: nothing.
+
+    An age is held against the images' headers all the same (`worker.imaging.age`).
+    """
 
     age_years: float | None = None
     priority: str | None = None
