@@ -137,18 +137,23 @@ def plan(
 
 
 def _from_job_file(path: Path, overrides: Overrides) -> Submission:
-    unreadable = f"{path}: the file can not be read as text"
     try:
         content = path.read_bytes()
-        text = content.decode(json.detect_encoding(content))
     except OSError as error:
-        raise text_fault(error, unreadable) from None
-    except UnicodeDecodeError:
-        raise SetupRefused(Code.SETTING_INVALID, unreadable) from None
+        raise text_fault(error, f"{path}: the file can not be read") from None
     try:
-        job = json.loads(text)
+        job = json.loads(content)
+    except UnicodeDecodeError:
+        why = "the job file is not in UTF-8"
     except (ValueError, RecursionError):
-        return Submission(str(path), {"text": text}, JobRefused(Code.JOB_INVALID, "the job file is not JSON"))
+        why = "the job file is not JSON"
+    else:
+        return _of_job(path, job, overrides)
+    text = content.decode(json.detect_encoding(content), "backslashreplace")
+    return Submission(str(path), {"text": text}, JobRefused(Code.JOB_INVALID, why))
+
+
+def _of_job(path: Path, job: object, overrides: Overrides) -> Submission:
     if not isinstance(job, dict):
         return Submission(str(path), job)
     return Submission(str(path), overrides.apply(job), notes=overrides.lowers(job))

@@ -12,10 +12,11 @@ from tests.worker.imaging.test_character_set import EXTENDED, OF_ONE_SET
 from tests.worker.intake.presentations import Annotation, write_presentation
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from worker.contract import StudyJob, parse_job
-from worker.errors import Code, StudyRefused
+from worker.errors import Code, JobRefused, StudyRefused
 from worker.intake.lesions_file import MarkedLesions, read_lesions
 from worker.intake.presentation import read_presentation
 from worker.intake.submit import Overrides, Submission, plan
+from worker.naming import Named, named_in
 
 CASES = Path(__file__).parents[4] / "shared" / "cases"
 
@@ -179,6 +180,27 @@ def test_the_files_of_lesions_and_of_jobs_may_be_in_any_form_of_unicode(tmp_path
     assert (made.accession_number, made.lesions[0].lesion_id) == ("检查", "左")
     (tmp_path / "job.json").write_text(made.model_dump_json(), codec)
     assert job(tmp_path, tmp_path / "job.json") == made
+
+
+@pytest.mark.parametrize("number", ["检查".encode("gb18030"), b"\xfc7", b"\xed\xa0\x80", b"A\x00", b"A\n"])
+def test_a_job_file_of_other_bytes_is_refused_with_its_names_and_leaves_the_others(
+    tmp_path: Path, number: bytes
+) -> None:
+    good = job(tmp_path, write_texts(tmp_path / "a.dcm", None), marked=MarkedLesions(({"birads": "4A"},)))
+    bad, other = tmp_path / "bad.json", tmp_path / "good.json"
+    bad.write_bytes(b'{"study_instance_uid": "1.2.3", "accession_number": "' + number + b'"}')
+    other.write_text(good.model_dump_json())
+    (tmp_path / "storage").mkdir(exist_ok=True)
+    first, second = plan([bad, other], None, Overrides(), tmp_path / "storage", LIMITS)
+    assert (first.refused or refusal_of(first.job)).code is Code.JOB_INVALID
+    assert named_in(first.job) == Named("1.2.3")
+    assert parse_job(second.job) == good
+
+
+def refusal_of(job: object) -> JobRefused:
+    with pytest.raises(JobRefused) as refused:
+        parse_job(job)
+    return refused.value
 
 
 def test_a_path_may_have_spaces_of_any_width(tmp_path: Path) -> None:
