@@ -222,7 +222,7 @@ MEANINGS: dict[Code, str] = {
     Code.RESULT_MISSING: "There is no result that a document can be made of; the reason says why.",
     Code.DOCUMENT_REFUSED: "The images' headers hold something that such a document can not; look at the patient data.",
     Code.ALREADY_RUNNING: "Another `dlr up` runs on this DLR_HOME, or another training in this folder.",
-    Code.SERVICE_UNAVAILABLE: "PostgreSQL or Redis does not answer; the reason says which.",
+    Code.SERVICE_UNAVAILABLE: "PostgreSQL or Redis does not answer, or refuses; the reason says which, and why.",
     Code.STORAGE_UNAVAILABLE: "The storage could not be read for now (not a missing file).",
     Code.DICOMWEB_UNAVAILABLE: "The DICOMweb server does not answer, or refuses the sign-in. It is asked again.",
     Code.DESTINATION_UNAVAILABLE: "A result could not be delivered for now; the reason says why. It is sent again.",

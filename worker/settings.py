@@ -482,6 +482,8 @@ def get_settings() -> Settings:
         reason = "; ".join(_sentence(flaw) for flaw in flaws_of(invalid))
     except SettingsError:
         reason = "DLR_DICOMWEB_SERVERS: not JSON"
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        reason = f"{default_home() / SERVICES_FILE} is not JSON: `dlr up` writes it anew"
     raise SetupRefused(Code.SETTING_INVALID, reason)
 
 

@@ -1,4 +1,4 @@
-// Pushes one study: REDIS_URL=redis://user:password@host:6379/0 node push.mjs job.json
+// Pushes one study: REDIS_URL=$(dlr redis url) node push.mjs job.json, or redis://user:password@host:6379/0
 import { readFileSync } from "node:fs";
 import { createClient } from "celery-node";
 

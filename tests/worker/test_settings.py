@@ -180,6 +180,17 @@ def test_a_variable_that_resembles_no_setting_is_left_alone_and_told(
     assert "DLR_SITE_NUMBER_OF_OUR_OWN is no setting" in caplog.text
 
 
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe"])
+def test_a_file_of_servers_that_is_no_json_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.setenv("DLR_HOME", str(tmp_path))
+    (tmp_path / "services.json").write_bytes(content)
+    with pytest.raises(SetupRefused) as refused:
+        get_settings()
+    assert "services.json is not JSON" in refused.value.reason
+
+
 def test_no_secret_shows_in_the_settings_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DATABASE_PASSWORD", "REDIS_PASSWORD", "FLOWER_PASSWORD"):
         monkeypatch.setenv(f"DLR_{name}", "hunter2")
