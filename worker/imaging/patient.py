@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Self
 
 from worker.errors import Code, StudyRefused
@@ -18,8 +19,8 @@ class PatientId:
 
     Attributes:
         text: in the form in which texts are compared; empty where a file has none.
-        stored: its bytes in hexadecimal digits, without padding: a decoder says them in JSON.
-        is_whole: each of them has a meaning in the character set that the file declares.
+        stored: the SHA-256 of its bytes, without padding.
+        is_whole: each of them was looked at, and has a meaning in the character set that the file declares.
     """
 
     text: str
@@ -30,8 +31,9 @@ class PatientId:
     def of(cls, header: Header) -> Self:
         """Read it."""
         said = header.said("PatientID", _LONGEST)
-        stored = header.bytes_of("PatientID")[:_LONGEST].strip(PADDING.encode())
-        return cls(composed(said.text), stored.hex(), said.is_whole)
+        stored = header.bytes_of("PatientID").strip(PADDING.encode())
+        is_whole = said.is_whole and len(stored) <= _LONGEST
+        return cls(composed(said.text), sha256(stored).hexdigest(), is_whole)
 
 
 def is_one_patient(patients: Iterable[PatientId]) -> bool:
@@ -60,8 +62,8 @@ def require_one_patient(patients: Mapping[int, PatientId]) -> None:
     if unread is None:
         raise StudyRefused(Code.PATIENT_MISMATCH, f"files {first} and {other} of the study name different patients")
     reason = (
-        f"the Patient ID of file {unread} of the study has bytes that its Specific Character Set does not have, and "
-        "another file has another one"
+        f"the Patient ID of file {unread} of the study can not be read in its Specific Character Set, and another file "
+        "has another one"
     )
     raise StudyRefused(Code.PATIENT_MISMATCH, reason)
 

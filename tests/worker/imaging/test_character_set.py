@@ -282,6 +282,9 @@ def test_a_patient_id_is_the_same_in_its_own_repertoire_and_in_unicode(tmp_path:
         (("ISO_IR 100", b"P1"), ("GB18030", b" P1 "), True),
         (("ISO_IR 192", "\ufeffMÜL".encode()), ("ISO_IR 100", b"M\xdcL"), True),
         (("ISO_IR 100", b"P1"), ("ISO_IR 100", b"p1"), False),
+        (("ISO_IR 100", b"7" * 2000), ("ISO_IR 100", b"7" * 2000), True),
+        (("ISO_IR 100", b"7" * 2000), ("ISO_IR 100", b"7" * 2001), False),
+        (("ISO_IR 192", b"7" * 1023 + "Ü".encode()), ("ISO_IR 192", b"7" * 1023 + "Ö".encode()), False),
     ],
 )
 def test_what_can_not_be_read_is_no_other_patient_where_the_same_bytes_can(
@@ -299,9 +302,9 @@ def test_what_can_not_be_read_is_no_other_patient_where_the_same_bytes_can(
     [
         ([("ISO_IR 192", b"A"), ("ISO_IR 192", b""), ("ISO_IR 192", b"B")], "files 1 and 3 of"),
         ([("ISO_IR 100", b"\xdc"), ("ISO_IR 100", b"\xdc"), ("ISO_IR 144", b"\xdc")], "files 1 and 3 of"),
-        ([("ISO_IR 192", b"A"), (None, b"\xdc")], "of file 2 of the study has bytes"),
-        ([(None, b"\xdc"), ("ISO_IR 192", "Ü".encode()), (None, b"\xdc")], "of file 1 of the study has bytes"),
-        ([(None, b"\xdc"), ("ISO_IR 100", b"\xdc"), ("ISO_IR 192", b"\xfc")], "of file 3 of the study has bytes"),
+        ([("ISO_IR 192", b"A"), (None, b"\xdc")], "of file 2 of the study can not be read"),
+        ([(None, b"\xdc"), ("ISO_IR 192", "Ü".encode()), (None, b"\xdc")], "of file 1 of the study can not be read"),
+        ([(None, b"\xdc"), ("ISO_IR 100", b"\xdc"), ("ISO_IR 192", b"\xfc")], "of file 3 of the study can not be read"),
     ],
 )
 def test_a_refusal_says_which_file_is_another_patient_s_or_can_not_be_read(
