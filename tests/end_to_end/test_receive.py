@@ -1,5 +1,6 @@
 """Studies by DICOM from outside: pynetdicom's own tools send, the receiver is killed, and rows are there."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 from pydicom import Dataset, dcmread
@@ -17,7 +19,7 @@ from pynetdicom.association import Association
 from tests.end_to_end.conftest import Service, listens
 from tests.end_to_end.ultrasound_files import ULTRASOUND_FILES, UltrasoundFile, locate
 from tests.waiting import patience, until
-from tests.worker.imaging.dicom_files import STUDY_UID, picture, write
+from tests.worker.imaging.dicom_files import STUDY_UID, picture, write, write_texts
 from tests.worker.intake.presentations import Annotation, write_presentation
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from tests.worker.intake.segmentations import Drawn, write_segmentation
@@ -112,6 +114,37 @@ def test_a_study_that_storescu_sends_becomes_a_row_and_sigterm_ends_the_receiver
     assert f"DLR listens at 127.0.0.1:{receiver.port}" in logged
     assert STUDY_UID not in logged
     assert "P1" not in logged
+
+
+TWO_SETS = {
+    "GB18030": ("gb18030", "王小东-7"),
+    "ISO_IR 100": ("latin_1", "Müller-8"),
+    "\\ISO 2022 IR 149": ("euc_kr", "홍길동-9"),
+}
+
+
+@pytest.mark.parametrize("declared", TWO_SETS)
+def test_a_study_in_two_character_sets_is_scored_and_found_by_its_number(
+    service: Service, receiver: Receiver, tmp_path: Path, declared: str
+) -> None:
+    codec, text = TWO_SETS[declared]
+    uid, number = f"{STUDY_UID}.73.{len(codec)}", normalize("NFD", text)
+    images = []
+    for place, (charset, written) in enumerate(((declared, codec), ("ISO_IR 192", "utf-8")), start=1):
+        said = {"PatientID": text.encode(written), "AccessionNumber": text.encode(written)}
+        uids = {"StudyInstanceUID": uid.encode(), "SOPInstanceUID": f"{uid}.{place}".encode()}
+        images.append(write_texts(tmp_path / f"{place}.dcm", charset, **said, **uids))
+    findings = [Finding(image, rectangle(3, 4, 20, 10), name=f"{text} {image.stem}") for image in images]
+    report = write_report(tmp_path / "sr.dcm", findings, SpecificCharacterSet="ISO_IR 192", PatientID=text)
+    service.dlr("submit", tmp_path, "--wait")
+    study = service.ended(uid)
+    assert (study.state, study.accession_number) == ("done", text)
+    assert [lesion.lesion_id for lesion in study.lesions] == [f"{text} 1", f"{text} 2"]
+    assert json.loads(service.dlr("show", number, "--format", "json").stdout)[0]["study_instance_uid"] == uid
+    send(receiver, *images, report)
+    again = "SELECT count(*) AS times FROM study_event WHERE study_id = %s AND event = 'unchanged'"
+    service.until(lambda: service.sql(again, str(study.study_id), role="writer")[0]["times"])
+    assert text not in receiver.log.read_text() + service.logs()
 
 
 def test_lesions_of_a_segmentation_and_of_a_presentation_state_are_scored_as_those_of_a_report(
