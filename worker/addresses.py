@@ -14,8 +14,14 @@ from sqlalchemy.exc import ArgumentError
 from worker.imaging.dicomweb import Server
 
 _PORTS = range(1, 1 << 16)
-_NODE = re.compile(r"[^@\\]{1,16}@[^@\s]+:[0-9]{1,5}")
-_PERFORMER = re.compile(r"[^\\^]{1,16}\^[^\\^]{1,16}\^[^\\^]{1,64}\^[^\\^]{1,64}")
+_AE_TITLE = re.compile(r"(?=.*[^ ])[ -\[\]-~]{1,16}")
+_NODE = re.compile(r"(?= *[^ @])[ -?A-\[\]-~]{1,16}@[^@\s]+:[0-9]{1,5}")
+_NO_CONTROL = r"[^\\^\x00-\x1f\x7f-\x9f]"
+_PERFORMER = re.compile(
+    rf"{_NO_CONTROL}{{1,16}}\^{_NO_CONTROL}{{1,16}}\^(?![^^]*=){_NO_CONTROL}{{1,64}}\^{_NO_CONTROL}{{1,64}}"
+)
+_LABEL = re.compile(r"[^\\\x00-\x1f\x7f-\x9f]{1,64}")
+"""What may stand in an AE, an LO, an SH or a PN (PS3.5, table 6.2-1)."""
 
 
 def with_password(url: SecretStr, password: SecretStr | None) -> URL:
@@ -76,6 +82,24 @@ def _is_performer(text: str) -> str:
         raise ValueError("is not value^scheme^name^organization")
     return text
 
+
+def _is_ae_title(text: str) -> str:
+    if not _AE_TITLE.fullmatch(text):
+        raise ValueError("is not an AE title: 1 to 16 characters of ASCII, without a backslash")
+    return text
+
+
+def _is_label(text: str) -> str:
+    if not _LABEL.fullmatch(text):
+        raise ValueError("is not a label: 1 to 64 characters, without a backslash")
+    return text
+
+
+AeTitle = Annotated[str, AfterValidator(_is_ae_title)]
+"""The title of a DICOM application entity."""
+
+Label = Annotated[str, AfterValidator(_is_label)]
+"""A short text of a DICOM attribute (LO)."""
 
 NodeAddress = Annotated[str, AfterValidator(_is_node)]
 """A DICOM node: ``AET@host:port``."""

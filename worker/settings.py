@@ -29,7 +29,9 @@ from pydantic_settings import (
 from sqlalchemy.engine import make_url
 
 from worker.addresses import (
+    AeTitle,
     DicomwebServer,
+    Label,
     NodeAddress,
     Performer,
     PostgresUrl,
@@ -190,7 +192,7 @@ class Settings(BaseSettings):
 
     receive_address: str = Field(default="127.0.0.1", description="Where `dlr receive` listens for DICOM")
     receive_port: int = Field(default=11112, ge=0, le=65535, description="Its port; 0: any free one")
-    receive_ae_title: str = Field(
+    receive_ae_title: AeTitle = Field(
         default="DLR",
         min_length=1,
         max_length=16,
@@ -253,19 +255,19 @@ class Settings(BaseSettings):
     send_ups: NodeAddress | None = Field(
         default=None, description="UPS manager in whose worklist `dlr send` puts studies: AET@host:port"
     )
-    send_worklist_label: str = Field(
+    send_worklist_label: Label = Field(
         default="Breast ultrasound", min_length=1, max_length=64, description="Worklist Label of those work items"
     )
     send_performer: Performer | None = Field(
         default=None, description="Who is to read them: code value^scheme^name^organization; unset: anybody"
     )
-    send_retrieve_ae_title: str | None = Field(
+    send_retrieve_ae_title: AeTitle | None = Field(
         default=None,
         min_length=1,
         max_length=16,
         description="From whom readers retrieve the images; unset: the AE title of DLR_SEND_PACS",
     )
-    send_ae_title: str = Field(
+    send_ae_title: AeTitle = Field(
         default="DLR", min_length=1, max_length=16, description="The AE title with which `dlr send` calls"
     )
     send_ca: Path | None = Field(

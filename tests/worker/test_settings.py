@@ -245,3 +245,29 @@ def test_what_runs_on_its_own_sees_no_server_of_the_environment_and_leaves_it_as
         os.environ["DLR_HOME"] = "/nowhere"
     assert get_settings().redis_url is not None
     assert os.environ["DLR_REDIS_URL"] == "redis://a"
+
+
+@pytest.mark.parametrize(
+    ("name", "fine", "refused"),
+    [
+        ("SEND_AE_TITLE", ["DLR", "A B-1_", "x" * 16], ["", "x" * 17, "A\\B", "   ", "PÄCS", "A\tB"]),
+        ("RECEIVE_AE_TITLE", ["DLR"], ["x" * 17, "A\\B", " ", "超声"]),
+        ("SEND_RETRIEVE_AE_TITLE", ["PACS"], ["x" * 17, "A\\B", "\x7f"]),
+        ("SEND_WORKLIST_LABEL", ["乳腺超声", "x" * 64], ["x" * 65, "A\\B", "A\nB"]),
+        ("SEND_PERFORMER", ["1^99X^Röntgen^Klinik"], ["1^99X^A=B^C", "1^99X^A\x07^C", "x" * 17 + "^99X^A^B", "1^2^3"]),
+        ("SEND_PACS", ["PACS@host:104", "A B@10.0.0.1:11112"], ["@host:1", " @host:1", "PÄCS@host:1", "A\\B@host:1"]),
+    ],
+)
+def test_what_goes_into_a_dicom_attribute_is_refused_at_the_start_where_it_does_not_fit(
+    name: str, fine: list[str], refused: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for text in fine:
+        monkeypatch.setenv(f"DLR_{name}", text)
+        get_settings.cache_clear()
+        assert getattr(get_settings(), name.lower()) == text
+    for text in filter(None, refused):
+        monkeypatch.setenv(f"DLR_{name}", text)
+        get_settings.cache_clear()
+        with pytest.raises(SetupRefused) as why:
+            get_settings()
+        assert f"DLR_{name}" in why.value.reason

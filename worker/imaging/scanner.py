@@ -4,6 +4,7 @@ from typing import Final
 
 from worker.imaging.dicom_file import Header
 from worker.study import Scanner
+from worker.text import composed
 
 LONGEST_NAME: Final = 64
 """Characters that are kept of one element: as many as an LO may have (PS3.5, table 6.2-1)."""
@@ -23,5 +24,5 @@ def scanner_of(header: Header) -> Scanner:
 
 def _name(header: Header, keyword: str) -> str:
     """Return an LO or SH element, printable and on one line."""
-    words = " ".join(header.text(keyword)[:_LONGEST_VALUE].replace("\0", " ").split())
+    words = " ".join(composed(header.text(keyword)[:_LONGEST_VALUE]).replace("\0", " ").split())
     return "".join(character for character in words if character.isprintable())[:LONGEST_NAME].strip()
