@@ -50,6 +50,10 @@ NO_SCHEMA: Final = frozenset(state for state, meaning in OUTAGES.items() if mean
 NO_ANSWER: Final = "it does not answer"
 """What it means that an error has no SQLSTATE: the driver raised it, who has no connection (any more)."""
 
+OF_ENUMERATIONS: Final = "enum_in"
+"""The function of PostgreSQL that refuses a word which an enumeration lacks. The words are this version's, and no value
+of a message is one: the schema is another version's."""
+
 _OF_THE_CONNECTION = (psycopg2.OperationalError, psycopg2.InterfaceError)
 
 
@@ -95,6 +99,8 @@ def outage_of(error: psycopg2.Error, *, is_lost: bool) -> str | None:
     """
     if error.pgcode is not None and (meaning := meaning_of(error.pgcode)) is not None:
         return meaning
+    if isinstance(error, psycopg2.errors.InvalidTextRepresentation) and error.diag.source_function == OF_ENUMERATIONS:
+        return _OTHER_SCHEMA
     if is_lost or (error.pgcode is None and _is_of_the_connection(error)):
         return NO_ANSWER
     return None

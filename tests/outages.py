@@ -31,6 +31,11 @@ OUTAGES = {
     "right revoked": Outage("REVOKE INSERT ON study FROM dlr_writer", "GRANT INSERT ON study TO dlr_writer", True),
     "table away": Outage("ALTER TABLE study RENAME TO study_away", "ALTER TABLE study_away RENAME TO study", True),
     "column away": Outage("ALTER TABLE study RENAME source TO other", "ALTER TABLE study RENAME other TO source", True),
+    "word away": Outage(
+        "ALTER TYPE priority RENAME VALUE 'routine' TO 'other'",
+        "ALTER TYPE priority RENAME VALUE 'other' TO 'routine'",
+        True,
+    ),
     "disk full": Outage(
         "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE EXCEPTION 'disk' USING ERRCODE = 'disk_full'; END $$; "
