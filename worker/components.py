@@ -39,9 +39,6 @@ from worker.worklist import place_of_failed
 LOOK_S = 5.0
 """How long a component may take to answer, in seconds."""
 
-PROBE = "dlr.probe"
-"""A key of Redis that is written to see whether it takes writes, and gone in a moment."""
-
 SILENT_S = 180.0
 """A sender that has not looked for so long is at work no more, in seconds."""
 
@@ -166,9 +163,9 @@ def schema(settings: Settings) -> Component:
 
 
 def redis(settings: Settings) -> Component:
-    """Connect as a worker does, and write: a Redis that takes no messages answers a ping. Does it keep them?"""
+    """Connect as a worker does, and write: does it take messages, and keep them?"""
     with _client(settings) as client:
-        client.set(f"{settings.redis_key_prefix}{PROBE}", "", px=1)
+        Messages(client, settings.redis_key_prefix).probe()
         found, version = keeping(client), _redis_version(client)
     said = "; ".join((*found.forgets, *found.risks))
     if found.forgets and not settings.redis_may_forget:

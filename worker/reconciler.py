@@ -28,6 +28,9 @@ UNQUEUED_AFTER_S = 5.0
 MOST_AT_ONCE = 1000
 """Studies that one look puts back."""
 
+PROBE = "dlr.probe"
+"""A key that is written to see whether Redis takes writes, and gone in a moment."""
+
 _SEPARATOR, _STEPS = "\x06\x16", (0, 3, 6, 9)
 
 
@@ -51,6 +54,14 @@ class Messages:
             for name in ("unacked", TAKEN):
                 pipe.hlen(f"{self.key_prefix}{name}")
             return sum(pipe.execute())
+
+    def probe(self) -> None:
+        """Write something: a Redis that takes no messages answers a ping.
+
+        Raises:
+            RedisError: Redis is away, or takes no writes.
+        """
+        self.client.set(f"{self.key_prefix}{PROBE}", "", px=1)
 
     def waiting(self) -> dict[str, int]:
         """Return how many messages wait on each queue."""

@@ -121,7 +121,8 @@ def reference_of(card: Mapping[str, Any]) -> Reference | None:
 
 
 def messages(held: Messages) -> list[Sample]:
-    """Say what waits in Redis, and what workers have taken."""
+    """Say what waits in a Redis that takes messages, and what workers have taken."""
+    held.probe()
     waiting = held.waiting_by_step()
     return [
         *(Sample(catalog.QUEUED, (queue, _PRIORITY_OF_STEP[step]), count) for (queue, step), count in waiting.items()),

@@ -5,16 +5,19 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import Celery
 from redis import Redis
+from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
+from benchmarks.faults.refusals import REFUSALS, Refusing, administered
 from db import ledger
 from db.records import ModelRecord
 from db.session import make_engine, session_factory
@@ -24,6 +27,8 @@ from tests.waiting import pace, patience
 from worker.app import celery_settings
 from worker.clinical.categories import Priority
 from worker.reconciler import Messages
+from worker.services.home import Home
+from worker.services.redis import EmbeddedRedis
 from worker.settings import Settings, get_settings
 from worker.watching import catalog, looks
 from worker.watching import exporter as exporting
@@ -312,3 +317,15 @@ def test_nothing_it_says_holds_an_identifier(reader: sessionmaker[Session], ours
     shown = json.dumps([[sample.metric.name, sample.labels, sample.value] for sample in said])
     assert "1.2.840.99" not in shown
     assert "ACC77" not in shown
+
+
+@pytest.mark.parametrize("answer", ["OOM", "READONLY"])
+def test_a_redis_that_takes_no_messages_is_down(tmp_path: Path, answer: str) -> None:
+    server = EmbeddedRedis(Home(tmp_path))
+    with administered():
+        server.start()
+    try:
+        with REFUSALS[answer](Refusing(server)), Redis.from_url(server.url()) as client, pytest.raises(RedisError):
+            looks.messages(Messages(client, ""))
+    finally:
+        server.stop()
