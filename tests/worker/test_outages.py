@@ -9,6 +9,7 @@ import pytest
 from celery.exceptions import Reject
 from sqlalchemy import text
 
+from benchmarks.faults.service import fault_service
 from db.session import make_engine, session_factory
 from tests.conftest import Database
 from tests.outages import A_REFUSAL, A_STUDY, DEFECT, OUTAGES, away
@@ -94,3 +95,17 @@ def test_a_study_that_meets_a_defect_of_the_database_is_refused_and_not_tried_fo
     with away(ledger.database, DEFECT, A_STUDY), pytest.raises(TaskFailed):
         tasks.submit_study(JOB)
     assert ledger.rows() == [("failed", "internal_error")]
+
+
+@pytest.mark.slow
+def test_a_message_whose_refusal_meets_a_defect_is_in_redis_until_it_is_on_record() -> None:
+    with fault_service(print, DLR_RETRY_WAIT_S="0.1") as service:
+        with service.postgres.as_superuser("dlr") as cursor:
+            cursor.execute(DEFECT.begins.format(which=A_REFUSAL))
+            service.start_worker("intake")
+            service.push_nonsense(1)
+            log = service.services.home.log_file("intake")
+            until(lambda: log.read_text().count("a message was refused") >= 2, 60)
+            assert service.waiting() == 1
+            cursor.execute(DEFECT.ends)
+        until(lambda: service.count_refused() == 1 and service.waiting() == 0, 60)
