@@ -15,6 +15,8 @@ from worker.settings import get_settings
 from worker.watching.extras import require_extra
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from worker.imaging.decoder_pool import DecoderPool
     from worker.inference.engine import Engine
     from worker.intake.accept import Intake
@@ -121,6 +123,14 @@ def decoders() -> "DecoderPool":
 
     settings = get_settings()
     return DecoderPool(settings.limits, settings.decoders, settings.decode_timeout_s, settings.gate, measures())
+
+
+def same_image(one: "Path", other: "Path") -> bool:
+    """Say whether two files are one image in two encodings; ``False`` also where decoders are not installed."""
+    try:
+        return decoders().same_image(one, other)
+    except ImportError:
+        return False
 
 
 @_once

@@ -24,11 +24,11 @@ def receive() -> None:
     SIGTERM or Ctrl-C stops it; nothing that was answered "success" is lost.
     """
     from worker.patience import Stopping, patiently, stopping
-    from worker.runtime import decoders, intake
+    from worker.runtime import intake, same_image
 
     settings = _ready()
     reception = reception_of(settings)
-    with Inbox.held(settings.storage_root, lambda one, other: decoders().same_image(one, other)) as inbox:
+    with Inbox.held(settings.storage_root, same_image) as inbox:
         receiver = Receiver(inbox, intake(), settings.limits, settings.receive_quiet_s, patiently)
         with suppress(Stopping), listening(receiver, reception) as (host, port):
             stderr.print(f"{reception.ae_title} listens at {host}:{port}", markup=False, highlight=False)

@@ -40,12 +40,14 @@ def is_reencoded(
 
     Returns:
         ``False`` also where nobody can say: files of the revision are gone or have changed, images are not files, one
-        can not be decoded, two of them claim one SOP Instance UID, or it takes longer than `LONGEST_S`.
+        can not be decoded, two of them claim one SOP Instance UID, it takes longer than `LONGEST_S`, or decoders are
+        not installed.
     """
     if _fields(job) != _fields(known.job) or not is_unchanged(known.job, known.digest, storage_root):
         return False
-    compared, ends = images(), monotonic() + LONGEST_S
+    ends = monotonic() + LONGEST_S
     try:
+        compared = images()
         before, after = (_by_content(one["images"]["paths"], storage_root) for one in (known.job, job))
         former, latter = (
             _by_uid([path for digest, path in one.items() if digest not in other], compared)
@@ -54,7 +56,7 @@ def is_reencoded(
         return former.keys() == latter.keys() and all(
             monotonic() < ends and compared.same_image(path, latter[uid]) for uid, path in former.items()
         )
-    except (DlrError, OSError, ValueError):
+    except (DlrError, OSError, ValueError, ImportError):
         return False
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from openjpeg.utils import encode_array
 from PIL import Image
 from pydicom.uid import (
+    JPEG2000,
     ExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
@@ -107,6 +109,13 @@ STREAMS: list[tuple[str, str, bytes, tuple[str, ...], NDArray[np.uint8] | None]]
         JPEG2000Lossless,
         jpeg_2000(RGB, transform=True),
         ("RGB", "YBR_RCT", "YBR_ICT", "YBR_FULL", "YBR_FULL_422"),
+        YES,
+    ),
+    (
+        "transformed, lossy",
+        JPEG2000,
+        bytes(encode_array(RGB, bits_stored=8, photometric_interpretation=1, compression_ratios=[5])),
+        ("RGB", "YBR_ICT", "YBR_FULL", "YBR_FULL_422"),
         YES,
     ),
     ("not transformed, RGB", JPEG2000Lossless, jpeg_2000(RGB), ("RGB",), YES),

@@ -157,6 +157,17 @@ def test_what_takes_too_long_is_a_new_revision(intake: Intake, storage: Path, mo
     assert intake.accept(job("b.dcm"), "queue").change == "revised"
 
 
+def test_where_decoders_are_not_installed_it_is_a_new_revision(sessions: sessionmaker[Session], storage: Path) -> None:
+    def absent() -> DecoderPool:
+        raise ModuleNotFoundError("numpy")
+
+    write(storage / "a.dcm", FRAME)
+    write(storage / "b.dcm", FRAME, RLELossless)
+    intake = Intake(sessions, storage, lambda *_: None, images=absent)
+    intake.accept(job("a.dcm"), "queue")
+    assert intake.accept(job("b.dcm"), "queue").change == "revised"
+
+
 def test_no_decoder_is_asked_for_unless_a_known_study_has_other_files(
     sessions: sessionmaker[Session], storage: Path
 ) -> None:
