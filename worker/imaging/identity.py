@@ -11,6 +11,8 @@ from worker.text import composed, on_one_line
 _LONGEST = 1024
 """Bytes of an accession number that are looked at; 16 characters are allowed (PS3.5, table 6.2-1)."""
 
+_FIRST_RECORD = "OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity"
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -64,3 +66,9 @@ def study_named_in(path: Path, limits: Limits) -> dict[str, str]:
     number = header.said("AccessionNumber", longest=_LONGEST).text
     said = {"study_instance_uid": header.text("StudyInstanceUID"), "accession_number": composed(on_one_line(number))}
     return {name: value for name, value in said.items() if value}
+
+
+def is_directory(path: Path, limits: Limits) -> bool:
+    """Tell whether a file is a DICOMDIR, which lists the files of a medium and is of no study (PS3.3, annex F)."""
+    header = read_beginning(path.resolve(), limits, last=_FIRST_RECORD, also=(_FIRST_RECORD,))
+    return header.integer(_FIRST_RECORD) is not None

@@ -14,7 +14,7 @@ from uuid import UUID
 from worker.clinical.categories import Priority
 from worker.contract import parse_job
 from worker.errors import Code, DlrError, JobRefused, Refused, SetupRefused
-from worker.imaging.identity import read_identity, study_named_in
+from worker.imaging.identity import is_directory, read_identity, study_named_in
 from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
 from worker.intake.arrived import arrived, job_of
@@ -227,7 +227,7 @@ def _read(batch: _Batch, overrides: Overrides, limits: Limits) -> tuple[list[Ins
         try:
             images.append(_instance(file, limits))
         except Refused as error:
-            if in_folder and error.code is Code.FILE_NOT_DICOM:
+            if in_folder and (error.code is Code.FILE_NOT_DICOM or is_directory(file, limits)):
                 left_out += 1
                 continue
             said = {"file": str(file), **study_named_in(file, limits), **known}

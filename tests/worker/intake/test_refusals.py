@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.dataset import FileDataset
+from pydicom.uid import MediaStorageDirectoryStorage
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import queries
 from db.records import FailedRow
-from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, picture, write
+from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, dataset, picture, write
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from worker.contract import parse_job
 from worker.errors import Code, JobRefused
@@ -151,6 +153,22 @@ def test_it_may_be_accepted_in_another_way_than_it_was_refused(
     assert len(listed(intake)) == 1
     WAYS[accepted_by](intake, tmp_path / "good")
     assert listed(intake) == []
+
+
+@pytest.mark.parametrize("way", ["submit", "watch"])
+def test_the_directory_of_a_cd_is_of_no_study_and_refuses_none(intake: Intake, tmp_path: Path, way: str) -> None:
+    (folder := tmp_path / "cd").mkdir()
+    right(folder)
+    directory = dataset(picture())
+    directory.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+    listing = FileDataset("", {}, file_meta=directory.file_meta, preamble=b"\0" * 128)
+    listing.FileSetID = ""
+    listing.OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity = 0
+    listing.DirectoryRecordSequence = []
+    listing.save_as(folder / "DICOMDIR")
+    WAYS[way](intake, folder)
+    assert listed(intake) == []
+    assert found(intake, STUDY_UID) == [("queued", False)]
 
 
 def job(**changes: Any) -> dict[str, Any]:
