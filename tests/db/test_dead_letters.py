@@ -205,10 +205,19 @@ def test_a_refused_message_is_purged_and_the_same_can_be_refused_anew(
     with sessions.begin() as session:
         for _ in range(2):
             ledger.record_refusal(
-                session, "a" * 64, {"name": "Roe^Mary"}, "job_invalid", "no", "queue", failed_place=failed_place
+                session,
+                "a" * 64,
+                {"name": "Roe^Mary"},
+                "job_invalid",
+                "no",
+                "queue",
+                failed_place=failed_place,
+                study_instance_uid=UID,
+                accession_number=ACCESSION,
             )
             assert ledger.purge(session, LATER, ANNE, 10)[0] == 1
-    assert "Roe" not in everything(database)
+    held = everything(database)
+    assert [one for one in ("Roe", UID, ACCESSION) if one in held] == []
 
 
 def test_of_an_age_whole_years_stay_and_ninety_stands_for_more(sessions: sessionmaker[Session]) -> None:

@@ -45,7 +45,7 @@ def test_a_folder_of_studies_is_handed_in_one_study_each(
     done = service.dlr("submit", path, "--lesions", lesions, "--priority", "urgent", "--wait", "--format", "json")
     assert done.returncode == 0, done.stderr
     assert [row["state"] for row in json.loads(done.stdout)] == ["done", "done"]
-    assert "1 files that are not DICOM were left out" in done.stderr
+    assert "1 file that is not DICOM was left out" in done.stderr
     for image in images:
         (study,) = service.details(image["study"])
         assert (study.priority, study.lesions[0].age_years, study.lesions[0].region_source) == (
