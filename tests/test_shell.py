@@ -18,7 +18,7 @@ LOUD = re.compile(
     r"|^(until|while|if) \[ .*\]; (do|then)"  # nothing is done with what is compared
     r"|\$\((date|jobs|pwd|nproc)\b"
 )
-INTO_A_FILE = re.compile(r"\|[^|&;]*>[^&]")
+INTO_A_FILE = re.compile(r"(?<!\|)\|(?!\|)[^|&;]*>[^&]")
 
 
 def shell(page: Path) -> list[str]:
@@ -38,6 +38,7 @@ def test_a_swallowed_failure_is_found() -> None:
     assert not LOUD.search('pg_dump "$(dlr db url)"')
     assert LOUD.search('URL=$(dlr db url) && pg_dump "$URL"')
     assert INTO_A_FILE.search("pg_dump dlr | gzip > dlr.gz")
+    assert not INTO_A_FILE.search("test -s a || date > a")
 
 
 def the_block(page: Path, word: str) -> str:
