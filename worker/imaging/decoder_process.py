@@ -26,7 +26,7 @@ from worker.imaging.layout import PixelLayout
 from worker.imaging.lesion import Marked, Region, RegionRefused, decode_lesions
 from worker.imaging.reading import FileEntry, read_entry
 from worker.imaging.sameness import same_image
-from worker.imaging.storage import Limits
+from worker.imaging.storage import Limits, PathInJson
 from worker.study import Age, Scanner
 
 HEADER_MEMORY: Final = 64 << 20
@@ -44,7 +44,7 @@ COLOURS: Final = 3
 class ReadEntry:
     """Asks for the entry of one file; the path is confined already."""
 
-    path: str
+    path: PathInJson
     kind: Literal["entry"] = "entry"
 
 
@@ -60,8 +60,8 @@ class DecodeLesions:
 class CompareImages:
     """Asks whether two files are one image; the paths are confined already."""
 
-    one: str
-    other: str
+    one: PathInJson
+    other: PathInJson
     kind: Literal["compare"] = "compare"
 
 

@@ -18,7 +18,7 @@ from worker.imaging.reading import OnlyFile, confined, entry_of, fault_of
 from worker.imaging.regions import UltrasoundRegion, resolve_region, ultrasound_regions
 from worker.imaging.scanner import scanner_of
 from worker.imaging.spacing import size_of, spacing_at
-from worker.imaging.storage import Limits
+from worker.imaging.storage import Limits, PathInJson
 from worker.study import Age, GateReason, LesionSize, RegionSource, Roi, Scanner
 
 MODALITIES = ("US", "OT", "")
@@ -36,7 +36,7 @@ class Marked:
         age_years: the job's.
     """
 
-    file: str | OnlyFile
+    file: PathInJson | OnlyFile
     sop_instance_uid: str
     frame: int | None
     rois: tuple[Roi | None, ...]

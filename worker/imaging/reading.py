@@ -11,7 +11,7 @@ from pathlib import Path
 from worker.errors import Code, LesionRefused, Unavailable
 from worker.imaging.dicom_file import DicomFile, open_dicom
 from worker.imaging.patient import PatientId, require_one_patient
-from worker.imaging.storage import Limits, confine, storage_fault
+from worker.imaging.storage import Limits, PathInJson, confine, storage_fault
 
 __all__ = ["FailedFile", "FileEntry", "Limits", "StudyFiles", "index_study", "read_entry"]
 
@@ -37,7 +37,7 @@ class OnlyFile:
         study_instance_uid: of the study that the file has to be of.
     """
 
-    root: str
+    root: PathInJson
     path: str
     study_instance_uid: str
 

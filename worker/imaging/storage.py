@@ -5,7 +5,9 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
+
+from pydantic import AfterValidator, PlainSerializer
 
 from worker.errors import Code, DlrError, LesionRefused, Unavailable
 
@@ -24,6 +26,18 @@ _REFUSED: dict[int | None, Code] = {
 }
 # Without O_NONBLOCK, opening a FIFO waits for a writer that may never come.
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def _said(path: str) -> str:
+    return os.fsencode(path).hex()
+
+
+def _heard(said: str) -> str:
+    return os.fsdecode(bytes.fromhex(said))
+
+
+PathInJson = Annotated[str, PlainSerializer(_said, when_used="json"), AfterValidator(_heard)]
+"""A path, whose bytes may be no UTF-8: in JSON it is those in hexadecimal digits."""
 
 
 @dataclass(frozen=True, slots=True)

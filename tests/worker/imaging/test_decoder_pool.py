@@ -131,6 +131,18 @@ def test_whether_files_are_one_patient_s_is_told_of_any_bytes(
         assert refused.value.code is Code.PATIENT_MISMATCH
 
 
+@pytest.mark.parametrize("name", [b"M\xfcller", "王".encode("gb18030"), "王 \U0001f642".encode(), b"a\nb"])
+def test_the_storage_may_have_a_name_of_any_bytes(pool: DecoderPool, tmp_path: Path, name: bytes) -> None:
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    for file in ("a", "b"):
+        write(root / file, picture())
+    assert load_one(pool, root, ["a"], Roi(3, 4, 20, 10)).region == Roi(3, 4, 20, 10)
+    assert not pool.index(root, ["a", "b"], STUDY_UID).failed
+    assert pool.same_image(root / "a", root / "b")
+    (tmp_path / "link").symlink_to(root)
+    assert load_one(pool, tmp_path, ["link/a"]).frame.any()
+
+
 @pytest.mark.parametrize("colour", [False, True])
 def test_a_decoder_gives_the_pixels_region_and_age_that_reading_here_gives(
     pool: DecoderPool, tmp_path: Path, colour: bool
