@@ -139,9 +139,13 @@ def record_refusal(
 
 
 def retire_earlier(session: Session, refusal: UUID, source: str) -> None:
-    """Retire what was refused of a message's study before, where both came the same way: the last one says it all."""
-    named = select(StudyRow.named_study_uid).where(StudyRow.id == refusal).scalar_subquery()
-    _retire(session, StudyRow.named_study_uid == named, StudyRow.id != refusal, StudyRow.source == source, by=source)
+    """Retire what was refused of a message's study before, where both came the same way: the last one says it all.
+
+    Of which study it is, its job says, whether that is a valid UID or not.
+    """
+    study_of = StudyRow.job["study_instance_uid"].astext
+    wanted = select(study_of).where(StudyRow.id == refusal).scalar_subquery()
+    _retire(session, study_of == wanted, StudyRow.id != refusal, StudyRow.source == source, by=source)
 
 
 def _retire(session: Session, *which: ColumnElement[bool], by: str) -> None:

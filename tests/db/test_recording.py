@@ -280,18 +280,21 @@ def test_what_was_retired_and_comes_again_is_listed_again_and_what_a_person_put_
         assert events(session, refusal)[-2:] == ["discarded", "unchanged"]
 
 
+@pytest.mark.parametrize("uid", ["1.2.3", "not valid"])
 def test_a_refusal_retires_those_before_it_of_its_study_that_came_the_same_way(
-    sessions: sessionmaker[Session],
+    sessions: sessionmaker[Session], uid: str
 ) -> None:
+    raw = {"study_instance_uid": uid}
     with sessions.begin() as session:
-        refuse(session, content="one", source="receive", **NAMES)
-        pushed = refuse(session, content="two", source="queue", **NAMES)
-        nameless = refuse(session, content="three", source="receive")
-        last = refuse(session, content="four", source="receive", **NAMES)
+        refuse(session, raw, content="one", source="receive")
+        pushed = refuse(session, raw, content="two", source="queue")
+        nameless = refuse(session, "text", content="three", source="receive")
+        other = refuse(session, {"study_instance_uid": "1.2"}, content="four", source="receive")
+        last = refuse(session, raw, content="five", source="receive")
         ledger.retire_earlier(session, last, "receive")
-        assert {row.study_id for row in queries.failed(session)} == {pushed, nameless, last}
+        assert {row.study_id for row in queries.failed(session)} == {pushed, nameless, other, last}
         ledger.retire_earlier(session, nameless, "receive")
-        assert {row.study_id for row in queries.failed(session)} == {pushed, nameless, last}
+        assert {row.study_id for row in queries.failed(session)} == {pushed, nameless, other, last}
 
 
 def test_a_message_refused_on_many_sides_at_once_is_one_row(sessions: sessionmaker[Session]) -> None:

@@ -78,11 +78,14 @@ class DropFolder:
             raise SetupRefused(Code.SETTING_INVALID, f"{root}: it is in DLR_STORAGE_ROOT, or has it inside")
         folder = cls(real, real / OURS / "claimed" / uuid4().hex)
         try:
-            for place in (folder.claims, folder._place("done"), folder._place("refused")):
+            for place in (folder._place("done"), folder._place("refused"), folder.claims):
                 place.mkdir(parents=True, exist_ok=True)
+            opened = (folder.claims / _LOCK).open("w")
         except OSError as error:
+            with suppress(OSError):
+                folder.claims.rmdir()
             raise SetupRefused(Code.SETTING_INVALID, f"{root}: it can not be written: {error.strerror}") from None
-        with (folder.claims / _LOCK).open("w") as lock:
+        with opened as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:
                 yield folder
@@ -121,6 +124,8 @@ class DropFolder:
             probe.touch()
             probe.rename(self.claims / _PROBE).unlink()
         except OSError:
+            with suppress(OSError):
+                probe.unlink()
             return False
         return True
 

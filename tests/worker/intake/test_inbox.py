@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.faults.disks import FAULTS, MountingNotAllowed, small_disk
 from worker.errors import SetupRefused
 from worker.intake.inbox import Inbox, is_received
 
@@ -124,3 +125,20 @@ def test_an_instance_that_can_not_be_written_is_not_kept(tmp_path: Path, monkeyp
             inbox.keep(path, "1.2.3", "1.2.3.4")
         assert kept(inbox) == []
         assert inbox.due(quiet_s=0) == []
+
+
+def test_a_disk_on_which_no_inbox_can_be_made_or_opened_is_said(tmp_path: Path) -> None:
+    try:
+        with small_disk(tmp_path / "disk") as disk:
+            for fault in ("without inodes", "read-only"):
+                with FAULTS[fault](disk), pytest.raises(SetupRefused, match="setting_invalid"), Inbox.held(disk):
+                    pass
+            with Inbox.held(disk):
+                pass
+            with FAULTS["read-only"](disk), pytest.raises(SetupRefused, match="setting_invalid"), Inbox.held(disk):
+                pass
+            for fault in ("full", "without inodes"):  # where senders are told to wait
+                with FAULTS[fault](disk), Inbox.held(disk):
+                    pass
+    except MountingNotAllowed:
+        pytest.skip("no disk can be mounted here")

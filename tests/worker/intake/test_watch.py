@@ -426,6 +426,24 @@ def test_on_a_disk_that_is_full_an_entry_that_is_refused_is_moved_and_none_has_t
     assert studies(sessions) == [("failed", "watch", "job_invalid"), ("queued", "watch", None)]
 
 
+@pytest.mark.parametrize("fault", ["without inodes", "read-only"])
+def test_a_folder_that_can_not_be_joined_is_said_and_has_nothing_left_in_it(drop: Path, fault: str) -> None:
+    try:
+        with small_disk(drop):
+            with DropFolder.watched(drop, drop.parent / "storage"):
+                pass
+            with FAULTS[fault](drop):
+                for room in range(2):
+                    if fault == "without inodes" and room:  # for the watcher's folder, and not for its lock
+                        (drop / ".filler" / "1").unlink()
+                    with pytest.raises(SetupRefused) as refused, DropFolder.watched(drop, drop.parent / "storage"):
+                        pass
+                    assert "can not be written" in refused.value.reason
+                    assert list((drop / ".dlr" / "claimed").iterdir()) == []
+    except MountingNotAllowed:
+        pytest.skip("no disk can be mounted here")
+
+
 @pytest.mark.parametrize("fault", ["full", "without inodes", "read-only"])
 def test_a_storage_into_which_nothing_can_be_copied_loses_no_entry(
     watcher: Made, drop: Path, sessions: sessionmaker[Session], fault: str
