@@ -17,8 +17,10 @@ from tests.conftest import Database
 from tests.test_compose import PASSWORD, composed_redis
 from tests.waiting import patience, until
 from worker.durability import Keeping, keeping
+from worker.errors import SetupRefused
 from worker.services.home import Home
 from worker.services.redis import EmbeddedRedis
+from worker.services.running import running_services
 
 FORGETS = [
     ({"appendonly": "no"}, "appendonly is off"),
@@ -80,6 +82,16 @@ def test_a_worker_refuses_a_redis_that_forgets(
     assert "error: setting_invalid: Redis would lose jobs" in refused.stderr
     assert said in refused.stderr
     assert "DLR_REDIS_MAY_FORGET" in refused.stderr
+
+
+def test_dlr_up_refuses_it_before_it_starts_anything(
+    server: Refusing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DLR_REDIS_URL", server.server.url())
+    with set_up(server, {"appendonly": "no"}), pytest.raises(SetupRefused) as refused, running_services(tmp_path):
+        pass
+    assert "appendonly is off" in refused.value.reason
+    assert not (tmp_path / "postgres").exists()
 
 
 @pytest.mark.slow

@@ -7,10 +7,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from redis import Redis
+from redis.exceptions import RedisError
+
 from db.errors import RoleRefused
 from db.migrate import upgrade
 from db.roles import OWNER, READER, SHADOW, WEB, WRITER
+from worker.durability import keeping
 from worker.errors import Code, SetupRefused
+from worker.redis_answers import reason_of
 from worker.services.flower import flower_command, flower_is_installed
 from worker.services.home import Home
 from worker.services.port import free_port, is_free, require_free
@@ -105,6 +110,8 @@ def running_services(home: Path | None = None, say: Callable[[str], None] = lamb
         if settings.database_url is None and settings.database_owner_url is not None:
             reason = "DLR_DATABASE_OWNER_URL is set and DLR_DATABASE_URL is not: set both, or none"
             raise SetupRefused(Code.SETTING_INVALID, reason)
+        if settings.redis_url is not None:
+            _look_at_redis(settings, say)
         postgres = EmbeddedPostgres(kept) if settings.database_url is None else None
         redis = EmbeddedRedis(kept) if settings.redis_url is None else None
         for name, server in (("PostgreSQL", postgres), ("Redis", redis)):
@@ -172,6 +179,17 @@ def _announcement(
     if web_port is not None:
         said["web_port"] = web_port
     return said
+
+
+def _look_at_redis(settings: Settings, say: Callable[[str], None]) -> None:
+    """Refuse a Redis of a site's own that forgets, as each worker would, in its log."""
+    try:
+        with Redis.from_url(settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=5) as client:
+            found = keeping(client)
+    except RedisError as error:
+        say(f"Redis {reason_of(error)}; the workers wait for it")
+    else:
+        found.require(may_forget=settings.redis_may_forget)
 
 
 def _port(name: str, home: Home, settings: Settings, say: Callable[[str], None]) -> int:
