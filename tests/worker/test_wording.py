@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ErrorType
 
+from worker.cli.sentences import sentence_of
 from worker.contract import parse_job
 from worker.errors import DlrError
 from worker.inference.card import parse_card
@@ -98,3 +99,9 @@ def test_no_reader_of_a_file_or_message_repeats_them(
         reason = refused.reason
     assert not FOREIGN.search(reason), reason
     assert "Doe^Jane" not in reason
+
+
+def test_a_document_of_ours_that_its_schema_refuses_ends_a_command_in_our_words() -> None:
+    with pytest.raises(ValidationError) as caught:
+        _Part.model_validate({"number": "Doe^Jane"})
+    assert sentence_of(caught.value) == ("internal_error", "_Part: number has to be a whole number")

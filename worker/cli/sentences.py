@@ -2,11 +2,16 @@
 
 import errno
 
+from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
 from db.errors import DatabaseRefused
 from db.outages import DatabaseAway
 from worker.redis_answers import AWAY, reason_of
+from worker.wording import flaws_of
+
+MOST_FLAWS = 5
+"""Things that are told of a document of ours that is not what its schema says."""
 
 DATABASE_AWAY = (
     "PostgreSQL does not answer at DLR_DATABASE_URL: is it running (`dlr up`), and are address and password right?"
@@ -24,6 +29,9 @@ def sentence_of(error: Exception) -> tuple[str, str] | None:
             return "service_unavailable", error.sentence
         case DBAPIError():
             return "internal_error", f"PostgreSQL refused the request (SQLSTATE {getattr(error.orig, 'pgcode', None)})"
+        case ValidationError():
+            flaws = [f"{'.'.join(map(str, flaw.place))} {flaw.sentence}" for flaw in flaws_of(error)]
+            return "internal_error", f"{error.title}: {'; '.join(flaws[:MOST_FLAWS])}"
         case _ if isinstance(error, AWAY):
             recorded = "What was recorded before stays recorded: hand it in again to queue it"
             return "service_unavailable", f"Redis {reason_of(error)}. {recorded}"
