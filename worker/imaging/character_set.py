@@ -138,6 +138,15 @@ class CharacterSet:
         return "".join(parts)
 
 
+def written(text: str) -> set[bytes]:
+    """Return the bytes that a text is in each repertoire which has all of it, without escape sequences."""
+    found = set()
+    for codec in (*_WHOLE.values(), *_DESIGNATED.values()):
+        with suppress(UnicodeEncodeError):
+            found.add(text.encode(codec))
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """A text, and whether each of its bytes had a meaning."""

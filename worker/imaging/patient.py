@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Self
 
 from worker.errors import Code, StudyRefused
+from worker.imaging.character_set import written
 from worker.imaging.dicom_file import PADDING, Header
 from worker.text import composed
 
@@ -33,14 +34,14 @@ class PatientId:
         said = header.said("PatientID", _LONGEST)
         stored = header.bytes_of("PatientID").strip(PADDING.encode())
         is_whole = said.is_whole and len(stored) <= _LONGEST
-        return cls(composed(said.text), sha256(stored).hexdigest(), is_whole)
+        return cls(composed(said.text), _digest(stored), is_whole)
 
 
 def is_one_patient(patients: Iterable[PatientId]) -> bool:
     """Say whether no two of these are of different patients.
 
-    An ID that can not be read, since its file declares no character set or another, is that of the file which has the
-    same bytes: what these mean, that file says.
+    An ID that can not be read, since its file declares no character set or another, is that of a file which has the
+    same bytes, or the text that these bytes are in some repertoire: what they mean, that file says.
     """
     return len(_told_apart(patients)) <= 1
 
@@ -72,6 +73,7 @@ def _told_apart(patients: Iterable[PatientId]) -> list[PatientId]:
     """Return an ID of each patient, in the order of the files."""
     named = [patient for patient in patients if patient.text]
     known = {patient.stored for patient in named if patient.is_whole}
+    known |= {_digest(value) for patient in named if patient.is_whole for value in written(patient.text)}
     apart: dict[tuple[bool, str], PatientId] = {}
     for patient in named:
         if patient.is_whole:
@@ -79,3 +81,7 @@ def _told_apart(patients: Iterable[PatientId]) -> list[PatientId]:
         elif patient.stored not in known:
             apart.setdefault((False, patient.stored), patient)
     return list(apart.values())
+
+
+def _digest(value: bytes) -> str:
+    return sha256(value).hexdigest()

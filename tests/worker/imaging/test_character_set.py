@@ -274,7 +274,13 @@ def test_a_patient_id_is_the_same_in_its_own_repertoire_and_in_unicode(tmp_path:
         ((None, b"M\xdcL"), (None, b"M\xdcL"), True),
         ((None, b"M\xdcL"), (None, b"M\xd6L"), False),
         ((None, b"M\xdcL"), ("ISO_IR 100", b"M\xd6L"), False),
-        ((None, b"M\xdcL"), ("ISO_IR 192", "MÜL".encode()), False),
+        # It is the other text, in a repertoire that nobody declared.
+        ((None, b"M\xdcL"), ("ISO_IR 192", "MÜL".encode()), True),
+        ((None, b"M\xdcL"), ("ISO_IR 192", "MÖL".encode()), False),
+        ((None, "王-1".encode("gb18030")), ("ISO_IR 192", "王-1".encode()), True),
+        (("ISO_IR 6", "길동".encode("euc_kr")), ("\\ISO 2022 IR 149", b"\x1b$)C" + "길동".encode("euc_kr")), True),
+        (("klingon", "Люк".encode("iso8859_5")), ("ISO_IR 192", "Люк".encode()), True),
+        (("klingon", "Люк".encode("iso8859_5")), ("ISO_IR 192", "Люд".encode()), False),
         ((None, "MÜL".encode()), ("ISO_IR 100", b"M\xdcL"), True),
         # The same bytes in two repertoires are two texts.
         (("ISO_IR 100", b"\xdc"), ("ISO_IR 144", b"\xdc"), False),
@@ -303,7 +309,7 @@ def test_what_can_not_be_read_is_no_other_patient_where_the_same_bytes_can(
         ([("ISO_IR 192", b"A"), ("ISO_IR 192", b""), ("ISO_IR 192", b"B")], "files 1 and 3 of"),
         ([("ISO_IR 100", b"\xdc"), ("ISO_IR 100", b"\xdc"), ("ISO_IR 144", b"\xdc")], "files 1 and 3 of"),
         ([("ISO_IR 192", b"A"), (None, b"\xdc")], "of file 2 of the study can not be read"),
-        ([(None, b"\xdc"), ("ISO_IR 192", "Ü".encode()), (None, b"\xdc")], "of file 1 of the study can not be read"),
+        ([(None, b"\xdc"), ("ISO_IR 192", "Ö".encode()), (None, b"\xdc")], "of file 1 of the study can not be read"),
         ([(None, b"\xdc"), ("ISO_IR 100", b"\xdc"), ("ISO_IR 192", b"\xfc")], "of file 3 of the study can not be read"),
     ],
 )
