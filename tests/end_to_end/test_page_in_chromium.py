@@ -209,9 +209,19 @@ def test_news_is_said_politely_and_moves_nothing(
     expect(news).to_be_empty()
 
 
-@pytest.mark.parametrize("name", ["sign-in", "worklist", "study", "search", "nowhere"])
-def test_axe_finds_nothing_to_complain_of(name: str, browser: Browser, reader: Reader, patients: list[Patient]) -> None:
+@pytest.mark.parametrize("name", ["sign-in", "worklist", "study", "search", "refused", "nowhere"])
+def test_axe_finds_nothing_to_complain_of(
+    name: str, browser: Browser, reader: Reader, patients: list[Patient], service: Service
+) -> None:
     page = reader.page
+    if name == "refused":
+        service.push({"study_instance_uid": "1.2.3.77", "accession_number": "REFUSED-77", "priority": "STAT"})
+        service.until(lambda: service.sql("SELECT FROM failed_study WHERE accession_number = 'REFUSED-77'"))
+        page.goto(reader.url)
+        page.get_by_role("link", name="Refused").click()
+        expect(page.get_by_role("rowheader", name="REFUSED-77")).to_be_visible()
+        assert violations(page) == []
+        return
     if name == "sign-in":
         page = context_of(browser).new_page()
     addresses = {"sign-in": "/sign-in", "study": f"/studies/{patients[0].study_id}", "nowhere": "/nowhere"}
