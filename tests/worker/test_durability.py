@@ -22,6 +22,8 @@ from worker.services.home import Home
 from worker.services.redis import EmbeddedRedis
 from worker.services.running import running_services
 
+pytestmark = pytest.mark.slow
+
 FORGETS = [
     ({"appendonly": "no"}, "appendonly is off"),
     ({"maxmemory-policy": "allkeys-lru"}, "maxmemory-policy is allkeys-lru"),
@@ -94,7 +96,6 @@ def test_dlr_up_refuses_it_before_it_starts_anything(
     assert not (tmp_path / "postgres").exists()
 
 
-@pytest.mark.slow
 def test_a_worker_runs_on_a_redis_that_forgets_where_the_site_accepts_that(
     server: Refusing, database: Database, tmp_path: Path
 ) -> None:

@@ -27,6 +27,8 @@ from worker.services.home import Home
 from worker.services.port import free_port
 from worker.services.redis import EmbeddedRedis
 
+pytestmark = pytest.mark.slow
+
 PATIENT = "Doe^Jane"
 
 
@@ -140,7 +142,6 @@ def started(refusing: Refusing, database: Database, tmp_path: Path, *program: st
         return Worker(subprocess.Popen(command, env=environment, stdout=log, stderr=log), tmp_path / "log", url)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("first", ["READONLY", "WRONGPASS"])
 def test_a_worker_waits_for_a_redis_that_answers_with_errors_from_its_start_on(
     refusing: Refusing, database: Database, tmp_path: Path, first: str
@@ -180,7 +181,6 @@ main()
 """
 
 
-@pytest.mark.slow
 def test_a_worker_that_a_fault_ends_says_so_by_its_exit_status(
     refusing: Refusing, database: Database, tmp_path: Path
 ) -> None:
