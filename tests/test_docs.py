@@ -404,6 +404,7 @@ def test_the_queues_are_the_services() -> None:
         ("docs/administrator.md", "after 10 s is ended", connections.REQUEST_S == 10),
         ("docs/administrator.md", "not taken in two minutes", connections.ANSWER_S == 120),
         ("docs/integrator.md", "every five minutes at last", aside.LONGEST_S == 300),
+        ("docs/integrator.md", "asked again after 30 s", sender.UNASKED_S == 30),
         ("docs/integrator.md", "199 characters", hl7._LONGEST_STRING == 199),
         ("docs/integrator.md", "more than 20 characters", hl7._LONGEST_NAMESPACE == 20),
         ("docs/integrator.md", "more than a year away", age.TOLERANCE_YEARS == 1),

@@ -27,6 +27,10 @@ LOOK_S: Final = 1.0
 LONGEST_WAIT_S: Final = 300.0
 """The longest wait before what is away is tried again, in seconds."""
 
+UNASKED_S: Final = 30.0
+"""For so long a DICOMweb server that was away is not asked for images again, in seconds: an answer that does not come
+keeps all behind it waiting."""
+
 MOST_AT_ONCE: Final = 50
 """Deliveries that one sender takes."""
 
@@ -96,6 +100,7 @@ class Sender:
     lease_s: float
     patiently: Patiently
     stopped: threading.Event = field(default_factory=threading.Event)
+    _asked_again_at: dict[str | None, float] = field(default_factory=dict)
 
     def switch_on(self, since: datetime | None = None) -> None:
         """Deliver what ends from the first time on that this is called, and what has ended since a time."""
@@ -152,6 +157,9 @@ class Sender:
             with self.sessions.begin() as session:
                 outbox.obsolete(session, due.delivery_id)
             return DeliveryState.OBSOLETE
+        server = parcel.result.dicomweb_server
+        if time.monotonic() < self._asked_again_at.get(server, 0):
+            return self._put_off(due, Unavailable(Code.DICOMWEB_UNAVAILABLE))
         try:
             uid = deliver(parcel)
         except SetupRefused:
@@ -159,6 +167,8 @@ class Sender:
         except (Unavailable, Refused) as why:
             if why.code is Code.DESTINATION_UNAVAILABLE:
                 raise
+            if why.code is Code.DICOMWEB_UNAVAILABLE:
+                self._asked_again_at[server] = time.monotonic() + UNASKED_S
             if isinstance(why, Unavailable) or why.code in HOLDS_UP:
                 return self._put_off(due, why)
             return self._fail(due, why.code, why.reason)

@@ -442,6 +442,24 @@ def test_whatever_a_server_of_images_answers_the_result_waits(
         assert (row["state"], row["error_code"]) == (WAITING, code)
 
 
+def test_a_server_of_images_that_is_away_is_asked_once_and_not_for_each_study(
+    sender: Made, sessions: Sessions, root: Path, pacs: Archive, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    with serving(elsewhere) as peer:
+        peer.status = 503
+        sending = sender(dicomweb_servers={"pacs": {"url": peer.url}})
+        for number in range(3):
+            end_study(sessions, elsewhere, number, images={"kind": "dicomweb", "server": "pacs"})
+        end_study(sessions, root, 9, fails=True)
+        done = sending.work()
+        assert (done.sent, done.held_up, len(peer.asked)) == (1, 3, 1)
+        assert {row["error_code"] for row in deliveries(sessions)} == {None, Code.DICOMWEB_UNAVAILABLE}
+        peer.status = 200
+        settle(sessions)
+        assert sender(dicomweb_servers={"pacs": {"url": peer.url}}).work().sent == 3
+
+
 @pytest.mark.parametrize(
     ("spoil", "state", "code"),
     [
