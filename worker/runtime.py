@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.roles import SHADOW
 from db.session import make_engine, session_factory
+from worker.extras import require_extra
 from worker.settings import get_settings
-from worker.watching.extras import require_extra
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +66,7 @@ def measures() -> "Measures":
     settings = get_settings()
     if settings.metrics_port is None:
         return Measures()
-    require_extra("prometheus_client", "metrics", "DLR_METRICS_PORT")
+    require_extra("metrics", "DLR_METRICS_PORT")
     from worker.watching.exposition import PrometheusMeasures
     from worker.watching.serving import PORTS, serve
 
@@ -88,7 +88,7 @@ def tracing() -> "Tracing":
     url = get_settings().traces_url
     if url is None:
         return Tracing()
-    require_extra("opentelemetry.exporter.otlp.proto.http", "tracing", "DLR_TRACES_URL")
+    require_extra("tracing", "DLR_TRACES_URL")
     from worker.watching.otlp import OtlpTracing, otlp
 
     return OtlpTracing(otlp(url))

@@ -11,9 +11,9 @@ from worker.cli.options import refuse_bad_rows, refuse_learned
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr, write_file
 from worker.clinical.categories import Birads
 from worker.errors import Code, SetupRefused
+from worker.extras import require_extra
 from worker.inference.card import ModelCard, load_card
 from worker.training.manifest import Split
-from worker.watching.extras import require_extra
 
 if TYPE_CHECKING:
     from worker.evaluation.questions import Answers, Truth
@@ -63,7 +63,7 @@ def calibrate(
     refuse_learned(split)
     if not temperature and coverage is None:
         raise typer.BadParameter("one of them, or both", param_hint="--temperature, --coverage")
-    require_extra("sklearn", "train", "dlr models calibrate")
+    require_extra("train", "dlr models calibrate", "sklearn")
     import numpy as np
 
     from worker.evaluation.questions import OWN, Truth

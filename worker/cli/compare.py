@@ -20,12 +20,12 @@ from worker.cli.progress import progress_bar
 from worker.cli.replay import snapshot
 from worker.errors import Code, ModelRefused, SetupRefused
 from worker.evaluation.lesions import Source
+from worker.extras import require_extra
 from worker.inference.card import MODEL_NAMES
 from worker.inference.registry import Entry, Registry
 from worker.monitoring.versions import hold_against
 from worker.settings import get_settings
 from worker.training.manifest import Split
-from worker.watching.extras import require_extra
 
 if TYPE_CHECKING:
     from worker.training.compared import Compared, Match
@@ -149,7 +149,7 @@ def _on_manifest(
     a: str, b: str, model: Model | None, path: Path, root: Path | None, split: Split, *, skip_bad: bool
 ) -> tuple[Answer, bool]:
     """Return the answer, and whether bad rows were left out."""
-    require_extra("torch", "worker", "--manifest")
+    require_extra("worker", "--manifest")
     refuse_learned(split)
     versions = _versions(a, b, model)
     manifest = sound_manifest(path, root, "compared", skip_bad=skip_bad)

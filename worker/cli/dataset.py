@@ -12,7 +12,7 @@ import typer
 from worker.cli.output import Format, FormatOption, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.progress import progress_bar
 from worker.errors import Code, SetupRefused
-from worker.watching.extras import require_extra
+from worker.extras import require_extra
 
 if TYPE_CHECKING:
     from worker.training.check import Checked
@@ -81,7 +81,7 @@ def import_dataset(
 
 
 def _imported(layout: Layout, source: Path, output: Path, root: Path, on_progress: "OnProgress") -> "Imported":
-    require_extra("PIL", "worker", "dlr dataset import")
+    require_extra("worker", "dlr dataset import", "PIL")
     from worker.training.importers import breast, bus_bra, busi, medmnist
 
     match layout:
@@ -184,7 +184,7 @@ def schema() -> None:
 
 
 def _checked(path: Path, root: Path | None, *, anew: bool = False) -> "Checked":
-    require_extra("PIL", "worker", "dlr dataset")
+    require_extra("worker", "dlr dataset", "PIL")
     from worker.training.check import check, unsplit
     from worker.training.manifest_file import read_manifest
 

@@ -8,6 +8,7 @@ import typer
 from worker.cli.output import Format, FormatOption, print_rows, stderr, stdout
 from worker.cli.progress import counting_bar
 from worker.errors import Code, SetupRefused
+from worker.extras import require_extra
 from worker.settings import get_settings, isolated
 from worker.training.config import DEMO_SEED
 
@@ -20,6 +21,8 @@ def demo(
     It all happens in a home of its own, DLR_HOME/demo, and touches neither your studies nor your servers. Exit status 0
     only if each study ended in the state that it had to.
     """
+    for extra in ("worker", "embedded"):
+        require_extra(extra, "`dlr demo`")
     from worker.cli.models import demo_models
     from worker.demo import run
     from worker.inference.registry import Registry

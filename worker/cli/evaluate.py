@@ -13,8 +13,8 @@ from worker.cli.output import Format, Report, ReportOption, print_json, print_ro
 from worker.cli.progress import progress_bar
 from worker.errors import Code
 from worker.evaluation.options import RESAMPLES, SEED, SENSITIVITY, Choice, Options
+from worker.extras import require_extra
 from worker.training.manifest import Split
-from worker.watching.extras import require_extra
 
 if TYPE_CHECKING:
     from worker.evaluation.document import Evaluation, Judged
@@ -86,7 +86,7 @@ def evaluate(
     refuse_without("--grad-cam", grad_cam, "--output, for a report to put pictures in", output)
     refuse_without("--root", root, "--manifest", manifest)
     refuse_without("--since", since, "--from-database", from_database or None)
-    require_extra("sklearn", "train", "dlr evaluate")
+    require_extra("train", "dlr evaluate", "sklearn")
     from worker.evaluation.evaluation import evaluate as evaluated
 
     if output is not None:
@@ -133,7 +133,7 @@ def _scored(
 ) -> "tuple[ScoredManifest, Sequence[Fault]]":
     from worker.settings import get_settings
 
-    require_extra("torch", "worker", "--manifest")
+    require_extra("worker", "--manifest")
     read = sound_manifest(manifest, root, "evaluated", skip_bad=skip_bad)
     with progress_bar("lesions") as on_progress:
         from worker.training.scoring import score_manifest

@@ -19,10 +19,10 @@ from db.session import make_engine, session_factory
 from worker.cli.failed import moment
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.progress import counting_bar
+from worker.extras import require_extra
 from worker.inference.registry import Entry, Registry
 from worker.rescoring.rescorer import Done, Rescorer
 from worker.settings import Settings, get_settings
-from worker.watching.extras import require_extra
 
 if TYPE_CHECKING:
     from worker.inference.alone import LoneModel
@@ -54,7 +54,7 @@ def shadow(
     from worker.rescoring.shadows import Shadows
     from worker.runtime import rescorer
 
-    require_extra("torch", "worker", "dlr shadow")
+    require_extra("worker", "dlr shadow")
     settings = get_settings()
     configure_logging(settings.log_level, settings.log_format)
     registry = Registry(settings.models_dir)
@@ -103,7 +103,7 @@ def backfill(
     It works at the lowest priority and while no study waits. What it has done is kept at once: run again, it goes on
     where it ended. Exit status 3: some lesions could not be scored. 130: it was ended.
     """
-    require_extra("torch", "worker", "dlr backfill")
+    require_extra("worker", "dlr backfill")
     settings = get_settings()
     settings.require_shadow_database_url()
     entries = Registry(settings.models_dir).named(model)

@@ -7,6 +7,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db.errors import DatabaseRefused
 from db.outages import DatabaseAway
+from worker.extras import extra_with, hint
 from worker.redis_answers import AWAY, reason_of
 from worker.wording import flaws_of
 
@@ -21,6 +22,8 @@ DATABASE_AWAY = (
 def sentence_of(error: Exception) -> tuple[str, str] | None:
     """Return the code and the sentence of an error of a service, a setting or a disk; ``None`` of a defect."""
     match error:
+        case ModuleNotFoundError(name=str(package)) if extra := extra_with(package):
+            return "setting_invalid", f"this needs the package {package}, of {hint(extra)}"
         case DatabaseRefused():
             return "setting_invalid", str(error)
         case DatabaseAway(sqlstate=None):

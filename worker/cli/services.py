@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from worker.extras import require_extra
 from worker.services.fleet import name_of
 from worker.services.port import require_free
 from worker.settings import Settings, get_settings, use_device
@@ -72,6 +73,8 @@ def worker(
 
     if devices is not None and (device is not None or name is not None or queue is QueueName.INTAKE):
         raise typer.BadParameter("--devices gives each inference worker its device and name: leave out the others")
+    if queue is QueueName.INFERENCE:
+        require_extra("worker", "an inference worker")
     if device is not None:
         use_device(device)
     settings = get_settings()

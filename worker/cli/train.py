@@ -12,8 +12,8 @@ from worker.cli.dataset import refuse_rows
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.progress import share_bar
 from worker.errors import Code
+from worker.extras import require_extra
 from worker.training.config import DEMO, Log, read_config
-from worker.watching.extras import require_extra
 
 if TYPE_CHECKING:
     from worker.inference.card import ModelCard, ModelName
@@ -118,7 +118,7 @@ def train(
         raise typer.BadParameter("one, and one alone", param_hint="--manifest, --phantom")
     if which is Which.BM and (label_rule is not None or low_risk_up_to is not None):
         raise typer.BadParameter("DLR_BM learns pathology alone", param_hint="--label-rule, --low-risk-up-to")
-    require_extra("torch", "worker", "dlr train")
+    require_extra("worker", "dlr train")
     overrides = {
         "init": init, "seed": seed, "backbone": backbone, "input_size": input_size, "epochs": epochs,
         "patience": patience, "batch": batch, "learning_rate": learning_rate, "stages": stages,

@@ -13,10 +13,10 @@ def metrics() -> None:
 
     They are asked at each scrape, and nothing is kept but counts. It reads the database at DLR_READER_URL.
     """
+    from worker.extras import require_extra
     from worker.logs import configure_logging
-    from worker.watching.extras import require_extra
 
-    require_extra("prometheus_client", "metrics", "`dlr metrics`")
+    require_extra("metrics", "`dlr metrics`")
     from worker.watching.exporter import exporter_of
     from worker.watching.serving import serve
 

@@ -4,10 +4,10 @@ import ipaddress
 import socket
 import ssl
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Final
 
 from worker.errors import Code, SetupRefused
+from worker.extras import require_extra
 from worker.settings import Settings
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
@@ -46,8 +46,7 @@ def reception_of(settings: Settings) -> Reception:
     Raises:
         SetupRefused: ``setting_invalid``; the settings contradict each other, or pynetdicom is not installed.
     """
-    if find_spec("pynetdicom") is None or find_spec("highdicom") is None:
-        raise SetupRefused(Code.SETTING_INVALID, "`dlr receive` needs the extra: pip install 'dlr-worker[dicom]'")
+    require_extra("dicom", "`dlr receive`")
     callers = tuple(name.strip() for name in settings.receive_callers.split(",") if name.strip())
     if not callers and not _is_this_machine(settings.receive_address):
         reason = "DLR_RECEIVE_CALLERS: beyond this machine, say which AE titles may send (DLR_RECEIVE_ADDRESS)"

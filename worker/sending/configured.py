@@ -2,12 +2,12 @@
 
 import ssl
 from functools import partial
-from importlib.util import find_spec
 from io import BytesIO
 
 from pydicom import Dataset, dcmread
 
 from worker.errors import Code, SetupRefused
+from worker.extras import require_extra
 from worker.imaging.source import ImageSource
 from worker.reporting.documents import Camera, Kind, documents_of
 from worker.reporting.result import StudyResult
@@ -37,9 +37,7 @@ def destinations(settings: Settings, camera: Camera | None = None) -> list[Opens
     if (settings.send_pacs, settings.send_ups, settings.send_webhook_url) == (None, None, None):
         reason = "nothing to send to: set DLR_SEND_PACS, DLR_SEND_UPS or DLR_SEND_WEBHOOK_URL"
         raise SetupRefused(Code.SETTING_INVALID, reason)
-    if any(find_spec(name) is None for name in ("pynetdicom", "highdicom", "requests")):
-        reason = "results are sent by the extra: pip install 'dlr-worker[send]'"
-        raise SetupRefused(Code.SETTING_INVALID, reason)
+    require_extra("send", "`dlr send`")
     caller = Caller(settings.send_ae_title, settings.send_timeout_s, _tls(settings))
     images = ImageSource(settings.storage_root, settings.dicomweb)
     sources = partial(opened, images=images, limits=settings.limits)

@@ -10,9 +10,9 @@ Prometheus, which counts tasks by their name and worker.
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 
 from worker.errors import Code, SetupRefused
+from worker.extras import is_installed
 from worker.services.home import Home
 from worker.settings import Settings
 
@@ -39,7 +39,7 @@ class FlowerCommand:
 
 def flower_is_installed() -> bool:
     """Whether this installation has Flower."""
-    return find_spec("flower") is not None
+    return is_installed("flower")
 
 
 def flower_url(settings: Settings, port: int | None = None) -> str:

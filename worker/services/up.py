@@ -8,11 +8,13 @@ from threading import Event
 from sqlalchemy.engine import make_url
 
 from worker.errors import DlrError
+from worker.extras import hint, is_installed, require_extra
 from worker.services.flower import flower_url
 from worker.services.running import Services, running_services
 from worker.services.signals import Stopped, stopped_by_signals
 from worker.services.supervisor import Supervisor
 from worker.services.web import FIRST_NAME, web_is_installed, web_url
+from worker.settings import get_settings
 
 LOOK_SECONDS = 0.25
 MODELS_LOOK_SECONDS = 2.0
@@ -33,6 +35,11 @@ def run_up(say: Say = print_line) -> int:
         SetupRefused: ``already_running``, or ``setting_invalid`` with the reason.
         Unavailable: an embedded server does not come up.
     """
+    settings = get_settings()
+    if settings.metrics_port is not None:
+        require_extra("metrics", "DLR_METRICS_PORT")
+    if settings.traces_url is not None:
+        require_extra("tracing", "DLR_TRACES_URL")
     hurry = Event()
     try:
         with stopped_by_signals(hurry), running_services(say=say) as services:
@@ -61,7 +68,7 @@ def _run(services: Services, supervisor: Supervisor, say: Say) -> None:
             "`dlr models add` and `dlr models activate`. The inference worker starts by itself then."
         )
     else:
-        supervisor.start(services.worker("inference"))
+        _start_inference(services, supervisor, say)
     say("up; Ctrl-C stops it")
     look_at_models, shadowed = time.monotonic(), False
     while True:
@@ -74,11 +81,18 @@ def _run(services: Services, supervisor: Supervisor, say: Say) -> None:
         if waiting and _models_are_ready(services):
             waiting = False
             say("both models are active: starting the inference worker")
-            supervisor.start(services.worker("inference"))
+            _start_inference(services, supervisor, say)
         if not shadowed and _has_shadows(services):
             shadowed = True
             say("a version is a shadow: starting the process in which it scores")
             supervisor.start(services.shadow())
+
+
+def _start_inference(services: Services, supervisor: Supervisor, say: Say) -> None:
+    if is_installed("worker"):
+        supervisor.start(services.worker("inference"))
+    else:
+        say(f"studies wait: the inference worker needs {hint('worker')}; then start this again")
 
 
 def _has_shadows(services: Services) -> bool:
@@ -86,7 +100,7 @@ def _has_shadows(services: Services) -> bool:
     from worker.inference.registry import Registry
 
     is_told = services.settings.shadow_database_url is not None
-    return is_told and bool(Registry(services.settings.models_dir).shadows())
+    return is_told and is_installed("worker") and bool(Registry(services.settings.models_dir).shadows())
 
 
 def _models_are_ready(services: Services) -> bool:

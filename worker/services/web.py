@@ -1,9 +1,9 @@
 """How `dlr up` runs the worklist page: as a process of its own, with a first account where there is none."""
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
+from worker.extras import is_installed
 from worker.services.home import Home
 from worker.settings import Settings
 
@@ -13,7 +13,7 @@ FIRST_NAME = "admin"
 
 def web_is_installed() -> bool:
     """Whether this installation has what the worklist page needs."""
-    return all(find_spec(name) for name in ("starlette", "uvicorn", "jinja2", "argon2", "itsdangerous", "PIL"))
+    return is_installed("web")
 
 
 def web_command(settings: Settings, port: int | None) -> tuple[str, ...]:
