@@ -85,6 +85,7 @@ NEEDS = {
     "db upgrade": None,
     "db check": None,
     "db url": None,
+    "redis url": None,
     "schema": None,
 }
 """Command lines, and the extra that each has to ask for. ``None``: it does without, or ends before."""

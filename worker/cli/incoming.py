@@ -26,8 +26,8 @@ def receive() -> None:
     from worker.patience import Stopping, patiently, stopping
     from worker.runtime import intake, same_image
 
+    reception = reception_of(get_settings())
     settings = _ready()
-    reception = reception_of(settings)
     with Inbox.held(settings.storage_root, same_image) as inbox:
         receiver = Receiver(inbox, intake(), settings.limits, settings.receive_quiet_s, patiently)
         with suppress(Stopping), listening(receiver, reception) as (host, port):

@@ -150,7 +150,8 @@ def test_its_history_is_there_again_after_it_was(redis_url: str, tmp_path: Path,
             with app.events.default_dispatcher(hostname="inference@host") as events:
                 events.send("task-received", uuid=study_id, name="dlr.infer_study", args="()", kwargs="{}", retries=0)
                 events.send("task-failed", uuid=study_id, exception="file_truncated", runtime=0.1)
-            return tasks(port).get(study_id, {}).get("state") == "FAILURE"
+            told = tasks(port).get(study_id, {})
+            return (told.get("name"), told.get("state")) == ("dlr.infer_study", "FAILURE")
 
         until(heard, every_s=0.5)
         told = tasks(port)[study_id]
