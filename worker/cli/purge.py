@@ -21,9 +21,9 @@ COLUMNS = ("ended_before", "studies", "purged", "files_removed", "files_left")
 
 
 def _age(value: str) -> timedelta:
-    days = re.fullmatch(r"(\d+)d?", value)
+    days = re.fullmatch(r"(\d+)d", value)
     if not days:
-        raise typer.BadParameter("a number of days, such as 365d")
+        raise typer.BadParameter("days with their unit, such as 365d: what is purged can not be had back")
     return timedelta(days=int(days[1]))
 
 

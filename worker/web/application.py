@@ -1,16 +1,17 @@
 """The application: which address is which page, and what surrounds each of them."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers as RequestHeaders
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -51,6 +52,18 @@ SENTENCES = {
 }
 
 
+UNKNOWN_HOST = (
+    "This page does not go by the name of the host that was asked for. If it should, as behind a proxy, whoever runs "
+    "it adds the name to DLR_WEB_HOSTS.\n"
+)
+
+NAMES_TOLD = 100
+"""Names that the log tells of at most; anybody can make some up."""
+
+_PORT = re.compile(r":\d*\Z")
+_NAME = re.compile(r"[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\]")
+
+
 class Headers:
     """Adds headers to every answer, errors included."""
 
@@ -69,6 +82,36 @@ class Headers:
             await send(message)
 
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
+
+
+class KnownHosts:
+    """Refuses a request under a name that this page does not go by, and says which setting makes it one.
+
+    The setting is in the answer and, once for each name, in the log: whoever sets a proxy up sees the one or the other.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
+        self._app = app
+        self._hosts = tuple(host.casefold() for host in hosts)
+        self._told: set[str] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, as ASGI has it."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        host = _PORT.sub("", RequestHeaders(scope=scope).get("host", "")).casefold()
+        if any(host == known or (known.startswith("*") and host.endswith(known[1:])) for known in self._hosts):
+            await self._app(scope, receive, send)
+            return
+        self._tell(host)
+        await PlainTextResponse(UNKNOWN_HOST, 400)(scope, receive, send)
+
+    def _tell(self, host: str) -> None:
+        name = host if _NAME.fullmatch(host) else "(not a name)"
+        if name not in self._told and len(self._told) < NAMES_TOLD:
+            self._told.add(name)
+            logger.warning("refused: a request for the host %s, which DLR_WEB_HOSTS does not name", name)
 
 
 def make_application(site: Site, hosts: list[str]) -> ASGIApp:
@@ -102,7 +145,7 @@ def make_application(site: Site, hosts: list[str]) -> ASGIApp:
     ]
     application = Starlette(
         routes=routes,
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)],
+        middleware=[Middleware(KnownHosts, hosts=hosts)],
         exception_handlers={
             HTTPException: _refusal,
             **dict.fromkeys((DlrError, *DATABASE_AWAY), _failure),

@@ -85,7 +85,7 @@ def test_all_that_was_received_with_a_study_goes_with_its_last_revision(database
 def test_a_rehearsal_and_a_purge_that_nobody_confirmed_change_nothing(
     database: Database, storage: Path, paths: list[str]
 ) -> None:
-    (row,) = json.loads(dlr_purge(database, storage, "--older-than", "0", "--dry-run", "--format", "json").stdout)
+    (row,) = json.loads(dlr_purge(database, storage, "--older-than", "0d", "--dry-run", "--format", "json").stdout)
     assert (row["studies"], row["purged"]) == (1, 0)
     unsure = dlr_purge(database, storage, "--older-than", "0d")
     assert (unsure.returncode, "--yes" in unsure.stderr) == (2, True)
@@ -98,7 +98,7 @@ def test_what_is_younger_stays(database: Database, storage: Path, paths: list[st
     assert (storage / paths[0]).exists()
 
 
-@pytest.mark.parametrize("value", ["soon", "-1d", "1y", ""])
+@pytest.mark.parametrize("value", ["soon", "1", "0", "365", "1h", "-1d", "1y", ""])
 def test_an_age_that_is_none_is_wrong_usage(value: str) -> None:
     assert command_line.dlr("purge", "--older-than", value, "--yes").returncode == 2
 

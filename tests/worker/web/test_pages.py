@@ -355,6 +355,29 @@ def test_another_host_is_refused(stranger: TestClient) -> None:
     assert stranger.get("/healthz", headers={"Host": "evil.example"}).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("worklist.hospital.example", "worklist.hospital.example"),
+        ("Worklist.Hospital.example:8443", "worklist.hospital.example"),
+        ("[2001:db8::1]:443", "[2001:db8::1]"),
+        ("Doe^Jane <b>", "(not a name)"),
+        ("", "(not a name)"),
+    ],
+)
+def test_the_answer_and_one_line_of_the_log_say_which_setting_lets_another_host_in(
+    stranger: TestClient, caplog: pytest.LogCaptureFixture, host: str, told: str
+) -> None:
+    for path in ("/", "/sign-in", "/static/page.css"):
+        answer = stranger.get(path, headers={"Host": host})
+        assert answer.status_code == 400
+        assert "DLR_WEB_HOSTS" in answer.text
+        assert "Jane" not in answer.text
+    assert [one.getMessage() for one in caplog.records if "DLR_WEB_HOSTS" in one.getMessage()] == [
+        f"refused: a request for the host {told}, which DLR_WEB_HOSTS does not name"
+    ]
+
+
 def test_health_needs_no_password_and_says_nothing(stranger: TestClient) -> None:
     answer = stranger.get("/healthz")
     assert (answer.status_code, answer.content) == (204, b"")
