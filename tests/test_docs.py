@@ -10,6 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 from typing import Any, get_args
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -19,13 +20,16 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from redis import Redis
+from sqlalchemy import NullPool
 
 from benchmarks import phantom_cohort
 from benchmarks.__main__ import ROWS
 from benchmarks.machine import PACKAGES
 from benchmarks.measuring import Figure, as_markdown
 from db.outages import OUTAGES
+from db.session import make_engine
 from tests.commands import command_fault
+from tests.conftest import Database
 from tests.test_compose import COMPOSE, PASSWORD, ROOT, composed_redis
 from tests.waiting import patience
 from worker import components, reconciler, transport
@@ -502,3 +506,32 @@ def write_tables() -> None:
 
 if __name__ == "__main__":
     write_tables()
+
+
+QUERY = re.compile(r"^((?: {4})?)(SELECT\b.*?;)$", re.MULTILINE | re.DOTALL)
+QUERIES = [
+    pytest.param(found[2], page.read_text("utf-8")[: found.start()], id=f"{page.name}: {found[2][:60]}")
+    for page in sorted(DOCS.glob("*.md"))
+    for found in QUERY.finditer(page.read_text("utf-8"))
+]
+
+
+def role_of(before: str) -> str:
+    """Return the role that a query is for: the one that the paragraph before it names, or else readers'."""
+    paragraph = before.removesuffix("```sql\n").rstrip().rpartition("\n\n")[2]
+    named = re.findall(r"is for\s+`(dlr_\w+)`", paragraph)
+    return named[-1] if named else "dlr_reader"
+
+
+@pytest.mark.parametrize(("query", "before"), QUERIES)
+def test_every_query_is_allowed_to_the_role_that_it_is_for(database: Database, query: str, before: str) -> None:
+    url = {"dlr_reader": database.reader_url, "dlr_writer": database.writer_url}[role_of(before)]
+    engine = make_engine(url, role=None, poolclass=NullPool)
+    with engine.connect() as connection:
+        for statement in query.replace("'...'", f"'{uuid4()}'").split(";\n"):
+            connection.exec_driver_sql(statement)
+
+
+def test_the_queries_are_found_and_one_that_readers_may_not_run_says_for_whom_it_is() -> None:
+    assert len(QUERIES) > 10
+    assert {role_of(str(one.values[1])) for one in QUERIES if "study_event" in str(one.values[0])} == {"dlr_writer"}
