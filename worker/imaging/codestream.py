@@ -23,6 +23,7 @@ _FRAMES = frozenset({*range(0xC0, 0xD0), _JPEG_LS_FRAME}) - {0xC4, 0xC8, 0xCC}
 _FRAME_HEADER = struct.Struct(">BHHB")
 _JFIF, _COLOUR_TRANSFORM, _ADOBE = 0xE0, 0xE8, 0xEE
 _ADOBE_TRANSFORM = 11
+_POINT_TRANSFORM = 0x0F
 _RGB_IDS = (b"RGB", b"rgb")
 # In coded data FF stands before 00 (T.81, B.1.1.5), a restart, or a byte below 80 (T.87, A.1); else it is a marker.
 _AFTER_CODED_DATA = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
@@ -41,7 +42,9 @@ _COLOURS = 3
 
 _RLE_HEADER = struct.Struct("<16L")
 _MOST_SEGMENTS = 15
-_NO_RUN = 128
+# By its first byte: bytes that a run has, and those that it unpacks to (PS3.5, G.3.2).
+_PACKED = (*range(2, 130), 1, *[2] * 127)
+_UNPACKED = (*range(1, 129), 0, *range(128, 1, -1))
 
 
 class Coding(StrEnum):
@@ -69,7 +72,8 @@ class Codestream:
         colours: what its marks say that three components are: ``RGB``, ``YBR``, both, or nothing.
         transformed: whether its decoder itself turns three components into RGB (T.800, annex G).
         sub_sampled: whether the second and third component have fewer samples than the first.
-        known: ``False``: it has a transform or components that the decoders here do not undo.
+        known: ``False``: it has a transform or components that the decoders here do not undo, or undo wrongly.
+        whole: whether its end is marked, and each of its components is coded somewhere.
     """
 
     coding: Coding
@@ -83,6 +87,7 @@ class Codestream:
     transformed: bool = False
     sub_sampled: bool = False
     known: bool = True
+    whole: bool = True
 
 
 def coding_at(start: bytes) -> Coding | None:
@@ -130,12 +135,8 @@ def _unpacks_to(packed: bytes, size: int) -> bool:
     at = unpacked = 0
     while unpacked < size and at < len(packed):
         control = packed[at]
-        if control < _NO_RUN:
-            unpacked += control + 1
-            at += control + 2
-        else:
-            unpacked += 2 * _NO_RUN + 1 - control if control > _NO_RUN else 0
-            at += 2 if control > _NO_RUN else 1
+        unpacked += _UNPACKED[control]
+        at += _PACKED[control]
     return unpacked == size and at <= len(packed) and not packed[at:].strip(b"\0\x80")
 
 
@@ -143,18 +144,19 @@ def _jpeg(encoded: bytes) -> Codestream:
     """Read JPEG (T.81, B.2.2) or JPEG-LS (T.87, C.2.2), with what JFIF and Adobe say of colours."""
     colours: set[Colours] = set()
     found: tuple[int, bytes] | None = None
-    known, end = True, len(encoded)
+    end, ended, known, shifted = len(encoded), False, True, False
+    scanned: set[int] = set()
     for marker, body, at in _segments(encoded):
-        if marker == _JFIF and body.startswith(b"JFIF\0"):
-            colours.add("YBR")
-        elif marker == _ADOBE and body.startswith(b"Adobe") and len(body) > _ADOBE_TRANSFORM:
-            colours.add("YBR" if body[_ADOBE_TRANSFORM] else "RGB")
-        elif marker == _COLOUR_TRANSFORM and body.startswith(b"mrfx"):
+        colours |= _mark(marker, body)
+        if marker == _COLOUR_TRANSFORM and body.startswith(b"mrfx"):
             known = body[4:5] == b"\0"
         elif marker in _FRAMES and found is None:
             found = marker, body
+        elif marker == _SCAN:
+            scanned.update(body[1 : 1 + 2 * body[0] : 2])
+            shifted |= bool(body[-1] & _POINT_TRANSFORM)
         elif marker in (_START, _END):
-            end = at
+            end, ended = at, marker == _END
     if found is None:
         raise ValueError
     marker, body = found
@@ -177,8 +179,18 @@ def _jpeg(encoded: bytes) -> Codestream:
         end,
         colours=frozenset(colours if components == _COLOURS else ()),
         sub_sampled=sub_sampled,
-        known=known,
+        # In progressive JPEG it is how the bits of a sample are parted among scans (T.81, B.2.3).
+        known=known and (coding == Coding.JPEG or not shifted),
+        whole=ended and scanned.issuperset(ids),
     )
+
+
+def _mark(marker: int, body: bytes) -> set[Colours]:
+    if marker == _JFIF and body.startswith(b"JFIF\0"):
+        return {"YBR"}
+    if marker == _ADOBE and body.startswith(b"Adobe") and len(body) > _ADOBE_TRANSFORM:
+        return {"YBR" if body[_ADOBE_TRANSFORM] else "RGB"}
+    return set()
 
 
 def _segments(encoded: bytes) -> Iterator[tuple[int, bytes, int]]:
@@ -227,6 +239,7 @@ def _jpeg_2000(encoded: bytes, start: int, boxed: Colours | None) -> Codestream:
         transformed=transformed,
         sub_sampled=sub_sampled,
         known=known and (chroma <= {(1, 1)} or (sub_sampled and not transformed)),
+        whole=encoded.endswith(bytes((_MARKER, _END)), 0, end),
     )
 
 

@@ -83,6 +83,8 @@ def _modality(stored: Values, header: Header, *, signed: bool) -> tuple[Values, 
     if luts:
         return _looked_up(stored, luts[0], signed=signed)[0], False
     slope, intercept = _decimal(header, "RescaleSlope"), _decimal(header, "RescaleIntercept")
+    if slope == 0:
+        raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED, "with a Rescale Slope of 0 all pixels are alike")
     if slope is None or intercept is None or (slope, intercept) == (1, 0):
         return stored, signed
     return stored * slope + intercept, signed or slope < 0 or intercept < 0

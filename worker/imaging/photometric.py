@@ -34,13 +34,11 @@ def decoded_colours(photometric: str, stream: Codestream) -> Colours:
 
     Args:
         photometric: the header's Photometric Interpretation, of three samples.
-        stream: the codestream, of three components.
+        stream: the codestream, of three components, and none that is not known.
 
     Raises:
         LesionRefused: ``photometric_unsupported``; the two can not be reconciled.
     """
-    if not stream.known:
-        raise _contradiction("the codestream has a colour transform or components that are not supported")
     if len(stream.colours) > 1:
         raise _contradiction("the codestream contradicts itself on its colours")
     if stream.coding == Coding.JPEG_2000:

@@ -118,8 +118,15 @@ def _decompressed(encoded: bytes, layout: PixelLayout) -> tuple[Stored, Colours 
     # A codestream may declare a far larger image than its header: see that before memory is taken for it.
     if (stream.rows, stream.columns, stream.components) != (layout.rows, layout.columns, layout.samples):
         raise LesionRefused(Code.PIXELS_UNDECODABLE, _OTHER_SIZE)
-    if encoded[stream.end :].strip(_PADDING):
+    if not stream.whole:
+        # Some decoders make a picture of what there is.
+        raise LesionRefused(Code.PIXELS_UNDECODABLE, "the compressed frame is cut off, or lacks a component")
+    # Toolkits pad an odd codestream with whatever byte is there.
+    if encoded[stream.end + stream.end % 2 :].strip(_PADDING):
         raise LesionRefused(Code.PIXELS_UNDECODABLE, _MORE)
+    if not stream.known:
+        reason = "the codestream has a transform or components that are not supported"
+        raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED, reason)
     colours = decoded_colours(layout.photometric, stream) if layout.samples > 1 else None
     if stream.coding == Coding.JPEG and stream.precision == _BYTE:
         stored = _jpeg(encoded, colours)

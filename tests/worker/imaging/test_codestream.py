@@ -46,6 +46,24 @@ def test_a_codestream_ends_where_its_end_is_marked(
     assert read_codestream(encoded + tail).end == len(encoded)
 
 
+@pytest.mark.parametrize(
+    ("encoded", "undone"),
+    [
+        (jpeg_lossless(picture()), False),
+        (jpeg_lossless(picture(colour=True)), False),
+        (jpeg_ls(picture()), False),
+        (jpeg(picture(), progressive=True), True),
+    ],
+)
+def test_a_point_transform_of_lossless_samples_is_not_undone_here(encoded: bytes, *, undone: bool) -> None:
+    """Progressive JPEG parts the bits of its coefficients in that way (T.81, A.4)."""
+    scan = encoded.index(b"\xff\xda") + 2
+    last = scan + int.from_bytes(encoded[scan : scan + 2], "big") - 1
+    assert read_codestream(encoded).known
+    shifted = encoded[:last] + bytes([encoded[last] | 1]) + encoded[last + 1 :]
+    assert read_codestream(shifted).known == undone
+
+
 def test_fill_bytes_before_a_marker_are_passed_over() -> None:
     stream = jpeg(picture(48, 64))
     assert _size(stream[:2] + b"\xff\xff\xff" + stream[2:]) == (48, 64, 1)

@@ -1,5 +1,6 @@
 """Pixel Data holds what the header accounts for, no less and no more, or the lesion is refused."""
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jpeg_ls import encode_buffer
 from numpy.typing import NDArray
 from pydicom.encaps import encapsulate, encapsulate_extended, itemize_frame
 from pydicom.uid import (
@@ -32,9 +34,11 @@ from tests.worker.imaging.dicom_files import (
     jpeg_ls,
     picture,
     save,
+    segment,
     write,
 )
 from worker.errors import Code
+from worker.imaging.codestream import is_run_lengths
 
 GREY = [picture(seed=seed) for seed in range(3)]
 COLOUR = [picture(colour=True, seed=seed) for seed in range(3)]
@@ -146,6 +150,58 @@ def test_codestreams_one_behind_the_other_in_a_fragment_are_refused(tmp_path: Pa
 def test_padding_behind_a_codestream_is_nothing(tmp_path: Path, syntax: str) -> None:
     padded = STREAMS[syntax][0] + b"\0" * (len(STREAMS[syntax][0]) % 2) + bytes(6)
     assert _is_first(_encapsulated(tmp_path / "a.dcm", syntax, _items([padded])))
+
+
+@pytest.mark.parametrize("syntax", [syntax for syntax in STREAMS if syntax != RLELossless], ids=lambda uid: uid.keyword)
+@pytest.mark.parametrize("kept", [0.5, 0.9, 1])
+def test_a_codestream_without_its_end_is_cut_off(tmp_path: Path, syntax: str, kept: float) -> None:
+    """Some decoders would fill the rest of the picture with what they like."""
+    for frame in (GREY[0], COLOUR[0]):
+        stream = ENCODERS[syntax](frame)
+        cut = stream[: int(kept * (len(stream) - 2))]
+        made = dataset(frame, syntax, PixelData=_items([cut + b"\0" * (len(cut) % 2)]))
+        made["PixelData"].VR, made["PixelData"].is_undefined_length = "OB", True
+        refused = refusal(save(tmp_path / "a.dcm", made))
+        assert (refused.code, "cut off" in refused.reason) == (Code.PIXELS_UNDECODABLE, True)
+
+
+@pytest.mark.parametrize("scans", [1, 2, 3])
+def test_a_codestream_codes_each_of_its_components(tmp_path: Path, scans: int) -> None:
+    planes = np.ascontiguousarray(np.moveaxis(COLOUR[0], -1, 0)).tobytes()
+    stream = bytes(encode_buffer(planes, *COLOUR[0].shape, 8, interleave_mode=0))
+    starts = [at for at in range(len(stream)) if stream.startswith(b"\xff\xda", at)]
+    stream = stream[: [*starts, -2][scans]] + b"\xff\xd9"
+    made = dataset(COLOUR[0], JPEGLSLossless, PixelData=encapsulate([stream]))
+    path = save(tmp_path / "a.dcm", made)
+    if scans == len(starts):
+        assert np.array_equal(decoded(path), COLOUR[0])
+    else:
+        assert refusal(path).code == Code.PIXELS_UNDECODABLE
+
+
+@pytest.mark.parametrize("syntax", [syntax for syntax in STREAMS if syntax != RLELossless], ids=lambda uid: uid.keyword)
+@pytest.mark.parametrize("pad", [b"\0", b"\xff", b" ", b"\x0f", b"\xd9"])
+def test_an_odd_codestream_is_padded_with_any_byte(tmp_path: Path, syntax: str, pad: bytes) -> None:
+    """DCMTK's JPEG-LS leaves there what was in memory."""
+    odd, even = (_of_parity(STREAMS[syntax][0], parity) for parity in (1, 0))
+    assert _is_first(_encapsulated(tmp_path / "a.dcm", syntax, _items([odd + pad])))
+    more = _encapsulated(tmp_path / "b.dcm", syntax, _items([even + b" " + pad]))
+    assert refusal(more).code == Code.PIXELS_UNDECODABLE
+
+
+def _of_parity(stream: bytes, parity: int) -> bytes:
+    """Lengthen a codestream to an odd or even number of bytes by a comment."""
+    start, comment = (2, 0xFE) if stream.startswith(b"\xff\xd8") else (4 + int.from_bytes(stream[4:6], "big"), 0x64)
+    return stream if len(stream) % 2 == parity else stream[:start] + segment(comment, b"\0\1.") + stream[start:]
+
+
+@pytest.mark.parametrize("control", range(256))
+def test_each_control_byte_of_run_lengths_counts_what_it_unpacks_to(control: int) -> None:
+    size = control + 1 if control < 128 else 257 - control if control > 128 else 0
+    packed = bytes([control]) + bytes(size if control < 128 else control > 128)
+    frame = struct.pack("<16L", 1, 64, *[0] * 14) + packed + b"\0\7" + bytes(len(packed) % 2)
+    assert is_run_lengths(frame, 1, size + 1)
+    assert not is_run_lengths(frame, 1, size + 2)
 
 
 @pytest.mark.parametrize("rows", [24, 96])

@@ -58,6 +58,13 @@ def _named(stream: bytes, ids: bytes) -> bytes:
     return bytes(named)
 
 
+def _shifted(stream: bytes) -> bytes:
+    """Declare a point transform of one bit (T.81, H.1.2.1; T.87, C.2.3)."""
+    scan = stream.index(b"\xff\xda") + 2
+    last = scan + int.from_bytes(stream[scan : scan + 2], "big") - 1
+    return stream[:last] + b"\1" + stream[last + 1 :]
+
+
 def _sub_sampled_jpeg_2000(width: int, height: int) -> bytes:
     """Declare fewer samples of two components than the codestream has; its header alone is looked at."""
     stream = bytearray(jpeg_2000(YBR))
@@ -103,6 +110,8 @@ STREAMS: list[tuple[str, str, bytes, tuple[str, ...], NDArray[np.uint8] | None]]
     ("nothing said, YCbCr", JPEGLSLossless, jpeg_ls(YBR), ("YBR_FULL",), YES),
     ("nothing sub-sampled", JPEGLSLossless, jpeg_ls(YBR), ("YBR_FULL_422",), REFUSED),
     ("a transform of colours", JPEGLSLossless, jpeg_ls(RGB, COLOUR_TRANSFORM), ("RGB", "YBR_FULL"), REFUSED),
+    ("samples shifted", JPEGLosslessSV1, _shifted(jpeg_lossless(RGB)), ("RGB", "YBR_FULL"), REFUSED),
+    ("samples shifted", JPEGLSLossless, _shifted(jpeg_ls(RGB)), ("RGB", "YBR_FULL"), REFUSED),
     # JPEG 2000: its own decoder undoes a transform
     (
         "transformed",
@@ -157,6 +166,15 @@ def test_a_codestream_s_colours_come_out_right_or_not_at_all(
         assert "codestream" in refused.reason or "sub-sampled" in refused.reason
     else:
         assert np.abs(decoded(path).astype(int) - right).mean() < SMOOTH
+
+
+@pytest.mark.parametrize(("syntax", "encode"), [(JPEGLosslessSV1, jpeg_lossless), (JPEGLSLossless, jpeg_ls)])
+def test_shifted_grey_samples_are_refused(
+    tmp_path: Path, syntax: str, encode: Callable[[NDArray[np.uint8]], bytes]
+) -> None:
+    grey = picture()
+    refused = refusal(write_frames(tmp_path / "a.dcm", [_shifted(encode(grey))], grey, syntax))
+    assert (refused.code, "transform" in refused.reason) == (Code.PHOTOMETRIC_UNSUPPORTED, True)
 
 
 def _rle(path: Path, pixels: NDArray[np.uint8], **header: Any) -> Path:
