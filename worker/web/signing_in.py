@@ -94,7 +94,7 @@ def _sign_in(request: Request, form: Form) -> Response:
     site, study = site_of(request), _study(form.get("study"))
     name, password = form.get("name", "").strip().lower(), form.get("password", "")
     if not site.sessions.is_our_form(request.cookies.get(FORM_COOKIE), form.get("token")):
-        return _ask(request, site, study, "The form was too old. Please sign in again.", 403)
+        return _ask(request, site, study, _why_not_ours(request, site), 403)
     address = request.client.host if request.client else "?"
     close, wide = (f"{name} from {address}",), (f"account {name}", f"address {address}")
     wait = site.close_tries.wait_s(*close) or site.wide_tries.wait_s(*wide)
@@ -114,6 +114,19 @@ def _sign_in(request: Request, form: Form) -> Response:
     site.drop_cookies(response)
     site.set_cookie(response, "dlr_session", site.sessions.begin(account))
     return response
+
+
+def _why_not_ours(request: Request, site: Site) -> str:
+    """Say why a form is not taken: it is old, or the browser kept no cookie, as it does not where there is no TLS."""
+    if FORM_COOKIE in request.cookies:
+        return "The form was too old. Please sign in again."
+    if site.secure and request.url.scheme == "http":
+        logger.warning(
+            "refused: a form without its cookie, over http. Browsers keep the cookies of this page under https alone; "
+            "a proxy with TLS has to be in DLR_WEB_BEHIND_PROXY and send X-Forwarded-Proto"
+        )
+        return "Your browser kept no cookie of this page, which is for https alone. Please ask for it by https://."
+    return "Your browser kept no cookie of this page. Please allow its cookies, and sign in again."
 
 
 def sign_out(_request: Request, site: Site, who: Session, _form: Form) -> Response:

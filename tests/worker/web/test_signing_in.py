@@ -124,6 +124,24 @@ def test_a_form_of_another_browser_is_refused(site: Site, stranger: TestClient) 
     assert answer.status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("secure", "scheme", "said", "logged"),
+    [
+        (True, "http", "ask for it by https://", True),
+        (True, "https", "allow its cookies", False),
+        (False, "http", "allow its cookies", False),
+    ],
+)
+def test_a_browser_that_keeps_no_cookie_is_told_why_and_a_proxy_that_is_not_known_stands_in_the_log(
+    site: Site, caplog: pytest.LogCaptureFixture, secure: bool, scheme: str, said: str, logged: bool
+) -> None:
+    browser = client_of(replace(site, secure=secure))
+    form = {"name": "reader", "password": PASSWORD, "token": "any"}
+    answer = browser.post(f"{scheme}://127.0.0.1/sign-in", data=form)
+    assert (answer.status_code, said in answer.text) == (403, True)
+    assert ("DLR_WEB_BEHIND_PROXY" in caplog.text) == logged
+
+
 def test_whoever_fails_often_waits_and_the_right_password_does_not_help(site: Site) -> None:
     slowed = replace(site, close_tries=Throttle(free=2, longest_wait_s=300, clock=lambda: 0.0))
     client = client_of(slowed)
