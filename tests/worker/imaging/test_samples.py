@@ -113,6 +113,22 @@ def test_negative_samples_are_darker_than_positive_ones(tmp_path: Path, syntax: 
     assert np.array_equal(decoded(path), RAMP)
 
 
+@pytest.mark.parametrize("said", [0, None])
+@pytest.mark.parametrize(("kind", "stored"), [("i1", 8), ("i2", 12), ("i2", 16)])
+@pytest.mark.parametrize("least", [-128, 0])
+def test_a_codestream_of_negative_samples_that_are_said_to_be_none_is_refused(
+    tmp_path: Path, said: int | None, kind: str, stored: int, least: int
+) -> None:
+    samples = (((RAMP.astype(np.int16) + 2 * least) >> 1) << stored - 8).astype(kind)
+    stream = jpeg_2000(samples, stored)
+    header = {"BitsStored": stored, "HighBit": stored - 1, "PixelRepresentation": said}
+    path = write_frames(tmp_path / "a.dcm", [stream], samples, JPEG2000Lossless, **header)
+    if least < 0:
+        assert refusal(path).code == Code.PHOTOMETRIC_UNSUPPORTED
+    else:
+        assert decoded(path).max() == (127 if stored == 8 else 255)
+
+
 @pytest.mark.parametrize(
     ("fault", "header"),
     [
