@@ -58,7 +58,9 @@ def test_a_study_id_passes_and_is_all_that_is_shown() -> None:
     assert out["headers"]["argsrepr"] == f"('{STUDY_ID}',)"
 
 
-@pytest.mark.parametrize(("task_id", "parent_id"), [(STUDY_ID, None), (str(uuid4()), STUDY_ID)])
+@pytest.mark.parametrize(
+    ("task_id", "parent_id"), [(STUDY_ID, None), (str(uuid4()), STUDY_ID)], ids=["its own", "another"]
+)
 def test_a_study_s_task_belongs_to_the_study_under_whatever_id_it_comes(task_id: str, parent_id: str | None) -> None:
     _, _, _, out = through(pushed(INFER_STUDY, [STUDY_ID.upper()], {}, headers={"id": task_id}), "inference")
     told = {name: out["headers"][name] for name in ("id", "root_id", "parent_id")}
