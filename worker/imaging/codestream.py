@@ -73,7 +73,7 @@ class Codestream:
         transformed: whether its decoder itself turns three components into RGB (T.800, annex G).
         sub_sampled: whether the second and third component have fewer samples than the first.
         known: ``False``: it has a transform or components that the decoders here do not undo, or undo wrongly.
-        whole: whether its end is marked, and each of its components is coded somewhere.
+        whole: whether its end is marked, and each of its components, or tiles, is coded somewhere.
     """
 
     coding: Coding
@@ -217,12 +217,12 @@ def _segments(encoded: bytes) -> Iterator[tuple[int, bytes, int]]:
 def _jpeg_2000(encoded: bytes, start: int, boxed: Colours | None) -> Codestream:
     """Read JPEG 2000 (T.800, A.5.1 and A.6.1); in a JP2 file it starts later, and the file names its colours."""
     at = start + len(_JPEG_2000_START)
-    length, _, right, bottom, left, top, *_, components = _SIZE.unpack_from(encoded, at)
+    length, _, right, bottom, left, top, *tiling, components = _SIZE.unpack_from(encoded, at)
     specified = encoded[at + _SIZE.size : at + length]
     depths, across, down = (specified[part::_COMPONENT_BYTES] for part in range(_COMPONENT_BYTES))
     if len(specified) != _COMPONENT_BYTES * components:
         raise ValueError
-    transforms, end = _transforms(encoded, at + length)
+    transforms, tiles, end = _walked(encoded, at + length)
     chroma = set(zip(across[1:], down[1:], strict=True))
     sub_sampled = chroma in _SUB_SAMPLED
     transformed = transforms == {1} and components == _COLOURS
@@ -239,20 +239,28 @@ def _jpeg_2000(encoded: bytes, start: int, boxed: Colours | None) -> Codestream:
         transformed=transformed,
         sub_sampled=sub_sampled,
         known=known and (chroma <= {(1, 1)} or (sub_sampled and not transformed)),
-        whole=encoded.endswith(bytes((_MARKER, _END)), 0, end),
+        whole=encoded.endswith(bytes((_MARKER, _END)), 0, end) and len(tiles) == _tiles(right, bottom, *tiling),
     )
 
 
-def _transforms(encoded: bytes, at: int) -> tuple[set[int], int]:
-    """Collect the multiple component transforms of all tiles (T.800, table A.17); find where the codestream ends."""
+def _tiles(right: int, bottom: int, width: int, height: int, left: int, top: int) -> int:
+    """Return how many tiles of so many columns and rows, the first at (left, top), there have to be (T.800, B.3)."""
+    if not width or not height:
+        raise ValueError
+    return -(-(right - left) // width) * -(-(bottom - top) // height)
+
+
+def _walked(encoded: bytes, at: int) -> tuple[set[int], set[int], int]:
+    """Collect the multiple component transforms (T.800, table A.17) and the numbers of all tiles, and find the end."""
     transforms: set[int] = set()
+    tiles: set[int] = set()
     next_part: int | None = None
     while at + 2 <= len(encoded):
         if encoded[at] != _MARKER:
             raise ValueError
         marker = encoded[at + 1]
         if marker == _END:
-            return transforms, at + 2
+            return transforms, tiles, at + 2
         if marker == _TILE_DATA:
             # The last part may leave its length open (T.800, A.4.2); no marker stands in its data.
             end = encoded.find(bytes((_MARKER, _END)), at)
@@ -262,12 +270,13 @@ def _transforms(encoded: bytes, at: int) -> tuple[set[int], int]:
             transforms.add(encoded[at + _TRANSFORM])
         length = int.from_bytes(encoded[at + 2 : at + 4], "big")
         if marker == _TILE_PART:
-            length, _, part = _TILE_PART_HEADER.unpack_from(encoded, at + 2)
+            length, tile, part = _TILE_PART_HEADER.unpack_from(encoded, at + 2)
+            tiles.add(tile)
             next_part = at + part if part else None
             if next_part is not None and next_part <= at + 2 + length:
                 raise ValueError
         at += 2 + max(length, 2)
-    return transforms, len(encoded)
+    return transforms, tiles, len(encoded)
 
 
 def _jp2(encoded: bytes) -> tuple[int, Colours | None]:

@@ -120,7 +120,7 @@ def _decompressed(encoded: bytes, layout: PixelLayout) -> tuple[Stored, Colours 
         raise LesionRefused(Code.PIXELS_UNDECODABLE, _OTHER_SIZE)
     if not stream.whole:
         # Some decoders make a picture of what there is.
-        raise LesionRefused(Code.PIXELS_UNDECODABLE, "the compressed frame is cut off, or lacks a component")
+        raise LesionRefused(Code.PIXELS_UNDECODABLE, "the compressed frame is cut off, or lacks a component or a tile")
     # Toolkits pad an odd codestream with whatever byte is there.
     if encoded[stream.end + stream.end % 2 :].strip(_PADDING):
         raise LesionRefused(Code.PIXELS_UNDECODABLE, _MORE)

@@ -179,6 +179,19 @@ def test_a_codestream_codes_each_of_its_components(tmp_path: Path, scans: int) -
         assert refusal(path).code == Code.PIXELS_UNDECODABLE
 
 
+@pytest.mark.parametrize(
+    ("side", "tiles"), [((64, 48), 1), ((80, 50), 1), ((32, 48), 2), ((64, 47), 2), ((10, 10), 35)]
+)
+def test_a_codestream_codes_each_of_its_tiles(tmp_path: Path, side: tuple[int, int], tiles: int) -> None:
+    stream = bytearray(STREAMS[JPEG2000Lossless][0])
+    struct.pack_into(">II", stream, 24, *side)
+    path = _encapsulated(tmp_path / "a.dcm", JPEG2000Lossless, _items([bytes(stream) + bytes(len(stream) % 2)]))
+    if tiles == 1:
+        assert _is_first(path)
+    else:
+        assert (refusal(path).code, "tile" in refusal(path).reason) == (Code.PIXELS_UNDECODABLE, True)
+
+
 @pytest.mark.parametrize("syntax", [syntax for syntax in STREAMS if syntax != RLELossless], ids=lambda uid: uid.keyword)
 @pytest.mark.parametrize("pad", [b"\0", b"\xff", b" ", b"\x0f", b"\xd9"])
 def test_an_odd_codestream_is_padded_with_any_byte(tmp_path: Path, syntax: str, pad: bytes) -> None:
