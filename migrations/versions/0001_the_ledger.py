@@ -1,12 +1,12 @@
 """The ledger: enumerations, tables, the append-only history, the four views and each role's rights.
 
-A view's SQL is in ``db/views``. Files that a migration has read are frozen: a migration that changes a view adds a file
-of its own, named ``<view>.<revision>.sql``.
+A view's SQL is in ``migrations/views``, frozen: a migration that changes a view adds a file of its own, named
+``<view>.<revision>.sql``.
 """
 
-from importlib.resources import files
-
 from alembic import op
+
+from migrations.views import view_of
 
 revision = "0001"
 down_revision = None
@@ -215,7 +215,7 @@ def upgrade() -> None:
     for tables in (STUDY, LESION, RESULTS, HISTORY):
         op.execute(tables)
     for view in VIEWS:
-        op.execute((files("db") / "views" / f"{view}.sql").read_text(encoding="utf-8"))
+        op.execute(view_of(revision, view))
     op.execute(GRANTS)
 
 

@@ -1,8 +1,8 @@
 """Discarded and purged studies: off the lists, on record; and a history that not even a replica session changes."""
 
-from importlib.resources import files
-
 from alembic import op
+
+from migrations.views import view_of
 
 revision = "0003"
 down_revision = "0002"
@@ -40,13 +40,13 @@ VIEWS = ("worklist", "failed_study")
 def upgrade() -> None:
     op.execute(COLUMNS)
     for view in VIEWS:
-        op.execute((files("db") / "views" / f"{view}.0003.sql").read_text(encoding="utf-8"))
+        op.execute(view_of(revision, view))
     op.execute("ALTER TABLE study_event ENABLE ALWAYS TRIGGER append_only")
 
 
 def downgrade() -> None:
     op.execute("ALTER TABLE study_event ENABLE TRIGGER append_only")
     for view in VIEWS:
-        old = (files("db") / "views" / f"{view}.sql").read_text(encoding="utf-8")
+        old = view_of("0001", view)
         op.execute(old.split("COMMENT ON VIEW")[0].replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1))
     op.execute(BACK)

@@ -1,8 +1,8 @@
 """What speaks against a lesion's region, its size, and the scanner that its image came from."""
 
-from importlib.resources import files
-
 from alembic import op
+
+from migrations.views import view_of
 
 revision = "0005"
 down_revision = "0004"
@@ -39,18 +39,14 @@ GRANT SELECT ON worklist, lesion_result, restratification_summary TO dlr_writer,
 
 def upgrade() -> None:
     op.execute(COLUMNS)
-    op.execute(_view("lesion_result.0005"))
+    op.execute(view_of(revision, "lesion_result"))
 
 
 def downgrade() -> None:
     for view in reversed(VIEWS):
         op.execute(f"DROP VIEW {view}")
     for view in VIEWS:
-        op.execute(_view(view))
-    op.execute(_view("worklist.0003"))
+        op.execute(view_of("0001", view))
+    op.execute(view_of("0003", "worklist"))
     op.execute(GRANTS)
     op.execute(BACK)
-
-
-def _view(name: str) -> str:
-    return (files("db") / "views" / f"{name}.sql").read_text(encoding="utf-8")

@@ -1,8 +1,8 @@
 """What pathology said: an append-only table, and two views that hold it against the advice."""
 
-from importlib.resources import files
-
 from alembic import op
+
+from migrations.views import view_of
 
 revision = "0006"
 down_revision = "0005"
@@ -65,7 +65,7 @@ def upgrade() -> None:
     op.execute(TABLE)
     op.execute(APPEND_ONLY)
     for view in VIEWS:
-        op.execute((files("db") / "views" / f"{view}.sql").read_text(encoding="utf-8"))
+        op.execute(view_of(revision, view))
     op.execute(GRANTS)
 
 

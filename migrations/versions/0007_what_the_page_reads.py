@@ -1,8 +1,8 @@
 """The role ``dlr_web`` of the worklist page: it reads the four views, and five more that are for it alone."""
 
-from importlib.resources import files
-
 from alembic import op
+
+from migrations.views import view_of
 
 revision = "0007"
 down_revision = "0006"
@@ -21,7 +21,7 @@ REVOKE = "REVOKE ALL ON worklist, lesion_result, restratification_summary, faile
 
 def upgrade() -> None:
     for view in VIEWS:
-        op.execute((files("db") / "views" / f"{view}.sql").read_text(encoding="utf-8"))
+        op.execute(view_of(revision, view))
     op.execute(GRANTS)
 
 

@@ -1,8 +1,8 @@
 """What watching needs: counts without studies, the models' cards, and the trace that a study is part of."""
 
-from importlib.resources import files
-
 from alembic import op
+
+from migrations.views import view_of
 
 revision = "0008"
 down_revision = "0007"
@@ -21,7 +21,7 @@ VIEWS = ("study_count", "model_card")
 def upgrade() -> None:
     op.execute(COLUMN)
     for view in VIEWS:
-        op.execute((files("db") / "views" / f"{view}.sql").read_text(encoding="utf-8"))
+        op.execute(view_of(revision, view))
         op.execute(f"REVOKE ALL ON {view} FROM PUBLIC")
         op.execute(f"GRANT SELECT ON {view} TO dlr_writer, dlr_reader")
 

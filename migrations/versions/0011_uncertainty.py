@@ -1,8 +1,8 @@
 """The conformal set of each prediction, and which advice keeps a lesion in 4A because a model is not certain."""
 
-from importlib.resources import files
-
 from alembic import op
+
+from migrations.views import view_of
 
 revision = "0011"
 down_revision = "0010"
@@ -21,7 +21,7 @@ ALTER TABLE prediction DROP COLUMN conformal_set;
 """
 # A view loses columns only by being made anew, and with it those that read it.
 VIEWS = ("lesion_result", "worklist", "restratification_summary")
-BEFORE = (*VIEWS, "lesion_result.0005", "worklist.0003")
+BEFORE = (*(("0001", view) for view in VIEWS), ("0005", "lesion_result"), ("0003", "worklist"))
 GRANTS = """
 REVOKE ALL ON worklist, lesion_result, restratification_summary FROM PUBLIC;
 GRANT SELECT ON worklist, lesion_result, restratification_summary TO dlr_writer, dlr_reader, dlr_web;
@@ -34,8 +34,8 @@ GRANT SELECT ON lesion_score TO dlr_writer, dlr_reader;
 
 def upgrade() -> None:
     op.execute(COLUMNS)
-    for view in ("lesion_result.0011", "worklist.0011", "lesion_score"):
-        op.execute(_view(view))
+    for view in ("lesion_result", "worklist", "lesion_score"):
+        op.execute(view_of(revision, view))
     op.execute(GRANT_SCORES)
 
 
@@ -43,11 +43,7 @@ def downgrade() -> None:
     op.execute("DROP VIEW lesion_score")
     for view in reversed(VIEWS):
         op.execute(f"DROP VIEW {view}")
-    for view in BEFORE:
-        op.execute(_view(view))
+    for earlier, view in BEFORE:
+        op.execute(view_of(earlier, view))
     op.execute(GRANTS)
     op.execute(BACK)
-
-
-def _view(name: str) -> str:
-    return (files("db") / "views" / f"{name}.sql").read_text(encoding="utf-8")

@@ -3,9 +3,9 @@
 Identifiers of messages that were refused before are taken from what was kept of them.
 """
 
-from importlib.resources import files
-
 from alembic import op
+
+from migrations.views import view_of
 
 revision = "0012"
 down_revision = "0011"
@@ -57,7 +57,8 @@ ALTER TABLE study
         OR num_nonnulls(study_instance_uid, accession_number, error_reason, discard_reason) = 0 AND job = '{}'
     );
 """
-VIEWS = ("failed_study", "worklist", "worklist_place", "worklist_state")
+# lesion_result is the same as before; its file has all that belongs to it.
+VIEWS = ("lesion_result", "failed_study", "worklist", "worklist_place", "worklist_state")
 GRANTS = """
 REVOKE ALL ON failed_study FROM PUBLIC;
 GRANT SELECT ON failed_study TO dlr_writer, dlr_reader, dlr_web;
@@ -68,19 +69,15 @@ def upgrade() -> None:
     op.execute(COLUMN)
     op.execute(NAMES)
     for view in VIEWS:
-        op.execute(_view(f"{view}.0012"))
+        op.execute(view_of(revision, view))
 
 
 def downgrade() -> None:
     op.execute("DROP VIEW failed_study")  # a view loses a column only by being made anew
-    for view in ("failed_study", "failed_study.0003", "worklist.0011"):
-        op.execute(_view(view))
-    op.execute("COMMENT ON VIEW" + _view("worklist").split("COMMENT ON VIEW", 1)[1])
+    for earlier, view in (("0001", "failed_study"), ("0003", "failed_study"), ("0011", "worklist")):
+        op.execute(view_of(earlier, view))
+    op.execute("COMMENT ON VIEW" + view_of("0001", "worklist").split("COMMENT ON VIEW", 1)[1])
     for view in ("worklist_place", "worklist_state"):
-        op.execute(_view(view).replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1))
+        op.execute(view_of("0007", view).replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1))
     op.execute(GRANTS)
     op.execute(BACK)
-
-
-def _view(name: str) -> str:
-    return (files("db") / "views" / f"{name}.sql").read_text(encoding="utf-8")

@@ -10,3 +10,11 @@ SELECT
 FROM study
 WHERE is_current AND state IN ('done', 'partial', 'failed')
     AND study_instance_uid IS NOT NULL AND (discarded_at IS NULL OR state <> 'failed');
+
+COMMENT ON VIEW worklist_place IS 'The places of the view worklist and what they are searched by; for the page';
+COMMENT ON COLUMN worklist_place.position IS 'Place in reading order, from 1';
+COMMENT ON COLUMN worklist_place.study_id IS 'The opaque id that logs, Flower and the dlr command use';
+COMMENT ON COLUMN worklist_place.accession_number IS 'As the sender gave it; may be null';
+COMMENT ON COLUMN worklist_place.worklist_class IS 'As in the view worklist';
+COMMENT ON COLUMN worklist_place.state IS 'done, partial or failed';
+COMMENT ON COLUMN worklist_place.priority IS 'The sender''s: stat, urgent or routine';

@@ -15,3 +15,9 @@ FROM (
     FROM study
     WHERE is_current
 ) AS current_study;
+
+COMMENT ON VIEW worklist_state IS 'How many studies are listed and how many wait; for the page, to see that the list changed';
+COMMENT ON COLUMN worklist_state.listed IS 'Rows of the view worklist';
+COMMENT ON COLUMN worklist_state.queued IS 'Studies that wait for a worker';
+COMMENT ON COLUMN worklist_state.running IS 'Studies that a worker has at hand';
+COMMENT ON COLUMN worklist_state.changed_at IS 'When a listed study last changed; null where none is listed';

@@ -1,5 +1,7 @@
+import re
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -8,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, NullPool, create_engine, text
 
 from db.errors import RoleRefused
-from db.migrate import LOCK_KEY, VIEWS, check, downgrade, upgrade
+from db.migrate import LOCK_KEY, PAGE_VIEWS, VIEWS, check, downgrade, upgrade
 from db.models import Base
 from db.session import driver_url, make_engine
 from tests.conftest import Database
@@ -138,6 +140,24 @@ def test_a_step_down_leaves_the_views_and_their_rights_as_they_were_before_the_s
     assert views() != before
     downgrade(empty_database.owner_url, former)
     assert views() == before
+
+
+@pytest.mark.parametrize("view", sorted((*VIEWS, *PAGE_VIEWS)))
+def test_a_view_is_written_down_as_the_latest_migration_made_it(database: Database, view: str) -> None:
+    written = (files("db") / "views" / f"{view}.sql").read_text("utf-8")
+    frozen = [path for path in (files("migrations") / "views").iterdir() if path.name.startswith(f"{view}.")]
+    assert written == max(frozen, key=lambda path: path.name).read_text("utf-8")
+    with connect(database.owner_url) as connection:
+        columns = connection.execute(
+            text(
+                "SELECT attname, col_description(attrelid, attnum) FROM pg_attribute "
+                "WHERE attrelid = CAST(:view AS regclass) AND attnum > 0"
+            ),
+            {"view": view},
+        )
+        for column, meaning in columns:
+            quoted = re.escape(meaning.replace("'", "''"))
+            assert re.search(rf"COMMENT ON COLUMN {view}\.{column} IS\s+'{quoted}';", written), column
 
 
 def test_the_models_and_the_migration_declare_the_same_to_the_letter(
