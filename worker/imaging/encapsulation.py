@@ -58,7 +58,7 @@ def encoded_frame(file: DicomFile, frames: int, index: int) -> bytes:
 
 
 def _items(file: DicomFile) -> list[_Item]:
-    """Walk the items of Pixel Data, the Basic Offset Table first, up to the sequence's end."""
+    """Walk the items of Pixel Data, the Basic Offset Table first, up to their end."""
     if file.pixels is None:
         raise LesionRefused(Code.PIXELS_MISSING)
     items: list[_Item] = []
@@ -73,7 +73,12 @@ def _items(file: DicomFile) -> list[_Item]:
             raise _contradiction()
         items.append(_Item(at, length))
         at += _TAG_BYTES + length
-    raise LesionRefused(Code.FILE_TRUNCATED)
+    if file.pixels.length is None:
+        raise LesionRefused(Code.FILE_TRUNCATED)
+    # A length should not be there (PS3.5, A.4); where it is, it says as well as a delimiter where the items end.
+    if at != end or not items:
+        raise _contradiction()
+    return items
 
 
 def _firsts(file: DicomFile, fragments: Sequence[_Item]) -> list[int]:

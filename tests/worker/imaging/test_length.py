@@ -242,6 +242,24 @@ def test_fragments_of_odd_length_are_read_as_long_as_they_are(tmp_path: Path) ->
     assert _is_first(path)
 
 
+@pytest.mark.parametrize("syntax", STREAMS, ids=lambda uid: uid.keyword)
+@pytest.mark.parametrize(("longer", "right"), [(0, True), (-2, False), (8, True), (2, False)])
+def test_compressed_pixels_of_a_length_end_where_it_says(
+    tmp_path: Path, syntax: str, longer: int, *, right: bool
+) -> None:
+    """With a delimiter (8 bytes), or without."""
+    stream = STREAMS[syntax][0] + b"\0" * (len(STREAMS[syntax][0]) % 2)
+    path = _encapsulated(tmp_path / "a.dcm", syntax, _items([stream]))
+    before, items = path.read_bytes().rsplit(b"OB\0\0\xff\xff\xff\xff", 1)
+    items = items[:-8] + b"\xfe\xff\xdd\xe0\0\0\0\0"[: max(longer, 0)]
+    items = items[:longer] if longer < 0 else items
+    path.write_bytes(before + b"OB\0\0" + len(items).to_bytes(4, "little") + items)
+    if right:
+        assert _is_first(path)
+    else:
+        assert refusal(path).code == Code.PIXELS_UNDECODABLE
+
+
 def test_run_lengths_are_one_fragment_a_frame(tmp_path: Path) -> None:
     parts = list(itemize_frame(STREAMS[RLELossless][0], 2))
     path = _encapsulated(tmp_path / "a.dcm", RLELossless, _items([]) + b"".join(parts))
