@@ -48,8 +48,21 @@ def _server(url: SecretStr, drivers: Collection[str], form: str) -> URL:
 
 
 def _is_postgresql(url: SecretStr) -> SecretStr:
-    _server(url, ("postgresql", "postgresql+psycopg2"), "postgresql://user@host:5432/database")
+    parsed = _server(url, ("postgresql", "postgresql+psycopg2"), "postgresql://user@host:5432/database")
+    if parsed.query and not _libpq_knows(parsed):
+        raise ValueError("has a parameter behind its question mark that libpq does not know")
     return url
+
+
+def _libpq_knows(url: URL) -> bool:
+    from psycopg2 import ProgrammingError
+    from psycopg2.extensions import make_dsn
+
+    try:
+        make_dsn(**dict.fromkeys(url.query, ""))
+    except ProgrammingError:
+        return False
+    return True
 
 
 def _is_redis(url: SecretStr) -> SecretStr:
@@ -57,7 +70,19 @@ def _is_redis(url: SecretStr) -> SecretStr:
     parsed = _server(url, ("redis", "rediss"), form)
     if not parsed.host or not (parsed.database or "0").isdecimal():
         raise ValueError(f"is not {form}")
+    if parsed.query and not _redis_py_knows(url.get_secret_value()):
+        raise ValueError("has a parameter behind its question mark that redis-py does not know, or a wrong value there")
     return url
+
+
+def _redis_py_knows(url: str) -> bool:
+    from redis import ConnectionPool, RedisError
+
+    try:
+        ConnectionPool.from_url(url).make_connection()  # which does not connect yet
+    except (TypeError, ValueError, RedisError):
+        return False
+    return True
 
 
 def _is_web(text: str) -> str:
@@ -89,6 +114,12 @@ def _is_ae_title(text: str) -> str:
     return text
 
 
+def _are_ae_titles(text: str) -> str:
+    if not all(_AE_TITLE.fullmatch(name.strip()) for name in text.split(",") if name.strip()):
+        raise ValueError("are not AE titles with commas between: each has 1 to 16 characters of ASCII, no backslash")
+    return text
+
+
 def _is_label(text: str) -> str:
     if not _LABEL.fullmatch(text):
         raise ValueError("is not a label: 1 to 64 characters, without a backslash")
@@ -97,6 +128,9 @@ def _is_label(text: str) -> str:
 
 AeTitle = Annotated[str, AfterValidator(_is_ae_title)]
 """The title of a DICOM application entity."""
+
+AeTitles = Annotated[str, AfterValidator(_are_ae_titles)]
+"""Such titles, with commas between."""
 
 Label = Annotated[str, AfterValidator(_is_label)]
 """A short text of a DICOM attribute (LO)."""

@@ -66,6 +66,9 @@ ShortText = Annotated[
     str, Field(min_length=1, max_length=LONGEST_TEXT), BeforeValidator(_composed), AfterValidator(_one_line)
 ]
 Descriptors = Annotated[dict[str, str | float], AfterValidator(_table_s1)]
+_KINDS = ("files", "dicomweb")
+"""What pydantic puts into a place behind ``images``: which of its kinds it was read as."""
+
 _STORAGE_PATH: TypeAdapter[str] = TypeAdapter(StoragePath)
 
 
@@ -184,10 +187,10 @@ def _place(loc: tuple[int | str, ...]) -> str:
     known = StudyJob.model_fields | LesionJob.model_fields | RoiJob.model_fields | FilesSource.model_fields
     known |= DicomwebSource.model_fields
     place = ""
-    for part in loc:
+    for at, part in enumerate(loc):
         if isinstance(part, int):
             place += f"[{part}]"
-        else:
+        elif loc[:at] != ("images",) or part not in _KINDS:
             name = part if part in known else "(unknown field)"
             place += f".{name}" if place else name
     return place or "job"

@@ -30,6 +30,7 @@ from sqlalchemy.engine import make_url
 
 from worker.addresses import (
     AeTitle,
+    AeTitles,
     DicomwebServer,
     Label,
     NodeAddress,
@@ -140,7 +141,7 @@ class Settings(BaseSettings):
         default=5.0, ge=0, le=1000, description="Wait for more, when more studies are known to be on their way"
     )
     inference_timeout_s: float = Field(
-        default=60.0, gt=0, description="A device that works on one batch for longer hangs: its worker ends"
+        default=60.0, gt=0, le=86400, description="A device that works on one batch for longer hangs: its worker ends"
     )
     max_attempts: int = Field(default=3, ge=1, le=100, description="Starts of a study before it is failed")
     lease_s: float = Field(
@@ -155,10 +156,11 @@ class Settings(BaseSettings):
     stop_s: float = Field(
         default=20.0,
         gt=0,
+        le=86400,
         description="After SIGTERM a worker finishes what it can for so long, and gives back the rest",
     )
     retry_wait_s: float = Field(
-        default=2.0, ge=0, description="First wait before work is tried again; it doubles, to 10 s"
+        default=2.0, ge=0, le=86400, description="First wait before work is tried again; it doubles, to 10 s"
     )
 
     max_message_bytes: int = Field(default=1 << 20, ge=1024, description="Largest job that is read from the queue")
@@ -198,7 +200,7 @@ class Settings(BaseSettings):
         max_length=16,
         description="Its AE title; who calls another one is rejected",
     )
-    receive_callers: str = Field(
+    receive_callers: AeTitles = Field(
         default="",
         description="AE titles that may send, with commas between; needed where it listens beyond this machine",
     )
@@ -358,6 +360,17 @@ class Settings(BaseSettings):
         if self.redis_url is not None:
             url = with_password(self.redis_url, self.redis_password)
             values["redis_url"] = secret(redis_url(url, of_redis))
+        for name in (
+            "database_ca",
+            "database_certificate",
+            "database_key",
+            "redis_ca",
+            "redis_certificate",
+            "redis_key",
+        ):
+            file = getattr(self, name)
+            if file is not None and not os.access(file, os.R_OK):
+                raise ValueError(f"{PREFIX}{name.upper()} can not be read")
         for name, value in values.items():
             object.__setattr__(self, name, value)
         return self

@@ -145,6 +145,23 @@ def test_a_reason_names_the_field_and_never_its_value() -> None:
     assert "SECRET" not in refusal.value.reason
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "place"),
+    [
+        ("images.paths", ["../a"], "images.paths[0]: "),
+        ("images.paths", [], "images.paths: "),
+        ("images", {"kind": "dicomweb", "server": ""}, "images.server: "),
+        ("images", {"kind": "dicomweb"}, "images.server: "),
+        ("images.files", 1, "images.(unknown field): "),
+        ("files", [], "(unknown field): "),
+    ],
+)
+def test_a_reason_names_the_place_as_the_job_has_it(path: str, value: object, place: str) -> None:
+    with pytest.raises(JobRefused) as refusal:
+        parse_job(changed(path, value))
+    assert refusal.value.reason.startswith(place)
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(sorted(JOB)), inner),

@@ -121,6 +121,11 @@ def test_an_address_of_another_kind_is_refused_with_what_is_accepted(
         ("REDIS_URL", "redis://h"),
         ("REDIS_URL", "rediss://u:p@h:6380/15"),
         ("REDIS_URL", "redis://[::1]:6379/0"),
+        ("REDIS_URL", "redis://h/0?health_check_interval=10&client_name=dlr"),
+        (
+            "DATABASE_URL",
+            "postgresql://u@/d?host=a:5432&host=b:5432&target_session_attrs=read-write&application_name=dlr",
+        ),
         ("TRACES_URL", "http://collector:4318"),
         ("SEND_PACS", "PACS@pacs.hospital:11112"),
     ],
@@ -236,6 +241,53 @@ def test_a_dicomweb_server_signs_in_and_is_shown_without_its_secret(monkeypatch:
     assert "hunter2" not in shown
 
 
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        *((name, "postgresql://u:hunter2@h/d?sslmod=require") for name in POSTGRESQL),
+        ("DATABASE_URL", "postgresql://u:hunter2@h/d?charset=utf8"),
+        ("REDIS_URL", "redis://u:hunter2@h/0?foo=bar"),
+        ("REDIS_URL", "redis://h/0?socket_timeout=soon"),
+        ("REDIS_URL", "redis://h/0?ssl_ca_certs=/ca"),
+        ("REDIS_URL", "rediss://h/0?ssl_check_hostnam=true"),
+    ],
+)
+def test_a_parameter_of_an_address_that_no_driver_knows_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
+    monkeypatch.setenv(f"DLR_{name}", url)
+    with pytest.raises(SetupRefused) as refused:
+        get_settings()
+    assert refused.value.reason.startswith(f"DLR_{name}: has a parameter")
+    assert "hunter2" not in refused.value.reason
+
+
+@pytest.mark.parametrize("name", [name for name in Settings.model_fields if name.endswith(("_s", "_ms", "_days"))])
+@pytest.mark.parametrize("value", ["inf", "nan", "1e300", "-1"])
+def test_no_wait_is_endless(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"DLR_{name.upper()}", value)
+    with pytest.raises(SetupRefused) as refused:
+        get_settings()
+    assert refused.value.reason.startswith(f"DLR_{name.upper()}: has to be")
+
+
+@pytest.mark.parametrize(
+    ("server", "address"), [("DATABASE", "postgresql://u@h/d"), ("REDIS", "rediss://h/0")], ids=["PostgreSQL", "Redis"]
+)
+@pytest.mark.parametrize("file", ["CA", "CERTIFICATE", "KEY"])
+def test_a_file_for_tls_that_can_not_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: str, address: str, file: str
+) -> None:
+    monkeypatch.setenv(f"DLR_{server}_URL", address)
+    for name in ("CA", "CERTIFICATE", "KEY"):
+        (tmp_path / name).touch()
+        monkeypatch.setenv(f"DLR_{server}_{name}", str(tmp_path / name))
+    (tmp_path / file).unlink()
+    with pytest.raises(SetupRefused) as refused:
+        get_settings()
+    assert refused.value.reason == f"DLR_{server}_{file} can not be read"
+
+
 def test_what_runs_on_its_own_sees_no_server_of_the_environment_and_leaves_it_as_it_was(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -251,6 +303,7 @@ def test_what_runs_on_its_own_sees_no_server_of_the_environment_and_leaves_it_as
     ("name", "fine", "refused"),
     [
         ("SEND_AE_TITLE", ["DLR", "A B-1_", "x" * 16], ["", "x" * 17, "A\\B", "   ", "PÄCS", "A\tB"]),
+        ("RECEIVE_CALLERS", ["US1, PACS", ",,"], ["US1,ÄÖ", "x" * 17, "A\\B,PACS"]),
         ("RECEIVE_AE_TITLE", ["DLR"], ["x" * 17, "A\\B", " ", "超声"]),
         ("SEND_RETRIEVE_AE_TITLE", ["PACS"], ["x" * 17, "A\\B", "\x7f"]),
         ("SEND_WORKLIST_LABEL", ["乳腺超声", "x" * 64], ["x" * 65, "A\\B", "A\nB"]),

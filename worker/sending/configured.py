@@ -84,6 +84,11 @@ def _webhook(settings: Settings) -> Webhook:
     if secret is not None and len(secret) < _SHORTEST_SECRET:
         raise SetupRefused(Code.SETTING_INVALID, "DLR_SEND_WEBHOOK_SECRET has fewer than 16 characters")
     ca, identifiers = settings.send_webhook_ca, settings.send_webhook_identifiers
+    try:
+        ssl.create_default_context(cafile=ca)
+    except OSError:
+        reason = "DLR_SEND_WEBHOOK_CA can not be read, or holds no certificate in PEM"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
     return Webhook(str(url), secret, settings.send_timeout_s, ca, identifiers)
 
 
