@@ -210,7 +210,7 @@ def test_a_real_file_gives_the_same_row_whichever_way_it_comes_in(
 def test_a_study_in_another_transfer_syntax_is_scored_once_whichever_way_it_comes_in(
     service: Service, receiver: Receiver, drop: Path, tmp_path: Path
 ) -> None:
-    uid = f"{STUDY_UID}.72"
+    uid = f"{STUDY_UID}.76"
 
     def made(way: str, syntax: str = ExplicitVRLittleEndian, seed: int = 0) -> list[Path]:
         elements = {"StudyInstanceUID": uid, "SOPInstanceUID": f"{uid}.1"}
@@ -223,8 +223,8 @@ def test_a_study_in_another_transfer_syntax_is_scored_once_whichever_way_it_come
     service.dlr("submit", made("submitted", RLELossless)[0].parent, "--wait")
     made("dropped", JPEG2000Lossless)[0].parent.rename(drop / "dropped")
     (row,) = service.sql("SELECT job FROM study WHERE id = %s", str(study.study_id), role="writer")
-    (service.storage_root / "72.dcm").write_bytes(made("pushed", ExplicitVRBigEndian)[0].read_bytes())
-    service.push(row["job"] | {"images": {"kind": "files", "paths": ["72.dcm"]}})
+    (service.storage_root / "76.dcm").write_bytes(made("pushed", ExplicitVRBigEndian)[0].read_bytes())
+    service.push(row["job"] | {"images": {"kind": "files", "paths": ["76.dcm"]}})
     events = "SELECT count(*) AS times FROM study_event WHERE study_id = %s AND event = 'unchanged'"
     service.until(lambda: service.sql(events, str(study.study_id), role="writer")[0]["times"] >= 3)
     service.dlr("submit", made("corrected", RLELossless, seed=1)[0].parent, "--wait")

@@ -38,7 +38,9 @@ def sentence_of(error: Exception) -> tuple[str, str] | None:
         case _ if isinstance(error, AWAY):
             recorded = "What was recorded before stays recorded: hand it in again to queue it"
             return "service_unavailable", f"Redis {reason_of(error)}. {recorded}"
-        case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EROFS | errno.EIO | errno.EACCES | errno.EPERM):
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EROFS):
+            return "setting_invalid", f"a file can not be written ({error.strerror})"
+        case OSError(errno=errno.EIO | errno.EACCES | errno.EPERM):
             return "setting_invalid", f"a file can not be read or written ({error.strerror})"
         case _:
             return None
