@@ -6,6 +6,8 @@ session that began read-only stays so. Everything else that the server refuses i
 would be refused for ever.
 """
 
+import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 import psycopg2
@@ -50,6 +52,17 @@ NO_SCHEMA: Final = frozenset(state for state, meaning in OUTAGES.items() if mean
 NO_ANSWER: Final = "it does not answer"
 """What it means that an error has no SQLSTATE: the driver raised it, who has no connection (any more)."""
 
+_AT_CONNECTING: Final[Mapping[str, str]] = {
+    "53300": r"too many (clients|connections)|connection slots are reserved|no more connections allowed",
+    "28000": r"authentication failed|no password supplied|pg_hba\.conf|not permitted to log in|role .* does not exist",
+    "57P03": r"the database system is ",
+    "3D000": r"database .* does not exist|no such database",
+    "55000": r"not currently accepting connections",
+    "42501": r"permission denied for database",
+}
+"""What PostgreSQL and PgBouncer say when they refuse a connection, by its SQLSTATE, which libpq keeps to itself then. A
+server that speaks another language (``lc_messages``) is taken for one that does not answer."""
+
 OF_ENUMERATIONS: Final = "enum_in"
 """The function of PostgreSQL that refuses a word which an enumeration lacks. The words are this version's, and no value
 of a message is one: the schema is another version's."""
@@ -61,13 +74,13 @@ class DatabaseAway(OperationalError):
     """PostgreSQL can not do this now. Its session is gone; the same work can be done in a new one, later.
 
     Attributes:
-        sqlstate: the server's; ``None`` where it did not answer.
+        sqlstate: the server's, also of a connection that it refused; ``None`` where it did not answer.
         meaning: what that means, in our words.
     """
 
     def __init__(self, error: psycopg2.Error, meaning: str) -> None:
         super().__init__(None, None, error, hide_parameters=True, connection_invalidated=True)
-        self.sqlstate: str | None = error.pgcode
+        self.sqlstate: str | None = error.pgcode or _refused_with(error)
         self.meaning = meaning
         self.args = (self.sentence,)
 
@@ -101,9 +114,19 @@ def outage_of(error: psycopg2.Error, *, is_lost: bool) -> str | None:
         return meaning
     if isinstance(error, psycopg2.errors.InvalidTextRepresentation) and error.diag.source_function == OF_ENUMERATIONS:
         return _OTHER_SCHEMA
+    if (refused := _refused_with(error)) is not None:
+        return meaning_of(refused)
     if is_lost or (error.pgcode is None and _is_of_the_connection(error)):
         return NO_ANSWER
     return None
+
+
+def _refused_with(error: psycopg2.Error) -> str | None:
+    """Return the SQLSTATE of a refusal to connect."""
+    if error.pgcode is not None or not isinstance(error, psycopg2.OperationalError):
+        return None
+    said = str(error)
+    return next((state for state, sentence in _AT_CONNECTING.items() if re.search(sentence, said)), None)
 
 
 def _is_of_the_connection(error: psycopg2.Error) -> bool:

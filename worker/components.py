@@ -39,6 +39,9 @@ from worker.worklist import place_of_failed
 LOOK_S = 5.0
 """How long a component may take to answer, in seconds."""
 
+LOCK_S = 3.0
+"""How long a table may be somebody else's; less than `LOOK_S`, so that it is told which of the two it was."""
+
 SILENT_S = 180.0
 """A sender that has not looked for so long is at work no more, in seconds."""
 
@@ -126,7 +129,9 @@ def postgres(settings: Settings) -> Component:
 
 def _postgres(engine: Engine) -> Component:
     with session_factory(engine)() as session:
-        session.execute(text(f"SET LOCAL statement_timeout = '{LOOK_S:.0f}s'"))
+        session.execute(
+            text(f"SET LOCAL statement_timeout = '{LOOK_S:.0f}s'; SET LOCAL lock_timeout = '{LOCK_S:.0f}s'")
+        )
         version = str(session.scalar(text("SHOW server_version"))).split()[0]
         encoding = session.scalar(text("SHOW server_encoding"))
         try:
@@ -243,7 +248,9 @@ def storage(settings: Settings) -> Component:
     root = settings.storage_root
     if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
         return Component("storage", Health.DOWN, None, f"DLR_STORAGE_ROOT {root} is no folder that can be read")
-    return Component("storage", Health.OK, None, str(root))
+    with os.scandir(root) as entries:
+        said = str(root) if any(entries) else f"{root} is empty: is its disk mounted?"
+    return Component("storage", Health.OK, None, said)
 
 
 def flower(settings: Settings) -> Component:
@@ -343,7 +350,10 @@ def _in_time(work: Callable[[], T]) -> T:
     try:
         return answer.result(2 * LOOK_S)
     except TimeoutError:
-        reason = "PostgreSQL takes connections and does not answer: is a pooler before it, without a session to give?"
+        reason = (
+            "PostgreSQL takes connections and does not answer: is a table locked, or a pooler before it without a "
+            "session to give?"
+        )
         raise Unavailable(Code.SERVICE_UNAVAILABLE, reason) from None
 
 

@@ -15,12 +15,18 @@ TAKEN: Final = "dlr.taken"
 NOTHING: Final = "dlr.nothing"
 """A list that is always empty: to wait for it is to wait on the server's side."""
 
+_MAKES_ROOM: Final = """
+redis.call('HDEL', KEYS[1], '')
+"""
+"""First in a script that has to run at `maxmemory` too: what a backlog fills, only those who take from it can empty.
+Redis (6.2 on, `scriptVerifyOOM`) refuses a script what needs memory until it has written something, and not after."""
+
 _NOW: Final = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 """
 
-TAKE: Final = f"""{_NOW}
+TAKE: Final = f"""{_MAKES_ROOM}{_NOW}
 local answer, left = {{}}, tonumber(ARGV[2])
 for place = 2, #KEYS do
     while left > 0 do
@@ -44,7 +50,17 @@ the most messages. Returns list, message, list, message and so on; the n-th mess
 
 What a script has done stays done where a later command of it is refused, so a message leaves its list last of all."""
 
-_PUT_BACK: Final = f"""{_NOW}
+WRITE_DOWN: Final = f"""{_MAKES_ROOM}
+for place = 2, #ARGV, 3 do
+    redis.call('ZADD', KEYS[3], ARGV[1], ARGV[place + 1])
+    redis.call('HSET', KEYS[2], ARGV[place + 1], ARGV[place + 2])
+    redis.call('HDEL', KEYS[1], ARGV[place])
+end
+"""
+"""Writes messages among Celery's unacknowledged ones, and lets go of them. Keys: `TAKEN`, Celery's hash and its index.
+Arguments: the time, and for each message its name in `TAKEN`, its delivery tag and what Celery keeps of it."""
+
+_PUT_BACK: Final = f"""{_MAKES_ROOM}{_NOW}
 local oldest = now - ARGV[1]
 local taken, count = redis.call('HGETALL', KEYS[1]), 0
 for place = 1, #taken, 2 do

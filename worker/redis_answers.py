@@ -82,6 +82,11 @@ def reason_of(error: BaseException) -> str:
     return "does not answer at DLR_REDIS_URL: is it running, and is the address right?"
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error means that Redis has no room for a message more."""
+    return reason_of(error).startswith(ANSWERS["OOM"])
+
+
 def _causes(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
     while cause is not None:

@@ -5,6 +5,8 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
@@ -12,7 +14,7 @@ from celery import current_task
 from celery.exceptions import Ignore, Reject
 from celery.signals import worker_ready, worker_shutting_down
 
-from db.records import Ended
+from db.records import Ended, Queued
 from db.vocabulary import StudyState
 from worker.app import app
 from worker.contract import parse_job
@@ -20,6 +22,8 @@ from worker.errors import Code, JobRefused
 from worker.gate import INFER_STUDY, RECORD_REFUSAL, SUBMIT_STUDY, TRACEPARENT
 from worker.naming import Named
 from worker.patience import AWAY, LONGEST_WAIT_S, Stopping, kind_of, patiently, stopping
+from worker.redis_answers import AWAY as REDIS_AWAY
+from worker.redis_answers import is_out_of_memory, reason_of
 from worker.settings import get_settings
 
 logger = logging.getLogger(__name__)
@@ -128,7 +132,8 @@ def _accept(job: Any) -> str:
 
     try:
         traceparent = current_task.request.get(TRACEPARENT)
-        return str(intake().accept(parse_job(job), "queue", traceparent).study_id)
+        taking = replace(intake(), enqueue=partial(_enqueue, intake().enqueue))
+        return str(taking.accept(parse_job(job), "queue", traceparent).study_id)
     except JobRefused as refused:
         _refuse(job, refused)
     except AWAY:
@@ -136,6 +141,19 @@ def _accept(job: Any) -> str:
     except Exception as error:
         logger.error("a defect of this software", exc_info=error)
         _refuse(job, JobRefused(Code.INTERNAL_ERROR))
+
+
+def _enqueue(enqueue: Callable[[Queued], None], study: Queued) -> None:
+    """Queue a study that is on record; where Redis has no room for one message more, the reconciler does so later.
+
+    The job's own message is part of what fills it, and goes.
+    """
+    try:
+        enqueue(study)
+    except REDIS_AWAY as error:
+        if not is_out_of_memory(error):
+            raise
+        logger.warning("study %s is on record, and queued later: Redis %s", study.study_id, reason_of(error))
 
 
 def _refuse(raw: object, refused: JobRefused, named: Named | None = None) -> NoReturn:

@@ -9,8 +9,8 @@ the background, so that no identifier stays on the disk of the broker.
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from hashlib import sha1
 from queue import Empty
@@ -23,11 +23,11 @@ from kombu.transport.virtual.base import QoS as VirtualQoS
 from kombu.utils.json import dumps
 from redis import Connection, Redis, SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoPermissionError, NoScriptError, RedisError
+from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
 
-from worker.delivery import NOTHING, TAKE, TAKEN
+from worker.delivery import NOTHING, TAKE, TAKEN, WRITE_DOWN
 from worker.gate import QUEUE_OF_TASK, QUEUES, SUBMIT_STUDY, pass_gate
-from worker.redis_answers import REFUSALS
+from worker.redis_answers import REFUSALS, is_out_of_memory
 from worker.settings import get_settings
 
 logger = logging.getLogger(__name__)
@@ -103,6 +103,19 @@ def _rewriting_s(client: "Redis") -> float:
     return time.monotonic() - started
 
 
+@contextmanager
+def _or_later() -> Iterator[None]:
+    """Let what can be done later as well, and adds to what Redis holds, be left undone while Redis is out of memory.
+
+    A worker that ended or connected anew for it would not take messages, and nobody else makes room.
+    """
+    try:
+        yield
+    except ResponseError as error:
+        if not is_out_of_memory(error):
+            raise
+
+
 class QoS(kombu_redis.QoS):
     """kombu's bookkeeping of unacknowledged messages: written by the channel, and acknowledged several at a time."""
 
@@ -136,8 +149,15 @@ class QoS(kombu_redis.QoS):
         """Tell Redis what was acknowledged since the last time. What it is not told comes back, and changes nothing."""
         tags, self._acknowledged = self._acknowledged, []
         if tags:
-            with self.pipe_or_acquire() as pipe:
-                pipe.zrem(self.unacked_index_key, *tags).hdel(self.unacked_key, *tags).execute()
+            # No transaction: at `maxmemory` Redis refuses even what makes room in one. The hash first, since a tag of
+            # the index that leads nowhere is removed when it is due.
+            with self.channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
+                pipe.hdel(self.unacked_key, *tags).zrem(self.unacked_index_key, *tags).execute()
+
+    def restore_visible(self, *args: Any, **kwargs: Any) -> None:
+        """Put back what nobody has acknowledged in time; for want of memory, later."""
+        with _or_later():
+            super().restore_visible(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
         """Put back at the end what was not acknowledged, and nothing else."""
@@ -210,6 +230,15 @@ class Channel(kombu_redis.Channel):
         parameters: dict[str, Any] = super()._connparams(asynchronous=asynchronous)  # type: ignore[no-untyped-call]
         return parameters
 
+    def _queue_bind(self, *args: Any, **kwargs: Any) -> None:
+        """Write down who reads what, for those who send; each of them does so too."""
+        with _or_later():
+            super()._queue_bind(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def _refresh_bindings(self, *args: Any, **kwargs: Any) -> None:
+        with _or_later():
+            super()._refresh_bindings(*args, **kwargs)  # type: ignore[no-untyped-call]
+
     def _create_client(self, asynchronous: bool = False) -> Any:
         """Return one client for all commands; kombu makes another for each."""
         if asynchronous:
@@ -264,17 +293,16 @@ class Channel(kombu_redis.Channel):
 
     def _write_down(self, messages: Sequence[dict[str, Any]]) -> None:
         """Write messages among the unacknowledged as kombu does, and let go of them in ``dlr.taken``, in one step."""
-        written = {}
-        for message in messages:
+        written: list[str] = []
+        for number, message in enumerate(messages):
             properties = message["properties"]
             place = properties["delivery_info"]
-            written[properties["delivery_tag"]] = dumps([message, place["exchange"], place["routing_key"]])
+            kept = dumps([message, place["exchange"], place["routing_key"]])
+            written += (f"{self._taken_as}:{number}", properties["delivery_tag"], kept)
+        # kombu's client puts the prefix before the first key of a script alone.
+        keys = [TAKEN, *(f"{self.global_keyprefix}{key}" for key in (self.unacked_key, self.unacked_index_key))]
         with self.conn_or_acquire() as client:
-            pipe = client.pipeline()
-            pipe.zadd(self.unacked_index_key, dict.fromkeys(written, time.time()))
-            pipe.hset(self.unacked_key, mapping=written)
-            pipe.hdel(TAKEN, *(f"{self._taken_as}:{place}" for place in range(len(messages))))
-            pipe.execute()
+            client.register_script(WRITE_DOWN)(keys=keys, args=[time.time(), *written])
 
     def _answer(self) -> Any:
         connection = self.client.connection

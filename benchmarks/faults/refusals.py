@@ -12,7 +12,7 @@ from unittest import mock
 
 import psutil
 from redis import Redis
-from redis.exceptions import BusyLoadingError, RedisError
+from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 
 from benchmarks.faults.service import FaultService, Say, fault_service
 from benchmarks.faults.simulated_device import DEVICE_MS
@@ -104,6 +104,7 @@ class Refusing:
 
             script = Thread(target=run, daemon=True)
             script.start()
+            _until(lambda: _is_busy(client))
             try:
                 yield
             finally:
@@ -166,6 +167,14 @@ def _without_its_master(one: Refusing) -> Iterator[None]:
     stale = {"replica-serve-stale-data": "no"}, {"replica-serve-stale-data": "yes"}
     with one.configured(*stale), one.replica():
         yield
+
+
+def _is_busy(client: "Redis") -> bool:
+    try:
+        client.get("busy")
+    except ResponseError:
+        return True
+    return False
 
 
 def _killed(processes: "Sequence[psutil.Process]") -> int:

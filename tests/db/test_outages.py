@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from psycopg2 import errorcodes
+from psycopg2 import OperationalError, errorcodes
 from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db import ledger, outbox
 from db.migrate import check, upgrade
-from db.outages import DATABASE_AWAY, OUTAGES, DatabaseAway
+from db.outages import DATABASE_AWAY, OUTAGES, DatabaseAway, outage_of
 from db.probe import try_write
 from db.roles import OWNER, WRITER
 from db.session import make_engine, session_factory
@@ -158,22 +158,64 @@ def test_a_fault_of_a_session_is_an_outage(sessions: sessionmaker[Session], faul
         assert ledger.record_study(session, study()).change == "new"
 
 
-UNREACHABLE = {
-    "nobody listens": "postgresql://dlr_writer:x@127.0.0.1:1/dlr",
-    "another password": "postgresql://dlr_writer:x@{address}/{name}",
-    "no such user": "postgresql://nobody:x@{address}/{name}",
-    "no such database": "{writer}/none",
-    "no such option": "{writer}/{name}?nonsense=1",
-    "a name that is none": "postgresql://dlr_writer:x@no-such-host.invalid/dlr",
+UNREACHABLE: dict[str, tuple[str, str | None]] = {
+    "nobody listens": ("postgresql://dlr_writer:x@127.0.0.1:1/dlr", None),
+    "another password": ("postgresql://dlr_writer:x@{address}/{name}", "28000"),
+    "no password": ("postgresql://dlr_writer@{address}/{name}", "28000"),
+    "no such user": ("postgresql://nobody:x@{address}/{name}", "28000"),
+    "no such database": ("{writer}/none", "3D000"),
+    "no such option": ("{writer}/{name}?nonsense=1", None),
+    "a name that is none": ("postgresql://dlr_writer:x@no-such-host.invalid/dlr", None),
 }
 
 
 @pytest.mark.parametrize("why", UNREACHABLE)
 def test_a_connection_that_can_not_be_made_is_an_outage(database: Database, why: str) -> None:
     writer, name = database.writer_url.rsplit("/", 1)
-    url = UNREACHABLE[why].format(writer=writer, name=name, address=writer.rsplit("@", 1)[1])
-    with pytest.raises(DatabaseAway):
-        make_engine(url).connect()
+    url, sqlstate = UNREACHABLE[why]
+    with pytest.raises(DatabaseAway) as caught:
+        make_engine(url.format(writer=writer, name=name, address=writer.rsplit("@", 1)[1])).connect()
+    assert caught.value.sqlstate == sqlstate
+
+
+REFUSED = {
+    "the database has no connection left": ("no connections left", "53300"),
+    "the database is closed": ("closed", "55000"),
+    "the database has another name": ("gone", "3D000"),
+}
+
+
+@pytest.mark.parametrize("why", REFUSED)
+def test_a_refused_connection_is_told_by_its_reason(database: Database, why: str) -> None:
+    outage, sqlstate = REFUSED[why]
+    with outages.away(database, outages.OUTAGES[outage]), pytest.raises(DatabaseAway) as caught:
+        make_engine(database.writer_url).connect()
+    assert caught.value.sqlstate == sqlstate
+    assert sqlstate in caught.value.sentence
+
+
+SAID_AT_CONNECTING = {
+    "FATAL:  sorry, too many clients already": "53300",
+    "FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute": "53300",
+    'FATAL:  too many connections for role "dlr_writer"': "53300",
+    "FATAL:  no more connections allowed (max_client_conn)": "53300",
+    'FATAL:  role "dlr_writer" is not permitted to log in': "28000",
+    'FATAL:  no pg_hba.conf entry for host "10.0.0.1", user "dlr_writer", database "dlr", no encryption': "28000",
+    "FATAL:  the database system is starting up": "57P03",
+    "FATAL:  the database system is in recovery mode": "57P03",
+    'FATAL:  permission denied for database "dlr"': "42501",
+    "FATAL:  das Datenbanksystem startet": None,
+    "Connection refused": None,
+}
+"""What PostgreSQL 15 and 18, and PgBouncer 1.18, say."""
+
+
+@pytest.mark.parametrize("said", SAID_AT_CONNECTING)
+def test_what_a_server_says_at_connecting_is_read_for_its_sqlstate(said: str) -> None:
+    error = OperationalError(f'connection to server at "10.0.0.2", port 5432 failed: {said}\n')
+    meaning = outage_of(error, is_lost=True)
+    assert meaning is not None
+    assert DatabaseAway(error, meaning).sqlstate == SAID_AT_CONNECTING[said]
 
 
 def test_a_refused_role_and_an_exhausted_pool_are_waited_for(database: Database) -> None:

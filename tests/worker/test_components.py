@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
+from db.session import make_engine
 from tests.command_line import dlr
 from tests.conftest import Database
 from worker import components
@@ -77,3 +79,12 @@ def test_what_keeps_a_component_from_answering_is_told_as_what_it_is(error: Exce
     assert said in row.detail
     assert "Redis" not in row.detail
     assert "Jane" not in row.detail
+
+
+def test_a_table_that_somebody_holds_is_told_as_that(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLR_DATABASE_URL", database.writer_url)
+    get_settings.cache_clear()
+    with make_engine(database.superuser_url, role=None).begin() as holder:
+        holder.execute(text("LOCK TABLE study"))
+        found = components.postgres(get_settings())
+    assert (found.health, "55P03" in found.detail) == ("down", True)

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from kombu.exceptions import OperationalError
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
+from sqlalchemy import text
 
 from benchmarks.faults.refusals import REFUSALS, Refusing, administered
+from db.session import make_engine
 from tests.command_line import dlr
 from tests.conftest import Database
 from tests.waiting import patience, until
@@ -30,6 +32,8 @@ from worker.services.redis import EmbeddedRedis
 pytestmark = pytest.mark.slow
 
 PATIENT = "Doe^Jane"
+BACKLOG = 200
+MISSING_BYTES = 64 << 10
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +165,8 @@ def test_a_worker_waits_for_a_redis_that_answers_with_errors_from_its_start_on(
                 with worker.frozen():
                     worker.push()
                     stack.enter_context(REFUSALS[answer](refusing))
-                until(lambda: worker.said().count(answer) > told, said=worker.said)  # noqa: B023
+                # Out of memory, Redis lets go of what it has, and the worker takes it.
+                until(lambda: answer == "OOM" or worker.said().count(answer) > told, said=worker.said)  # noqa: B023
             until(worker.is_done, 60, said=worker.said)
         assert worker.process.poll() is None
     finally:
@@ -204,3 +209,48 @@ def test_a_message_stays_where_it_is_while_it_can_not_be_written_down(refusing: 
             assert "NOPERM" in reason_of(caught.value)
             assert (client.lrange("intake", 0, -1), client.hlen(TAKEN)) == ([b"a message"], 0)
         client.delete("intake")
+
+
+def message_of(number: int) -> str:
+    """A job as a hospital's system pushes it."""
+    job = {
+        "schema_version": 1,
+        "study_instance_uid": f"1.2.3.{number}",
+        "images": {"kind": "files", "paths": ["none.dcm"]},
+        "lesions": [{"lesion_id": "L1", "sop_instance_uid": "1.2.3.4", "frame": 1, "birads": "4A"}],
+    }
+    body = json.dumps([[], {"job": job}, {}])
+    kind = {"content-type": "application/json", "content-encoding": "utf-8"}
+    return json.dumps({"headers": {"task": SUBMIT_STUDY}, "properties": {}, "body": body, **kind})
+
+
+@pytest.mark.parametrize("prefix", ["", "hospital:"])
+def test_a_backlog_that_fills_redis_is_worked_off(
+    refusing: Refusing, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    monkeypatch.setenv("DLR_REDIS_KEY_PREFIX", prefix)
+    monkeypatch.setenv("DLR_RECONCILE_S", "1")
+    with refusing.client() as client:
+        client.flushall()
+        messages = Messages(client, prefix)
+        client.lpush(f"{prefix}intake", *(message_of(number) for number in range(BACKLOG)))
+        limit = client.info("memory")["used_memory"] - MISSING_BYTES
+        with refusing.configured({"maxmemory": limit}, {"maxmemory": 0}):
+            with pytest.raises(OutOfMemoryError):
+                client.lpush(f"{prefix}intake", message_of(BACKLOG))
+            worker = started(refusing, database, tmp_path)
+            try:
+                until(lambda: messages.waiting()["intake"] + messages.at_work() == 0, 60, said=worker.said)
+            except AssertionError:
+                worker.process.kill()
+                raise
+        try:
+            until(lambda: messages.waiting()["inference"] == BACKLOG, 60, said=worker.said)
+            assert worker.process.poll() is None
+        finally:
+            worker.process.terminate()
+            assert worker.process.wait(patience(30)) == 0
+        client.flushall()
+    with make_engine(database.writer_url).connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM study WHERE state = 'queued'")) == BACKLOG
+    assert "(OOM)" in worker.said()

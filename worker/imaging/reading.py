@@ -3,6 +3,7 @@
 Headers only; neither numpy nor Pillow is needed here.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from filecmp import cmp as same_content
@@ -11,7 +12,7 @@ from pathlib import Path
 from worker.errors import Code, LesionRefused, Unavailable
 from worker.imaging.dicom_file import DicomFile, open_dicom
 from worker.imaging.patient import PatientId, require_one_patient
-from worker.imaging.storage import Limits, PathInJson, confine, storage_fault
+from worker.imaging.storage import RECEIVED, SUBMITTED, Limits, PathInJson, confine, storage_fault
 
 __all__ = ["FailedFile", "FileEntry", "Limits", "StudyFiles", "index_study", "read_entry"]
 
@@ -133,7 +134,7 @@ def index_study(
     patients: dict[int, PatientId] = {}
     for place, relative in enumerate(paths, start=1):
         try:
-            path = confine(root, relative)
+            path = _confined(root, relative)
             entry = read(path)
         except LesionRefused as refused:
             failed.append(FailedFile(refused))
@@ -157,7 +158,15 @@ def confined(only: OnlyFile) -> Path:
         LesionRefused: ``path_outside_storage``, ``file_not_found``.
         Unavailable: ``storage_unavailable``.
     """
-    return confine(_reached(Path(only.root)), only.path)
+    return _confined(_reached(Path(only.root)), only.path)
+
+
+def _confined(root: Path, relative: str) -> Path:
+    folder = relative.partition("/")[0]
+    if folder in (RECEIVED, SUBMITTED) and not os.path.isdir(root / folder):  # noqa: PTH112  False of any fault
+        # Where its disk is not mounted, a file is not missing: it comes back.
+        raise Unavailable(Code.STORAGE_UNAVAILABLE, f"DLR_STORAGE_ROOT has no folder {folder}: is its disk mounted?")
+    return confine(root, relative)
 
 
 def _reached(root: Path) -> Path:

@@ -11,6 +11,9 @@ from pydantic import AfterValidator, PlainSerializer
 
 from worker.errors import Code, DlrError, LesionRefused, Unavailable
 
+RECEIVED, SUBMITTED = "received", "submitted"
+"""The folders of the storage root that this software makes, and never removes."""
+
 _REFUSED: dict[int | None, Code] = {
     # pydicom's own OSError, at the end of a file, has no number.
     None: Code.FILE_TRUNCATED,

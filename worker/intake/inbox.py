@@ -19,9 +19,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from worker.errors import Code, SetupRefused
-
-RECEIVED: Final = "received"
-"""The inbox's folder in the storage root."""
+from worker.imaging.storage import RECEIVED
 
 _ARRIVING, _OPEN, _LOCK = "arriving", "open", "lock"
 _KEPT = re.compile(rf"{RECEIVED}/[0-9a-f]{{2}}/[0-9a-f]{{64}}/[0-9a-f]{{64}}\.dcm")

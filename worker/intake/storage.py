@@ -9,9 +9,8 @@ from pathlib import Path
 
 from worker.contract import can_be_named
 from worker.errors import Code, DlrError, SetupRefused, Unavailable
-from worker.imaging.storage import storage_fault
+from worker.imaging.storage import SUBMITTED, storage_fault
 
-SUBMITTED = "submitted"
 _COPY = re.compile(rf"{SUBMITTED}/[0-9a-f]{{2}}/[0-9a-f]{{64}}\.dcm")
 
 

@@ -21,7 +21,7 @@ from tests.worker.imaging.dicom_files import (
 )
 from worker.errors import Code, LesionRefused, StudyRefused, Unavailable
 from worker.imaging.dicom_file import open_dicom
-from worker.imaging.reading import Limits, StudyFiles, index_study, read_entry
+from worker.imaging.reading import Limits, OnlyFile, StudyFiles, confined, index_study, read_entry
 from worker.imaging.storage import storage_fault
 from worker.study import Roi
 
@@ -291,3 +291,18 @@ def test_refusals_quote_neither_paths_nor_uids(root: Path) -> None:
     assert "Jane" not in refused.value.reason
     assert refused.value.__cause__ is None
     assert refused.value.__context__ is None
+
+
+@pytest.mark.parametrize("folder", ["received", "submitted"])
+def test_a_file_of_ours_is_not_missing_while_its_disk_is_not_mounted(root: Path, folder: str) -> None:
+    path = f"{folder}/ab/image.dcm"
+    write(root / path, picture())
+    (root / folder).rename(root / "elsewhere")
+    for look in (lambda: _index(root, path), lambda: confined(OnlyFile(str(root), path, STUDY_UID))):
+        with pytest.raises(Unavailable) as away:
+            look()
+        assert away.value.code is Code.STORAGE_UNAVAILABLE
+    (root / "elsewhere").rename(root / folder)
+    assert _index(root, path).path_of(SOP_UID) == root / path
+    (root / path).unlink()
+    assert _code(_index(root, path), SOP_UID) == Code.FILE_NOT_FOUND
