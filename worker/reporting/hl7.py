@@ -113,8 +113,9 @@ def _patient(pid: Any, result: StudyResult, subject: Subject) -> None:
 
 def _authority(issuer: str) -> str:
     """Return who assigned an identifier, as an HD: a namespace where it is short, else an id of its own kind."""
-    if len(issuer) <= _LONGEST_NAMESPACE:
-        return escaped(issuer)
+    namespace = escaped(issuer)
+    if len(namespace) <= _LONGEST_NAMESPACE:
+        return namespace
     return f"&{_st(issuer)}&{'ISO' if _OID.fullmatch(issuer) else 'L'}" if _st(issuer) else ""
 
 
@@ -217,8 +218,9 @@ def escaped(text: str) -> str:
 
 
 def _st(text: str) -> str:
-    """Return a text as an ST, escaped; empty where it is longer than one may be (HL7 v2.5.1, 2.A.74)."""
-    return escaped(text) if len(text) <= _LONGEST_STRING else ""
+    """Return a text as an ST, escaped; empty where that is longer than one may be (HL7 v2.5.1, 2.A.74)."""
+    string = escaped(text)
+    return string if len(string) <= _LONGEST_STRING else ""
 
 
 def _coded(concept: Concept) -> str:
