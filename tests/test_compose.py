@@ -88,7 +88,7 @@ def test_each_variable_is_a_setting_and_the_settings_accept_them(
     for variable, value in service.get("environment", {}).items():
         assert variable.startswith("DLR_"), variable
         assert variable.removeprefix("DLR_").lower() in Settings.model_fields, variable
-        monkeypatch.setenv(variable, value)
+        monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value))  # as Compose has it by default
     for secret in service["secrets"]:
         (tmp_path / secret).write_text(json.dumps(DICOMWEB) if secret == "dlr_dicomweb_servers" else f"{PASSWORD}\n")
     monkeypatch.setattr("worker.settings.SECRETS_DIR", tmp_path)

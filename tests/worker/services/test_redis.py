@@ -110,7 +110,7 @@ def test_its_user_may_do_what_a_queue_needs(redis_url: str) -> None:
     assert client.info("server")["tcp_port"] > 0
     assert client.lock("mutex", timeout=1).acquire()
     with client.lock("another", timeout=1):
-        assert client.publish("/0.celeryev/worker.heartbeat", "{}") == 0
+        assert client.publish("/9.celeryev/worker.heartbeat", "{}") == 0
     with client.pipeline() as pipeline:
         pipeline.lpush("queue", "1")
         pipeline.llen("queue")
