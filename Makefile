@@ -30,7 +30,7 @@ test: install  ## All tests but the faults and the long ones, on all cores, agai
 test-fast: install  ## The tests that take seconds each at most: a minute and a half in all
 	$(PYTEST) -m 'not slow and not faults and not long'
 
-faults: install  ## Kill, freeze, fill and poison a running service: does it keep its promises? Four minutes
+faults: install  ## Kill, freeze, fill and poison a running service: does it keep its promises? Five minutes
 	$(BIN)/python -m pytest -m faults --durations 0
 
 test-long: install  ## Before a release: every property with 500 examples, and the tests that take minutes
