@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.measuring import Figure, Say, in_turns, seconds_of
 from benchmarks.samples import cards
-from db import ledger, queries
-from db.records import (
+from db.reads import queries
+from db.schema.records import (
     AssessmentRecord,
     Claim,
     LesionRecord,
@@ -23,10 +23,11 @@ from db.records import (
     StudyResultRecord,
 )
 from db.session import make_engine, session_factory
-from worker.bookkeeping import MOST_AT_ONCE
+from db.writes import ledger
+from worker.scoring.bookkeeping import MOST_AT_ONCE
+from worker.scoring.placing import place_of_failed
 from worker.services.running import Services, running_services
 from worker.settings import isolated
-from worker.worklist import place_of_failed
 
 ROWS_A_LESION = 4
 """A lesion's own row, two predictions, and the advice."""

@@ -20,8 +20,8 @@ from benchmarks.measuring import Figure, Ratio, Say
 from benchmarks.queueing import counting, queue
 from benchmarks.samples import add_models
 from benchmarks.timed_start import STEPS
+from worker.broker.message_gate import SUBMIT_STUDY, TaskMessage, envelope
 from worker.demo.dicom import Header, write_ultrasound
-from worker.gate import SUBMIT_STUDY, TaskMessage, envelope
 
 ROWS, COLUMNS = 480, 640
 _ROIS = ({"x": 200, "y": 120, "width": 180, "height": 140}, {"x": 60, "y": 200, "width": 120, "height": 160})

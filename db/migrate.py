@@ -15,7 +15,7 @@ from sqlalchemy import Connection, NullPool, text
 from sqlalchemy.schema import SchemaItem
 
 import migrations
-from db.models import TYPE_NAMES, Base
+from db.schema.models import TYPE_NAMES, Base
 from db.session import make_engine
 
 LOCK_KEY = 0x646C72  # "dlr"

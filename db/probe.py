@@ -5,8 +5,8 @@ from uuid import uuid4
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
-from db.recording import record_refusal
-from db.records import FailedPlace
+from db.schema.records import FailedPlace
+from db.writes.recording import record_refusal
 
 LOOKS = 5
 """How often two connections are asked, in turn, which process of the server serves them."""

@@ -10,7 +10,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.errors import RoleRefused
 from db.outages import DatabaseAway, outage_of
-from db.roles import WRITER
+from db.schema.roles import WRITER
 
 CONNECT_TIMEOUT_S = 5
 ENCODING = "UTF8"

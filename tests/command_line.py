@@ -20,12 +20,12 @@ from worker.settings import get_settings
 MADE_ONCE = (
     "worker.app",
     "worker.cli.submit",
-    "worker.components",
+    "worker.doctor",
     "worker.demo.run",
     "worker.runtime",
     "worker.tasks",
-    "worker.watching.exporter",
-    "worker.watching.looks",
+    "worker.exporter.exporter",
+    "worker.exporter.collectors",
 )
 """Modules that hold, or have imported, what a process makes once of its settings: imported anew for each command."""
 

@@ -17,7 +17,7 @@ from redis import Redis
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling, LoadScopeScheduling
 
-from db.roles import OWNER, READER, ROLES, SHADOW, WEB, WRITER
+from db.schema.roles import OWNER, READER, ROLES, SHADOW, WEB, WRITER
 from tests import shared
 from tests.servers import REDIS_DATABASES, both, running
 from worker.services.home import Home

@@ -19,8 +19,8 @@ from worker.clinical.birads_codes import CATEGORIES, MEANINGS
 from worker.errors import DlrError
 from worker.imaging import dicom_file, dicomweb, layout
 from worker.intake import receiver
-from worker.intake.marked import MARKING_CLASSES
-from worker.intake.reception import VERIFICATION
+from worker.intake.lesion_sources import MARKING_CLASSES
+from worker.intake.listening import VERIFICATION
 from worker.reporting import concepts, source
 from worker.reporting.result import Ending, StudyResult
 from worker.reporting.secondary_capture import secondary_capture

@@ -32,22 +32,23 @@ from tests.commands import command_fault
 from tests.conftest import Database
 from tests.test_compose import COMPOSE, PASSWORD, ROOT, composed_redis
 from tests.waiting import patience
-from worker import components, reconciler, transport
-from worker import patience as waiting
+from worker import doctor
+from worker.broker import reconciler, transport
+from worker.broker.message_gate import QUEUE_OF_TASK, SUBMIT_STUDY, read_message
 from worker.contract import StudyJob, parse_job
 from worker.errors import MEANINGS
-from worker.gate import QUEUE_OF_TASK, SUBMIT_STUDY, read_message
+from worker.exporter import exporter
 from worker.imaging import age
-from worker.intake import aside
+from worker.intake import quarantine
 from worker.intake.lesions_file import name_lesions
+from worker.outages import retry as waiting
 from worker.reporting import concepts, hl7
 from worker.reporting.concepts import Concept
 from worker.sending import sender
 from worker.services.redis import RULES, USER
 from worker.settings import Settings
+from worker.telemetry.catalog import SERVICE, WORKER
 from worker.training.config import TrainingConfig
-from worker.watching import exporter
-from worker.watching.catalog import SERVICE, WORKER
 from worker.web import accounts, connections
 
 DOCS = ROOT / "docs"
@@ -403,11 +404,11 @@ def test_the_queues_are_the_services() -> None:
         ("docs/decisions/0006-no-celery-retries.md", "doubling up to 10 s", waiting.LONGEST_WAIT_S == 10),
         ("docs/administrator.md", "doubled up to five minutes", sender.LONGEST_WAIT_S == 300),
         ("docs/conformance.md", "doubles up to five minutes", sender.LONGEST_WAIT_S == 300),
-        ("docs/administrator.md", "each destination within three minutes", components.SILENT_S == 180),
+        ("docs/administrator.md", "each destination within three minutes", doctor.SILENT_S == 180),
         ("docs/administrator.md", "back on the queue, after 5 seconds", reconciler.UNQUEUED_AFTER_S == 5),
         ("docs/administrator.md", "after 10 s is ended", connections.REQUEST_S == 10),
         ("docs/administrator.md", "not taken in two minutes", connections.ANSWER_S == 120),
-        ("docs/integrator.md", "every five minutes at last", aside.LONGEST_S == 300),
+        ("docs/integrator.md", "every five minutes at last", quarantine.LONGEST_S == 300),
         ("docs/integrator.md", "asked again after 30 s", sender.UNASKED_S == 30),
         ("docs/integrator.md", "199 characters", hl7._LONGEST_STRING == 199),
         ("docs/integrator.md", "more than 20 characters", hl7._LONGEST_NAMESPACE == 20),

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
-from db.vocabulary import Outcome, Priority, StudyState
+from db.schema.vocabulary import Outcome, Priority, StudyState
 from tests.commands import command_fault
 from tests.test_compose import ROOT
-from worker.gate import QUEUES
+from worker.broker.message_gate import QUEUES
 from worker.settings import Settings
-from worker.watching.catalog import SERVICE, WORKER, Metric
-from worker.watching.serving import PORTS
+from worker.telemetry.catalog import SERVICE, WORKER, Metric
+from worker.telemetry.metrics_server import PORTS
 
 DEPLOY = ROOT / "deploy"
 ALERTS, PROMETHEUS = DEPLOY / "prometheus" / "alerts.yml", DEPLOY / "prometheus" / "prometheus.yml"

@@ -10,12 +10,12 @@ from celery.signals import setup_logging
 from kombu.entity import Exchange, Queue
 from sqlalchemy.engine import make_url
 
-from db.records import Queued
+from db.schema.records import Queued
+from worker.broker.message_gate import INFER_STUDY, QUEUE_OF_TASK, QUEUES
+from worker.broker.transport import use_this_transport
 from worker.clinical.categories import Priority
-from worker.gate import INFER_STUDY, QUEUE_OF_TASK, QUEUES
 from worker.logs import configure_logging
 from worker.settings import Settings, get_settings
-from worker.transport import use_this_transport
 
 REDIS_PRIORITY = {Priority.STAT: 0, Priority.URGENT: 3, Priority.ROUTINE: 6}
 """kombu keeps four lists a queue on Redis, at 0, 3, 6 and 9; the lowest number is taken first."""
@@ -59,7 +59,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "task_acks_late": True,
         "task_reject_on_worker_lost": False,
         "worker_pool": "threads",
-        "worker_consumer": "worker.consumer:Consumer",
+        "worker_consumer": "worker.broker.consumer:Consumer",
         "worker_prefetch_multiplier": 1,
         "worker_send_task_events": True,
         "worker_hijack_root_logger": False,

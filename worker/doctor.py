@@ -20,21 +20,23 @@ from sqlalchemy import Engine, NullPool, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from db import outbox, probe, queries
+from db import probe
 from db.errors import DatabaseRefused
 from db.migrate import check
 from db.outages import NO_SCHEMA, DatabaseAway
+from db.reads import queries
 from db.session import ENCODING, make_engine, session_factory
+from db.writes import outbox
 from worker import __version__
 from worker.app import app, give_up_soon
-from worker.durability import ACCEPTED_BY, keeping
+from worker.broker.durability import ACCEPTED_BY, keeping
+from worker.broker.message_gate import QUEUES
+from worker.broker.reconciler import Messages
 from worker.errors import Code, DlrError, Unavailable
-from worker.gate import QUEUES
-from worker.reconciler import Messages
-from worker.redis_answers import AWAY as REDIS_AWAY
-from worker.redis_answers import reason_of
+from worker.outages.redis_answers import AWAY as REDIS_AWAY
+from worker.outages.redis_answers import reason_of
+from worker.scoring.placing import place_of_failed
 from worker.settings import Settings
-from worker.worklist import place_of_failed
 
 LOOK_S = 5.0
 """How long a component may take to answer, in seconds."""
@@ -113,7 +115,7 @@ def receiver_answers(settings: Settings) -> Component:
 
 def receiver(settings: Settings) -> Component:
     """Send a C-ECHO as one of those who may call."""
-    from worker.intake.reception import echo, reception_of
+    from worker.intake.listening import echo, reception_of
 
     reception = reception_of(settings)
     place = f"{reception.ae_title} at {reception.address}:{reception.port}"

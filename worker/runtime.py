@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.roles import SHADOW
+from db.schema.roles import SHADOW
 from db.session import make_engine, session_factory
 from worker.extras import require_extra
 from worker.settings import get_settings
@@ -17,15 +17,15 @@ from worker.settings import get_settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from worker.broker.reconciler import Reconciler
     from worker.imaging.decoder_pool import DecoderPool
     from worker.inference.engine import Engine
     from worker.intake.accept import Intake
-    from worker.pipeline import Pipeline
-    from worker.pulse import Pulse
-    from worker.reconciler import Reconciler
     from worker.rescoring.rescorer import Rescorer
-    from worker.watching.measures import Measures
-    from worker.watching.tracing import Tracing
+    from worker.scoring.leases import Pulse
+    from worker.scoring.pipeline import Pipeline
+    from worker.telemetry.measures import Measures
+    from worker.telemetry.traces import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -61,14 +61,14 @@ def measures() -> "Measures":
     Raises:
         SetupRefused: ``setting_invalid``; no port is free, or the extra ``metrics`` is not installed.
     """
-    from worker.watching.measures import Measures
+    from worker.telemetry.measures import Measures
 
     settings = get_settings()
     if settings.metrics_port is None:
         return Measures()
     require_extra("metrics", "DLR_METRICS_PORT")
-    from worker.watching.exposition import PrometheusMeasures
-    from worker.watching.serving import PORTS, serve
+    from worker.telemetry.exposition import PrometheusMeasures
+    from worker.telemetry.metrics_server import PORTS, serve
 
     made = PrometheusMeasures()
     port = serve(made.registry, settings.metrics_address, settings.metrics_port, PORTS)
@@ -83,13 +83,13 @@ def tracing() -> "Tracing":
     Raises:
         SetupRefused: ``setting_invalid``; the extra ``tracing`` is not installed.
     """
-    from worker.watching.tracing import Tracing
+    from worker.telemetry.traces import Tracing
 
     url = get_settings().traces_url
     if url is None:
         return Tracing()
     require_extra("tracing", "DLR_TRACES_URL")
-    from worker.watching.otlp import OtlpTracing, otlp
+    from worker.telemetry.otlp import OtlpTracing, otlp
 
     return OtlpTracing(otlp(url))
 
@@ -136,7 +136,7 @@ def same_image(one: "Path", other: "Path") -> bool:
 @_once
 def pulse() -> "Pulse":
     """Return the process's pulse."""
-    from worker.pulse import Pulse
+    from worker.scoring.leases import Pulse
 
     return Pulse(sessions(), get_settings().lease_s)
 
@@ -148,10 +148,10 @@ def pipeline() -> "Pipeline":
     Raises:
         ModelRefused: as for `engine`.
     """
-    from db import ledger
-    from worker.bookkeeping import Bookkeeper
+    from db.writes import ledger
     from worker.imaging.source import ImageSource, remove_abandoned
-    from worker.pipeline import Pipeline
+    from worker.scoring.bookkeeping import Bookkeeper
+    from worker.scoring.pipeline import Pipeline
 
     settings = get_settings()
     with sessions().begin() as session:
@@ -176,7 +176,7 @@ def reconciler() -> "Reconciler":
     from redis import Redis
 
     from worker.app import enqueue
-    from worker.reconciler import Messages, Reconciler
+    from worker.broker.reconciler import Messages, Reconciler
 
     settings = get_settings()
     client = Redis.from_url(settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=5)
@@ -188,7 +188,7 @@ def rescorer() -> "Rescorer":
     """Return what scores stored lesions in this process, as the role ``dlr_shadow``, with one decoder."""
     from worker.imaging.decoder_pool import DecoderPool
     from worker.imaging.source import ImageSource, remove_abandoned
-    from worker.patience import stopping
+    from worker.outages.retry import stopping
     from worker.rescoring.images import StoredImages
     from worker.rescoring.rescorer import Rescorer
 

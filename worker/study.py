@@ -33,7 +33,7 @@ class RegionSource(StrEnum):
 
 
 class GateReason(StrEnum):
-    """What speaks against scoring a lesion's region; `worker.imaging.gate` finds it."""
+    """What speaks against scoring a lesion's region; `worker.imaging.quality.checks` finds it."""
 
     DOPPLER_IN_ROI = "doppler_in_roi"
     COLOUR_IN_ROI = "colour_in_roi"

@@ -14,16 +14,16 @@ from celery import current_task
 from celery.exceptions import Ignore, Reject
 from celery.signals import worker_ready, worker_shutting_down
 
-from db.records import Ended, Queued
-from db.vocabulary import StudyState
+from db.schema.records import Ended, Queued
+from db.schema.vocabulary import StudyState
 from worker.app import app
+from worker.broker.message_gate import INFER_STUDY, RECORD_REFUSAL, SUBMIT_STUDY, TRACEPARENT
+from worker.broker.refused_identifiers import Named
 from worker.contract import parse_job
 from worker.errors import Code, JobRefused
-from worker.gate import INFER_STUDY, RECORD_REFUSAL, SUBMIT_STUDY, TRACEPARENT
-from worker.naming import Named
-from worker.patience import AWAY, LONGEST_WAIT_S, Stopping, kind_of, patiently, stopping
-from worker.redis_answers import AWAY as REDIS_AWAY
-from worker.redis_answers import is_out_of_memory, reason_of
+from worker.outages.redis_answers import AWAY as REDIS_AWAY
+from worker.outages.redis_answers import is_out_of_memory, reason_of
+from worker.outages.retry import AWAY, LONGEST_WAIT_S, Stopping, kind_of, patiently, stopping
 from worker.settings import get_settings
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class TaskFailed(Exception):
         return str(self)
 
 
-_TOLD = {"throws": (TaskFailed,), "Request": "worker.consumer:Request"}
+_TOLD = {"throws": (TaskFailed,), "Request": "worker.broker.consumer:Request"}
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
@@ -95,7 +95,7 @@ def submit_study(job: Any = None) -> str:
 
 @app.task(name=RECORD_REFUSAL, typing=False, **_TOLD)  # type: ignore[untyped-decorator]
 def record_refusal(code: str, reason: str, raw: str, **named: str) -> NoReturn:
-    """Keep a message that could not be read, under what of it names a study (`worker.naming`).
+    """Keep a message that could not be read, under what of it names a study (`worker.broker.refused_identifiers`).
 
     Raises:
         TaskFailed: always.
@@ -120,7 +120,7 @@ def infer_study(study_id: str) -> str:
     ended = _run(infer)
     if ended is None:
         raise Ignore
-    # The message knows nothing of it; `worker.consumer.Request` tells Flower.
+    # The message knows nothing of it; `worker.broker.consumer.Request` tells Flower.
     current_task.request.delivery_info["retries"] = ended.starts - 1
     if ended.state == StudyState.FAILED:
         raise TaskFailed(ended.code)

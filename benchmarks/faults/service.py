@@ -20,10 +20,10 @@ from redis.exceptions import RedisError
 from benchmarks.faults.studies import MadeStudy, StudyMaker
 from benchmarks.measuring import Say
 from worker.app import REDIS_PRIORITY
+from worker.broker.message_gate import QUEUES, SUBMIT_STUDY
+from worker.broker.reconciler import Messages
+from worker.broker.redis_scripts import TAKEN
 from worker.clinical.categories import Priority
-from worker.delivery import TAKEN
-from worker.gate import QUEUES, SUBMIT_STUDY
-from worker.reconciler import Messages
 from worker.services.running import Services, running_services
 from worker.settings import isolated
 

@@ -38,7 +38,7 @@ def scores_of(crop: NDArray[np.uint8], age_years: float) -> tuple[float, float]:
 
 
 class SimulatedEngine:
-    """The engine's interface (`worker.pipeline.ScoringEngine`); one thread is the device."""
+    """The engine's interface (`worker.scoring.pipeline.ScoringEngine`); one thread is the device."""
 
     studies = 8
     gather_s = 0.01

@@ -15,9 +15,9 @@ from benchmarks.faults.studies import MadeStudy
 from benchmarks.faults.table import Figure, said
 from benchmarks.faults.verify import verify
 from db.session import make_engine, session_factory
+from worker.broker.message_gate import INFER_STUDY, SUBMIT_STUDY, TaskMessage, envelope
+from worker.broker.redis_scripts import TAKEN
 from worker.contract import parse_job
-from worker.delivery import TAKEN
-from worker.gate import INFER_STUDY, SUBMIT_STUDY, TaskMessage, envelope
 from worker.intake.accept import Intake
 
 PATIENCE_S = 180

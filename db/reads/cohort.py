@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
-from db.models import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
-from db.notices import notice_of
-from db.vocabulary import PathologyFinding
+from db.reads.notices import notice_of
+from db.schema.models import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
+from db.schema.vocabulary import PathologyFinding
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from uuid import UUID
 from sqlalchemy import Select, and_, case, func, select
 from sqlalchemy.orm import Session, aliased
 
-from db.models import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
-from db.vocabulary import LH_MODEL, PathologyFinding
+from db.schema.models import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
+from db.schema.vocabulary import LH_MODEL, PathologyFinding
 
 STREAM_ROWS = 10_000
 """Rows that a streamed read holds at a time."""

@@ -10,8 +10,8 @@ from uuid import UUID
 from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import Session, aliased
 
-from db.models import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
-from db.vocabulary import PathologyFinding
+from db.schema.models import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
+from db.schema.vocabulary import PathologyFinding
 
 STREAM_ROWS = 10_000
 """Rows that a streamed read holds at a time."""

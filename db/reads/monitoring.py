@@ -24,9 +24,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, aliased
 
-from db.models import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
-from db.notices import notice_of
-from db.vocabulary import Outcome, PathologyFinding
+from db.reads.notices import notice_of
+from db.schema.models import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
+from db.schema.vocabulary import Outcome, PathologyFinding
 
 STREAM_ROWS = 10_000
 """Rows that a streamed read holds at a time."""

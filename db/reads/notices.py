@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, case, func
 
-from db.models import ModelRow
+from db.schema.models import ModelRow
 
 
 def notice_of(lh_model: type[ModelRow], bm_model: type[ModelRow]) -> ColumnElement[Any]:

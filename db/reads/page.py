@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, column, func, select, table
 from sqlalchemy.orm import Session
 
-from db.page_records import (
+from db.reads.page_records import (
     Excerpt,
     HistoryRow,
     LesionImageRow,
@@ -16,7 +16,7 @@ from db.page_records import (
     Wanted,
     WorklistState,
 )
-from db.records import FailedRow, WorklistRow
+from db.schema.records import FailedRow, WorklistRow
 from db.storable import looked_for
 
 

@@ -1,7 +1,7 @@
 """What commands read of studies. The worklist and its companions come from the views that SQL users see.
 
-Others read for one purpose each: `db.page` for the worklist page, `db.reported` for documents, `db.monitoring`,
-`db.judged` and `db.compared` for rates and models.
+Others read for one purpose each: `db.reads.page` for the worklist page, `db.reads.reported` for documents,
+`db.reads.monitoring`, `db.reads.judged` and `db.reads.compared` for rates and models.
 """
 
 import re
@@ -14,8 +14,8 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, column, func, or_, select, table
 from sqlalchemy.orm import Session, selectinload
 
-from db.models import LesionRow, PredictionRow, RestratificationRow, StudyRow
-from db.records import (
+from db.schema.models import LesionRow, PredictionRow, RestratificationRow, StudyRow
+from db.schema.records import (
     Box,
     Ended,
     FailedRow,
@@ -27,8 +27,8 @@ from db.records import (
     SummaryRow,
     WorklistRow,
 )
+from db.schema.vocabulary import ENDED_STATES, OPEN_STATES, Event, LesionState, StudyState
 from db.storable import looked_for, storable_text
-from db.vocabulary import ENDED_STATES, OPEN_STATES, Event, LesionState, StudyState
 
 IS_STUDY: Final = StudyRow.is_current & StudyRow.study_instance_uid.is_not(None)
 """A row is a study as it is now, and no message that was refused."""

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ARRAY, Double, Interval, bindparam, text
 from sqlalchemy.orm import Session
 
-from db.vocabulary import BM_MODEL, LH_MODEL
+from db.schema.vocabulary import BM_MODEL, LH_MODEL
 
 _OPEN = text(
     "SELECT state, priority, studies, oldest_received_at FROM study_count WHERE state IN ('queued', 'running')"

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from db.vocabulary import (
+from db.schema.vocabulary import (
     AgeSource,
     Birads,
     DeliveryState,

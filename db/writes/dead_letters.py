@@ -7,12 +7,12 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Text, case, cast, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
-from db.history import note
-from db.models import LesionRow, PathologyRow, StudyRow
-from db.outbox import forget
-from db.records import Queued
+from db.schema.models import LesionRow, PathologyRow, StudyRow
+from db.schema.records import Queued
+from db.schema.vocabulary import ENDED_STATES, Event, LesionState, StudyState
 from db.storable import storable_text
-from db.vocabulary import ENDED_STATES, Event, LesionState, StudyState
+from db.writes.history import note
+from db.writes.outbox import forget
 
 _DEAD = (
     StudyRow.is_current,

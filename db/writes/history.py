@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import Table, insert
 from sqlalchemy.orm import Session
 
-from db.models import StudyEventRow
+from db.schema.models import StudyEventRow
+from db.schema.vocabulary import Event
 from db.storable import storable_json
-from db.vocabulary import Event
 
 _EVENTS = cast("Table", StudyEventRow.__table__)
 _INSERT_EVENT = insert(_EVENTS)

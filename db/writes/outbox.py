@@ -13,9 +13,9 @@ from sqlalchemy import ColumnElement, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db.models import DeliveryRow, OutboxRow, StudyEventRow
-from db.records import DeliveryDetail, Due, OutboxState
-from db.vocabulary import DeliveryState, Destination
+from db.schema.models import DeliveryRow, OutboxRow, StudyEventRow
+from db.schema.records import DeliveryDetail, Due, OutboxState
+from db.schema.vocabulary import DeliveryState, Destination
 
 JUST_NOW = timedelta(minutes=1)
 """What ended so shortly before a destination was switched on is delivered too: it may just be being committed."""

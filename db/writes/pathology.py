@@ -10,11 +10,11 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, Table, column, insert, select, table, text, union_all, update
 from sqlalchemy.orm import Session, aliased
 
-from db.history import note_all
-from db.models import LesionRow, PathologyRow, RestratificationRow, StudyRow
-from db.queries import IS_STUDY
+from db.reads.queries import IS_STUDY
+from db.schema.models import LesionRow, PathologyRow, RestratificationRow, StudyRow
+from db.schema.vocabulary import Event, PathologyChange, PathologyFinding
 from db.storable import looked_for
-from db.vocabulary import Event, PathologyChange, PathologyFinding
+from db.writes.history import note_all
 
 IMPORT_LOCK = 0x706174  # "pat"
 """The advisory lock that an import holds: two files are imported one after the other."""

@@ -7,11 +7,11 @@ from sqlalchemy import ColumnElement, Table, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, defer
 
-from db.history import note, note_all
-from db.models import LesionRow, StudyRow
-from db.records import FailedPlace, LesionRecord, Recorded, StudyRecord
+from db.schema.models import LesionRow, StudyRow
+from db.schema.records import FailedPlace, LesionRecord, Recorded, StudyRecord
+from db.schema.vocabulary import ENDED_STATES, Change, Event, Priority, StudyState, WorklistClass
 from db.storable import storable_json, storable_text
-from db.vocabulary import ENDED_STATES, Change, Event, Priority, StudyState, WorklistClass
+from db.writes.history import note, note_all
 
 # Tables and not their classes: these rows pass SQLAlchemy's ORM by.
 _STUDIES, _LESIONS = (cast("Table", row.__table__) for row in (StudyRow, LesionRow))

@@ -9,13 +9,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db.errors import ModelUnknown, ResultInconsistent
-from db.history import note_all
-from db.models import LesionRow, ModelRow, PredictionRow, RestratificationRow, StudyRow
-from db.records import Held, HeldLesion, LesionResultRecord, ModelRecord, PredictionRecord, StudyResultRecord
-from db.running import AT_WORK
+from db.schema.models import LesionRow, ModelRow, PredictionRow, RestratificationRow, StudyRow
+from db.schema.records import Held, HeldLesion, LesionResultRecord, ModelRecord, PredictionRecord, StudyResultRecord
+from db.schema.vocabulary import BM_MODEL, LH_MODEL, Event, LesionState, StudyState, WorklistClass
 from db.storable import storable_text
-from db.versions import put_on_record
-from db.vocabulary import BM_MODEL, LH_MODEL, Event, LesionState, StudyState, WorklistClass
+from db.writes.history import note_all
+from db.writes.running import AT_WORK
+from db.writes.versions import put_on_record
 
 Version = tuple[str, str]
 

@@ -22,10 +22,18 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from db.history import note, note_all
-from db.models import LesionRow, StudyRow
-from db.records import Claim, Claimed, FailedPlace, Place, Queued
-from db.vocabulary import ATTEMPTS_EXHAUSTED, OPEN_STATES, Event, LesionState, Priority, StudyState, WorklistClass
+from db.schema.models import LesionRow, StudyRow
+from db.schema.records import Claim, Claimed, FailedPlace, Place, Queued
+from db.schema.vocabulary import (
+    ATTEMPTS_EXHAUSTED,
+    OPEN_STATES,
+    Event,
+    LesionState,
+    Priority,
+    StudyState,
+    WorklistClass,
+)
+from db.writes.history import note, note_all
 
 _STRANDED = (StudyRow.state == StudyState.RUNNING) & or_(
     StudyRow.lease_until.is_(None), StudyRow.lease_until < func.now()
@@ -38,7 +46,7 @@ AT_WORK = (StudyRow.is_current.is_(True), or_(StudyRow.state == StudyState.RUNNI
 heard of, and that nobody has claimed since, still takes that worker's result."""
 
 UNCOUNTED = StudyRow.claims - StudyRow.attempts
-"""As in `db.records.Queued`."""
+"""As in `db.schema.records.Queued`."""
 
 _STUDIES = cast("Table", StudyRow.__table__)
 

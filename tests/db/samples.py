@@ -9,8 +9,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger
-from db.records import (
+from db.schema.records import (
     AssessmentRecord,
     Claim,
     LesionRecord,
@@ -22,6 +21,7 @@ from db.records import (
     StudyResultRecord,
 )
 from db.session import make_engine, session_factory
+from db.writes import ledger
 from tests.conftest import Database
 from worker.clinical.categories import Birads, Outcome, Priority
 from worker.clinical.priority import place

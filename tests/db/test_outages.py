@@ -9,13 +9,13 @@ from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger, outbox
 from db.migrate import check, upgrade
 from db.outages import DATABASE_AWAY, OUTAGES, DatabaseAway, outage_of
 from db.probe import try_write
-from db.roles import OWNER, WRITER
+from db.schema.roles import OWNER, WRITER
+from db.schema.vocabulary import Destination
 from db.session import make_engine, session_factory
-from db.vocabulary import Destination
+from db.writes import ledger, outbox
 from tests import outages
 from tests.conftest import Database
 from tests.db.samples import failed_place, study

@@ -5,10 +5,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger, queries
 from db.errors import RoleRefused
-from db.models import StudyRow
+from db.reads import queries
+from db.schema.models import StudyRow
 from db.session import make_engine, session_factory
+from db.writes import ledger
 from tests.conftest import Database
 from tests.db.samples import digest, study
 

@@ -19,8 +19,8 @@ import pytest
 from celery import Celery
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import queries
-from db.records import StudyDetail
+from db.reads import queries
+from db.schema.records import StudyDetail
 from db.session import make_engine, session_factory
 from tests import command_line, waiting
 from tests.end_to_end.collector import Collector, collecting

@@ -14,14 +14,14 @@ from playwright.sync_api import Browser, expect
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from redis import Redis
 
-from db import ledger
 from db.session import make_engine, session_factory
+from db.writes import ledger
 from tests.db.samples import claim_one, lesion, study
 from tests.end_to_end.browser import chromium, context_of, require_chromium
 from tests.end_to_end.conftest import Service
 from tests.waiting import patience
 from worker.demo.dicom import Header, write_ultrasound
-from worker.training.phantom import phantom
+from worker.phantom.phantom import phantom
 
 Task = dict[str, Any]
 Push = Callable[..., str]

@@ -14,7 +14,7 @@ from tests.end_to_end.browser import chromium, context_of, require_chromium, sig
 from tests.end_to_end.conftest import Service
 from tests.waiting import patience, until
 from worker.demo.dicom import Header, write_ultrasound
-from worker.training.phantom import phantom
+from worker.phantom.phantom import phantom
 
 WORKLIST = "SELECT study_id::text, accession_number FROM worklist ORDER BY position"
 

@@ -13,8 +13,8 @@ from redis import Redis
 
 from tests.end_to_end.conftest import Service
 from tests.waiting import until
+from worker.broker.reconciler import Messages
 from worker.demo.dicom import Header, write_ultrasound
-from worker.reconciler import Messages
 
 ROWS = """
 SELECT count(DISTINCT s.id) AS studies, count(p.id) AS predictions, count(DISTINCT r.id) AS advice

@@ -15,7 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from tests.command_line import dlr_process
 from tests.end_to_end.collector import Collector
 from tests.end_to_end.conftest import Service
-from tests.worker.watching.test_exposition import scraped
+from tests.worker.telemetry.test_exposition import scraped
 from worker.demo.dicom import Header, write_ultrasound
 
 STEPS = {"intake", "study", "queue", "decode", "inference", "write"}

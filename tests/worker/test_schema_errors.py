@@ -18,8 +18,8 @@ from worker.contract import parse_job
 from worker.errors import DlrError
 from worker.inference.card import parse_card
 from worker.monitoring.policy import read_policy
+from worker.schema_errors import _sentence, flaws_of
 from worker.training.config import read_config
-from worker.wording import _sentence, flaws_of
 
 FOREIGN = re.compile(
     r"\b(Input|Field required|Extra inputs|should|valid (dictionary|string|integer)|Value error|ctx)\b"

@@ -4,7 +4,7 @@ import pytest
 from celery.exceptions import Reject
 
 from worker import tasks
-from worker.patience import Stopping
+from worker.outages.retry import Stopping
 
 
 def test_a_worker_that_stops_gives_the_message_back() -> None:

@@ -11,8 +11,8 @@ from celery.signals import worker_shutting_down
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.request import Request as CeleryRequest
 
-from worker.patience import kind_of
-from worker.redis_answers import REFUSALS
+from worker.outages.redis_answers import REFUSALS
+from worker.outages.retry import kind_of
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
+from worker.broker.refused_identifiers import named_in_message, valid_named
 from worker.errors import MEANINGS, Code, JobRefused
-from worker.naming import named_in_message, valid_named
 
 SUBMIT_STUDY = "dlr.submit_study"
 INFER_STUDY = "dlr.infer_study"

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from redis import Redis
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger
-from db.records import Queued
-from worker.delivery import TAKEN, put_back
-from worker.gate import QUEUES
-from worker.patience import AWAY, kind_of
+from db.schema.records import Queued
+from db.writes import ledger
+from worker.broker.message_gate import QUEUES
+from worker.broker.redis_scripts import TAKEN, put_back
+from worker.outages.retry import AWAY, kind_of
 
 logger = logging.getLogger(__name__)
 

@@ -1,9 +1,10 @@
 """Celery's Redis transport, with the gate at its mouth and a broom behind it.
 
-Messages are taken and acknowledged several at a time. They leave their queue in one step (`worker.delivery`), and the
-gate (`worker.gate`) sees them before Celery does. The broom: a job that an integrator pushes names a study, and Redis's
-append-only file keeps each command until it is rewritten; once such messages are acknowledged, the file is rewritten in
-the background, so that no identifier stays on the disk of the broker.
+Messages are taken and acknowledged several at a time. They leave their queue in one step
+(`worker.broker.redis_scripts`), and the gate (`worker.broker.message_gate`) sees them before Celery does. The broom: a
+job that an integrator pushes names a study, and Redis's append-only file keeps each command until it is rewritten; once
+such messages are acknowledged, the file is rewritten in the background, so that no identifier stays on the disk of the
+broker.
 """
 
 import logging
@@ -25,9 +26,9 @@ from redis import Connection, Redis, SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
 
-from worker.delivery import NOTHING, TAKE, TAKEN, WRITE_DOWN
-from worker.gate import QUEUE_OF_TASK, QUEUES, SUBMIT_STUDY, pass_gate
-from worker.redis_answers import REFUSALS, is_out_of_memory
+from worker.broker.message_gate import QUEUE_OF_TASK, QUEUES, SUBMIT_STUDY, pass_gate
+from worker.broker.redis_scripts import NOTHING, TAKE, TAKEN, WRITE_DOWN
+from worker.outages.redis_answers import REFUSALS, is_out_of_memory
 from worker.settings import get_settings
 
 logger = logging.getLogger(__name__)

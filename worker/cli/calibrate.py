@@ -10,10 +10,10 @@ import typer
 from worker.cli.options import refuse_bad_rows, refuse_learned
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr, write_file
 from worker.clinical.categories import Birads
+from worker.dataset.manifest import Split
 from worker.errors import Code, SetupRefused
 from worker.extras import require_extra
 from worker.inference.card import ModelCard, load_card
-from worker.training.manifest import Split
 
 if TYPE_CHECKING:
     from worker.evaluation.questions import Answers, Truth

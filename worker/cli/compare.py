@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
 import typer
 from sqlalchemy.orm import Session
 
-from db import compared
-from db.compared import Coverage, RecordedVersion
+from db.reads import compared
+from db.reads.compared import Coverage, RecordedVersion
 from worker.cli.compare_rows import Answer, Held, answer_document, print_answer
 from worker.cli.models import Model
 from worker.cli.monitor import SinceOption
@@ -18,6 +18,7 @@ from worker.cli.options import refuse_learned, refuse_without, sound_manifest
 from worker.cli.output import Report, ReportOption, print_json
 from worker.cli.progress import progress_bar
 from worker.cli.replay import snapshot
+from worker.dataset.manifest import Split
 from worker.errors import Code, ModelRefused, SetupRefused
 from worker.evaluation.lesions import Source
 from worker.extras import require_extra
@@ -25,7 +26,6 @@ from worker.inference.card import MODEL_NAMES
 from worker.inference.registry import Entry, Registry
 from worker.monitoring.versions import hold_against
 from worker.settings import get_settings
-from worker.training.manifest import Split
 
 if TYPE_CHECKING:
     from worker.training.compared import Compared, Match

@@ -6,14 +6,14 @@ from datetime import datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from db.compared import Coverage
-from db.vocabulary import LH_MODEL
+from db.reads.compared import Coverage
+from db.schema.vocabulary import LH_MODEL
 from worker.cli.monitor import comparison_document, comparison_row, counted
 from worker.cli.output import Format, print_rows, stdout
 from worker.clinical.proportions import ARMS
+from worker.dataset.manifest import Split
 from worker.evaluation.lesions import Source
 from worker.monitoring.versions import Readvised, Side, Versions
-from worker.training.manifest import Split
 
 if TYPE_CHECKING:
     from worker.evaluation.discrimination import Auc

@@ -15,9 +15,9 @@ from worker.errors import Code, SetupRefused
 from worker.extras import require_extra
 
 if TYPE_CHECKING:
-    from worker.training.check import Checked
-    from worker.training.importers.imported import Imported, OnProgress
-    from worker.training.manifest import Fault
+    from worker.dataset.check import Checked
+    from worker.dataset.importers.imported import Imported, OnProgress
+    from worker.dataset.manifest import Fault
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -62,7 +62,7 @@ def import_dataset(
 
     Images that are there twice are found by their looks. Read the licence of the data set; none allows all uses.
     """
-    from worker.training.manifest_file import require_free, write_manifest
+    from worker.dataset.manifest_file import require_free, write_manifest
 
     require_free(output)
     with progress_bar("images") as on_progress:
@@ -82,7 +82,7 @@ def import_dataset(
 
 def _imported(layout: Layout, source: Path, output: Path, root: Path, on_progress: "OnProgress") -> "Imported":
     require_extra("worker", "dlr dataset import", "PIL")
-    from worker.training.importers import breast, bus_bra, busi, medmnist
+    from worker.dataset.importers import breast, bus_bra, busi, medmnist
 
     match layout:
         case Layout.BUSI:
@@ -122,7 +122,7 @@ def flow(manifest: ManifestArgument, root: RootOption = None, fmt: FormatOption 
 
     Bad rows count as left out, under the code of what is wrong with them.
     """
-    from worker.training.flow import flow_of
+    from worker.dataset.flow import flow_of
 
     steps = [asdict(step) for step in flow_of(_checked(manifest, root))]
     print_rows(steps, FLOW_COLUMNS, fmt, title="inclusion and exclusion")
@@ -148,10 +148,10 @@ def split(
 
     Nothing is written while a row is bad, or while a patient or an image would be in two splits.
     """
-    from worker.training.check import digest_of
-    from worker.training.flow import parts_of
-    from worker.training.manifest_file import require_free, write_manifest
-    from worker.training.splits import Plan, leaks, split_rows
+    from worker.dataset.check import digest_of
+    from worker.dataset.flow import parts_of
+    from worker.dataset.manifest_file import require_free, write_manifest
+    from worker.dataset.splits import Plan, leaks, split_rows
 
     require_free(output)
 
@@ -178,15 +178,15 @@ def split(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a row of a manifest: its columns, and what each may hold."""
-    from worker.training.manifest import manifest_schema
+    from worker.dataset.manifest import manifest_schema
 
     print_json(manifest_schema())
 
 
 def _checked(path: Path, root: Path | None, *, anew: bool = False) -> "Checked":
     require_extra("worker", "dlr dataset", "PIL")
-    from worker.training.check import check, unsplit
-    from worker.training.manifest_file import read_manifest
+    from worker.dataset.check import check, unsplit
+    from worker.dataset.manifest_file import read_manifest
 
     manifest = read_manifest(path, root)
     with progress_bar("rows") as on_progress:

@@ -11,17 +11,17 @@ from worker.cli.monitor import SinceOption, percent
 from worker.cli.options import refuse_bad_rows, refuse_without, sound_manifest
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr, stdout
 from worker.cli.progress import progress_bar
+from worker.dataset.manifest import Split
 from worker.errors import Code
 from worker.evaluation.options import RESAMPLES, SEED, SENSITIVITY, Choice, Options
 from worker.extras import require_extra
-from worker.training.manifest import Split
 
 if TYPE_CHECKING:
+    from worker.dataset.manifest import Fault
     from worker.evaluation.document import Evaluation, Judged
     from worker.evaluation.examples import Shown
     from worker.evaluation.lesions import Material
     from worker.evaluation.restratification import Restratification
-    from worker.training.manifest import Fault
     from worker.training.scoring import ScoredManifest
 
 EXIT_LOOK = 3
@@ -148,7 +148,7 @@ def _shown(images: "ScoredManifest", found: "Evaluation", split: Split, count: i
     from worker.evaluation.evaluation import set_apart
     from worker.evaluation.examples import examples_of
     from worker.settings import get_settings
-    from worker.training.looking import look_at
+    from worker.training.heat_maps import look_at
 
     tested, _ = set_apart(images.material.lesions, split)
     with progress_bar("heat maps") as on_progress:

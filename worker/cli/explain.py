@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from db.reported import recorded_content
+from db.reads.reported import recorded_content
 from worker.cli.export import camera
 from worker.cli.models import Model
 from worker.cli.named import StudyArgument

@@ -9,14 +9,15 @@ from uuid import UUID
 
 import typer
 
-from db import ledger, queries
-from db.records import FailedRow
+from db.reads import queries
+from db.schema.records import FailedRow
+from db.writes import ledger
 from worker.cli.named import StudiesArgument, StudyArgument
 from worker.cli.output import Format, FormatOption, print_rows, stderr
 from worker.cli.person import make_sure, who_asks
 from worker.cli.study import show as show_study
 from worker.errors import MEANINGS, Code
-from worker.lookup import look_up
+from worker.reporting.lookup import look_up
 
 app = typer.Typer(no_args_is_help=True)
 

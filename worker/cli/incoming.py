@@ -9,8 +9,8 @@ import typer
 
 from worker.cli.output import stderr
 from worker.intake.inbox import Inbox
+from worker.intake.listening import reception_of
 from worker.intake.receiver import Receiver, listening
-from worker.intake.reception import reception_of
 from worker.intake.watch import DropFolder, Watcher
 from worker.settings import Settings, get_settings
 
@@ -23,7 +23,7 @@ def receive() -> None:
     queued at once, any other after DLR_RECEIVE_QUIET_S; one without lesions ends in `dlr failed list`, until they come.
     SIGTERM or Ctrl-C stops it; nothing that was answered "success" is lost.
     """
-    from worker.patience import Stopping, patiently, stopping
+    from worker.outages.retry import Stopping, patiently, stopping
     from worker.runtime import intake, same_image
 
     reception = reception_of(get_settings())
@@ -48,7 +48,7 @@ def watch(
     leave it alone for --settle seconds. What was handed in is moved to .dlr/done, the rest to .dlr/refused, beside a
     text that says why.
     """
-    from worker.patience import Stopping, patiently, stopping
+    from worker.outages.retry import Stopping, patiently, stopping
     from worker.runtime import intake
 
     settings = _ready()
@@ -60,7 +60,7 @@ def watch(
 def _ready() -> Settings:
     """Let this process run until it is told to end, with logs as a worker has them."""
     from worker.logs import configure_logging
-    from worker.patience import stopping
+    from worker.outages.retry import stopping
 
     settings = get_settings()
     settings.require_database_url()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from db.vocabulary import BM_MODEL, LH_MODEL
+from db.schema.vocabulary import BM_MODEL, LH_MODEL
 from worker.cli.on_demand import OnDemandGroup, Place
 from worker.cli.output import Format, FormatOption, print_rows, stderr
 from worker.cli.progress import share_bar

@@ -1,4 +1,4 @@
-"""How a person names studies on the command line (`worker.lookup`)."""
+"""How a person names studies on the command line (`worker.reporting.lookup`)."""
 
 from typing import Annotated
 

@@ -7,9 +7,9 @@ import typer
 
 from worker.cli.output import stderr
 from worker.cli.progress import progress_bar
+from worker.dataset.manifest import Fault, Manifest, Split
 from worker.errors import Code, SetupRefused
 from worker.inference.card import ModelCard
-from worker.training.manifest import Fault, Manifest, Split
 
 
 def refuse_without(option: str, given: object, needed: str, there: object) -> None:
@@ -58,8 +58,8 @@ def sound_manifest(path: Path, root: Path | None, done: str, *, skip_bad: bool) 
         SetupRefused: ``dataset_invalid``: it can not be read, or rows are bad and not to be left out.
         Unavailable: ``storage_unavailable``.
     """
-    from worker.training.check import check
-    from worker.training.manifest_file import read_manifest
+    from worker.dataset.check import check
+    from worker.dataset.manifest_file import read_manifest
 
     read = read_manifest(path, root)
     with progress_bar("checking rows") as on_progress:

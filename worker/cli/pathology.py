@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from db import pathology as on_record
-from db.monitoring import downgraded_cancers, taken_back
-from db.vocabulary import PathologyFinding
+from db.reads.monitoring import downgraded_cancers, taken_back
+from db.schema.vocabulary import PathologyFinding
+from db.writes import pathology as on_record
 from worker.cli.failed import moment
 from worker.cli.output import Format, FormatOption, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.person import who_asks

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from db import ledger
+from db.writes import ledger
 from worker.cli.output import Format, FormatOption, print_rows, stderr
 from worker.cli.person import make_sure, who_asks
 from worker.cli.progress import counting_bar

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy.orm import Session
 
-from db import monitoring
+from db.reads import monitoring
 from worker.cli.monitor import (
     SinceOption,
     comparison_document,

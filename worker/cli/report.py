@@ -79,7 +79,7 @@ def _listed(read: CohortManifest, fmt: Format) -> tuple[Sequence[NoticedTable], 
 
 
 def _recorded() -> tuple[Sequence[NoticedTable], dict[str, str]]:
-    from db.cohort import described_lesions
+    from db.reads.cohort import described_lesions
     from worker.runtime import sessions
 
     with sessions()() as session:
@@ -112,7 +112,7 @@ def restratification(
 
     Missed cancers, malignant lesions that were advised down, come first. Exit status 3: there is one.
     """
-    from db.monitoring import scored_lesions
+    from db.reads.monitoring import scored_lesions
     from worker.runtime import sessions
 
     with sessions()() as session:

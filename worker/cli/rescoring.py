@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from sqlalchemy import NullPool
 
-from db import rescoring
-from db.rescoring import Stand, Wanted
 from db.session import make_engine, session_factory
+from db.writes import rescoring
+from db.writes.rescoring import Stand, Wanted
 from worker.cli.failed import moment
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.progress import counting_bar
@@ -50,7 +50,7 @@ def shadow(
     if context.invoked_subcommand is not None:
         return
     from worker.logs import configure_logging
-    from worker.patience import Stopping, patiently
+    from worker.outages.retry import Stopping, patiently
     from worker.rescoring.shadows import Shadows
     from worker.runtime import rescorer
 
@@ -75,7 +75,7 @@ def shadow(
 @app.command()
 def health() -> None:
     """Answer a probe: exit status 0 when a `dlr shadow` has looked at the database within three minutes."""
-    from worker.components import SILENT_S
+    from worker.doctor import SILENT_S
     from worker.runtime import SHADOW_NAME
 
     engine = make_engine(get_settings().require_shadow_database_url(), role=None, poolclass=NullPool)
@@ -161,7 +161,7 @@ def _unobtrusive() -> Iterator[None]:
     """Have the lowest priority and one core; the first SIGTERM or Ctrl-C ends the work at the next lesion."""
     import torch
 
-    from worker.patience import stopping
+    from worker.outages.retry import stopping
 
     os.nice(LOWEST_PRIORITY)
     torch.set_num_threads(1)

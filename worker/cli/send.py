@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from db import outbox
-from db.vocabulary import DeliveryState, Destination
+from db.schema.vocabulary import DeliveryState, Destination
+from db.writes import outbox
 from worker.cli.failed import moment
 from worker.cli.output import Format, FormatOption, print_rows, stderr
 from worker.settings import Settings, get_settings
@@ -85,7 +85,7 @@ def retry(
 @app.command()
 def health(fmt: FormatOption = Format.TABLE) -> None:
     """Answer a probe: exit status 0 when a sender has looked after each destination within three minutes."""
-    from worker.components import SILENT_S
+    from worker.doctor import SILENT_S
     from worker.runtime import sessions
     from worker.sending.configured import destinations
 
@@ -105,7 +105,7 @@ def health(fmt: FormatOption = Format.TABLE) -> None:
 def _senders(settings: Settings) -> "list[Sender]":
     """Make a sender for each destination of the settings, with logs as a worker has them."""
     from worker.logs import configure_logging
-    from worker.patience import patiently, stopping
+    from worker.outages.retry import patiently, stopping
     from worker.runtime import sessions
     from worker.sending.configured import destinations
     from worker.sending.sender import Sender
@@ -152,7 +152,7 @@ def _once(senders: "Sequence[Sender]", since: datetime | None) -> None:
 
 
 def _until_stopped(senders: "Sequence[Sender]", since: datetime | None) -> None:
-    from worker.patience import Stopping, stopping
+    from worker.outages.retry import Stopping, stopping
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

@@ -123,8 +123,8 @@ def _look_at_redis(settings: Settings) -> None:
     """Refuse a Redis that forgets what it accepted; one that is away is waited for."""
     from redis import Redis
 
-    from worker.durability import keeping
-    from worker.patience import patiently
+    from worker.broker.durability import keeping
+    from worker.outages.retry import patiently
 
     with Redis.from_url(settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=5) as client:
         found = patiently(lambda: keeping(client))
@@ -135,7 +135,7 @@ def _look_at_redis(settings: Settings) -> None:
 
 def _load_models() -> int:
     """Load both models; return how many studies at hand keep their device busy."""
-    from worker.patience import patiently
+    from worker.outages.retry import patiently
     from worker.runtime import engine, pipeline
 
     for card in engine().cards:

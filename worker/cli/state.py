@@ -23,7 +23,7 @@ def health(
 
     Takes a few seconds at most, also where a server hangs.
     """
-    from worker.components import Health, receiver_answers, servers, worker_answers
+    from worker.doctor import Health, receiver_answers, servers, worker_answers
 
     settings = get_settings()
     found = servers(settings) if worker is None and not receiver else []
@@ -42,7 +42,7 @@ def health(
 
 def doctor(fmt: FormatOption = Format.TABLE) -> None:
     """Look at every component: is it there, in which version, what is wrong. Exit status 1: something is down."""
-    from worker.components import Health, everything
+    from worker.doctor import Health, everything
 
     found = everything(get_settings())
     print_rows([asdict(component) for component in found], COLUMNS, fmt, title="components")

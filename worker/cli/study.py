@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from db import queries
-from db.records import LesionDetail, StudyDetail
+from db.reads import queries
+from db.schema.records import LesionDetail, StudyDetail
 from worker.cli.named import StudyArgument
 from worker.cli.output import Format, FormatOption, print_json, print_rows, stderr, stdout
 from worker.clinical.restratify import UNCERTAIN
-from worker.lookup import look_up
+from worker.reporting.lookup import look_up
 
 WORKLIST_COLUMNS = (
     "position", "study_id", "study_instance_uid", "accession_number", "revision", "priority", "worklist_class", "state",

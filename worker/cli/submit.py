@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from db import queries
-from db.vocabulary import ENDED_STATES
+from db.reads import queries
+from db.schema.vocabulary import ENDED_STATES
 from worker.app import give_up_soon
 from worker.cli.output import Format, FormatOption, print_rows, stderr
 from worker.clinical.categories import Priority

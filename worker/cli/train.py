@@ -161,9 +161,9 @@ def _cohort(
         from worker.training.cohort import phantom_cohort
 
         return phantom_cohort(config, lambda done, total: on_progress("drawing phantoms", done / total))
-    from worker.training.check import check
+    from worker.dataset.check import check
+    from worker.dataset.manifest_file import read_manifest
     from worker.training.manifest_cohort import faults_of, manifest_cohort
-    from worker.training.manifest_file import read_manifest
     from worker.training.processes import leads
 
     checked = check(

@@ -17,8 +17,8 @@ def metrics() -> None:
     from worker.logs import configure_logging
 
     require_extra("metrics", "`dlr metrics`")
-    from worker.watching.exporter import exporter_of
-    from worker.watching.serving import serve
+    from worker.exporter.exporter import exporter_of
+    from worker.telemetry.metrics_server import serve
 
     settings = get_settings()
     configure_logging(settings.log_level, settings.log_format)

@@ -5,12 +5,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from worker.dataset.image import LIMITS, read_lesion, said_of
+from worker.dataset.manifest import Fault, Manifest, ManifestRow, cells_of
+from worker.dataset.near_duplicates import Fingerprint, fingerprint, same_or_alike
+from worker.dataset.splits import leaks
 from worker.errors import MEANINGS, Code, Refused
-from worker.imaging.storage import Limits
-from worker.training.image import LIMITS, read_lesion, said_of
-from worker.training.likeness import Fingerprint, fingerprint, same_or_alike
-from worker.training.manifest import Fault, Manifest, ManifestRow, cells_of
-from worker.training.splits import leaks
+from worker.image_access import Limits
 
 OnProgress = Callable[[int, int], None]
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from worker.clinical.categories import Birads
-from worker.training.check import Checked
-from worker.training.manifest import ManifestRow, Pathology, Split
+from worker.dataset.check import Checked
+from worker.dataset.manifest import ManifestRow, Pathology, Split
 
 _CATEGORIES = [*Birads]
 _CATEGORIES.insert(_CATEGORIES.index(Birads.LOW_SUSPICION), "4")

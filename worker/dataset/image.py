@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
 
+from worker.dataset.manifest import ManifestRow
 from worker.errors import MEANINGS, Code, DlrError, LesionRefused, Refused
+from worker.image_access import Limits
 from worker.imaging.age import resolve_age
 from worker.imaging.dicom_file import Header, open_dicom
-from worker.imaging.gate import findings
 from worker.imaging.layout import frame_index, pixel_layout
 from worker.imaging.lesion import MODALITIES
 from worker.imaging.pixels import decode_frame
+from worker.imaging.quality.checks import findings
 from worker.imaging.regions import resolve_region, ultrasound_regions
-from worker.imaging.storage import Limits, confine, open_regular
+from worker.imaging.storage import confine, open_regular
 from worker.study import GateReason, Roi
-from worker.training.manifest import ManifestRow
 
 LIMITS = Limits(max_file_bytes=2 << 30, max_frame_pixels=4096 * 4096)
 """As the service's own defaults: no image of a breast is larger."""

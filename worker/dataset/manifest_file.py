@@ -7,19 +7,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from worker.dataset.manifest import COLUMNS, REQUIRED_COLUMNS, Fault, Manifest, ManifestRow, cells_of, reason_of, row_of
+from worker.durable_files import write
 from worker.errors import Code, SetupRefused
-from worker.inference.kept_files import write
-from worker.parquet_file import is_parquet, pyarrow, read_parquet, text_of
-from worker.training.manifest import (
-    COLUMNS,
-    REQUIRED_COLUMNS,
-    Fault,
-    Manifest,
-    ManifestRow,
-    cells_of,
-    reason_of,
-    row_of,
-)
+from worker.tables.parquet import is_parquet, pyarrow, read_parquet, text_of
 
 MAX_BYTES = 256 << 20
 _WHOLE = ("frame", "roi_x", "roi_y", "roi_width", "roi_height", "fold")

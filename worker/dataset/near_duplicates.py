@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from worker.imaging.storage import Limits, confine, open_regular
-from worker.training.image import LIMITS
-from worker.training.manifest import ManifestRow
+from worker.dataset.image import LIMITS
+from worker.dataset.manifest import ManifestRow
+from worker.image_access import Limits
+from worker.imaging.storage import confine, open_regular
 
 SIDE = 16
 """The difference hash compares 16 x 16 neighbours: 256 bits."""

@@ -7,9 +7,9 @@ from math import isclose
 
 import numpy as np
 
+from worker.dataset.manifest import Fault, ManifestRow, Pathology, Split
+from worker.dataset.near_duplicates import joined
 from worker.errors import Code, SetupRefused
-from worker.training.likeness import joined
-from worker.training.manifest import Fault, ManifestRow, Pathology, Split
 
 Rows = Mapping[int, ManifestRow]
 Pairs = Sequence[tuple[int, int]]

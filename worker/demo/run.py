@@ -11,15 +11,15 @@ from typing import Any
 from celery import Celery
 from sqlalchemy import text
 
-from db import queries
-from db.roles import READER
+from db.reads import queries
+from db.schema.roles import READER
+from db.schema.vocabulary import ENDED_STATES
 from db.session import make_engine, session_factory
-from db.vocabulary import ENDED_STATES
 from worker.app import REDIS_PRIORITY
+from worker.broker.message_gate import QUEUE_OF_TASK, SUBMIT_STUDY
 from worker.clinical.categories import Priority
 from worker.demo.studies import MadeStudy, make_studies
 from worker.errors import Code, Unavailable
-from worker.gate import QUEUE_OF_TASK, SUBMIT_STUDY
 from worker.inference.card import DEMO_NOTICE
 from worker.inference.registry import Registry
 from worker.services.home import Home

@@ -20,7 +20,7 @@ from pydicom.uid import (
 )
 
 from worker.demo.dicom import Header, write_ultrasound
-from worker.training.phantom import Phantom, phantom
+from worker.phantom.phantom import Phantom, phantom
 
 ROWS, COLUMNS = 384, 512
 STUDY_DATE = "20261123"

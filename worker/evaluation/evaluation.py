@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
+from worker.dataset.manifest import Split
 from worker.errors import Code, SetupRefused
 from worker.evaluation.calibration import Calibration, reliability, scaled, temperature
 from worker.evaluation.decision_curve import decision_curve
@@ -21,7 +22,6 @@ from worker.evaluation.resampling import bootstrap
 from worker.evaluation.restratification import Restratification, restratification
 from worker.evaluation.subgroups import UNKNOWN, subgroups
 from worker.evaluation.thresholds import OperatingPoint, operating_point, sensitivity_threshold, youden_threshold
-from worker.training.manifest import Split
 
 
 def evaluate(material: Material, options: Options, created_at: datetime | None = None) -> Evaluation:

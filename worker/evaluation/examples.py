@@ -6,7 +6,7 @@ from enum import StrEnum
 from itertools import islice, zip_longest
 from typing import TypeVar
 
-from db.vocabulary import BM_MODEL
+from db.schema.vocabulary import BM_MODEL
 from worker.evaluation.document import Evaluation
 from worker.evaluation.lesions import JudgedLesion, Scorer
 

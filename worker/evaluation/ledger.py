@@ -5,8 +5,8 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from db.judged import JudgedRow, advising_pairs, judged_lesions
-from db.vocabulary import BM_MODEL, LH_MODEL
+from db.reads.judged import JudgedRow, advising_pairs, judged_lesions
+from db.schema.vocabulary import BM_MODEL, LH_MODEL
 from worker.clinical.categories import Birads
 from worker.errors import Code, SetupRefused
 from worker.evaluation.lesions import JudgedLesion, Material, Pair, Scorer, Source, largest_mm

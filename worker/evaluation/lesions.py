@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from db.vocabulary import BM_MODEL, LH_MODEL
+from db.schema.vocabulary import BM_MODEL, LH_MODEL
 from worker.clinical.categories import Birads
-from worker.training.manifest import Category, Split
+from worker.dataset.manifest import Category, Split
 
 GIVEN = "given"
 """The version of a scores table's plain columns, which name none."""

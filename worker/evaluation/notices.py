@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from db.vocabulary import BM_MODEL
+from db.schema.vocabulary import BM_MODEL
+from worker.dataset.manifest import Split
 from worker.evaluation.calibration import fits
 from worker.evaluation.document import Question
 from worker.evaluation.lesions import JudgedLesion, Material, Scorer, Source
 from worker.evaluation.operating import Operating
-from worker.training.manifest import Split
 
 NEVER_A_DIAGNOSIS = (
     "Scores are a recommendation, never a diagnosis. Whether a model is fit for patients is not said here."

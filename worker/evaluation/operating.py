@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from db.vocabulary import LH_MODEL
+from db.schema.vocabulary import LH_MODEL
 from worker.evaluation.lesions import JudgedLesion, Scorer
 from worker.evaluation.options import Choice, ChosenBy, Options
 from worker.evaluation.questions import OWN, Truth, answers

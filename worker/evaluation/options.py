@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from worker.training.manifest import Split
+from worker.dataset.manifest import Split
 
 RESAMPLES = 1000
 """Of the bootstrap, unless it is asked for more or fewer."""

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from db.vocabulary import BM_MODEL, LH_MODEL
+from db.schema.vocabulary import BM_MODEL, LH_MODEL
 from worker.clinical.categories import Birads
 from worker.evaluation.discrimination import Labels, Scores
 from worker.evaluation.lesions import JudgedLesion, Scorer

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from db.vocabulary import BM_MODEL, LH_MODEL
+from db.schema.vocabulary import BM_MODEL, LH_MODEL
 from worker.contract import ShortText
+from worker.dataset.manifest import Category, Fault, Pathology, Split
 from worker.errors import Code, SetupRefused
 from worker.evaluation.lesions import (
     CATEGORIES,
@@ -22,9 +23,8 @@ from worker.evaluation.lesions import (
     named_apart,
     pairs_of,
 )
-from worker.rows_file import TOO_MANY_CELLS, read_rows
-from worker.training.manifest import Category, Fault, Pathology, Split
-from worker.wording import Flaw, flaws_of
+from worker.schema_errors import Flaw, flaws_of
+from worker.tables.csv_json import TOO_MANY_CELLS, read_rows
 
 COLUMN_OF = {LH_MODEL: "high_risk_probability", BM_MODEL: "malignant_probability"}
 """The column of each model; another version's ends in ``_`` and its name."""

@@ -10,16 +10,16 @@ from pydantic import ValidationError
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import watching
-from db.vocabulary import OPEN_STATES, Outcome, Priority, StudyState, WorklistClass
-from db.watching import StoredCard
+from db.reads import watching
+from db.reads.watching import StoredCard
+from db.schema.vocabulary import OPEN_STATES, Outcome, Priority, StudyState, WorklistClass
 from worker.app import REDIS_PRIORITY, app
+from worker.broker.message_gate import QUEUES
+from worker.broker.reconciler import Messages
 from worker.errors import MEANINGS
-from worker.gate import QUEUES
 from worker.inference.card import Reference
-from worker.reconciler import Messages
-from worker.watching import catalog, drift
-from worker.watching.catalog import Metric
+from worker.telemetry import catalog, drift
+from worker.telemetry.catalog import Metric
 
 STATEMENT_S = 5
 """How long PostgreSQL may take for what is asked at each scrape, in seconds."""

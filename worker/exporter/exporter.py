@@ -17,11 +17,12 @@ from redis import Redis
 
 from db.session import make_engine, session_factory
 from worker.app import give_up_soon
-from worker.patience import kind_of
-from worker.reconciler import Messages
+from worker.broker.reconciler import Messages
+from worker.exporter import collectors
+from worker.exporter.collectors import Sample
+from worker.outages.retry import kind_of
 from worker.settings import Settings
-from worker.watching import catalog, looks
-from worker.watching.looks import Sample
+from worker.telemetry import catalog
 
 logger = logging.getLogger(__name__)
 
@@ -116,11 +117,11 @@ def exporter_of(settings: Settings) -> CollectorRegistry:
     registry.register(
         Exporter(
             [
-                Look("postgresql", partial(looks.ledger, sessions)),
-                Look("totals", partial(looks.ended_studies, sessions), TOTALS_KEPT_S),
-                Look("drift", partial(looks.drifts, sessions, window), DRIFT_KEPT_S),
-                Look("redis", partial(looks.messages, messages)),
-                Look("workers", looks.workers),
+                Look("postgresql", partial(collectors.ledger, sessions)),
+                Look("totals", partial(collectors.ended_studies, sessions), TOTALS_KEPT_S),
+                Look("drift", partial(collectors.drifts, sessions, window), DRIFT_KEPT_S),
+                Look("redis", partial(collectors.messages, messages)),
+                Look("workers", collectors.workers),
             ]
         )
     )

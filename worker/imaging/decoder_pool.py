@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from worker.errors import Code, DlrError, LesionRefused, Unavailable
+from worker.image_access import Limits, Policies
 from worker.imaging.decoder_process import (
     ANSWER,
     COLOURS,
@@ -39,13 +40,12 @@ from worker.imaging.decoder_process import (
     SharedFrame,
 )
 from worker.imaging.lesion import Marked, Region, RegionRefused
-from worker.imaging.policy import Policies, warnings_of
+from worker.imaging.quality.policy import warnings_of
 from worker.imaging.reading import FileEntry, OnlyFile, StudyFiles, index_study
 from worker.imaging.regions import lies_within
 from worker.imaging.scanner import LONGEST_SCANNER
-from worker.imaging.storage import Limits
 from worker.study import Lesion, LesionImage
-from worker.watching.measures import Measures
+from worker.telemetry.measures import Measures
 
 logger = logging.getLogger(__name__)
 

@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from worker.errors import MEANINGS, Code, DlrError, Unavailable
+from worker.image_access import Limits
 from worker.imaging.layout import PixelLayout
 from worker.imaging.lesion import Marked, Region, RegionRefused, decode_lesions
 from worker.imaging.reading import FileEntry, read_entry
 from worker.imaging.sameness import same_image
-from worker.imaging.storage import Limits, PathInJson
+from worker.imaging.storage import PathInJson
 from worker.study import Age, Scanner
 
 HEADER_MEMORY: Final = 64 << 20

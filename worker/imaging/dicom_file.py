@@ -30,8 +30,9 @@ from pydicom.uid import (
 )
 
 from worker.errors import Code, LesionRefused
+from worker.image_access import Limits
 from worker.imaging.character_set import CharacterSet, Text, declared_in
-from worker.imaging.storage import Limits, open_regular, storage_fault
+from worker.imaging.storage import open_regular, storage_fault
 from worker.imaging.transfer_syntax import LOOKED_AT, check_data_set
 
 _KEYWORDS = [

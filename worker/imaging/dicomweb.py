@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.errors import Code, DlrError, LesionRefused, SetupRefused, StudyRefused, Unavailable
+from worker.image_access import Dicomweb, Server
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -46,87 +47,60 @@ _LATER: Final = (
 """What a person mends at the server or in the setting, or time does; from 500 on the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A DICOMweb server.
+def fetch(
+    dicomweb: Dicomweb, name: str, study_instance_uid: str, sop_instance_uids: Collection[str], folder: Path
+) -> tuple[list[str], dict[str, LesionRefused]]:
+    """Fetch instances of a study into a folder.
 
-    Attributes:
-        url: of the service, without the ``/studies`` of its resources.
-        headers: that sign in.
-        ca: PEM of whom to trust; ``None``: whom the system trusts.
+    Args:
+        dicomweb: the servers.
+        name: of the one to ask.
+        study_instance_uid: of the study.
+        sop_instance_uids: of the instances.
+        folder: an empty one.
+
+    Returns:
+        The files' names in the folder; and for each SOP Instance UID that there is no file of, why:
+        ``sop_instance_not_found``, ``file_too_large`` or ``dicomweb_failed``.
+
+    Raises:
+        StudyRefused: ``dicomweb_server_unknown``.
+        SetupRefused: ``setting_invalid``; the extra ``dicomweb`` is not installed.
+        Unavailable: ``dicomweb_unavailable``; ``storage_unavailable``.
     """
+    if name not in dicomweb.servers:
+        raise StudyRefused(Code.DICOMWEB_SERVER_UNKNOWN)
+    files: list[str] = []
+    refused: dict[str, LesionRefused] = {}
+    with _signed_in(dicomweb.servers[name]) as session:
+        study = f"{dicomweb.servers[name].url}/studies/{study_instance_uid}"
+        for place, uid in enumerate(sorted(sop_instance_uids)):
+            file = folder / f"{place}.dcm"
+            try:
+                _fetch(_Asker(session, time.monotonic() + dicomweb.timeout_s), study, uid, file, dicomweb.max_bytes)
+            except LesionRefused as why:
+                file.unlink(missing_ok=True)
+                refused[uid] = why
+            else:
+                files.append(file.name)
+    return files, refused
 
-    url: str
-    headers: Mapping[str, str]
-    ca: Path | None = None
 
+def _fetch(asker: "_Asker", study: str, uid: str, file: Path, most_bytes: int) -> None:
+    from requests import RequestException
+    from urllib3.exceptions import HTTPError
 
-@dataclass(frozen=True, slots=True)
-class Dicomweb:
-    """The DICOMweb servers that jobs may name.
-
-    Attributes:
-        servers: by name.
-        max_bytes: the largest instance that is fetched.
-        timeout_s: the longest time for one instance.
-    """
-
-    servers: Mapping[str, Server]
-    max_bytes: int
-    timeout_s: float
-
-    def fetch(
-        self, name: str, study_instance_uid: str, sop_instance_uids: Collection[str], folder: Path
-    ) -> tuple[list[str], dict[str, LesionRefused]]:
-        """Fetch instances of a study into a folder.
-
-        Args:
-            name: of the server.
-            study_instance_uid: of the study.
-            sop_instance_uids: of the instances.
-            folder: an empty one.
-
-        Returns:
-            The files' names in the folder; and for each SOP Instance UID that there is no file of, why:
-            ``sop_instance_not_found``, ``file_too_large`` or ``dicomweb_failed``.
-
-        Raises:
-            StudyRefused: ``dicomweb_server_unknown``.
-            SetupRefused: ``setting_invalid``; the extra ``dicomweb`` is not installed.
-            Unavailable: ``dicomweb_unavailable``; ``storage_unavailable``.
-        """
-        if name not in self.servers:
-            raise StudyRefused(Code.DICOMWEB_SERVER_UNKNOWN)
-        files: list[str] = []
-        refused: dict[str, LesionRefused] = {}
-        with _signed_in(self.servers[name]) as session:
-            study = f"{self.servers[name].url}/studies/{study_instance_uid}"
-            for place, uid in enumerate(sorted(sop_instance_uids)):
-                file = folder / f"{place}.dcm"
-                try:
-                    self._fetch(_Asker(session, time.monotonic() + self.timeout_s), study, uid, file)
-                except LesionRefused as why:
-                    file.unlink(missing_ok=True)
-                    refused[uid] = why
-                else:
-                    files.append(file.name)
-        return files, refused
-
-    def _fetch(self, asker: "_Asker", study: str, uid: str, file: Path) -> None:
-        from requests import RequestException
-        from urllib3.exceptions import HTTPError
-
-        try:
-            series = _series_of(asker, study, uid)
-            _retrieve(asker, f"{study}/series/{series}/instances/{uid}", file, self.max_bytes)
-        except DlrError:
-            raise
-        except (RequestException, HTTPError):
-            raise Unavailable(Code.DICOMWEB_UNAVAILABLE) from None
-        except OSError:
-            raise Unavailable(Code.STORAGE_UNAVAILABLE, "an instance could not be written to the TMPDIR") from None
-        except Exception:  # noqa: BLE001  whatever an answer that is not DICOMweb does to who reads it
-            raise LesionRefused(Code.DICOMWEB_FAILED) from None
+    try:
+        series = _series_of(asker, study, uid)
+        _retrieve(asker, f"{study}/series/{series}/instances/{uid}", file, most_bytes)
+    except DlrError:
+        raise
+    except (RequestException, HTTPError):
+        raise Unavailable(Code.DICOMWEB_UNAVAILABLE) from None
+    except OSError:
+        raise Unavailable(Code.STORAGE_UNAVAILABLE, "an instance could not be written to the TMPDIR") from None
+    except Exception:  # noqa: BLE001  whatever an answer that is not DICOMweb does to who reads it
+        raise LesionRefused(Code.DICOMWEB_FAILED) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +151,7 @@ def _signed_in(server: Server) -> Iterator["Session"]:
     try:
         from requests import Session
 
-        from worker.timed_answers import TimedAnswers
+        from worker.timed_http import TimedAnswers
     except ImportError:
         reason = "a DICOMweb server is asked by the extra: pip install 'dlr-worker[dicomweb]'"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from worker.image_access import Limits
 from worker.imaging.dicom_file import open_dicom, read_beginning
 from worker.imaging.patient import PatientId
-from worker.imaging.storage import Limits
 from worker.text import composed, on_one_line
 
 _LONGEST = 1024

@@ -9,16 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import MEANINGS, Code, LesionRefused
+from worker.image_access import Limits
 from worker.imaging.age import resolve_age
 from worker.imaging.dicom_file import DicomFile, Header, open_dicom
-from worker.imaging.gate import findings
 from worker.imaging.layout import PixelLayout, frame_index, pixel_layout
 from worker.imaging.pixels import decode_frame
+from worker.imaging.quality.checks import findings
 from worker.imaging.reading import OnlyFile, confined, entry_of, fault_of
 from worker.imaging.regions import UltrasoundRegion, resolve_region, ultrasound_regions
 from worker.imaging.scanner import scanner_of
 from worker.imaging.spacing import size_of, spacing_at
-from worker.imaging.storage import Limits, PathInJson
+from worker.imaging.storage import PathInJson
 from worker.study import Age, GateReason, LesionSize, RegionSource, Roi, Scanner
 
 MODALITIES = ("US", "OT", "")

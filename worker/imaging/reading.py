@@ -10,9 +10,10 @@ from filecmp import cmp as same_content
 from pathlib import Path
 
 from worker.errors import Code, LesionRefused, Unavailable
+from worker.image_access import Limits
 from worker.imaging.dicom_file import DicomFile, open_dicom
 from worker.imaging.patient import PatientId, require_one_patient
-from worker.imaging.storage import RECEIVED, SUBMITTED, Limits, PathInJson, confine, storage_fault
+from worker.imaging.storage import RECEIVED, SUBMITTED, PathInJson, confine, storage_fault
 
 __all__ = ["FailedFile", "FileEntry", "Limits", "StudyFiles", "index_study", "read_entry"]
 

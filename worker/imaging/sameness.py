@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from worker.image_access import Limits
 from worker.imaging.dicom_file import DicomFile, open_dicom
 from worker.imaging.layout import PixelLayout, pixel_layout
 from worker.imaging.pixels import decode_frame
 from worker.imaging.regions import ultrasound_regions
-from worker.imaging.storage import Limits
 from worker.text import composed
 
 MOST_PIXELS: Final = 1 << 28

@@ -11,7 +11,8 @@ from tempfile import gettempdir, mkdtemp
 from typing import Final
 
 from worker.errors import Code, LesionRefused, Unavailable
-from worker.imaging.dicomweb import Dicomweb
+from worker.image_access import Dicomweb
+from worker.imaging.dicomweb import fetch
 from worker.study import OnDicomweb, Study
 
 FETCHED: Final = "dlr-dicomweb-"
@@ -42,7 +43,7 @@ class ImageSource:
 
     Attributes:
         storage_root: the files' folder.
-        dicomweb: fetches instances.
+        dicomweb: the servers that instances are fetched from.
     """
 
     storage_root: Path
@@ -61,7 +62,7 @@ class ImageSource:
             return
         wanted = {lesion.sop_instance_uid for lesion in study.lesions}
         with _held_folder() as folder:
-            files, refused = self.dicomweb.fetch(study.images.server, study.study_instance_uid, wanted, folder)
+            files, refused = fetch(self.dicomweb, study.images.server, study.study_instance_uid, wanted, folder)
             yield Folder(folder, tuple(files), refused)
 
 

@@ -3,13 +3,13 @@
 import errno
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
 from pydantic import AfterValidator, PlainSerializer
 
 from worker.errors import Code, DlrError, LesionRefused, Unavailable
+from worker.image_access import Limits
 
 RECEIVED, SUBMITTED = "received", "submitted"
 """The folders of the storage root that this software makes, and never removes."""
@@ -41,15 +41,6 @@ def _heard(said: str) -> str:
 
 PathInJson = Annotated[str, PlainSerializer(_said, when_used="json"), AfterValidator(_heard)]
 """A path, whose bytes may be no UTF-8: in JSON it is those in hexadecimal digits."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What is read at most: bytes of a file, rows x columns of a frame, bytes of a deflated file once inflated."""
-
-    max_file_bytes: int
-    max_frame_pixels: int
-    max_inflated_bytes: int = 128 << 20
 
 
 def confine(root: Path, relative: str) -> Path:

@@ -8,10 +8,10 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from db.records import ModelRecord
+from db.schema.records import ModelRecord
 from worker.clinical.conformal import fewest_lesions
 from worker.errors import Code, ModelRefused
-from worker.wording import flaws_of
+from worker.schema_errors import flaws_of
 
 MAX_CARD_BYTES = 1 << 20
 _REASON_FAULTS = 5

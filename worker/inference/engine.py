@@ -23,7 +23,7 @@ from worker.inference.preprocess import pixels_for_each
 from worker.inference.registry import Registry
 from worker.inference.weights import load_network
 from worker.study import LesionImage, Score, Scores
-from worker.watching.measures import Measures
+from worker.telemetry.measures import Measures
 
 logger = logging.getLogger(__name__)
 

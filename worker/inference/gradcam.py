@@ -14,7 +14,7 @@ from PIL import Image
 
 from worker.errors import Code, LesionRefused, ModelRefused
 from worker.imaging.cropping import crop_slices, model_pixels
-from worker.imaging.heat import Heat, HeatMap
+from worker.imaging.heat_map import Heat, HeatMap
 from worker.inference.card import ModelCard
 from worker.inference.engine import score_of
 from worker.inference.network import DlrNetwork

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from worker.durable_files import append, replace, written
 from worker.inference.card import MODEL_NAMES, ModelName
-from worker.inference.kept_files import append, replace, written
 
 ACTIVE_FILE = "active.json"
 SHADOW_FILE = "shadow.json"

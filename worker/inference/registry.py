@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from worker.durable_files import sync, write, written
 from worker.errors import Code, ModelRefused
 from worker.inference.card import MODEL_NAMES, ModelCard, ModelName, load_card
 from worker.inference.in_service import INTO_SERVICE, Change, Event, InService, change
-from worker.inference.kept_files import sync, write, written
 
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "weights.safetensors"

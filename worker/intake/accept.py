@@ -11,18 +11,19 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger, queries
-from db.records import LesionRecord, Queued, Recorded, StudyRecord
-from db.reported import current_content
+from db.reads import queries
+from db.reads.reported import current_content
+from db.schema.records import LesionRecord, Queued, Recorded, StudyRecord
+from db.writes import ledger
+from worker.broker.refused_identifiers import Named, named_in
 from worker.clinical.categories import Priority
 from worker.contract import LesionJob, StudyJob
 from worker.errors import DlrError
 from worker.intake.content import content_digest
 from worker.intake.reencoded import Images, is_reencoded
 from worker.intake.storage import is_copy
-from worker.naming import Named, named_in
-from worker.watching.tracing import Tracing
-from worker.worklist import place_of, place_of_failed
+from worker.scoring.placing import place_of, place_of_failed
+from worker.telemetry.traces import Tracing
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from worker.contract import LONGEST_TEXT, SCHEMA_VERSION
 from worker.errors import Code, Refused, StudyRefused
+from worker.image_access import Limits
 from worker.imaging.patient import require_one_patient
-from worker.imaging.storage import Limits
-from worker.intake.marked import Instance, find_lesions
+from worker.intake.lesion_sources import Instance, find_lesions
 
 logger = logging.getLogger(__name__)
 

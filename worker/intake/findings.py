@@ -12,9 +12,10 @@ from pydicom import Dataset, dcmread
 from worker.clinical.birads_codes import CATEGORIES, SUSPICIOUS
 from worker.clinical.categories import Birads
 from worker.errors import Code, DlrError, StudyRefused
+from worker.image_access import Limits
 from worker.imaging.character_set import read_texts
 from worker.imaging.dicom_file import open_dicom
-from worker.imaging.storage import Limits, open_regular, storage_fault
+from worker.imaging.storage import open_regular, storage_fault
 from worker.study import Roi
 from worker.text import composed, on_one_line
 

@@ -13,12 +13,12 @@ from typing import Any, Final, Generic
 
 from worker.clinical.categories import Birads
 from worker.errors import Code, LesionRefused, StudyRefused
+from worker.image_access import Limits
 from worker.imaging.identity import Identity
-from worker.imaging.storage import Limits
 from worker.intake.findings import Finding, Marking, Place, Region, SegmentReference, names_of
-from worker.intake.presentation import PRESENTATION_CLASSES, read_presentation
-from worker.intake.report import REPORT_CLASSES, read_head, read_report
+from worker.intake.presentation_state import PRESENTATION_CLASSES, read_presentation
 from worker.intake.segmentation import SEGMENTATION_CLASSES, Segmentation, read_segmentation
+from worker.intake.structured_report import REPORT_CLASSES, read_head, read_report
 
 MARKING_CLASSES: Final = (*REPORT_CLASSES, *SEGMENTATION_CLASSES, *PRESENTATION_CLASSES)
 """SOP Classes of what may say where lesions are."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from worker.errors import Code, LesionRefused, Unavailable
-from worker.imaging.storage import Limits, open_regular
+from worker.image_access import Limits
+from worker.imaging.storage import open_regular
 
 FIRST_S: Final = 10.0
 """How long an entry is left alone once it could not be had, in seconds; each time after that twice as long."""

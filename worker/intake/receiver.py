@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from worker.errors import Code, Refused, SetupRefused, StudyRefused, Unavailable
+from worker.image_access import Limits
 from worker.imaging.identity import read_identity, study_named_in
-from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
 from worker.intake.arrived import Arrived, arrived
 from worker.intake.arriving import Arriving
 from worker.intake.inbox import Inbox
-from worker.intake.marked import MARKING_CLASSES, Instance
-from worker.intake.reception import VERIFICATION, Reception
+from worker.intake.lesion_sources import MARKING_CLASSES, Instance
+from worker.intake.listening import VERIFICATION, Reception
 from worker.intake.submit import Submission, hand_in
-from worker.patience import AWAY
+from worker.outages.retry import AWAY
 
 if TYPE_CHECKING:
     from pynetdicom import AE

@@ -5,7 +5,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Protocol
 
-from db.reported import RecordedContent
+from db.reads.reported import RecordedContent
 from worker.errors import DlrError
 from worker.imaging.reading import FileEntry
 from worker.imaging.storage import confine

@@ -16,7 +16,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 from worker.clinical.birads_codes import CATEGORIES, SUSPICIOUS
 from worker.clinical.categories import Birads
 from worker.errors import Code, SetupRefused, StudyRefused
-from worker.imaging.storage import Limits
+from worker.image_access import Limits
 from worker.intake.findings import Finding, Marking, Region, category, frame_numbers, moment, open_marking
 from worker.study import Roi
 

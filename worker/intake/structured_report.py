@@ -13,8 +13,8 @@ from pydicom import Dataset
 
 from worker.clinical.birads_codes import ASSESSMENT
 from worker.errors import Code, SetupRefused, StudyRefused
+from worker.image_access import Limits
 from worker.imaging.dicom_file import read_beginning
-from worker.imaging.storage import Limits
 from worker.intake.findings import (
     Finding,
     Marking,

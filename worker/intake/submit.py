@@ -14,12 +14,12 @@ from uuid import UUID
 from worker.clinical.categories import Priority
 from worker.contract import parse_job
 from worker.errors import Code, DlrError, JobRefused, Refused, SetupRefused
+from worker.image_access import Limits
 from worker.imaging.identity import is_directory, read_identity, study_named_in
-from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
 from worker.intake.arrived import arrived, job_of
+from worker.intake.lesion_sources import Instance
 from worker.intake.lesions_file import LESIONS, MarkedLesions, name_lesions, read_lesions
-from worker.intake.marked import Instance
 from worker.intake.storage import stored, text_fault
 
 

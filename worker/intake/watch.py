@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Final, Self
 from uuid import uuid4
 
+from worker.broker.refused_identifiers import named_in_message
 from worker.errors import Code, DlrError, JobRefused, SetupRefused, Unavailable
+from worker.image_access import Limits
 from worker.imaging.identity import study_named_in
-from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
-from worker.intake.aside import Aside, can_be_read
+from worker.intake.quarantine import Aside, can_be_read
 from worker.intake.submit import Overrides, Submission, hand_in, plan
-from worker.naming import named_in_message
-from worker.patience import AWAY
+from worker.outages.retry import AWAY
 
 logger = logging.getLogger(__name__)
 

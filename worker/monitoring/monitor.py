@@ -8,8 +8,8 @@ from enum import StrEnum
 
 from sqlalchemy.orm import Session
 
-from db.monitoring import ArmRow, CancerRow, Grouping, TakenBackRow, arms, downgraded_cancers, taken_back
-from db.pathology import DetachedResult, detached
+from db.reads.monitoring import ArmRow, CancerRow, Grouping, TakenBackRow, arms, downgraded_cancers, taken_back
+from db.writes.pathology import DetachedResult, detached
 from worker.clinical.categories import Outcome
 from worker.clinical.proportions import ARMS, Comparison, Proportion, Verdict, compare, proportion
 

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db.pathology import (
+from db.schema.vocabulary import PathologyChange
+from db.writes.pathology import (
     FoundLesion,
     FoundStudy,
     PathologyRecord,
@@ -16,7 +17,6 @@ from db.pathology import (
     hold_imports,
     record_pathology,
 )
-from db.vocabulary import PathologyChange
 from worker.errors import MEANINGS, Code
 from worker.monitoring.pathology_file import BadRow, PathologyFile, PathologyLine
 

@@ -10,11 +10,11 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from db.vocabulary import PathologyFinding
+from db.schema.vocabulary import PathologyFinding
 from worker.contract import ShortText
 from worker.errors import Code
-from worker.rows_file import read_rows
-from worker.wording import Flaw, flaws_of
+from worker.schema_errors import Flaw, flaws_of
+from worker.tables.csv_json import read_rows
 
 _NEEDED = ("study", "lesion_id", "result", "reported_on")
 _COLUMNS = (*_NEEDED, "histology")

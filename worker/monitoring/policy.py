@@ -7,9 +7,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from db.vocabulary import BM_MODEL, LH_MODEL
+from db.schema.vocabulary import BM_MODEL, LH_MODEL
 from worker.errors import Code, SetupRefused
-from worker.wording import flaws_of
+from worker.schema_errors import flaws_of
 
 MAX_BYTES = 1 << 20
 _REASON_FAULTS = 5

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from db.monitoring import ScoredLesion
+from db.reads.monitoring import ScoredLesion
 from worker.clinical.categories import Birads, Outcome
 from worker.clinical.proportions import ARMS, Comparison, Proportion, compare, proportion
 from worker.clinical.restratify import restratify

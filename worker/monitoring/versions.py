@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import fsum
 from statistics import StatisticsError, correlation
 
-from db.compared import ComparedLesion
-from db.vocabulary import LH_MODEL
+from db.reads.compared import ComparedLesion
+from db.schema.vocabulary import LH_MODEL
 from worker.clinical.categories import Birads, Outcome
 from worker.clinical.proportions import ARMS, Comparison, Proportion, compare, proportion
 from worker.clinical.restratify import Assessment, restratify

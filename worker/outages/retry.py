@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from db.outages import DATABASE_AWAY, DatabaseAway
 from worker.errors import DlrError, ModelRefused, SetupRefused, Unavailable
-from worker.redis_answers import AWAY as REDIS_AWAY
-from worker.redis_answers import reason_of
+from worker.outages.redis_answers import AWAY as REDIS_AWAY
+from worker.outages.redis_answers import reason_of
 from worker.settings import get_settings
 
 logger = logging.getLogger(__name__)

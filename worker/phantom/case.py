@@ -7,7 +7,7 @@ import numpy as np
 
 from worker.clinical.categories import Birads
 from worker.clinical.descriptors import LEVELS
-from worker.training.table_s1 import Spread, class_table
+from worker.phantom.table_s1 import Spread, class_table
 
 AGE_RANGE = (16.0, 95.0)
 ASPECT_RANGE = (0.25, 1.6)

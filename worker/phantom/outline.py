@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.training.case import PhantomCase
+from worker.phantom.case import PhantomCase
 
 Angles = NDArray[np.float64]
 

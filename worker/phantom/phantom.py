@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.clinical.categories import Birads
+from worker.phantom.case import draw_case
+from worker.phantom.render import render
 from worker.study import Roi
-from worker.training.case import draw_case
-from worker.training.render import render
 
 SMALLEST_SIDE = 48
 

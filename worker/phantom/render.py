@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.phantom.case import PhantomCase
+from worker.phantom.outline import draw_outline
 from worker.study import Roi
-from worker.training.case import PhantomCase
-from worker.training.outline import draw_outline
 
 Map = NDArray[np.float64]
 Frequencies = NDArray[np.floating[Any]]

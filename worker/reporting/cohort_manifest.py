@@ -7,15 +7,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from db.vocabulary import PathologyFinding
+from db.schema.vocabulary import PathologyFinding
 from worker.clinical.categories import Birads
 from worker.clinical.descriptors import LEVELS, MEASURES
 from worker.contract import Descriptors, ShortText
 from worker.errors import MEANINGS, Code, SetupRefused
-from worker.parquet_file import is_parquet, read_parquet, text_of
 from worker.reporting.cohort import AGE, FEATURES, CohortLesion
-from worker.rows_file import TOO_MANY_CELLS, read_rows
-from worker.wording import Flaw, flaws_of
+from worker.schema_errors import Flaw, flaws_of
+from worker.tables.csv_json import TOO_MANY_CELLS, read_rows
+from worker.tables.parquet import is_parquet, read_parquet, text_of
 
 NEEDED = ("pathology", "lesion_id", "patient_key")
 """The columns that each manifest has; ``birads``, ``excluded`` and those of Table S1's features may be left out."""
@@ -77,7 +77,7 @@ class CohortManifest:
 
 
 def read_cohort(path: Path) -> CohortManifest:
-    """Read a manifest: Parquet where it ends in ``.parquet``, else CSV or JSON as `worker.rows_file` reads them.
+    """Read a manifest: Parquet where it ends in ``.parquet``, else CSV or JSON as `worker.tables.csv_json` reads them.
 
     Args:
         path: of CSV and JSON 64 MiB at most. An empty cell is a value that is not known.

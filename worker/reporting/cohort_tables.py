@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from db.cohort import DescribedLesion
+from db.reads.cohort import DescribedLesion
 from worker.reporting.cohort import AGE, CohortLesion, CohortTable, cohort_table
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
-    from worker.imaging.heat import HeatMap
+    from worker.imaging.heat_map import HeatMap
 
     Frames = Callable[[SourceImage, LesionResult], NDArray[np.uint8]]
     """Decodes the frame that a lesion is on: uint8, (rows, columns) grey or (rows, columns, 3) RGB."""

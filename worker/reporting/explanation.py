@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from worker.imaging.heat import HeatMap
+    from worker.imaging.heat_map import HeatMap
     from worker.reporting.documents import Frames, Look
 
 NO_DIAGNOSIS = "A heat map says where a model looked, not why, and not whether it is right. It is no diagnosis."
@@ -114,7 +114,7 @@ def _picture(lesion: LesionResult, score: ModelScore | None, seen: Seen) -> byte
 
 
 def _drawn(region: tuple[int, int, int, int], score: ModelScore, frame: "NDArray[np.uint8]", heat: "HeatMap") -> bytes:
-    from worker.imaging.heat import heat_picture
+    from worker.imaging.heat_map import heat_picture
 
     return heat_picture(frame, Roi(*region), heat, caption(score, heat))
 

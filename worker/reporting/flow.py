@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from uuid import UUID
 
-from db.monitoring import ScoredLesion
+from db.reads.monitoring import ScoredLesion
 from worker.clinical.categories import Birads, Outcome
 from worker.clinical.proportions import ARMS, Proportion, proportion
 from worker.clinical.restratify import restratify

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db import queries
+from db.reads import queries
 from worker.errors import Code, StudyRefused
 
 MOST_TOLD: Final = 10
@@ -20,7 +20,7 @@ def look_up(session: Session, key: UUID | str, read: Callable[[Session, UUID | s
 
     Args:
         session: of a role that reads the tables.
-        key: as ``read`` takes it; where that finds nothing, the beginning of an id (`db.queries.ids_beginning`).
+        key: as ``read`` takes it; where that finds nothing, the beginning of an id (`db.reads.queries.ids_beginning`).
         read: finds by an id, a Study Instance UID or an accession number.
 
     Raises:

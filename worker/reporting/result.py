@@ -4,10 +4,10 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db.reported import Ending, LesionResult, ModelScore, StudyResult, study_results
-from db.vocabulary import ENDED_STATES
+from db.reads.reported import Ending, LesionResult, ModelScore, StudyResult, study_results
+from db.schema.vocabulary import ENDED_STATES
 from worker.errors import Code, StudyRefused
-from worker.lookup import look_up
+from worker.reporting.lookup import look_up
 
 __all__ = ["Ending", "LesionResult", "ModelScore", "StudyResult", "read_results"]
 

@@ -18,7 +18,7 @@ from worker import __version__
 from worker.clinical.categories import Outcome
 from worker.clinical.probability import said
 from worker.clinical.restratify import UNCERTAIN
-from worker.imaging.heat import HeatMap, heated
+from worker.imaging.heat_map import HeatMap, heated
 from worker.reporting.concepts import GATE_REASONS
 from worker.reporting.conforming import conforms
 from worker.reporting.dicom_header import MAKER, SERIES_DESCRIPTION, class_of, left_out, patient_and_study

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from worker.clinical.categories import Birads, Priority
 from worker.errors import Code, LesionRefused
+from worker.image_access import Limits
 from worker.imaging.dicom_file import DicomFile, Header, open_dicom
 from worker.imaging.reading import StudyFiles, entry_of, fault_of, index_study, read_entry
 from worker.imaging.source import Folder, ImageSource
-from worker.imaging.storage import Limits
 from worker.reporting.conforming import conforms
 from worker.reporting.result import LesionResult, StudyResult
 from worker.study import Lesion, OnDicomweb, Study

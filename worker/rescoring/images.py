@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from db.rescoring import StoredLesion, StoredStudy
+from db.writes.rescoring import StoredLesion, StoredStudy
 from worker.clinical.categories import Birads, Priority
 from worker.contract import FilesSource, StudyJob, parse_job
 from worker.errors import Code, LesionRefused, Refused
 from worker.imaging.source import ImageSource
 from worker.intake.content import is_unchanged
-from worker.pipeline import Decoders, images_of
+from worker.scoring.pipeline import Decoders, images_of
 from worker.study import Lesion, LesionImage, Roi, Study
 
 Loaded = LesionImage | Refused

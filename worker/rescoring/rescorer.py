@@ -9,13 +9,13 @@ from typing import Final, Protocol
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import rescoring
 from db.outages import DATABASE_AWAY
-from db.records import PredictionRecord
-from db.rescoring import StoredLesion, StoredStudy, Wanted
+from db.schema.records import PredictionRecord
+from db.writes import rescoring
+from db.writes.rescoring import StoredLesion, StoredStudy, Wanted
 from worker.errors import DlrError, Refused, Unavailable
-from worker.outcome import defect_of, prediction_record
 from worker.rescoring.images import Loaded, StoredImages
+from worker.scoring.lesion_outcome import defect_of, prediction_record
 from worker.study import LesionImage, Score
 
 logger = logging.getLogger(__name__)

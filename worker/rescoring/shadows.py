@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from db import rescoring
 from db.errors import ModelConflict
-from db.rescoring import Wanted
+from db.writes import rescoring
+from db.writes.rescoring import Wanted
 from worker.errors import ModelRefused, SetupRefused
 from worker.inference.registry import Entry, Registry
 from worker.rescoring.rescorer import Done, Model, Rescorer

@@ -12,16 +12,17 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger, queries
 from db.outages import DATABASE_AWAY
-from db.records import Claim, Claimed, Ended, StudyResultRecord
+from db.reads import queries
+from db.schema.records import Claim, Claimed, Ended, StudyResultRecord
+from db.writes import ledger
 from worker.batcher import Batcher
 from worker.clinical.categories import Priority
 from worker.errors import Code
 from worker.logs import story_of
-from worker.outcome import LesionOutcome, result_record
-from worker.pulse import Pulse
-from worker.worklist import place_of_failed
+from worker.scoring.leases import Pulse
+from worker.scoring.lesion_outcome import LesionOutcome, result_record
+from worker.scoring.placing import place_of_failed
 
 MOST_AT_ONCE = 64
 """Studies in one transaction."""

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger
-from worker.patience import kind_of
+from db.writes import ledger
+from worker.outages.retry import kind_of
 
 logger = logging.getLogger(__name__)
 

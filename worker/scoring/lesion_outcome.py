@@ -4,14 +4,14 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from db.records import AssessmentRecord, Claim, LesionResultRecord, PredictionRecord, Standing, StudyResultRecord
+from db.schema.records import AssessmentRecord, Claim, LesionResultRecord, PredictionRecord, Standing, StudyResultRecord
 from worker.clinical.categories import Priority
 from worker.clinical.restratify import Assessment
 from worker.errors import Code, DlrError, LesionRefused
 from worker.logs import story_of
+from worker.scoring.placing import place_of
 from worker.study import Lesion, LesionImage, Score, Scores
-from worker.watching.measures import Measures
-from worker.worklist import place_of
+from worker.telemetry.measures import Measures
 
 logger = logging.getLogger(__name__)
 

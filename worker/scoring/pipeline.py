@@ -11,20 +11,20 @@ from typing import NoReturn, Protocol
 from uuid import UUID
 
 from db.outages import DATABASE_AWAY
-from db.records import Claim, Ended
-from worker.bookkeeping import Bookkeeper, Suspect
+from db.schema.records import Claim, Ended
 from worker.clinical.categories import Priority
 from worker.clinical.restratify import restratify
 from worker.contract import FilesSource, LesionJob, StudyJob, parse_job
 from worker.errors import Code, LesionRefused, Refused, Unavailable
 from worker.imaging.reading import StudyFiles
 from worker.imaging.source import Folder, ImageSource
-from worker.isolation import Isolation
-from worker.outcome import LesionOutcome, defect_of, tell
-from worker.patience import Stopping, patiently
+from worker.outages.retry import Stopping, patiently
+from worker.scoring.bookkeeping import Bookkeeper, Suspect
+from worker.scoring.isolation import Isolation
+from worker.scoring.lesion_outcome import LesionOutcome, defect_of, tell
 from worker.study import Lesion, LesionImage, OnDicomweb, Roi, Scores, Study
-from worker.watching.measures import Measures
-from worker.watching.tracing import Span, Tracing
+from worker.telemetry.measures import Measures
+from worker.telemetry.traces import Span, Tracing
 
 logger = logging.getLogger(__name__)
 

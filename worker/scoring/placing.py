@@ -1,6 +1,6 @@
 """The rule of the worklist (`worker.clinical.priority`) in the ledger's words."""
 
-from db.records import Place, Standing
+from db.schema.records import Place, Standing
 from worker.clinical.categories import Outcome, Priority
 from worker.clinical.priority import place
 

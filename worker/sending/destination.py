@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from db.vocabulary import Destination
+from db.schema.vocabulary import Destination
 from worker.reporting.result import Ending, StudyResult
 from worker.reporting.source import Source
 

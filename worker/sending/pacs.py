@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from pydicom import Dataset
 from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
 
-from db.vocabulary import Destination
+from db.schema.vocabulary import Destination
 from worker.errors import Code, Unavailable
 from worker.reporting.result import StudyResult
 from worker.sending.destination import Deliver, Parcel

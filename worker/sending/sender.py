@@ -11,9 +11,9 @@ from typing import Final, Protocol, TypeVar
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import outbox
-from db.records import Due
-from db.vocabulary import DeliveryState
+from db.schema.records import Due
+from db.schema.vocabulary import DeliveryState
+from db.writes import outbox
 from worker.errors import Code, DlrError, Refused, SetupRefused, StudyRefused, Unavailable
 from worker.logs import story_of
 from worker.reporting.result import read_results
@@ -53,7 +53,7 @@ T = TypeVar("T")
 
 
 class Patiently(Protocol):
-    """As `worker.patience.patiently`."""
+    """As `worker.outages.retry.patiently`."""
 
     def __call__(self, work: Callable[[], T], /) -> T:
         """Do work, and do it again while something is away."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydicom import Dataset
 
-from db.vocabulary import Destination
+from db.schema.vocabulary import Destination
 from worker.errors import Code, StudyRefused, Unavailable
 from worker.sending.destination import Deliver, Parcel, Sources
 from worker.sending.node import Caller, Node, checked

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from db.vocabulary import Destination, Outcome
+from db.schema.vocabulary import Destination, Outcome
 from worker.errors import Code, StudyRefused, Unavailable
 from worker.sending.destination import Deliver, Parcel
 from worker.sending.work_item import class_of
@@ -59,7 +59,7 @@ class Webhook:
         """Keep one connection for several results."""
         from requests import Session
 
-        from worker.timed_answers import TimedAnswers
+        from worker.timed_http import TimedAnswers
 
         with Session() as session:
             for scheme in ("http://", "https://"):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
-from db.roles import WRITER
+from db.schema.roles import WRITER
 from worker.errors import Code, SetupRefused
 from worker.settings import SERVICES_FILE, Settings
 

@@ -18,7 +18,7 @@ import psycopg2
 from psycopg2 import sql
 from sqlalchemy.engine import URL
 
-from db.roles import OWNER, ROLES
+from db.schema.roles import OWNER, ROLES
 from worker.errors import Code, SetupRefused, Unavailable
 from worker.services.account import server_account
 from worker.services.embedded import EmbeddedServer

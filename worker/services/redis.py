@@ -26,7 +26,7 @@ SENDER, SENDER_SECRET = REDIS_USERS["sender"]
 RULES = "~* &* +@all -@admin -@dangerous -@scripting +info +bgrewriteaof +evalsha +script|load +script|exists"
 """What the one user may do: what Celery and Flower need. Not read or change the server's settings, nor empty it, nor
 list its keys. kombu asks for ``info`` whenever it connects, and releases its lock by a script; ``bgrewriteaof`` makes
-the append-only file forget the messages that are done with (worker/transport.py)."""
+the append-only file forget the messages that are done with (worker/broker/transport.py)."""
 
 SENDER_RULES = "~intake* ~_kombu.binding* -@all +@connection +lpush +sadd +llen +info +multi +exec"
 """What who pushes jobs may do, with Celery or without: not read the queue."""

@@ -12,10 +12,10 @@ from redis.exceptions import RedisError
 
 from db.errors import RoleRefused
 from db.migrate import upgrade
-from db.roles import OWNER, READER, SHADOW, WEB, WRITER
-from worker.durability import keeping
+from db.schema.roles import OWNER, READER, SHADOW, WEB, WRITER
+from worker.broker.durability import keeping
 from worker.errors import Code, SetupRefused
-from worker.redis_answers import reason_of
+from worker.outages.redis_answers import reason_of
 from worker.services.flower import flower_command, flower_is_installed
 from worker.services.home import Home
 from worker.services.port import free_port, is_free, require_free

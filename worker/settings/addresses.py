@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, HttpUrl, SecretStr, 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from worker.imaging.dicomweb import Server
+from worker.image_access import Server
 
 _PORTS = range(1, 1 << 16)
 _AE_TITLE = re.compile(r"(?=.*[^ ])[ -\[\]-~]{1,16}")

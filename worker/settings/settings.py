@@ -28,7 +28,10 @@ from pydantic_settings import (
 )
 from sqlalchemy.engine import make_url
 
-from worker.addresses import (
+from worker.errors import Code, SetupRefused
+from worker.image_access import Dicomweb, GatePolicy, Limits, Policies
+from worker.schema_errors import Flaw, flaws_of
+from worker.settings.addresses import (
     AeTitle,
     AeTitles,
     DicomwebServer,
@@ -41,13 +44,8 @@ from worker.addresses import (
     secret,
     with_password,
 )
-from worker.errors import Code, SetupRefused
-from worker.imaging.dicomweb import Dicomweb
-from worker.imaging.policy import GatePolicy, Policies
-from worker.imaging.storage import Limits
+from worker.settings.tls import TlsFiles, postgres_url, redis_url
 from worker.study import GateReason
-from worker.tls import TlsFiles, postgres_url, redis_url
-from worker.wording import Flaw, flaws_of
 
 logger = logging.getLogger(__name__)
 

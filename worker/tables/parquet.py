@@ -1,4 +1,4 @@
-"""A Parquet file of rows, by pyarrow: each a line and its cells by their columns, as `worker.rows_file` has CSV's."""
+"""A Parquet file of rows, by pyarrow: each a line and its cells by their columns, as in `worker.tables.csv_json`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path

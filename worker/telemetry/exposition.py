@@ -4,12 +4,12 @@ from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
 
-from db.vocabulary import ENDED_STATES
+from db.schema.vocabulary import ENDED_STATES
 from worker.clinical.categories import Outcome, Priority
 from worker.errors import Code
-from worker.watching import catalog
-from worker.watching.catalog import Metric
-from worker.watching.measures import Measures
+from worker.telemetry import catalog
+from worker.telemetry.catalog import Metric
+from worker.telemetry.measures import Measures
 
 
 class PrometheusMeasures(Measures):

@@ -9,7 +9,7 @@ from worker.errors import Code
 
 
 class Measures:
-    """Takes note of nothing: what a worker without metrics has. `worker.watching.exposition` takes note."""
+    """Takes note of nothing: what a worker without metrics has. `worker.telemetry.exposition` takes note."""
 
     def batch(self, lesions: int, seconds: float) -> None:
         """Note a batch that went through the device, whatever came of it."""

@@ -17,8 +17,8 @@ from opentelemetry.sdk.trace.export import SpanExporter as Exporter
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from worker import __version__
-from worker.patience import kind_of
-from worker.watching.tracing import Span, Tracing
+from worker.outages.retry import kind_of
+from worker.telemetry.traces import Span, Tracing
 
 SEND_S = 5
 """How long the collector may take to answer, in seconds."""

@@ -17,7 +17,7 @@ class Span:
 
 
 class Tracing:
-    """Makes no traces: what a process without DLR_TRACES_URL has. `worker.watching.otlp` makes them."""
+    """Makes no traces: what a process without DLR_TRACES_URL has. `worker.telemetry.otlp` makes them."""
 
     @contextmanager
     def span(

@@ -4,12 +4,12 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
+from worker.dataset.manifest import Split
 from worker.inference.network import DlrNetwork
 from worker.training.augment import normalized_ages
 from worker.training.cohort import Lesions
 from worker.training.config import TrainingConfig
 from worker.training.fit import class_weights, embed, weighted_loss
-from worker.training.manifest import Split
 from worker.training.processes import Team
 
 _LEARNS_ON = {

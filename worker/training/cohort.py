@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.dataset.manifest import Category, Split
 from worker.errors import Code, SetupRefused
 from worker.inference.card import DEMO_NOTICE
 from worker.inference.preprocess import pixels_for_each
+from worker.phantom.phantom import phantom
+from worker.phantom.table_s1 import class_table
 from worker.training.config import TrainingConfig
 from worker.training.labels import LabelRule
-from worker.training.manifest import Category, Split
-from worker.training.phantom import phantom
-from worker.training.table_s1 import class_table
 
 OnProgress = Callable[[int, int], None]
 

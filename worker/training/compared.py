@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import torch
 
-from db.compared import ComparedLesion, Coverage
+from db.reads.compared import ComparedLesion, Coverage
+from worker.dataset.manifest import Manifest, ManifestRow, Split
 from worker.errors import LesionRefused
 from worker.evaluation.notices import NAMES
 from worker.inference.alone import LoneModel
 from worker.inference.registry import Entry
 from worker.study import LesionImage, Score
-from worker.training.manifest import Manifest, ManifestRow, Split
 from worker.training.rows import AVERAGED, Reading, about_rules, mean_score, places_by_lesion
 
 ADVISED_WITH = "{model}: the advice under each version is with the score of {other}, which is active."

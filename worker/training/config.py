@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from worker.clinical.categories import Birads
 from worker.errors import Code, SetupRefused
 from worker.inference.card import Backbone, Preprocessing
-from worker.wording import Flaw, flaws_of
+from worker.schema_errors import Flaw, flaws_of
 
 MAX_BYTES = 1 << 20
 DEMO_SEED = 20261123

@@ -11,10 +11,10 @@ from pathlib import Path
 from worker.errors import ModelRefused
 from worker.inference.card import DEMO_NOTICE, MODEL_NAMES, ModelCard, ModelName
 from worker.inference.registry import Entry, Registry
+from worker.training.artefacts import version_prefix
 from worker.training.cohort import Cohort, phantom_cohort
 from worker.training.config import DEMO, DEMO_EPOCHS_CONTINUED, TrainingConfig
 from worker.training.folder import TrainingFolder
-from worker.training.outcome import version_prefix
 from worker.training.train import Running, Trained, train
 
 OnProgress = Callable[[str, float], None]

@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from worker.durable_files import sync
 from worker.errors import Code, SetupRefused
-from worker.inference.kept_files import sync
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
+from worker.dataset.manifest import Split
 from worker.errors import Code, SetupRefused
 from worker.evaluation.discrimination import delong
 from worker.inference.network import DlrNetwork
@@ -20,7 +21,6 @@ from worker.training.augment import Batch, batches_of_epoch, normalized, normali
 from worker.training.checkpoint import Checkpoints, Progress
 from worker.training.cohort import Lesions
 from worker.training.config import TrainingConfig
-from worker.training.manifest import Split
 from worker.training.processes import Team
 
 EVALUATION_BATCH = 64

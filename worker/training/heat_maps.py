@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from worker.clinical.probability import said
+from worker.dataset.manifest import ManifestRow
 from worker.errors import LesionRefused
 from worker.evaluation.examples import Example, HeatPicture, Shown, Threshold
-from worker.imaging.heat import heat_picture
+from worker.imaging.heat_map import heat_picture
 from worker.inference.card import ModelCard
 from worker.inference.gradcam import grad_cam, loaded
 from worker.inference.network import DlrNetwork
 from worker.study import LesionImage
-from worker.training.manifest import ManifestRow
 from worker.training.rows import image_of
 
 IMAGES = 3

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from worker.dataset.manifest import Split
 from worker.evaluation.discrimination import Auc, AucDifference, auc, compare_aucs
 from worker.evaluation.lesions import by_lesion
 from worker.evaluation.thresholds import youden_threshold
@@ -16,7 +17,6 @@ from worker.training.augment import normalized_ages
 from worker.training.cohort import CohortRow, Lesions
 from worker.training.config import TrainingConfig
 from worker.training.fit import embed, positive_probabilities
-from worker.training.manifest import Split
 from worker.training.processes import Team
 from worker.training.reference import reference_of
 

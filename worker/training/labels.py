@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from worker.clinical.categories import Birads
+from worker.dataset.manifest import Category
 from worker.errors import Code, SetupRefused
 from worker.inference.card import ModelCard, ModelName
 from worker.training.config import TrainingConfig
-from worker.training.manifest import Category
 
 _FOURS = (Birads.LOW_SUSPICION, Birads.MODERATE_SUSPICION, Birads.HIGH_SUSPICION)
 

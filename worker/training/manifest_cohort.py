@@ -4,14 +4,14 @@ from collections import Counter
 
 import numpy as np
 
+from worker.dataset.check import Checked
+from worker.dataset.image import read_lesion
+from worker.dataset.manifest import Fault, ManifestRow, Split
+from worker.dataset.near_duplicates import Fingerprint
 from worker.errors import Code, SetupRefused
 from worker.inference.preprocess import pixels_for_each
-from worker.training.check import Checked
 from worker.training.cohort import Cohort, CohortRow, OnProgress
 from worker.training.config import TrainingConfig
-from worker.training.image import read_lesion
-from worker.training.likeness import Fingerprint
-from worker.training.manifest import Fault, ManifestRow, Split
 
 
 def faults_of(checked: Checked, config: TrainingConfig) -> tuple[Fault, ...]:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from worker.dataset.image import read_lesion
+from worker.dataset.manifest import Manifest, ManifestRow, Split
 from worker.errors import Code, LesionRefused, SetupRefused
 from worker.evaluation.lesions import by_lesion
 from worker.inference.card import ModelCard
 from worker.inference.engine import score_of
 from worker.study import Age, AgeSource, LesionImage, RegionSource, Score
-from worker.training.image import read_lesion
 from worker.training.labels import other_rule
-from worker.training.manifest import Manifest, ManifestRow, Split
 
 AVERAGED = (
     "A lesion on several images has the mean of its scores. In the service it is scored on the one image that it was "

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worker.clinical.categories import Priority
+from worker.dataset.manifest import Manifest, ManifestRow, Split
 from worker.errors import LesionRefused
 from worker.evaluation.lesions import JudgedLesion, Material, Scorer, Source, pairs_of
 from worker.inference.card import ModelCard
 from worker.inference.engine import Engine, load_engine
 from worker.study import Score, Scores
-from worker.training.manifest import Manifest, ManifestRow, Split
 from worker.training.rows import AVERAGED, Reading, about_rules, mean_score, places_by_lesion
 
 WAITING = 64

@@ -14,6 +14,7 @@ from worker.inference.card import VERSION_PATTERN, ModelCard, ModelName, load_ca
 from worker.inference.devices import choose_device
 from worker.inference.network import DlrNetwork
 from worker.training.age_stage import fit_age
+from worker.training.artefacts import write_outcome
 from worker.training.checkpoint import Checkpoints
 from worker.training.cohort import Cohort, Lesions, labelled
 from worker.training.config import Log, TrainingConfig
@@ -22,7 +23,6 @@ from worker.training.folder import TrainingFolder
 from worker.training.judge import Judged, judge
 from worker.training.labels import LabelRule, rule_of
 from worker.training.log import require, writer
-from worker.training.outcome import write_outcome
 from worker.training.processes import Team, leads, processes, team
 from worker.training.start import init_digest, new_network
 

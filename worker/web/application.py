@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from db.outages import DATABASE_AWAY
 from worker.errors import DlrError
 from worker.logs import story_of
-from worker.patience import kind_of
+from worker.outages.retry import kind_of
 from worker.web import pages, signing_in
 from worker.web.site import HERE, Site, site_of
 

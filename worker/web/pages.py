@@ -13,9 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from db import page
-from db.page_records import WaitingRow, Wanted, WorklistState
-from db.records import WorklistRow
+from db.reads import page
+from db.reads.page_records import WaitingRow, Wanted, WorklistState
+from db.schema.records import WorklistRow
 from worker.errors import Refused
 from worker.text import composed
 from worker.web import words

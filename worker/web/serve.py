@@ -7,7 +7,7 @@ from pathlib import Path
 import uvicorn
 from sqlalchemy import Engine
 
-from db.roles import WEB
+from db.schema.roles import WEB
 from db.session import make_engine, session_factory
 from worker.errors import Code, SetupRefused
 from worker.imaging.decoder_pool import DecoderPool

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.cohort import DescribedLesion, described_lesions
-from db.dead_letters import purge
-from db.ledger import record_study
-from db.pathology import PathologyRecord, find_lesions, hold_imports, record_pathology
+from db.reads.cohort import DescribedLesion, described_lesions
+from db.writes.dead_letters import purge
+from db.writes.ledger import record_study
+from db.writes.pathology import PathologyRecord, find_lesions, hold_imports, record_pathology
 from tests.conftest import Database
 from tests.db.samples import DEMO, claimed, ended, finish_one, lesion, refused, result, scored, study, writing
 

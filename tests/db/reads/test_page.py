@@ -5,14 +5,15 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger, page, queries
 from db.migrate import PAGE_VIEWS
-from db.page_records import Wanted
-from db.roles import WEB
+from db.reads import page, queries
+from db.reads.page_records import Wanted
+from db.schema.roles import WEB
 from db.session import make_engine, session_factory
+from db.writes import ledger
 from tests.conftest import Database
 from tests.db.samples import claim_one, digest, ended, failed_place, lesion, refused, scored, study
-from tests.db.test_roles import DENIED, TABLES, sqlstate
+from tests.db.schema.test_roles import DENIED, TABLES, sqlstate
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger, queries
+from db.reads import queries
+from db.writes import ledger
 from tests.db.samples import DEMO, claimed, ended, finish_one, lesion, model, refused, register, result, scored, study
 
 

@@ -5,10 +5,10 @@ from sqlalchemy import Engine, NullPool, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger
 from db.errors import RoleRefused
 from db.migrate import VIEWS, check, upgrade
 from db.session import make_engine
+from db.writes import ledger
 from tests.conftest import Database
 from tests.db.samples import ended as record_result
 from tests.db.samples import scored, study

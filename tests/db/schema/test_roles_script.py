@@ -8,13 +8,13 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from db.roles import OWNER, READER, ROLES, SHADOW, WEB, WRITER
+from db.schema.roles import OWNER, READER, ROLES, SHADOW, WEB, WRITER
 from worker.services.home import Home
 from worker.services.postgres import DATABASE, SUPERUSER, EmbeddedPostgres, _binaries
 
 pytestmark = pytest.mark.slow
 
-SCRIPT = Path(__file__).parents[2] / "deploy" / "postgres" / "roles.sql"
+SCRIPT = Path(__file__).parents[3] / "deploy" / "postgres" / "roles.sql"
 SECRETS = {
     OWNER: "dlr_database_owner_password",
     WRITER: "dlr_database_password",

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import pytest
 
-from db import vocabulary
+from db.schema import vocabulary
 from worker import study
 from worker.clinical import categories
 from worker.clinical.priority import WorklistClass

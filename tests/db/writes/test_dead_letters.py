@@ -6,9 +6,10 @@ import pytest
 from sqlalchemy import NullPool, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger, queries
-from db.records import FailedRow, Queued
+from db.reads import queries
+from db.schema.records import FailedRow, Queued
 from db.session import make_engine
+from db.writes import ledger
 from tests.conftest import Database
 from tests.db.samples import claim_one, claimed, ended, failed_place, finish_one, lesion, refused, result, scored, study
 

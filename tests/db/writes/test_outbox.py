@@ -16,13 +16,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger, outbox
-from db.vocabulary import DeliveryState, Destination
+from db.schema.vocabulary import DeliveryState, Destination
+from db.writes import ledger, outbox
 from tests.conftest import Database
 from tests.db.samples import claimed, ended, failed_place, finish_one, refused, register, result, scored, study
 from tests.waiting import until
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PACS, UPS = Destination.PACS, Destination.UPS
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from sqlalchemy import NullPool, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger, queries
-from db.pathology import (
+from db.reads import queries
+from db.session import make_engine
+from db.writes import ledger
+from db.writes.pathology import (
     FoundLesion,
     PathologyRecord,
     detached,
@@ -21,10 +23,9 @@ from db.pathology import (
     record_pathology,
     results,
 )
-from db.session import make_engine
 from tests.conftest import Database
 from tests.db.samples import DEMO, ended, lesion, refused, scored, study
-from tests.db.test_roles import DENIED, sqlstate
+from tests.db.schema.test_roles import DENIED, sqlstate
 
 ANNE = "anne@ward"
 LATER = datetime.now(UTC) + timedelta(days=1)

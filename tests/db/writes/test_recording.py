@@ -12,13 +12,14 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger, queries, rescoring
 from db.errors import ModelConflict
-from db.models import LesionRow, StudyEventRow, StudyRow
-from db.pathology import find_studies
-from db.records import ModelRecord, Recorded
-from db.reported import study_results
-from db.vocabulary import Priority
+from db.reads import queries
+from db.reads.reported import study_results
+from db.schema.models import LesionRow, StudyEventRow, StudyRow
+from db.schema.records import ModelRecord, Recorded
+from db.schema.vocabulary import Priority
+from db.writes import ledger, rescoring
+from db.writes.pathology import find_studies
 from tests.db.samples import claim_one, claimed, digest, ended, failed_place, lesion, model, refused, scored, study
 from worker.errors import Code
 

@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, NullPool, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger, monitoring, queries, rescoring, watching
-from db.cohort import described_lesions
 from db.errors import ModelConflict
-from db.judged import advising_pairs
 from db.migrate import PAGE_VIEWS, VIEWS
-from db.reported import study_results
-from db.rescoring import Page, Wanted
-from db.roles import SHADOW
+from db.reads import monitoring, queries, watching
+from db.reads.cohort import described_lesions
+from db.reads.judged import advising_pairs
+from db.reads.reported import study_results
+from db.schema.roles import SHADOW
 from db.session import driver_url, make_engine, session_factory
+from db.writes import ledger, rescoring
+from db.writes.rescoring import Page, Wanted
 from tests.conftest import Database, NewDatabase
 from tests.db.samples import (
     claimed,
@@ -35,7 +36,7 @@ from tests.db.samples import (
     study,
     writing,
 )
-from tests.db.test_roles import DENIED, TABLES, sqlstate
+from tests.db.schema.test_roles import DENIED, TABLES, sqlstate
 
 pytestmark = pytest.mark.slow
 

@@ -7,10 +7,11 @@ from sqlalchemy import event, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger, queries
 from db.errors import ModelUnknown, ResultInconsistent
-from db.models import PredictionRow, RestratificationRow
-from db.records import Claim, LesionResultRecord
+from db.reads import queries
+from db.schema.models import PredictionRow, RestratificationRow
+from db.schema.records import Claim, LesionResultRecord
+from db.writes import ledger
 from tests.db.samples import (
     claim_one,
     claimed,

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger, queries
-from db.models import StudyRow
-from db.records import Claim
+from db.reads import queries
+from db.schema.models import StudyRow
+from db.schema.records import Claim
+from db.writes import ledger
 from tests.db.samples import claim_one, claimed, ended, failed_place, finish_one, lesion, refused, result, scored, study
 
 

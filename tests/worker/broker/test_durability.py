@@ -16,7 +16,7 @@ from tests.command_line import dlr, dlr_process
 from tests.conftest import Database
 from tests.test_compose import PASSWORD, composed_redis
 from tests.waiting import patience, until
-from worker.durability import Keeping, keeping
+from worker.broker.durability import Keeping, keeping
 from worker.errors import SetupRefused
 from worker.services.home import Home
 from worker.services.redis import EmbeddedRedis

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.gate import INFER_STUDY, RECORD_REFUSAL, SUBMIT_STUDY, envelope, pass_gate, read_message
+from worker.broker.message_gate import INFER_STUDY, RECORD_REFUSAL, SUBMIT_STUDY, envelope, pass_gate, read_message
 
 LIMIT = 1 << 16
 STUDY_ID = str(uuid4())

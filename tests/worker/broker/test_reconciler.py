@@ -8,11 +8,11 @@ from redis import Redis
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger
-from db.records import Queued
+from db.schema.records import Queued
+from db.writes import ledger
 from tests.conftest import Database
 from tests.db.samples import claim_one, finish_one, result, scored, study, writing
-from worker.reconciler import Messages, Reconciler
+from worker.broker.reconciler import Messages, Reconciler
 
 
 class Queue:

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.worker.test_contract import JOB
+from worker.broker.refused_identifiers import Named, named_in, named_in_message
 from worker.contract import parse_job
 from worker.errors import JobRefused
-from worker.naming import Named, named_in, named_in_message
 
 UID, ACCESSION = "1.2.840.99.1", "ACC-77"
 NAMED = Named(UID, ACCESSION, "stat")

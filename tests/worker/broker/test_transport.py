@@ -18,9 +18,9 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from tests.waiting import patience, until
-from worker import transport
-from worker.delivery import TAKEN, put_back
-from worker.gate import RECORD_REFUSAL, SUBMIT_STUDY
+from worker.broker import transport
+from worker.broker.message_gate import RECORD_REFUSAL, SUBMIT_STUDY
+from worker.broker.redis_scripts import TAKEN, put_back
 from worker.services.port import free_port
 from worker.services.redis import EmbeddedRedis
 from worker.settings import get_settings
@@ -39,7 +39,7 @@ def own_redis(own_redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch) -> Embe
 def taken(url: str, count: int = 1, *, ack: bool = True, options: dict[str, str] | None = None) -> list[Any]:
     """Take so many messages of the intake queue, as a worker would."""
     messages: list[Any] = []
-    with Connection(url, transport="worker.transport:Transport", transport_options=options or {}) as connection:
+    with Connection(url, transport="worker.broker.transport:Transport", transport_options=options or {}) as connection:
         with Consumer(connection, [Queue("intake")], on_message=messages.append, accept=["json"]):
             while len(messages) < count:
                 connection.drain_events(timeout=patience(10))
@@ -101,7 +101,7 @@ def test_several_messages_are_taken_in_one_step_as_far_as_there_is_room(own_redi
         push_job(own_redis.url())
     messages: list[Any] = []
     with (
-        Connection(own_redis.url(), transport="worker.transport:Transport") as connection,
+        Connection(own_redis.url(), transport="worker.broker.transport:Transport") as connection,
         Consumer(connection, [Queue("intake")], on_message=messages.append, accept=["json"]) as consumer,
     ):
         consumer.qos(prefetch_count=5)
@@ -118,7 +118,7 @@ def test_acknowledgements_gather_for_a_turn_of_the_event_loop(own_redis: Embedde
     for _ in range(3):
         push_job(own_redis.url())
     messages: list[Any] = []
-    with Connection(own_redis.url(), transport="worker.transport:Transport") as connection:
+    with Connection(own_redis.url(), transport="worker.broker.transport:Transport") as connection:
         loop = Hub()
         with Consumer(connection, [Queue("intake")], on_message=messages.append, accept=["json"]):
             connection.register_with_event_loop(loop)
@@ -153,7 +153,7 @@ def test_a_file_that_takes_long_to_rewrite_is_rewritten_less_often(
 
 
 def test_celery_s_own_queues_are_none_of_the_gate_s_business(own_redis: EmbeddedRedis) -> None:
-    with Connection(own_redis.url(), transport="worker.transport:Transport") as connection:
+    with Connection(own_redis.url(), transport="worker.broker.transport:Transport") as connection:
         answers: list[Any] = []
         queue = Queue("reply.celery.pidbox")
         with Consumer(connection, [queue], callbacks=[lambda body, _message: answers.append(body)], accept=["json"]):
@@ -201,7 +201,7 @@ def test_with_a_key_prefix_every_key_has_it(own_redis: EmbeddedRedis) -> None:
 
 def test_a_redis_that_is_away_for_long_uses_up_no_numbers_of_channels(tmp_path: Path) -> None:
     nobody = f"redis://127.0.0.1:{free_port(tmp_path / 'port')}/0"
-    with Connection(nobody, transport="worker.transport:Transport") as connection:
+    with Connection(nobody, transport="worker.broker.transport:Transport") as connection:
         for _ in range(3):
             with pytest.raises(OperationalError):
                 connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
@@ -215,7 +215,7 @@ def test_an_acknowledgement_after_the_connection_was_lost_meets_a_lost_connectio
 ) -> None:
     push_job(own_redis.url())
     messages: list[Any] = []
-    connection = Connection(own_redis.url(), transport="worker.transport:Transport")
+    connection = Connection(own_redis.url(), transport="worker.broker.transport:Transport")
     consumer = Consumer(connection, [Queue("intake")], on_message=messages.append, accept=["json"])
     consumer.consume()
     connection.drain_events(timeout=patience(10))
@@ -236,7 +236,7 @@ def connections(redis: "Redis") -> int:
 
 def test_a_connection_is_kept_until_something_was_refused_on_it(own_redis: EmbeddedRedis) -> None:
     redis = Redis.from_url(own_redis.url())
-    with Connection(own_redis.url(), transport="worker.transport:Transport") as connection:
+    with Connection(own_redis.url(), transport="worker.broker.transport:Transport") as connection:
         channel = connection.default_channel
         with channel.conn_or_acquire() as client:
             client.set("text", "x")

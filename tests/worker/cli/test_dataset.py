@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.worker.training.importers import test_breast, test_bus_bra, test_busi, test_medmnist
-from tests.worker.training.manifests import cohort
+from tests.worker.dataset.importers import test_breast, test_bus_bra, test_busi, test_medmnist
+from tests.worker.dataset.manifests import cohort
 from worker.cli.main import app
+from worker.dataset.manifest import Split
+from worker.dataset.manifest_file import read_manifest, write_manifest
 from worker.errors import Code, SetupRefused
-from worker.training.manifest import Split
-from worker.training.manifest_file import read_manifest, write_manifest
 
 
 def dlr(*arguments: str | Path, status: int = 0) -> str:

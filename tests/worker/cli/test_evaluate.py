@@ -12,12 +12,12 @@ from db.session import make_engine, session_factory
 from tests import command_line
 from tests.conftest import Database
 from tests.db.samples import ended, register, scored, study
-from tests.db.test_pathology import report
+from tests.db.writes.test_pathology import report
+from tests.worker.dataset.manifests import cohort
 from tests.worker.evaluation.samples import BM, LH, many
 from tests.worker.inference.samples import registry_with_both
-from tests.worker.training.manifests import cohort
-from worker.training.manifest import Pathology
-from worker.training.manifest_file import write_manifest
+from worker.dataset.manifest import Pathology
+from worker.dataset.manifest_file import write_manifest
 
 NOTICE = "a test's, not for clinical use"
 QUICK = ("--resamples", "20", "--format", "json")

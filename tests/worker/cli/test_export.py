@@ -14,8 +14,8 @@ from fhir.resources.R4B.bundle import Bundle
 from highdicom.sr import Comprehensive3DSR
 from pydicom import dcmread
 
-from db import ledger
 from db.session import make_engine, session_factory
+from db.writes import ledger
 from tests import command_line
 from tests.conftest import Database
 from tests.db.samples import ended, lesion, refused, register, scored, study

@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from db import ledger
+from db.writes import ledger
 from tests import command_line
 from tests.conftest import Database
 from tests.db.samples import ended, failed_place, refused, study, writing
@@ -69,7 +69,7 @@ OF_DIGITS = "12345678-0000-4000-8000-000000000004"
 def ids(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Studies under ids that are known: two that begin alike, one that begins with digits, and a refused message."""
     given = iter(map(UUID, (*ALIKE, OF_DIGITS, REFUSED)))
-    monkeypatch.setattr("db.recording.uuid4", lambda: next(given))
+    monkeypatch.setattr("db.writes.recording.uuid4", lambda: next(given))
     with writing(database) as sessions:
         with sessions.begin() as session:
             for number in range(3):

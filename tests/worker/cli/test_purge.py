@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from db import ledger
 from db.session import make_engine, session_factory
+from db.writes import ledger
 from tests import command_line
 from tests.conftest import Database
 from tests.db.samples import ended, register, scored, study

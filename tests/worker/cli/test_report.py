@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from sqlalchemy.orm import Session
 
-from db.pathology import PathologyRecord, find_lesions, hold_imports, record_pathology
+from db.writes.pathology import PathologyRecord, find_lesions, hold_imports, record_pathology
 from tests import command_line
 from tests.conftest import Database
 from tests.db.samples import DEMO, ended, lesion, refused, scored, study, writing

@@ -13,9 +13,9 @@ import pytest
 
 from tests import command_line
 from tests.waiting import patience
-from tests.worker.training.manifests import cohort
+from tests.worker.dataset.manifests import cohort
 from worker.cli.standard_output import EXIT_UNREAD
-from worker.training.manifest_file import write_manifest
+from worker.dataset.manifest_file import write_manifest
 
 FULL = b"error: setting_invalid: standard output can not be written (No space left on device)\n"
 

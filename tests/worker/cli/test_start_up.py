@@ -11,7 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from tests.commands import dlr
 from tests.conftest import Database
 from worker.demo.dicom import Header, write_ultrasound
-from worker.training.phantom import phantom
+from worker.phantom.phantom import phantom
 
 HEAVY = {
     "alembic", "argon2", "fhir", "flower", "highdicom", "hl7apy", "jinja2", "matplotlib", "openpyxl", "openvino",

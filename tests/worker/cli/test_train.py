@@ -10,12 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.waiting import patience, until
-from tests.worker.training.manifests import cohort, row, save_picture
+from tests.worker.dataset.manifests import cohort, row, save_picture
 from worker.cli.main import app
+from worker.dataset.manifest import ManifestRow, Split
+from worker.dataset.manifest_file import read_manifest, write_manifest
 from worker.errors import Code, SetupRefused
 from worker.inference.card import load_card
-from worker.training.manifest import ManifestRow, Split
-from worker.training.manifest_file import read_manifest, write_manifest
 
 pytestmark = pytest.mark.slow
 

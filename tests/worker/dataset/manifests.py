@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from tests.worker.imaging.dicom_files import picture
-from worker.training.check import Checked, check
-from worker.training.manifest import ManifestRow
-from worker.training.manifest_file import read_manifest, write_manifest
+from worker.dataset.check import Checked, check
+from worker.dataset.manifest import ManifestRow
+from worker.dataset.manifest_file import read_manifest, write_manifest
 
 ROI = {"x": 10, "y": 8, "width": 24, "height": 16}
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.worker.training.manifests import ROI, checked, cohort, row, save_picture
+from tests.worker.dataset.manifests import ROI, checked, cohort, row, save_picture
+from worker.dataset.check import Checked, unsplit
+from worker.dataset.manifest import Fault
 from worker.errors import Code
-from worker.training.check import Checked, unsplit
-from worker.training.manifest import Fault
 
 
 def codes(found: Checked) -> list[tuple[int, Code]]:
@@ -130,8 +130,8 @@ def test_the_digest_is_of_rows_and_files_whatever_their_order_and_place(tmp_path
 
 
 def test_progress_is_told(tmp_path: Path) -> None:
-    from worker.training.check import check
-    from worker.training.manifest_file import read_manifest, write_manifest
+    from worker.dataset.check import check
+    from worker.dataset.manifest_file import read_manifest, write_manifest
 
     write_manifest(tmp_path / "m.csv", cohort(tmp_path, 2))
     told: list[tuple[int, int]] = []

@@ -6,12 +6,12 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.worker.training.manifests import cohort, row
+from tests.worker.dataset.manifests import cohort, row
+from worker.dataset.check import Checked, check
+from worker.dataset.flow import flow_of, parts_of
+from worker.dataset.manifest import Fault, Manifest, Split
+from worker.dataset.manifest_file import read_manifest
 from worker.errors import Code
-from worker.training.check import Checked, check
-from worker.training.flow import flow_of, parts_of
-from worker.training.manifest import Fault, Manifest, Split
-from worker.training.manifest_file import read_manifest
 
 HEADER = "image,pathology,patient_key,lesion_id,birads,age_years,excluded\n"
 

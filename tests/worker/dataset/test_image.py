@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.worker.dataset.manifests import ROI, row, save_mask, save_picture
 from tests.worker.imaging.dicom_files import dataset, picture, region
-from tests.worker.training.manifests import ROI, row, save_mask, save_picture
+from worker.dataset.image import LIMITS, read_lesion
+from worker.dataset.manifest import ManifestRow
 from worker.errors import Code, LesionRefused
-from worker.imaging.storage import Limits
+from worker.image_access import Limits
 from worker.study import Roi
-from worker.training.image import LIMITS, read_lesion
-from worker.training.manifest import ManifestRow
 
 PLACE = Roi(10, 8, 24, 16)
 

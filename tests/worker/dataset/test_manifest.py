@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tests.worker.training.manifests import row
+from tests.worker.dataset.manifests import row
 from worker.clinical.descriptors import LEVELS, MEASURES
-from worker.training.manifest import COLUMNS, ManifestRow, cells_of, manifest_schema, reason_of, row_of
+from worker.dataset.manifest import COLUMNS, ManifestRow, cells_of, manifest_schema, reason_of, row_of
 
 CELLS: dict[str, object] = {"image": "a.png", "pathology": "benign", "patient_key": "P1", "lesion_id": "L1"}
 

@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from tests.worker.training.manifests import row
+from tests.worker.dataset.manifests import row
+from worker.dataset import manifest_file
+from worker.dataset.manifest_file import read_manifest, write_manifest
 from worker.errors import Code, SetupRefused
-from worker.training import manifest_file
-from worker.training.manifest_file import read_manifest, write_manifest
 
 HEADER = "image,pathology,patient_key,lesion_id,birads,age_years\n"
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from worker.training.likeness import MOST_BITS, alike, difference_hash, joined
-from worker.training.phantom import phantom
+from worker.dataset.near_duplicates import MOST_BITS, alike, difference_hash, joined
+from worker.phantom.phantom import phantom
 
 
 def differing(one: bytes, other: bytes) -> int:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.worker.training.manifests import row
+from tests.worker.dataset.manifests import row
+from worker.dataset.manifest import ManifestRow, Pathology, Split
+from worker.dataset.splits import Plan, leaks, split_rows
 from worker.errors import Code, SetupRefused
-from worker.training.manifest import ManifestRow, Pathology, Split
-from worker.training.splits import Plan, leaks, split_rows
 
 Rows = dict[int, ManifestRow]
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import expit
 
-from db.vocabulary import BM_MODEL, LH_MODEL
+from db.schema.vocabulary import BM_MODEL, LH_MODEL
 from worker.clinical.categories import Birads
 from worker.evaluation.lesions import JudgedLesion, Material, Pair, Scorer, Source
 

@@ -8,6 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from tests.worker.evaluation.samples import BM, LH, lesion, many, material
+from worker.dataset.manifest import Split
 from worker.errors import Code, SetupRefused
 from worker.evaluation import notices
 from worker.evaluation.document import Evaluation, as_plain, schema, to_json
@@ -16,7 +17,6 @@ from worker.evaluation.lesions import JudgedLesion, Material, Scorer, Source, by
 from worker.evaluation.options import Choice, ChosenBy, Options
 from worker.evaluation.questions import Truth, answers
 from worker.evaluation.thresholds import sensitivity_threshold, youden_threshold
-from worker.training.manifest import Split
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 QUICK = Options(resamples=50)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tests.conftest import Database
 from tests.db.samples import DEMO, ended, lesion, refused, scored, study, writing
-from tests.db.test_pathology import report
+from tests.db.writes.test_pathology import report
 from worker.errors import Code, SetupRefused
 from worker.evaluation.ledger import from_database
 from worker.evaluation.lesions import Scorer, Source

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from worker.dataset.manifest import Split
 from worker.errors import Code, SetupRefused
 from worker.evaluation.lesions import Scorer
 from worker.evaluation.scores_file import ScoresFile, read_scores
-from worker.rows_file import MAX_BYTES
-from worker.training.manifest import Split
+from worker.tables.csv_json import MAX_BYTES
 
 HEADER = "lesion_id,pathology,malignant_probability"
 GIVEN = Scorer("DLR_BM", "given")

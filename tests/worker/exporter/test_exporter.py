@@ -18,23 +18,24 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.faults.refusals import REFUSALS, Refusing, administered
-from db import ledger
-from db.records import ModelRecord
+from db.schema.records import ModelRecord
 from db.session import make_engine, session_factory
+from db.writes import ledger
 from tests.conftest import Database
 from tests.db.samples import digest, ended, failed_place, lesion, refused, register, scored, study
 from tests.waiting import pace, patience
 from worker.app import celery_settings
+from worker.broker.reconciler import Messages
 from worker.clinical.categories import Priority
-from worker.reconciler import Messages
+from worker.exporter import collectors
+from worker.exporter import exporter as exporting
+from worker.exporter.collectors import Sample
+from worker.exporter.exporter import Exporter, Look, exporter_of
 from worker.services.home import Home
 from worker.services.redis import EmbeddedRedis
 from worker.settings import Settings, get_settings
-from worker.watching import catalog, looks
-from worker.watching import exporter as exporting
-from worker.watching.drift import FEWEST
-from worker.watching.exporter import Exporter, Look, exporter_of
-from worker.watching.looks import Sample
+from worker.telemetry import catalog
+from worker.telemetry.drift import FEWEST
 
 MONTH = timedelta(days=30)
 Found = dict[str, dict[tuple[str, ...], float]]
@@ -66,7 +67,9 @@ def reader(database: Database) -> Iterator[sessionmaker[Session]]:
 
 
 def test_an_empty_ledger_has_zeros_and_nothing_to_look_at(reader: sessionmaker[Session]) -> None:
-    said = found([*looks.open_studies(reader), *looks.ended_studies(reader), *looks.drifts(reader, MONTH)])
+    said = found(
+        [*collectors.open_studies(reader), *collectors.ended_studies(reader), *collectors.drifts(reader, MONTH)]
+    )
     assert len(said["dlr_studies"]) == 15
     assert len(said["dlr_worklist_studies"]) == 5
     assert {value for values in said.values() for value in values.values()} == {0}
@@ -87,7 +90,7 @@ def test_studies_are_counted_by_state_priority_class_and_code(
         ledger.record_study(session, study("1.4", "d", priority="urgent"))
         ledger.record_study(session, study("1.5", "e"))
         session.execute(text("UPDATE study SET received_at = now() - interval '90 s' WHERE study_instance_uid = '1.5'"))
-    said = found([*looks.open_studies(reader), *looks.ended_studies(reader)])
+    said = found([*collectors.open_studies(reader), *collectors.ended_studies(reader)])
     assert {labels: count for labels, count in said["dlr_studies"].items() if count} == {
         ("done", "routine"): 1, ("done", "stat"): 1, ("partial", "routine"): 1, ("failed", "routine"): 2,
         ("queued", "urgent"): 1, ("queued", "routine"): 1,
@@ -118,7 +121,7 @@ def test_a_ledger_that_can_not_be_written_is_told(
     server, name = database.superuser_url.rsplit("/", 1)
     with make_engine(f"{server}/postgres", role=None, autocommit=True).connect() as connection:
         connection.execute(text(setting.format(name=name)))
-    assert found(looks.ledger(reader))["dlr_database_read_only"] == {(): read_only}
+    assert found(collectors.ledger(reader))["dlr_database_read_only"] == {(): read_only}
 
 
 REFERENCE = {
@@ -146,7 +149,7 @@ def test_drift_is_told_for_each_version_that_has_a_reference_and_enough_lesions(
         score(session, FEWEST, "without", None)
         score(session, FEWEST - 1, "few", REFERENCE)
         score(session, FEWEST, "unreadable", {**REFERENCE, "lesions": "many"})
-    said = found(looks.drifts(reader, MONTH))
+    said = found(collectors.drifts(reader, MONTH))
     assert set(said["dlr_model_drift_psi"]) == {("DLR_LH", "1.0", "age"), ("DLR_LH", "1.0", "probability")}
     assert said["dlr_model_drift_psi"]["DLR_LH", "1.0", "probability"] == pytest.approx(0, abs=1e-9)
     assert said["dlr_model_drift_psi"]["DLR_LH", "1.0", "age"] > 1  # everybody is 47
@@ -155,13 +158,13 @@ def test_drift_is_told_for_each_version_that_has_a_reference_and_enough_lesions(
         ("upgraded", "1.0", "1.0"): FEWEST / 2, ("maintained", "1.0", "1.0"): FEWEST / 2,
         ("downgraded", "1.0", "1.0"): 0, ("not_applicable", "1.0", "1.0"): 0,
     }  # fmt: skip
-    assert found(looks.drifts(reader, timedelta(0))) == {}
+    assert found(collectors.drifts(reader, timedelta(0))) == {}
 
 
 def test_a_value_on_an_edge_is_in_the_bin_above_it_and_one_outside_in_the_next(
     ours: sessionmaker[Session], reader: sessionmaker[Session]
 ) -> None:
-    from db.watching import binned_ages, binned_probabilities
+    from db.reads.watching import binned_ages, binned_probabilities
 
     with ours.begin() as session:
         register(session)
@@ -174,9 +177,9 @@ def test_a_value_on_an_edge_is_in_the_bin_above_it_and_one_outside_in_the_next(
 
 
 def test_a_look_can_write_nothing(ours: sessionmaker[Session]) -> None:
-    with pytest.raises(DBAPIError), looks._reading(ours, 1) as session:
+    with pytest.raises(DBAPIError), collectors._reading(ours, 1) as session:
         session.execute(text("UPDATE study SET revision = 1"))
-    with pytest.raises(DBAPIError), looks._reading(ours, 1) as session:
+    with pytest.raises(DBAPIError), collectors._reading(ours, 1) as session:
         session.execute(text("SELECT pg_sleep(60)"))
 
 
@@ -186,7 +189,7 @@ def test_messages_are_counted_by_queue_and_priority(redis_url: str) -> None:
         for name in ("intake", "intake\x06\x169", "inference", "inference\x06\x163", "inference\x06\x166"):
             redis.lpush(prefix + name, "x", "y")
         redis.hset(prefix + "unacked", "tag", "x")
-        said = found(looks.messages(Messages(redis, prefix)))
+        said = found(collectors.messages(Messages(redis, prefix)))
     assert {labels: count for labels, count in said["dlr_queue_messages"].items() if count} == {
         ("intake", "stat"): 2, ("intake", "low"): 2,
         ("inference", "stat"): 2, ("inference", "urgent"): 2, ("inference", "routine"): 2,
@@ -298,7 +301,7 @@ def test_the_catalogue_is_all_that_it_exports_and_each_of_it(
 ) -> None:
     app = Celery("dlr", set_as_current=False)
     app.conf.update(celery_settings(settings))
-    monkeypatch.setattr("worker.watching.looks.app", app)  # as in a process that was started with these settings
+    monkeypatch.setattr("worker.exporter.collectors.app", app)  # as in a process that was started with these settings
     with ours.begin() as session:
         score(session, FEWEST, "1.0", REFERENCE)
         ledger.record_refusal(session, digest("x"), {}, "job_invalid", "no", "queue", failed_place=failed_place)
@@ -313,7 +316,7 @@ def test_nothing_it_says_holds_an_identifier(reader: sessionmaker[Session], ours
     with ours.begin() as session:
         register(session)
         ended(session, study("1.2.840.99", accession_number="ACC77"), scored())
-    said = [*looks.open_studies(reader), *looks.ended_studies(reader), *looks.drifts(reader, MONTH)]
+    said = [*collectors.open_studies(reader), *collectors.ended_studies(reader), *collectors.drifts(reader, MONTH)]
     shown = json.dumps([[sample.metric.name, sample.labels, sample.value] for sample in said])
     assert "1.2.840.99" not in shown
     assert "ACC77" not in shown
@@ -326,6 +329,6 @@ def test_a_redis_that_takes_no_messages_is_down(tmp_path: Path, answer: str) -> 
         server.start()
     try:
         with REFUSALS[answer](Refusing(server)), Redis.from_url(server.url()) as client, pytest.raises(RedisError):
-            looks.messages(Messages(client, ""))
+            collectors.messages(Messages(client, ""))
     finally:
         server.stop()

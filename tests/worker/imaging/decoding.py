@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from tests.worker.imaging.dicom_files import LIMITS
 from worker.errors import LesionRefused
+from worker.image_access import Limits
 from worker.imaging.dicom_file import open_dicom
 from worker.imaging.layout import frame_index, pixel_layout
 from worker.imaging.pixels import decode_frame
-from worker.imaging.storage import Limits
 
 
 def decoded(path: Path, frame: int | None = None, limits: Limits = LIMITS) -> NDArray[np.uint8]:

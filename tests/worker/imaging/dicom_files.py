@@ -30,7 +30,7 @@ from pydicom.uid import (
 )
 
 from worker.clinical.categories import Birads
-from worker.imaging.storage import Limits
+from worker.image_access import Limits
 from worker.study import Lesion, Roi
 
 STUDY_UID = "1.2.826.0.1.3680043.8.498.1"

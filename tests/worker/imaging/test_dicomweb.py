@@ -9,10 +9,11 @@ import pytest
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from tests.dicomweb_server import DicomwebPeer, serving
-from tests.worker.test_timed_answers import ENDS_S, trickling
+from tests.worker.test_timed_http import ENDS_S, trickling
 from worker.demo.dicom import Header, write_ultrasound
 from worker.errors import LesionRefused, StudyRefused, Unavailable
-from worker.imaging.dicomweb import Dicomweb, Server, _unwrap
+from worker.image_access import Dicomweb, Server
+from worker.imaging.dicomweb import _unwrap, fetch
 
 STUDY = "1.2.826.0.1.3680043.10.1"
 
@@ -48,7 +49,7 @@ def test_the_wanted_instances_alone_come_byte_for_byte(peer: DicomwebPeer, folde
     wanted = {image(peer, "a"), image(peer, "b")}
     image(peer, "c")
     peer.multipart = multipart
-    files, refused = dicomweb(peer).fetch("pacs", STUDY, wanted, folder)
+    files, refused = fetch(dicomweb(peer), "pacs", STUDY, wanted, folder)
     assert refused == {}
     fetched = sorted((folder / file).read_bytes() for file in files)
     assert fetched == sorted((peer.folder / name).read_bytes() for name in ("a.dcm", "b.dcm"))
@@ -71,13 +72,13 @@ def test_a_name_that_is_not_utf_8_keeps_no_instance_from_being_found(
     peer: DicomwebPeer, folder: Path, patient: bytes
 ) -> None:
     uid, peer.patient = image(peer, "a"), patient
-    files, refused = dicomweb(peer).fetch("pacs", STUDY, {uid}, folder)
+    files, refused = fetch(dicomweb(peer), "pacs", STUDY, {uid}, folder)
     assert (len(files), refused) == (1, {})
 
 
 def test_an_instance_that_is_not_there_leaves_the_others_alone(peer: DicomwebPeer, folder: Path) -> None:
     there, absent = image(peer, "a"), generate_uid()
-    files, refused = dicomweb(peer).fetch("pacs", STUDY, {there, absent}, folder)
+    files, refused = fetch(dicomweb(peer), "pacs", STUDY, {there, absent}, folder)
     assert len(files) == 1
     assert {uid: why.code for uid, why in refused.items()} == {absent: "sop_instance_not_found"}
 
@@ -85,7 +86,7 @@ def test_an_instance_that_is_not_there_leaves_the_others_alone(peer: DicomwebPee
 def test_a_server_that_says_no_content_has_no_such_instance(peer: DicomwebPeer, folder: Path) -> None:
     uid = image(peer, "a")
     peer.status = 204
-    _, refused = dicomweb(peer).fetch("pacs", STUDY, {uid}, folder)
+    _, refused = fetch(dicomweb(peer), "pacs", STUDY, {uid}, folder)
     assert refused[uid].code == "sop_instance_not_found"
 
 
@@ -93,13 +94,13 @@ def test_a_server_that_says_no_content_has_no_such_instance(peer: DicomwebPeer, 
 def test_what_comes_is_not_read_here_but_in_a_decoder(peer: DicomwebPeer, folder: Path, answer: bytes) -> None:
     uid = image(peer, "a")
     peer.answer, peer.multipart = answer, False
-    files, refused = dicomweb(peer).fetch("pacs", STUDY, {uid}, folder)
+    files, refused = fetch(dicomweb(peer), "pacs", STUDY, {uid}, folder)
     assert ([(folder / file).read_bytes() for file in files], refused) == ([answer], {})
 
 
 def test_one_that_is_too_large_is_refused_and_leaves_nothing_behind(peer: DicomwebPeer, folder: Path) -> None:
     uid = image(peer, "a")
-    files, refused = dicomweb(peer, max_bytes=1024).fetch("pacs", STUDY, {uid}, folder)
+    files, refused = fetch(dicomweb(peer, max_bytes=1024), "pacs", STUDY, {uid}, folder)
     assert (files, refused[uid].code) == ([], "file_too_large")
     assert list(folder.iterdir()) == []
 
@@ -111,10 +112,10 @@ def test_a_server_that_knows_no_filter_is_believed_about_the_wanted_instance_alo
     peer.knows_filters = False
     for place, uid in enumerate(uids):
         (here := folder / str(place)).mkdir()
-        [file], refused = dicomweb(peer).fetch("pacs", STUDY, {uid}, here)
+        [file], refused = fetch(dicomweb(peer), "pacs", STUDY, {uid}, here)
         assert (here / file).read_bytes() == (peer.folder / f"{'abc'[place]}.dcm").read_bytes()
         assert refused == {}
-    _, refused = dicomweb(peer).fetch("pacs", STUDY, {generate_uid()}, folder)
+    _, refused = fetch(dicomweb(peer), "pacs", STUDY, {generate_uid()}, folder)
     assert [why.code for why in refused.values()] == ["sop_instance_not_found"]
 
 
@@ -122,7 +123,7 @@ def test_a_server_that_sends_a_byte_now_and_then_is_given_up_in_time(peer: Dicom
     uid = image(peer, "a")
     peer.multipart, peer.drips_s = False, 0.01
     with pytest.raises(Unavailable, match="dicomweb_unavailable"):
-        dicomweb(peer, timeout_s=0.3).fetch("pacs", STUDY, {uid}, folder)
+        fetch(dicomweb(peer, timeout_s=0.3), "pacs", STUDY, {uid}, folder)
     assert peer.dripped < (peer.folder / "a.dcm").stat().st_size
 
 
@@ -132,7 +133,7 @@ def test_a_server_that_sends_a_byte_of_its_head_now_and_then_is_given_up_in_time
     with trickling(kind) as url:
         slow = Dicomweb({"pacs": Server(url, {})}, 1 << 20, timeout_s=0.5)
         with pytest.raises(Unavailable, match="dicomweb_unavailable"):
-            slow.fetch("pacs", STUDY, {generate_uid()}, folder)
+            fetch(slow, "pacs", STUDY, {generate_uid()}, folder)
     assert time.monotonic() - started < ENDS_S / 2
 
 
@@ -140,7 +141,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(peer: DicomwebPeer, folder
     uid = image(peer, "a")
     peer.multipart, peer.cut_to = False, 1000
     with pytest.raises(Unavailable, match="dicomweb_unavailable"):
-        dicomweb(peer).fetch("pacs", STUDY, {uid}, folder)
+        fetch(dicomweb(peer), "pacs", STUDY, {uid}, folder)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,7 @@ def test_a_refusal_for_good_refuses_the_instance_and_says_the_status(
 ) -> None:
     uid = image(peer, "a")
     peer.status = status
-    _, refused = dicomweb(peer).fetch("pacs", STUDY, {uid}, folder)
+    _, refused = fetch(dicomweb(peer), "pacs", STUDY, {uid}, folder)
     assert refused[uid].code == "dicomweb_failed"
     assert uid not in refused[uid].reason
     assert len(peer.asked) == 1
@@ -185,23 +186,23 @@ def test_a_server_that_can_not_serve_now_is_asked_again(peer: DicomwebPeer, fold
     uid = image(peer, "a")
     peer.status = status
     with pytest.raises(Unavailable, match="dicomweb_unavailable"):
-        dicomweb(peer).fetch("pacs", STUDY, {uid}, folder)
+        fetch(dicomweb(peer), "pacs", STUDY, {uid}, folder)
 
 
 def test_a_server_that_does_not_answer_is_asked_again(folder: Path) -> None:
     nobody = Dicomweb({"pacs": Server("http://127.0.0.1:9/dicom-web", {})}, 1 << 20, timeout_s=10)
     with pytest.raises(Unavailable, match="dicomweb_unavailable"):
-        nobody.fetch("pacs", STUDY, {generate_uid()}, folder)
+        fetch(nobody, "pacs", STUDY, {generate_uid()}, folder)
 
 
 def test_it_signs_in(peer: DicomwebPeer, folder: Path) -> None:
     uid = image(peer, "a")
     peer.authorization = "Bearer s3cret"
-    files, _ = dicomweb(peer, headers={"Authorization": "Bearer s3cret"}).fetch("pacs", STUDY, {uid}, folder)
+    files, _ = fetch(dicomweb(peer, headers={"Authorization": "Bearer s3cret"}), "pacs", STUDY, {uid}, folder)
     assert len(files) == 1
 
 
 def test_a_server_that_the_settings_do_not_name_is_never_called(peer: DicomwebPeer, folder: Path) -> None:
     with pytest.raises(StudyRefused, match="dicomweb_server_unknown"):
-        dicomweb(peer).fetch("http://elsewhere", STUDY, {generate_uid()}, folder)
+        fetch(dicomweb(peer), "http://elsewhere", STUDY, {generate_uid()}, folder)
     assert peer.asked == []

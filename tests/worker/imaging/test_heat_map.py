@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from worker.imaging.heat import GAP, HEAT_SHARE, LINE, NARROWEST, SCALE, SIDE, HeatMap, heat_picture, heated
+from worker.imaging.heat_map import GAP, HEAT_SHARE, LINE, NARROWEST, SCALE, SIDE, HeatMap, heat_picture, heated
 from worker.study import Roi
 
 FRAME = np.random.default_rng(3).integers(0, 200, (240, 320), np.uint8)

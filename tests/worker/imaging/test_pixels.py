@@ -37,7 +37,7 @@ from tests.worker.imaging.dicom_files import (
     write_frames,
 )
 from worker.errors import Code
-from worker.imaging.storage import Limits
+from worker.image_access import Limits
 
 LOSSLESS = [
     ImplicitVRLittleEndian,

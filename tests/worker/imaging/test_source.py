@@ -16,7 +16,7 @@ from tests.dicomweb_server import DicomwebPeer, serving
 from worker.clinical.categories import Birads, Priority
 from worker.demo.dicom import Header, write_ultrasound
 from worker.errors import StudyRefused, Unavailable
-from worker.imaging.dicomweb import Dicomweb, Server
+from worker.image_access import Dicomweb, Server
 from worker.imaging.source import FETCHED, ImageSource, remove_abandoned
 from worker.study import Lesion, OnDicomweb, Study
 

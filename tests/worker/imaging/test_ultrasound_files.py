@@ -16,8 +16,8 @@ from tests.end_to_end.ultrasound_files import (
 )
 from tests.worker.imaging.dicom_files import lesion
 from worker.errors import LesionRefused
+from worker.image_access import Limits
 from worker.imaging.decoder_pool import DecoderPool
-from worker.imaging.storage import Limits
 from worker.study import AgeSource, LesionImage, LesionSize, Roi
 
 _LIMITS = Limits(max_file_bytes=2 << 30, max_frame_pixels=50_000_000)

@@ -30,8 +30,8 @@ from pydicom.uid import UltrasoundImageStorage, generate_uid
 
 from tests.worker.imaging.dicom_files import LIMITS
 from worker.intake.findings import Region
-from worker.intake.marked import Marked
-from worker.intake.report import read_report
+from worker.intake.lesion_sources import Marked
+from worker.intake.structured_report import read_report
 
 CODES = {
     "3": ("397143007", "SCT", "3 - Probably Benign"),

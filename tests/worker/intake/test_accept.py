@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import queries
-from db.records import Queued
-from db.reported import recorded_content
+from db.reads import queries
+from db.reads.reported import recorded_content
+from db.schema.records import Queued
 from tests.db.samples import claim_one
 from tests.worker.test_contract import JOB
 from worker.clinical.categories import Priority

@@ -16,7 +16,7 @@ from tests.worker.intake.segmentations import Drawn, write_segmentation
 from worker.errors import Code, Refused
 from worker.imaging.identity import read_identity
 from worker.intake.findings import LARGEST
-from worker.intake.marked import Instance, find_lesions
+from worker.intake.lesion_sources import Instance, find_lesions
 from worker.reporting.identifiers import DEVICE
 
 MULTI_UID = SOP_UID + ".2"

@@ -15,9 +15,9 @@ from tests.worker.intake.presentations import Annotation, Points, write_presenta
 from tests.worker.intake.reports import rectangle
 from worker.clinical.categories import Birads
 from worker.errors import Code, LesionRefused, StudyRefused
-from worker.imaging.storage import Limits
+from worker.image_access import Limits
 from worker.intake.findings import Region
-from worker.intake.presentation import read_presentation
+from worker.intake.presentation_state import read_presentation
 from worker.study import Roi
 
 ROWS, COLUMNS = 48, 64

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from worker.intake import aside
-from worker.intake.aside import FIRST_S, LONGEST_S, Aside
+from worker.intake import quarantine
+from worker.intake.quarantine import FIRST_S, LONGEST_S, Aside
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [0.0]
-    monkeypatch.setattr(aside.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(quarantine.time, "monotonic", lambda: now[0])
     return now
 
 

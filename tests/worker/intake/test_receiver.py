@@ -22,9 +22,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.faults.disks import FAULTS, MountingNotAllowed, full, small_disk, without_inodes
-from db import queries
 from db.outages import DatabaseAway
-from db.records import StudyDetail
+from db.reads import queries
+from db.schema.records import StudyDetail
 from tests.conftest import Database
 from tests.outages import A_REFUSAL, DEFECT, OUTAGES, away
 from tests.waiting import until
@@ -37,6 +37,7 @@ from worker.errors import Code, LesionRefused, SetupRefused, Unavailable
 from worker.intake import receiver
 from worker.intake.accept import Intake
 from worker.intake.inbox import Inbox
+from worker.intake.listening import Reception, echo
 from worker.intake.receiver import (
     CANNOT_UNDERSTAND,
     DOES_NOT_MATCH,
@@ -45,7 +46,6 @@ from worker.intake.receiver import (
     Receiver,
     listening,
 )
-from worker.intake.reception import Reception, echo
 
 pytestmark = pytest.mark.slow
 

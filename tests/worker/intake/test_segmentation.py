@@ -15,7 +15,7 @@ from pydicom.uid import RLELossless
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, picture, write
 from tests.worker.intake.segmentations import Drawn, write_segmentation
 from worker.errors import Code, LesionRefused, StudyRefused
-from worker.imaging.storage import Limits
+from worker.image_access import Limits
 from worker.intake import segmentation as module
 from worker.intake.findings import Region
 from worker.intake.segmentation import read_segmentation

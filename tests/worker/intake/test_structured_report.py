@@ -14,7 +14,7 @@ from pydicom import dcmread
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, picture, write
 from tests.worker.intake.reports import Finding, lesions_of, rectangle, write_report
 from worker.errors import Code, LesionRefused, StudyRefused
-from worker.intake.report import read_report
+from worker.intake.structured_report import read_report
 
 
 @pytest.fixture

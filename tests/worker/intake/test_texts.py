@@ -11,12 +11,12 @@ from tests.worker.imaging.dicom_files import LIMITS, write_texts
 from tests.worker.imaging.test_character_set import EXTENDED, OF_ONE_SET
 from tests.worker.intake.presentations import Annotation, write_presentation
 from tests.worker.intake.reports import Finding, rectangle, write_report
+from worker.broker.refused_identifiers import Named, named_in
 from worker.contract import StudyJob, parse_job
 from worker.errors import Code, JobRefused, StudyRefused
 from worker.intake.lesions_file import MarkedLesions, read_lesions
-from worker.intake.presentation import read_presentation
+from worker.intake.presentation_state import read_presentation
 from worker.intake.submit import Overrides, Submission, plan
-from worker.naming import Named, named_in
 
 CASES = Path(__file__).parents[4] / "shared" / "cases"
 

@@ -28,7 +28,7 @@ from tests.waiting import until
 from tests.worker.imaging.dicom_files import LIMITS, STUDY_UID, picture, write
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from worker.errors import SetupRefused, Unavailable
-from worker.intake import aside, watch
+from worker.intake import quarantine, watch
 from worker.intake.accept import Intake
 from worker.intake.watch import DropFolder, Watcher
 
@@ -275,7 +275,7 @@ UNREADABLE = Path("/proc/self/mem")
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is set aside is tried again at the next look."""
-    monkeypatch.setattr(aside, "FIRST_S", 0.0)
+    monkeypatch.setattr(quarantine, "FIRST_S", 0.0)
 
 
 def take_next(watcher: Watcher) -> Path:
@@ -494,7 +494,7 @@ def test_an_entry_stays_at_hand_while_nothing_can_be_written(
 def test_an_entry_whose_refusal_meets_a_defect_is_kept_and_the_others_go_on(
     watcher: Made, drop: Path, database: Database, sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aside, "FIRST_S", 0)
+    monkeypatch.setattr(quarantine, "FIRST_S", 0)
     (drop / "a job.json").write_text("{")
     study(drop / "one")
     one = watcher()

@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger
-from db.monitoring import ArmRow, Grouping, arms
-from db.pathology import PathologyRecord, record_pathology
+from db.reads.monitoring import ArmRow, Grouping, arms
+from db.writes import ledger
+from db.writes.pathology import PathologyRecord, record_pathology
 from tests.db.samples import DEMO, ended, lesion, refused, register, scored, study
-from tests.db.test_pathology import DAY, found
+from tests.db.writes.test_pathology import DAY, found
 from worker.clinical.categories import Outcome
 from worker.clinical.proportions import ARMS, Verdict
 from worker.monitoring.monitor import Alarm, By, Rates, rates, watch

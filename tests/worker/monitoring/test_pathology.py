@@ -6,10 +6,10 @@ from pathlib import Path
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger
-from db.pathology import results
+from db.writes import ledger
+from db.writes.pathology import results
 from tests.db.samples import ended, lesion, scored, study
-from tests.db.test_pathology import LATER
+from tests.db.writes.test_pathology import LATER
 from worker.monitoring.pathology import Imported, import_pathology
 from worker.monitoring.pathology_file import read_pathology
 

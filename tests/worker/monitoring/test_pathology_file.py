@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.test_compose import ROOT
 from worker.errors import Code, SetupRefused
 from worker.monitoring.pathology_file import PathologyFile, read_pathology
-from worker.rows_file import MAX_BYTES
+from worker.tables.csv_json import MAX_BYTES
 
 Write = Callable[[str | bytes], Path]
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.monitoring import ScoredLesion, scored_lesions
-from db.pathology import PathologyRecord, record_pathology
+from db.reads.monitoring import ScoredLesion, scored_lesions
+from db.writes.pathology import PathologyRecord, record_pathology
 from tests.db.samples import DEMO, ended, lesion, refused, scored, study
-from tests.db.test_pathology import DAY, found
+from tests.db.writes.test_pathology import DAY, found
 from worker.clinical.categories import Birads, Outcome
 from worker.clinical.proportions import ARMS
 from worker.clinical.restratify import restratify
@@ -188,7 +188,7 @@ def test_stored_scores_under_their_own_thresholds_move_nobody(sessions: sessionm
 
 
 def test_it_reads_a_few_thousand_at_a_time(sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("db.monitoring.STREAM_ROWS", 2)
+    monkeypatch.setattr("db.reads.monitoring.STREAM_ROWS", 2)
     with sessions.begin() as session:
         for number in range(5):
             ended(session, study(f"1.{number}"), scored())

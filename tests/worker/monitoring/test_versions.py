@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.compared import ComparedLesion
+from db.reads.compared import ComparedLesion
 from worker.clinical.categories import Outcome
 from worker.clinical.proportions import ARMS
 from worker.monitoring.versions import hold_against

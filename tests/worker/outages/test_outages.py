@@ -14,12 +14,13 @@ from db.session import make_engine, session_factory
 from tests.conftest import Database
 from tests.outages import A_REFUSAL, A_STUDY, DEFECT, OUTAGES, away
 from tests.waiting import until
-from worker import patience, runtime, tasks
+from worker import runtime, tasks
 from worker.errors import MEANINGS, Code
 from worker.intake.accept import Intake
+from worker.outages import retry
 from worker.settings import get_settings
 from worker.tasks import TaskFailed
-from worker.watching.measures import Measures
+from worker.telemetry.measures import Measures
 
 JOB = {
     "schema_version": 1,
@@ -47,7 +48,7 @@ def ledger(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(runtime, "intake", lambda: made.intake)
     monkeypatch.setattr(runtime, "measures", Measures)
     monkeypatch.setenv("DLR_RETRY_WAIT_S", "0.1")
-    monkeypatch.setattr(patience, "LONGEST_WAIT_S", 0.2)
+    monkeypatch.setattr(retry, "LONGEST_WAIT_S", 0.2)
     monkeypatch.setattr(tasks, "LONGEST_WAIT_S", 0.2)
     get_settings.cache_clear()
     tasks.app.finalize()

@@ -21,10 +21,10 @@ from tests.command_line import dlr
 from tests.conftest import Database
 from tests.waiting import patience, until
 from worker.app import app
-from worker.gate import INFER_STUDY, SUBMIT_STUDY
-from worker.patience import kind_of
-from worker.reconciler import Messages
-from worker.redis_answers import reason_of
+from worker.broker.message_gate import INFER_STUDY, SUBMIT_STUDY
+from worker.broker.reconciler import Messages
+from worker.outages.redis_answers import reason_of
+from worker.outages.retry import kind_of
 from worker.services.home import Home
 from worker.services.port import free_port
 from worker.services.redis import EmbeddedRedis
@@ -198,7 +198,7 @@ def test_a_worker_that_a_fault_ends_says_so_by_its_exit_status(
 
 
 def test_a_message_stays_where_it_is_while_it_can_not_be_written_down(refusing: Refusing) -> None:
-    from worker.delivery import TAKE, TAKEN
+    from worker.broker.redis_scripts import TAKE, TAKEN
 
     with Redis.from_url(refusing.server.url()) as client:
         client.delete(TAKEN, "intake")

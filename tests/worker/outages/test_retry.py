@@ -7,15 +7,15 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from db.errors import RoleRefused
 from db.outages import DATABASE_AWAY, DatabaseAway
-from worker import patience
 from worker.errors import Code, ModelRefused, Unavailable
+from worker.outages import retry
 from worker.settings import get_settings
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DLR_RETRY_WAIT_S", "0")
-    monkeypatch.setattr(patience, "LONGEST_WAIT_S", 0.01)
+    monkeypatch.setattr(retry, "LONGEST_WAIT_S", 0.01)
     get_settings.cache_clear()
 
 
@@ -38,19 +38,19 @@ def test_work_is_done_again_until_what_is_away_is_back(error: Exception, caplog:
             raise left.pop()
         return "done"
 
-    assert patience.patiently(work) == "done"
+    assert retry.patiently(work) == "done"
     assert "waiting" in caplog.text
     assert "Jane" not in caplog.text
 
 
 def test_a_worker_that_stops_waits_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience.stopping, "wait", lambda _seconds: True)
+    monkeypatch.setattr(retry.stopping, "wait", lambda _seconds: True)
 
     def away() -> None:
         raise ConnectionError
 
-    with pytest.raises(patience.Stopping):
-        patience.patiently(away)
+    with pytest.raises(retry.Stopping):
+        retry.patiently(away)
 
 
 def test_what_is_not_to_be_waited_for_is_raised_at_once() -> None:
@@ -58,7 +58,7 @@ def test_what_is_not_to_be_waited_for_is_raised_at_once() -> None:
         raise ModelRefused(Code.MODEL_NOT_ACTIVE)
 
     with pytest.raises(ModelRefused):
-        patience.patiently(refused, DATABASE_AWAY)
+        retry.patiently(refused, DATABASE_AWAY)
 
 
 def test_a_value_that_the_database_refuses_is_not_waited_for() -> None:
@@ -66,4 +66,4 @@ def test_a_value_that_the_database_refuses_is_not_waited_for() -> None:
         raise DataError("SELECT 'Doe^Jane'", None, Exception())
 
     with pytest.raises(DataError):
-        patience.patiently(refused)
+        retry.patiently(refused)

@@ -8,8 +8,8 @@ import pytest
 
 from worker.clinical.categories import Birads
 from worker.clinical.descriptors import LEVELS, MEASURES, descriptor_faults
-from worker.training.case import AGE_RANGE, SUSPICIOUS, PhantomCase, birads_of, draw_case
-from worker.training.table_s1 import class_table
+from worker.phantom.case import AGE_RANGE, SUSPICIOUS, PhantomCase, birads_of, draw_case
+from worker.phantom.table_s1 import class_table
 
 DRAWN = 3000
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from worker.phantom.case import PhantomCase, draw_case
+from worker.phantom.phantom import phantom
+from worker.phantom.render import render
 from worker.study import Roi
-from worker.training.case import PhantomCase, draw_case
-from worker.training.phantom import phantom
-from worker.training.render import render
 
 
 @settings(max_examples=40)

@@ -3,7 +3,7 @@
 import pytest
 
 from worker.clinical.descriptors import LEVELS, MEASURES
-from worker.training.table_s1 import class_table
+from worker.phantom.table_s1 import class_table
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import numpy as np
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from worker.demo.dicom import Header, write_ultrasound
+from worker.image_access import Limits
 from worker.imaging.source import Folder
-from worker.imaging.storage import Limits
 from worker.reporting.result import Ending, LesionResult, ModelScore, StudyResult
 from worker.reporting.source import Source, read_source
 

@@ -16,7 +16,7 @@ from worker.clinical.descriptors import MEASURES
 from worker.errors import Code, SetupRefused
 from worker.reporting.cohort import AGE, FEATURES, CohortLesion
 from worker.reporting.cohort_manifest import CohortManifest, read_cohort
-from worker.rows_file import MAX_BYTES
+from worker.tables.csv_json import MAX_BYTES
 
 HEADER = "pathology,lesion_id,patient_key,birads,age_years,shape,aspect_ratio\n"
 ROWS = "malignant,L1,p1,4A,52.5,irregular,0.9\nbenign,L1,p2,,,,\n"

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.worker.reporting.samples import COLUMNS, DEMO, ROWS, failed, mixed, scored, source_of, study, write_image
 from worker.errors import Code, LesionRefused, ModelRefused
-from worker.imaging.heat import HeatMap
+from worker.imaging.heat_map import HeatMap
 from worker.reporting.explanation import NO_DIAGNOSIS, Seen, caption, explanations, lesions_of
 from worker.reporting.result import LesionResult, ModelScore, StudyResult
 from worker.reporting.source import SourceImage

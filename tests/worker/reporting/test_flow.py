@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.monitoring import ScoredLesion
+from db.reads.monitoring import ScoredLesion
 from worker.clinical.categories import Birads, Outcome
 from worker.clinical.proportions import ARMS
 from worker.clinical.restratify import restratify

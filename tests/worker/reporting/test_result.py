@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger
+from db.writes import ledger
 from tests.conftest import Database
 from tests.db.samples import (
     DEMO,

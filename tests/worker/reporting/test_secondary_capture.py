@@ -26,7 +26,7 @@ from tests.worker.reporting.samples import (
 from worker.clinical.restratify import UNCERTAIN
 from worker.errors import Code, ModelRefused, StudyRefused
 from worker.imaging.decoder_pool import DecoderPool
-from worker.imaging.heat import HeatMap
+from worker.imaging.heat_map import HeatMap
 from worker.reporting.documents import Camera, Kind, documents_of
 from worker.reporting.frames import frame_reader
 from worker.reporting.result import LesionResult, ModelScore, StudyResult

@@ -11,7 +11,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, Imp
 from tests.dicomweb_server import serving
 from tests.worker.reporting.samples import LIMITS, failed, scored, source_of, study, write_image
 from worker.errors import Code, DlrError
-from worker.imaging.dicomweb import Dicomweb, Server
+from worker.image_access import Dicomweb, Server
 from worker.imaging.source import ImageSource
 from worker.reporting.documents import Kind, documents_of
 from worker.reporting.source import Subject, opened

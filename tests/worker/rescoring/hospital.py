@@ -17,26 +17,25 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger
-from db.roles import SHADOW
+from db.schema.roles import SHADOW
 from db.session import make_engine, session_factory
+from db.writes import ledger
 from tests.command_line import dlr
 from tests.conftest import Database
 from tests.worker.inference.samples import registry_with_both, write_model
-from worker.bookkeeping import Bookkeeper
 from worker.contract import parse_job
 from worker.demo.dicom import Header, write_ultrasound
+from worker.image_access import Dicomweb, Limits
 from worker.imaging.decoder_pool import DecoderPool
-from worker.imaging.dicomweb import Dicomweb
 from worker.imaging.source import ImageSource
-from worker.imaging.storage import Limits
 from worker.inference.engine import Engine, load_engine
 from worker.inference.registry import Registry
 from worker.intake.accept import Intake
-from worker.pipeline import Pipeline
-from worker.pulse import Pulse
 from worker.rescoring.images import StoredImages
 from worker.rescoring.rescorer import Rescorer
+from worker.scoring.bookkeeping import Bookkeeper
+from worker.scoring.leases import Pulse
+from worker.scoring.pipeline import Pipeline
 
 
 @dataclass

@@ -8,8 +8,8 @@ import pytest
 import torch
 from sqlalchemy import text
 
-from db import rescoring
-from db.rescoring import Stand, Wanted
+from db.writes import rescoring
+from db.writes.rescoring import Stand, Wanted
 from tests.worker.rescoring.hospital import Hospital
 from worker.errors import Unavailable
 from worker.inference.alone import LoneModel

@@ -9,7 +9,7 @@ import pytest
 import torch
 from sqlalchemy.orm import Session
 
-from db import rescoring
+from db.writes import rescoring
 from tests.worker.rescoring.hospital import Hospital
 from worker.inference.alone import LoneModel
 from worker.rescoring import shadows as shadows_module
@@ -108,7 +108,7 @@ def test_a_version_that_is_on_record_with_other_weights_is_left_out(
     hospital.add("2.0", 5)
     (known,) = [one.card for one in hospital.registry.list() if one.card.version == "2.0"]
     hospital.registry.shadow("DLR_BM", "2.0")
-    from db import ledger
+    from db.writes import ledger
 
     with hospital.sessions.begin() as session:
         ledger.register_model(session, replace(known.record(), weights_sha256="f" * 64))

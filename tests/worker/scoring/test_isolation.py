@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.waiting import patience, until
-from worker.isolation import Isolation
+from worker.scoring.isolation import Isolation
 
 SOON = patience(10)
 

@@ -7,12 +7,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger
 from db.session import make_engine, session_factory
+from db.writes import ledger
 from tests.conftest import Database
 from tests.db.samples import claim_one, finish_one, register, result, scored, study
 from tests.waiting import pace, until
-from worker.pulse import Pulse
+from worker.scoring.leases import Pulse
 
 
 @pytest.fixture

@@ -17,26 +17,25 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger, queries
-from db.records import Claim, Ended, Held, ModelRecord, StudyDetail, StudyResultRecord
+from db.reads import queries
+from db.schema.records import Claim, Ended, Held, ModelRecord, StudyDetail, StudyResultRecord
 from db.session import make_engine, session_factory
+from db.writes import ledger
 from tests.conftest import Database
 from tests.db.samples import claim_one
 from tests.dicomweb_server import serving
 from tests.waiting import pace
-from worker.bookkeeping import Bookkeeper
 from worker.clinical.categories import Priority
 from worker.contract import parse_job
 from worker.demo.dicom import Header, write_ultrasound
 from worker.errors import MEANINGS, Code, LesionRefused, Unavailable
+from worker.image_access import Dicomweb, GatePolicy, Limits, Server
 from worker.imaging.decoder_pool import DecoderPool
-from worker.imaging.dicomweb import Dicomweb, Server
-from worker.imaging.policy import GatePolicy
 from worker.imaging.source import ImageSource
-from worker.imaging.storage import Limits
 from worker.intake.accept import Intake
-from worker.pipeline import Pipeline
-from worker.pulse import Pulse
+from worker.scoring.bookkeeping import Bookkeeper
+from worker.scoring.leases import Pulse
+from worker.scoring.pipeline import Pipeline
 from worker.settings import get_settings
 from worker.study import GateReason, LesionImage, Score, Scores
 

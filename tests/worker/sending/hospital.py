@@ -22,7 +22,7 @@ from pynetdicom.sop_class import (
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.vocabulary import DeliveryState
+from db.schema.vocabulary import DeliveryState
 from tests.db.samples import ended, refused, scored, study
 from tests.db.samples import lesion as marked
 from tests.worker.reporting.samples import STUDY_UID, write_image

@@ -12,7 +12,7 @@ from pydicom import Dataset
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger
+from db.writes import ledger
 from tests.db.samples import claimed, finish_one, register, result, scored
 from tests.dicomweb_server import serving
 from tests.waiting import pace, patience, until

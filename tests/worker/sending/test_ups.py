@@ -9,8 +9,8 @@ from pydicom import Dataset, dcmread
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import ledger
-from db.vocabulary import Destination
+from db.schema.vocabulary import Destination
+from db.writes import ledger
 from tests.db.samples import claimed, finish_one
 from tests.db.samples import result as result_of
 from tests.db.samples import scored as lesion_scored

@@ -22,7 +22,7 @@ from tests.worker.sending.hospital import (
     receiving,
     settle,
 )
-from tests.worker.test_timed_answers import ENDS_S, trickling
+from tests.worker.test_timed_http import ENDS_S, trickling
 from worker.errors import Code
 from worker.sending.configured import destinations
 from worker.sending.sender import Sender

@@ -9,7 +9,7 @@ import psutil
 import psycopg2
 import pytest
 
-from db.roles import OWNER, READER, ROLES, WEB, WRITER
+from db.schema.roles import OWNER, READER, ROLES, WEB, WRITER
 from tests.conftest import Database
 from tests.waiting import patience
 from worker.errors import Code, SetupRefused

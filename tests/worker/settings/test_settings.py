@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from worker import settings as room
 from worker.errors import SetupRefused
-from worker.imaging.dicomweb import Server
-from worker.imaging.policy import GatePolicy
+from worker.image_access import GatePolicy, Server
 from worker.settings import Settings, described, get_settings, isolated
 from worker.study import GateReason
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from worker.errors import Code, SetupRefused
-from worker.rows_file import TOO_MANY_CELLS, read_rows
+from worker.tables.csv_json import TOO_MANY_CELLS, read_rows
 
 
 def needs_a(names: Sequence[str]) -> str | None:

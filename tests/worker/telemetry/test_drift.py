@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.watching.drift import FEWEST, LEAST_SHARE, psi, told
+from worker.telemetry.drift import FEWEST, LEAST_SHARE, psi, told
 
 COUNTS = st.lists(st.integers(0, 10_000), min_size=1, max_size=20).filter(any)
 

@@ -12,10 +12,10 @@ from worker.clinical.categories import Outcome, Priority
 from worker.errors import Code, SetupRefused
 from worker.runtime import measures
 from worker.settings import get_settings
-from worker.watching import catalog
-from worker.watching.exposition import PrometheusMeasures
-from worker.watching.measures import Measures
-from worker.watching.serving import serve
+from worker.telemetry import catalog
+from worker.telemetry.exposition import PrometheusMeasures
+from worker.telemetry.measures import Measures
+from worker.telemetry.metrics_server import serve
 
 
 def scraped(port: int) -> dict[str, dict[tuple[str, ...], float]]:

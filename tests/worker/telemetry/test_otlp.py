@@ -14,8 +14,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from tests.waiting import patience
 from worker.errors import Code, StudyRefused
 from worker.runtime import tracing
-from worker.watching.otlp import OtlpTracing
-from worker.watching.tracing import Tracing
+from worker.telemetry.otlp import OtlpTracing
+from worker.telemetry.traces import Tracing
 
 SECRET = "Doe^Jane"
 SENDER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

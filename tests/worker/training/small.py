@@ -3,9 +3,9 @@
 from functools import lru_cache
 from typing import Any
 
+from worker.dataset.manifest import Split
 from worker.training.cohort import Cohort, CohortRow, phantom_cohort
 from worker.training.config import DEMO, Phantoms, TrainingConfig, read_config
-from worker.training.manifest import Split
 
 FIELDS: dict[str, Any] = {
     "backbone": "resnet18",

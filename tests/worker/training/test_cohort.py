@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from tests.worker.training.small import cohort_row, config, phantoms
+from worker.dataset.manifest import Split
 from worker.errors import Code, SetupRefused
 from worker.inference.card import DEMO_NOTICE
 from worker.inference.preprocess import preprocess
+from worker.phantom.phantom import phantom
 from worker.training.augment import normalized
 from worker.training.cohort import Cohort, CohortRow, labelled, sizes_of
 from worker.training.labels import rule_of
-from worker.training.manifest import Split
-from worker.training.phantom import phantom
 
 
 def of_rows(rows: Sequence[CohortRow]) -> Cohort:

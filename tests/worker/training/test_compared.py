@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.worker.dataset.manifests import cohort, row, save_picture
 from tests.worker.inference.samples import write_model
-from tests.worker.training.manifests import cohort, row, save_picture
 from worker.clinical.categories import Birads, Priority
+from worker.dataset.manifest import Fault, Manifest, ManifestRow, Split
 from worker.errors import Code, ModelRefused, SetupRefused
 from worker.evaluation.notices import NAMES
 from worker.inference.engine import load_engine
@@ -14,7 +15,6 @@ from worker.inference.registry import Registry
 from worker.study import Score, Scores
 from worker.training.compared import ADVISED_WITH, NO_SPLITS, Compared, ComparedManifest, Match, compare_on_manifest
 from worker.training.labels import LabelRule
-from worker.training.manifest import Fault, Manifest, ManifestRow, Split
 from worker.training.rows import AVERAGED, OTHER_RULE, image_of
 
 pytestmark = pytest.mark.slow

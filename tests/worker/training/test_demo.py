@@ -93,7 +93,7 @@ def test_damaged_weights_are_made_again_by_later_code_too(
     lh, bm = (model.card for model in made.models)
     shutil.copytree(made.folder, tmp_path, dirs_exist_ok=True)
     (tmp_path / "DLR_LH" / lh.version / "weights.safetensors").write_bytes(b"damaged")
-    monkeypatch.setattr("worker.training.outcome.code_version", lambda: "a later one")
+    monkeypatch.setattr("worker.training.artefacts.code_version", lambda: "a later one")
     assert [model.card for model in _make(tmp_path)] == [lh, bm]
     assert all(finding.code is None for finding in Registry(tmp_path).check())
 

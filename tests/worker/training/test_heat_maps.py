@@ -8,12 +8,12 @@ from PIL import Image
 
 from tests.end_to_end.small_models import NOTICE, add_small_models
 from tests.shared import made_once
-from tests.worker.training.manifests import cohort
+from tests.worker.dataset.manifests import cohort
+from worker.dataset.manifest import Manifest, Split
 from worker.errors import Code, ModelRefused
 from worker.evaluation.examples import Example, Shown, Threshold, Why
 from worker.evaluation.lesions import JudgedLesion
-from worker.training.looking import IMAGES, look_at
-from worker.training.manifest import Manifest, Split
+from worker.training.heat_maps import IMAGES, look_at
 from worker.training.scoring import ScoredManifest, score_manifest
 
 pytestmark = pytest.mark.slow

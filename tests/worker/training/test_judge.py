@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from tests.worker.training.small import cohort_row, config
+from worker.dataset.manifest import Split
 from worker.evaluation.discrimination import auc, compare_aucs
+from worker.training.artefacts import metrics_of
 from worker.training.cohort import Cohort, Lesions, labelled
 from worker.training.config import TrainingConfig
 from worker.training.judge import discrimination, judge, score
 from worker.training.labels import rule_of
-from worker.training.manifest import Split
-from worker.training.outcome import metrics_of
 from worker.training.processes import Team
 from worker.training.start import new_network
 

@@ -4,9 +4,9 @@ import pytest
 
 from tests.worker.training.small import config
 from worker.clinical.categories import Birads
+from worker.dataset.manifest import Category
 from worker.errors import Code, SetupRefused
 from worker.training.labels import rule_of
-from worker.training.manifest import Category
 
 CATEGORIES: tuple[Category | None, ...] = (None, "0", "1", "2", "3", "4", "4A", "4B", "4C", "5", "6")  # type: ignore[assignment]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.worker.training.manifests import checked, cohort, row
+from tests.worker.dataset.manifests import checked, cohort, row
 from tests.worker.training.small import config
+from worker.dataset.manifest import ManifestRow, Split
 from worker.training.cohort import Cohort
-from worker.training.manifest import ManifestRow, Split
 from worker.training.manifest_cohort import manifest_cohort
 
 

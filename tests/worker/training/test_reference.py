@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.inference.card import Histogram
+from worker.telemetry.drift import psi
 from worker.training.reference import BINS, reference_of
-from worker.watching.drift import psi
 
 
 def counts(histogram: Histogram, values: np.ndarray) -> list[int]:

@@ -48,9 +48,9 @@ MOMENTS: dict[str, Moment] = {
     "in the second epoch": ("worker.training.fit._loss", 5),
     "between the files of the second checkpoint": ("worker.training.checkpoint.write_json", 2),
     "in the second stage": ("worker.training.age_stage.weighted_loss", 7),
-    "before the weights are in place": ("worker.training.outcome.write_tensors", 1),
-    "between weights and scores": ("worker.training.outcome.write_bytes", 1),
-    "before the card": ("worker.training.outcome.write_bytes", 2),
+    "before the weights are in place": ("worker.training.artefacts.write_tensors", 1),
+    "between weights and scores": ("worker.training.artefacts.write_bytes", 1),
+    "before the card": ("worker.training.artefacts.write_bytes", 2),
     "behind the card": ("worker.training.checkpoint.Checkpoints.remove", 1),
 }
 

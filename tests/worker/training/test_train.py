@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from tests.worker.training.small import config, phantoms
 from worker.cli.main import app
+from worker.dataset.manifest import Split
 from worker.errors import Code, SetupRefused
 from worker.evaluation.scores_file import read_scores
 from worker.inference.card import DEMO_NOTICE, load_card
@@ -23,13 +24,12 @@ from worker.inference.network import DlrNetwork
 from worker.inference.registry import Registry
 from worker.training import log
 from worker.training.age_stage import start_from_the_image
+from worker.training.artefacts import code_version
 from worker.training.checkpoint import Checkpoints, Progress
 from worker.training.cohort import labelled
 from worker.training.config import DEMO, TrainingConfig, read_config
 from worker.training.fit import Fitting, class_weights, fit, weighted_loss
 from worker.training.labels import rule_of
-from worker.training.manifest import Split
-from worker.training.outcome import code_version
 from worker.training.processes import Team
 from worker.training.start import new_network
 from worker.training.train import Running, Trained, train

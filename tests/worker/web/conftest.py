@@ -12,14 +12,14 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.testclient import TestClient
 
-from db.roles import WEB
+from db.schema.roles import WEB
 from db.session import make_engine
 from tests.conftest import Database
 from tests.db.samples import ended, lesion, scored, study, writing
 from worker.demo.dicom import Header, write_ultrasound
 from worker.imaging.decoder_pool import DecoderPool
+from worker.phantom.phantom import Phantom, phantom
 from worker.settings import Settings, get_settings
-from worker.training.phantom import Phantom, phantom
 from worker.web import accounts
 from worker.web.accounts import Accounts, WebRole
 from worker.web.application import make_application

@@ -10,7 +10,8 @@ from PIL import Image
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.testclient import TestClient
 
-from db import ledger, queries
+from db.reads import queries
+from db.writes import ledger
 from tests.db.samples import DEMO, ended, failed_place, lesion, refused, register, scored, study
 from tests.worker.web.conftest import Kept, token_in
 from worker.errors import MEANINGS, Code
@@ -402,7 +403,7 @@ def test_a_defect_shows_nothing_of_itself(site: Site, sign_in: SignIn, monkeypat
         raise RuntimeError("Roe^Mary")
 
     reader = sign_in()
-    monkeypatch.setattr("db.page.worklist_state", broken)
+    monkeypatch.setattr("db.reads.page.worklist_state", broken)
     answer = reader.get("/")
     assert answer.status_code == 500
     assert "Roe" not in answer.text

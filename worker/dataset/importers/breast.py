@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from worker.clinical.descriptors import LEVELS
+from worker.dataset.image import read_picture
+from worker.dataset.importers import imported
+from worker.dataset.importers.imported import Imported, OnProgress, relative
+from worker.dataset.manifest import ManifestRow
 from worker.errors import Code, LesionRefused, SetupRefused
-from worker.training.image import read_picture
-from worker.training.importers import imported
-from worker.training.importers.imported import Imported, OnProgress, relative
-from worker.training.manifest import ManifestRow
 
 COLUMNS = ("CaseID", "Image_filename", "Mask_tumor_filename", "Age", "BIRADS", "Classification")
 IMAGES = "BrEaST-Lesions_USG-images_and_masks"

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.dataset.image import mask_roi, read_picture
+from worker.dataset.importers import imported
+from worker.dataset.importers.imported import Imported, OnProgress, relative
+from worker.dataset.manifest import ManifestRow
 from worker.errors import LesionRefused
 from worker.study import Roi
-from worker.training.image import mask_roi, read_picture
-from worker.training.importers import imported
-from worker.training.importers.imported import Imported, OnProgress, relative
-from worker.training.manifest import ManifestRow
 
 COLUMNS = ("ID", "Case", "Pathology", "BIRADS", "Width", "Height", "BBOX")
 BBOX_TOLERANCE = 2

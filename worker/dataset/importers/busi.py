@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.dataset.image import read_picture
+from worker.dataset.importers import imported
+from worker.dataset.importers.imported import Imported, OnProgress, relative
+from worker.dataset.manifest import ManifestRow, Pathology
 from worker.errors import LesionRefused
-from worker.training.image import read_picture
-from worker.training.importers import imported
-from worker.training.importers.imported import Imported, OnProgress, relative
-from worker.training.manifest import ManifestRow, Pathology
 
 CLASSES = ("benign", "malignant", "normal")
 AXILLA = {

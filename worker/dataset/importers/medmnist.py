@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from worker.training.importers import imported
-from worker.training.importers.imported import Imported, OnProgress, relative
-from worker.training.manifest import ManifestRow, Pathology, Split
+from worker.dataset.importers import imported
+from worker.dataset.importers.imported import Imported, OnProgress, relative
+from worker.dataset.manifest import ManifestRow, Pathology, Split
 
 LABELS = {0: Pathology.MALIGNANT, 1: Pathology.BENIGN}
 SPLITS = {"train": Split.TRAIN, "val": Split.VALIDATION, "test": Split.TEST}

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.imaging.colour import colour_in_roi, doppler_in_roi, says_doppler, taken_apart
-from worker.imaging.contrast import roi_blank, roi_saturated, roi_too_small
 from worker.imaging.cropping import crop, to_grey
 from worker.imaging.dicom_file import Header
-from worker.imaging.overlay import overlay_in_roi
+from worker.imaging.quality.colour import colour_in_roi, doppler_in_roi, says_doppler, taken_apart
+from worker.imaging.quality.contrast import roi_blank, roi_saturated, roi_too_small
+from worker.imaging.quality.overlay import overlay_in_roi
+from worker.imaging.quality.seam import seam_in_pixels, seam_of_regions
 from worker.imaging.regions import UltrasoundRegion, is_tissue
-from worker.imaging.seam import seam_in_pixels, seam_of_regions
 from worker.study import GateReason, Roi
 
 MOST_OUTSIDE = 0.05

@@ -8,7 +8,7 @@ Not found: a dotted line alone, lines that are wider than three pixels, and grey
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.imaging.colour import Mask, in_plenty, without_lines
+from worker.imaging.quality.colour import Mask, in_plenty, without_lines
 from worker.study import GateReason
 
 BRIGHT = 128

@@ -1,22 +1,10 @@
 """What follows from a finding of the gate: the lesion is refused, or scored with a warning, or nobody is told."""
 
-from collections.abc import Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Sequence
 
 from worker.errors import Code, LesionRefused
+from worker.image_access import GatePolicy, Policies
 from worker.study import GateReason
-
-
-class GatePolicy(StrEnum):
-    """What one finding does."""
-
-    REFUSE = "refuse"
-    WARN = "warn"
-    OFF = "off"
-
-
-Policies = Mapping[GateReason, GatePolicy]
-"""What each finding does; ``warn`` where one is left out."""
 
 
 def warnings_of(found: Sequence[GateReason], policies: Policies) -> tuple[GateReason, ...]:

@@ -6,10 +6,10 @@ from typing import Any
 import openpyxl
 import pytest
 
-from tests.worker.training.manifests import save_mask, save_picture
+from tests.worker.dataset.manifests import save_mask, save_picture
+from worker.dataset.importers.breast import IMAGES, descriptors_of, import_breast
+from worker.dataset.manifest import ManifestRow
 from worker.errors import Code, SetupRefused
-from worker.training.importers.breast import IMAGES, descriptors_of, import_breast
-from worker.training.manifest import ManifestRow
 
 LINE: dict[str, Any] = {
     "CaseID": 1, "Image_filename": "case001.png", "Mask_tumor_filename": "case001_tumor.png",

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.worker.training.manifests import save_mask, save_picture
+from tests.worker.dataset.manifests import save_mask, save_picture
+from worker.dataset.importers.bus_bra import import_bus_bra
+from worker.dataset.manifest import ManifestRow
 from worker.errors import Code, SetupRefused
-from worker.training.importers.bus_bra import import_bus_bra
-from worker.training.manifest import ManifestRow
 
 HEADER = ("ID", "Case", "Histology", "Pathology", "BIRADS", "Device", "Width", "Height", "Side", "BBOX")
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.worker.training.manifests import picture, save_mask, save_picture
+from tests.worker.dataset.manifests import picture, save_mask, save_picture
+from worker.dataset.importers.busi import import_busi
+from worker.dataset.importers.imported import Imported
 from worker.errors import Code, SetupRefused
-from worker.training.importers.busi import import_busi
-from worker.training.importers.imported import Imported
 
 
 def quiet(_done: int, _total: int) -> None:

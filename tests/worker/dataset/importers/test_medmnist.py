@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from worker.dataset import check
+from worker.dataset.importers.imported import Imported
+from worker.dataset.importers.medmnist import import_medmnist
+from worker.dataset.manifest import Pathology, Split
+from worker.dataset.manifest_file import read_manifest, write_manifest
 from worker.errors import Code, SetupRefused
-from worker.training import check
-from worker.training.importers.imported import Imported
-from worker.training.importers.medmnist import import_medmnist
-from worker.training.manifest import Pathology, Split
-from worker.training.manifest_file import read_manifest, write_manifest
 
 
 def arrays(counts: tuple[int, int, int] = (6, 2, 3), side: int = 28) -> dict[str, Any]:

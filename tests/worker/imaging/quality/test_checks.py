@@ -14,12 +14,13 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from worker.errors import MEANINGS, Code, LesionRefused
+from worker.image_access import GatePolicy
 from worker.imaging.dicom_file import Header
-from worker.imaging.gate import findings
-from worker.imaging.policy import GatePolicy, warnings_of
+from worker.imaging.quality.checks import findings
+from worker.imaging.quality.policy import warnings_of
 from worker.imaging.regions import UltrasoundRegion
+from worker.phantom.phantom import phantom
 from worker.study import GateReason, Roi
-from worker.training.phantom import phantom
 
 Picture = NDArray[np.uint8]
 ROWS, COLUMNS = 240, 320

@@ -1,0 +1,1 @@
+"""The tables, their enumerations and roles, and the values that go into them."""

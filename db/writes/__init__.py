@@ -1,0 +1,1 @@
+"""Everything that is written, each function within its caller's transaction."""

@@ -1,0 +1,1 @@
+"""Redis and Celery: what a message may say, how it leaves its queue, and how it comes back when its worker died."""

@@ -1,0 +1,59 @@
+"""What images may be read, and what is made of them, as the settings say: limits, DICOMweb servers, quality checks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from worker.study import GateReason
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is read at most: bytes of a file, rows x columns of a frame, bytes of a deflated file once inflated."""
+
+    max_file_bytes: int
+    max_frame_pixels: int
+    max_inflated_bytes: int = 128 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A DICOMweb server.
+
+    Attributes:
+        url: of the service, without the ``/studies`` of its resources.
+        headers: that sign in.
+        ca: PEM of whom to trust; ``None``: whom the system trusts.
+    """
+
+    url: str
+    headers: Mapping[str, str]
+    ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dicomweb:
+    """The DICOMweb servers that jobs may name.
+
+    Attributes:
+        servers: by name.
+        max_bytes: the largest instance that is fetched.
+        timeout_s: the longest time for one instance.
+    """
+
+    servers: Mapping[str, Server]
+    max_bytes: int
+    timeout_s: float
+
+
+class GatePolicy(StrEnum):
+    """What one finding does."""
+
+    REFUSE = "refuse"
+    WARN = "warn"
+    OFF = "off"
+
+
+Policies = Mapping[GateReason, GatePolicy]
+"""What each finding does; ``warn`` where one is left out."""

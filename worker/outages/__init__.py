@@ -1,0 +1,1 @@
+"""What is away for now: how it is recognized, what a person is told of it, and waiting until it is back."""

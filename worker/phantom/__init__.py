@@ -1,0 +1,1 @@
+"""Made-up lesions, drawn from the study's Table S1."""
