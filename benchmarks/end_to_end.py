@@ -20,7 +20,8 @@ from benchmarks.measuring import Figure, Ratio, Say
 from benchmarks.queueing import counting, queue
 from benchmarks.samples import add_models
 from benchmarks.timed_start import STEPS
-from worker.broker.message_gate import SUBMIT_STUDY, TaskMessage, envelope
+from worker.broker.message_gate import TaskMessage, envelope
+from worker.broker.queues import SUBMIT_STUDY
 from worker.demo.dicom import Header, write_ultrasound
 
 ROWS, COLUMNS = 480, 640

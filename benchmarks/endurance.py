@@ -9,7 +9,7 @@ from benchmarks.faults.studies import ROIS
 from benchmarks.measuring import Figure, Say
 from benchmarks.queueing import counting, start_inference
 from benchmarks.simulated_gpu import BATCH, FIXED_MS, N_MAX, PER_LESION_MS
-from worker.broker.message_gate import SUBMIT_STUDY
+from worker.broker.queues import SUBMIT_STUDY
 
 GOAL_MIB = 50
 _FAST = {FIXED_MS: "4", PER_LESION_MS: "0.1", BATCH: str(N_MAX)}

@@ -18,7 +18,8 @@ from benchmarks.measuring import Figure, Ratio, Say, in_turns
 from benchmarks.simulated_gpu import BATCH, N_MAX
 from benchmarks.task_of_20_ms import AT_ONCE
 from db.session import make_engine, session_factory
-from worker.broker.message_gate import INFER_STUDY, TaskMessage, envelope
+from worker.broker.message_gate import TaskMessage, envelope
+from worker.broker.queues import INFER_STUDY
 from worker.contract import parse_job
 from worker.intake.accept import Intake
 from worker.study import Roi

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.waiting import until
-from worker.services.port import LOOPBACK, free_port
+from worker.network.port import LOOPBACK, free_port
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed (apt-get install pgbouncer)")

@@ -25,11 +25,11 @@ from sqlalchemy import make_url
 from tests.command_line import dlr
 from tests.commands import command_fault
 from tests.waiting import patience, until
+from worker.network.port import free_port
 from worker.services import postgres as embedded_postgres
 from worker.services import redis as embedded_redis
 from worker.services.flower import flower_command
 from worker.services.home import Home
-from worker.services.port import free_port
 from worker.settings import Settings, get_settings
 from worker.tasks import GIVE_BACK_S
 

@@ -34,7 +34,8 @@ from tests.test_compose import COMPOSE, PASSWORD, ROOT, composed_redis
 from tests.waiting import patience
 from worker import doctor
 from worker.broker import reconciler, transport
-from worker.broker.message_gate import QUEUE_OF_TASK, SUBMIT_STUDY, read_message
+from worker.broker.message_gate import read_message
+from worker.broker.queues import QUEUE_OF_TASK, SUBMIT_STUDY
 from worker.contract import StudyJob, parse_job
 from worker.errors import MEANINGS
 from worker.exporter import exporter

@@ -15,7 +15,7 @@ import yaml
 from db.schema.vocabulary import Outcome, Priority, StudyState
 from tests.commands import command_fault
 from tests.test_compose import ROOT
-from worker.broker.message_gate import QUEUES
+from worker.broker.queues import QUEUES
 from worker.settings import Settings
 from worker.telemetry.catalog import SERVICE, WORKER, Metric
 from worker.telemetry.metrics_server import PORTS

@@ -11,14 +11,11 @@ from kombu.entity import Exchange, Queue
 from sqlalchemy.engine import make_url
 
 from db.schema.records import Queued
-from worker.broker.message_gate import INFER_STUDY, QUEUE_OF_TASK, QUEUES
+from worker.broker.queues import INFER_STUDY, QUEUE_OF_TASK, QUEUES, REDIS_PRIORITY
 from worker.broker.transport import use_this_transport
 from worker.clinical.categories import Priority
 from worker.logs import configure_logging
 from worker.settings import Settings, get_settings
-
-REDIS_PRIORITY = {Priority.STAT: 0, Priority.URGENT: 3, Priority.ROUTINE: 6}
-"""kombu keeps four lists a queue on Redis, at 0, 3, 6 and 9; the lowest number is taken first."""
 
 COMMAND_TIMEOUT_S = 5
 """How long a command waits for an answer of Redis, in seconds."""

@@ -30,7 +30,7 @@ from db.writes import outbox
 from worker import __version__
 from worker.app import app, give_up_soon
 from worker.broker.durability import ACCEPTED_BY, keeping
-from worker.broker.message_gate import QUEUES
+from worker.broker.queues import QUEUES
 from worker.broker.reconciler import Messages
 from worker.errors import Code, DlrError, Unavailable
 from worker.outages.redis_answers import AWAY as REDIS_AWAY

@@ -17,7 +17,7 @@ from celery.signals import worker_ready, worker_shutting_down
 from db.schema.records import Ended, Queued
 from db.schema.vocabulary import StudyState
 from worker.app import app
-from worker.broker.message_gate import INFER_STUDY, RECORD_REFUSAL, SUBMIT_STUDY, TRACEPARENT
+from worker.broker.queues import INFER_STUDY, RECORD_REFUSAL, SUBMIT_STUDY, TRACEPARENT
 from worker.broker.refused_identifiers import Named
 from worker.contract import parse_job
 from worker.errors import Code, JobRefused

@@ -18,7 +18,7 @@ from benchmarks.faults.service import FaultService, Say, fault_service
 from benchmarks.faults.simulated_device import QUOTES_WHAT_IT_GOT
 from benchmarks.faults.table import Figure
 from tests.worker.imaging.dicom_files import dataset, picture, save
-from worker.broker.message_gate import SUBMIT_STUDY
+from worker.broker.queues import SUBMIT_STUDY
 
 MARK = "ZQX7"
 """Begins each planted text."""

@@ -19,8 +19,7 @@ from redis.exceptions import RedisError
 
 from benchmarks.faults.studies import MadeStudy, StudyMaker
 from benchmarks.measuring import Say
-from worker.app import REDIS_PRIORITY
-from worker.broker.message_gate import QUEUES, SUBMIT_STUDY
+from worker.broker.queues import QUEUES, REDIS_PRIORITY, SUBMIT_STUDY
 from worker.broker.reconciler import Messages
 from worker.broker.redis_scripts import TAKEN
 from worker.clinical.categories import Priority

@@ -15,7 +15,8 @@ from benchmarks.faults.studies import MadeStudy
 from benchmarks.faults.table import Figure, said
 from benchmarks.faults.verify import verify
 from db.session import make_engine, session_factory
-from worker.broker.message_gate import INFER_STUDY, SUBMIT_STUDY, TaskMessage, envelope
+from worker.broker.message_gate import TaskMessage, envelope
+from worker.broker.queues import INFER_STUDY, SUBMIT_STUDY
 from worker.broker.redis_scripts import TAKEN
 from worker.contract import parse_job
 from worker.intake.accept import Intake

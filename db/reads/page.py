@@ -16,7 +16,7 @@ from db.reads.page_records import (
     Wanted,
     WorklistState,
 )
-from db.schema.records import FailedRow, WorklistRow
+from db.reads.records import FailedRow, WorklistRow
 from db.storable import looked_for
 
 

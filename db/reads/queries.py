@@ -14,19 +14,9 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, column, func, or_, select, table
 from sqlalchemy.orm import Session, selectinload
 
+from db.reads.records import FailedRow, LesionDetail, StoredPrediction, StudyDetail, StudyEvent, SummaryRow, WorklistRow
 from db.schema.models import LesionRow, PredictionRow, RestratificationRow, StudyRow
-from db.schema.records import (
-    Box,
-    Ended,
-    FailedRow,
-    LesionDetail,
-    Standing,
-    StoredPrediction,
-    StudyDetail,
-    StudyEvent,
-    SummaryRow,
-    WorklistRow,
-)
+from db.schema.records import Box, Ended, Standing
 from db.schema.vocabulary import ENDED_STATES, OPEN_STATES, Event, LesionState, StudyState
 from db.storable import looked_for, storable_text
 

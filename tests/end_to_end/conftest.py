@@ -20,7 +20,7 @@ from celery import Celery
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.reads import queries
-from db.schema.records import StudyDetail
+from db.reads.records import StudyDetail
 from db.session import make_engine, session_factory
 from tests import command_line, waiting
 from tests.end_to_end.collector import Collector, collecting

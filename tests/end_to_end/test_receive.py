@@ -23,7 +23,7 @@ from tests.worker.imaging.dicom_files import STUDY_UID, picture, write, write_te
 from tests.worker.intake.presentations import Annotation, write_presentation
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from tests.worker.intake.segmentations import Drawn, write_segmentation
-from worker.services.port import free_port
+from worker.network.port import free_port
 
 ASSOCIATIONS, INSTANCES = 4, 60
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.end_to_end.conftest import Service
 from tests.worker.imaging.dicom_files import STUDY_UID, picture, write
 from tests.worker.sending.hospital import Archive, Receiver, receiving, running
-from worker.services.port import free_port
+from worker.network.port import free_port
 
 
 def test_a_study_that_is_scored_is_stored_listed_and_told_of(service: Service, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pydicom.uid import Comprehensive3DSRStorage
 
 from tests.end_to_end.small_models import add_small_models
 from tests.waiting import patience
-from worker.services.port import free_port
+from worker.network.port import free_port
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
 LONGEST_S = 600

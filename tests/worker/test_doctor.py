@@ -11,7 +11,7 @@ from db.session import make_engine
 from tests.command_line import dlr
 from tests.conftest import Database
 from worker import doctor
-from worker.services.port import free_port
+from worker.network.port import free_port
 from worker.settings import get_settings
 
 ALL = [

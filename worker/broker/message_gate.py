@@ -17,16 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
+from worker.broker.queues import INFER_STUDY, QUEUE_OF_TASK, RECORD_REFUSAL, SUBMIT_STUDY, TRACEPARENT
 from worker.broker.refused_identifiers import named_in_message, valid_named
 from worker.errors import MEANINGS, Code, JobRefused
-
-SUBMIT_STUDY = "dlr.submit_study"
-INFER_STUDY = "dlr.infer_study"
-RECORD_REFUSAL = "dlr.record_refusal"
-QUEUE_OF_TASK = {SUBMIT_STUDY: "intake", INFER_STUDY: "inference", RECORD_REFUSAL: "intake"}
-QUEUES = tuple(sorted(set(QUEUE_OF_TASK.values())))
-TRACEPARENT = "traceparent"
-"""The one header of a sender's that comes through, on a job: the trace that the study is a part of."""
 
 KEPT_OF_REFUSED = 1 << 16
 """Characters of a refused message that are kept for a person to look at."""

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.schema.records import Queued
 from db.writes import ledger
-from worker.broker.message_gate import QUEUES
+from worker.broker.queues import QUEUES
 from worker.broker.redis_scripts import TAKEN, put_back
 from worker.outages.retry import AWAY, kind_of
 

@@ -1,14 +1,11 @@
-"""Celery's Redis transport, with the gate at its mouth and a broom behind it.
+"""Celery's Redis transport: messages pass the message gate before Celery sees them.
 
 Messages are taken and acknowledged several at a time. They leave their queue in one step
-(`worker.broker.redis_scripts`), and the gate (`worker.broker.message_gate`) sees them before Celery does. The broom: a
-job that an integrator pushes names a study, and Redis's append-only file keeps each command until it is rewritten; once
-such messages are acknowledged, the file is rewritten in the background, so that no identifier stays on the disk of the
-broker.
+(`worker.broker.redis_scripts`), and the gate (`worker.broker.message_gate`) sees them before Celery does. Once jobs are
+acknowledged, Redis is asked to forget them (`worker.broker.aof_rewriter`).
 """
 
 import logging
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,11 +19,13 @@ from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 from kombu.transport.virtual.base import QoS as VirtualQoS
 from kombu.utils.json import dumps
-from redis import Connection, Redis, SSLConnection
+from redis import Connection, SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from worker.broker.message_gate import QUEUE_OF_TASK, QUEUES, SUBMIT_STUDY, pass_gate
+from worker.broker.aof_rewriter import AofRewriter
+from worker.broker.message_gate import pass_gate
+from worker.broker.queues import QUEUE_OF_TASK, QUEUES, SUBMIT_STUDY
 from worker.broker.redis_scripts import NOTHING, TAKE, TAKEN, WRITE_DOWN
 from worker.outages.redis_answers import REFUSALS, is_out_of_memory
 from worker.settings import get_settings
@@ -46,62 +45,6 @@ IDLE_LOOKS, IDLE_LOOK_INTERVAL_S = 50, 0.1
 """After so many looks that found nothing it waits longer."""
 
 _TAKE_SHA = sha1(TAKE.encode()).hexdigest()  # noqa: S324  the name by which Redis knows a script
-
-SWEEP_INTERVAL_S = 1.0
-"""Shortest time between two rewrites of the append-only file."""
-
-SWEEP_PAUSE = 10.0
-"""How many times longer Redis rests than it rewrites: a file that holds a long queue is rewritten less often."""
-
-SWEEP_LOOK_S = 0.05
-"""How often the broom looks whether a rewrite has ended, in seconds."""
-
-
-class Broom:
-    """Asks Redis to rewrite its append-only file, some time after it was told that there is something to forget."""
-
-    def __init__(self, url: str, interval_s: float = SWEEP_INTERVAL_S) -> None:
-        self._url = url
-        self._interval_s = interval_s
-        self._due = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-
-    def sweep_soon(self) -> None:
-        """Ask for a rewrite; many calls make one. Returns at once."""
-        self._due.set()
-        with self._lock:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="aof-broom", daemon=True)
-                self._thread.start()
-
-    def _run(self) -> None:
-        client = Redis.from_url(self._url)
-        while self._due.wait():
-            self._due.clear()
-            try:
-                client.bgrewriteaof()
-            except NoPermissionError:
-                logger.warning(
-                    "Redis does not let this user rewrite its append-only file: grant +bgrewriteaof, or "
-                    "identifiers of pushed jobs stay in that file until Redis rewrites it by itself"
-                )
-                return
-            except RedisError:
-                self._due.set()
-                client.connection_pool.disconnect()
-            time.sleep(max(self._interval_s, SWEEP_PAUSE * _rewriting_s(client)))
-
-
-def _rewriting_s(client: "Redis") -> float:
-    """Wait until Redis has rewritten its append-only file, and say how long that took, in seconds."""
-    started = time.monotonic()
-    try:
-        while client.info("persistence")["aof_rewrite_in_progress"]:
-            time.sleep(SWEEP_LOOK_S)
-    except RedisError:
-        return 0.0
-    return time.monotonic() - started
 
 
 @contextmanager
@@ -144,7 +87,7 @@ class QoS(kombu_redis.QoS):
         if not self.channel.connection.gathers:
             self.write_acknowledged()
         if message is not None and message.delivery_info.get("routing_key") == QUEUE_OF_TASK[SUBMIT_STUDY]:
-            self.channel.broom.sweep_soon()
+            self.channel.aof_rewriter.request()
 
     def write_acknowledged(self) -> None:
         """Tell Redis what was acknowledged since the last time. What it is not told comes back, and changes nothing."""
@@ -211,10 +154,10 @@ class Channel(kombu_redis.Channel):
         self._taken_as = ""
 
     @property
-    def broom(self) -> Broom:
-        """The broom of this connection."""
+    def aof_rewriter(self) -> AofRewriter:
+        """That of this connection."""
         transport: Transport = self.connection
-        return transport.broom
+        return transport.aof_rewriter
 
     def refuse_when_closed(self) -> None:
         """Let a late acknowledgement meet a lost connection, which Celery survives.
@@ -342,9 +285,9 @@ class Transport(kombu_redis.Transport):
             channel.qos.write_acknowledged()
 
     @cached_property
-    def broom(self) -> Broom:
-        """The broom of this connection; it starts when there is something to sweep."""
-        return Broom(get_settings().require_redis_url())
+    def aof_rewriter(self) -> AofRewriter:
+        """That of this connection; its thread starts with the first request."""
+        return AofRewriter(get_settings().require_redis_url())
 
 
 def use_this_transport() -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 import typer
 
 from db.reads import queries
-from db.schema.records import FailedRow
+from db.reads.records import FailedRow
 from db.writes import ledger
 from worker.cli.named import StudiesArgument, StudyArgument
 from worker.cli.output import Format, FormatOption, print_rows, stderr

@@ -11,8 +11,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from worker.extras import require_extra
+from worker.network.port import require_free
 from worker.services.fleet import name_of
-from worker.services.port import require_free
 from worker.settings import Settings, get_settings, use_device
 
 INTAKE_STUDIES = 4

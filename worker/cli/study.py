@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from db.reads import queries
-from db.schema.records import LesionDetail, StudyDetail
+from db.reads.records import LesionDetail, StudyDetail
 from worker.cli.named import StudyArgument
 from worker.cli.output import Format, FormatOption, print_json, print_rows, stderr, stdout
 from worker.clinical.restratify import UNCERTAIN

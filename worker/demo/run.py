@@ -15,8 +15,7 @@ from db.reads import queries
 from db.schema.roles import READER
 from db.schema.vocabulary import ENDED_STATES
 from db.session import make_engine, session_factory
-from worker.app import REDIS_PRIORITY
-from worker.broker.message_gate import QUEUE_OF_TASK, SUBMIT_STUDY
+from worker.broker.queues import QUEUE_OF_TASK, REDIS_PRIORITY, SUBMIT_STUDY
 from worker.clinical.categories import Priority
 from worker.demo.studies import MadeStudy, make_studies
 from worker.errors import Code, Unavailable

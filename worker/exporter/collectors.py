@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from db.reads import watching
 from db.reads.watching import StoredCard
 from db.schema.vocabulary import OPEN_STATES, Outcome, Priority, StudyState, WorklistClass
-from worker.app import REDIS_PRIORITY, app
-from worker.broker.message_gate import QUEUES
+from worker.app import app
+from worker.broker.queues import QUEUES, REDIS_PRIORITY
 from worker.broker.reconciler import Messages
 from worker.errors import MEANINGS
 from worker.inference.card import Reference

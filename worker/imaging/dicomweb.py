@@ -151,7 +151,7 @@ def _signed_in(server: Server) -> Iterator["Session"]:
     try:
         from requests import Session
 
-        from worker.timed_http import TimedAnswers
+        from worker.network.timed_http import TimedAnswers
     except ImportError:
         reason = "a DICOMweb server is asked by the extra: pip install 'dlr-worker[dicomweb]'"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None

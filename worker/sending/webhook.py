@@ -59,7 +59,7 @@ class Webhook:
         """Keep one connection for several results."""
         from requests import Session
 
-        from worker.timed_http import TimedAnswers
+        from worker.network.timed_http import TimedAnswers
 
         with Session() as session:
             for scheme in ("http://", "https://"):

@@ -19,12 +19,12 @@ from psycopg2 import sql
 from sqlalchemy.engine import URL
 
 from db.schema.roles import OWNER, ROLES
+from worker.durable_files import write_private
 from worker.errors import Code, SetupRefused, Unavailable
+from worker.network.port import LOOPBACK, free_port
 from worker.services.account import server_account
 from worker.services.embedded import EmbeddedServer
-from worker.services.home import write_private
 from worker.services.launch import Account, wrapped
-from worker.services.port import LOOPBACK, free_port
 from worker.services.server_process import ServerProgram
 
 DATABASE = "dlr"

@@ -14,10 +14,11 @@ from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.engine import URL
 
+from worker.durable_files import write_private
 from worker.errors import Code, SetupRefused
+from worker.network.port import LOOPBACK, free_port
 from worker.services.embedded import EmbeddedServer
-from worker.services.home import REDIS_USERS, write_private
-from worker.services.port import LOOPBACK, free_port
+from worker.services.home import REDIS_USERS
 from worker.services.server_process import ServerProgram
 
 USER, SECRET = REDIS_USERS["worker"]

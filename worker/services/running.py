@@ -15,10 +15,10 @@ from db.migrate import upgrade
 from db.schema.roles import OWNER, READER, SHADOW, WEB, WRITER
 from worker.broker.durability import keeping
 from worker.errors import Code, SetupRefused
+from worker.network.port import free_port, is_free, require_free
 from worker.outages.redis_answers import reason_of
 from worker.services.flower import flower_command, flower_is_installed
 from worker.services.home import Home
-from worker.services.port import free_port, is_free, require_free
 from worker.services.postgres import EmbeddedPostgres
 from worker.services.redis import EmbeddedRedis
 from worker.services.supervisor import Child

@@ -16,8 +16,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from worker.durable_files import write_private
 from worker.errors import Code, SetupRefused
-from worker.services.home import write_private
 
 SHORTEST_PASSWORD = 12
 LONGEST_PASSWORD = 1024

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from db.reads import page
 from db.reads.page_records import WaitingRow, Wanted, WorklistState
-from db.schema.records import WorklistRow
+from db.reads.records import WorklistRow
 from worker.errors import Refused
 from worker.text import composed
 from worker.web import words

@@ -11,7 +11,7 @@ from db.schema.roles import WEB
 from db.session import make_engine, session_factory
 from worker.errors import Code, SetupRefused
 from worker.imaging.decoder_pool import DecoderPool
-from worker.services.port import require_free
+from worker.network.port import require_free
 from worker.settings import Settings
 from worker.web.accounts import Accounts
 from worker.web.application import make_application

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from db.reads.page_records import LesionResultRow
-from db.schema.records import WorklistRow
+from db.reads.records import WorklistRow
 from worker.clinical.probability import said
 from worker.clinical.restratify import UNCERTAIN
 from worker.errors import MEANINGS, Code

@@ -7,7 +7,8 @@ from sqlalchemy import NullPool, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.reads import queries
-from db.schema.records import FailedRow, Queued
+from db.reads.records import FailedRow
+from db.schema.records import Queued
 from db.session import make_engine
 from db.writes import ledger
 from tests.conftest import Database

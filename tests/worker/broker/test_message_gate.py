@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.broker.message_gate import INFER_STUDY, RECORD_REFUSAL, SUBMIT_STUDY, envelope, pass_gate, read_message
+from worker.broker.message_gate import envelope, pass_gate, read_message
+from worker.broker.queues import INFER_STUDY, RECORD_REFUSAL, SUBMIT_STUDY
 
 LIMIT = 1 << 16
 STUDY_ID = str(uuid4())

@@ -1,4 +1,4 @@
-"""The gate and the broom on a real Redis."""
+"""The gate and the rewriting of the append-only file, on a real Redis."""
 
 import sys
 import threading
@@ -19,9 +19,10 @@ from redis.exceptions import ResponseError
 
 from tests.waiting import patience, until
 from worker.broker import transport
-from worker.broker.message_gate import RECORD_REFUSAL, SUBMIT_STUDY
+from worker.broker.aof_rewriter import AofRewriter
+from worker.broker.queues import RECORD_REFUSAL, SUBMIT_STUDY
 from worker.broker.redis_scripts import TAKEN, put_back
-from worker.services.port import free_port
+from worker.network.port import free_port
 from worker.services.redis import EmbeddedRedis
 from worker.settings import get_settings
 
@@ -147,7 +148,7 @@ def test_a_file_that_takes_long_to_rewrite_is_rewritten_less_often(
 
     monkeypatch.setattr(transport, "_rewriting_s", lambda _client: 3.0)
     monkeypatch.setattr(transport, "time", SimpleNamespace(sleep=rest, monotonic=time.monotonic))
-    transport.Broom(own_redis.url(), interval_s=1.0).sweep_soon()
+    AofRewriter(own_redis.url(), interval_s=1.0).request()
     assert rested.wait(patience(10))
     assert rests == [30.0]
 

@@ -27,7 +27,7 @@ from tests.worker.sending.hospital import (
     receiving,
     running,
 )
-from worker.services.port import free_port
+from worker.network.port import free_port
 
 Sessions = sessionmaker[Session]
 

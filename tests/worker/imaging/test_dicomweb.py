@@ -9,7 +9,7 @@ import pytest
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from tests.dicomweb_server import DicomwebPeer, serving
-from tests.worker.test_timed_http import ENDS_S, trickling
+from tests.worker.network.test_timed_http import ENDS_S, trickling
 from worker.demo.dicom import Header, write_ultrasound
 from worker.errors import LesionRefused, StudyRefused, Unavailable
 from worker.image_access import Dicomweb, Server

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from benchmarks.faults.disks import FAULTS, MountingNotAllowed, full, small_disk, without_inodes
 from db.outages import DatabaseAway
 from db.reads import queries
-from db.schema.records import StudyDetail
+from db.reads.records import StudyDetail
 from tests.conftest import Database
 from tests.outages import A_REFUSAL, DEFECT, OUTAGES, away
 from tests.waiting import until

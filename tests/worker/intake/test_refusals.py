@@ -14,7 +14,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.reads import queries
-from db.schema.records import FailedRow
+from db.reads.records import FailedRow
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, dataset, picture, write
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from worker.contract import parse_job

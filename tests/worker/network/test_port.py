@@ -5,7 +5,7 @@ import pytest
 
 from tests.command_line import dlr, dlr_process
 from tests.conftest import Database
-from worker.services.port import LOOPBACK, free_port, is_free
+from worker.network.port import LOOPBACK, free_port, is_free
 
 
 def test_the_port_of_the_last_start_is_used_again(tmp_path: Path) -> None:

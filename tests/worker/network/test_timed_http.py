@@ -13,7 +13,7 @@ import requests
 import trustme
 
 from tests.waiting import pace, patience
-from worker.timed_http import TimedAnswers
+from worker.network.timed_http import TimedAnswers
 
 TRICKLE_S = 0.02
 ENDS_S = patience(20.0)

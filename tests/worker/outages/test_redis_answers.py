@@ -21,12 +21,12 @@ from tests.command_line import dlr
 from tests.conftest import Database
 from tests.waiting import patience, until
 from worker.app import app
-from worker.broker.message_gate import INFER_STUDY, SUBMIT_STUDY
+from worker.broker.queues import INFER_STUDY, SUBMIT_STUDY
 from worker.broker.reconciler import Messages
+from worker.network.port import free_port
 from worker.outages.redis_answers import reason_of
 from worker.outages.retry import kind_of
 from worker.services.home import Home
-from worker.services.port import free_port
 from worker.services.redis import EmbeddedRedis
 
 pytestmark = pytest.mark.slow

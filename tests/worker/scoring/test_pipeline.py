@@ -18,7 +18,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.reads import queries
-from db.schema.records import Claim, Ended, Held, ModelRecord, StudyDetail, StudyResultRecord
+from db.reads.records import StudyDetail
+from db.schema.records import Claim, Ended, Held, ModelRecord, StudyResultRecord
 from db.session import make_engine, session_factory
 from db.writes import ledger
 from tests.conftest import Database

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tests.conftest import Database
 from tests.db.samples import writing
-from worker.services.port import free_port
+from worker.network.port import free_port
 
 
 @pytest.fixture

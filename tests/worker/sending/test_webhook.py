@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from standardwebhooks.webhooks import Webhook as Verifier
 from standardwebhooks.webhooks import WebhookVerificationError
 
+from tests.worker.network.test_timed_http import ENDS_S, trickling
 from tests.worker.sending.hospital import (
     FAILED,
     SENT,
@@ -22,7 +23,6 @@ from tests.worker.sending.hospital import (
     receiving,
     settle,
 )
-from tests.worker.test_timed_http import ENDS_S, trickling
 from worker.errors import Code
 from worker.sending.configured import destinations
 from worker.sending.sender import Sender

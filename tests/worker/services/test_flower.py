@@ -19,8 +19,8 @@ from sqlalchemy.engine import make_url
 from tests.tls_proxy import tls_in_front_of
 from tests.waiting import patience, until
 from worker.errors import Code, SetupRefused
+from worker.network.port import LOOPBACK, free_port
 from worker.services.flower import TASKS_KEPT, flower_command, healthcheck_url
-from worker.services.port import LOOPBACK, free_port
 from worker.settings import Settings
 
 REDIS = "redis://dlr@127.0.0.1:6379/0"

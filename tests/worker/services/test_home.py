@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.faults.disks import FAULTS, MountingNotAllowed, small_disk
+from worker.durable_files import write_private
 from worker.errors import Code, SetupRefused
-from worker.services.home import LOG_BYTES_MAX, Home, database_url_of, write_private
+from worker.services.home import LOG_BYTES_MAX, Home, database_url_of
 from worker.settings import Settings, get_settings
 
 

@@ -13,9 +13,9 @@ from db.schema.roles import OWNER, READER, ROLES, WEB, WRITER
 from tests.conftest import Database
 from tests.waiting import patience
 from worker.errors import Code, SetupRefused
+from worker.network.port import LOOPBACK
 from worker.services.home import Home
 from worker.services.launch import Account, wrapped
-from worker.services.port import LOOPBACK
 from worker.services.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.slow

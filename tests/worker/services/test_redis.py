@@ -12,8 +12,8 @@ from redis.retry import Retry
 
 from tests.waiting import until
 from worker.errors import Code, SetupRefused
+from worker.network.port import LOOPBACK
 from worker.services.home import Home, redis_url_of
-from worker.services.port import LOOPBACK
 from worker.services.redis import EmbeddedRedis
 from worker.settings import Settings
 

@@ -20,7 +20,7 @@ from tests.command_line import dlr
 from tests.waiting import patience, until
 from tests.worker.web.conftest import PASSWORD
 from worker.errors import Code, SetupRefused
-from worker.services.port import free_port
+from worker.network.port import free_port
 from worker.settings import Settings, get_settings
 from worker.web.connections import CONNECTIONS
 from worker.web.serve import check, hosts_of, is_loopback, page_url

@@ -1,0 +1,161 @@
+"""The plain values that commands read of studies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from db.schema.records import Box
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistRow:
+    """One row of the view ``worklist``; the view's comments say what each column means."""
+
+    position: int
+    study_id: UUID
+    study_instance_uid: str | None
+    accession_number: str | None
+    revision: int
+    priority: str
+    worklist_class: str
+    state: str
+    lesions: int
+    lesions_scored: int
+    highest_birads: str | None
+    upgraded: int
+    maintained: int
+    not_applicable: int
+    downgraded: int
+    malignant_probability: float | None
+    high_risk_probability: float | None
+    error_code: str | None
+    error_reason: str | None
+    received_at: datetime
+    finished_at: datetime
+    notice: str | None
+    uncertain: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRow:
+    """One row of the view ``failed_study``; ``refused``: a message that could not be a study."""
+
+    study_id: UUID
+    study_instance_uid: str | None
+    accession_number: str | None
+    priority: str
+    state: str
+    error_code: str | None
+    error_reason: str | None
+    source: str
+    attempts: int
+    lesions: int
+    lesions_failed: int
+    lesion_errors: str | None
+    received_at: datetime
+    finished_at: datetime
+    refused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRow:
+    """One row of the view ``restratification_summary``."""
+
+    outcome: str
+    lesions: int
+    percent_of_4a: Decimal | None
+    mean_malignant_probability: float | None
+    mean_high_risk_probability: float | None
+    mean_age_years: float | None
+    lh_version: str
+    bm_version: str
+    rule_version: str
+    notice: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPrediction:
+    """A prediction on record, with its model's notice; ``in_service``: the current advice rests on it."""
+
+    model_name: str
+    model_version: str
+    weights_sha256: str
+    notice: str | None
+    probabilities: Mapping[str, float]
+    positive_probability: float
+    predicted_class: str
+    positive: bool
+    threshold: float
+    conformal_set: tuple[str, ...] | None
+    created_at: datetime
+    in_service: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LesionDetail:
+    """A lesion on record; ``predictions`` are those of every model that ever scored it, oldest model first."""
+
+    lesion_id: str
+    state: str
+    birads: str
+    frame: int | None
+    roi: Box | None
+    error_code: str | None
+    error_reason: str | None
+    age_years: float | None
+    age_source: str | None
+    region: Box | None
+    region_source: str | None
+    gate: tuple[str, ...]
+    width_mm: float | None
+    height_mm: float | None
+    aspect_ratio: float | None
+    scanner_model: str | None
+    site: str | None
+    outcome: str | None
+    recommended: str | None
+    rule_version: str | None
+    uncertain: bool | None
+    predictions: tuple[StoredPrediction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StudyEvent:
+    """One line of a study's history."""
+
+    at: datetime
+    actor: str
+    event: str
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StudyDetail:
+    """A revision of a study on record, with its lesions in the job's order and its history; or a refused message.
+
+    Attributes:
+        refused: a message that could not be a study; its identifiers are those of it that are valid.
+    """
+
+    study_id: UUID
+    study_instance_uid: str | None
+    accession_number: str | None
+    refused: bool
+    revision: int
+    is_current: bool
+    priority: str
+    state: str
+    source: str
+    attempts: int
+    error_code: str | None
+    error_reason: str | None
+    worklist_class: str | None
+    malignant_probability: float | None
+    received_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    lesions: tuple[LesionDetail, ...]
+    events: tuple[StudyEvent, ...]

@@ -1,0 +1,1 @@
+"""Ports to listen at, and other servers' HTTP answers."""
