@@ -140,7 +140,7 @@ def own_codes_table() -> str:
         concepts.BM_CLASS: concepts.BM_CLASSES,
         concepts.AGE_SOURCE: concepts.AGE_SOURCES.values(),
         concepts.REGION_SOURCE: concepts.REGION_SOURCES.values(),
-        concepts.GATE: concepts.GATE_REASONS.values(),
+        concepts.QUALITY_FINDING: concepts.QUALITY_FINDINGS.values(),
     }
     named = [one for one in vars(concepts).values() if isinstance(one, Concept) and one.scheme == concepts.OWN]
     rows = [f"| | {one.value} | {one.meaning} |" for one in named]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from worker.study import GateReason
+from worker.study import QualityFinding
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,5 +55,5 @@ class GatePolicy(StrEnum):
     OFF = "off"
 
 
-Policies = Mapping[GateReason, GatePolicy]
+Policies = Mapping[QualityFinding, GatePolicy]
 """What each finding does; ``warn`` where one is left out."""

@@ -32,7 +32,7 @@ class RegionSource(StrEnum):
     WHOLE_IMAGE = "whole_image"
 
 
-class GateReason(StrEnum):
+class QualityFinding(StrEnum):
     """What speaks against scoring a lesion's region; `worker.imaging.quality.checks` finds it."""
 
     DOPPLER_IN_ROI = "doppler_in_roi"
@@ -125,7 +125,7 @@ class LesionImage:
         region: the lesion's rectangle, wholly inside ``frame``, without any margin.
         region_source: where the rectangle came from.
         age: the patient's.
-        gate: what speaks against the region, and was let pass as a warning.
+        quality_warnings: what speaks against the region, and was let pass as a warning.
         size: of the job's ROI; ``None`` without one, or where the pixels' spacing is not known.
         scanner: where the image came from.
     """
@@ -135,7 +135,7 @@ class LesionImage:
     region: Roi
     region_source: RegionSource
     age: Age
-    gate: tuple[GateReason, ...] = ()
+    quality_warnings: tuple[QualityFinding, ...] = ()
     size: LesionSize | None = None
     scanner: Scanner = Scanner()
 

@@ -37,11 +37,11 @@ from db.schema.vocabulary import (
     Birads,
     DeliveryState,
     Destination,
-    GateReason,
     LesionState,
     Outcome,
     PathologyFinding,
     Priority,
+    QualityFinding,
     Recommendation,
     RegionSource,
     StudyState,
@@ -71,7 +71,7 @@ def _enum(words: type[StrEnum]) -> Enum:
 
 _OPEN = "is_current AND state IN ('queued', 'running')"
 _REFUSED = "study_instance_uid IS NULL AND purged_at IS NULL"
-_GATE = ", ".join(f"'{reason.value}'" for reason in GateReason)
+_GATE = ", ".join(f"'{reason.value}'" for reason in QualityFinding)
 _ENDED = "is_current AND state IN ('done', 'partial', 'failed')"
 _WAITING = "state = 'waiting'"
 _FAILED = "state = 'failed'"

@@ -202,7 +202,7 @@ class LesionResultRecord:
         state: ``scored``, with both models' predictions and an assessment; or ``failed``, with a code.
         age_years: the age that was used, 0 to 120 years, with its source; both or neither.
         region: the region that was used, with its source; both or neither.
-        gate: what speaks against the region, words of ``db.schema.vocabulary.GateReason``.
+        gate: what speaks against the region, words of ``db.schema.vocabulary.QualityFinding``.
         size_mm: (width, height) of the lesion's ROI in millimetres; ``None`` where the spacing is not known.
         scanner_model: manufacturer and model of the scanner.
         site: institution or station of the scanner.

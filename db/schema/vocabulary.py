@@ -136,7 +136,7 @@ class DeliveryState(StrEnum):
     OBSOLETE = "obsolete"
 
 
-class GateReason(StrEnum):
+class QualityFinding(StrEnum):
     """What speaks against a lesion's region; ``lesion.gate`` holds those that were warnings."""
 
     DOPPLER_IN_ROI = "doppler_in_roi"

@@ -74,7 +74,7 @@ def check(manifest: Manifest, limits: Limits = LIMITS, on_progress: OnProgress =
             lesion = read_lesion(manifest.root, row, limits)
             prints[line] = fingerprint(manifest.root, row, lesion.frame, limits)
             ages[line] = lesion.age_years
-            warnings += [Fault(line, Code(reason), MEANINGS[Code(reason)]) for reason in lesion.gate]
+            warnings += [Fault(line, Code(reason), MEANINGS[Code(reason)]) for reason in lesion.quality_findings]
         except Refused as refused:
             faults.append(Fault(line, refused.code, said_of(refused)))
         on_progress(done, len(manifest.included))

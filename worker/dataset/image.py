@@ -18,10 +18,10 @@ from worker.imaging.dicom_file import Header, open_dicom
 from worker.imaging.layout import frame_index, pixel_layout
 from worker.imaging.lesion import MODALITIES
 from worker.imaging.pixels import decode_frame
-from worker.imaging.quality.checks import findings
+from worker.imaging.quality.checks import quality_findings
 from worker.imaging.regions import resolve_region, ultrasound_regions
 from worker.imaging.storage import confine, open_regular
-from worker.study import GateReason, Roi
+from worker.study import QualityFinding, Roi
 
 LIMITS = Limits(max_file_bytes=2 << 30, max_frame_pixels=4096 * 4096)
 """As the service's own defaults: no image of a breast is larger."""
@@ -49,13 +49,13 @@ class TrainingLesion:
         frame: uint8, (rows, columns) for grey or (rows, columns, 3) for RGB; white is bright.
         region: the lesion's rectangle, wholly inside the frame, without any margin.
         age_years: 0 to 120; ``None`` where neither the row nor the file's header has one.
-        gate: what the service would say against the region.
+        quality_findings: what the service would say against the region.
     """
 
     frame: NDArray[np.uint8]
     region: Roi
     age_years: float | None
-    gate: tuple[GateReason, ...]
+    quality_findings: tuple[QualityFinding, ...]
 
 
 def read_lesion(root: Path, row: ManifestRow, limits: Limits = LIMITS) -> TrainingLesion:
@@ -81,7 +81,7 @@ def read_lesion(root: Path, row: ManifestRow, limits: Limits = LIMITS) -> Traini
     pixels = frame[region.y : region.y + region.height, region.x : region.x + region.width]
     if (pixels == pixels[0, 0]).all():
         raise LesionRefused(Code.PIXELS_UNIFORM)
-    return TrainingLesion(frame, region, age_years, findings(frame, region, regions, header))
+    return TrainingLesion(frame, region, age_years, quality_findings(frame, region, regions, header))
 
 
 def said_of(refused: Refused) -> str:

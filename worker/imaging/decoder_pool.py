@@ -131,7 +131,7 @@ class DecoderPool:
         limits: the largest file and the largest frame.
         processes: the most decoders at once.
         timeout_s: the longest time for one file's entry, or one frame with its lesions.
-        policies: what each finding of the gate does; ``None``: all warn.
+        policies: what each quality finding does; ``None``: all warn.
         measures: is told how long each took.
     """
 
@@ -193,7 +193,7 @@ class DecoderPool:
 
         Returns:
             For each lesion, in their order, its image, which shares the frame with the others', or why it can not be
-            scored: any code of a file, of pixels, of a region, of an age or of the gate, ``decoder_crashed`` or
+            scored: any code of a file, of pixels, of a region, of an age or of a quality check, ``decoder_crashed`` or
             ``decode_timeout``.
 
         Raises:
@@ -214,11 +214,11 @@ class DecoderPool:
         if isinstance(region, RegionRefused):
             return LesionRefused(region.code, region.reason)
         try:
-            gate = warnings_of(region.found, self._policies)
+            warnings = warnings_of(region.quality_findings, self._policies)
         except LesionRefused as refused:
             return refused
         return LesionImage(
-            lesion.lesion_id, frame, region.roi, region.source, answer.age, gate, region.size, answer.scanner
+            lesion.lesion_id, frame, region.roi, region.source, answer.age, warnings, region.size, answer.scanner
         )
 
     def _decoded(

@@ -14,13 +14,13 @@ from worker.imaging.age import resolve_age
 from worker.imaging.dicom_file import DicomFile, Header, open_dicom
 from worker.imaging.layout import PixelLayout, frame_index, pixel_layout
 from worker.imaging.pixels import decode_frame
-from worker.imaging.quality.checks import findings
+from worker.imaging.quality.checks import quality_findings
 from worker.imaging.reading import OnlyFile, confined, entry_of, fault_of
 from worker.imaging.regions import UltrasoundRegion, resolve_region, ultrasound_regions
 from worker.imaging.scanner import scanner_of
 from worker.imaging.spacing import size_of, spacing_at
 from worker.imaging.storage import PathInJson
-from worker.study import Age, GateReason, LesionSize, RegionSource, Roi, Scanner
+from worker.study import Age, LesionSize, QualityFinding, RegionSource, Roi, Scanner
 
 MODALITIES = ("US", "OT", "")
 
@@ -51,13 +51,13 @@ class Region:
     Attributes:
         source: where it came from.
         size: of the job's ROI, where the file says how large its pixels are.
-        found: what speaks against scoring it.
+        quality_findings: what speaks against scoring it.
     """
 
     roi: Roi
     source: RegionSource
     size: LesionSize | None = None
-    found: tuple[GateReason, ...] = ()
+    quality_findings: tuple[QualityFinding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +112,10 @@ def decode_lesions(
         frame = decode_frame(file, layout, index)
 
     @cache
-    def found(roi: Roi) -> tuple[GateReason, ...]:
-        return findings(frame, roi, known, file.header)
+    def findings(roi: Roi) -> tuple[QualityFinding, ...]:
+        return quality_findings(frame, roi, known, file.header)
 
-    return Decoded(frame, age, scanner, tuple(_with_content(region, frame, found) for region in regions))
+    return Decoded(frame, age, scanner, tuple(_with_content(region, frame, findings) for region in regions))
 
 
 def _regions(
@@ -136,13 +136,13 @@ def _regions(
 
 
 def _with_content(
-    region: Region | RegionRefused, frame: NDArray[np.uint8], found: Callable[[Roi], tuple[GateReason, ...]]
+    region: Region | RegionRefused, frame: NDArray[np.uint8], findings: Callable[[Roi], tuple[QualityFinding, ...]]
 ) -> Region | RegionRefused:
     if isinstance(region, RegionRefused):
         return region
     if _uniform(frame, region.roi):
         return RegionRefused(Code.PIXELS_UNIFORM, MEANINGS[Code.PIXELS_UNIFORM])
-    return replace(region, found=found(region.roi))
+    return replace(region, quality_findings=findings(region.roi))
 
 
 def _check_identity(file: DicomFile, marked: Marked) -> None:

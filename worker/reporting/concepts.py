@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from worker.clinical.birads_codes import CATEGORIES, MEANINGS
 from worker.clinical.categories import Birads, Outcome, Recommendation
-from worker.study import AgeSource, GateReason, RegionSource
+from worker.study import AgeSource, QualityFinding, RegionSource
 
 OWN: Final = "99DLR"
 OWN_UID: Final = "2.25.177045756323611896799636850352734573293"
@@ -54,7 +54,7 @@ LH_THRESHOLD: Final = _own("T_HIGH_RISK", "DLR_LH: high risk from this probabili
 BM_THRESHOLD: Final = _own("T_MALIGNANT", "DLR_BM: malignant from this probability on")
 AGE_SOURCE: Final = _own("AGE_SOURCE", "Where the age comes from that was used")
 REGION_SOURCE: Final = _own("REGION_SOURCE", "Where the region comes from that was scored")
-GATE: Final = _own("GATE", "What speaks against the region that was scored")
+QUALITY_FINDING: Final = _own("GATE", "What speaks against the region that was scored")
 WIDTH: Final = _own("REGION_WIDTH", "Width of the region that was scored")
 HEIGHT: Final = _own("REGION_HEIGHT", "Height of the region that was scored")
 ASPECT_RATIO: Final = _own("ASPECT_RATIO", "Height to width of the region that was scored")
@@ -97,9 +97,9 @@ REGION_SOURCES: Final = {
     RegionSource.WHOLE_IMAGE: _own("WHOLE_IMAGE", "The whole image"),
 }
 
-GATE_REASONS: Final = {
+QUALITY_FINDINGS: Final = {
     reason: _own(reason.value.upper(), f"Warning: {reason.value.replace('_', ' ').replace('roi', 'region')}")
-    for reason in GateReason
+    for reason in QualityFinding
 }
 
 LH_CLASSES: Final = (

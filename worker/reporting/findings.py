@@ -8,7 +8,7 @@ from worker.clinical.restratify import UNCERTAIN
 from worker.reporting import concepts
 from worker.reporting.concepts import Concept
 from worker.reporting.result import LesionResult, ModelScore, StudyResult
-from worker.study import AgeSource, GateReason, RegionSource
+from worker.study import AgeSource, QualityFinding, RegionSource
 
 ADVICE = "A recommendation of software, to be weighed by a radiologist. It is not a diagnosis."
 """On every document."""
@@ -68,7 +68,7 @@ def _findings(lesion: LesionResult) -> Iterator[Finding]:
     if lesion.region_source is not None:
         yield Choice(concepts.REGION_SOURCE, concepts.REGION_SOURCES[RegionSource(lesion.region_source)])
     for reason in lesion.gate:
-        yield Choice(concepts.GATE, concepts.GATE_REASONS[GateReason(reason)])
+        yield Choice(concepts.QUALITY_FINDING, concepts.QUALITY_FINDINGS[QualityFinding(reason)])
     yield from _size(lesion)
     for notice in sorted({score.notice for score in lesion.scores if score.notice}):
         yield Note(concepts.NOTICE, notice)

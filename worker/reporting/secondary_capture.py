@@ -19,14 +19,14 @@ from worker.clinical.categories import Outcome
 from worker.clinical.probability import said
 from worker.clinical.restratify import UNCERTAIN
 from worker.imaging.heat_map import HeatMap, heated
-from worker.reporting.concepts import GATE_REASONS
+from worker.reporting.concepts import QUALITY_FINDINGS
 from worker.reporting.conforming import conforms
 from worker.reporting.dicom_header import MAKER, SERIES_DESCRIPTION, class_of, left_out, patient_and_study
 from worker.reporting.findings import ADVICE
 from worker.reporting.identifiers import DEVICE, instance_uid, series_uid
 from worker.reporting.result import LesionResult, ModelScore, StudyResult
 from worker.reporting.source import Source, SourceImage
-from worker.study import GateReason
+from worker.study import QualityFinding
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -185,7 +185,7 @@ def _lines(
     ]
     for score in lesion.scores:
         lines += [(line, _WHITE) for line in _score_lines(score)]
-    lines += [(GATE_REASONS[GateReason(reason)].meaning, _YELLOW) for reason in lesion.gate]
+    lines += [(QUALITY_FINDINGS[QualityFinding(reason)].meaning, _YELLOW) for reason in lesion.gate]
     lines.append((f"Age used: {lesion.age_years:.1f} years; rule {lesion.rule_version}", _GREY))
     for place, model in enumerate(heats, start=2):
         positive = next(score.positive_class for score in lesion.scores if score.model == model)

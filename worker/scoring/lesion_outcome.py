@@ -61,7 +61,7 @@ def _lesion_record(outcome: LesionOutcome) -> LesionResultRecord:
         age_source=None if image is None else image.age.source.value,
         region=None if region is None else (region.x, region.y, region.width, region.height),
         region_source=None if image is None else image.region_source.value,
-        gate=() if image is None else tuple(reason.value for reason in image.gate),
+        gate=() if image is None else tuple(reason.value for reason in image.quality_warnings),
         size_mm=None if size is None else (size.width_mm, size.height_mm),
         scanner_model=None if image is None else image.scanner.model,
         site=None if image is None else image.scanner.site,

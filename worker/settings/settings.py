@@ -45,7 +45,7 @@ from worker.settings.addresses import (
     with_password,
 )
 from worker.settings.tls import TlsFiles, postgres_url, redis_url
-from worker.study import GateReason
+from worker.study import QualityFinding
 
 logger = logging.getLogger(__name__)
 
@@ -387,7 +387,7 @@ class Settings(BaseSettings):
     @property
     def gate(self) -> Policies:
         """What each finding of the gate does."""
-        return {reason: getattr(self, f"gate_{reason.value}") for reason in GateReason}
+        return {reason: getattr(self, f"gate_{reason.value}") for reason in QualityFinding}
 
     def require_database_url(self) -> str:
         """Return the database's URL with its password, or say how to get one (``setting_invalid``)."""

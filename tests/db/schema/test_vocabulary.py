@@ -20,7 +20,7 @@ from worker.errors import Code
         (vocabulary.Outcome, categories.Outcome),
         (vocabulary.AgeSource, study.AgeSource),
         (vocabulary.RegionSource, study.RegionSource),
-        (vocabulary.GateReason, study.GateReason),
+        (vocabulary.QualityFinding, study.QualityFinding),
     ],
 )
 def test_the_database_and_the_worker_use_the_same_words_in_the_same_order(

@@ -152,8 +152,8 @@ def test_a_decoder_gives_the_pixels_region_and_age_that_reading_here_gives(
     there = load(pool, path, Roi(3, 4, 20, 10))
     assert np.array_equal(there.frame, here.frame)
     assert there.frame.dtype == np.uint8
-    assert here.regions == (Region(there.region, there.region_source, there.size, there.gate),)
-    assert there.gate
+    assert here.regions == (Region(there.region, there.region_source, there.size, there.quality_warnings),)
+    assert there.quality_warnings
     assert there.scanner == here.scanner == Scanner("Acme", "Example Hospital")
     assert there.age == here.age
 

@@ -114,7 +114,7 @@ def test_the_gate_and_the_size_say_what_is_there(
     decoders: DecoderPool, what: str, name: str, roi: Roi, gate: list[str], millimetres: float | None
 ) -> None:
     image = _load(decoders, name, roi=roi)
-    assert [reason.value for reason in image.gate] == gate, what
+    assert [reason.value for reason in image.quality_warnings] == gate, what
     assert image.size == (
         None
         if millimetres is None

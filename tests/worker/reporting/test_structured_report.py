@@ -262,7 +262,7 @@ def test_a_lesion_on_a_frame_that_is_not_there_or_not_said_is_on_none(
 
 def test_codes_are_as_long_as_dicom_allows_and_tell_everything_apart() -> None:
     tables = (concepts.RECOMMENDATIONS, concepts.OUTCOMES, concepts.AGE_SOURCES, concepts.REGION_SOURCES)
-    gate = list(concepts.GATE_REASONS.values())
+    gate = list(concepts.QUALITY_FINDINGS.values())
     names = [one for one in vars(concepts).values() if isinstance(one, concepts.Concept)]
     values = [one for table in tables for one in table.values()]
     failures = [concepts.failure(code) for code in MEANINGS]

@@ -38,7 +38,7 @@ from worker.scoring.bookkeeping import Bookkeeper
 from worker.scoring.leases import Pulse
 from worker.scoring.pipeline import Pipeline
 from worker.settings import get_settings
-from worker.study import GateReason, LesionImage, Score, Scores
+from worker.study import LesionImage, QualityFinding, Score, Scores
 
 
 class SimulatedDevice:
@@ -198,7 +198,7 @@ def test_what_is_to_refuse_refuses_its_lesion_alone_and_what_is_off_is_not_told(
 ) -> None:
     study["lesions"][0]["roi"]["width"] = 10
     study_id = queued(pipeline, study)
-    policies = {GateReason.ROI_TOO_SMALL: GatePolicy.REFUSE, GateReason.ROI_BLANK: GatePolicy.OFF}
+    policies = {QualityFinding.ROI_TOO_SMALL: GatePolicy.REFUSE, QualityFinding.ROI_BLANK: GatePolicy.OFF}
     strict = DecoderPool(Limits(1 << 30, 1 << 24), processes=1, timeout_s=30, policies=policies)
     assert state(replace(pipeline, decoders=strict).run(study_id)) == "partial"
     strict.close()

@@ -13,7 +13,7 @@ from worker import settings as room
 from worker.errors import SetupRefused
 from worker.image_access import GatePolicy, Server
 from worker.settings import Settings, described, get_settings, isolated
-from worker.study import GateReason
+from worker.study import QualityFinding
 
 
 def test_folders_are_relative_to_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -55,8 +55,8 @@ def test_without_servers_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPat
 def test_each_check_of_the_gate_warns_unless_its_setting_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DLR_GATE_OVERLAY_IN_ROI", "refuse")
     monkeypatch.setenv("DLR_GATE_ROI_BLANK", "off")
-    said = {GateReason.OVERLAY_IN_ROI: GatePolicy.REFUSE, GateReason.ROI_BLANK: GatePolicy.OFF}
-    assert Settings().gate == {reason: said.get(reason, GatePolicy.WARN) for reason in GateReason}
+    said = {QualityFinding.OVERLAY_IN_ROI: GatePolicy.REFUSE, QualityFinding.ROI_BLANK: GatePolicy.OFF}
+    assert Settings().gate == {reason: said.get(reason, GatePolicy.WARN) for reason in QualityFinding}
 
 
 @pytest.mark.parametrize(

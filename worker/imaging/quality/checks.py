@@ -17,15 +17,15 @@ from worker.imaging.quality.contrast import roi_blank, roi_saturated, roi_too_sm
 from worker.imaging.quality.overlay import overlay_in_roi
 from worker.imaging.quality.seam import seam_in_pixels, seam_of_regions
 from worker.imaging.regions import UltrasoundRegion, is_tissue
-from worker.study import GateReason, Roi
+from worker.study import QualityFinding, Roi
 
 MOST_OUTSIDE = 0.05
 """Share of a region's area that may lie outside of all B-mode regions of the header; a hand draws past an edge."""
 
 
-def findings(
+def quality_findings(
     frame: NDArray[np.uint8], roi: Roi, regions: Sequence[UltrasoundRegion], header: Header
-) -> tuple[GateReason, ...]:
+) -> tuple[QualityFinding, ...]:
     """Look at the region that would be scored.
 
     Args:
@@ -35,7 +35,7 @@ def findings(
         header: of the file.
 
     Returns:
-        Each reason that was found, once, in the order of `worker.study.GateReason`.
+        Each reason that was found, once, in the order of `worker.study.QualityFinding`.
     """
     pixels = crop(frame, roi, 0)
     grey = to_grey(pixels)
@@ -52,7 +52,7 @@ def findings(
     return tuple(reason for reason in found if reason is not None)
 
 
-def roi_outside_bmode(roi: Roi, regions: Sequence[UltrasoundRegion]) -> GateReason | None:
+def roi_outside_bmode(roi: Roi, regions: Sequence[UltrasoundRegion]) -> QualityFinding | None:
     """Tell a region that leaves the 2-D tissue regions of the header (PS3.3, C.8.5.5); without any, nothing is said."""
     b_mode = [region for region in regions if is_tissue(region)]
     if not b_mode:
@@ -62,4 +62,4 @@ def roi_outside_bmode(roi: Roi, regions: Sequence[UltrasoundRegion]) -> GateReas
         top, left = max(region.min_y0 - roi.y, 0), max(region.min_x0 - roi.x, 0)
         bottom, right = max(region.max_y1 + 1 - roi.y, 0), max(region.max_x1 + 1 - roi.x, 0)
         inside[top:bottom, left:right] = True
-    return GateReason.ROI_OUTSIDE_BMODE if 1 - inside.mean() > MOST_OUTSIDE else None
+    return QualityFinding.ROI_OUTSIDE_BMODE if 1 - inside.mean() > MOST_OUTSIDE else None

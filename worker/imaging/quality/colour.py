@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from worker.imaging.dicom_file import Header
 from worker.imaging.regions import UltrasoundRegion, shared
-from worker.study import GateReason, Roi
+from worker.study import QualityFinding, Roi
 
 CHROMA = 48
 """Levels between a pixel's largest and smallest of R, G and B. Lossy compression of grey stays below 20."""
@@ -41,7 +41,7 @@ def says_doppler(header: Header) -> bool:
 
 def doppler_in_roi(
     roi: Roi, regions: Sequence[UltrasoundRegion], coloured: Mask | None, *, said: bool
-) -> GateReason | None:
+) -> QualityFinding | None:
     """Tell a region that the header's Doppler regions reach into, or that is coloured in an image said to show Doppler.
 
     Args:
@@ -52,12 +52,12 @@ def doppler_in_roi(
     """
     area = roi.width * roi.height
     doppler = any(shared(region, roi) > LEAST_COLOUR * area for region in regions if region.data_type in _DOPPLER_TYPES)
-    return GateReason.DOPPLER_IN_ROI if doppler or (said and in_plenty(coloured)) else None
+    return QualityFinding.DOPPLER_IN_ROI if doppler or (said and in_plenty(coloured)) else None
 
 
-def colour_in_roi(coloured: Mask | None) -> GateReason | None:
+def colour_in_roi(coloured: Mask | None) -> QualityFinding | None:
     """Tell a region of which more than `LEAST_COLOUR` is coloured; ``None``: the frame is grey."""
-    return GateReason.COLOUR_IN_ROI if in_plenty(coloured) else None
+    return QualityFinding.COLOUR_IN_ROI if in_plenty(coloured) else None
 
 
 def taken_apart(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Mask | None]:

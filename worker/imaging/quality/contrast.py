@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.study import GateReason, Roi
+from worker.study import QualityFinding, Roi
 
 SHORTEST_SIDE = 16
 """Pixels. Below it a model sees an interpolation of a few grains of speckle."""
@@ -18,18 +18,18 @@ MOST_WHITE = 0.10
 """Share of the pixels that may be clipped."""
 
 
-def roi_too_small(roi: Roi) -> GateReason | None:
+def roi_too_small(roi: Roi) -> QualityFinding | None:
     """Tell a region with a side of fewer than `SHORTEST_SIDE` pixels."""
-    return GateReason.ROI_TOO_SMALL if min(roi.width, roi.height) < SHORTEST_SIDE else None
+    return QualityFinding.ROI_TOO_SMALL if min(roi.width, roi.height) < SHORTEST_SIDE else None
 
 
-def roi_blank(grey: NDArray[np.uint8]) -> GateReason | None:
+def roi_blank(grey: NDArray[np.uint8]) -> QualityFinding | None:
     """Tell a region, uint8 (rows, columns), whose pixels differ by less than `LEAST_CONTRAST`, outliers left out."""
     share = np.cumsum(np.bincount(grey.ravel(), minlength=256)) / grey.size
     dark, bright = np.searchsorted(share, (0.01, 0.99))
-    return GateReason.ROI_BLANK if bright - dark < LEAST_CONTRAST else None
+    return QualityFinding.ROI_BLANK if bright - dark < LEAST_CONTRAST else None
 
 
-def roi_saturated(grey: NDArray[np.uint8]) -> GateReason | None:
+def roi_saturated(grey: NDArray[np.uint8]) -> QualityFinding | None:
     """Tell a region, uint8 (rows, columns), of which more than `MOST_WHITE` is clipped at white."""
-    return GateReason.ROI_SATURATED if (grey >= WHITE).mean() > MOST_WHITE else None
+    return QualityFinding.ROI_SATURATED if (grey >= WHITE).mean() > MOST_WHITE else None

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.imaging.quality.colour import Mask, in_plenty, without_lines
-from worker.study import GateReason
+from worker.study import QualityFinding
 
 BRIGHT = 128
 """Grey level of a stroke at least."""
@@ -35,7 +35,7 @@ LEAST_COLOURED = 12
 _DIRECTIONS = ((1, 0), (1, 1), (1, -1))
 
 
-def overlay_in_roi(white: NDArray[np.uint8], coloured: Mask | None) -> GateReason | None:
+def overlay_in_roi(white: NDArray[np.uint8], coloured: Mask | None) -> QualityFinding | None:
     """Tell a region with thin strokes that are white, or coloured on grey.
 
     Args:
@@ -43,7 +43,7 @@ def overlay_in_roi(white: NDArray[np.uint8], coloured: Mask | None) -> GateReaso
         coloured: which are coloured, the same shape; ``None``: none is.
     """
     drawn = sum(_strokes(white, *direction) for direction in _DIRECTIONS) >= LEAST_STROKES
-    return GateReason.OVERLAY_IN_ROI if drawn or _coloured_strokes(coloured) else None
+    return QualityFinding.OVERLAY_IN_ROI if drawn or _coloured_strokes(coloured) else None
 
 
 def _strokes(grey: NDArray[np.uint8], down: int, across: int) -> int:

@@ -1,20 +1,20 @@
-"""What follows from a finding of the gate: the lesion is refused, or scored with a warning, or nobody is told."""
+"""What follows from a quality finding: the lesion is refused, or scored with a warning, or nobody is told."""
 
 from collections.abc import Sequence
 
 from worker.errors import Code, LesionRefused
 from worker.image_access import GatePolicy, Policies
-from worker.study import GateReason
+from worker.study import QualityFinding
 
 
-def warnings_of(found: Sequence[GateReason], policies: Policies) -> tuple[GateReason, ...]:
+def warnings_of(findings: Sequence[QualityFinding], policies: Policies) -> tuple[QualityFinding, ...]:
     """Return the findings that are warnings, in their order.
 
     Raises:
         LesionRefused: the first finding that is to refuse, whose code has the finding's name.
     """
-    told = [(reason, policies.get(reason, GatePolicy.WARN)) for reason in found]
-    for reason, policy in told:
+    with_policy = [(finding, policies.get(finding, GatePolicy.WARN)) for finding in findings]
+    for finding, policy in with_policy:
         if policy is GatePolicy.REFUSE:
-            raise LesionRefused(Code(reason.value))
-    return tuple(reason for reason, policy in told if policy is GatePolicy.WARN)
+            raise LesionRefused(Code(finding.value))
+    return tuple(finding for finding, policy in with_policy if policy is GatePolicy.WARN)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.imaging.regions import UltrasoundRegion, extent, is_tissue, shared
-from worker.study import GateReason, Roi
+from worker.study import QualityFinding, Roi
 
 LEAST_SHARE = 0.01
 """Share of a region that has to lie in each of two views."""
@@ -31,15 +31,15 @@ TEXTURE = 6
 """Grey levels between the quartiles of a picture's column at least; text on black has none."""
 
 
-def seam_of_regions(roi: Roi, regions: Sequence[UltrasoundRegion]) -> GateReason | None:
+def seam_of_regions(roi: Roi, regions: Sequence[UltrasoundRegion]) -> QualityFinding | None:
     """Tell a region that reaches into two 2-D tissue regions of the header which do not overlap (PS3.3, C.8.5.5)."""
     least = LEAST_SHARE * roi.width * roi.height
     views = [region for region in regions if is_tissue(region) and shared(region, roi) > least][:MOST_VIEWS]
     apart = any(shared(one, extent(other)) == 0 for one, other in combinations(views, 2))
-    return GateReason.DUAL_VIEW_SEAM_IN_ROI if apart else None
+    return QualityFinding.DUAL_VIEW_SEAM_IN_ROI if apart else None
 
 
-def seam_in_pixels(grey: NDArray[np.uint8]) -> GateReason | None:
+def seam_in_pixels(grey: NDArray[np.uint8]) -> QualityFinding | None:
     """Tell a region that columns of one value divide from top to bottom, with a picture right beside them.
 
     Two views that touch without a gap, and of which the header knows nothing, are not told.
@@ -57,7 +57,7 @@ def seam_in_pixels(grey: NDArray[np.uint8]) -> GateReason | None:
     for band in np.split(flat, np.flatnonzero(np.diff(flat) > 1) + 1):
         inside = band[0] >= LEAST_COLUMNS and columns - 1 - band[-1] >= LEAST_COLUMNS
         if inside and _is_picture(grey[:, band[0] - EDGE]) and _is_picture(grey[:, band[-1] + EDGE]):
-            return GateReason.DUAL_VIEW_SEAM_IN_ROI
+            return QualityFinding.DUAL_VIEW_SEAM_IN_ROI
     return None
 
 

@@ -16,17 +16,17 @@ from pydicom.tag import Tag
 from worker.errors import MEANINGS, Code, LesionRefused
 from worker.image_access import GatePolicy
 from worker.imaging.dicom_file import Header
-from worker.imaging.quality.checks import findings
+from worker.imaging.quality.checks import quality_findings
 from worker.imaging.quality.policy import warnings_of
 from worker.imaging.regions import UltrasoundRegion
 from worker.phantom.phantom import phantom
-from worker.study import GateReason, Roi
+from worker.study import QualityFinding, Roi
 
 Picture = NDArray[np.uint8]
 ROWS, COLUMNS = 240, 320
 ROI = Roi(80, 60, 160, 120)
 WHITE, YELLOW = (255, 255, 255), (255, 230, 0)
-EVERY_REASON = tuple(GateReason)
+EVERY_REASON = tuple(QualityFinding)
 TISSUE = UltrasoundRegion(1, 1, 0, 0, COLUMNS - 1, ROWS - 1)
 
 
@@ -51,7 +51,7 @@ def compressed(picture: Picture, quality: int = 90) -> Picture:
 
 
 def look(picture: Picture, roi: Roi = ROI, regions: tuple[UltrasoundRegion, ...] = (), image_type: str = "") -> Any:
-    return findings(picture, roi, regions, header(image_type))
+    return quality_findings(picture, roi, regions, header(image_type))
 
 
 def drawn(picture: Picture, colour: tuple[int, int, int], what: str, x: int, y: int) -> Picture:
@@ -92,7 +92,7 @@ def test_a_plain_b_mode_image_raises_no_alarm(
     picture = rgb(made.image) if colour else made.image
     picture = picture if quality is None else compressed(picture, quality)
     roi = Roi(0, 0, size[1], size[0]) if whole else made.roi
-    assert set(look(picture, roi)) <= ({GateReason.ROI_TOO_SMALL} if min(roi.width, roi.height) < 16 else set())
+    assert set(look(picture, roi)) <= ({QualityFinding.ROI_TOO_SMALL} if min(roi.width, roi.height) < 16 else set())
 
 
 @given(
@@ -107,7 +107,7 @@ def test_calipers_and_text_in_the_region_are_told_and_those_beside_it_are_not(
 ) -> None:
     # Drawn where tissue is not as white as the pen.
     picture = np.minimum(b_mode(seed), 170).astype(np.uint8)
-    assert look(drawn(picture, colour, what, x, y)) == (GateReason.OVERLAY_IN_ROI,)
+    assert look(drawn(picture, colour, what, x, y)) == (QualityFinding.OVERLAY_IN_ROI,)
     assert look(drawn(picture, colour, what, x, y), Roi(240, 60, 70, 120)) == ()
 
 
@@ -117,7 +117,7 @@ def test_calipers_are_told_through_lossy_compression(colour: tuple[int, int, int
     picture = rgb(b_mode(5))
     for x, y in ((120, 120), (200, 120), (160, 80), (160, 160)):
         picture = drawn(picture, colour, "thick cross", x, y)
-    assert GateReason.OVERLAY_IN_ROI in look(compressed(picture, quality))
+    assert QualityFinding.OVERLAY_IN_ROI in look(compressed(picture, quality))
 
 
 def test_a_bright_line_across_is_a_fascia_and_no_overlay() -> None:
@@ -129,16 +129,16 @@ def test_a_bright_line_across_is_a_fascia_and_no_overlay() -> None:
 @pytest.mark.parametrize(
     ("regions", "image_type", "expected"),
     [
-        ((), "", GateReason.COLOUR_IN_ROI),
-        ((TISSUE,), "ORIGINAL\\PRIMARY\\BREAST\\0001", GateReason.COLOUR_IN_ROI),
-        ((), "ORIGINAL\\PRIMARY\\BREAST\\0011", GateReason.DOPPLER_IN_ROI),
-        ((), "ORIGINAL\\PRIMARY\\BREAST\\0101", GateReason.DOPPLER_IN_ROI),
-        ((), "ORIGINAL\\PRIMARY\\BREAST\\no number", GateReason.COLOUR_IN_ROI),
-        ((TISSUE, UltrasoundRegion(1, 2, 150, 100, 180, 140)), "", GateReason.DOPPLER_IN_ROI),
+        ((), "", QualityFinding.COLOUR_IN_ROI),
+        ((TISSUE,), "ORIGINAL\\PRIMARY\\BREAST\\0001", QualityFinding.COLOUR_IN_ROI),
+        ((), "ORIGINAL\\PRIMARY\\BREAST\\0011", QualityFinding.DOPPLER_IN_ROI),
+        ((), "ORIGINAL\\PRIMARY\\BREAST\\0101", QualityFinding.DOPPLER_IN_ROI),
+        ((), "ORIGINAL\\PRIMARY\\BREAST\\no number", QualityFinding.COLOUR_IN_ROI),
+        ((TISSUE, UltrasoundRegion(1, 2, 150, 100, 180, 140)), "", QualityFinding.DOPPLER_IN_ROI),
     ],
 )
 def test_colour_is_doppler_where_the_header_says_so_and_else_colour(
-    regions: tuple[UltrasoundRegion, ...], image_type: str, expected: GateReason
+    regions: tuple[UltrasoundRegion, ...], image_type: str, expected: QualityFinding
 ) -> None:
     assert look(flow(b_mode()), ROI, regions, image_type) == (expected,)
     assert look(compressed(flow(b_mode())), ROI, regions, image_type) == (expected,)
@@ -149,7 +149,7 @@ def test_colour_is_doppler_where_the_header_says_so_and_else_colour(
 )
 def test_a_doppler_region_of_the_header_is_told_without_colour(data_type: int, told: bool) -> None:
     regions = (TISSUE, UltrasoundRegion(1, data_type, 150, 100, 180, 140))
-    assert look(b_mode(), ROI, regions) == ((GateReason.DOPPLER_IN_ROI,) if told else ())
+    assert look(b_mode(), ROI, regions) == ((QualityFinding.DOPPLER_IN_ROI,) if told else ())
     assert look(b_mode(), Roi(0, 0, 100, 90), regions) == ()
 
 
@@ -163,14 +163,14 @@ def test_doppler_elsewhere_in_the_image_and_a_speck_of_colour_say_nothing() -> N
 def test_columns_of_one_value_through_the_region_are_a_seam(gap: int, level: int) -> None:
     picture = b_mode(2)
     picture[:, 150 : 150 + gap] = level
-    assert GateReason.DUAL_VIEW_SEAM_IN_ROI in look(picture)
-    assert GateReason.DUAL_VIEW_SEAM_IN_ROI not in look(picture, Roi(0, 60, 140, 120))
+    assert QualityFinding.DUAL_VIEW_SEAM_IN_ROI in look(picture)
+    assert QualityFinding.DUAL_VIEW_SEAM_IN_ROI not in look(picture, Roi(0, 60, 140, 120))
 
 
 def test_a_gap_between_two_views_is_a_seam_through_lossy_compression() -> None:
     picture = b_mode(2)
     picture[:, 150:170] = 0
-    assert GateReason.DUAL_VIEW_SEAM_IN_ROI in look(compressed(picture, 95))
+    assert QualityFinding.DUAL_VIEW_SEAM_IN_ROI in look(compressed(picture, 95))
 
 
 def test_the_black_beside_an_image_and_a_shadow_that_fades_are_no_seam() -> None:
@@ -197,7 +197,7 @@ def test_a_region_that_reaches_into_two_views_of_the_header_is_told(
     regions: tuple[tuple[int, int, int, int], ...], told: bool
 ) -> None:
     found = look(b_mode(), ROI, tuple(UltrasoundRegion(1, 1, *corners) for corners in regions))
-    assert (GateReason.DUAL_VIEW_SEAM_IN_ROI in found) is told
+    assert (QualityFinding.DUAL_VIEW_SEAM_IN_ROI in found) is told
 
 
 @pytest.mark.parametrize(
@@ -214,20 +214,22 @@ def test_a_region_that_reaches_into_two_views_of_the_header_is_told(
 def test_a_region_outside_of_the_b_mode_regions_is_told_beyond_a_twentieth(
     corners: tuple[int, int, int, int], told: bool
 ) -> None:
-    assert look(b_mode(), ROI, (UltrasoundRegion(1, 1, *corners),)) == ((GateReason.ROI_OUTSIDE_BMODE,) if told else ())
+    assert look(b_mode(), ROI, (UltrasoundRegion(1, 1, *corners),)) == (
+        (QualityFinding.ROI_OUTSIDE_BMODE,) if told else ()
+    )
     assert look(b_mode(), ROI, (UltrasoundRegion(2, 1, *corners),)) == ()
 
 
 def test_a_region_that_is_small_blank_or_clipped_is_told() -> None:
     picture = b_mode()
     assert look(picture, Roi(80, 60, 16, 16)) == ()
-    assert look(picture, Roi(80, 60, 15, 60)) == (GateReason.ROI_TOO_SMALL,)
+    assert look(picture, Roi(80, 60, 15, 60)) == (QualityFinding.ROI_TOO_SMALL,)
     blank = (picture // 64 + 60).astype(np.uint8)
     blank[60, 80] = 255
-    assert look(blank) == (GateReason.ROI_BLANK,)
+    assert look(blank) == (QualityFinding.ROI_BLANK,)
     assert look((picture // 16 + 60).astype(np.uint8)) == ()
     clipped = np.where(picture > np.percentile(picture[60:180, 80:240], 85), 255, picture).astype(np.uint8)
-    assert GateReason.ROI_SATURATED in look(clipped)
+    assert QualityFinding.ROI_SATURATED in look(clipped)
 
 
 @given(
@@ -241,19 +243,19 @@ def test_no_picture_and_no_header_breaks_a_check(
     shape = (rows, columns, 3) if colour else (rows, columns)
     frame = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
     found = look(frame, Roi(0, 0, columns, rows), tuple(UltrasoundRegion(*corner) for corner in corners))
-    assert list(found) == [reason for reason in GateReason if reason in found]
+    assert list(found) == [reason for reason in QualityFinding if reason in found]
 
 
 def test_each_finding_warns_refuses_or_is_not_told_as_the_policies_say() -> None:
-    found = (GateReason.COLOUR_IN_ROI, GateReason.OVERLAY_IN_ROI, GateReason.ROI_BLANK)
+    found = (QualityFinding.COLOUR_IN_ROI, QualityFinding.OVERLAY_IN_ROI, QualityFinding.ROI_BLANK)
     assert warnings_of(found, {}) == found
-    assert warnings_of(found, {GateReason.OVERLAY_IN_ROI: GatePolicy.OFF}) == (found[0], found[2])
-    assert warnings_of(found, {GateReason.ROI_SATURATED: GatePolicy.REFUSE}) == found
+    assert warnings_of(found, {QualityFinding.OVERLAY_IN_ROI: GatePolicy.OFF}) == (found[0], found[2])
+    assert warnings_of(found, {QualityFinding.ROI_SATURATED: GatePolicy.REFUSE}) == found
     with pytest.raises(LesionRefused) as refused:
         warnings_of(found, {found[0]: GatePolicy.OFF, found[2]: GatePolicy.REFUSE})
     assert refused.value.code is Code.ROI_BLANK
 
 
 @pytest.mark.parametrize("reason", EVERY_REASON)
-def test_each_reason_is_a_code_with_a_sentence(reason: GateReason) -> None:
+def test_each_reason_is_a_code_with_a_sentence(reason: QualityFinding) -> None:
     assert MEANINGS[Code(reason.value)]
