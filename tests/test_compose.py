@@ -91,7 +91,7 @@ def test_each_variable_is_a_setting_and_the_settings_accept_them(
         monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value))  # as Compose has it by default
     for secret in service["secrets"]:
         (tmp_path / secret).write_text(json.dumps(DICOMWEB) if secret == "dlr_dicomweb_servers" else f"{PASSWORD}\n")
-    monkeypatch.setattr("worker.settings.settings.SECRETS_DIR", tmp_path)
+    monkeypatch.setattr("worker.settings.environment.SECRETS_DIR", tmp_path)
     settings = get_settings()
     given = {
         "dlr_database_password": lambda: make_url(settings.require_database_url()).password,

@@ -1,21 +1,13 @@
 """Every setting: the one room that reads the environment."""
 
-from worker.settings.settings import (
-    PREFIX,
-    SECRETS_DIR,
-    SERVICES_FILE,
-    Described,
-    Settings,
-    default_home,
-    described,
-    get_settings,
-    isolated,
-    use_device,
-)
+from worker.settings.described import Described, described
+from worker.settings.environment import PREFIX, SERVICES_FILE, default_home
+from worker.settings.reading import get_settings, isolated, use_device
+from worker.settings.settings import GROUPS, Settings
 
 __all__ = [
+    "GROUPS",
     "PREFIX",
-    "SECRETS_DIR",
     "SERVICES_FILE",
     "Described",
     "Settings",

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, HttpUrl, SecretStr, 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from worker.errors import Code, SetupRefused
 from worker.image_access import Server
 
 _PORTS = range(1, 1 << 16)
@@ -35,6 +36,20 @@ def with_password(url: SecretStr, password: SecretStr | None) -> URL:
 def secret(url: URL) -> SecretStr:
     """Return an address, its password included, as one that prints as asterisks."""
     return SecretStr(url.render_as_string(hide_password=False))
+
+
+def required(url: SecretStr | None, variable: str) -> str:
+    """Return an address, or say how to get one.
+
+    Raises:
+        SetupRefused: ``setting_invalid``, with the variable's name.
+    """
+    if url is None:
+        raise SetupRefused(
+            Code.SETTING_INVALID,
+            f"{variable} is not set and no `dlr up` is running with this DLR_HOME: start it, or set the variable",
+        )
+    return url.get_secret_value()
 
 
 def _server(url: SecretStr, drivers: Collection[str], form: str) -> URL:

@@ -142,3 +142,20 @@ def test_without_tls_nothing_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
     assert get_settings().require_redis_url() == "redis://u:p@h:1/0"
     assert "ssl" not in get_settings().require_database_url()
     assert "broker_use_ssl" not in celery_settings(get_settings())
+
+
+@pytest.mark.parametrize(
+    ("server", "address"), [("DATABASE", "postgresql://u@h/d"), ("REDIS", "rediss://h/0")], ids=["PostgreSQL", "Redis"]
+)
+@pytest.mark.parametrize("file", ["CA", "CERTIFICATE", "KEY"])
+def test_a_file_for_tls_that_can_not_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: str, address: str, file: str
+) -> None:
+    monkeypatch.setenv(f"DLR_{server}_URL", address)
+    for name in ("CA", "CERTIFICATE", "KEY"):
+        (tmp_path / name).touch()
+        monkeypatch.setenv(f"DLR_{server}_{name}", str(tmp_path / name))
+    (tmp_path / file).unlink()
+    with pytest.raises(SetupRefused) as refused:
+        get_settings()
+    assert refused.value.reason == f"DLR_{server}_{file} can not be read"

@@ -1,0 +1,28 @@
+"""Where settings come from."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from worker.settings import Settings
+
+
+def test_a_password_from_a_secret_s_file_fills_the_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "dlr_database_password").write_text("p@ss/word\n")
+    monkeypatch.setattr("worker.settings.environment.SECRETS_DIR", tmp_path)
+    monkeypatch.setenv("DLR_DATABASE_URL", "postgresql://dlr_writer@db:5432/dlr")
+    assert Settings().require_database_url() == "postgresql://dlr_writer:p%40ss%2Fword@db:5432/dlr"
+
+
+def test_a_running_dlr_up_is_found_and_the_environment_wins_over_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DLR_HOME", str(tmp_path))
+    (tmp_path / "services.json").write_text(
+        json.dumps({"redis_url": "redis://a:1/0", "database_url": "postgresql://a/d"})
+    )
+    monkeypatch.setenv("DLR_REDIS_URL", "redis://b:2/0")
+    settings = Settings()
+    assert settings.require_redis_url() == "redis://b:2/0"
+    assert settings.require_owner_url() == "postgresql://a/d"

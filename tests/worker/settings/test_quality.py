@@ -1,0 +1,14 @@
+"""What a finding in a lesion's region does."""
+
+import pytest
+
+from worker.image_access import GatePolicy
+from worker.settings import Settings
+from worker.study import QualityFinding
+
+
+def test_each_check_of_the_gate_warns_unless_its_setting_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLR_GATE_OVERLAY_IN_ROI", "refuse")
+    monkeypatch.setenv("DLR_GATE_ROI_BLANK", "off")
+    said = {QualityFinding.OVERLAY_IN_ROI: GatePolicy.REFUSE, QualityFinding.ROI_BLANK: GatePolicy.OFF}
+    assert Settings().gate == {finding: said.get(finding, GatePolicy.WARN) for finding in QualityFinding}

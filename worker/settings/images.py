@@ -1,0 +1,47 @@
+"""Settings of what is read of images, by whom, and from which DICOMweb servers."""
+
+import os
+
+from pydantic import BaseModel, Field
+
+from worker.image_access import Dicomweb, Limits
+from worker.settings.addresses import DicomwebServer
+
+
+def _own_cores() -> int:
+    return min(len(os.sched_getaffinity(0)), 8)
+
+
+class ImageSettings(BaseModel, frozen=True):
+    """What is read of images."""
+
+    max_file_bytes: int = Field(default=2 << 30, ge=1024, description="Largest DICOM file that is read")
+    max_inflated_bytes: int = Field(
+        default=128 << 20, ge=1024, description="Largest data set that a deflated DICOM file may inflate to"
+    )
+    max_frame_pixels: int = Field(default=4096 * 4096, ge=1, description="Largest rows x columns of a frame")
+    decoders: int = Field(
+        default_factory=_own_cores, ge=1, le=64, description="Processes that read images, for one worker"
+    )
+    decode_timeout_s: float = Field(
+        default=30.0, gt=0, le=3600, description="Longest time for reading one file, or one lesion of it"
+    )
+
+    dicomweb_servers: dict[str, DicomwebServer] = Field(
+        default_factory=dict,
+        description='DICOMweb servers that jobs may name, as JSON: {"pacs": {"url": "https://...", "token": "..."}}; '
+        "a server may have user, password and ca (PEM of whom to trust)",
+    )
+    dicomweb_max_bytes: int = Field(default=256 << 20, ge=1024, description="Largest instance that is fetched")
+    dicomweb_timeout_s: float = Field(default=60.0, gt=0, le=3600, description="Longest time for fetching one instance")
+
+    @property
+    def limits(self) -> Limits:
+        """What is read of a DICOM file at most."""
+        return Limits(self.max_file_bytes, self.max_frame_pixels, self.max_inflated_bytes)
+
+    @property
+    def dicomweb(self) -> Dicomweb:
+        """The DICOMweb servers, and what is fetched of them at most."""
+        servers = {name: server.with_headers() for name, server in self.dicomweb_servers.items()}
+        return Dicomweb(servers, self.dicomweb_max_bytes, self.dicomweb_timeout_s)

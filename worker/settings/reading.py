@@ -1,0 +1,90 @@
+"""The settings of this process: read once, refused with a sentence where one is wrong or misspelt."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Final
+
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+from worker.errors import Code, SetupRefused
+from worker.schema_errors import Flaw, flaws_of
+from worker.settings import environment
+from worker.settings.environment import PREFIX, SERVICES_FILE, default_home, variable
+from worker.settings.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+ALIKE: Final = 0.8
+"""From which likeness on (`difflib`'s ratio) a name that is no setting's is taken for a slip of the pen."""
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Read the settings once for this process.
+
+    Raises:
+        SetupRefused: ``setting_invalid``, naming each wrong variable and never its value.
+    """
+    misspelt = [f"{name} is no setting: is {meant} meant?" for name, meant in _no_settings() if meant]
+    if misspelt:
+        raise SetupRefused(Code.SETTING_INVALID, "; ".join(misspelt))
+    try:
+        return Settings()
+    except ValidationError as invalid:
+        reason = "; ".join(_sentence(flaw) for flaw in flaws_of(invalid))
+    except SettingsError:
+        reason = "DLR_DICOMWEB_SERVERS: not JSON"
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        reason = f"{default_home() / SERVICES_FILE} is not JSON: `dlr up` writes it anew"
+    raise SetupRefused(Code.SETTING_INVALID, reason)
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Forget every DLR_ variable while it lasts: what runs inside touches no server that the environment names."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
+    for name in kept:
+        del os.environ[name]
+    get_settings.cache_clear()
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+        get_settings.cache_clear()
+
+
+def use_device(device: str) -> None:
+    """Let this process have another ``DLR_DEVICE`` than it was given."""
+    os.environ["DLR_DEVICE"] = device
+    get_settings.cache_clear()
+
+
+def _no_settings() -> Iterator[tuple[str, str | None]]:
+    """Find variables and secrets that have a setting's prefix and are none, each with the setting that it resembles.
+
+    What resembles none is told in the log and left alone: it may be the site's own, or of another version.
+    """
+    given = {name for name, value in os.environ.items() if value}
+    if environment.SECRETS_DIR.is_dir():
+        given |= {file.name for file in environment.SECRETS_DIR.iterdir()}
+    for name in sorted(given):
+        prefix, word = name[: len(PREFIX)].lower(), name[len(PREFIX) :].lower()
+        if prefix == PREFIX.lower() and word not in Settings.model_fields:
+            meant = get_close_matches(word, Settings.model_fields, n=1, cutoff=ALIKE)
+            if not meant:
+                logger.warning("%s is no setting, and does nothing: `dlr settings` lists them", name)
+            yield name, variable(meant[0]) if meant else None
+
+
+def _sentence(flaw: Flaw) -> str:
+    """Name the variable, and the place in its JSON. What contradicts itself names the variables already."""
+    if not flaw.place:
+        return flaw.sentence
+    field, *within = map(str, flaw.place)
+    return ": ".join([variable(field), *within, flaw.sentence])
