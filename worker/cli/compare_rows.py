@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from db.reads.compared import Coverage
 from db.schema.vocabulary import LH_MODEL
 from worker.cli.monitor import comparison_document, comparison_row, counted
-from worker.cli.output import Format, print_rows, stdout
+from worker.cli.output import Card, Format, print_rows, stdout
 from worker.clinical.proportions import ARMS
 from worker.dataset.manifest import Split
 from worker.evaluation.lesions import Source
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from worker.evaluation.paired import PairedAucs
 
 LESION_COLUMNS = ("study_id", "lesion_id", "under_a", "under_b", "probability_a", "probability_b", "pathology")
+LESION_CARD = Card(LESION_COLUMNS[:4], LESION_COLUMNS[4:])
 SCORE_COLUMNS = (
     "model", "a", "b", "lesions", "correlation", "mean_difference", "mean_absolute", "largest", "other_class", "notice",
 )  # fmt: skip
@@ -189,9 +190,9 @@ def _print(one: Held) -> None:
         sentence = f"ALERT downgraded_cancer: B advises {cancers} known cancers down to BI-RADS 3"
         stdout.print(sentence, style="red", highlight=False)
         missed = [_row(lesion) for lesion in found.b.missed.cancers]
-        print_rows(missed, LESION_COLUMNS, Format.TABLE, title="cancers that B misses")
+        print_rows(missed, LESION_COLUMNS, Format.TABLE, "cancers that B misses", LESION_CARD)
     downgraded = [_row(lesion) for lesion in found.newly_downgraded]
-    print_rows(downgraded, LESION_COLUMNS, Format.TABLE, title="4A lesions that B advises down and A does not")
+    print_rows(downgraded, LESION_COLUMNS, Format.TABLE, "4A lesions that B advises down and A does not", LESION_CARD)
     print_rows([_score_row(one, found)], SCORE_COLUMNS, Format.TABLE, title="scores of the same lesions, B less A")
     sides = ((f"A {one.a}", found.a), (f"B {one.b}", found.b))
     arms = [comparison_row(side.arms) | {"version": name, "not_certain": side.uncertain} for name, side in sides]

@@ -9,7 +9,7 @@ import typer
 
 from worker.cli.monitor import SinceOption, percent
 from worker.cli.options import refuse_bad_rows, refuse_without, sound_manifest
-from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr, stdout
+from worker.cli.output import Card, Format, Report, ReportOption, print_json, print_rows, stderr, stdout
 from worker.cli.progress import progress_bar
 from worker.dataset.manifest import Split
 from worker.errors import Code
@@ -32,6 +32,7 @@ CANCER_COLUMNS = ("lesion_id", "high_risk_probability", "malignant_probability")
 AUC_COLUMNS = ("question", "model", "lesions", "positives", "auc", "logit_interval", "bootstrap", "notice")
 COMPARED_COLUMNS = ("question", "first", "second", "lesions", "first_less_second", "p_value")
 POINT_COLUMNS = ("question", "model", "threshold", "chosen", "sensitivity", "specificity", "ppv", "npv", "accuracy")
+POINT_CARD = Card(POINT_COLUMNS[:2], POINT_COLUMNS[2:])
 LEFT_OUT_COLUMNS = ("left_out", "how_many")
 CALIBRATION_COLUMNS = ("model", "probabilities", "brier", "ece", "log_loss")
 
@@ -178,10 +179,16 @@ def _print(found: "Evaluation", fmt: Report) -> None:
     if left_out:
         print_rows(left_out, LEFT_OUT_COLUMNS, Format.TABLE, title="not among these lesions")
     judged = [(question.truth.value, one) for question in found.questions for one in question.judged]
-    print_rows([_auc_row(*one) for one in judged], AUC_COLUMNS, Format.TABLE, title="area under the ROC curve")
+    print_rows(
+        [_auc_row(*one) for one in judged],
+        AUC_COLUMNS,
+        Format.TABLE,
+        "area under the ROC curve",
+        Card(AUC_COLUMNS[:2], AUC_COLUMNS[2:]),
+    )
     print_rows(_compared_rows(found), COMPARED_COLUMNS, Format.TABLE, title="models held against each other (DeLong)")
     points = [row for one in judged for row in _point_rows(*one)]
-    print_rows(points, POINT_COLUMNS, Format.TABLE, title="at a threshold, with Wilson's 95 % intervals")
+    print_rows(points, POINT_COLUMNS, Format.TABLE, "at a threshold, with Wilson's 95 % intervals", POINT_CARD)
     calibrations = [row for _, one in judged for row in _calibration_rows(one)]
     print_rows(calibrations, CALIBRATION_COLUMNS, Format.TABLE, title="calibration")
 

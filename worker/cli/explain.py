@@ -10,7 +10,7 @@ from db.reads.reported import recorded_content
 from worker.cli.export import camera
 from worker.cli.models import Model
 from worker.cli.named import StudyArgument
-from worker.cli.output import Format, FormatOption, print_rows, stderr, write_file
+from worker.cli.output import Card, Format, FormatOption, print_rows, stderr, write_file
 from worker.imaging.source import ImageSource
 from worker.intake.content import is_unchanged
 from worker.reporting.explanation import Explanation, Seen, explanations, lesions_of
@@ -34,6 +34,7 @@ COLUMNS = (
     "study_id", "lesion_id", "model", "version", "positive_class", "probability", "threshold", "region_source", "file",
     "error_code", "error_reason", "notice",
 )  # fmt: skip
+CARD = Card(COLUMNS[:4], COLUMNS[4:])
 
 
 def explain(
@@ -69,7 +70,7 @@ def explain(
         raise refused[0]
     for note in _notes([row for row in rows if row["file"] is not None]):
         stderr.print(note, highlight=False, soft_wrap=True)
-    print_rows(rows, COLUMNS, fmt, title="where the models looked")
+    print_rows(rows, COLUMNS, fmt, "where the models looked", CARD)
     raise typer.Exit(EXIT_LOOK if refused else 0)
 
 

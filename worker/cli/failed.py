@@ -13,7 +13,7 @@ from db.reads import queries
 from db.reads.records import FailedRow
 from db.writes import ledger
 from worker.cli.named import StudiesArgument, StudyArgument
-from worker.cli.output import Format, FormatOption, print_rows, stderr
+from worker.cli.output import Card, Format, FormatOption, print_rows, stderr
 from worker.cli.person import make_sure, who_asks
 from worker.cli.study import show as show_study
 from worker.errors import MEANINGS, Code
@@ -29,6 +29,10 @@ COLUMNS_FOR_PEOPLE = (
     "study_id", "accession_number", "state", "error_code", "error_reason", "lesions_failed", "source", "received_at",
     "what_to_do",
 )  # fmt: skip
+CARD = Card(
+    ("study_id", "state", "error_code"),
+    ("error_reason", "what_to_do", "accession_number", "lesions_failed", "source", "received_at"),
+)
 CHANGED_COLUMNS = ("study_id", "state", "error_code", "result")
 _NOT_QUEUED = "not queued: only a failed or partial study that was accepted can be; hand a refused one in again"
 _AGO = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -68,7 +72,7 @@ def list_failed(
     rows = [asdict(row) for row in _chosen(code, since, until)]
     columns = COLUMNS_FOR_PEOPLE if fmt is Format.TABLE else COLUMNS
     title = "failed and partial studies, and refused messages"
-    print_rows([row | {"what_to_do": _advice(row)} for row in rows], columns, fmt, title=title)
+    print_rows([row | {"what_to_do": _advice(row)} for row in rows], columns, fmt, title, CARD)
 
 
 @app.command("show")

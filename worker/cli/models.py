@@ -8,7 +8,7 @@ import typer
 
 from db.schema.vocabulary import BM_MODEL, LH_MODEL
 from worker.cli.on_demand import OnDemandGroup, Place
-from worker.cli.output import Format, FormatOption, print_rows, stderr
+from worker.cli.output import Card, Format, FormatOption, print_rows, stderr
 from worker.cli.progress import share_bar
 from worker.inference.registry import Registry
 from worker.settings import get_settings
@@ -41,8 +41,11 @@ LIST_COLUMNS = (
     "name", "version", "active", "forced", "shadow_since", "notice", "backbone", "input_size", "threshold",
     "created_at",
 )  # fmt: skip
+LIST_CARD = Card(LIST_COLUMNS[:2], LIST_COLUMNS[2:])
 HISTORY_COLUMNS = ("at", "event", "name", "version", "replaced", "forced", "actor")
+HISTORY_CARD = Card(HISTORY_COLUMNS[:4], HISTORY_COLUMNS[4:])
 CHECK_COLUMNS = ("name", "version", "active", "sound", "code", "reason")
+CHECK_CARD = Card(CHECK_COLUMNS[:2], CHECK_COLUMNS[2:])
 DEMO_COLUMNS = (
     "name",
     "version",
@@ -84,7 +87,7 @@ def list_models(fmt: FormatOption = Format.TABLE) -> None:
         | {"active": entry.active, "forced": entry.forced, "shadow_since": entry.shadow_since}
         for entry in registry.list()
     ]
-    print_rows(rows, LIST_COLUMNS, fmt, title="models")
+    print_rows(rows, LIST_COLUMNS, fmt, "models", LIST_CARD)
     unreadable = registry.count_unreadable()
     if unreadable:
         _say(f"{unreadable} more can not be read: dlr models check")
@@ -130,7 +133,7 @@ def unshadow(name: NameArgument, version: VersionArgument) -> None:
 def history(fmt: FormatOption = Format.TABLE) -> None:
     """Show which version was put into service, rolled back or made a shadow, when and by whom; the latest is last."""
     rows = [change.model_dump() for change in _registry().history()]
-    print_rows(rows, HISTORY_COLUMNS, fmt, title="what was in service")
+    print_rows(rows, HISTORY_COLUMNS, fmt, "what was in service", HISTORY_CARD)
 
 
 @models.command()
@@ -148,7 +151,7 @@ def check(fmt: FormatOption = Format.TABLE) -> None:
         }
         for finding in findings
     ]
-    print_rows(rows, CHECK_COLUMNS, fmt, title="models")
+    print_rows(rows, CHECK_COLUMNS, fmt, "models", CHECK_CARD)
     if any(finding.code is not None for finding in findings):
         raise typer.Exit(1)
 
@@ -178,7 +181,7 @@ def demo_models(
         }
         for model in made
     ]
-    print_rows(rows, DEMO_COLUMNS, fmt, title="demo models, on held-out phantoms")
+    print_rows(rows, DEMO_COLUMNS, fmt, "demo models, on held-out phantoms", Card(DEMO_COLUMNS[:2], DEMO_COLUMNS[2:]))
 
 
 def _say(line: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli.failed import moment
-from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stdout
+from worker.cli.output import Card, Format, Report, ReportOption, print_json, print_rows, stdout
 from worker.clinical.categories import Outcome
 from worker.clinical.proportions import (
     ARMS,
@@ -26,6 +26,7 @@ EXIT_ALERT = 3
 CANCER_COLUMNS = (
     "study_id", "lesion_id", "high_risk_probability", "malignant_probability", "models", "recorded_at", "notice",
 )  # fmt: skip
+CANCER_CARD = Card(CANCER_COLUMNS[:2], CANCER_COLUMNS[2:])
 RATE_COLUMNS = (
     "group", "4A_lesions", "downgraded", "maintained", "upgraded", "p_value", "against_the_study", "models", "notice",
 )  # fmt: skip
@@ -64,7 +65,7 @@ def _print(seen: Watched) -> None:
         stdout.print(f"ALERT {alert.alarm.value}: {alert.sentence}", style="red", markup=False, highlight=False)
     if seen.cancers:
         cancers = [asdict(one) | {"models": f"LH {one.lh_version}, BM {one.bm_version}"} for one in seen.cancers]
-        print_rows(cancers, CANCER_COLUMNS, Format.TABLE, title="downgraded cancers")
+        print_rows(cancers, CANCER_COLUMNS, Format.TABLE, "downgraded cancers", CANCER_CARD)
     rates = (*seen.totals, *seen.groups)
     print_rows(
         [_study_row(), *map(rate_row, rates)],

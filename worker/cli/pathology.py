@@ -11,7 +11,7 @@ from db.reads.monitoring import downgraded_cancers, taken_back
 from db.schema.vocabulary import PathologyFinding
 from db.writes import pathology as on_record
 from worker.cli.failed import moment
-from worker.cli.output import Format, FormatOption, Report, ReportOption, print_json, print_rows, stderr
+from worker.cli.output import Card, Format, FormatOption, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.person import who_asks
 from worker.errors import Code, SetupRefused
 from worker.monitoring.pathology import Imported, import_pathology
@@ -25,6 +25,7 @@ BAD_COLUMNS = ("line", "code", "reason")
 LIST_COLUMNS = (
     "study_id", "lesion_id", "original", "outcome", "result", "histology", "reported_on", "recorded_at", "notice",
 )  # fmt: skip
+LIST_CARD = Card(LIST_COLUMNS[:5], LIST_COLUMNS[5:])
 
 
 @app.command("import")
@@ -94,6 +95,6 @@ def list_results(
     with sessions()() as session:
         rows = [asdict(row) for row in on_record.results(session, result, since)]
         left_behind = len(on_record.detached(session))
-    print_rows(rows, LIST_COLUMNS, fmt, title="pathology")
+    print_rows(rows, LIST_COLUMNS, fmt, "pathology", LIST_CARD)
     if left_behind:
         stderr.print(f"{left_behind} more are of a revision that another replaced: import them again", highlight=False)

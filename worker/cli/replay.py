@@ -17,7 +17,7 @@ from worker.cli.monitor import (
     malignant_cells,
     proportions_document,
 )
-from worker.cli.output import Format, Report, ReportOption, print_json_stream, print_rows, stdout
+from worker.cli.output import Card, Format, Report, ReportOption, print_json_stream, print_rows, stdout
 from worker.clinical.categories import Outcome
 from worker.clinical.proportions import ARMS
 from worker.monitoring.policy import Policy, read_policy
@@ -28,6 +28,7 @@ EXIT_MISSED_CANCER = 3
 LESION_COLUMNS = (
     "study_id", "lesion_id", "from", "to", "high_risk", "malignant", "not_certain", "pathology", "models", "notice",
 )  # fmt: skip
+LESION_CARD = Card(LESION_COLUMNS[:4], LESION_COLUMNS[4:])
 MOVE_COLUMNS = ("from", "to_downgraded", "to_maintained", "to_upgraded", "notice")
 RATE_COLUMNS = (
     "thresholds", "4A_lesions", "downgraded", "maintained", "upgraded", "p_value", "against_the_study", "models",
@@ -132,7 +133,8 @@ def _print(found: Replay) -> None:
             [_cells(one) for one in found.missed],
             LESION_COLUMNS,
             Format.TABLE,
-            title="missed cancers (score / threshold of the policy)",
+            "missed cancers (score / threshold of the policy)",
+            LESION_CARD,
         )
     for one in found.rates:
         print_rows([_move_row(one, arm) for arm in ARMS], MOVE_COLUMNS, Format.TABLE, title="lesions, from and to")
@@ -140,7 +142,7 @@ def _print(found: Replay) -> None:
     print_rows(sides, RATE_COLUMNS, Format.TABLE, title="rates of the 4A lesions")
     print_rows(sides, PATHOLOGY_COLUMNS, Format.TABLE, title="malignant, of those that pathology reported on")
     shown = [_cells(one) for one in found.moved]
-    print_rows(shown, LESION_COLUMNS, Format.TABLE, title="lesions that move (score / threshold of the policy)")
+    print_rows(shown, LESION_COLUMNS, Format.TABLE, "lesions that move (score / threshold of the policy)", LESION_CARD)
     more = sum(count for one in found.rates for (before, after), count in one.moves.items() if before is not after)
     if more > len(shown):
         stdout.print(f"and {more - len(shown)} more: --limit, or --format json", highlight=False)

@@ -13,7 +13,7 @@ import typer
 from db.schema.vocabulary import DeliveryState, Destination
 from db.writes import outbox
 from worker.cli.failed import moment
-from worker.cli.output import Format, FormatOption, print_rows, stderr
+from worker.cli.output import Card, Format, FormatOption, print_rows, stderr
 from worker.settings import Settings, get_settings
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ app = typer.Typer()
 
 COLUMNS = ("delivery_id", "study_id", "destination", "state", "attempts", "error_code", "error_reason",
            "created_at", "next_at", "sent_at")  # fmt: skip
+CARD = Card(
+    ("study_id", "destination", "state", "error_code"),
+    ("delivery_id", "attempts", "error_reason", "created_at", "next_at", "sent_at"),
+)
 ROUND_COLUMNS = ("destination", "sent", "failed", "held_up", "away")
 
 DestinationOption = Annotated[Destination | None, typer.Option(help="Only what goes there")]
@@ -65,7 +69,7 @@ def list_deliveries(
     states = [DeliveryState.FAILED] if failed else [DeliveryState.WAITING, DeliveryState.FAILED]
     with sessions()() as session:
         rows = [asdict(row) for row in outbox.deliveries(session, states, destination, limit)]
-    print_rows(rows, COLUMNS, fmt, title="deliveries")
+    print_rows(rows, COLUMNS, fmt, "deliveries", CARD)
 
 
 @app.command()

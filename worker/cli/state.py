@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.output import Format, FormatOption, print_rows, stderr
+from worker.cli.output import Card, Format, FormatOption, print_rows, stderr
 from worker.settings import described, get_settings
 
 COLUMNS = ("component", "health", "version", "detail")
+CARD = Card(("component", "health", "version"), ("detail",))
 SETTING_COLUMNS = ("variable", "value", "source", "description")
 
 
@@ -45,7 +46,7 @@ def doctor(fmt: FormatOption = Format.TABLE) -> None:
     from worker.doctor import Health, everything
 
     found = everything(get_settings())
-    print_rows([asdict(component) for component in found], COLUMNS, fmt, title="components")
+    print_rows([asdict(component) for component in found], COLUMNS, fmt, "components", CARD)
     raise typer.Exit(1 if any(component.health is Health.DOWN for component in found) else 0)
 
 

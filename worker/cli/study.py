@@ -9,7 +9,7 @@ import typer
 from db.reads import queries
 from db.reads.records import LesionDetail, StudyDetail
 from worker.cli.named import StudyArgument
-from worker.cli.output import Format, FormatOption, print_json, print_rows, stderr, stdout
+from worker.cli.output import Card, Format, FormatOption, print_json, print_rows, stderr, stdout
 from worker.clinical.restratify import UNCERTAIN
 from worker.reporting.lookup import look_up
 
@@ -23,11 +23,20 @@ WORKLIST_COLUMNS_FOR_PEOPLE = (
     "position", "study_id", "accession_number", "priority", "class", "state", "birads", "4A_lesions", "malignant",
     "error_code", "notice",
 )  # fmt: skip
+WORKLIST_CARD = Card(
+    ("position", "study_id", "class", "4A_lesions", "error_code"),
+    ("priority", "birads", "malignant", "high_risk", "state", "accession_number", "finished", "notice"),
+)
 LESION_COLUMNS = (
     "lesion_id", "state", "birads", "outcome", "recommended", "uncertain", "high_risk_probability",
     "malignant_probability", "age_years", "age_source", "region_source", "gate", "width_mm", "height_mm",
     "aspect_ratio", "error_code", "error_reason", "models", "notice",
 )  # fmt: skip
+
+
+LESION_CARD = Card(("lesion_id", "outcome"), [name for name in LESION_COLUMNS[1:] if name != "outcome"])
+EVENT_COLUMNS = ("at", "actor", "event", "detail")
+EVENT_CARD = Card(("at", "event"), ("actor", "detail"))
 
 
 def worklist(
@@ -40,7 +49,7 @@ def worklist(
         rows = [asdict(row) for row in queries.worklist(session, limit)]
         counts = queries.counts_by_state(session)
     if fmt is Format.TABLE:
-        print_rows([row | _short(row) for row in rows], WORKLIST_COLUMNS_FOR_PEOPLE, fmt, title="worklist")
+        print_rows([row | _short(row) for row in rows], WORKLIST_COLUMNS_FOR_PEOPLE, fmt, "worklist", WORKLIST_CARD)
     else:
         print_rows(rows, WORKLIST_COLUMNS, fmt)
     waiting = counts["queued"] + counts["running"]
@@ -58,6 +67,8 @@ def _short(row: Mapping[str, Any]) -> dict[str, Any]:
         "birads": row["highest_birads"],
         "4A_lesions": ", ".join(counts),
         "malignant": row["malignant_probability"],
+        "high_risk": row["high_risk_probability"],
+        "finished": row["finished_at"],
     }
 
 
@@ -94,10 +105,10 @@ def _show(study: StudyDetail) -> None:
         if head[name] is not None:
             stdout.print(f"{name.replace('_', ' '):22} {head[name]}", markup=False, highlight=False)
     said = [row | {"uncertain": UNCERTAIN if row["uncertain"] else None} for row in rows]
-    print_rows(said, LESION_COLUMNS, Format.TABLE, title="lesions")
+    print_rows(said, LESION_COLUMNS, Format.TABLE, "lesions", LESION_CARD)
     events = [{"at": event.at, "actor": event.actor, "event": event.event, "detail": dict(event.detail)}
               for event in study.events]  # fmt: skip
-    print_rows(events, ("at", "actor", "event", "detail"), Format.TABLE, title="history")
+    print_rows(events, EVENT_COLUMNS, Format.TABLE, "history", EVENT_CARD)
 
 
 def _lesion_row(lesion: LesionDetail) -> dict[str, Any]:

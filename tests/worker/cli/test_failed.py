@@ -16,6 +16,7 @@ from db.writes import ledger
 from tests import command_line
 from tests.conftest import Database
 from tests.db.samples import ended, failed_place, refused, study, writing
+from worker.cli import output
 from worker.cli.failed import moment
 from worker.cli.main import app
 
@@ -141,6 +142,17 @@ def test_every_command_that_takes_a_study_says_which_ids_begin_alike(
     assert all(one in done.stderr for one in ALIKE)
     with_one = dlr(database, *command, REFUSED[:8])
     assert "study_not_found" not in with_one.stdout + with_one.stderr
+
+
+@pytest.mark.usefixtures("ids")
+def test_the_short_ids_of_a_narrow_list_name_their_studies(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output.stdout, "_width", 80)
+    cards = [line for line in dlr(database, "failed", "list").stdout.splitlines()[1:] if not line.startswith(" ")]
+    short = {line.split(" · ")[0] for line in cards}
+    assert short == {*ALIKE, "12345678-0", REFUSED[:8]}
+    for one in short:
+        [found] = json.loads(dlr(database, "show", one, "--format", "json").stdout)
+        assert found["study_id"].startswith(one)
 
 
 @pytest.mark.usefixtures("ids")

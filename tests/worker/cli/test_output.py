@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from worker.cli.output import Format, print_rows
+from worker.cli import output
+from worker.cli.output import Card, Format, print_rows, short_ids
 
 ROWS = [
     {"name": "a", "p": 0.123456, "at": datetime(2026, 11, 23, tzinfo=UTC), "notice": "demo", "more": [1]},
@@ -45,3 +46,75 @@ def test_a_notice_is_never_left_out_of_a_table(
     shown = capsys.readouterr().out
     assert shown.count("demo") == times
     assert other is None or other in shown
+
+
+WIDE = [
+    {"study_id": "a1b2c3d4-0000-4000-8000-000000000001", "state": "failed", "why": "word " * 30, "at": ROWS[0]["at"]},
+    {"study_id": "12345678-0000-4000-8000-000000000002", "state": "done", "why": "", "at": ROWS[0]["at"]},
+]
+WIDE_COLUMNS = ("study_id", "state", "why", "at")
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output.stdout, "_width", 80)
+
+
+@pytest.mark.usefixtures("narrow")
+def test_on_a_narrow_terminal_a_table_that_does_not_fit_is_a_card_for_each_row(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [row | {"also": "x" * 20} for row in WIDE]
+    print_rows(
+        rows, (*WIDE_COLUMNS, "also"), Format.TABLE, "studies", Card(("study_id", "state"), ("why", "at", "also"))
+    )
+    title, first, *lines = capsys.readouterr().out.splitlines()
+    assert (title, first) == ("studies", "a1b2c3d4 · failed")
+    assert lines[0].startswith("    why word word")
+    assert lines[-2:] == ["12345678-0 · done", "    at 2026-11-23T00:00:00+00:00 · also xxxxxxxxxxxxxxxxxxxx"]
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_table_that_fits_stays_one_and_so_does_one_whose_longest_column_can_be_wrapped(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_rows([{"line": 1, "code": "row_invalid", "reason": "word " * 30}], ("line", "code", "reason"), Format.TABLE)
+    printed = capsys.readouterr().out
+    assert "┃ line ┃ code" in printed
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+@pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize("fmt", [Format.JSON, Format.CSV])
+def test_what_programs_read_does_not_depend_on_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fmt: Format
+) -> None:
+    print_rows(WIDE, WIDE_COLUMNS, fmt)
+    narrow = capsys.readouterr().out
+    monkeypatch.setattr(output.stdout, "_width", 180)
+    print_rows(WIDE, WIDE_COLUMNS, fmt)
+    assert capsys.readouterr().out == narrow
+    assert str(WIDE[0]["study_id"]) in narrow
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_notice_of_all_rows_is_said_once_below_their_cards(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows([row | {"notice": "demo"} for row in WIDE], (*WIDE_COLUMNS, "notice"), Format.TABLE)
+    printed = capsys.readouterr().out
+    assert printed.count("demo") == 1
+    assert printed.endswith("demo\n")
+
+
+@pytest.mark.parametrize(
+    ("ids", "short"),
+    [
+        (["a1b2c3d4-0000"], ["a1b2c3d4"]),
+        (["a1b2c3d4-0000", "a1b2c3d4-1000"], ["a1b2c3d4-0", "a1b2c3d4-1"]),
+        (["a1b2c3d4-0000", "a1b2c3d4-0100"], ["a1b2c3d4-00", "a1b2c3d4-01"]),
+        (["12345678-9000"], ["12345678-9"]),
+        (["a1b2c3d4-0000", "a1b2c3d4-0000"], ["a1b2c3d4", "a1b2c3d4"]),
+    ],
+)
+def test_a_short_id_is_as_long_as_it_has_to_be(ids: list[str], short: list[str]) -> None:
+    assert [short_ids(ids)[one] for one in ids] == short
