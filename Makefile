@@ -2,54 +2,62 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
 # One process more than there are cores, since tests that watch a service mostly wait; and in the order of the folders,
 # which begins with those.
 PROCESSES := $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 PYTEST := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast faults test-long bench lint types client clean
+.PHONY: help install demo dev test test-fast faults test-long bench lint types client clean
 
-help:  ## Say what there is
+help:  ## List the targets, and how long each takes on two cores
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# A stamp says that an installation came to its end: one that was cut short is taken up again.
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --editable '.[dev]'
+	$(PIP_INSTALL) --editable '.[all]'
 	@touch $@
 
-install: $(VENV)/.installed  ## Make .venv with everything in it
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
 
-demo: install  ## Run the whole service once, on phantom studies, and show the worklist
+install: $(VENV)/.installed  ## Install the product into .venv (2 to 4 minutes)
+
+demo: install  ## Run the whole service on phantom studies and show the worklist (3 minutes the first time, then 20 s)
 	$(BIN)/dlr demo
 
-test: install  ## All tests but the faults and the long ones, on all cores, against real PostgreSQL and Redis
+dev: $(VENV)/.installed-dev  ## Add the developers' tools to .venv (1 minute)
+
+test: dev  ## Run the tests against real PostgreSQL and Redis, on all cores (6 minutes)
 	$(PYTEST) -m 'not faults and not long'
 
-test-fast: install  ## The tests that take seconds each at most: a minute and a half in all
+test-fast: dev  ## Run the tests that need no running service (2 minutes)
 	$(PYTEST) -m 'not slow and not faults and not long'
 
-faults: install  ## Kill, freeze, fill and poison a running service: does it keep its promises? Five minutes
+faults: dev  ## Kill, freeze, fill and poison a running service: does it keep its promises? (5 minutes)
 	$(BIN)/python -m pytest -m faults --durations 0
 
-test-long: install  ## Before a release: every property with 500 examples, and the tests that take minutes
+test-long: dev  ## Before a release: every property with 500 examples, and the tests that take minutes (hours)
 	$(PYTEST) -m 'hypothesis or long' --hypothesis-profile long
 
-bench: install  ## Measure every row of docs/performance.md, side by side with its peer; an hour, on a quiet machine
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --editable '.[dev,bench]'
+bench: dev  ## Measure every row of docs/performance.md beside its peer, on a quiet machine (1 hour)
+	$(PIP_INSTALL) --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks --out benchmarks/figures.json
 
-lint: install  ## Ruff and the import contracts
+lint: dev  ## Check style and imports: Ruff, import-linter (10 s)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-types: install  ## mypy, strict
+types: dev  ## Check types: mypy, strict (1 minute)
 	$(BIN)/mypy
 
-client: install  ## Does the client install without PyTorch, and bring its migrations along?
+client: $(VENV)/.installed  ## Check that the client installs without PyTorch and brings its migrations (1 minute)
 	.ci/client-install
 
-clean:  ## Remove what was made here
+clean:  ## Remove .venv and everything else that was made here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -178,7 +178,18 @@ def test_the_packages_of_an_extra_are_those_that_it_installs(extra: str) -> None
 
 
 def test_every_extra_is_known() -> None:
-    assert set(EXTRAS) - {"dev", "bench"} == set(PACKAGES)
+    assert set(EXTRAS) - {"all", "dev", "bench"} == set(PACKAGES)
+
+
+def test_all_is_every_extra_of_the_product_and_dev_is_that_with_the_tools() -> None:
+    [every] = EXTRAS["all"]
+    assert set(every.removeprefix("dlr-worker[").removesuffix("]").split(",")) == set(PACKAGES)
+    assert EXTRAS["dev"][0] == "dlr-worker[all]"
+
+
+@pytest.mark.parametrize("tool", ["playwright", "pytest", "mypy", "ruff", "hypothesis", "import-linter"])
+def test_no_developers_tool_is_of_the_product(tool: str) -> None:
+    assert {extra for extra, lines in EXTRAS.items() if tool in map(bare, lines)} == {"dev"}
 
 
 @pytest.mark.parametrize(("extra", "package"), [(extra, package) for extra in PACKAGES for package in PACKAGES[extra]])
