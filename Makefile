@@ -3,6 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
+# Where PyTorch comes from: an index's address, or `default`, pip's usual one. Empty: see deploy/install_torch.py.
+TORCH_INDEX ?=
 # One process more than there are cores, since tests that watch a service mostly wait; and in the order of the folders,
 # which begins with those.
 PROCESSES := $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
@@ -18,6 +20,7 @@ help:  ## List the targets, and how long each takes on two cores
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python deploy/install_torch.py $(TORCH_INDEX)
 	$(PIP_INSTALL) --editable '.[all]'
 	@touch $@
 

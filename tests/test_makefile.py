@@ -71,6 +71,12 @@ def test_an_installation_that_was_cut_short_or_is_of_another_pyproject_is_none(f
     assert TOOLS in commands
 
 
+def test_torch_is_chosen_before_the_product_is_installed_and_a_user_may_say_from_where(fresh: Path) -> None:
+    commands = would_run(fresh, "install", "TORCH_INDEX=default")
+    assert 0 < commands.index("deploy/install_torch.py default\n") < commands.index(PRODUCT)
+    assert re.search(r"install_torch\.py *\n", would_run(fresh, "install"))
+
+
 def test_every_target_says_how_long_it_takes() -> None:
     [phony] = re.findall(r"^\.PHONY: (.+)$", MAKEFILE, re.MULTILINE)
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
