@@ -30,6 +30,7 @@ from db.outages import OUTAGES
 from db.session import make_engine
 from tests.commands import command_fault
 from tests.conftest import Database
+from tests.floors import floors_table
 from tests.test_compose import COMPOSE, PASSWORD, ROOT, composed_redis
 from tests.waiting import patience
 from worker import doctor
@@ -57,6 +58,7 @@ PAGES = {str(path.relative_to(ROOT)): path for path in [*sorted(ROOT.glob("*.md"
 INTEGRATOR, ADMINISTRATOR, INSTALL, PERFORMANCE, WATCHING, CONFORMANCE = (
     DOCS / f"{name}.md" for name in ("integrator", "administrator", "install", "performance", "watching", "conformance")
 )
+ARCHITECTURE = DOCS / "architecture.md"
 OUTAGE_DECISION = DOCS / "decisions" / "0034-an-outage-is-told-from-a-defect.md"
 MODEL_OWNER, MODELS = DOCS / "model-owner.md", DOCS / "models.md"
 FIGURES: dict[str, Any] = json.loads((ROOT / "benchmarks" / "figures.json").read_text("utf-8"))
@@ -179,6 +181,7 @@ def outages_table() -> str:
 
 
 TABLES = {
+    ARCHITECTURE: ("floors", floors_table),
     OUTAGE_DECISION: ("outages", outages_table),
     MODEL_OWNER: ("configuration", configuration_table),
     MODELS: ("phantom cohort", phantom_cohort_table),

@@ -1,4 +1,4 @@
-"""The two models: network, cards, registry, batcher, engine."""
+"""The two models: networks, cards with their thresholds, the registry, and the engine that runs both on a device."""
 
 import os
 import sys

@@ -1,1 +1,1 @@
-"""Ways in which a study arrives."""
+"""A study's ways in: a job, files, a watched folder, DICOM; lesions from reports, segmentations, presentation states."""

@@ -1,1 +1,1 @@
-"""Ports to listen at, and other servers' HTTP answers."""
+"""Ports to listen on, and other servers' HTTP answers."""

@@ -1,1 +1,1 @@
-"""What goes out of a study as a document: values in, documents out; nothing here sends anything."""
+"""Results as documents (DICOM SR, pictures, HL7, FHIR): values in, documents out; nothing here sends anything."""

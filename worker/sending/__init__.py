@@ -1,1 +1,1 @@
-"""What goes out by itself: the results of studies, delivered from the outbox to PACS, worklist manager and webhook."""
+"""Results that go out by themselves: from the outbox to a PACS, a worklist manager (UPS) and a webhook."""

@@ -1,1 +1,1 @@
-"""From images to a model: the phantom cohort, training and evaluation."""
+"""From images with pathology to a model: configuration, training, and comparison with a reference."""
