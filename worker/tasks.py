@@ -37,7 +37,8 @@ T = TypeVar("T")
 class TaskFailed(Exception):
     """A task is done, and what it was about has failed; the ledger has it. Prints the code alone.
 
-    Celery acknowledges the message and tells Flower of a failure.
+    Celery acknowledges the message and tells Flower of a failure
+    (docs/decisions/0040-a-failed-study-is-a-failed-task.md).
     """
 
     def __repr__(self) -> str:

@@ -1,7 +1,8 @@
 """The database roles: ``dlr_owner`` migrates, ``dlr_writer`` runs, ``dlr_reader`` sees the public views alone.
 
-``dlr_web`` is the worklist page: four of the public views, and what the page reads beside them. ``dlr_shadow`` scores
-stored lesions with versions that are not in service: it adds predictions, and changes nothing.
+``dlr_web`` is the worklist page: four of the public views, and what the page reads beside them
+(docs/decisions/0020-a-role-for-the-page.md). ``dlr_shadow`` scores stored lesions with versions that are not in
+service: it adds predictions, and changes nothing (docs/decisions/0030-shadows-can-not-reach-a-worklist.md).
 """
 
 from sqlalchemy import Connection, text

@@ -102,6 +102,7 @@ def purge(session: Session, before: datetime, by: str, limit: int) -> tuple[int,
     Gone are the UIDs, the accession number, the job and its digest, lesion ids (an ordinal takes their place),
     descriptors, reasons and sites; of the age, whole years stay, and 90 stands for more; of pathology, benign or
     malignant stays, without code and day. Revisions that a newer one replaced are purged by the time that they arrived.
+    Why rows stay: docs/decisions/0012-a-purge-keeps-the-rows.md.
 
     Args:
         session: the caller commits.

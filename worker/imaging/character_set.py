@@ -6,6 +6,8 @@ ISO 2022 IR 58 in the text, takes what follows ``ESC ( B`` for Latin-1, and repl
 What a file declares is taken at its word, if its bytes allow it. Where they do not, or nothing is declared, bytes that
 are UTF-8 are read as that; in all else, each byte that has no meaning is written as PS3.5 (6.1.2.3) shows it, such as
 ``G\374nther``, so that nothing is guessed and different bytes stay different.
+
+Why each text is decoded when it is read: docs/decisions/0039-text-is-read-in-its-character-set.md.
 """
 
 import codecs

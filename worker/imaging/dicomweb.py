@@ -1,6 +1,8 @@
 """Images on a DICOMweb server (PS3.18): only the instances that a study's lesions are on, as files for its decoders.
 
 What comes is written down as it came, and is read like any other file of a stranger: in a decoder, within its limits.
+
+Why a job names a server and no address: docs/decisions/0024-a-job-names-a-dicomweb-server.md.
 """
 
 import json

@@ -108,6 +108,8 @@ def pixel_layout(file: DicomFile, limits: Limits) -> PixelLayout:
 def frame_index(layout: PixelLayout, frame: int | None) -> int:
     """Return the index, from 0, of a lesion's frame, which counts from 1.
 
+    When it may be left out: docs/decisions/0005-a-frame-may-be-left-out-where-there-is-one.md.
+
     Raises:
         LesionRefused: ``frame_not_given``, ``frame_not_found``.
     """

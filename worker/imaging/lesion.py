@@ -99,7 +99,8 @@ def decode_lesions(
     path = confined(marked.file) if isinstance(marked.file, OnlyFile) else Path(marked.file)
     with open_dicom(path, limits) as file:
         _check_identity(file, marked)
-        # OT is what secondary captures of ultrasound carry. A Modality that is missing says nothing against it.
+        # OT is what secondary captures of ultrasound carry. A Modality that is missing says nothing against it:
+        # docs/decisions/0007-what-is-not-ultrasound-is-refused.md.
         if file.header.text("Modality") not in MODALITIES:
             raise LesionRefused(Code.MODALITY_NOT_ULTRASOUND)
         layout = pixel_layout(file, limits)

@@ -1,1 +1,1 @@
-"""A study's ways in: a job, files, a watched folder, DICOM; lesions from reports, segmentations, presentation states."""
+"""A study's ways in: jobs, files, a watched folder, DICOM; lesions from reports, segmentations, presentation states."""

@@ -2,6 +2,8 @@
 
 A report of another template says nothing of lesions. One of this template that says it in a way which is not read here
 is refused, with all its lesions: nobody guesses where a lesion is, or which category it has.
+
+What is read whole or refused, and why: docs/decisions/0017-a-report-is-read-whole-or-refused.md.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,7 @@
-"""Waiting for what is away: a server, the storage, a model, a person's repair."""
+"""Waiting for what is away: a server, the storage, a model, a person's repair.
+
+Why nothing is retried through the queue: docs/decisions/0006-no-celery-retries.md.
+"""
 
 import logging
 import threading

@@ -1,4 +1,7 @@
-"""The folder that an installation keeps: who holds it, its secrets, and which servers it announces."""
+"""The folder that an installation keeps: who holds it, its secrets, and which servers it announces.
+
+Why a file announces the servers: docs/decisions/0004-a-running-dlr-up-is-found-by-a-file.md.
+"""
 
 import fcntl
 import json

@@ -1,4 +1,7 @@
-"""One model's training, from lesions to weights and a card: the order of the steps."""
+"""One model's training, from lesions to weights and a card: the order of the steps.
+
+Why there is one trainer, and what it keeps: docs/decisions/0029-one-trainer.md.
+"""
 
 import re
 from collections.abc import Callable
