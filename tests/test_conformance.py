@@ -98,7 +98,7 @@ def test_the_receivers_statuses_are_those_of_the_page() -> None:
 
 
 def test_the_sender_makes_of_a_status_what_the_page_says() -> None:
-    for said, _, becomes in rows("What the sender makes of a status"):
+    for said, _, becomes in rows("Status handling of the sender"):
         for status in re.findall(r"\b[0-9A-C][0-9A-Fx]{3}\b", said):
             answer = Dataset()
             answer.Status = int(status.replace("x", "1"), 16)
