@@ -12,93 +12,67 @@ from collections.abc import Callable
 import typer
 
 from worker import __version__
-from worker.cli.on_demand import OnDemandGroup, Place
+from worker.cli.on_demand import MARKUP, OnDemandGroup, Place
 from worker.cli.standard_output import take_over
 from worker.errors import DlrError
 
 
 class _Commands(OnDemandGroup):
-    places = (
-        Place("up", "worker.cli.services", "up", "Start everything on this machine, until Ctrl-C."),
-        Place("worker", "worker.cli.services", "worker", "Run one Celery worker."),
-        Place("flower", "worker.cli.services", "flower", "Run Flower, to watch the workers."),
-        Place("metrics", "worker.cli.watching", "metrics", "Serve the service's metrics for Prometheus."),
-        Place("demo", "worker.cli.demo", "demo", "Run the whole service once, on phantom studies."),
-        Place("demo-studies", "worker.cli.demo", "demo_studies", "Write phantom studies to practise with."),
-        Place("receive", "worker.cli.incoming", "receive", "Receive studies by DICOM: a Storage SCP."),
-        Place("watch", "worker.cli.incoming", "watch", "Hand in whatever is dropped into a folder."),
-        Place("submit", "worker.cli.submit", "submit", "Hand in studies: job files, DICOM files or folders."),
-        Place("worklist", "worker.cli.study", "worklist", "Show who is read first."),
-        Place("show", "worker.cli.study", "show", "Show one study, with all that happened to it."),
-        Place("export", "worker.cli.export", "export", "Write a study's result as DICOM SR, pictures, HL7 or FHIR."),
-        Place("explain", "worker.cli.explain", "explain", "Show where a model looked in a lesion: Grad-CAM, as PNG."),
-        Place(
-            "health",
-            "worker.cli.state",
-            "health",
-            "Answer a probe: are the servers there, or does this host's worker answer?",
+    panels = {  # noqa: RUF012
+        "Run the service": (
+            Place("up", "worker.cli.services", "up", "Start everything on this machine."),
+            Place("worker", "worker.cli.services", "worker", "Run a Celery worker."),
+            Place("web", "worker.cli.web", "app", "Serve the worklist page; manage its accounts."),
+            Place("flower", "worker.cli.services", "flower", "Run Flower, to watch the workers."),
+            Place("metrics", "worker.cli.watching", "metrics", "Export metrics for Prometheus."),
+            Place("demo", "worker.cli.demo", "demo", "Run the whole service once on phantom studies."),
         ),
-        Place("doctor", "worker.cli.state", "doctor", "Look at every component, and say what is wrong."),
-        Place(
-            "settings",
-            "worker.cli.state",
-            "settings",
-            "Show every setting and where it comes from; secrets stay hidden.",
+        "Submit studies": (
+            Place("submit", "worker.cli.submit", "submit", "Submit job files, DICOM files or folders."),
+            Place("receive", "worker.cli.incoming", "receive", "Receive studies by DICOM C-STORE (a Storage SCP)."),
+            Place("watch", "worker.cli.incoming", "watch", "Submit whatever is dropped into a folder."),
+            Place("schema", "worker.cli.schema", "schema", "Print the JSON Schema of a job."),
+            Place("demo-studies", "worker.cli.demo", "demo_studies", "Write phantom studies to practise with."),
         ),
-        Place(
-            "monitor",
-            "worker.cli.monitor",
-            "monitor",
-            "Hold the advice against the study and against pathology; missed cancers first.",
+        "Read and send results": (
+            Place("worklist", "worker.cli.study", "worklist", "Show the worklist, in reading order."),
+            Place("show", "worker.cli.study", "show", "Show a study: lesions, scores, advice, history."),
+            Place("failed", "worker.cli.failed", "app", "List, requeue or discard failed studies."),
+            Place("explain", "worker.cli.explain", "explain", "Draw Grad-CAM heat maps of a study's lesions."),
+            Place("export", "worker.cli.export", "export", "Write a result as DICOM SR or SC, HL7 or FHIR."),
+            Place("send", "worker.cli.send", "app", "Deliver results to a PACS, worklist or webhook."),
         ),
-        Place(
-            "replay", "worker.cli.replay", "replay", "Say what other thresholds would have advised; nothing is changed."
+        "Watch the advice": (
+            Place("monitor", "worker.cli.monitor", "monitor", "Check for missed cancers and drifting rates."),
+            Place("pathology", "worker.cli.pathology", "app", "Import and list pathology results."),
+            Place("replay", "worker.cli.replay", "replay", "Show what other thresholds would have advised."),
+            Place("report", "worker.cli.report", "app", "Reproduce the study's Table S1 and Fig. S5."),
         ),
-        Place(
-            "evaluate",
-            "worker.cli.evaluate",
-            "evaluate",
-            "Say how good the models are on lesions with pathology; missed cancers first.",
+        "Models": (
+            Place("models", "worker.cli.models", "models", "Add, activate, compare and check models."),
+            Place("evaluate", "worker.cli.evaluate", "evaluate", "Evaluate models on lesions with known pathology."),
+            Place("shadow", "worker.cli.rescoring", "app", "Score new studies with shadow models."),
+            Place("backfill", "worker.cli.rescoring", "backfill", "Score stored studies with another version."),
+            Place("dataset", "worker.cli.dataset", "app", "Import, validate and split training data."),
+            Place("train", "worker.cli.train", "train", "Train a model; resume an interrupted run."),
+            Place("demo-models", "worker.cli.models", "demo_models", "Train the demo models; never for clinical use."),
         ),
-        Place(
-            "train",
-            "worker.cli.train",
-            "train",
-            "Train a model on lesions with pathology; a stopped run goes on where it was.",
+        "Administer": (
+            Place("doctor", "worker.cli.state", "doctor", "Check every component and say what is wrong."),
+            Place("health", "worker.cli.state", "health", "Health checks, for probes."),
+            Place("settings", "worker.cli.state", "settings", "Show every setting and where it comes from."),
+            Place("db", "worker.cli.database", "app", "Migrate and check the database; print its URL."),
+            Place("redis", "worker.cli.redis", "app", "Print the embedded Redis's URL."),
+            Place("purge", "worker.cli.purge", "purge", "Remove the identifiers of old studies."),
         ),
-        Place("purge", "worker.cli.purge", "purge", "Remove the identifiers of studies that ended long ago."),
-        Place("web", "worker.cli.web", "app", "Show the worklist to browsers; say who may sign in."),
-        Place("failed", "worker.cli.failed", "app", "Studies that a person has to look at."),
-        Place("pathology", "worker.cli.pathology", "app", "What pathology said of the lesions."),
-        Place("report", "worker.cli.report", "app", "The study's Table S1 and Fig. S5, of lesions of one's own."),
-        Place("dataset", "worker.cli.dataset", "app", "Lesions to train on: import, check, count, split."),
-        Place("models", "worker.cli.models", "models", "The model registry."),
-        Place(
-            "demo-models",
-            "worker.cli.models",
-            "demo_models",
-            "Make the demo models from a synthetic cohort; never for clinical use.",
-        ),
-        Place(
-            "shadow", "worker.cli.rescoring", "app", "Score what arrives with shadows, beside the models in service."
-        ),
-        Place(
-            "backfill",
-            "worker.cli.rescoring",
-            "backfill",
-            "Score stored studies with another version too; both results stay.",
-        ),
-        Place("send", "worker.cli.send", "app", "Deliver results to a PACS, a worklist manager and a webhook."),
-        Place("db", "worker.cli.database", "app", "The database's schema and addresses."),
-        Place("redis", "worker.cli.redis", "app", "Redis's address, for who pushes jobs."),
-        Place("schema", "worker.cli.schema", "schema", "Print the JSON Schema of a job (contract version 1)."),
-    )
+    }
 
 
 app = typer.Typer(
     cls=_Commands,
     name="dlr",
     help="Breast-ultrasound inference: studies in through Redis, an ordered worklist out of PostgreSQL.",
+    rich_markup_mode=MARKUP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from db.schema.vocabulary import BM_MODEL, LH_MODEL
-from worker.cli.on_demand import OnDemandGroup, Place
+from worker.cli.on_demand import COMMANDS, OnDemandGroup, Place
 from worker.cli.output import Card, Format, FormatOption, print_rows, stderr
 from worker.cli.progress import share_bar
 from worker.inference.registry import Registry
@@ -16,15 +16,14 @@ from worker.training.config import DEMO, DEMO_SEED
 
 
 class _Models(OnDemandGroup):
-    places = (
-        Place(
-            "calibrate",
-            "worker.cli.calibrate",
-            "calibrate",
-            "Write a new version of a card, with a fitted temperature, a conformal set, or both.",
-        ),
-        Place("compare", "worker.cli.compare", "compare", "Hold two versions of a model against each other."),
-    )
+    panels = {  # noqa: RUF012
+        COMMANDS: (
+            Place("compare", "worker.cli.compare", "compare", "Compare two versions of a model."),
+            Place(
+                "calibrate", "worker.cli.calibrate", "calibrate", "Write a card with a temperature or conformal set."
+            ),
+        )
+    }
 
 
 models = typer.Typer(cls=_Models, no_args_is_help=True)

@@ -1,13 +1,20 @@
 """Commands that are imported when they are asked for: ``dlr --help`` lists them all, and imports none."""
 
 import gc
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import MarkupMode, TyperCommand, TyperGroup
+
+MARKUP: Final[MarkupMode] = None if os.environ.get("TERM") == "dumb" else "rich"
+"""How help and wrong usage are printed: in panels, and on a dumb terminal as plain text."""
+
+COMMANDS: Final = "Commands"
+"""Typer's heading of commands that are given none."""
 
 
 class Place(NamedTuple):
@@ -23,8 +30,8 @@ class Place(NamedTuple):
 class OnDemand(TyperCommand):
     """A command's place in a list; the command itself takes over when its words are parsed."""
 
-    def __init__(self, place: Place) -> None:
-        super().__init__(place.name, short_help=place.short_help)
+    def __init__(self, place: Place, panel: str) -> None:
+        super().__init__(place.name, short_help=place.short_help, rich_help_panel=panel, rich_markup_mode=MARKUP)
         self._place = place
 
     def loaded(self) -> Any:
@@ -32,7 +39,7 @@ class OnDemand(TyperCommand):
         name, module, attribute, short_help = self._place
         with _for_good():
             found = getattr(import_module(module), attribute)
-        holder = typer.Typer()
+        holder = typer.Typer(rich_markup_mode=MARKUP)
         if isinstance(found, typer.Typer):
             holder.add_typer(found, name=name, help=short_help)
         else:
@@ -59,11 +66,25 @@ def _for_good() -> Iterator[None]:
 
 
 class OnDemandGroup(TyperGroup):
-    """A group with the commands of ``places`` after those that are registered with it."""
+    """A group with the commands of ``panels``, by their headings, after those that are registered with it.
 
-    places: ClassVar[Sequence[Place]] = ()
+    Those have the heading `COMMANDS`.
+    """
+
+    panels: ClassVar[Mapping[str, Sequence[Place]]] = {}
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        for place in self.places:
-            self.add_command(OnDemand(place))
+        for panel, places in self.panels.items():
+            for place in places:
+                self.add_command(OnDemand(place, panel))
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        """List the commands under their headings, as the panels do, in plain text."""
+        by_panel: dict[str, list[tuple[str, str]]] = {}
+        for name, command in self.commands.items():
+            panel = getattr(command, "rich_help_panel", None) or COMMANDS
+            by_panel.setdefault(panel, []).append((name, command.get_short_help_str(limit=formatter.width)))
+        for panel, rows in by_panel.items():
+            with formatter.section(panel):
+                formatter.write_dl(rows)
