@@ -10,7 +10,7 @@ COPY worker worker
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 FROM python:3.12-slim AS base
-# HOME is the tmpfs: libraries that keep a cache would look for a home, and the file system is read-only.
+# HOME is the tmpfs: some libraries need a home for their cache, and the file system is read-only.
 ENV DLR_HOME=/var/lib/dlr \
     HOME=/tmp \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \

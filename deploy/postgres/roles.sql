@@ -1,8 +1,8 @@
 -- The users of a database, for psql, as a superuser, connected to that database:
---     dlr_owner migrates, dlr_writer runs, dlr_reader sees the views alone, dlr_web is the worklist page, dlr_shadow adds
---     scores of versions that are not in service.
--- The passwords are read from files, so that none is on a command line. Safe to run again: it sets the passwords anew. Where
--- a file is missing or blank it changes nothing: PostgreSQL would take the password away from a role that is in use.
+--     dlr_owner migrates, the workers run as dlr_writer, dlr_reader sees only the views, dlr_web is the worklist page,
+--     dlr_shadow adds scores of versions that are not in service.
+-- The passwords are read from files, so that none is on a command line. Safe to run again: it sets the passwords again. If
+-- a file is missing or blank, nothing is changed: PostgreSQL would remove the password of a role that is in use.
 \set ON_ERROR_STOP on
 \set owner_password `cat "${SECRETS_DIR:-/run/secrets}/dlr_database_owner_password"`
 \set writer_password `cat "${SECRETS_DIR:-/run/secrets}/dlr_database_password"`
@@ -10,7 +10,7 @@
 \set web_password `cat "${SECRETS_DIR:-/run/secrets}/dlr_web_database_password"`
 \set shadow_password `cat "${SECRETS_DIR:-/run/secrets}/dlr_shadow_database_password"`
 
--- No statement with a password in it reaches the server's log.
+-- Keeps statements with passwords out of the server's log.
 SET log_statement = 'none';
 SET log_min_error_statement = 'panic';
 SET log_min_duration_statement = -1;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes the access list from the secret, then becomes the server. The password itself is in no file but the secret.
+# Writes the ACL file from the secret, then execs the server. Only the secret contains the password itself.
 set -eu
 umask 077
 here="$(dirname "$0")"
