@@ -117,7 +117,7 @@ def test_a_wrong_password_stays_outside_and_the_cookie_is_for_no_script(
     stranger.get_by_label("Name").fill("admin")
     stranger.get_by_label("Password").fill("not the password")
     stranger.get_by_role("button", name="Sign in").click()
-    expect(stranger.get_by_role("alert")).to_have_text("This name and password do not belong together.")
+    expect(stranger.get_by_role("alert")).to_have_text("The name or the password is wrong.")
     stranger.context.close()
 
 
@@ -134,7 +134,7 @@ def test_a_search_finds_a_study_and_its_number_is_in_no_address(reader: Reader, 
     number = patients[0].header.accession_number
     reader.page.get_by_label("Accession number").fill(number.lower())
     reader.page.get_by_role("button", name="Find").click()
-    expect(reader.page.get_by_role("heading", name="Found")).to_be_visible()
+    expect(reader.page.get_by_role("heading", name="Search results")).to_be_visible()
     assert reader.listed() == [patients[0].study_id]
     assert not [one for one in reader.asked if number.lower() in one.lower()]
 
@@ -165,7 +165,7 @@ def test_it_is_walked_by_keys_alone(reader: Reader) -> None:
     page = reader.page
     page.goto(reader.url)
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     outline = "getComputedStyle(document.activeElement).outlineStyle"
     assert page.evaluate(outline) == "solid"
     page.keyboard.press("Enter")
@@ -203,7 +203,7 @@ def test_news_is_said_politely_and_moves_nothing(
     assert reader.listed() == before
     assert page.evaluate("window.scrollY") == place
     expect(page.locator("tr.study th a").last).to_be_focused()
-    news.get_by_role("link", name="Show it as it is now").click()
+    news.get_by_role("link", name="Show the current list").click()
     page.wait_for_load_state()
     assert patient.study_id in reader.listed() or len(before) == 50
     expect(news).to_be_empty()
@@ -229,7 +229,7 @@ def test_axe_finds_nothing_to_complain_of(
     if name == "search":
         page.get_by_label("Accession number").fill("page")
         page.get_by_role("button", name="Find").click()
-        expect(page.get_by_role("heading", name="Found")).to_be_visible()
+        expect(page.get_by_role("heading", name="Search results")).to_be_visible()
     assert violations(page) == []
 
 
@@ -243,7 +243,7 @@ def test_axe_itself_finds_what_is_wrong(browser: Browser) -> None:
 def test_it_works_without_a_script(browser: Browser, url: str, password: str, patients: list[Patient]) -> None:
     page = context_of(browser, java_script_enabled=False).new_page()
     sign_in(page, url, "admin", password)
-    expect(page.get_by_role("link", name="Load it again")).to_be_visible()
+    expect(page.get_by_role("link", name="Reload")).to_be_visible()
     page.locator("tr.study th a").first.click()
     expect(page.get_by_role("heading", name="Lesion 1")).to_be_visible()
     page.context.close()

@@ -42,19 +42,19 @@ HEADERS = {
 TLS_HEADERS = {"Strict-Transport-Security": "max-age=31536000"}
 
 SENTENCES = {
-    400: "That could not be read.",
-    403: "That form was not made for you, or is too old. Go back, load the page again, and send it once more.",
-    404: "There is no such page, or no such study on the list any more.",
-    405: "That is not possible here.",
-    413: "That is too large.",
-    500: "Something went wrong here. It is in the log.",
-    503: "The service does not answer at the moment. Nothing is lost; please try again in a minute.",
+    400: "The request could not be understood.",
+    403: "This form is not yours, or has expired. Go back, reload the page, and submit it again.",
+    404: "There is no such page, or the study is no longer on the list.",
+    405: "This is not possible here.",
+    413: "The request is too large.",
+    500: "An error occurred. Details are in the log.",
+    503: "The service is not responding. Nothing is lost; please try again in a minute.",
 }
 
 
 UNKNOWN_HOST = (
-    "This page does not go by the name of the host that was asked for. If it should, as behind a proxy, whoever runs "
-    "it adds the name to DLR_WEB_HOSTS.\n"
+    "This page is not configured for the host name in the request. If it should be, for example behind a proxy, the "
+    "administrator adds the name to DLR_WEB_HOSTS.\n"
 )
 
 NAMES_TOLD = 100

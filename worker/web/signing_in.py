@@ -99,14 +99,16 @@ def _sign_in(request: Request, form: Form) -> Response:
     close, wide = (f"{name} from {address}",), (f"account {name}", f"address {address}")
     wait = site.close_tries.wait_s(*close) or site.wide_tries.wait_s(*wide)
     if wait > 0:
-        response = _ask(request, site, study, f"Too many tries. Please wait {math.ceil(wait)} s, then try again.", 429)
+        response = _ask(
+            request, site, study, f"Too many attempts. Please wait {math.ceil(wait)} s, then try again.", 429
+        )
         response.headers["Retry-After"] = str(math.ceil(wait))
         return response
     account = site.accounts.find(name)
     if not is_right(account, password) or account is None:
         # A name that no account has may be a password in the wrong field.
         logger.warning("sign-in refused from %s: %s", address, "no such account" if account is None else account.name)
-        return _ask(request, site, study, "This name and password do not belong together.", 401)
+        return _ask(request, site, study, "The name or the password is wrong.", 401)
     site.close_tries.passed(*close)
     site.wide_tries.passed(*wide)
     logger.info("%s signed in as %s", account.name, account.role)
@@ -119,14 +121,14 @@ def _sign_in(request: Request, form: Form) -> Response:
 def _why_not_ours(request: Request, site: Site) -> str:
     """Say why a form is not taken: it is old, or the browser kept no cookie, as it does not where there is no TLS."""
     if FORM_COOKIE in request.cookies:
-        return "The form was too old. Please sign in again."
+        return "The form has expired. Please sign in again."
     if site.secure and request.url.scheme == "http":
         logger.warning(
             "refused: a form without its cookie, over http. Browsers keep the cookies of this page under https alone; "
             "a proxy with TLS has to be in DLR_WEB_BEHIND_PROXY and send X-Forwarded-Proto"
         )
-        return "Your browser kept no cookie of this page, which is for https alone. Please ask for it by https://."
-    return "Your browser kept no cookie of this page. Please allow its cookies, and sign in again."
+        return "Your browser did not keep the cookie, which needs HTTPS. Please use an https:// address."
+    return "Your browser did not keep the cookie. Please allow cookies for this page, and sign in again."
 
 
 def sign_out(_request: Request, site: Site, who: Session, _form: Form) -> Response:

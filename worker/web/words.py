@@ -1,4 +1,4 @@
-"""What the page says, in words: classes, rules, errors. No colour and no sign stands for itself."""
+"""The words of the page: classes, rules, errors. Every colour and sign comes with a word."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from worker.errors import MEANINGS, Code
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A word for people, the sign that goes with it, and a sentence that says more."""
+    """A word for people, its sign, and an explanation."""
 
     word: str
     sign: str
@@ -22,11 +22,11 @@ class Label:
 
 CLASSES: Mapping[str, Label] = {
     "upgraded": Label("Upgrade advised", "▲", "At least one 4A lesion that both models call high"),
-    "needs_attention": Label("Needs a person", "!", "Not every lesion was scored, or none: somebody has to look"),
+    "needs_attention": Label("Needs review", "!", "Some or all lesions were not scored: a person has to look"),
     "maintained": Label(
-        "Keep 4A", "■", "A 4A lesion on which the models disagree or are not certain, and none that is upgraded"
+        "Keep 4A", "■", "A 4A lesion on which the models disagree or are not certain, and none upgraded"
     ),
-    "not_applicable": Label("No advice", "○", "Scored lesions that are not 4A, which keep their category"),
+    "not_applicable": Label("No advice", "○", "Scored lesions that are not 4A; they keep their category"),
     "downgraded": Label("Downgrade advised", "▼", "Every lesion is 4A, and both models call each of them low"),
 }
 """The classes of the worklist, in its order."""
@@ -34,7 +34,7 @@ CLASSES: Mapping[str, Label] = {
 OUTCOMES: Mapping[str, Label] = {
     "upgraded": Label("Upgrade advised", "▲", "above 4A: the study behind the rule names no category"),
     "maintained": Label("Keep 4A", "■", "no change"),
-    "not_applicable": Label("No advice", "○", "the rule is for 4A alone, so the category stays"),
+    "not_applicable": Label("No advice", "○", "the rule applies only to 4A, so the category is unchanged"),
     "downgraded": Label("Downgrade advised", "▼", "to BI-RADS 3"),
 }
 
@@ -42,8 +42,8 @@ STATES: Mapping[str, str] = {
     "done": "Scored",
     "partial": "Partly scored",
     "failed": "Not scored",
-    "queued": "Waits",
-    "running": "Is being scored",
+    "queued": "Waiting",
+    "running": "Being scored",
 }
 
 PRIORITIES: Mapping[str, str] = {"stat": "Stat", "urgent": "Urgent", "routine": "Routine"}
@@ -74,28 +74,28 @@ def rule_of(lesion: LesionResultRow) -> str:
         case "maintained":
             return f"{classes}: they disagree, so a 4A lesion stays 4A."
         case _:
-            return f"{classes}. The rule is for BI-RADS 4A alone, so {lesion.original} stays {lesion.original}."
+            return f"{classes}. The rule applies only to BI-RADS 4A, so {lesion.original} stays {lesion.original}."
 
 
 def not_ruled_out(lesion: LesionResultRow) -> str:
-    """Say which classes the models can not rule out, of those that were asked."""
+    """Say which classes the models cannot rule out, for the models that were asked."""
     asked = (("DLR_LH", lesion.lh_conformal_set), ("DLR_BM", lesion.bm_conformal_set))
     said_of = [f"{name}: {' or '.join(map(plain, found)) or 'none'}" for name, found in asked if found is not None]
     return f"Not ruled out: {'; '.join(said_of)}."
 
 
 def what_to_do(code: str | None) -> str | None:
-    """Say what an error code means and what to do."""
+    """Return what an error code means and what to do."""
     return None if code is None or code not in set(Code) else MEANINGS[Code(code)]
 
 
 def notices_of(rows: Iterable[WorklistRow | LesionResultRow]) -> list[str]:
-    """Return what the models behind these results say they are not for, each once."""
+    """Return the notices of the models behind these results, each once."""
     return sorted({row.notice for row in rows if row.notice})
 
 
 def moment(at: datetime | None) -> str:
-    """Say a time in this machine's time zone."""
+    """Format a time in this machine's time zone."""
     return "" if at is None else f"{at.astimezone():%d %b %Y %H:%M}"
 
 
@@ -105,15 +105,15 @@ def zone() -> str:
 
 
 def second(at: datetime) -> str:
-    """Say a time to the second in this machine's time zone."""
+    """Format a time to the second in this machine's time zone."""
     return f"{at.astimezone():%d %b %Y %H:%M:%S}"
 
 
 def plain(word: str | None) -> str:
-    """Say a word of a card or of the history as people write it: ``high_risk`` is high risk."""
+    """Return a word of a card or of the history as people write it: ``high_risk`` is high risk."""
     return (word or "").replace("_", " ")
 
 
 def probability(value: float | None, threshold: float | None = None) -> str:
-    """Say a probability, 0 to 1, or a dash where there is none (`worker.clinical.probability`)."""
+    """Format a probability, 0 to 1, or a dash if there is none (`worker.clinical.probability`)."""
     return "–" if value is None else said(value, threshold)

@@ -163,8 +163,8 @@ def test_a_study_says_what_changed_and_why(kept: Kept, sign_in: SignIn) -> None:
         DEMO,
         "Place 1 of 1",
         "8.0 × 10.0 mm",
-        "height by width 1.25",
-        "Scored, with reasons to doubt it:",
+        "height/width 1.25",
+        "Scored, but with reasons for doubt:",
         "Calipers or text seem to be burned into the lesion&#39;s region.",
     ):
         assert said in html, said
@@ -207,7 +207,7 @@ def test_a_study_that_waits_has_a_page_too(sessions: sessionmaker[Session], sign
     with sessions.begin() as session:
         study_id = ledger.record_study(session, study()).study_id
     reader = sign_in()
-    assert "It is on the worklist once it has ended." in reader.get(f"/studies/{study_id}").text
+    assert "It appears on the worklist once it has been processed." in reader.get(f"/studies/{study_id}").text
     assert reader.get(f"/studies/{study_id}/state").json() == {"mark": "queued"}
 
 
@@ -247,7 +247,7 @@ def test_what_was_refused_is_for_administrators_on_a_page_of_its_own(
     with sessions.begin() as session:
         ledger.record_study(session, study("1.2.3"))
     assert "ACC-77" not in admin.get("/refused").text
-    assert "Nothing was refused" in admin.get("/refused").text
+    assert "No refused messages need attention." in admin.get("/refused").text
 
 
 def test_whatever_a_sender_wrote_is_text_on_the_page(sessions: sessionmaker[Session], sign_in: SignIn) -> None:

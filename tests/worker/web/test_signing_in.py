@@ -127,9 +127,9 @@ def test_a_form_of_another_browser_is_refused(site: Site, stranger: TestClient) 
 @pytest.mark.parametrize(
     ("secure", "scheme", "said", "logged"),
     [
-        (True, "http", "ask for it by https://", True),
-        (True, "https", "allow its cookies", False),
-        (False, "http", "allow its cookies", False),
+        (True, "http", "use an https:// address", True),
+        (True, "https", "allow cookies for this page", False),
+        (False, "http", "allow cookies for this page", False),
     ],
 )
 def test_a_browser_that_keeps_no_cookie_is_told_why_and_a_proxy_that_is_not_known_stands_in_the_log(

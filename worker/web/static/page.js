@@ -29,7 +29,7 @@ async function look() {
   try {
     answer = await fetch(poll, { cache: "no-store", redirect: "error" });
   } catch {
-    say("The service does not answer: this page may be out of date.");
+    say("The service is not responding: this page may be out of date.");
     return;
   }
   if (answer.status === 401) {
@@ -37,11 +37,11 @@ async function look() {
     return;
   }
   if (answer.status === 404) {
-    say("This study is not on the list any more.", "Worklist", "/");
+    say("This study is no longer on the list.", "Worklist", "/");
     return;
   }
   if (!answer.ok) {
-    say("The service does not answer: this page may be out of date.");
+    say("The service is not responding: this page may be out of date.");
     return;
   }
   const now = await answer.json();
@@ -71,7 +71,7 @@ for (const picture of document.querySelectorAll("figure img")) {
   const fail = () => {
     const sentence = document.createElement("p");
     sentence.className = "no-picture";
-    sentence.textContent = "This picture can not be made: the file is away, or is not what was scored.";
+    sentence.textContent = "No image available: the file is missing, or is not the one that was scored.";
     picture.replaceWith(sentence);
   };
   if (picture.complete && picture.naturalWidth === 0) fail();
