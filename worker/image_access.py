@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from worker.study import QualityFinding
 
@@ -15,6 +16,10 @@ class Limits:
     max_file_bytes: int
     max_frame_pixels: int
     max_inflated_bytes: int = 128 << 20
+
+
+DEFAULT_LIMITS: Final = Limits(max_file_bytes=2 << 30, max_frame_pixels=4096 * 4096)
+"""As the settings have them by default: no image of a breast is larger."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from worker.dataset.image import LIMITS, read_lesion, said_of
+from worker.dataset.image import read_lesion, said_of
 from worker.dataset.manifest import Fault, Manifest, ManifestRow, cells_of
 from worker.dataset.near_duplicates import Fingerprint, fingerprint, same_or_alike
 from worker.dataset.splits import leaks
 from worker.errors import MEANINGS, Code, Refused
-from worker.image_access import Limits
+from worker.image_access import DEFAULT_LIMITS, Limits
 
 OnProgress = Callable[[int, int], None]
 
@@ -54,7 +54,9 @@ class Checked:
         return digest_of(self.sound, self.prints)
 
 
-def check(manifest: Manifest, limits: Limits = LIMITS, on_progress: OnProgress = lambda _done, _total: None) -> Checked:
+def check(
+    manifest: Manifest, limits: Limits = DEFAULT_LIMITS, on_progress: OnProgress = lambda _done, _total: None
+) -> Checked:
     """Look at every row that is not excluded. A bad one does not stop the others.
 
     Args:

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from worker.dataset.manifest import ManifestRow
 from worker.errors import MEANINGS, Code, DlrError, LesionRefused, Refused
-from worker.image_access import Limits
+from worker.image_access import DEFAULT_LIMITS, Limits
 from worker.imaging.age import resolve_age
 from worker.imaging.dicom_file import Header, open_dicom
 from worker.imaging.layout import frame_index, pixel_layout
@@ -23,15 +23,12 @@ from worker.imaging.regions import resolve_region, ultrasound_regions
 from worker.imaging.storage import confine, open_regular
 from worker.study import QualityFinding, Roi
 
-LIMITS = Limits(max_file_bytes=2 << 30, max_frame_pixels=4096 * 4096)
-"""As the service's own defaults: no image of a breast is larger."""
-
 _SAID = {
     Code.FILE_NOT_FOUND: "no file at that path, from the manifest's folder or --root on",
     Code.PATH_OUTSIDE_STORAGE: "a link at that path leaves the manifest's folder, or --root",
     Code.FILE_NOT_READABLE: "this user may not read the file",
-    Code.FILE_TOO_LARGE: f"the file is larger than {LIMITS.max_file_bytes} bytes, or inflates to too many",
-    Code.PIXELS_TOO_LARGE: f"the frame has more than {LIMITS.max_frame_pixels} pixels",
+    Code.FILE_TOO_LARGE: f"the file is larger than {DEFAULT_LIMITS.max_file_bytes} bytes, or inflates to too many",
+    Code.PIXELS_TOO_LARGE: f"the frame has more than {DEFAULT_LIMITS.max_frame_pixels} pixels",
     Code.AGE_CONTRADICTORY: "age_years and the age of the file's header differ by more than a year",
 }
 """In place of a code's meaning, where that is of a job and of the service's settings, and not of a manifest."""
@@ -58,7 +55,7 @@ class TrainingLesion:
     quality_findings: tuple[QualityFinding, ...]
 
 
-def read_lesion(root: Path, row: ManifestRow, limits: Limits = LIMITS) -> TrainingLesion:
+def read_lesion(root: Path, row: ManifestRow, limits: Limits = DEFAULT_LIMITS) -> TrainingLesion:
     """Read a row's lesion. Sizes are checked before pixels are decoded, and no path leaves the root.
 
     Args:
@@ -90,7 +87,7 @@ def said_of(refused: Refused) -> str:
     return refused.reason if own else _SAID.get(refused.code, refused.reason)
 
 
-def read_picture(path: Path, frame: int | None = None, limits: Limits = LIMITS) -> NDArray[np.uint8]:
+def read_picture(path: Path, frame: int | None = None, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
     """Read a PNG, JPEG or TIFF: uint8, (rows, columns) for grey or (rows, columns, 3) for RGB; any alpha is dropped.
 
     Raises:
@@ -105,7 +102,7 @@ def read_picture(path: Path, frame: int | None = None, limits: Limits = LIMITS) 
         return np.asarray(image if image.mode == mode else image.convert(mode))
 
 
-def mask_roi(path: Path, limits: Limits = LIMITS) -> tuple[Roi, tuple[int, int]]:
+def mask_roi(path: Path, limits: Limits = DEFAULT_LIMITS) -> tuple[Roi, tuple[int, int]]:
     """Return the smallest rectangle around all pixels of a mask that are not 0, and the mask's (rows, columns).
 
     Raises:

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from worker.dataset.image import LIMITS
 from worker.dataset.manifest import ManifestRow
-from worker.image_access import Limits
+from worker.image_access import DEFAULT_LIMITS, Limits
 from worker.imaging.storage import confine, open_regular
 
 SIDE = 16
@@ -42,7 +41,7 @@ class Fingerprint:
     look: bytes
 
 
-def fingerprint(root: Path, row: ManifestRow, frame: NDArray[np.uint8], limits: Limits = LIMITS) -> Fingerprint:
+def fingerprint(root: Path, row: ManifestRow, frame: NDArray[np.uint8], limits: Limits = DEFAULT_LIMITS) -> Fingerprint:
     """Take an image's fingerprint.
 
     Args:
@@ -64,7 +63,7 @@ def fingerprint(root: Path, row: ManifestRow, frame: NDArray[np.uint8], limits: 
     )
 
 
-def file_sha256(path: Path, limits: Limits = LIMITS) -> str:
+def file_sha256(path: Path, limits: Limits = DEFAULT_LIMITS) -> str:
     """Return the SHA-256 of a file, 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with open_regular(path, limits) as file:

@@ -4,7 +4,7 @@ import os
 
 from pydantic import BaseModel, Field
 
-from worker.image_access import Dicomweb, Limits
+from worker.image_access import DEFAULT_LIMITS, Dicomweb, Limits
 from worker.settings.addresses import DicomwebServer
 
 
@@ -15,11 +15,17 @@ def _own_cores() -> int:
 class ImageSettings(BaseModel, frozen=True):
     """What is read of images."""
 
-    max_file_bytes: int = Field(default=2 << 30, ge=1024, description="Largest DICOM file that is read")
-    max_inflated_bytes: int = Field(
-        default=128 << 20, ge=1024, description="Largest data set that a deflated DICOM file may inflate to"
+    max_file_bytes: int = Field(
+        default=DEFAULT_LIMITS.max_file_bytes, ge=1024, description="Largest DICOM file that is read"
     )
-    max_frame_pixels: int = Field(default=4096 * 4096, ge=1, description="Largest rows x columns of a frame")
+    max_inflated_bytes: int = Field(
+        default=DEFAULT_LIMITS.max_inflated_bytes,
+        ge=1024,
+        description="Largest data set that a deflated DICOM file may inflate to",
+    )
+    max_frame_pixels: int = Field(
+        default=DEFAULT_LIMITS.max_frame_pixels, ge=1, description="Largest rows x columns of a frame"
+    )
     decoders: int = Field(
         default_factory=_own_cores, ge=1, le=64, description="Processes that read images, for one worker"
     )

@@ -9,16 +9,16 @@ from PIL import Image
 
 from tests.worker.dataset.manifests import ROI, row, save_mask, save_picture
 from tests.worker.imaging.dicom_files import dataset, picture, region
-from worker.dataset.image import LIMITS, read_lesion
+from worker.dataset.image import read_lesion
 from worker.dataset.manifest import ManifestRow
 from worker.errors import Code, LesionRefused
-from worker.image_access import Limits
+from worker.image_access import DEFAULT_LIMITS, Limits
 from worker.study import Roi
 
 PLACE = Roi(10, 8, 24, 16)
 
 
-def refusal(root: Path, one: ManifestRow, limits: Limits = LIMITS) -> Code:
+def refusal(root: Path, one: ManifestRow, limits: Limits = DEFAULT_LIMITS) -> Code:
     with pytest.raises(LesionRefused) as refused:
         read_lesion(root, one, limits)
     return refused.value.code
