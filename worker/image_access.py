@@ -52,7 +52,7 @@ class Dicomweb:
     timeout_s: float
 
 
-class GatePolicy(StrEnum):
+class QualityPolicy(StrEnum):
     """What one finding does."""
 
     REFUSE = "refuse"
@@ -60,5 +60,5 @@ class GatePolicy(StrEnum):
     OFF = "off"
 
 
-Policies = Mapping[QualityFinding, GatePolicy]
+QualityPolicies = Mapping[QualityFinding, QualityPolicy]
 """What each finding does; ``warn`` where one is left out."""

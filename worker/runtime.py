@@ -122,7 +122,7 @@ def decoders() -> "DecoderPool":
     from worker.imaging.decoder_pool import DecoderPool
 
     settings = get_settings()
-    return DecoderPool(settings.limits, settings.decoders, settings.decode_timeout_s, settings.gate, measures())
+    return DecoderPool(settings.limits, settings.decoders, settings.decode_timeout_s, settings.policies, measures())
 
 
 def same_image(one: "Path", other: "Path") -> bool:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from worker.errors import Code, DlrError, LesionRefused, Unavailable
-from worker.image_access import Limits, Policies
+from worker.image_access import Limits, QualityPolicies
 from worker.imaging.decoder_process import (
     ANSWER,
     COLOURS,
@@ -140,7 +140,7 @@ class DecoderPool:
         limits: Limits,
         processes: int,
         timeout_s: float,
-        policies: Policies | None = None,
+        policies: QualityPolicies | None = None,
         measures: Measures | None = None,
     ) -> None:
         self._limits = limits

@@ -1,45 +1,58 @@
 """The settings as they are shown: a value without secrets, and where it was found."""
 
 import json
-import os
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
-from worker.settings import environment
-from worker.settings.environment import SERVICES_FILE, announced, variable
+from worker.settings.environment import SERVICES_FILE, find, variable
+from worker.settings.renamed import OldName, old_names
 from worker.settings.settings import Settings
+from worker.settings.sources import announced
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """One setting, to be shown: its value as text, without secrets, and where it was found."""
+    """One setting, to be shown.
+
+    Attributes:
+        variable: its name.
+        value: as text, without secrets; ``None``: it is not set.
+        source: where the value was found.
+        description: what it means.
+        old_name: the variable's old name, where that is in use.
+    """
 
     variable: str
     value: str | None
     source: str
     description: str
+    old_name: str | None = None
 
 
 def described(settings: Settings) -> list[Described]:
     """Describe every setting; a URL is shown without its password, any other secret as asterisks."""
-    of_servers = announced(Settings)()
+    old, of_servers = {one.renamed: one for one in old_names()}, announced(Settings)()
     return [
         Described(
-            variable(name), _shown(name, getattr(settings, name)), _source(name, of_servers), field.description or ""
+            variable(name),
+            _shown(name, getattr(settings, name)),
+            _source(name, old.get(name), of_servers),
+            field.description or "",
+            old[name].variable if name in old else None,
         )
         for name, field in Settings.model_fields.items()
     ]
 
 
-def _source(name: str, of_servers: Collection[str]) -> str:
-    if os.environ.get(variable(name)):
-        return "environment"
-    secret = environment.SECRETS_DIR / variable(name).lower()
-    if secret.is_file():
-        return str(secret)
+def _source(name: str, old: OldName | None, of_servers: Collection[str]) -> str:
+    given = find(name)
+    if given is not None:
+        return str(given.secret or "environment")
+    if old is not None:
+        return old.source
     return f"DLR_HOME/{SERVICES_FILE}" if name in of_servers else "default"
 
 

@@ -1,20 +1,28 @@
-"""Where settings are found: variables, files of secrets, the servers that a running ``dlr up`` announced."""
+"""The environment: variables, files of secrets, and the home in which a running ``dlr up`` announces its servers."""
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from platformdirs import user_data_path
-from pydantic_settings import (
-    BaseSettings,
-    JsonConfigSettingsSource,
-    PydanticBaseSettingsSource,
-    SecretsSettingsSource,
-)
 
 PREFIX: Final = "DLR_"
 SECRETS_DIR = Path("/run/secrets")
 SERVICES_FILE: Final = "services.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value as it was given.
+
+    Attributes:
+        value: its text.
+        secret: the file that it is in; ``None``: it is in a variable.
+    """
+
+    value: str = field(repr=False)
+    secret: Path | None = None
 
 
 def default_home() -> Path:
@@ -22,16 +30,22 @@ def default_home() -> Path:
     return Path(os.environ.get("DLR_HOME") or user_data_path("dlr-worker")).expanduser().resolve()
 
 
-def variable(field: str) -> str:
+def variable(name: str) -> str:
     """Return the variable of a field: ``DLR_REDIS_URL`` for ``redis_url``."""
-    return f"{PREFIX}{field.upper()}"
+    return f"{PREFIX}{name.upper()}"
 
 
-def secrets(settings_cls: type[BaseSettings]) -> list[PydanticBaseSettingsSource]:
-    """Return the source of secrets, if there is a folder of them: without one, pydantic's source warns."""
-    return [SecretsSettingsSource(settings_cls, secrets_dir=SECRETS_DIR)] if SECRETS_DIR.is_dir() else []
+def find(name: str) -> Given | None:
+    """Return what the variable of a field holds, else its secret. An empty variable is none; case does not count."""
+    wanted = variable(name).lower()
+    for given, value in os.environ.items():
+        if value and given.lower() == wanted:
+            return Given(value)
+    file = SECRETS_DIR / wanted
+    return Given(file.read_text("utf-8").strip(), file) if file.is_file() else None
 
 
-def announced(settings_cls: type[BaseSettings]) -> JsonConfigSettingsSource:
-    """Return the source of what a running ``dlr up`` announced."""
-    return JsonConfigSettingsSource(settings_cls, json_file=default_home() / SERVICES_FILE)
+def names() -> set[str]:
+    """Return the names of all variables that are not empty and of all secrets."""
+    secrets = {file.name for file in SECRETS_DIR.iterdir()} if SECRETS_DIR.is_dir() else set()
+    return secrets | {name for name, value in os.environ.items() if value}

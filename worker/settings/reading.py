@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import lru_cache
@@ -14,8 +14,8 @@ from pydantic_settings import SettingsError
 
 from worker.errors import Code, SetupRefused
 from worker.schema_errors import Flaw, flaws_of
-from worker.settings import environment
-from worker.settings.environment import PREFIX, SERVICES_FILE, default_home, variable
+from worker.settings.environment import PREFIX, SERVICES_FILE, default_home, names, variable
+from worker.settings.renamed import RENAMED, OldName, old_names
 from worker.settings.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -31,13 +31,14 @@ def get_settings() -> Settings:
     Raises:
         SetupRefused: ``setting_invalid``, naming each wrong variable and never its value.
     """
+    old = {name.renamed: name for name in old_names()}
     misspelt = [f"{name} is no setting: is {meant} meant?" for name, meant in _no_settings() if meant]
     if misspelt:
         raise SetupRefused(Code.SETTING_INVALID, "; ".join(misspelt))
     try:
         return Settings()
     except ValidationError as invalid:
-        reason = "; ".join(_sentence(flaw) for flaw in flaws_of(invalid))
+        reason = "; ".join(_sentence(flaw, old) for flaw in flaws_of(invalid))
     except SettingsError:
         reason = "DLR_DICOMWEB_SERVERS: not JSON"
     except (json.JSONDecodeError, UnicodeDecodeError):
@@ -70,21 +71,20 @@ def _no_settings() -> Iterator[tuple[str, str | None]]:
 
     What resembles none is told in the log and left alone: it may be the site's own, or of another version.
     """
-    given = {name for name, value in os.environ.items() if value}
-    if environment.SECRETS_DIR.is_dir():
-        given |= {file.name for file in environment.SECRETS_DIR.iterdir()}
-    for name in sorted(given):
+    known = {*Settings.model_fields, *RENAMED}
+    for name in sorted(names()):
         prefix, word = name[: len(PREFIX)].lower(), name[len(PREFIX) :].lower()
-        if prefix == PREFIX.lower() and word not in Settings.model_fields:
-            meant = get_close_matches(word, Settings.model_fields, n=1, cutoff=ALIKE)
+        if prefix == PREFIX.lower() and word not in known:
+            meant = get_close_matches(word, known, n=1, cutoff=ALIKE)
             if not meant:
                 logger.warning("%s is no setting, and does nothing: `dlr settings` lists them", name)
-            yield name, variable(meant[0]) if meant else None
+            yield name, variable(RENAMED.get(meant[0], meant[0])) if meant else None
 
 
-def _sentence(flaw: Flaw) -> str:
+def _sentence(flaw: Flaw, old: Mapping[str, OldName]) -> str:
     """Name the variable, and the place in its JSON. What contradicts itself names the variables already."""
     if not flaw.place:
         return flaw.sentence
     field, *within = map(str, flaw.place)
-    return ": ".join([variable(field), *within, flaw.sentence])
+    name = f"{variable(field)} (set as {old[field].variable})" if field in old else variable(field)
+    return ": ".join([name, *within, flaw.sentence])

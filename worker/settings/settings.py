@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from sqlalchemy import URL
 
 from worker.settings.addresses import secret, with_password
-from worker.settings.environment import PREFIX, announced, secrets, variable
+from worker.settings.environment import PREFIX, variable
 from worker.settings.home import HomeSettings
 from worker.settings.images import ImageSettings
 from worker.settings.page import PageSettings
@@ -23,6 +23,7 @@ from worker.settings.receiving import ReceiverSettings
 from worker.settings.rescoring import RescoringSettings
 from worker.settings.sending import SenderSettings
 from worker.settings.servers import ServerSettings
+from worker.settings.sources import sources
 from worker.settings.tls import TlsFiles, postgres_url, redis_url
 from worker.settings.watching import WatchingSettings
 from worker.settings.workers import WorkerSettings
@@ -78,12 +79,12 @@ class Settings(  # the last first: pydantic takes the fields of the last base fi
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  ours know old names
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  a .env file is not read: one place less to look
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the folder may be absent, which warns
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order the sources, first wins."""
-        return (init_settings, env_settings, *secrets(settings_cls), announced(settings_cls))
+        return (init_settings, *sources(settings_cls))
 
     @model_validator(mode="after")
     def _resolve_paths(self) -> Self:

@@ -30,7 +30,7 @@ from worker.clinical.categories import Priority
 from worker.contract import parse_job
 from worker.demo.dicom import Header, write_ultrasound
 from worker.errors import MEANINGS, Code, LesionRefused, Unavailable
-from worker.image_access import Dicomweb, GatePolicy, Limits, Server
+from worker.image_access import Dicomweb, Limits, QualityPolicy, Server
 from worker.imaging.decoder_pool import DecoderPool
 from worker.imaging.source import ImageSource
 from worker.intake.accept import Intake
@@ -198,7 +198,7 @@ def test_what_is_to_refuse_refuses_its_lesion_alone_and_what_is_off_is_not_told(
 ) -> None:
     study["lesions"][0]["roi"]["width"] = 10
     study_id = queued(pipeline, study)
-    policies = {QualityFinding.ROI_TOO_SMALL: GatePolicy.REFUSE, QualityFinding.ROI_BLANK: GatePolicy.OFF}
+    policies = {QualityFinding.ROI_TOO_SMALL: QualityPolicy.REFUSE, QualityFinding.ROI_BLANK: QualityPolicy.OFF}
     strict = DecoderPool(Limits(1 << 30, 1 << 24), processes=1, timeout_s=30, policies=policies)
     assert state(replace(pipeline, decoders=strict).run(study_id)) == "partial"
     strict.close()

@@ -15,7 +15,7 @@ from worker.settings import Settings, get_settings, isolated
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("DLR_GATE_ROI_BLANK", "maybe"),
+        ("DLR_QUALITY_ROI_BLANK", "maybe"),
         ("DLR_BATCH_MAX", "0"),
         ("DLR_LOG_LEVEL", "LOUD"),
         ("DLR_DATABASE_URL", "hunter2"),
@@ -36,7 +36,8 @@ def test_a_wrong_setting_is_named_and_its_value_is_not(monkeypatch: pytest.Monke
         ("DLR_WEB_PROT", "DLR_WEB_PORT"),
         ("DLR_WEB_HOST", "DLR_WEB_HOSTS"),
         ("DLR_REDISURL", "DLR_REDIS_URL"),
-        ("DLR_GATE_DOPLER_IN_ROI", "DLR_GATE_DOPPLER_IN_ROI"),
+        ("DLR_GATE_DOPLER_IN_ROI", "DLR_QUALITY_DOPPLER_IN_ROI"),
+        ("DLR_QUALTY_DOPPLER_IN_ROI", "DLR_QUALITY_DOPPLER_IN_ROI"),
         ("DLR_DATABSE_URL", "DLR_DATABASE_URL"),
         ("dlr_log_levle", "DLR_LOG_LEVEL"),
         ("DLR_RECEIVE_CALLER", "DLR_RECEIVE_CALLERS"),

@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 
 from worker.errors import Code, LesionRefused
-from worker.image_access import GatePolicy, Policies
+from worker.image_access import QualityPolicies, QualityPolicy
 from worker.study import QualityFinding
 
 
-def warnings_of(findings: Sequence[QualityFinding], policies: Policies) -> tuple[QualityFinding, ...]:
+def warnings_of(findings: Sequence[QualityFinding], policies: QualityPolicies) -> tuple[QualityFinding, ...]:
     """Return the findings that are warnings, in their order.
 
     Raises:
         LesionRefused: the first finding that is to refuse, whose code has the finding's name.
     """
-    with_policy = [(finding, policies.get(finding, GatePolicy.WARN)) for finding in findings]
+    with_policy = [(finding, policies.get(finding, QualityPolicy.WARN)) for finding in findings]
     for finding, policy in with_policy:
-        if policy is GatePolicy.REFUSE:
+        if policy is QualityPolicy.REFUSE:
             raise LesionRefused(Code(finding.value))
-    return tuple(finding for finding, policy in with_policy if policy is GatePolicy.WARN)
+    return tuple(finding for finding, policy in with_policy if policy is QualityPolicy.WARN)
