@@ -48,7 +48,7 @@ from worker.reporting import concepts, hl7
 from worker.reporting.concepts import Concept
 from worker.sending import sender
 from worker.services.redis import RULES, USER
-from worker.settings import Settings
+from worker.settings import GROUPS, RENAMED, Settings
 from worker.telemetry.catalog import SERVICE, WORKER
 from worker.training.config import TrainingConfig
 from worker.web import accounts, connections
@@ -59,6 +59,7 @@ INTEGRATOR, ADMINISTRATOR, INSTALL, PERFORMANCE, WATCHING, CONFORMANCE = (
     DOCS / f"{name}.md" for name in ("integrator", "administrator", "install", "performance", "watching", "conformance")
 )
 ARCHITECTURE = DOCS / "architecture.md"
+OLD_NAMES_TOLD = (ROOT / "CHANGELOG.md", DOCS / "decisions" / "0041-an-old-name-is-told.md")
 OUTAGE_DECISION = DOCS / "decisions" / "0034-an-outage-is-told-from-a-defect.md"
 MODEL_OWNER, MODELS = DOCS / "model-owner.md", DOCS / "models.md"
 FIGURES: dict[str, Any] = json.loads((ROOT / "benchmarks" / "figures.json").read_text("utf-8"))
@@ -93,7 +94,11 @@ MADE_DEFAULTS = {
 
 
 def settings_table() -> str:
-    rows = [f"| `DLR_{name.upper()}` | {_default(name)} | {_meaning(name)} |" for name in Settings.model_fields]
+    return "\n\n".join(f"**{title}**\n\n{_settings_of(group)}" for title, group in GROUPS.items())
+
+
+def _settings_of(group: type[BaseModel]) -> str:
+    rows = [f"| `DLR_{name.upper()}` | {_default(name)} | {_meaning(name)} |" for name in group.model_fields]
     return "\n".join(["| variable | default | meaning |", "| --- | --- | --- |", *rows])
 
 
@@ -253,7 +258,8 @@ def test_the_command_lines_are_found_and_a_wrong_one_is_a_fault(tmp_path: Path) 
 def test_every_variable_is_a_setting(page: Path) -> None:
     named = set(re.findall(r"\bDLR_[A-Z][A-Z_]*[A-Z]\b", page.read_text("utf-8")))
     models = {"DLR_LH", "DLR_BM", "DLR_TEST_TOOLS"}
-    assert {name for name in named - models if name.removeprefix("DLR_").lower() not in Settings.model_fields} == set()
+    known = {*Settings.model_fields, *(RENAMED if page in OLD_NAMES_TOLD else ())}
+    assert {name for name in named - models if name.removeprefix("DLR_").lower() not in known} == set()
 
 
 @pages

@@ -172,6 +172,14 @@ def _print_cards(
         stdout.print(Text(caption, style="dim italic"))
 
 
+def print_entries(entries: Iterable[tuple[str, str]], title: str) -> None:
+    """Print names for people, each with a text below it, indented."""
+    stdout.print(Text(title, style="italic"))
+    for name, text in entries:
+        _print_filled([Text(name, style="bold")], indent=0)
+        _print_filled([Text(text)], indent=4)
+
+
 def _print_filled(pieces: Iterable[Text], indent: int) -> None:
     """Print pieces side by side while they fit; one that is longer than a line is wrapped."""
     width = stdout.width - indent

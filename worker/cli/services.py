@@ -13,7 +13,7 @@ import typer
 from worker.extras import require_extra
 from worker.network.port import require_free
 from worker.services.fleet import name_of
-from worker.settings import Settings, get_settings, use_device
+from worker.settings import Settings, get_settings, old_names, use_device
 
 INTAKE_STUDIES = 4
 """Studies that an intake worker has at hand."""
@@ -82,6 +82,7 @@ def worker(
     configure_logging(settings.log_level, settings.log_format)
     if queue is QueueName.INFERENCE and (devices is not None or _is_several(settings.device)):
         _run_fleet(devices or settings.device, concurrency, settings)
+    _tell_old_names()
     _look_at_redis(settings)
     if name is None and queue is QueueName.INFERENCE and device is not None:
         name = name_of(device)
@@ -117,6 +118,11 @@ def _run_fleet(devices: str, concurrency: int | None, settings: Settings) -> NoR
     logger.info("one worker on each of %s", ", ".join(found))
     arguments = [] if concurrency is None else ["--concurrency", str(concurrency)]
     raise typer.Exit(run_fleet(found, arguments, logger.warning, settings.stop_s + STOP_MARGIN_S))
+
+
+def _tell_old_names() -> None:
+    if old := old_names():
+        logger.warning("settings: %s", "; ".join(map(str, old)))
 
 
 def _look_at_redis(settings: Settings) -> None:

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.output import Card, Format, FormatOption, print_rows, stderr
-from worker.settings import described, get_settings
+from worker.cli.output import NARROW, Card, Format, FormatOption, print_entries, print_rows, stderr, stdout
+from worker.settings import Described, by_group, described, get_settings, old_names
 
 COLUMNS = ("component", "health", "version", "detail")
 CARD = Card(("component", "health", "version"), ("detail",))
-SETTING_COLUMNS = ("variable", "value", "source", "description")
+SETTING_COLUMNS = ("variable", "value", "source", "description", "old_name")
 
 
 def health(
@@ -52,4 +52,17 @@ def doctor(fmt: FormatOption = Format.TABLE) -> None:
 
 def settings(fmt: FormatOption = Format.TABLE) -> None:
     """Show every setting: its variable, its value, where that comes from. Secrets are asterisks."""
-    print_rows([asdict(setting) for setting in described(get_settings())], SETTING_COLUMNS, fmt, title="settings")
+    found = described(get_settings())
+    if fmt is Format.TABLE and stdout.width < NARROW:
+        for title, group in by_group(found).items():
+            print_entries([(_in_a_line(setting), setting.description) for setting in group], f"\n{title}")
+    else:
+        print_rows([asdict(setting) for setting in found], SETTING_COLUMNS, fmt, title="settings")
+    for old in old_names():
+        stderr.print(str(old), markup=False, highlight=False, soft_wrap=True)
+
+
+def _in_a_line(setting: Described) -> str:
+    return (
+        f"{setting.variable} = {setting.value} ({setting.source})" if setting.value else f"{setting.variable}: not set"
+    )

@@ -1,6 +1,6 @@
 """Every setting: the one room that reads the environment."""
 
-from worker.settings.described import Described, described
+from worker.settings.described import Described, by_group, described
 from worker.settings.environment import PREFIX, SERVICES_FILE, default_home
 from worker.settings.reading import get_settings, isolated, use_device
 from worker.settings.renamed import RENAMED, OldName, old_names
@@ -14,6 +14,7 @@ __all__ = [
     "Described",
     "OldName",
     "Settings",
+    "by_group",
     "default_home",
     "described",
     "get_settings",

@@ -1,7 +1,7 @@
 """The settings as they are shown: a value without secrets, and where it was found."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pydantic import SecretStr
@@ -9,7 +9,7 @@ from sqlalchemy.engine import make_url
 
 from worker.settings.environment import SERVICES_FILE, find, variable
 from worker.settings.renamed import OldName, old_names
-from worker.settings.settings import Settings
+from worker.settings.settings import GROUPS, Settings
 from worker.settings.sources import announced
 
 
@@ -45,6 +45,12 @@ def described(settings: Settings) -> list[Described]:
         )
         for name, field in Settings.model_fields.items()
     ]
+
+
+def by_group(rows: Sequence[Described]) -> dict[str, list[Described]]:
+    """Return described settings by the titles of their groups."""
+    of_variable = {row.variable: row for row in rows}
+    return {title: [of_variable[variable(name)] for name in group.model_fields] for title, group in GROUPS.items()}
 
 
 def _source(name: str, old: OldName | None, of_servers: Collection[str]) -> str:
