@@ -296,10 +296,17 @@ def test_the_page_of_alerts_names_each_rule() -> None:
     assert set(re.findall(r"`(Dlr\w+)`", named)) == rules
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [ARCHITECTURE, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
 def test_what_is_where_names_each_room(page: Path) -> None:
     rooms = {f"worker/{init.parent.name}/" for init in ROOT.glob("worker/*/__init__.py")}
     assert {room for room in rooms if room not in page.read_text("utf-8")} == set()
+
+
+def test_the_readme_says_where_the_rooms_are_and_names_each_folder_with_code() -> None:
+    map_of_folders = (ROOT / "README.md").read_text("utf-8").split("## What is where")[1]
+    assert "(docs/architecture.md#rooms-and-floors)" in map_of_folders
+    folders = {f"`{python.relative_to(ROOT).parts[0]}/`" for python in ROOT.glob("[a-z]*/**/*.py")}
+    assert {folder for folder in folders if folder not in map_of_folders} == set()
 
 
 def test_the_house_names_each_module_that_is_in_no_room() -> None:
