@@ -56,7 +56,7 @@ lint: dev  ## Check style and imports: Ruff, import-linter (10 s)
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-types: dev  ## Check types: mypy, strict (1 minute)
+types: dev  ## Check types: mypy, strict (80 s the first time, then 10 s)
 	$(BIN)/mypy
 
 client: $(VENV)/.installed  ## Check that the client installs without PyTorch and brings its migrations (1 minute)
