@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.measuring import Figure, Say, in_turns, seconds_of
 from benchmarks.samples import cards
-from db.reads import queries
+from db.reads import study_queries
 from db.schema.records import (
     AssessmentRecord,
     Claim,
@@ -25,8 +25,8 @@ from db.schema.records import (
 from db.session import make_engine, session_factory
 from db.writes import ledger
 from worker.scoring.bookkeeping import MOST_AT_ONCE
-from worker.scoring.placing import place_of_failed
-from worker.services.running import Services, running_services
+from worker.scoring.worklist_key import place_of_failed
+from worker.services.running_services import Services, running_services
 from worker.settings import isolated
 
 ROWS_A_LESION = 4
@@ -170,7 +170,7 @@ class _Ledger:
 
     def _read(self) -> None:
         with self._sessions() as session:
-            assert len(queries.worklist(session, _TOP)) == _TOP
+            assert len(study_queries.worklist(session, _TOP)) == _TOP
 
     def plan(self) -> str:
         with self._connection.cursor() as cursor:

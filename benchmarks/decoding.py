@@ -25,7 +25,7 @@ from worker.clinical.categories import Birads
 from worker.demo.dicom import Header, write_ultrasound
 from worker.imaging.decoder_pool import DecoderPool
 from worker.imaging.lesion import Marked, Region, decode_lesions
-from worker.imaging.reading import index_study, read_entry
+from worker.imaging.study_files import index_study, read_entry
 from worker.settings import get_settings
 from worker.study import Lesion, LesionImage
 

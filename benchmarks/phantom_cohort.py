@@ -39,8 +39,8 @@ def config_of(seed: int, lesions: int) -> TrainingConfig:
 def measured(seed: int, lesions: int) -> dict[str, Any]:
     """Train both models on a seed's phantoms; what held-out ones say of each."""
     from worker.training.cohort import phantom_cohort
-    from worker.training.demo import config_of as config_of_model
-    from worker.training.demo import train_both
+    from worker.training.demo_models import config_of as config_of_model
+    from worker.training.demo_models import train_both
 
     config = config_of(seed, lesions)
     with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +76,7 @@ def _scores_without_age(made: Any, cohort: Any, config: TrainingConfig, folder: 
     from worker.inference.weights import load_network
     from worker.training.age_stage import fit_age
     from worker.training.cohort import labelled
-    from worker.training.judge import score
+    from worker.training.held_out import score
     from worker.training.labels import rule_of
     from worker.training.processes import Team
     from worker.training.start import new_network

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.samples import cards, lesion
 from worker.clinical.categories import Priority
-from worker.imaging.reading import StudyFiles
+from worker.imaging.study_files import StudyFiles
 from worker.inference.engine import score_of
 from worker.study import Lesion, LesionImage, Scores
 

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
 from db.schema.records import FailedPlace
-from db.writes.recording import record_refusal
+from db.writes.intake import record_refusal
 
 LOOKS = 5
 """How often two connections are asked, in turn, which process of the server serves them."""

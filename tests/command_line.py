@@ -82,7 +82,7 @@ def _a_process_of_its_own() -> Iterator[None]:
     get_settings.cache_clear()
     try:
         # What the tests leave behind is to be collected all the same.
-        with warnings.catch_warnings(), mock.patch("worker.cli.on_demand.gc"):
+        with warnings.catch_warnings(), mock.patch("worker.cli.lazy_commands.gc"):
             yield
     finally:
         for name in MADE_ONCE:

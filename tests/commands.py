@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from worker.cli.on_demand import OnDemand
+from worker.cli.lazy_commands import OnDemand
 
 
 @cache

@@ -20,9 +20,9 @@ from xdist.scheduler import LoadFileScheduling, LoadScopeScheduling
 from db.schema.roles import OWNER, READER, ROLES, SHADOW, WEB, WRITER
 from tests import shared
 from tests.servers import REDIS_DATABASES, both, running
+from worker.services.embedded_postgres import SUPERUSER, EmbeddedPostgres
+from worker.services.embedded_redis import EmbeddedRedis
 from worker.services.home import Home
-from worker.services.postgres import SUPERUSER, EmbeddedPostgres
-from worker.services.redis import EmbeddedRedis
 from worker.settings import get_settings
 
 # Networks this small are quicker on one thread, and each core has a process that runs tests. PyTorch reads this when it

@@ -10,11 +10,11 @@ from typing import TypeVar
 from unittest import mock
 
 from tests.shared import folder
-from worker.services import postgres
-from worker.services.embedded import EmbeddedServer
+from worker.services import embedded_postgres
+from worker.services.embedded_postgres import EmbeddedPostgres
+from worker.services.embedded_redis import EmbeddedRedis
+from worker.services.embedded_server import EmbeddedServer
 from worker.services.home import Home
-from worker.services.postgres import EmbeddedPostgres
-from worker.services.redis import EmbeddedRedis
 
 Server = TypeVar("Server", bound=EmbeddedServer)
 
@@ -49,7 +49,7 @@ def running(kind: type[Server]) -> Iterator[Server]:
         return
     with TemporaryDirectory(prefix="dlr-tests-", dir=_memory()) as place:
         server = kind(Home(Path(place) / "home"))
-        with mock.patch.dict(postgres.SETTINGS, NOT_FOR_KEEPS):
+        with mock.patch.dict(embedded_postgres.SETTINGS, NOT_FOR_KEEPS):
             server.start()
         (server.home.path / "run-port").write_text(str(server.port))
         there.symlink_to(server.home.path)

@@ -22,7 +22,7 @@ from tests.floors import CONTRACTS, floors_of
 from tests.places import ROOT, is_there, missing, named
 from tests.test_compose import SERVICES
 from tests.test_docs import ARCHITECTURE, between_markers, blocks
-from worker.services.running import Services
+from worker.services.running_services import Services
 from worker.services.supervisor import Child
 
 PAGE = ARCHITECTURE.read_text("utf-8")

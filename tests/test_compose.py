@@ -26,8 +26,8 @@ from tests.command_line import dlr
 from tests.commands import command_fault
 from tests.waiting import patience, until
 from worker.network.port import free_port
-from worker.services import postgres as embedded_postgres
-from worker.services import redis as embedded_redis
+from worker.services import embedded_postgres as embedded_postgres
+from worker.services import embedded_redis as embedded_redis
 from worker.services.flower import flower_command
 from worker.services.home import Home
 from worker.settings import Settings, get_settings

@@ -20,14 +20,14 @@ from worker.errors import DlrError
 from worker.imaging import dicom_file, dicomweb, layout
 from worker.intake import receiver
 from worker.intake.lesion_sources import MARKING_CLASSES
-from worker.intake.listening import VERIFICATION
-from worker.reporting import concepts, source
+from worker.intake.receiver_config import VERIFICATION
+from worker.reporting import concepts, source_study
 from worker.reporting.result import Ending, StudyResult
 from worker.reporting.secondary_capture import secondary_capture
-from worker.reporting.source import Source
+from worker.reporting.source_study import Source
 from worker.reporting.structured_report import structured_report
 from worker.sending import pacs
-from worker.sending.node import checked
+from worker.sending.dicom_node import checked
 from worker.sending.work_item import UPS_PUSH, Performer, Worklist, work_item
 from worker.settings import Settings
 
@@ -147,7 +147,7 @@ def test_what_is_asked_of_a_dicomweb_server_is_on_the_page() -> None:
 
 
 def test_the_attributes_of_images_are_those_that_are_read() -> None:
-    read = named([*dicom_file._KEYWORDS, *source._ALSO, "PixelData"])
+    read = named([*dicom_file._KEYWORDS, *source_study._ALSO, "PixelData"])
     assert tags("Images") == read
 
 

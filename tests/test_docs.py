@@ -47,7 +47,7 @@ from worker.outages import retry as waiting
 from worker.reporting import concepts, hl7
 from worker.reporting.concepts import Concept
 from worker.sending import sender
-from worker.services.redis import RULES, USER
+from worker.services.embedded_redis import RULES, USER
 from worker.settings import GROUPS, RENAMED, Settings
 from worker.telemetry.catalog import SERVICE, WORKER
 from worker.training.config import TrainingConfig

@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 
 from tests.conftest import Database
 from tests.test_docs import ADMINISTRATOR, INSTALL, PAGES, blocks
-from worker.services.postgres import EmbeddedPostgres, _binaries
+from worker.services.embedded_postgres import EmbeddedPostgres, _binaries
 
 LOUD = re.compile(
     r"^\w+=\$\("  # an assignment fails as its command does

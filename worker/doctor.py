@@ -24,7 +24,7 @@ from db import probe
 from db.errors import DatabaseRefused
 from db.migrate import check
 from db.outages import NO_SCHEMA, DatabaseAway
-from db.reads import queries
+from db.reads import study_queries
 from db.session import ENCODING, make_engine, session_factory
 from db.writes import outbox
 from worker import __version__
@@ -35,7 +35,7 @@ from worker.broker.reconciler import Messages
 from worker.errors import Code, DlrError, Unavailable
 from worker.outages.redis_answers import AWAY as REDIS_AWAY
 from worker.outages.redis_answers import reason_of
-from worker.scoring.placing import place_of_failed
+from worker.scoring.worklist_key import place_of_failed
 from worker.settings import Settings
 
 LOOK_S = 5.0
@@ -115,7 +115,7 @@ def receiver_answers(settings: Settings) -> Component:
 
 def receiver(settings: Settings) -> Component:
     """Send a C-ECHO as one of those who may call."""
-    from worker.intake.listening import echo, reception_of
+    from worker.intake.receiver_config import echo, reception_of
 
     reception = reception_of(settings)
     place = f"{reception.ae_title} at {reception.address}:{reception.port}"
@@ -199,7 +199,9 @@ def queues(settings: Settings) -> Component:
 
 def studies(settings: Settings) -> Component:
     """Count the studies of the ledger, and say since when the oldest one waits."""
-    counts, oldest = _asked(settings, lambda session: (queries.counts_by_state(session), queries.oldest_open(session)))
+    counts, oldest = _asked(
+        settings, lambda session: (study_queries.counts_by_state(session), study_queries.oldest_open(session))
+    )
     said = ", ".join(f"{count} {state}" for state, count in counts.items())
     if oldest is not None:
         waits = (datetime.now(UTC) - oldest).total_seconds()
@@ -268,7 +270,7 @@ def flower(settings: Settings) -> Component:
 
 def page(settings: Settings) -> Component:
     """Look whether somebody listens where the worklist page does."""
-    from worker.services.web import web_is_installed
+    from worker.services.web_process import web_is_installed
 
     if not web_is_installed() or not settings.web_accounts.exists():
         return Component("worklist page", Health.OK, None, "nobody may sign in: it is not used")

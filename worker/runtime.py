@@ -149,7 +149,7 @@ def pipeline() -> "Pipeline":
         ModelRefused: as for `engine`.
     """
     from db.writes import ledger
-    from worker.imaging.source import ImageSource, remove_abandoned
+    from worker.imaging.image_source import ImageSource, remove_abandoned
     from worker.scoring.bookkeeping import Bookkeeper
     from worker.scoring.pipeline import Pipeline
 
@@ -187,10 +187,10 @@ def reconciler() -> "Reconciler":
 def rescorer() -> "Rescorer":
     """Return what scores stored lesions in this process, as the role ``dlr_shadow``, with one decoder."""
     from worker.imaging.decoder_pool import DecoderPool
-    from worker.imaging.source import ImageSource, remove_abandoned
+    from worker.imaging.image_source import ImageSource, remove_abandoned
     from worker.outages.retry import stopping
-    from worker.rescoring.images import StoredImages
     from worker.rescoring.rescorer import Rescorer
+    from worker.rescoring.stored_images import StoredImages
 
     settings = get_settings()
     remove_abandoned()

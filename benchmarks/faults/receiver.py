@@ -22,7 +22,7 @@ from benchmarks.faults.studies import COLUMNS, ROIS, ROWS, MadeStudy
 from benchmarks.faults.table import Figure, said
 from benchmarks.faults.verify import verify
 from worker.demo.dicom import Header, write_ultrasound
-from worker.demo.report import write_report
+from worker.demo.structured_report import write_report
 
 PATIENCE_S: Final = 120
 STUDIES: Final = 5

@@ -19,8 +19,8 @@ from benchmarks.faults.simulated_device import DEVICE_MS
 from benchmarks.faults.studies import MadeStudy
 from benchmarks.faults.table import Figure, said
 from benchmarks.faults.verify import verify
-from worker.services import redis as room
-from worker.services.redis import RULES, SECRET, USER, EmbeddedRedis
+from worker.services import embedded_redis as room
+from worker.services.embedded_redis import RULES, SECRET, USER, EmbeddedRedis
 
 PATIENCE_S = 240
 NOBODY = ("127.0.0.1", 1)

@@ -23,7 +23,7 @@ from worker.broker.queues import QUEUES, REDIS_PRIORITY, SUBMIT_STUDY
 from worker.broker.reconciler import Messages
 from worker.broker.redis_scripts import TAKEN
 from worker.clinical.categories import Priority
-from worker.services.running import Services, running_services
+from worker.services.running_services import Services, running_services
 from worker.settings import isolated
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.faults.service import FaultService
 from benchmarks.faults.studies import MadeStudy
 from db.schema.records import Standing
-from worker.scoring.placing import place_of
+from worker.scoring.worklist_key import place_of
 
 _STUDIES = """
 SELECT study_instance_uid AS uid, count(*) AS rows, count(*) FILTER (WHERE is_current) AS current,

@@ -1,7 +1,7 @@
 """What commands read of studies. The worklist and its companions come from the views that SQL users see.
 
-Others read for one purpose each: `db.reads.page` for the worklist page, `db.reads.reported` for documents,
-`db.reads.monitoring`, `db.reads.judged` and `db.reads.compared` for rates and models.
+Others read for one purpose each: `db.reads.worklist_page` for the worklist page, `db.reads.study_results` for
+documents, `db.reads.monitoring`, `db.reads.evaluated_lesions` and `db.reads.version_comparison` for rates and models.
 """
 
 import re
@@ -14,7 +14,15 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, column, func, or_, select, table
 from sqlalchemy.orm import Session, selectinload
 
-from db.reads.records import FailedRow, LesionDetail, StoredPrediction, StudyDetail, StudyEvent, SummaryRow, WorklistRow
+from db.reads.study_records import (
+    FailedRow,
+    LesionDetail,
+    StoredPrediction,
+    StudyDetail,
+    StudyEvent,
+    SummaryRow,
+    WorklistRow,
+)
 from db.schema.models import LesionRow, PredictionRow, RestratificationRow, StudyRow
 from db.schema.records import Box, Ended, Standing
 from db.schema.vocabulary import ENDED_STATES, OPEN_STATES, Event, LesionState, StudyState

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased, selectinload
 
-from db.reads.queries import box_of, named_by, word_of
+from db.reads.study_queries import box_of, named_by, word_of
 from db.schema.models import LesionRow, ModelRow, PredictionRow, RestratificationRow, StudyEventRow, StudyRow
 from db.schema.records import Box
 from db.schema.vocabulary import ENDED_STATES, Event, LesionState
@@ -173,7 +173,7 @@ def current_content(session: Session, study_instance_uid: str) -> RecordedConten
 
 
 def study_results(session: Session, key: UUID | str) -> list[StudyResult]:
-    """Return the results of the studies that a key names, as `db.reads.queries.study_details` takes it.
+    """Return the results of the studies that a key names, as `db.reads.study_queries.study_details` takes it.
 
     Returns:
         The studies, the latest received first; empty when there is none. One that has not ended has no result yet.

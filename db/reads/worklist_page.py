@@ -7,7 +7,8 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, column, func, select, table
 from sqlalchemy.orm import Session
 
-from db.reads.page_records import (
+from db.reads.study_records import FailedRow, WorklistRow
+from db.reads.worklist_page_records import (
     Excerpt,
     HistoryRow,
     LesionImageRow,
@@ -16,7 +17,6 @@ from db.reads.page_records import (
     Wanted,
     WorklistState,
 )
-from db.reads.records import FailedRow, WorklistRow
 from db.storable import looked_for
 
 

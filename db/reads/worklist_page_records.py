@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from db.reads.records import WorklistRow
+from db.reads.study_records import WorklistRow
 
 
 @dataclass(frozen=True, slots=True)

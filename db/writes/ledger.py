@@ -2,13 +2,14 @@
 
 Each function takes a session, in whose transaction it writes; the caller commits. Each is safe to repeat, and safe
 beside any number of other processes. Other modules write pathology's results (`db.writes.pathology`), deliveries
-(`db.writes.outbox`), scores by other versions (`db.writes.rescoring`) and which versions serve (`db.writes.versions`).
+(`db.writes.outbox`), scores by other versions (`db.writes.rescoring`) and which versions serve
+(`db.writes.model_versions`).
 """
 
+from db.writes.claims import claim, count_open, extend_leases, fail_attempt, release, take_stranded, take_unqueued
 from db.writes.dead_letters import discard, on_record, purge, purgeable, requeue
-from db.writes.recording import record_refusal, record_study, retire_earlier, set_worklist_place
+from db.writes.intake import record_refusal, record_study, retire_earlier, set_worklist_place
 from db.writes.results import finish, hold, register_model
-from db.writes.running import claim, count_open, extend_leases, fail_attempt, release, take_stranded, take_unqueued
 
 __all__ = [
     "claim",

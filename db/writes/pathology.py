@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, Table, column, insert, select, table, text, union_all, update
 from sqlalchemy.orm import Session, aliased
 
-from db.reads.queries import IS_STUDY
+from db.reads.study_queries import IS_STUDY
 from db.schema.models import LesionRow, PathologyRow, RestratificationRow, StudyRow
 from db.schema.vocabulary import Event, PathologyChange, PathologyFinding
 from db.storable import looked_for

@@ -16,12 +16,12 @@ from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, sel
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db.reads.queries import box_of
+from db.reads.study_queries import box_of
 from db.schema.models import LesionRow, ModelRow, PredictionRefusalRow, PredictionRow, StudyRow
 from db.schema.records import Box, ModelRecord, PredictionRecord
 from db.schema.vocabulary import OPEN_STATES, LesionState, StudyState
+from db.writes.model_versions import put_on_record
 from db.writes.results import prediction_values
-from db.writes.versions import put_on_record
 
 PAGE_LESIONS = 500
 """Lesions that one look goes through, the latest first."""

@@ -13,9 +13,9 @@ from db.schema.models import LesionRow, ModelRow, PredictionRow, Restratificatio
 from db.schema.records import Held, HeldLesion, LesionResultRecord, ModelRecord, PredictionRecord, StudyResultRecord
 from db.schema.vocabulary import BM_MODEL, LH_MODEL, Event, LesionState, StudyState, WorklistClass
 from db.storable import storable_text
+from db.writes.claims import AT_WORK
 from db.writes.history import note_all
-from db.writes.running import AT_WORK
-from db.writes.versions import put_on_record
+from db.writes.model_versions import put_on_record
 
 Version = tuple[str, str]
 

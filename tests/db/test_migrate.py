@@ -15,7 +15,7 @@ from db.schema.models import Base
 from db.session import driver_url, make_engine
 from tests.conftest import Database
 from tests.waiting import patience, until
-from worker.services.postgres import EmbeddedPostgres
+from worker.services.embedded_postgres import EmbeddedPostgres
 
 OURS = "n.nspname = 'public' AND c.relname <> 'alembic_version'"
 

@@ -19,8 +19,8 @@ from db.writes import ledger, outbox
 from tests import outages
 from tests.conftest import Database
 from tests.db.samples import failed_place, study
+from worker.services.embedded_postgres import EmbeddedPostgres
 from worker.services.home import Home
-from worker.services.postgres import EmbeddedPostgres
 from worker.settings import Settings
 
 SQLSTATES = sorted({state for state in errorcodes.__dict__.values() if isinstance(state, str) and len(state) == 5})

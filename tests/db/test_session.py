@@ -6,7 +6,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.errors import RoleRefused
-from db.reads import queries
+from db.reads import study_queries
 from db.schema.models import StudyRow
 from db.session import make_engine, session_factory
 from db.writes import ledger
@@ -36,7 +36,9 @@ def test_text_is_sent_whole_whatever_encoding_the_environment_names(
     sessions = session_factory(make_engine(database.writer_url))
     with sessions.begin() as session:
         ledger.record_study(session, study("1.1", accession_number="\xdc\u68c0\U0001f642"))
-        assert [found.study_instance_uid for found in queries.study_details(session, "\xdc\u68c0\U0001f642")] == ["1.1"]
+        assert [found.study_instance_uid for found in study_queries.study_details(session, "\xdc\u68c0\U0001f642")] == [
+            "1.1"
+        ]
 
 
 def test_a_login_user_who_is_not_a_member_of_the_role_is_refused(database: Database) -> None:

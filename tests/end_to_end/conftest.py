@@ -19,15 +19,15 @@ import pytest
 from celery import Celery
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.reads import queries
-from db.reads.records import StudyDetail
+from db.reads import study_queries
+from db.reads.study_records import StudyDetail
 from db.session import make_engine, session_factory
 from tests import command_line, waiting
 from tests.end_to_end.collector import Collector, collecting
 from tests.end_to_end.small_models import add_small_models
 from tests.servers import NOT_FOR_KEEPS
-from worker.services import postgres
-from worker.services.running import Services, running_services
+from worker.services import embedded_postgres
+from worker.services.running_services import Services, running_services
 from worker.services.supervisor import Supervisor
 from worker.settings import isolated
 
@@ -114,7 +114,7 @@ class Service:
 
     def details(self, key: UUID | str) -> list[StudyDetail]:
         with self._sessions() as session:
-            return queries.study_details(session, key)
+            return study_queries.study_details(session, key)
 
     def ended(self, key: UUID | str) -> StudyDetail:
         """Wait until the study that a key names has ended, and return it."""
@@ -155,7 +155,7 @@ def service(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> I
         with (
             isolated(),
             mock.patch.dict(os.environ, variables),
-            mock.patch.dict(postgres.SETTINGS, NOT_FOR_KEEPS),
+            mock.patch.dict(embedded_postgres.SETTINGS, NOT_FOR_KEEPS),
         ):
             services = stack.enter_context(running_services(say=said.append))
             supervisor = stack.enter_context(Supervisor(services.home, said.append))

@@ -17,7 +17,7 @@ from tests.end_to_end.browser import chromium, chromium_path, context_of, sign_i
 from tests.waiting import until
 from worker.demo.run import demo_service, push, take_models, wait_until_ended
 from worker.inference.registry import Registry
-from worker.services.running import Services
+from worker.services.running_services import Services
 from worker.settings import get_settings, isolated
 from worker.training.config import DEMO_SEED
 

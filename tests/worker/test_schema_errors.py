@@ -17,7 +17,7 @@ from worker.cli.sentences import sentence_of
 from worker.contract import parse_job
 from worker.errors import DlrError
 from worker.inference.card import parse_card
-from worker.monitoring.policy import read_policy
+from worker.monitoring.threshold_policy import read_policy
 from worker.schema_errors import _sentence, flaws_of
 from worker.training.config import read_config
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.options import refuse_bad_rows, refuse_learned
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr, write_file
+from worker.cli.refusals import refuse_bad_rows, refuse_learned
 from worker.clinical.categories import Birads
 from worker.dataset.manifest import Split
 from worker.errors import Code, SetupRefused
@@ -16,7 +16,7 @@ from worker.extras import require_extra
 from worker.inference.card import ModelCard, load_card
 
 if TYPE_CHECKING:
-    from worker.evaluation.questions import Answers, Truth
+    from worker.evaluation.ground_truth import Answers, Truth
     from worker.evaluation.recalibration import Recalibrated, Sets
 
 CARD_FILE = "card.json"
@@ -66,7 +66,7 @@ def calibrate(
     require_extra("train", "dlr models calibrate", "sklearn")
     import numpy as np
 
-    from worker.evaluation.questions import OWN, Truth
+    from worker.evaluation.ground_truth import OWN, Truth
     from worker.evaluation.recalibration import at_temperature, recalibrated
 
     present = load_card(card)
@@ -112,8 +112,8 @@ def _check(card: ModelCard, version: str, split: Split, scores_temperature: floa
 
 
 def _known(card: ModelCard, scores: Path, truth: "Truth", split: Split) -> "Answers":
+    from worker.evaluation.ground_truth import answers
     from worker.evaluation.lesions import GIVEN, Scorer
-    from worker.evaluation.questions import answers
     from worker.evaluation.scores_file import COLUMN_OF, read_scores
 
     read = read_scores(scores)
@@ -152,6 +152,6 @@ def _print(made: "Recalibrated", truth: "Truth", fmt: Report) -> None:
 
 
 def _cells(name: str, sets: "Sets") -> dict[str, object]:
-    from worker.evaluation.words import percent
+    from worker.evaluation.formatting import percent
 
     return {"lesions": name.replace("_", " "), **{part: percent(getattr(sets, part)) for part in SET_COLUMNS[1:]}}

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
 import typer
 from sqlalchemy.orm import Session
 
-from db.reads import compared
-from db.reads.compared import Coverage, RecordedVersion
+from db.reads import version_comparison
+from db.reads.version_comparison import Coverage, RecordedVersion
 from worker.cli.compare_rows import Answer, Held, answer_document, print_answer
 from worker.cli.models import Model
 from worker.cli.monitor import SinceOption
-from worker.cli.options import refuse_learned, refuse_without, sound_manifest
 from worker.cli.output import Report, ReportOption, print_json
 from worker.cli.progress import progress_bar
+from worker.cli.refusals import refuse_learned, refuse_without, sound_manifest
 from worker.cli.replay import snapshot
 from worker.dataset.manifest import Split
 from worker.errors import Code, ModelRefused, SetupRefused
@@ -24,11 +24,11 @@ from worker.evaluation.lesions import Source
 from worker.extras import require_extra
 from worker.inference.card import MODEL_NAMES
 from worker.inference.registry import Entry, Registry
-from worker.monitoring.versions import hold_against
+from worker.monitoring.version_differences import hold_against
 from worker.settings import get_settings
 
 if TYPE_CHECKING:
-    from worker.training.compared import Compared, Match
+    from worker.training.manifest_comparison import Compared, Match
 
 EXIT_LOOK = 3
 
@@ -112,15 +112,15 @@ def _on_record(a: str, b: str, model: Model | None, since: datetime | None) -> A
 
 def _recorded(session: Session, spec: str) -> Sequence[RecordedVersion]:
     name, _, version = spec.rpartition("/")
-    found = compared.versions_named(session, version, name or None)
+    found = version_comparison.versions_named(session, version, name or None)
     if not found:
         raise ModelRefused(Code.MODEL_NOT_FOUND, f"{spec} has scored nothing: dlr backfill --model {spec}")
     return found
 
 
 def _held(session: Session, a: RecordedVersion, b: RecordedVersion, since: datetime | None) -> Held:
-    coverage = compared.coverage(session, a.key, b.key, since)
-    lesions = compared.compared_lesions(session, a.model, a.key, b.key, since)
+    coverage = version_comparison.coverage(session, a.key, b.key, since)
+    lesions = version_comparison.compared_lesions(session, a.model, a.key, b.key, since)
     return Held(
         model=a.model,
         a=a.version,
@@ -156,7 +156,7 @@ def _on_manifest(
     if manifest.has_splits:
         refuse_learned(split, *(entry.card for three in versions for entry in three))
     with progress_bar("lesions") as on_progress:
-        from worker.training.compared import Match, compare_on_manifest
+        from worker.training.manifest_comparison import Match, compare_on_manifest
 
         matches = [Match(*three) for three in versions]
         found = compare_on_manifest(manifest, split, matches, on_progress)

@@ -6,18 +6,18 @@ from datetime import datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from db.reads.compared import Coverage
+from db.reads.version_comparison import Coverage
 from db.schema.vocabulary import LH_MODEL
 from worker.cli.monitor import comparison_document, comparison_row, counted
 from worker.cli.output import Card, Format, print_rows, stdout
 from worker.clinical.proportions import ARMS
 from worker.dataset.manifest import Split
 from worker.evaluation.lesions import Source
-from worker.monitoring.versions import Readvised, Side, Versions
+from worker.monitoring.version_differences import Readvised, Side, Versions
 
 if TYPE_CHECKING:
     from worker.evaluation.discrimination import Auc
-    from worker.evaluation.paired import PairedAucs
+    from worker.evaluation.paired_aucs import PairedAucs
 
 LESION_COLUMNS = ("study_id", "lesion_id", "under_a", "under_b", "probability_a", "probability_b", "pathology")
 LESION_CARD = Card(LESION_COLUMNS[:4], LESION_COLUMNS[4:])
@@ -151,7 +151,7 @@ def _has_statistics() -> bool:
 def _on_pathology(found: Versions) -> "PairedAucs | None":
     if not _has_statistics():
         return None
-    from worker.evaluation.paired import paired_aucs
+    from worker.evaluation.paired_aucs import paired_aucs
 
     return paired_aucs(found.judged)
 
@@ -159,7 +159,7 @@ def _on_pathology(found: Versions) -> "PairedAucs | None":
 def _on_category(found: Versions) -> "PairedAucs | None":
     if not _has_statistics():
         return None
-    from worker.evaluation.paired import paired_on_category
+    from worker.evaluation.paired_aucs import paired_on_category
 
     return paired_on_category(found.rated)
 

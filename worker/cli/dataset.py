@@ -122,7 +122,7 @@ def flow(manifest: ManifestArgument, root: RootOption = None, fmt: FormatOption 
 
     Bad rows count as left out, under the code of what is wrong with them.
     """
-    from worker.dataset.flow import flow_of
+    from worker.dataset.inclusion_flow import flow_of
 
     steps = [asdict(step) for step in flow_of(_checked(manifest, root))]
     print_rows(steps, FLOW_COLUMNS, fmt, title="inclusion and exclusion")
@@ -149,7 +149,7 @@ def split(
     Nothing is written while a row is bad, or while a patient or an image would be in two splits.
     """
     from worker.dataset.check import digest_of
-    from worker.dataset.flow import parts_of
+    from worker.dataset.inclusion_flow import parts_of
     from worker.dataset.manifest_file import require_free, write_manifest
     from worker.dataset.splits import Plan, leaks, split_rows
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.monitor import SinceOption, percent
-from worker.cli.options import refuse_bad_rows, refuse_without, sound_manifest
 from worker.cli.output import Card, Format, Report, ReportOption, print_json, print_rows, stderr, stdout
 from worker.cli.progress import progress_bar
+from worker.cli.refusals import refuse_bad_rows, refuse_without, sound_manifest
 from worker.dataset.manifest import Split
 from worker.errors import Code
-from worker.evaluation.options import RESAMPLES, SEED, SENSITIVITY, Choice, Options
+from worker.evaluation.evaluation_options import RESAMPLES, SEED, SENSITIVITY, Choice, Options
 from worker.extras import require_extra
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from worker.evaluation.examples import Shown
     from worker.evaluation.lesions import Material
     from worker.evaluation.restratification import Restratification
-    from worker.training.scoring import ScoredManifest
+    from worker.training.manifest_scoring import ScoredManifest
 
 EXIT_LOOK = 3
 MOST_SHOWN = 500
@@ -91,7 +91,7 @@ def evaluate(
     from worker.evaluation.evaluation import evaluate as evaluated
 
     if output is not None:
-        from worker.evaluation.report import check_writable
+        from worker.evaluation.html_report import check_writable
 
         check_writable(output)
     material, bad, images = _material(scores, manifest, root, since, split, skip_bad=skip_bad)
@@ -122,7 +122,7 @@ def _material(
     if manifest is not None:
         scored, faults = _scored(manifest, root, split, skip_bad=skip_bad)
         return scored.material, faults, scored
-    from worker.evaluation.ledger import from_database
+    from worker.evaluation.recorded_lesions import from_database
     from worker.runtime import sessions
 
     with sessions()() as session:
@@ -137,7 +137,7 @@ def _scored(
     require_extra("worker", "--manifest")
     read = sound_manifest(manifest, root, "evaluated", skip_bad=skip_bad)
     with progress_bar("lesions") as on_progress:
-        from worker.training.scoring import score_manifest
+        from worker.training.manifest_scoring import score_manifest
 
         return score_manifest(read, split, get_settings().models_dir, on_progress), read.faults
 
@@ -159,7 +159,7 @@ def _shown(images: "ScoredManifest", found: "Evaluation", split: Split, count: i
 
 
 def _write(found: "Evaluation", output: Path, shown: "Sequence[Shown]") -> None:
-    from worker.evaluation.report import REPORT_FILE, write_report
+    from worker.evaluation.html_report import REPORT_FILE, write_report
 
     write_report(found, output, shown)
     stderr.print(f"written: {output / REPORT_FILE}", markup=False, highlight=False, soft_wrap=True)
@@ -194,46 +194,47 @@ def _print(found: "Evaluation", fmt: Report) -> None:
 
 
 def _print_restratification(one: "Restratification") -> None:
-    from worker.evaluation import words
+    from worker.evaluation import formatting
 
     models = f"LH {one.lh_version}, BM {one.bm_version}"
     if one.missed_cancers:
-        said = (
-            f"ALERT downgraded_cancer: {words.percent(one.missed)} of the malignant 4A lesions advised down ({models})"
-        )
+        missed = formatting.percent(one.missed)
+        said = f"ALERT downgraded_cancer: {missed} of the malignant 4A lesions advised down ({models})"
         stdout.print(said, style="red", markup=False, highlight=False, soft_wrap=True)
         cancers = [
             {
                 "lesion_id": cancer.lesion_id,
-                "high_risk_probability": words.said(cancer.high_risk_probability, one.lh_threshold),
-                "malignant_probability": words.said(cancer.malignant_probability, one.bm_threshold),
+                "high_risk_probability": formatting.said(cancer.high_risk_probability, one.lh_threshold),
+                "malignant_probability": formatting.said(cancer.malignant_probability, one.bm_threshold),
             }
             for cancer in one.missed_cancers
         ]
         print_rows(cancers, CANCER_COLUMNS, Format.TABLE, title="missed cancers")
     elif one.missed.total:
-        stdout.print(f"missed cancers: {words.percent(one.missed)} ({models})", markup=False, highlight=False)
+        stdout.print(f"missed cancers: {formatting.percent(one.missed)} ({models})", markup=False, highlight=False)
     else:
-        stdout.print(f"missed cancers: {words.NO_CANCERS} ({models})", markup=False, highlight=False, soft_wrap=True)
+        stdout.print(
+            f"missed cancers: {formatting.NO_CANCERS} ({models})", markup=False, highlight=False, soft_wrap=True
+        )
     rows = [
         {
-            "advice": words.ADVICE[arm.outcome],
-            "lesions": words.percent(arm.share),
-            "in_the_study": words.study_share(arm.outcome),
-            "malignant": words.percent(arm.malignant),
-            "malignant_in_the_study": words.study_malignant(arm.outcome),
+            "advice": formatting.ADVICE[arm.outcome],
+            "lesions": formatting.percent(arm.share),
+            "in_the_study": formatting.study_share(arm.outcome),
+            "malignant": formatting.percent(arm.malignant),
+            "malignant_in_the_study": formatting.study_malignant(arm.outcome),
         }
         for arm in one.arms
     ]
     print_rows(rows, ARM_COLUMNS, Format.TABLE, title=f"re-stratification of BI-RADS 4A ({models})")
     if one.uncertain.count:
-        said = f"kept in 4A because a model is not certain: {words.percent(one.uncertain)}"
+        said = f"kept in 4A because a model is not certain: {formatting.percent(one.uncertain)}"
         stdout.print(said, markup=False, highlight=False)
-    stdout.print(f"benign 4A lesions spared a biopsy: {words.percent(one.spared)}", markup=False, highlight=False)
+    stdout.print(f"benign 4A lesions spared a biopsy: {formatting.percent(one.spared)}", markup=False, highlight=False)
 
 
 def _auc_row(question: str, one: "Judged") -> dict[str, object]:
-    from worker.evaluation import words
+    from worker.evaluation import formatting
 
     by = one.bootstrap
     return {
@@ -241,15 +242,15 @@ def _auc_row(question: str, one: "Judged") -> dict[str, object]:
         "model": f"{one.model} {one.version}",
         "lesions": one.lesions,
         "positives": one.positives,
-        "auc": words.area(one.auc),
-        "logit_interval": words.interval(one.auc.logit_interval),
-        "bootstrap": None if by is None else f"{words.interval(by.auc)} ({by.units} {by.unit}s)",
+        "auc": formatting.area(one.auc),
+        "logit_interval": formatting.interval(one.auc.logit_interval),
+        "bootstrap": None if by is None else f"{formatting.interval(by.auc)} ({by.units} {by.unit}s)",
         "notice": one.notice,
     }
 
 
 def _compared_rows(found: "Evaluation") -> list[dict[str, object]]:
-    from worker.evaluation import words
+    from worker.evaluation import formatting
 
     return [
         {
@@ -257,8 +258,8 @@ def _compared_rows(found: "Evaluation") -> list[dict[str, object]]:
             "first": one.first,
             "second": one.second,
             "lesions": one.lesions,
-            "first_less_second": words.difference(one.difference),
-            "p_value": words.p_value(one.difference.p_value),
+            "first_less_second": formatting.difference(one.difference),
+            "p_value": formatting.p_value(one.difference.p_value),
         }
         for question in found.questions
         for one in question.comparisons
@@ -266,14 +267,14 @@ def _compared_rows(found: "Evaluation") -> list[dict[str, object]]:
 
 
 def _point_rows(question: str, judged: "Judged") -> list[dict[str, object]]:
-    from worker.evaluation import words
+    from worker.evaluation import formatting
 
     return [
         {
             "question": question,
             "model": f"{judged.model} {judged.version}",
             "threshold": f"{at.threshold:.6g}",
-            "chosen": words.CHOSEN[at.chosen_by] + (", used" if at.used else ""),
+            "chosen": formatting.CHOSEN[at.chosen_by] + (", used" if at.used else ""),
             **{name: percent(getattr(at, name)) for name in POINT_COLUMNS[4:]},
         }
         for at in judged.operating_points

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from db.reads.reported import recorded_content
+from db.reads.study_results import recorded_content
 from worker.cli.export import camera
 from worker.cli.models import Model
 from worker.cli.named import StudyArgument
 from worker.cli.output import Card, Format, FormatOption, print_rows, stderr, write_file
-from worker.imaging.source import ImageSource
-from worker.intake.content import is_unchanged
+from worker.imaging.image_source import ImageSource
+from worker.intake.content_digest import is_unchanged
 from worker.reporting.explanation import Explanation, Seen, explanations, lesions_of
 from worker.reporting.result import LesionResult, StudyResult, read_results
-from worker.reporting.source import opened
+from worker.reporting.source_study import opened
 from worker.settings import Settings, get_settings
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import typer
 from worker.cli.named import StudyArgument
 from worker.cli.output import stderr, write_file
 from worker.errors import Code, SetupRefused, StudyRefused
-from worker.imaging.source import ImageSource
+from worker.imaging.image_source import ImageSource
 from worker.reporting.documents import TEXTS, Camera, Document, Kind, documents_of
 from worker.reporting.result import StudyResult, read_results
-from worker.reporting.source import opened
+from worker.reporting.source_study import opened
 from worker.settings import Settings, get_settings
 
 

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import typer
 
-from db.reads import queries
-from db.reads.records import FailedRow
+from db.reads import study_queries
+from db.reads.study_records import FailedRow
 from db.writes import ledger
 from worker.cli.named import StudiesArgument, StudyArgument
 from worker.cli.output import Card, Format, FormatOption, print_rows, stderr
@@ -150,7 +150,7 @@ def _chosen(code: Code | None, since: datetime | None, until: datetime | None) -
     from worker.runtime import sessions
 
     with sessions()() as session:
-        return queries.failed(session, code and code.value, since, until)
+        return study_queries.failed(session, code and code.value, since, until)
 
 
 def _targets(
@@ -180,7 +180,7 @@ def _named(key: str) -> list[tuple[UUID, str, str | None]]:
     from worker.runtime import sessions
 
     with sessions()() as session:
-        found = look_up(session, key, queries.study_details)
+        found = look_up(session, key, study_queries.study_details)
     return [(study.study_id, study.state, study.error_code) for study in found]
 
 

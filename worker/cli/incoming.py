@@ -9,8 +9,8 @@ import typer
 
 from worker.cli.output import stderr
 from worker.intake.inbox import Inbox
-from worker.intake.listening import reception_of
 from worker.intake.receiver import Receiver, listening
+from worker.intake.receiver_config import reception_of
 from worker.intake.watch import DropFolder, Watcher
 from worker.settings import Settings, get_settings
 

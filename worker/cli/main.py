@@ -12,7 +12,7 @@ from collections.abc import Callable
 import typer
 
 from worker import __version__
-from worker.cli.on_demand import MARKUP, OnDemandGroup, Place
+from worker.cli.lazy_commands import MARKUP, OnDemandGroup, Place
 from worker.cli.standard_output import take_over
 from worker.errors import DlrError
 
@@ -24,7 +24,7 @@ class _Commands(OnDemandGroup):
             Place("worker", "worker.cli.services", "worker", "Run a Celery worker."),
             Place("web", "worker.cli.web", "app", "Serve the worklist page; manage its accounts."),
             Place("flower", "worker.cli.services", "flower", "Run Flower, to watch the workers."),
-            Place("metrics", "worker.cli.watching", "metrics", "Export metrics for Prometheus."),
+            Place("metrics", "worker.cli.metrics", "metrics", "Export metrics for Prometheus."),
             Place("demo", "worker.cli.demo", "demo", "Run the whole service once on phantom studies."),
         ),
         "Submit studies": (
@@ -58,9 +58,9 @@ class _Commands(OnDemandGroup):
             Place("demo-models", "worker.cli.models", "demo_models", "Train the demo models; never for clinical use."),
         ),
         "Administer": (
-            Place("doctor", "worker.cli.state", "doctor", "Check every component and say what is wrong."),
-            Place("health", "worker.cli.state", "health", "Health checks, for probes."),
-            Place("settings", "worker.cli.state", "settings", "Show every setting and where it comes from."),
+            Place("doctor", "worker.cli.health", "doctor", "Check every component and say what is wrong."),
+            Place("health", "worker.cli.health", "health", "Health checks, for probes."),
+            Place("settings", "worker.cli.health", "settings", "Show every setting and where it comes from."),
             Place("db", "worker.cli.database", "app", "Migrate and check the database; print its URL."),
             Place("redis", "worker.cli.redis", "app", "Print the embedded Redis's URL."),
             Place("purge", "worker.cli.purge", "purge", "Remove the identifiers of old studies."),

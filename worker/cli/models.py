@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from db.schema.vocabulary import BM_MODEL, LH_MODEL
-from worker.cli.on_demand import COMMANDS, OnDemandGroup, Place
+from worker.cli.lazy_commands import COMMANDS, OnDemandGroup, Place
 from worker.cli.output import Card, Format, FormatOption, print_rows, stderr
 from worker.cli.progress import share_bar
 from worker.inference.registry import Registry
@@ -164,7 +164,7 @@ def demo_models(
     They show how the service works and say nothing about any patient: each result carries their notice.
     """
     with share_bar("loading torch") as on_progress:
-        from worker.training.demo import make_demo_models
+        from worker.training.demo_models import make_demo_models
 
         registry = _registry()
         config = DEMO.model_copy(update={"seed": seed})

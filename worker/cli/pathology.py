@@ -14,8 +14,8 @@ from worker.cli.failed import moment
 from worker.cli.output import Card, Format, FormatOption, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.person import who_asks
 from worker.errors import Code, SetupRefused
-from worker.monitoring.pathology import Imported, import_pathology
 from worker.monitoring.pathology_file import read_pathology
+from worker.monitoring.pathology_import import Imported, import_pathology
 
 app = typer.Typer(no_args_is_help=True)
 

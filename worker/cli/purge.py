@@ -13,7 +13,7 @@ from worker.cli.output import Format, FormatOption, print_rows, stderr
 from worker.cli.person import make_sure, who_asks
 from worker.cli.progress import counting_bar
 from worker.intake.inbox import is_received, with_their_studies
-from worker.intake.storage import is_copy
+from worker.intake.storage_copy import is_copy
 from worker.settings import get_settings
 
 BATCH = 500

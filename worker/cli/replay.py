@@ -20,8 +20,8 @@ from worker.cli.monitor import (
 from worker.cli.output import Card, Format, Report, ReportOption, print_json_stream, print_rows, stdout
 from worker.clinical.categories import Outcome
 from worker.clinical.proportions import ARMS
-from worker.monitoring.policy import Policy, read_policy
 from worker.monitoring.replay import Replay, Replayed, ReplayedRates, sum_up, under
+from worker.monitoring.threshold_policy import Policy, read_policy
 
 EXIT_MISSED_CANCER = 3
 

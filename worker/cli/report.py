@@ -13,11 +13,11 @@ from worker.cli import report_rows
 from worker.cli.monitor import SinceOption
 from worker.cli.output import Format, FormatOption, print_json, print_rows, stderr, stdout, writing_to
 from worker.errors import Code, SetupRefused
-from worker.reporting.cohort import cohort_table
-from worker.reporting.cohort_manifest import CohortManifest, read_cohort
-from worker.reporting.cohort_tables import NoticedTable, recorded_cohort
-from worker.reporting.flow import Flow, flows
+from worker.reporting.cohort_file import CohortManifest, read_cohort
+from worker.reporting.cohort_table import cohort_table
 from worker.reporting.flow_diagram import svg_of, text_of
+from worker.reporting.recorded_cohort import NoticedTable, recorded_cohort
+from worker.reporting.restratification_flow import Flow, flows
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -79,7 +79,7 @@ def _listed(read: CohortManifest, fmt: Format) -> tuple[Sequence[NoticedTable], 
 
 
 def _recorded() -> tuple[Sequence[NoticedTable], dict[str, str]]:
-    from db.reads.cohort import described_lesions
+    from db.reads.described_lesions import described_lesions
     from worker.runtime import sessions
 
     with sessions()() as session:

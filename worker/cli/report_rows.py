@@ -7,9 +7,9 @@ from typing import Any
 from worker.cli.monitor import proportions_document
 from worker.clinical.categories import Outcome
 from worker.clinical.proportions import ARMS, Proportion
-from worker.reporting.cohort import Column, Feature, Level, Share, Spread
-from worker.reporting.cohort_tables import NoticedTable
-from worker.reporting.flow import Flow
+from worker.reporting.cohort_table import Column, Feature, Level, Share, Spread
+from worker.reporting.recorded_cohort import NoticedTable
+from worker.reporting.restratification_flow import Flow
 from worker.reporting.significance import printed
 
 TABLE_COLUMNS = ("feature", "level", *Column, "p_value", "statistic", "remark", "notice")

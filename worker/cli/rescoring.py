@@ -25,7 +25,7 @@ from worker.rescoring.rescorer import Done, Rescorer
 from worker.settings import Settings, get_settings
 
 if TYPE_CHECKING:
-    from worker.inference.alone import LoneModel
+    from worker.inference.single_model import LoneModel
 
 EXIT_NOT_READ = 3
 EXIT_INTERRUPTED = 130
@@ -150,8 +150,8 @@ class _Backfill:
 
 
 def _load(settings: Settings, entry: Entry) -> "LoneModel":
-    from worker.inference.alone import LoneModel
     from worker.inference.devices import choose_device
+    from worker.inference.single_model import LoneModel
 
     return LoneModel(entry, choose_device(settings.shadow_device))
 

@@ -91,7 +91,7 @@ def health(fmt: FormatOption = Format.TABLE) -> None:
     """Answer a probe: exit status 0 when a sender has looked after each destination within three minutes."""
     from worker.doctor import SILENT_S
     from worker.runtime import sessions
-    from worker.sending.configured import destinations
+    from worker.sending.from_settings import destinations
 
     with sessions()() as session:
         states = {state.destination: state for state in outbox.outbox_states(session)}
@@ -111,7 +111,7 @@ def _senders(settings: Settings) -> "list[Sender]":
     from worker.logs import configure_logging
     from worker.outages.retry import patiently, stopping
     from worker.runtime import sessions
-    from worker.sending.configured import destinations
+    from worker.sending.from_settings import destinations
     from worker.sending.sender import Sender
 
     settings.require_database_url()

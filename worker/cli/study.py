@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from db.reads import queries
-from db.reads.records import LesionDetail, StudyDetail
+from db.reads import study_queries
+from db.reads.study_records import LesionDetail, StudyDetail
 from worker.cli.named import StudyArgument
 from worker.cli.output import Card, Format, FormatOption, print_json, print_rows, stderr, stdout
 from worker.clinical.restratify import UNCERTAIN
@@ -46,8 +46,8 @@ def worklist(
     from worker.runtime import sessions
 
     with sessions()() as session:
-        rows = [asdict(row) for row in queries.worklist(session, limit)]
-        counts = queries.counts_by_state(session)
+        rows = [asdict(row) for row in study_queries.worklist(session, limit)]
+        counts = study_queries.counts_by_state(session)
     if fmt is Format.TABLE:
         print_rows([row | _short(row) for row in rows], WORKLIST_COLUMNS_FOR_PEOPLE, fmt, "worklist", WORKLIST_CARD)
     else:
@@ -83,7 +83,7 @@ def show(
     from worker.runtime import sessions
 
     with sessions()() as session:
-        found = look_up(session, study, queries.study_details)
+        found = look_up(session, study, study_queries.study_details)
     if fmt is Format.JSON:
         print_json([asdict(item) for item in found])
     elif fmt is Format.CSV:

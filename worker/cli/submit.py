@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from db.reads import queries
+from db.reads import study_queries
 from db.schema.vocabulary import ENDED_STATES
 from worker.app import give_up_soon
 from worker.cli.output import Format, FormatOption, print_rows, stderr
@@ -93,7 +93,7 @@ def _await(rows: Sequence[dict[str, Any]], timeout: float) -> None:
     with counting_bar("studies", len(ids)) as advance:
         while True:
             with sessions()() as session:
-                states = queries.states(session, ids)
+                states = study_queries.states(session, ids)
             ended = sum(state in ENDED_STATES for state in states.values())
             advance(ended)
             if ended == len(ids):
@@ -107,5 +107,5 @@ def _await(rows: Sequence[dict[str, Any]], timeout: float) -> None:
             time.sleep(POLL_S)
     with sessions()() as session:
         for row in rows:
-            for study in queries.study_details(session, row["study_id"]):
+            for study in study_queries.study_details(session, row["study_id"]):
                 row.update(state=study.state, code=study.error_code, reason=study.error_reason)

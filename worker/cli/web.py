@@ -8,7 +8,7 @@ import typer
 
 from worker.cli.output import Format, FormatOption, print_rows, stderr
 from worker.errors import Code, SetupRefused
-from worker.services.web import web_is_installed
+from worker.services.web_process import web_is_installed
 from worker.settings import get_settings
 
 app = typer.Typer(invoke_without_command=True)

@@ -5,8 +5,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from worker.dataset.image import read_lesion, said_of
 from worker.dataset.manifest import Fault, Manifest, ManifestRow, cells_of
+from worker.dataset.manifest_image import read_lesion, said_of
 from worker.dataset.near_duplicates import Fingerprint, fingerprint, same_or_alike
 from worker.dataset.splits import leaks
 from worker.errors import MEANINGS, Code, Refused

@@ -31,7 +31,7 @@ def write_practice(folder: Path, seed: int) -> Iterator[Path]:
         fields = {name: made.job[name] for name in ("priority", "lesions")}
         (study / LESIONS).write_text(json.dumps(fields, indent=2) + "\n")
         if made.study.roi and not made.study.truncated and find_spec("highdicom") is not None:
-            from worker.demo.report import write_report
+            from worker.demo.structured_report import write_report
 
             write_report(study / REPORT, image, made.job["lesions"])
         yield study

@@ -11,7 +11,7 @@ from typing import Any
 from celery import Celery
 from sqlalchemy import text
 
-from db.reads import queries
+from db.reads import study_queries
 from db.schema.roles import READER
 from db.schema.vocabulary import ENDED_STATES
 from db.session import make_engine, session_factory
@@ -22,7 +22,7 @@ from worker.errors import Code, Unavailable
 from worker.inference.card import DEMO_NOTICE
 from worker.inference.registry import Registry
 from worker.services.home import Home
-from worker.services.running import Services, running_services
+from worker.services.running_services import Services, running_services
 from worker.services.supervisor import Supervisor
 
 WAIT_S = 300.0
@@ -114,7 +114,7 @@ def wait_until_ended(
     deadline = time.monotonic() + WAIT_S
     while True:
         with sessions() as session:
-            counts = queries.counts_by_state(session)
+            counts = study_queries.counts_by_state(session)
         ended = sum(counts[state] for state in ENDED_STATES)
         on_progress(ended)
         if ended >= count:
@@ -142,7 +142,7 @@ def endings(services: Services, made: Sequence[MadeStudy]) -> list[Ending]:
     """Compare the state of each study with the one that it had to end in."""
     sessions = session_factory(make_engine(services.settings.require_database_url()))
     with sessions() as session:
-        found = [queries.study_details(session, study.job["study_instance_uid"]) for study in made]
+        found = [study_queries.study_details(session, study.job["study_instance_uid"]) for study in made]
     return [
         Ending(study.study.name, study.study.ends, states[0].state if len(states) == 1 else None)
         for study, states in zip(made, found, strict=True)

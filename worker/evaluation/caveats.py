@@ -7,7 +7,7 @@ from worker.dataset.manifest import Split
 from worker.evaluation.calibration import fits
 from worker.evaluation.document import Question
 from worker.evaluation.lesions import JudgedLesion, Material, Scorer, Source
-from worker.evaluation.operating import Operating
+from worker.evaluation.operating_threshold import Operating
 
 NEVER_A_DIAGNOSIS = (
     "Scores are a recommendation, never a diagnosis. Whether a model is fit for patients is not said here."

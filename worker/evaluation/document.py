@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 from worker.evaluation.calibration import Calibration
 from worker.evaluation.decision_curve import NetBenefit
 from worker.evaluation.discrimination import Auc, AucDifference, RocPoint
+from worker.evaluation.ground_truth import Truth
 from worker.evaluation.lesions import Source
-from worker.evaluation.questions import Truth
 from worker.evaluation.resampling import Bootstrapped
 from worker.evaluation.restratification import Restratification
 from worker.evaluation.subgroups import Subgroup

@@ -10,14 +10,14 @@ import numpy as np
 from worker.dataset.manifest import Split
 from worker.errors import Code, SetupRefused
 from worker.evaluation.calibration import Calibration, reliability, scaled, temperature
+from worker.evaluation.caveats import notices_of
 from worker.evaluation.decision_curve import decision_curve
 from worker.evaluation.discrimination import auc, compare_aucs, roc
 from worker.evaluation.document import HISTOGRAM_BINS, Cohort, Compared, Evaluation, Judged, Question, ScoreHistogram
+from worker.evaluation.evaluation_options import ChosenBy, Options
+from worker.evaluation.ground_truth import OWN, SENTENCES, Answers, Truth, answers
 from worker.evaluation.lesions import CATEGORIES, JudgedLesion, Material, Pair, Scorer
-from worker.evaluation.notices import notices_of
-from worker.evaluation.operating import Operating, operating_of
-from worker.evaluation.options import ChosenBy, Options
-from worker.evaluation.questions import OWN, SENTENCES, Answers, Truth, answers
+from worker.evaluation.operating_threshold import Operating, operating_of
 from worker.evaluation.resampling import bootstrap
 from worker.evaluation.restratification import Restratification, restratification
 from worker.evaluation.subgroups import UNKNOWN, subgroups

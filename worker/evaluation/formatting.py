@@ -4,9 +4,9 @@ from worker.clinical.categories import Outcome
 from worker.clinical.probability import said as said
 from worker.clinical.proportions import STUDY, STUDY_UPGRADED_MALIGNANT, Proportion, proportion, study_rate
 from worker.evaluation.discrimination import Auc, AucDifference, Interval
+from worker.evaluation.evaluation_options import ChosenBy
 from worker.evaluation.examples import Why
 from worker.evaluation.lesions import Source
-from worker.evaluation.options import ChosenBy
 
 NOTHING = "–"
 TOO_FEW = "too few"

@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from worker.errors import Code, SetupRefused
-from worker.evaluation import words
+from worker.evaluation import formatting
 from worker.evaluation.document import Evaluation, schema, to_json
 from worker.evaluation.examples import Shown
 from worker.evaluation.plots import Plot, plots
@@ -74,7 +74,11 @@ def html(evaluation: Evaluation, drawn: tuple[Plot, ...], shown: Sequence[Shown]
     )
     pictures = {plot.name: (plot, b64encode(plot.content["svg"]).decode()) for plot in drawn}
     return environment.get_template("report.html").render(
-        e=evaluation, pictures=pictures, words=words, shown=shown, base64=lambda content: b64encode(content).decode()
+        e=evaluation,
+        pictures=pictures,
+        formatting=formatting,
+        shown=shown,
+        base64=lambda content: b64encode(content).decode(),
     )
 
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from db.schema.vocabulary import LH_MODEL
+from worker.evaluation.evaluation_options import Choice, ChosenBy, Options
+from worker.evaluation.ground_truth import OWN, Truth, answers
 from worker.evaluation.lesions import JudgedLesion, Scorer
-from worker.evaluation.options import Choice, ChosenBy, Options
-from worker.evaluation.questions import OWN, Truth, answers
 from worker.evaluation.thresholds import sensitivity_threshold, youden_threshold
 
 

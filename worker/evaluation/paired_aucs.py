@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from worker.evaluation.discrimination import Auc, AucDifference, auc, compare_aucs
-from worker.evaluation.questions import is_suspicious
+from worker.evaluation.ground_truth import is_suspicious
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from worker.evaluation.document import Evaluation, Judged, Question
+from worker.evaluation.formatting import ADVICE, area
 from worker.evaluation.resampling import GRID
 from worker.evaluation.restratification import Restratification
-from worker.evaluation.words import ADVICE, area
 
 FORMATS: tuple[Literal["svg", "png"], ...] = ("svg", "png")
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from db.reads.judged import JudgedRow, advising_pairs, judged_lesions
+from db.reads.evaluated_lesions import JudgedRow, advising_pairs, judged_lesions
 from db.schema.vocabulary import BM_MODEL, LH_MODEL
 from worker.clinical.categories import Birads
 from worker.errors import Code, SetupRefused

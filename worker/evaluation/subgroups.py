@@ -9,9 +9,9 @@ import numpy as np
 
 from worker.clinical.proportions import Proportion
 from worker.evaluation.discrimination import Auc, auc
+from worker.evaluation.evaluation_options import ChosenBy
+from worker.evaluation.ground_truth import Answers
 from worker.evaluation.lesions import CATEGORIES, JudgedLesion
-from worker.evaluation.options import ChosenBy
-from worker.evaluation.questions import Answers
 from worker.evaluation.thresholds import operating_point
 
 FEWEST = 10

@@ -7,7 +7,7 @@ import numpy as np
 
 from worker.clinical.proportions import Proportion, proportion
 from worker.evaluation.discrimination import Labels, Scores
-from worker.evaluation.options import ChosenBy
+from worker.evaluation.evaluation_options import ChosenBy
 
 
 @dataclass(frozen=True, slots=True)

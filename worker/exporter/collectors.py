@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.reads import watching
-from db.reads.watching import StoredCard
+from db.reads import metrics
+from db.reads.metrics import StoredCard
 from db.schema.vocabulary import OPEN_STATES, Outcome, Priority, StudyState, WorklistClass
 from worker.app import app
 from worker.broker.queues import QUEUES, REDIS_PRIORITY
@@ -47,14 +47,14 @@ class Sample(NamedTuple):
 def ledger(sessions: sessionmaker[Session]) -> list[Sample]:
     """Say whether the ledger can be written, and what is open in it."""
     with _reading(sessions, STATEMENT_S) as session:
-        read_only = watching.is_read_only(session)
+        read_only = metrics.is_read_only(session)
     return [Sample(catalog.READ_ONLY, (), read_only), *open_studies(sessions)]
 
 
 def open_studies(sessions: sessionmaker[Session]) -> list[Sample]:
     """Say what waits, since when, and what a person has to look at."""
     with _reading(sessions, STATEMENT_S) as session:
-        counted, failed = watching.open_studies(session), watching.failed_studies(session)
+        counted, failed = metrics.open_studies(session), metrics.failed_studies(session)
     studies = {(state.value, priority.value): 0 for state in OPEN_STATES for priority in Priority}
     studies |= {(row.state, row.priority): row.studies for row in counted}
     oldest = {priority.value: 0.0 for priority in Priority}
@@ -74,7 +74,7 @@ def open_studies(sessions: sessionmaker[Session]) -> list[Sample]:
 def ended_studies(sessions: sessionmaker[Session]) -> list[Sample]:
     """Say how many studies have ended, by state and by class."""
     with _reading(sessions, LONG_STATEMENT_S) as session:
-        counted = watching.ended_studies(session)
+        counted = metrics.ended_studies(session)
     ended = [state for state in StudyState if state not in OPEN_STATES]
     studies = {(state.value, priority.value): 0 for state in ended for priority in Priority}
     classes = {word.value: 0 for word in WorklistClass}
@@ -90,8 +90,8 @@ def ended_studies(sessions: sessionmaker[Session]) -> list[Sample]:
 def drifts(sessions: sessionmaker[Session], window: timedelta) -> list[Sample]:
     """Say what the models have said lately, and how far that is from the references on their cards."""
     with _reading(sessions, LONG_STATEMENT_S) as session:
-        outcomes = watching.recent_outcomes(session, window)
-        samples = [sample for card in watching.model_cards(session) for sample in _drift(session, card, window)]
+        outcomes = metrics.recent_outcomes(session, window)
+        samples = [sample for card in metrics.model_cards(session) for sample in _drift(session, card, window)]
     counted = {(one.outcome, one.lh_version, one.bm_version): one.lesions for one in outcomes}
     labels = [(word.value, lh, bm) for _, lh, bm in counted for word in Outcome]
     samples += [Sample(catalog.OUTCOMES, label, counted.get(label, 0)) for label in dict.fromkeys(labels)]
@@ -103,8 +103,8 @@ def _drift(session: Session, stored: StoredCard, window: timedelta) -> Iterator[
     if reference is None:
         return
     for variable, histogram, binned in (
-        ("age", reference.age_years, watching.binned_ages),
-        ("probability", reference.positive_probability, watching.binned_probabilities),
+        ("age", reference.age_years, metrics.binned_ages),
+        ("probability", reference.positive_probability, metrics.binned_probabilities),
     ):
         counts = binned(session, stored.name, stored.version, histogram.edges, window)
         index = drift.told(histogram.shares, counts)

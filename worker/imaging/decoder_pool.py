@@ -41,9 +41,9 @@ from worker.imaging.decoder_process import (
 )
 from worker.imaging.lesion import Marked, Region, RegionRefused
 from worker.imaging.quality.policy import warnings_of
-from worker.imaging.reading import FileEntry, OnlyFile, StudyFiles, index_study
 from worker.imaging.regions import lies_within
 from worker.imaging.scanner import LONGEST_SCANNER
+from worker.imaging.study_files import FileEntry, OnlyFile, StudyFiles, index_study
 from worker.study import Lesion, LesionImage
 from worker.telemetry.measures import Measures
 
@@ -153,7 +153,7 @@ class DecoderPool:
             self._idle.put(None)
 
     def index(self, root: Path, paths: Sequence[str], study_instance_uid: str) -> StudyFiles:
-        """Read the headers of a study's files (`worker.imaging.reading.index_study`), each in a decoder.
+        """Read the headers of a study's files (`worker.imaging.study_files.index_study`), each in a decoder.
 
         That of an only file is left to `load`, which reads it anyway.
 
@@ -166,7 +166,7 @@ class DecoderPool:
         return index_study(root, paths, study_instance_uid, self.entry, self.same_image)
 
     def same_image(self, one: Path, other: Path) -> bool:
-        """Whether two files are one image in two encodings (`worker.imaging.sameness.same_image`), in a decoder.
+        """Whether two files are one image in two encodings (`worker.imaging.reencoding.same_image`), in a decoder.
 
         Args:
             one: a confined path.
@@ -242,7 +242,7 @@ class DecoderPool:
                 decoder.end()
 
     def entry(self, path: Path) -> FileEntry:
-        """Read whose one file is (`worker.imaging.reading.read_entry`), in a decoder.
+        """Read whose one file is (`worker.imaging.study_files.read_entry`), in a decoder.
 
         Args:
             path: confined.

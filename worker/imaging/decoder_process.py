@@ -25,9 +25,9 @@ from worker.errors import MEANINGS, Code, DlrError, Unavailable
 from worker.image_access import Limits
 from worker.imaging.layout import PixelLayout
 from worker.imaging.lesion import Marked, Region, RegionRefused, decode_lesions
-from worker.imaging.reading import FileEntry, read_entry
-from worker.imaging.sameness import same_image
+from worker.imaging.reencoding import same_image
 from worker.imaging.storage import PathInJson
+from worker.imaging.study_files import FileEntry, read_entry
 from worker.study import Age, Scanner
 
 HEADER_MEMORY: Final = 64 << 20

@@ -15,11 +15,11 @@ from worker.imaging.dicom_file import DicomFile, Header, open_dicom
 from worker.imaging.layout import PixelLayout, frame_index, pixel_layout
 from worker.imaging.pixels import decode_frame
 from worker.imaging.quality.checks import quality_findings
-from worker.imaging.reading import OnlyFile, confined, entry_of, fault_of
 from worker.imaging.regions import UltrasoundRegion, resolve_region, ultrasound_regions
 from worker.imaging.scanner import scanner_of
 from worker.imaging.spacing import size_of, spacing_at
 from worker.imaging.storage import PathInJson
+from worker.imaging.study_files import OnlyFile, confined, entry_of, fault_of
 from worker.study import Age, LesionSize, QualityFinding, RegionSource, Roi, Scanner
 
 MODALITIES = ("US", "OT", "")

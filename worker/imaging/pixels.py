@@ -17,12 +17,12 @@ from worker.errors import Code, DlrError, LesionRefused
 from worker.imaging.codestream import Coding, Colours, is_run_lengths, read_codestream
 from worker.imaging.dicom_file import DicomFile
 from worker.imaging.encapsulation import encoded_frame
-from worker.imaging.grey import displayed
+from worker.imaging.grayscale import displayed
 from worker.imaging.layout import GREY, PALETTE, PixelLayout
 from worker.imaging.palette import coloured
 from worker.imaging.photometric import SUB_SAMPLED, colours_without_codestream, decoded_colours
-from worker.imaging.samples import cut_out
 from worker.imaging.storage import storage_fault
+from worker.imaging.stored_bits import cut_out
 from worker.imaging.transfer_syntax import check_coding
 
 _RLE_HEADER = 64
@@ -40,10 +40,10 @@ Stored = NDArray[Any]
 def decode_frame(file: DicomFile, layout: PixelLayout, index: int) -> NDArray[np.uint8]:
     """Decode one frame, reading no other.
 
-    The bits of a sample are those that Bits Stored and High Bit name (see `worker.imaging.samples`). Colour is
+    The bits of a sample are those that Bits Stored and High Bit name (see `worker.imaging.stored_bits`). Colour is
     converted to RGB as the codestream says, else as Photometric Interpretation says (see `worker.imaging.photometric`);
-    palettes are applied; grey goes through the Modality and VOI LUTs (see `worker.imaging.grey`), and without a VOI
-    LUT or window, 8-bit values stay as they are and deeper ones are stretched between the frame's own minimum and
+    palettes are applied; grey goes through the Modality and VOI LUTs (see `worker.imaging.grayscale`), and without a
+    VOI LUT or window, 8-bit values stay as they are and deeper ones are stretched between the frame's own minimum and
     maximum. No ICC profile is applied.
 
     Args:

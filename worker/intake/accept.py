@@ -11,18 +11,18 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.reads import queries
-from db.reads.reported import current_content
+from db.reads import study_queries
+from db.reads.study_results import current_content
 from db.schema.records import LesionRecord, Queued, Recorded, StudyRecord
 from db.writes import ledger
 from worker.broker.refused_identifiers import Named, named_in
 from worker.clinical.categories import Priority
 from worker.contract import LesionJob, StudyJob
 from worker.errors import DlrError
-from worker.intake.content import content_digest
+from worker.intake.content_digest import content_digest
 from worker.intake.reencoded import Images, is_reencoded
-from worker.intake.storage import is_copy
-from worker.scoring.placing import place_of, place_of_failed
+from worker.intake.storage_copy import is_copy
+from worker.scoring.worklist_key import place_of, place_of_failed
 from worker.telemetry.traces import Tracing
 
 logger = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ def _committed(session: Session, recorded: Recorded) -> Recorded:
 
 
 def _place_anew(session: Session, study_id: UUID) -> None:
-    standing = queries.standing(session, study_id)
+    standing = study_queries.standing(session, study_id)
     if standing is not None:
         ledger.set_worklist_place(session, study_id, *place_of(standing))
 

@@ -15,7 +15,7 @@ from worker.clinical.categories import Birads
 from worker.errors import Code, LesionRefused, StudyRefused
 from worker.image_access import Limits
 from worker.imaging.identity import Identity
-from worker.intake.findings import Finding, Marking, Place, Region, SegmentReference, names_of
+from worker.intake.markings import Finding, Marking, Place, Region, SegmentReference, names_of
 from worker.intake.presentation_state import PRESENTATION_CLASSES, read_presentation
 from worker.intake.segmentation import SEGMENTATION_CLASSES, Segmentation, read_segmentation
 from worker.intake.structured_report import REPORT_CLASSES, read_head, read_report

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from worker.errors import Code, SetupRefused
-from worker.intake.storage import text_fault
+from worker.intake.storage_copy import text_fault
 
 LESIONS: Final = "lesions.json"
 """The file in a folder that says where the lesions on the DICOM files below it are; ``--lesions`` names another."""

@@ -15,8 +15,8 @@ from pydicom import Dataset
 from worker.clinical.categories import Birads
 from worker.errors import Code, StudyRefused
 from worker.image_access import Limits
-from worker.intake.findings import Finding, Marking, Region, frame_numbers, moment, open_marking
-from worker.intake.outline import rectangle
+from worker.intake.bounding_box import rectangle
+from worker.intake.markings import Finding, Marking, Region, frame_numbers, moment, open_marking
 from worker.text import in_plain_letters
 
 PRESENTATION_CLASSES: Final = (

@@ -16,11 +16,11 @@ from worker.errors import Code, Refused, SetupRefused, StudyRefused, Unavailable
 from worker.image_access import Limits
 from worker.imaging.identity import read_identity, study_named_in
 from worker.intake.accept import Intake
-from worker.intake.arrived import Arrived, arrived
-from worker.intake.arriving import Arriving
 from worker.intake.inbox import Inbox
+from worker.intake.incoming_instance import Arriving
+from worker.intake.job_builder import Arrived, arrived
 from worker.intake.lesion_sources import MARKING_CLASSES, Instance
-from worker.intake.listening import VERIFICATION, Reception
+from worker.intake.receiver_config import VERIFICATION, Reception
 from worker.intake.submit import Submission, hand_in
 from worker.outages.retry import AWAY
 

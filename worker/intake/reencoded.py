@@ -5,11 +5,11 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Protocol
 
-from db.reads.reported import RecordedContent
+from db.reads.study_results import RecordedContent
 from worker.errors import DlrError
-from worker.imaging.reading import FileEntry
 from worker.imaging.storage import confine
-from worker.intake.content import PRIORITY, file_digest, is_unchanged
+from worker.imaging.study_files import FileEntry
+from worker.intake.content_digest import PRIORITY, file_digest, is_unchanged
 
 LONGEST_S: Final = 60.0
 """Seconds after which no further image of a study is compared: then it is another content."""

@@ -17,7 +17,7 @@ from worker.clinical.birads_codes import CATEGORIES, SUSPICIOUS
 from worker.clinical.categories import Birads
 from worker.errors import Code, SetupRefused, StudyRefused
 from worker.image_access import Limits
-from worker.intake.findings import Finding, Marking, Region, category, frame_numbers, moment, open_marking
+from worker.intake.markings import Finding, Marking, Region, category, frame_numbers, moment, open_marking
 from worker.study import Roi
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from worker.clinical.birads_codes import ASSESSMENT
 from worker.errors import Code, SetupRefused, StudyRefused
 from worker.image_access import Limits
 from worker.imaging.dicom_file import read_beginning
-from worker.intake.findings import (
+from worker.intake.bounding_box import rectangle
+from worker.intake.markings import (
     Finding,
     Marking,
     Region,
@@ -27,7 +28,6 @@ from worker.intake.findings import (
     moment,
     open_marking,
 )
-from worker.intake.outline import rectangle
 from worker.reporting.identifiers import DEVICE
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Head:
     """What is known of a report before it is read.
 
     Attributes:
-        written: Content Date and Content Time (`worker.intake.findings.moment`).
+        written: Content Date and Content Time (`worker.intake.markings.moment`).
         is_silent: it says nothing of lesions: it is of another template, or this software wrote it about lesions that
             another object marked before.
     """

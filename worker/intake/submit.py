@@ -17,10 +17,10 @@ from worker.errors import Code, DlrError, JobRefused, Refused, SetupRefused
 from worker.image_access import Limits
 from worker.imaging.identity import is_directory, read_identity, study_named_in
 from worker.intake.accept import Intake
-from worker.intake.arrived import arrived, job_of
+from worker.intake.job_builder import arrived, job_of
 from worker.intake.lesion_sources import Instance
 from worker.intake.lesions_file import LESIONS, MarkedLesions, name_lesions, read_lesions
-from worker.intake.storage import stored, text_fault
+from worker.intake.storage_copy import stored, text_fault
 
 
 @dataclass(frozen=True, slots=True)

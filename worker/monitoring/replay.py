@@ -8,7 +8,7 @@ from db.reads.monitoring import ScoredLesion
 from worker.clinical.categories import Birads, Outcome
 from worker.clinical.proportions import ARMS, Comparison, Proportion, compare, proportion
 from worker.clinical.restratify import restratify
-from worker.monitoring.policy import Policy
+from worker.monitoring.threshold_policy import Policy
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import fsum
 from statistics import StatisticsError, correlation
 
-from db.reads.compared import ComparedLesion
+from db.reads.version_comparison import ComparedLesion
 from db.schema.vocabulary import LH_MODEL
 from worker.clinical.categories import Birads, Outcome
 from worker.clinical.proportions import ARMS, Comparison, Proportion, compare, proportion

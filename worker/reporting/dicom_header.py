@@ -8,7 +8,7 @@ from pydicom.uid import UltrasoundImageStorage, UltrasoundMultiFrameImageStorage
 
 from worker.reporting.conforming import conforms
 from worker.reporting.result import StudyResult
-from worker.reporting.source import SourceImage, Subject, accession_of
+from worker.reporting.source_study import SourceImage, Subject, accession_of
 
 MAKER: Final = "dlr-worker"
 SERIES_DESCRIPTION: Final = "DLR: recommendation, not a diagnosis"

@@ -14,7 +14,7 @@ from worker.reporting.conforming import require_conforming
 from worker.reporting.fhir import fhir_bundle
 from worker.reporting.hl7 import hl7_message
 from worker.reporting.result import LesionResult, ModelScore, StudyResult
-from worker.reporting.source import Source, SourceImage
+from worker.reporting.source_study import Source, SourceImage
 from worker.reporting.structured_report import structured_report
 
 if TYPE_CHECKING:

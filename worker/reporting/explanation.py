@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from worker.clinical.probability import said
 from worker.errors import Code, LesionRefused, Refused
 from worker.reporting.result import LesionResult, ModelScore, StudyResult
-from worker.reporting.source import Source
+from worker.reporting.source_study import Source
 from worker.study import Roi
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from worker.clinical.categories import Outcome
 from worker.errors import Code, SetupRefused
 from worker.reporting import concepts
 from worker.reporting.concepts import Concept
-from worker.reporting.findings import Choice, Finding, Number, findings_of, parameters_of, summary_of
 from worker.reporting.identifiers import DEVICE, instance_uid, tracking_uid
+from worker.reporting.lesion_content import Choice, Finding, Number, findings_of, parameters_of, summary_of
 from worker.reporting.person_name import Name, Writing, names_of
 from worker.reporting.result import LesionResult, StudyResult
-from worker.reporting.source import Source, Subject, accession_of
+from worker.reporting.source_study import Source, Subject, accession_of
 from worker.text import on_one_line
 
 KIND: Final = "fhir"

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 from worker.clinical.categories import Outcome
 from worker.clinical.proportions import ARMS, Proportion
-from worker.reporting.flow import Branch, Flow
+from worker.reporting.restratification_flow import Branch, Flow
 
 SAID = {Outcome.DOWNGRADED: "downgraded to BI-RADS 3", Outcome.MAINTAINED: "kept in BI-RADS 4A",
         Outcome.UPGRADED: "upgraded above 4A"}  # fmt: skip

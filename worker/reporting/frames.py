@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from worker.clinical.categories import Birads
 from worker.errors import Code, LesionRefused
-from worker.imaging.reading import StudyFiles
+from worker.imaging.study_files import StudyFiles
 from worker.reporting.result import LesionResult
-from worker.reporting.source import SourceImage
+from worker.reporting.source_study import SourceImage
 from worker.study import Lesion, LesionImage, Roi
 
 if TYPE_CHECKING:

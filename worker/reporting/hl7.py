@@ -15,11 +15,11 @@ from worker import __version__
 from worker.errors import Code, SetupRefused
 from worker.reporting import concepts
 from worker.reporting.concepts import Concept
-from worker.reporting.findings import Choice, Finding, Number, findings_of, parameters_of, summary_of
 from worker.reporting.identifiers import instance_uid, tracking_uid
+from worker.reporting.lesion_content import Choice, Finding, Number, findings_of, parameters_of, summary_of
 from worker.reporting.person_name import Writing, names_of
 from worker.reporting.result import LesionResult, StudyResult
-from worker.reporting.source import Source, Subject, accession_of
+from worker.reporting.source_study import Source, Subject, accession_of
 
 KIND: Final = "hl7"
 VERSION: Final = "2.5.1"

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db.reads import queries
+from db.reads import study_queries
 from worker.errors import Code, StudyRefused
 
 MOST_TOLD: Final = 10
@@ -20,7 +20,8 @@ def look_up(session: Session, key: UUID | str, read: Callable[[Session, UUID | s
 
     Args:
         session: of a role that reads the tables.
-        key: as ``read`` takes it; where that finds nothing, the beginning of an id (`db.reads.queries.ids_beginning`).
+        key: as ``read`` takes it; where that finds nothing, the beginning of an id
+            (`db.reads.study_queries.ids_beginning`).
         read: finds by an id, a Study Instance UID or an accession number.
 
     Raises:
@@ -28,7 +29,7 @@ def look_up(session: Session, key: UUID | str, read: Callable[[Session, UUID | s
     """
     found = read(session, key)
     if not found and isinstance(key, str):
-        ids = queries.ids_beginning(session, key, MOST_TOLD + 1)
+        ids = study_queries.ids_beginning(session, key, MOST_TOLD + 1)
         if len(ids) > 1:
             more = ", and others" if len(ids) > MOST_TOLD else ""
             reason = f"several ids begin like that: {', '.join(map(str, ids[:MOST_TOLD]))}{more}"

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from db.reads.cohort import DescribedLesion
-from worker.reporting.cohort import AGE, CohortLesion, CohortTable, cohort_table
+from db.reads.described_lesions import DescribedLesion
+from worker.reporting.cohort_table import AGE, CohortLesion, CohortTable, cohort_table
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db.reads.reported import Ending, LesionResult, ModelScore, StudyResult, study_results
+from db.reads.study_results import Ending, LesionResult, ModelScore, StudyResult, study_results
 from db.schema.vocabulary import ENDED_STATES
 from worker.errors import Code, StudyRefused
 from worker.reporting.lookup import look_up

@@ -22,10 +22,10 @@ from worker.imaging.heat_map import HeatMap, heated
 from worker.reporting.concepts import QUALITY_FINDINGS
 from worker.reporting.conforming import conforms
 from worker.reporting.dicom_header import MAKER, SERIES_DESCRIPTION, class_of, left_out, patient_and_study
-from worker.reporting.findings import ADVICE
 from worker.reporting.identifiers import DEVICE, instance_uid, series_uid
+from worker.reporting.lesion_content import ADVICE
 from worker.reporting.result import LesionResult, ModelScore, StudyResult
-from worker.reporting.source import Source, SourceImage
+from worker.reporting.source_study import Source, SourceImage
 from worker.study import QualityFinding
 
 if TYPE_CHECKING:

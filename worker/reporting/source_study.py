@@ -11,8 +11,8 @@ from worker.clinical.categories import Birads, Priority
 from worker.errors import Code, LesionRefused
 from worker.image_access import Limits
 from worker.imaging.dicom_file import DicomFile, Header, open_dicom
-from worker.imaging.reading import StudyFiles, entry_of, fault_of, index_study, read_entry
-from worker.imaging.source import Folder, ImageSource
+from worker.imaging.image_source import Folder, ImageSource
+from worker.imaging.study_files import StudyFiles, entry_of, fault_of, index_study, read_entry
 from worker.reporting.conforming import conforms
 from worker.reporting.result import LesionResult, StudyResult
 from worker.study import Lesion, OnDicomweb, Study

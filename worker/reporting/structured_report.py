@@ -18,10 +18,10 @@ from worker.imaging.regions import lies_within
 from worker.reporting import concepts
 from worker.reporting.concepts import Concept
 from worker.reporting.dicom_header import MAKER, SERIES_DESCRIPTION, class_of, left_out, patient_and_study
-from worker.reporting.findings import Choice, Finding, Note, Number, findings_of, parameters_of, summary_of
 from worker.reporting.identifiers import DEVICE, instance_uid, number_of, series_uid, tracking_uid
+from worker.reporting.lesion_content import Choice, Finding, Note, Number, findings_of, parameters_of, summary_of
 from worker.reporting.result import Ending, LesionResult, StudyResult
-from worker.reporting.source import Source, SourceImage, Subject
+from worker.reporting.source_study import Source, SourceImage, Subject
 from worker.study import Roi
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from db.schema.records import PredictionRecord
 from db.writes import rescoring
 from db.writes.rescoring import StoredLesion, StoredStudy, Wanted
 from worker.errors import DlrError, Refused, Unavailable
-from worker.rescoring.images import Loaded, StoredImages
+from worker.rescoring.stored_images import Loaded, StoredImages
 from worker.scoring.lesion_outcome import defect_of, prediction_record
 from worker.study import LesionImage, Score
 
@@ -28,7 +28,7 @@ AWAY_IN_A_ROW: Final = 3
 
 
 class Model(Protocol):
-    """One version of one model (`worker.inference.alone.LoneModel`)."""
+    """One version of one model (`worker.inference.single_model.LoneModel`)."""
 
     def score(self, image: LesionImage) -> Score:
         """Score a lesion."""

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.outages import DATABASE_AWAY
-from db.reads import queries
+from db.reads import study_queries
 from db.schema.records import Claim, Claimed, Ended, StudyResultRecord
 from db.writes import ledger
 from worker.batcher import Batcher
@@ -22,7 +22,7 @@ from worker.errors import Code
 from worker.logs import story_of
 from worker.scoring.leases import Pulse
 from worker.scoring.lesion_outcome import LesionOutcome, result_record
-from worker.scoring.placing import place_of_failed
+from worker.scoring.worklist_key import place_of_failed
 
 MOST_AT_ONCE = 64
 """Studies in one transaction."""
@@ -91,7 +91,7 @@ class Bookkeeper:
     def ended(self, study_id: UUID) -> Ended | None:
         """Look up how a study ended that is not to be claimed; ``None`` while it is open."""
         with self.sessions() as session:
-            return queries.ended(session, study_id)
+            return study_queries.ended(session, study_id)
 
     def release(self, claim: Claim) -> None:
         """Give a study back to the queue; the attempt does not count."""

@@ -9,7 +9,7 @@ from worker.clinical.categories import Priority
 from worker.clinical.restratify import Assessment
 from worker.errors import Code, DlrError, LesionRefused
 from worker.logs import story_of
-from worker.scoring.placing import place_of
+from worker.scoring.worklist_key import place_of
 from worker.study import Lesion, LesionImage, Score, Scores
 from worker.telemetry.measures import Measures
 

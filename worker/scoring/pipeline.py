@@ -16,8 +16,8 @@ from worker.clinical.categories import Priority
 from worker.clinical.restratify import restratify
 from worker.contract import FilesSource, LesionJob, StudyJob, parse_job
 from worker.errors import Code, LesionRefused, Refused, Unavailable
-from worker.imaging.reading import StudyFiles
-from worker.imaging.source import Folder, ImageSource
+from worker.imaging.image_source import Folder, ImageSource
+from worker.imaging.study_files import StudyFiles
 from worker.outages.retry import Stopping, patiently
 from worker.scoring.bookkeeping import Bookkeeper, Suspect
 from worker.scoring.isolation import Isolation

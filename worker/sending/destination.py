@@ -7,7 +7,7 @@ from typing import Protocol
 
 from db.schema.vocabulary import Destination
 from worker.reporting.result import Ending, StudyResult
-from worker.reporting.source import Source
+from worker.reporting.source_study import Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from pydicom import Dataset, dcmread
 
 from worker.errors import Code, SetupRefused
 from worker.extras import require_extra
-from worker.imaging.source import ImageSource
+from worker.imaging.image_source import ImageSource
 from worker.reporting.documents import Camera, Kind, documents_of
 from worker.reporting.result import StudyResult
-from worker.reporting.source import opened
+from worker.reporting.source_study import opened
 from worker.sending.destination import Opens, Sources
-from worker.sending.node import Caller, Node
+from worker.sending.dicom_node import Caller, Node
 from worker.sending.pacs import Pacs
 from worker.sending.ups import Ups
 from worker.sending.webhook import Webhook

@@ -12,7 +12,7 @@ from db.schema.vocabulary import Destination
 from worker.errors import Code, Unavailable
 from worker.reporting.result import StudyResult
 from worker.sending.destination import Deliver, Parcel
-from worker.sending.node import Caller, Node, checked
+from worker.sending.dicom_node import Caller, Node, checked
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association

@@ -10,7 +10,7 @@ from pydicom import Dataset
 from db.schema.vocabulary import Destination
 from worker.errors import Code, StudyRefused, Unavailable
 from worker.sending.destination import Deliver, Parcel, Sources
-from worker.sending.node import Caller, Node, checked
+from worker.sending.dicom_node import Caller, Node, checked
 from worker.sending.work_item import UPS_PUSH, Worklist, work_item, work_item_uid
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from worker.clinical.categories import Outcome, Priority
 from worker.clinical.priority import WorklistClass, step_priority, worklist_class
 from worker.reporting.conforming import require_conforming
 from worker.reporting.dicom_header import conforming, left_out
-from worker.reporting.findings import summary_of
 from worker.reporting.identifiers import instance_uid, series_uid
+from worker.reporting.lesion_content import summary_of
 from worker.reporting.result import Ending, StudyResult
-from worker.reporting.source import Source
+from worker.reporting.source_study import Source
 from worker.reporting.structured_report import KIND as SR
 
 KIND: Final = "ups"

@@ -23,7 +23,7 @@ from worker.durable_files import write_private
 from worker.errors import Code, SetupRefused, Unavailable
 from worker.network.port import LOOPBACK, free_port
 from worker.services.account import server_account
-from worker.services.embedded import EmbeddedServer
+from worker.services.embedded_server import EmbeddedServer
 from worker.services.launch import Account, wrapped
 from worker.services.server_process import ServerProgram
 

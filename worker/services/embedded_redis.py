@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL
 from worker.durable_files import write_private
 from worker.errors import Code, SetupRefused
 from worker.network.port import LOOPBACK, free_port
-from worker.services.embedded import EmbeddedServer
+from worker.services.embedded_server import EmbeddedServer
 from worker.services.home import REDIS_USERS
 from worker.services.server_process import ServerProgram
 

@@ -17,12 +17,12 @@ from worker.broker.durability import keeping
 from worker.errors import Code, SetupRefused
 from worker.network.port import free_port, is_free, require_free
 from worker.outages.redis_answers import reason_of
+from worker.services.embedded_postgres import EmbeddedPostgres
+from worker.services.embedded_redis import EmbeddedRedis
 from worker.services.flower import flower_command, flower_is_installed
 from worker.services.home import Home
-from worker.services.postgres import EmbeddedPostgres
-from worker.services.redis import EmbeddedRedis
 from worker.services.supervisor import Child
-from worker.services.web import first_password_file, web_command, web_is_installed
+from worker.services.web_process import first_password_file, web_command, web_is_installed
 from worker.settings import Settings, default_home, get_settings
 
 FLOWER_SECRET = "flower"  # noqa: S105  the secret's name

@@ -10,10 +10,10 @@ from sqlalchemy.engine import make_url
 from worker.errors import DlrError
 from worker.extras import hint, is_installed, require_extra
 from worker.services.flower import flower_url
-from worker.services.running import Services, running_services
+from worker.services.running_services import Services, running_services
 from worker.services.signals import Stopped, stopped_by_signals
 from worker.services.supervisor import Supervisor
-from worker.services.web import FIRST_NAME, web_is_installed, web_url
+from worker.services.web_process import FIRST_NAME, web_is_installed, web_url
 from worker.settings import get_settings
 
 LOOK_SECONDS = 0.25

@@ -21,7 +21,7 @@ from worker.training.cohort import Lesions, sizes_of
 from worker.training.config import TrainingConfig
 from worker.training.durable import write_bytes, write_tensors
 from worker.training.folder import TrainingFolder
-from worker.training.judge import Discrimination, Judged
+from worker.training.held_out import Discrimination, Judged
 from worker.training.labels import LabelRule
 
 SCORES_COLUMNS = ("lesion_id", "pathology", "patient_key", "birads", "age_years", "site", "split")

@@ -12,7 +12,7 @@ from worker.inference.card import ModelCard
 from worker.inference.gradcam import grad_cam, loaded
 from worker.inference.network import DlrNetwork
 from worker.study import LesionImage
-from worker.training.rows import image_of
+from worker.training.manifest_rows import image_of
 
 IMAGES = 3
 """Of one lesion that are shown at most."""

@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 
 from worker.dataset.check import Checked
-from worker.dataset.image import read_lesion
 from worker.dataset.manifest import Fault, ManifestRow, Split
+from worker.dataset.manifest_image import read_lesion
 from worker.dataset.near_duplicates import Fingerprint
 from worker.errors import Code, SetupRefused
 from worker.inference.preprocess import pixels_for_each

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import torch
 
-from db.reads.compared import ComparedLesion, Coverage
+from db.reads.version_comparison import ComparedLesion, Coverage
 from worker.dataset.manifest import Manifest, ManifestRow, Split
 from worker.errors import LesionRefused
-from worker.evaluation.notices import NAMES
-from worker.inference.alone import LoneModel
+from worker.evaluation.caveats import NAMES
 from worker.inference.registry import Entry
+from worker.inference.single_model import LoneModel
 from worker.study import LesionImage, Score
-from worker.training.rows import AVERAGED, Reading, about_rules, mean_score, places_by_lesion
+from worker.training.manifest_rows import AVERAGED, Reading, about_rules, mean_score, places_by_lesion
 
 ADVISED_WITH = "{model}: the advice under each version is with the score of {other}, which is active."
 NO_SPLITS = "No row says its split, so all are compared. See to it that no model learned from any of them."

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from worker.dataset.image import read_lesion
 from worker.dataset.manifest import Manifest, ManifestRow, Split
+from worker.dataset.manifest_image import read_lesion
 from worker.errors import Code, LesionRefused, SetupRefused
 from worker.evaluation.lesions import by_lesion
 from worker.inference.card import ModelCard

@@ -12,7 +12,7 @@ from worker.evaluation.lesions import JudgedLesion, Material, Scorer, Source, pa
 from worker.inference.card import ModelCard
 from worker.inference.engine import Engine, load_engine
 from worker.study import Score, Scores
-from worker.training.rows import AVERAGED, Reading, about_rules, mean_score, places_by_lesion
+from worker.training.manifest_rows import AVERAGED, Reading, about_rules, mean_score, places_by_lesion
 
 WAITING = 64
 """Images that are decoded and wait for the models at most."""

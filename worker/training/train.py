@@ -23,7 +23,7 @@ from worker.training.cohort import Cohort, Lesions, labelled
 from worker.training.config import Log, TrainingConfig
 from worker.training.fit import Fitting, fit, reproducible
 from worker.training.folder import TrainingFolder
-from worker.training.judge import Judged, judge
+from worker.training.held_out import Judged, judge
 from worker.training.labels import LabelRule, rule_of
 from worker.training.log import require, writer
 from worker.training.processes import Team, leads, processes, team

@@ -13,9 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from db.reads import page
-from db.reads.page_records import WaitingRow, Wanted, WorklistState
-from db.reads.records import WorklistRow
+from db.reads import worklist_page
+from db.reads.study_records import WorklistRow
+from db.reads.worklist_page_records import WaitingRow, Wanted, WorklistState
 from worker.errors import Refused
 from worker.text import composed
 from worker.web import words
@@ -57,9 +57,9 @@ def worklist(request: Request, site: Site, who: Session) -> Response:
     wanted = Wanted(chosen.get("class"), chosen.get("state"), chosen.get("priority"))
     after = request.query_params.get("after")
     with site.database() as session:
-        last = None if after is None else page.listed(session, _uuid(after))
-        state = page.worklist_state(session)
-        found = page.excerpt(session, wanted, ROWS, 0 if last is None else last.position)
+        last = None if after is None else worklist_page.listed(session, _uuid(after))
+        state = worklist_page.worklist_state(session)
+        found = worklist_page.excerpt(session, wanted, ROWS, 0 if last is None else last.position)
     further = {**chosen, "after": str(found.rows[-1].study_id)} if found.more else None
     return site.page(
         "worklist.html",
@@ -83,9 +83,9 @@ def search(_request: Request, site: Site, who: Session, form: Form) -> Response:
     if not part:
         return RedirectResponse("/", 303)
     with site.database() as session:
-        found = page.excerpt(session, Wanted(accession_number=part), ROWS)
-        waiting = page.waiting_like(session, part, ROWS)
-        refused = page.refused(session, ROWS, part) if who.is_administrator else []
+        found = worklist_page.excerpt(session, Wanted(accession_number=part), ROWS)
+        waiting = worklist_page.waiting_like(session, part, ROWS)
+        refused = worklist_page.refused(session, ROWS, part) if who.is_administrator else []
     return site.page(
         "search.html",
         who,
@@ -103,7 +103,7 @@ def refused(_request: Request, site: Site, who: Session) -> Response:
     if not who.is_administrator:
         raise HTTPException(404)
     with site.database() as session:
-        rows = page.refused(session, ROWS + 1)
+        rows = worklist_page.refused(session, ROWS + 1)
     return site.page("refused.html", who, rows=rows[:ROWS], more=len(rows) > ROWS)
 
 
@@ -111,11 +111,11 @@ def study(request: Request, site: Site, who: Session) -> Response:
     """Show one study: each lesion, its pictures, its scores and why it has its advice."""
     study_id = request.path_params["study_id"]
     with site.database() as session:
-        row, waiting = page.listed(session, study_id), page.waiting(session, study_id)
-        lesions, pictured = page.lesions(session, study_id), page.pictured(session, study_id)
-        history = page.history(session, study_id) if who.is_administrator else []
-        count = page.worklist_state(session).listed
-        beside = [] if row is None else page.excerpt(session, Wanted(), 3, max(row.position - 2, 0)).rows
+        row, waiting = worklist_page.listed(session, study_id), worklist_page.waiting(session, study_id)
+        lesions, pictured = worklist_page.lesions(session, study_id), worklist_page.pictured(session, study_id)
+        history = worklist_page.history(session, study_id) if who.is_administrator else []
+        count = worklist_page.worklist_state(session).listed
+        beside = [] if row is None else worklist_page.excerpt(session, Wanted(), 3, max(row.position - 2, 0)).rows
     if row is None and waiting is None:
         raise HTTPException(404)
     logger.info("%s opened study %s", who.name, study_id)
@@ -144,7 +144,7 @@ def picture(request: Request, site: Site, who: Session) -> Response:
         raise HTTPException(404)
     ordinal = int(request.path_params["ordinal"])
     with site.database() as session:
-        image = page.lesion_image(session, study_id, ordinal)
+        image = worklist_page.lesion_image(session, study_id, ordinal)
     if image is None:
         raise HTTPException(404)
     try:
@@ -159,7 +159,7 @@ def picture(request: Request, site: Site, who: Session) -> Response:
 def worklist_state(_request: Request, site: Site, _who: Session) -> Response:
     """Say whether the worklist is still the one that a page shows."""
     with site.database() as session:
-        state = page.worklist_state(session)
+        state = worklist_page.worklist_state(session)
     return JSONResponse({"mark": _mark(state), "listed": state.listed, "waiting": state.queued + state.running})
 
 
@@ -167,7 +167,7 @@ def study_state(request: Request, site: Site, _who: Session) -> Response:
     """Say how far a study is."""
     study_id = request.path_params["study_id"]
     with site.database() as session:
-        row, waiting = page.listed(session, study_id), page.waiting(session, study_id)
+        row, waiting = worklist_page.listed(session, study_id), worklist_page.waiting(session, study_id)
     if row is None and waiting is None:
         raise HTTPException(404)
     return JSONResponse({"mark": _study_mark(row, waiting)})

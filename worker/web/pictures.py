@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from db.reads.page_records import LesionImageRow
+from db.reads.worklist_page_records import LesionImageRow
 from worker.clinical.categories import Birads
 from worker.errors import LesionRefused
 from worker.imaging.decoder_pool import DecoderPool

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from db.reads.page_records import LesionResultRow
-from db.reads.records import WorklistRow
+from db.reads.study_records import WorklistRow
+from db.reads.worklist_page_records import LesionResultRow
 from worker.clinical.probability import said
 from worker.clinical.restratify import UNCERTAIN
 from worker.errors import MEANINGS, Code

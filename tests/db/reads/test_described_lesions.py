@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.reads.cohort import DescribedLesion, described_lesions
+from db.reads.described_lesions import DescribedLesion, described_lesions
 from db.writes.dead_letters import purge
 from db.writes.ledger import record_study
 from db.writes.pathology import PathologyRecord, find_lesions, hold_imports, record_pathology

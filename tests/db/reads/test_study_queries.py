@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.reads import queries
+from db.reads import study_queries
 from db.writes import ledger
 from tests.db.samples import DEMO, claimed, ended, finish_one, lesion, model, refused, register, result, scored, study
 
@@ -26,10 +26,10 @@ def test_the_worklist_is_in_reading_order(sessions: sessionmaker[Session]) -> No
         with sessions.begin() as session:
             ended(session, record, lesion_result)
     with sessions.begin() as session:
-        rows = queries.worklist(session)
+        rows = study_queries.worklist(session)
         assert [row.study_instance_uid for row in rows] == ["1.7", "1.6", "1.5", "1.4", "1.3", "1.2", "1.1"]
         assert [row.position for row in rows] == [1, 2, 3, 4, 5, 6, 7]
-        assert queries.worklist(session, limit=3) == rows[:3]
+        assert study_queries.worklist(session, limit=3) == rows[:3]
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -47,7 +47,7 @@ def test_studies_of_one_class_and_score_are_read_as_they_arrived(
         with sessions.begin() as session:
             assert finish_one(session, result(claimed(session, studies[number]), scored()))
     with sessions.begin() as session:
-        assert [row.study_id for row in queries.worklist(session)] == studies
+        assert [row.study_id for row in study_queries.worklist(session)] == studies
 
 
 def test_a_worklist_row_sums_its_study_up(sessions: sessionmaker[Session]) -> None:
@@ -61,7 +61,7 @@ def test_a_worklist_row_sums_its_study_up(sessions: sessionmaker[Session]) -> No
     )
     with sessions.begin() as session:
         ended(session, study(lesions=lesions), *results)
-        [row] = queries.worklist(session)
+        [row] = study_queries.worklist(session)
     assert (row.lesions, row.lesions_scored, row.state, row.worklist_class) == (5, 4, "partial", "upgraded")
     assert (row.upgraded, row.maintained, row.not_applicable, row.downgraded) == (1, 1, 1, 1)
     assert (row.highest_birads, row.malignant_probability, row.high_risk_probability) == ("4C", 0.95, 0.9)
@@ -79,7 +79,7 @@ def test_a_study_whose_models_are_not_certain_stands_among_the_kept_ones_and_cou
         ended(session, study("1.2"), scored(lh=0.9, bm=0.3))
         two = (lesion("L1"), lesion("L2"))
         ended(session, study("1.3", lesions=two), scored("L1", **certain), scored("L2", lh_set=(), bm_set=()))
-        rows = queries.worklist(session)
+        rows = study_queries.worklist(session)
     assert [(row.study_instance_uid, row.worklist_class, row.maintained, row.uncertain) for row in rows] == [
         ("1.3", "upgraded", 1, 1),
         ("1.2", "maintained", 1, 0),
@@ -92,7 +92,7 @@ def test_failed_studies_say_why_and_for_which_lesions(sessions: sessionmaker[Ses
         ended(session, study("1.1"), scored())
         lesions = (lesion("L1"), lesion("L2"), lesion("L3"))
         ended(session, study("1.2", lesions=lesions), refused("L1"), scored("L2"), refused("L3", "roi_outside_image"))
-        [row] = queries.failed(session)
+        [row] = study_queries.failed(session)
     assert (row.study_instance_uid, row.state, row.lesions, row.lesions_failed) == ("1.2", "partial", 3, 2)
     assert row.lesion_errors == "L1: age_missing; L3: roi_outside_image"
 
@@ -132,7 +132,7 @@ def test_the_summary_counts_the_4a_lesions_and_keeps_demo_models_apart(sessions:
         ledger.record_study(session, study("1.3", "b"))
         register(session, "2.0", notice=None)
         ended(session, study("1.4"), scored(lh=0.1, bm=0.1, version="2.0"))
-        rows = queries.summary(session)
+        rows = study_queries.summary(session)
     assert [(row.notice, row.outcome, row.lesions, row.percent_of_4a) for row in rows] == [
         (DEMO, "upgraded", 2, Decimal("28.6")),
         (DEMO, "maintained", 1, Decimal("14.3")),
@@ -150,7 +150,7 @@ def test_notices_of_two_models_that_differ_are_both_shown(sessions: sessionmaker
     with sessions.begin() as session:
         ledger.register_model(session, model("DLR_BM", notice="trial"))
         ended(session, study(), scored())
-        [row] = queries.worklist(session)
+        [row] = study_queries.worklist(session)
     assert row.notice == f"{DEMO}; trial"
 
 
@@ -159,7 +159,13 @@ def test_studies_are_counted_by_state_without_their_earlier_revisions(sessions: 
         ledger.record_study(session, study("1.1", "a"))
         ledger.record_study(session, study("1.1", "b"))
         ended(session, study("1.2"), scored())
-        assert queries.counts_by_state(session) == {"queued": 1, "running": 0, "done": 1, "partial": 0, "failed": 0}
+        assert study_queries.counts_by_state(session) == {
+            "queued": 1,
+            "running": 0,
+            "done": 1,
+            "partial": 0,
+            "failed": 0,
+        }
 
 
 def test_a_study_is_found_by_its_id_its_uid_and_its_accession_number(sessions: sessionmaker[Session]) -> None:
@@ -169,7 +175,7 @@ def test_a_study_is_found_by_its_id_its_uid_and_its_accession_number(sessions: s
         digits = ledger.record_study(session, study("1.3", accession_number="1" * 32)).study_id
 
         def found(key: str) -> set[object]:
-            return {detail.study_id for detail in queries.study_details(session, key)}
+            return {detail.study_id for detail in study_queries.study_details(session, key)}
 
         assert found(str(one)) == found(str(one).upper()) == found("1.1") == {one}
         assert found("A7") == {one, two}
@@ -182,6 +188,6 @@ def test_a_name_is_found_however_its_letters_were_typed(sessions: sessionmaker[S
     with sessions.begin() as session:
         one = ledger.record_study(session, study("1.1", accession_number=composed)).study_id
         of_before = ledger.record_study(session, study("1.2", accession_number=decomposed)).study_id
-        assert [found.study_id for found in queries.study_details(session, composed)] == [one]
-        assert {found.study_id for found in queries.study_details(session, decomposed)} == {one, of_before}
-        assert queries.study_details(session, "no\0 text\udcff") == []
+        assert [found.study_id for found in study_queries.study_details(session, composed)] == [one]
+        assert {found.study_id for found in study_queries.study_details(session, decomposed)} == {one, of_before}
+        assert study_queries.study_details(session, "no\0 text\udcff") == []

@@ -6,8 +6,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.migrate import PAGE_VIEWS
-from db.reads import page, queries
-from db.reads.page_records import Wanted
+from db.reads import study_queries, worklist_page
+from db.reads.worklist_page_records import Wanted
 from db.schema.roles import WEB
 from db.session import make_engine, session_factory
 from db.writes import ledger
@@ -42,11 +42,11 @@ def test_the_rows_are_those_of_the_view_in_its_order(
 ) -> None:
     list_several(sessions, 17)
     with sessions() as session:
-        wanted = queries.worklist(session)
+        wanted = study_queries.worklist(session)
     with reading() as session:
         pages, behind = [], 0
         while True:
-            part = page.excerpt(session, Wanted(), 5, behind)
+            part = worklist_page.excerpt(session, Wanted(), 5, behind)
             pages.append(part.rows)
             if not part.more:
                 break
@@ -74,11 +74,11 @@ def test_what_was_refused_is_no_study_of_the_list_and_is_found_beside_it(
         ]
         ledger.discard(session, refusals[2], "a test", "anne")
     with reading() as session:
-        assert page.excerpt(session, Wanted(), 50).rows == ()
-        assert page.worklist_state(session).listed == 0
-        assert {row.study_id for row in page.refused(session, 9)} == set(refusals[:2])
-        assert len(page.refused(session, 1)) == 1
-        assert [row.study_id for row in page.refused(session, 9, "a-2")] == [refusals[1]]
+        assert worklist_page.excerpt(session, Wanted(), 50).rows == ()
+        assert worklist_page.worklist_state(session).listed == 0
+        assert {row.study_id for row in worklist_page.refused(session, 9)} == set(refusals[:2])
+        assert len(worklist_page.refused(session, 1)) == 1
+        assert [row.study_id for row in worklist_page.refused(session, 9, "a-2")] == [refusals[1]]
 
 
 @pytest.mark.parametrize(
@@ -100,14 +100,14 @@ def test_a_condition_leaves_rows_out_and_changes_no_position(
     with sessions() as session:
         expected = [
             row
-            for row in queries.worklist(session)
+            for row in study_queries.worklist(session)
             if wanted.worklist_class in (None, row.worklist_class)
             and wanted.state in (None, row.state)
             and wanted.priority in (None, row.priority)
             and (wanted.accession_number or "").lower() in (row.accession_number or "").lower()
         ]
     with reading() as session:
-        found = page.excerpt(session, wanted, 50)
+        found = worklist_page.excerpt(session, wanted, 50)
     assert list(found.rows) == expected
     assert not found.more
 
@@ -119,7 +119,7 @@ def test_a_part_of_a_number_is_found_however_its_letters_were_typed(
     with sessions.begin() as session:
         ledger.record_study(session, study("1.1", accession_number="\xdcbung-\u68c0\u67e5"))
     with reading() as session:
-        assert len(page.waiting_like(session, part, 50)) == (part not in "%_\\\udcff")
+        assert len(worklist_page.waiting_like(session, part, 50)) == (part not in "%_\\\udcff")
 
 
 def test_the_state_of_the_list_tells_when_it_changed(
@@ -128,20 +128,20 @@ def test_the_state_of_the_list_tells_when_it_changed(
     with sessions.begin() as session:
         waits = ledger.record_study(session, study("1.2.9", "9"))
     with reading() as session:
-        before = page.worklist_state(session)
+        before = worklist_page.worklist_state(session)
         assert (before.listed, before.queued, before.running, before.changed_at) == (0, 1, 0, None)
-        assert [row.study_id for row in page.waiting_like(session, "a1", 5)] == [waits.study_id]
-        assert page.listed(session, waits.study_id) is None
+        assert [row.study_id for row in worklist_page.waiting_like(session, "a1", 5)] == [waits.study_id]
+        assert worklist_page.listed(session, waits.study_id) is None
     with sessions.begin() as session:
         ended(session, study("1.2.9", "9"), scored())
     with reading() as session:
-        after = page.worklist_state(session)
+        after = worklist_page.worklist_state(session)
         assert (after.listed, after.queued) == (1, 0)
         assert after != before
-        row = page.listed(session, waits.study_id)
+        row = worklist_page.listed(session, waits.study_id)
         assert row is not None
         assert row.state == "done"
-        assert page.waiting(session, waits.study_id) is None
+        assert worklist_page.waiting(session, waits.study_id) is None
 
 
 def test_its_places_and_counts_are_those_of_the_worklist(
@@ -149,12 +149,12 @@ def test_its_places_and_counts_are_those_of_the_worklist(
 ) -> None:
     list_several(sessions, 10)
     with sessions.begin() as session:
-        aside = queries.failed(session)[0]
+        aside = study_queries.failed(session)[0]
         assert ledger.discard(session, aside.study_id, "seen", "me")
-        worklist = [(row.position, row.study_id) for row in queries.worklist(session)]
+        worklist = [(row.position, row.study_id) for row in study_queries.worklist(session)]
         claim_one(session, ledger.record_study(session, study("1.2.99", "99")).study_id)
     with reading() as session:
-        state = page.worklist_state(session)
+        state = worklist_page.worklist_state(session)
         places = session.execute(text("SELECT position, study_id FROM worklist_place ORDER BY position")).all()
     assert [tuple(place) for place in places] == worklist
     assert (state.listed, state.queued, state.running) == (len(worklist), 0, 1)
@@ -167,14 +167,18 @@ def test_a_lesion_has_an_image_once_its_region_is_known(
     with sessions.begin() as session:
         recorded = ended(session, record, scored("L1"), refused("L2"))
     with reading() as session:
-        image = page.lesion_image(session, recorded.study_id, 1)
+        image = worklist_page.lesion_image(session, recorded.study_id, 1)
         assert image is not None
         assert image.paths == ["a/b.dcm"]
         assert (image.region_x, image.region_y, image.region_width, image.region_height) == (10, 20, 30, 40)
-        assert page.lesion_image(session, recorded.study_id, 2) is None
-        assert page.lesion_image(session, uuid4(), 1) is None
-        assert [row.state for row in page.lesions(session, recorded.study_id)] == ["scored", "failed"]
-        assert [row.event for row in page.history(session, recorded.study_id)] == ["received", "claimed", "partial"]
+        assert worklist_page.lesion_image(session, recorded.study_id, 2) is None
+        assert worklist_page.lesion_image(session, uuid4(), 1) is None
+        assert [row.state for row in worklist_page.lesions(session, recorded.study_id)] == ["scored", "failed"]
+        assert [row.event for row in worklist_page.history(session, recorded.study_id)] == [
+            "received",
+            "claimed",
+            "partial",
+        ]
 
 
 def test_the_page_reads_no_table_and_changes_nothing(sessions: sessionmaker[Session], database: Database) -> None:
@@ -200,5 +204,5 @@ def test_what_else_a_sender_wrote_stays_out_of_reach(
     with sessions.begin() as session:
         recorded = ended(session, study(job={"images": {"paths": []}, "patient_name": "Roe"}), scored())
     with reading() as session:
-        image = page.lesion_image(session, recorded.study_id, 1)
+        image = worklist_page.lesion_image(session, recorded.study_id, 1)
     assert "Roe" not in repr(image)

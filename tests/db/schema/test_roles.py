@@ -12,8 +12,8 @@ from db.writes import ledger
 from tests.conftest import Database
 from tests.db.samples import ended as record_result
 from tests.db.samples import scored, study
+from worker.services.embedded_postgres import EmbeddedPostgres
 from worker.services.home import Home
-from worker.services.postgres import EmbeddedPostgres
 
 TABLES = (
     "study",

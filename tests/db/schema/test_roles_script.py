@@ -9,8 +9,8 @@ import psycopg2
 import pytest
 
 from db.schema.roles import OWNER, READER, ROLES, SHADOW, WEB, WRITER
+from worker.services.embedded_postgres import DATABASE, SUPERUSER, EmbeddedPostgres, _binaries
 from worker.services.home import Home
-from worker.services.postgres import DATABASE, SUPERUSER, EmbeddedPostgres, _binaries
 
 pytestmark = pytest.mark.slow
 

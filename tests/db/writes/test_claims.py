@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.reads import queries
+from db.reads import study_queries
 from db.schema.models import StudyRow
 from db.schema.records import Claim
 from db.writes import ledger
@@ -18,7 +18,7 @@ def test_a_claim_holds_what_is_needed_to_work(sessions: sessionmaker[Session]) -
         recorded = ledger.record_study(session, study(priority="urgent"))
         claim = claimed(session, recorded.study_id)
         assert claim == Claim(recorded.study_id, 1, {"content": "a"}, "urgent", "1.2.3")
-        assert queries.states(session, [recorded.study_id, uuid4()]) == {recorded.study_id: "running"}
+        assert study_queries.states(session, [recorded.study_id, uuid4()]) == {recorded.study_id: "running"}
 
 
 def test_there_is_nothing_to_claim_of_an_unknown_an_ended_or_a_replaced_study(sessions: sessionmaker[Session]) -> None:
@@ -42,13 +42,13 @@ def test_a_study_that_kills_its_workers_is_failed_and_stands_where_a_person_look
         assert claim_one(session, study_id, 3, lease_s=-1) is None
     with sessions.begin() as session:
         assert claim_one(session, study_id, 3, lease_s=-1) is None
-        [row] = queries.failed(session)
+        [row] = study_queries.failed(session)
         assert (row.state, row.error_code, row.attempts, row.lesions_failed) == ("failed", "attempts_exhausted", 3, 2)
         assert row.lesion_errors == "L1: attempts_exhausted; L2: attempts_exhausted"
-        [listed] = queries.worklist(session)
+        [listed] = study_queries.worklist(session)
         assert listed.worklist_class == "needs_attention"
         assert session.scalar(select(StudyRow.worklist_order)) == failed_place("stat")[1]
-        [detail] = queries.study_details(session, study_id)
+        [detail] = study_queries.study_details(session, study_id)
         assert [event.event for event in detail.events] == ["received", "claimed", "claimed", "claimed", "failed"]
 
 
@@ -88,7 +88,7 @@ def test_waiting_for_a_server_that_is_away_uses_up_no_attempt(sessions: sessionm
             assert ledger.release(session, study_id, claim.attempt)
             assert not ledger.release(session, study_id, claim.attempt)
     with sessions.begin() as session:
-        assert queries.states(session, [study_id]) == {study_id: "queued"}
+        assert study_queries.states(session, [study_id]) == {study_id: "queued"}
         assert not finish_one(session, result(claim, scored()))
         assert finish_one(session, result(claimed(session, study_id, 1), scored()))
 
@@ -98,7 +98,7 @@ def test_why_an_attempt_failed_is_in_the_history(sessions: sessionmaker[Session]
         study_id = ledger.record_study(session, study()).study_id
         claim = claimed(session, study_id)
         ledger.fail_attempt(session, study_id, claim.attempt, "internal_error", "Traceback \x00 ...")
-        [detail] = queries.study_details(session, study_id)
+        [detail] = study_queries.study_details(session, study_id)
         assert detail.events[-1].event == "attempt_failed"
         assert detail.events[-1].actor == "dlr_writer"
         assert detail.events[-1].detail == {
@@ -115,13 +115,13 @@ def test_a_failed_or_partial_study_can_be_queued_again_with_all_its_attempts(ses
     with sessions.begin() as session:
         assert ledger.requeue(session, study_id)
         assert not ledger.requeue(session, study_id)
-        assert queries.worklist(session) == []
-        [detail] = queries.study_details(session, study_id)
+        assert study_queries.worklist(session) == []
+        [detail] = study_queries.study_details(session, study_id)
         assert [part.state for part in detail.lesions] == ["scored", "waiting"]
     with sessions.begin() as session:
         claim = claimed(session, study_id, 1)
         assert finish_one(session, result(claim, scored("L1"), scored("L2")))
-        [row] = queries.worklist(session)
+        [row] = study_queries.worklist(session)
         assert (row.state, row.error_code, row.lesions_scored) == ("done", None, 2)
 
 
@@ -175,6 +175,6 @@ def test_whatever_happens_a_study_is_either_waiting_for_work_or_on_the_worklist(
                 else:
                     finish_one(session, result(claim, refused() if step == "fail" else scored()))
         with sessions.begin() as session:
-            [state] = queries.states(session, [study_id]).values()
-            listed = [row.study_id for row in queries.worklist(session) if row.study_instance_uid == uid]
+            [state] = study_queries.states(session, [study_id]).values()
+            listed = [row.study_id for row in study_queries.worklist(session) if row.study_instance_uid == uid]
             assert listed == ([] if state in {"queued", "running"} else [study_id])

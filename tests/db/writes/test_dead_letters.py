@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import NullPool, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.reads import queries
-from db.reads.records import FailedRow
+from db.reads import study_queries
+from db.reads.study_records import FailedRow
 from db.schema.records import Queued
 from db.session import make_engine
 from db.writes import ledger
@@ -20,7 +20,7 @@ LATER = datetime.now(UTC) + timedelta(days=1)
 
 
 def history(session: Session, study_id: object) -> list[tuple[str, dict[str, object]]]:
-    [detail] = queries.study_details(session, str(study_id))
+    [detail] = study_queries.study_details(session, str(study_id))
     return [(event.event, dict(event.detail)) for event in detail.events]
 
 
@@ -71,7 +71,7 @@ def test_a_discarded_study_leaves_both_lists_and_stays_on_record(sessions: sessi
         study_id = failed_study(session)
         assert ledger.discard(session, study_id, "scanned again under another number", ANNE)
         assert not ledger.discard(session, study_id, "again", ANNE)
-        assert queries.failed(session) == queries.worklist(session) == []
+        assert study_queries.failed(session) == study_queries.worklist(session) == []
         assert history(session, study_id)[-1] == ("discarded", {"by": ANNE, "from": "failed", "code": "age_missing"})
         kept = session.execute(text("SELECT state::text, discard_reason FROM study")).one()
         assert tuple(kept) == ("failed", "scanned again under another number")
@@ -82,8 +82,8 @@ def test_a_partial_study_that_is_discarded_keeps_its_place(sessions: sessionmake
         two = (lesion("L1"), lesion("L2"))
         study_id = ended(session, study(lesions=two), scored("L1"), refused("L2")).study_id
         assert ledger.discard(session, study_id, "second lesion is an artefact", ANNE)
-        assert queries.failed(session) == []
-        assert [row.study_id for row in queries.worklist(session)] == [study_id]
+        assert study_queries.failed(session) == []
+        assert [row.study_id for row in study_queries.worklist(session)] == [study_id]
 
 
 def test_a_refused_message_can_be_discarded_and_never_queued(sessions: sessionmaker[Session]) -> None:
@@ -93,7 +93,7 @@ def test_a_refused_message_can_be_discarded_and_never_queued(sessions: sessionma
         )
         assert not ledger.requeue(session, refusal, ANNE)
         assert ledger.discard(session, refusal, "sender's test", ANNE)
-        assert queries.worklist(session) == []
+        assert study_queries.worklist(session) == []
 
 
 def test_a_discarded_study_can_be_queued_again_and_is_listed_when_it_fails_again(
@@ -104,7 +104,7 @@ def test_a_discarded_study_can_be_queued_again_and_is_listed_when_it_fails_again
         ledger.discard(session, study_id, "wrong", ANNE)
         assert ledger.requeue(session, study_id, ANNE)
         assert finish_one(session, result(claimed(session, study_id), refused()))
-        assert [row.study_id for row in queries.failed(session)] == [study_id]
+        assert [row.study_id for row in study_queries.failed(session)] == [study_id]
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "done"])
@@ -125,14 +125,16 @@ def test_failed_studies_are_found_by_code_and_by_time(sessions: sessionmaker[Ses
         two = (lesion("L1"), lesion("L2"))
         ended(session, study("1.3", lesions=two), scored("L1"), refused("L2", "age_missing"))
     with sessions.begin() as session:
-        assert uids(queries.failed(session, "roi_outside_image")) == {"1.2"}
-        assert uids(queries.failed(session, "attempts_exhausted")) == set()
-        assert {"1.1", "1.3"} <= uids(queries.failed(session, "age_missing"))
-        assert queries.failed(session, "missing") == []
+        assert uids(study_queries.failed(session, "roi_outside_image")) == {"1.2"}
+        assert uids(study_queries.failed(session, "attempts_exhausted")) == set()
+        assert {"1.1", "1.3"} <= uids(study_queries.failed(session, "age_missing"))
+        assert study_queries.failed(session, "missing") == []
         now = datetime.now(UTC)
-        assert queries.failed(session, since=now + timedelta(minutes=1)) == []
-        assert len(queries.failed(session, since=now - timedelta(minutes=1), until=now + timedelta(minutes=1))) == 3
-        assert queries.failed(session, until=now - timedelta(minutes=1)) == []
+        assert study_queries.failed(session, since=now + timedelta(minutes=1)) == []
+        assert (
+            len(study_queries.failed(session, since=now - timedelta(minutes=1), until=now + timedelta(minutes=1))) == 3
+        )
+        assert study_queries.failed(session, until=now - timedelta(minutes=1)) == []
 
 
 def sensitive(session: Session) -> object:
@@ -158,7 +160,7 @@ def test_a_purge_leaves_counts_scores_and_history_and_no_identifier(
 ) -> None:
     with sessions.begin() as session:
         study_id = sensitive(session)
-        before = queries.summary(session)
+        before = study_queries.summary(session)
         assert ledger.purgeable(session, LATER) == 1
     held = everything(database)
     assert [value for value in (UID, ACCESSION, LESION, "roe-mary", "Example Hospital") if value not in held] == []
@@ -167,11 +169,11 @@ def test_a_purge_leaves_counts_scores_and_history_and_no_identifier(
     left = everything(database)
     assert [value for value in (UID, ACCESSION, LESION, "roe-mary", "Mary", "Example Hospital") if value in left] == []
     with sessions.begin() as session:
-        assert queries.summary(session) == before
-        assert queries.counts_by_state(session)["partial"] == 1
+        assert study_queries.summary(session) == before
+        assert study_queries.counts_by_state(session)["partial"] == 1
         assert history(session, study_id)[-1][0] == "purged"
         assert [event for event, _ in history(session, study_id)] == ["received", "claimed", "partial", "purged"]
-        assert queries.failed(session) == queries.worklist(session) == []
+        assert study_queries.failed(session) == study_queries.worklist(session) == []
         assert ledger.purge(session, LATER, ANNE, 10) == (0, [])
 
 

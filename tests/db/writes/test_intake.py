@@ -13,8 +13,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.errors import ModelConflict
-from db.reads import queries
-from db.reads.reported import study_results
+from db.reads import study_queries
+from db.reads.study_results import study_results
 from db.schema.models import LesionRow, StudyEventRow, StudyRow
 from db.schema.records import ModelRecord, Recorded
 from db.schema.vocabulary import Priority
@@ -51,7 +51,7 @@ def test_a_new_study_is_queued_with_its_lesions_in_the_jobs_order(sessions: sess
     with sessions.begin() as session:
         recorded = ledger.record_study(session, study(lesions=(lesion("L2", "5"), lesion("L1", roi=None, frame=None))))
         assert recorded == Recorded(recorded.study_id, 1, "new", "queued", "routine")
-        [detail] = queries.study_details(session, recorded.study_id)
+        [detail] = study_queries.study_details(session, recorded.study_id)
     assert [(part.lesion_id, part.birads, part.roi, part.frame, part.state) for part in detail.lesions] == [
         ("L2", "5", (10, 20, 30, 40), 1, "waiting"),
         ("L1", "4A", None, None, "waiting"),
@@ -92,7 +92,7 @@ def test_a_study_that_ended_can_be_placed_anew_when_its_priority_rises(sessions:
     with sessions.begin() as session:
         recorded = ended(session, study(lesions=(lesion("L1"), lesion("L2"))), scored("L1", bm=0.7), refused("L2"))
         assert ledger.record_study(session, study(priority="stat")).state == "partial"
-        standing = queries.standing(session, recorded.study_id)
+        standing = study_queries.standing(session, recorded.study_id)
         assert standing is not None
         assert (standing.outcomes, standing.complete) == (("upgraded",), False)
         assert (standing.priority, standing.malignant_probability) == ("stat", 0.7)
@@ -103,7 +103,7 @@ def test_a_study_that_ended_can_be_placed_anew_when_its_priority_rises(sessions:
 def test_a_study_that_has_not_ended_has_no_place(sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as session:
         recorded = ledger.record_study(session, study())
-        assert queries.standing(session, recorded.study_id) is None
+        assert study_queries.standing(session, recorded.study_id) is None
         assert not ledger.set_worklist_place(session, recorded.study_id, "upgraded", 7)
 
 
@@ -115,12 +115,12 @@ def test_other_content_is_a_new_revision_and_takes_the_earlier_one_off_the_workl
         second = ledger.record_study(session, study(content="b", lesions=(lesion("L1", "5"),)))
         assert (second.revision, second.change, second.state) == (2, "revised", "queued")
         assert second.study_id != first.study_id
-        assert queries.worklist(session) == []
+        assert study_queries.worklist(session) == []
         assert events(session, first.study_id)[-1] == "superseded"
         assert events(session, second.study_id) == ["revised"]
-        [detail] = queries.study_details(session, "1.2.3")
+        [detail] = study_queries.study_details(session, "1.2.3")
         assert [(part.birads, part.predictions, part.outcome) for part in detail.lesions] == [("5", (), None)]
-        [history] = queries.study_details(session, first.study_id)
+        [history] = study_queries.study_details(session, first.study_id)
         assert (history.is_current, history.lesions[0].outcome) == (False, "upgraded")
 
 
@@ -167,7 +167,7 @@ def test_a_study_that_comes_again_less_urgent_keeps_its_priority_and_its_history
         ledger.record_study(session, study(priority="stat"))
         again = ledger.record_study(session, study(content=content, priority="urgent"))
         assert again.priority == "stat"
-        [detail] = queries.study_details(session, again.study_id)
+        [detail] = study_queries.study_details(session, again.study_id)
         assert (detail.priority, detail.events[-1].event) == ("stat", event)
         assert detail.events[-1].detail["kept_priority"] == "stat"
 
@@ -203,8 +203,8 @@ def test_a_refused_message_is_listed_once_however_often_it_comes_and_is_no_study
         first = refuse(session, {"lesions": 3})
         assert refuse(session, {"lesions": 3}) == first
         assert events(session, first) == ["refused", "unchanged"]
-        assert queries.worklist(session) == []
-        [failure] = queries.failed(session)
+        assert study_queries.worklist(session) == []
+        [failure] = study_queries.failed(session)
         assert (failure.study_id, failure.study_instance_uid, failure.state) == (first, None, "failed")
         assert (failure.error_code, failure.error_reason, failure.refused) == ("job_invalid", "lesions: missing", True)
 
@@ -213,7 +213,7 @@ def test_refused_messages_are_listed_by_their_priority(sessions: sessionmaker[Se
     with sessions.begin() as session:
         refuse(session, content="routine")
         urgent = refuse(session, content="stat", priority="stat")
-        assert queries.failed(session)[0].study_id == urgent
+        assert study_queries.failed(session)[0].study_id == urgent
 
 
 NAMES = {"study_instance_uid": "1.2.3", "accession_number": "A1"}
@@ -222,10 +222,10 @@ NAMES = {"study_instance_uid": "1.2.3", "accession_number": "A1"}
 def test_a_refused_message_is_found_by_what_it_names(sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as session:
         refusal = refuse(session, **NAMES)
-        [failure] = queries.failed(session)
+        [failure] = study_queries.failed(session)
         assert (failure.study_instance_uid, failure.accession_number) == ("1.2.3", "A1")
         for name in NAMES.values():
-            [found] = queries.study_details(session, name)
+            [found] = study_queries.study_details(session, name)
             assert (found.study_id, found.refused, found.study_instance_uid) == (refusal, True, "1.2.3")
             assert study_results(session, name) == [], "no document is made of it"
             assert find_studies(session, {name}) == {}, "no pathology is of it"
@@ -240,10 +240,12 @@ def test_a_study_that_is_accepted_retires_what_was_refused_of_it_and_nothing_els
         of_another = refuse(session, content="three", study_instance_uid="1.2.4", accession_number="A1")
         of_nobody = refuse(session, content="four")
         accepted = ledger.record_study(session, study("1.2.3", accession_number="A1")).study_id
-        assert {row.study_id for row in queries.failed(session)} == {of_another, of_nobody}
+        assert {row.study_id for row in study_queries.failed(session)} == {of_another, of_nobody}
         assert [events(session, one)[-1] for one in (first, second)] == ["retired"] * 2
-        assert [found.study_id for found in queries.study_details(session, "1.2.3")] == [accepted]
-        assert [found.study_id for found in queries.study_details(session, first)] == [first], "it stays on record"
+        assert [found.study_id for found in study_queries.study_details(session, "1.2.3")] == [accepted]
+        assert [found.study_id for found in study_queries.study_details(session, first)] == [first], (
+            "it stays on record"
+        )
 
 
 @pytest.mark.parametrize("change", ["unchanged", "revised", "earlier_revision", "priority_raised"])
@@ -262,7 +264,7 @@ def test_a_study_that_comes_again_retires_what_was_refused_meanwhile(
             ledger.record_study(session, study("1.2.3", content_digest=digest("newer")))
         refuse(session, **NAMES)
         assert ledger.record_study(session, again).change == change
-        assert queries.failed(session) == []
+        assert study_queries.failed(session) == []
 
 
 def test_what_was_retired_and_comes_again_is_listed_again_and_what_a_person_put_aside_is_not(
@@ -272,11 +274,11 @@ def test_what_was_retired_and_comes_again_is_listed_again_and_what_a_person_put_
         refusal = refuse(session, **NAMES)
         ledger.record_study(session, study("1.2.3"))
         assert refuse(session, **NAMES) == refusal
-        assert [row.study_id for row in queries.failed(session)] == [refusal]
+        assert [row.study_id for row in study_queries.failed(session)] == [refusal]
         assert events(session, refusal) == ["refused", "retired", "refused"]
         ledger.discard(session, refusal, "the sender knows", "anne@ward")
         refuse(session, **NAMES)
-        assert queries.failed(session) == []
+        assert study_queries.failed(session) == []
         ledger.record_study(session, study("1.2.3"))
         assert events(session, refusal)[-2:] == ["discarded", "unchanged"]
 
@@ -293,9 +295,9 @@ def test_a_refusal_retires_those_before_it_of_its_study_that_came_the_same_way(
         other = refuse(session, {"study_instance_uid": "1.2"}, content="four", source="receive")
         last = refuse(session, raw, content="five", source="receive")
         ledger.retire_earlier(session, last, "receive")
-        assert {row.study_id for row in queries.failed(session)} == {pushed, nameless, other, last}
+        assert {row.study_id for row in study_queries.failed(session)} == {pushed, nameless, other, last}
         ledger.retire_earlier(session, nameless, "receive")
-        assert {row.study_id for row in queries.failed(session)} == {pushed, nameless, other, last}
+        assert {row.study_id for row in study_queries.failed(session)} == {pushed, nameless, other, last}
 
 
 def test_a_message_refused_on_many_sides_at_once_is_one_row(sessions: sessionmaker[Session]) -> None:

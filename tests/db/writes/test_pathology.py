@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import NullPool, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.reads import queries
+from db.reads import study_queries
 from db.session import make_engine
 from db.writes import ledger
 from db.writes.pathology import (
@@ -131,7 +131,7 @@ def test_the_history_says_who_what_and_of_which_lesion_by_its_ordinal(sessions: 
         study_id = ended(session, study(lesions=(lesion("left, Mary Roe"),)), scored("left, Mary Roe")).study_id
         record = PathologyRecord(found(session, "1.2.3", "left, Mary Roe"), "malignant", "8500/3", DAY)
         record_pathology(session, [record, record], ANNE)
-        [detail] = queries.study_details(session, study_id)
+        [detail] = study_queries.study_details(session, study_id)
     assert [(event.event, dict(event.detail)) for event in detail.events][-1] == (
         "pathology",
         {"by": ANNE, "change": "new", "lesion": 1, "result": "malignant"},

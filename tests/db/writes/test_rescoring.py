@@ -14,10 +14,10 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.errors import ModelConflict
 from db.migrate import PAGE_VIEWS, VIEWS
-from db.reads import monitoring, queries, watching
-from db.reads.cohort import described_lesions
-from db.reads.judged import advising_pairs
-from db.reads.reported import study_results
+from db.reads import metrics, monitoring, study_queries
+from db.reads.described_lesions import described_lesions
+from db.reads.evaluated_lesions import advising_pairs
+from db.reads.study_results import study_results
 from db.schema.roles import SHADOW
 from db.session import driver_url, make_engine, session_factory
 from db.writes import ledger, rescoring
@@ -190,7 +190,7 @@ def test_a_score_that_is_there_stays_as_it_is(sessions: sessionmaker[Session], s
     with shadows.begin() as session:
         rescoring.add_score(session, lesion_key, key, prediction("DLR_BM", 0.1))
     with sessions() as session:
-        (detail,) = queries.study_details(session, recorded.study_id)
+        (detail,) = study_queries.study_details(session, recorded.study_id)
     assert [part.positive_probability for part in detail.lesions[0].predictions] == [0.9, 0.8]
 
 
@@ -224,7 +224,7 @@ def test_who_shows_a_study_sees_which_of_its_scores_are_in_service(
         (found,) = rescoring.page(session, [Wanted(key)]).studies
         rescoring.add_score(session, found.lesions[0].key, key, prediction("DLR_BM", 0.1, "2.0"))
     with sessions() as session:
-        (detail,) = queries.study_details(session, recorded.study_id)
+        (detail,) = study_queries.study_details(session, recorded.study_id)
     told = {(one.model_name, one.model_version): one.in_service for one in detail.lesions[0].predictions}
     assert told == {("DLR_LH", "1.0"): True, ("DLR_BM", "1.0"): True, ("DLR_BM", "2.0"): False}
     with make_engine(database.reader_url, role=None, poolclass=NullPool).connect() as reader:
@@ -341,12 +341,12 @@ def told(sessions: sessionmaker[Session]) -> list[Any]:
             sorted(monitoring.scored_lesions(session), key=str),
             sorted(described_lesions(session), key=str),
             sorted(advising_pairs(session), key=str),
-            sorted(watching.recent_outcomes(session, month), key=str),
-            sorted(watching.ended_studies(session), key=str),
-            sorted(watching.failed_studies(session), key=str),
-            watching.binned_probabilities(session, "DLR_BM", "1.0", (0.0, 0.5, 1.0), month),
-            watching.binned_probabilities(session, "DLR_BM", "2.0", (0.0, 0.5, 1.0), month),
-            [queries.standing(session, study_id) for study_id in studies],
+            sorted(metrics.recent_outcomes(session, month), key=str),
+            sorted(metrics.ended_studies(session), key=str),
+            sorted(metrics.failed_studies(session), key=str),
+            metrics.binned_probabilities(session, "DLR_BM", "1.0", (0.0, 0.5, 1.0), month),
+            metrics.binned_probabilities(session, "DLR_BM", "2.0", (0.0, 0.5, 1.0), month),
+            [study_queries.standing(session, study_id) for study_id in studies],
             [study_results(session, study_id) for study_id in studies],
         ]
 

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.errors import ModelUnknown, ResultInconsistent
-from db.reads import queries
+from db.reads import study_queries
 from db.schema.models import PredictionRow, RestratificationRow
 from db.schema.records import Claim, LesionResultRecord
 from db.writes import ledger
@@ -42,7 +42,7 @@ def test_a_result_is_stored_as_it_was_given(sessions: sessionmaker[Session]) -> 
         given = scored(lh=0.875, bm=0.25)
         assert finish_one(session, result(claim, given))
     with sessions.begin() as session:
-        [detail] = queries.study_details(session, claim.study_id)
+        [detail] = study_queries.study_details(session, claim.study_id)
         assert (detail.state, detail.worklist_class, detail.malignant_probability) == ("done", "maintained", 0.25)
         [stored] = detail.lesions
         assert (stored.age_years, stored.age_source) == (47.0, "job")
@@ -73,7 +73,7 @@ def test_what_a_model_can_not_rule_out_is_stored_and_brought_up_to_date(sessions
         claim = running(session, lesion("L1"), lesion("L2"))
         assert finish_one(session, result(claim, scored(lh_set=("high_risk",), bm_set=both), refused("L2")))
         assert stored(session) == ("maintained", True, ["high_risk"], list(both), "fig-s5/1+conformal/1")
-        [detail] = queries.study_details(session, claim.study_id)
+        [detail] = study_queries.study_details(session, claim.study_id)
         assert (detail.lesions[0].uncertain, detail.lesions[1].uncertain) == (True, None)
         assert [part.conformal_set for part in detail.lesions[0].predictions] == [("high_risk",), both]
         certain = scored(lh_set=("high_risk",), bm_set=("malignant",))
@@ -126,7 +126,7 @@ def test_a_lesion_that_the_result_leaves_out_says_why(sessions: sessionmaker[Ses
     with sessions.begin() as session:
         claim = running(session, lesion("L1"), lesion("L2"))
         assert finish_one(session, result(claim, error_code="file_not_found", error_reason="no file"))
-        [detail] = queries.study_details(session, claim.study_id)
+        [detail] = study_queries.study_details(session, claim.study_id)
         assert [(part.state, part.error_code) for part in detail.lesions] == [("failed", "file_not_found")] * 2
 
 
@@ -178,7 +178,7 @@ def test_a_score_of_a_model_that_nobody_registered_is_not_written(sessions: sess
     with pytest.raises(ModelUnknown), sessions.begin() as session:
         finish_one(session, result(claim, scored(version="9.9")))
     with sessions.begin() as session:
-        assert queries.states(session, [claim.study_id]) == {claim.study_id: "running"}
+        assert study_queries.states(session, [claim.study_id]) == {claim.study_id: "running"}
 
 
 def again(session: Session, claim: Claim, given: LesionResultRecord) -> None:
@@ -204,7 +204,7 @@ def test_a_newer_model_adds_predictions_and_erases_none(sessions: sessionmaker[S
             ("downgraded", True),
             ("upgraded", False),
         ]
-        [row] = queries.worklist(session)
+        [row] = study_queries.worklist(session)
         assert (row.upgraded, row.downgraded, row.high_risk_probability) == (0, 1, 0.1)
 
 
@@ -225,7 +225,7 @@ def test_a_lesion_that_can_not_be_scored_any_more_has_no_advice(sessions: sessio
         claim = running(session)
         assert finish_one(session, result(claim, scored()))
         again(session, claim, refused())
-        [row] = queries.worklist(session)
+        [row] = study_queries.worklist(session)
         assert (row.state, row.upgraded, row.lesions_scored) == ("failed", 0, 0)
 
 
@@ -267,13 +267,13 @@ def test_a_thousand_lesions_are_written_with_few_statements(sessions: sessionmak
         event.listen(session.get_bind(), "before_cursor_execute", lambda *call: statements.append(call[2]))
         assert finish_one(session, result(claim, *(scored(name) for name in names)))
         assert len(statements) < 20
-        assert queries.worklist(session)[0].lesions_scored == 1_000
+        assert study_queries.worklist(session)[0].lesions_scored == 1_000
 
 
 def test_the_history_says_under_which_models_and_rule_a_study_ended(sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as session:
         study_id = ended(session, study(lesions=(lesion("L1"), lesion("L2"))), scored("L1"), refused("L2")).study_id
-        [detail] = queries.study_details(session, study_id)
+        [detail] = study_queries.study_details(session, study_id)
     assert (detail.events[-1].event, dict(detail.events[-1].detail)) == (
         "partial",
         {
@@ -289,5 +289,5 @@ def test_the_history_says_which_worker_took_a_study(sessions: sessionmaker[Sessi
     with sessions.begin() as session:
         study_id = ledger.record_study(session, study()).study_id
         claim_one(session, study_id, 3, lease_s=5, worker="gpu-1:4711")
-        [detail] = queries.study_details(session, study_id)
+        [detail] = study_queries.study_details(session, study_id)
     assert dict(detail.events[-1].detail) == {"attempt": 1, "worker": "gpu-1:4711"}

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Database
 from tests.waiting import patience, until
-from worker.services.redis import EmbeddedRedis
+from worker.services.embedded_redis import EmbeddedRedis
 
 CALLS = 5
 """After which Celery by itself would wait 8 s, four times as long as at first."""

@@ -18,9 +18,9 @@ from tests.test_compose import PASSWORD, composed_redis
 from tests.waiting import patience, until
 from worker.broker.durability import Keeping, keeping
 from worker.errors import SetupRefused
+from worker.services.embedded_redis import EmbeddedRedis
 from worker.services.home import Home
-from worker.services.redis import EmbeddedRedis
-from worker.services.running import running_services
+from worker.services.running_services import running_services
 
 pytestmark = pytest.mark.slow
 

@@ -23,7 +23,7 @@ from worker.broker.aof_rewriter import AofRewriter
 from worker.broker.queues import RECORD_REFUSAL, SUBMIT_STUDY
 from worker.broker.redis_scripts import TAKEN, put_back
 from worker.network.port import free_port
-from worker.services.redis import EmbeddedRedis
+from worker.services.embedded_redis import EmbeddedRedis
 from worker.settings import get_settings
 
 SECRET = "1.2.826.777.SECRET"

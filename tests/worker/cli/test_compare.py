@@ -16,10 +16,10 @@ from worker.cli.main import app
 from worker.dataset.manifest import ManifestRow, Split
 from worker.dataset.manifest_file import read_manifest, write_manifest
 from worker.errors import Code, DlrError
-from worker.evaluation.paired import paired_aucs, paired_on_category
+from worker.evaluation.paired_aucs import paired_aucs, paired_on_category
 from worker.inference.registry import Registry
 from worker.settings import get_settings
-from worker.training.compared import Match, compare_on_manifest
+from worker.training.manifest_comparison import Match, compare_on_manifest
 
 pytestmark = pytest.mark.slow
 

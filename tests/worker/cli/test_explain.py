@@ -13,7 +13,7 @@ from tests.db.samples import ended, lesion, refused, register, scored, study
 from tests.worker.reporting.samples import STUDY_UID, write_image
 from worker.cli.explain import NOT_COMPARED, WHOLE_IMAGE, _notes
 from worker.contract import parse_job
-from worker.intake.content import content_digest
+from worker.intake.content_digest import content_digest
 
 
 def dlr(

@@ -70,7 +70,7 @@ OF_DIGITS = "12345678-0000-4000-8000-000000000004"
 def ids(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Studies under ids that are known: two that begin alike, one that begins with digits, and a refused message."""
     given = iter(map(UUID, (*ALIKE, OF_DIGITS, REFUSED)))
-    monkeypatch.setattr("db.writes.recording.uuid4", lambda: next(given))
+    monkeypatch.setattr("db.writes.intake.uuid4", lambda: next(given))
     with writing(database) as sessions:
         with sessions.begin() as session:
             for number in range(3):

@@ -13,7 +13,7 @@ from tests import command_line
 from tests.conftest import Database
 from tests.db.samples import ended, register, scored, study
 from worker.intake.inbox import Inbox
-from worker.intake.storage import is_copy, stored
+from worker.intake.storage_copy import is_copy, stored
 
 
 @pytest.fixture

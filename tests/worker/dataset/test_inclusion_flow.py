@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.worker.dataset.manifests import cohort, row
 from worker.dataset.check import Checked, check
-from worker.dataset.flow import flow_of, parts_of
+from worker.dataset.inclusion_flow import flow_of, parts_of
 from worker.dataset.manifest import Fault, Manifest, Split
 from worker.dataset.manifest_file import read_manifest
 from worker.errors import Code

@@ -9,8 +9,8 @@ from PIL import Image
 
 from tests.worker.dataset.manifests import ROI, row, save_mask, save_picture
 from tests.worker.imaging.dicom_files import dataset, picture, region
-from worker.dataset.image import read_lesion
 from worker.dataset.manifest import ManifestRow
+from worker.dataset.manifest_image import read_lesion
 from worker.errors import Code, LesionRefused
 from worker.image_access import DEFAULT_LIMITS, Limits
 from worker.study import Roi

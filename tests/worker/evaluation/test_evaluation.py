@@ -10,12 +10,12 @@ from pydantic import TypeAdapter
 from tests.worker.evaluation.samples import BM, LH, lesion, many, material
 from worker.dataset.manifest import Split
 from worker.errors import Code, SetupRefused
-from worker.evaluation import notices
+from worker.evaluation import caveats
 from worker.evaluation.document import Evaluation, as_plain, schema, to_json
 from worker.evaluation.evaluation import evaluate
+from worker.evaluation.evaluation_options import Choice, ChosenBy, Options
+from worker.evaluation.ground_truth import Truth, answers
 from worker.evaluation.lesions import JudgedLesion, Material, Scorer, Source, by_lesion, named_apart, pairs_of
-from worker.evaluation.options import Choice, ChosenBy, Options
-from worker.evaluation.questions import Truth, answers
 from worker.evaluation.thresholds import sensitivity_threshold, youden_threshold
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -83,7 +83,7 @@ def test_without_a_threshold_one_is_chosen_and_the_reader_is_told(choose: Choice
         Choice.SENSITIVITY: sensitivity_threshold(known.scores, known.labels, 0.9),
     }
     assert used(found, "DLR_BM") == (expected[choose], ChosenBy(choose))
-    assert notices.OPTIMISTIC.format(names="DLR_BM 1.0 and of DLR_LH 1.0") in found.notices
+    assert caveats.OPTIMISTIC.format(names="DLR_BM 1.0 and of DLR_LH 1.0") in found.notices
 
 
 def test_4a_lesions_alone_choose_dlr_lhs_threshold_by_pathology() -> None:
@@ -106,7 +106,7 @@ def test_validation_chooses_and_test_is_measured_on() -> None:
     calibration = found.questions[0].judged[0].calibration
     assert calibration is not None
     assert calibration.fitted_on == "validation"
-    assert notices.VALIDATED in found.notices
+    assert caveats.VALIDATED in found.notices
     assert evaluate(material(made), Options(split=Split.TRAIN, resamples=0), NOW).cohort.lesions == 60
 
 
@@ -122,7 +122,7 @@ def test_a_split_that_no_lesion_is_of_is_told_with_those_that_there_are() -> Non
 def test_lesions_that_a_model_may_have_learned_from_are_said_to_be_such(split: Split) -> None:
     made = tuple(replace(one, split=list(Split)[place % 4]) for place, one in enumerate(many()))
     found = evaluate(material(made), replace(QUICK, split=split), NOW)
-    said = notices.LEARNED.format(split=split) in found.notices
+    said = caveats.LEARNED.format(split=split) in found.notices
     assert said is (split in (Split.TRAIN, Split.VALIDATION))
 
 
@@ -131,10 +131,10 @@ def test_patients_with_several_lesions_are_told_of_and_drawn_together() -> None:
     by = found.questions[0].judged[0].bootstrap
     assert by is not None
     assert (by.unit, by.units, found.cohort.patients) == ("patient", 150, 150)
-    assert notices.CLUSTERED in found.notices
+    assert caveats.CLUSTERED in found.notices
     unknown = evaluate(material(tuple(replace(one, patient=None) for one in many())), QUICK, NOW)
     assert unknown.cohort.patients is None
-    assert notices.LESIONS_ALONE in unknown.notices
+    assert caveats.LESIONS_ALONE in unknown.notices
 
 
 def test_a_models_own_notice_comes_first() -> None:
@@ -142,8 +142,8 @@ def test_a_models_own_notice_comes_first() -> None:
     made = tuple(replace(one, scores={demo: one.scores[BM]}) for one in many())
     found = evaluate(Material(Source.DATABASE, made, (demo,), ()), QUICK, NOW)
     assert found.notices[0] == "DLR_BM 1.0: demo, synthetic"
-    assert notices.SELECTED in found.notices
-    assert notices.NAMES not in found.notices
+    assert caveats.SELECTED in found.notices
+    assert caveats.NAMES not in found.notices
 
 
 @pytest.mark.parametrize("malignant", [True, False])
@@ -162,7 +162,7 @@ def test_two_lesions_are_enough_for_a_document_of_numbers() -> None:
 
 def test_a_temperature_that_fits_nothing_is_not_shown_as_if_it_did() -> None:
     parted = (lesion("a", 0.9, 0.9, malignant=True), lesion("b"), lesion("c", 0.8, 0.8, malignant=True), lesion("d"))
-    said = notices.UNFITTED.format(names="DLR_BM 1.0")
+    said = caveats.UNFITTED.format(names="DLR_BM 1.0")
     assert said in evaluate(material(parted), QUICK, NOW).notices
     assert not [one for one in evaluate(material(), QUICK, NOW).notices if one.startswith("No temperature fits")]
 

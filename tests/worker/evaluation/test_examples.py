@@ -7,9 +7,9 @@ import pytest
 
 from tests.worker.evaluation.samples import BM, lesion, many, material
 from worker.evaluation.evaluation import evaluate
+from worker.evaluation.evaluation_options import Options
 from worker.evaluation.examples import RIGHT, Example, Why, examples_of
 from worker.evaluation.lesions import JudgedLesion
-from worker.evaluation.options import Options
 
 OPTIONS = Options(resamples=0)
 

@@ -15,10 +15,10 @@ from tests.worker.evaluation.samples import BM, lesion, many, material
 from worker.errors import SetupRefused
 from worker.evaluation.document import Evaluation
 from worker.evaluation.evaluation import evaluate
+from worker.evaluation.evaluation_options import Options
 from worker.evaluation.examples import Example, HeatPicture, Shown, Threshold, Why
-from worker.evaluation.options import Options
+from worker.evaluation.html_report import html, write_report
 from worker.evaluation.plots import Plot, plots
-from worker.evaluation.report import html, write_report
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 QUICK = Options(resamples=20)
@@ -156,7 +156,7 @@ def test_the_page_stands_alone_with_pictures_in_it_too(small: Evaluation, drawn:
 def test_a_folder_holds_page_numbers_schema_and_plots(
     tmp_path: Path, found: Evaluation, drawn: tuple[Plot, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.evaluation.report.plots", lambda _: drawn)
+    monkeypatch.setattr("worker.evaluation.html_report.plots", lambda _: drawn)
     folder = tmp_path / "new" / "report"
     write_report(found, folder)
     names = {path.name for path in folder.iterdir()}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.evaluation.paired import paired_aucs, paired_on_category
+from worker.evaluation.paired_aucs import paired_aucs, paired_on_category
 
 
 def test_the_difference_is_of_the_second_less_the_first() -> None:

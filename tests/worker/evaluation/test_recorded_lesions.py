@@ -10,8 +10,8 @@ from tests.conftest import Database
 from tests.db.samples import DEMO, ended, lesion, refused, scored, study, writing
 from tests.db.writes.test_pathology import report
 from worker.errors import Code, SetupRefused
-from worker.evaluation.ledger import from_database
 from worker.evaluation.lesions import Scorer, Source
+from worker.evaluation.recorded_lesions import from_database
 
 LATER = datetime.now(UTC) + timedelta(days=1)
 LH, BM = (Scorer(name, "1.0", 0.5, DEMO) for name in ("DLR_LH", "DLR_BM"))

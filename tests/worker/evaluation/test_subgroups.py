@@ -3,7 +3,7 @@
 import pytest
 
 from tests.worker.evaluation.samples import BM, lesion, many
-from worker.evaluation.questions import Truth, answers
+from worker.evaluation.ground_truth import Truth, answers
 from worker.evaluation.subgroups import FEWEST, MOST_SITES, By, Subgroup, age_band, size_band, subgroups
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.worker.evaluation.asah import POOR_OUTCOME, S100B, WFNS
 from worker.clinical.proportions import proportion
-from worker.evaluation.options import ChosenBy
+from worker.evaluation.evaluation_options import ChosenBy
 from worker.evaluation.thresholds import OperatingPoint, operating_point, sensitivity_threshold, youden_threshold
 
 Scored = list[tuple[int, bool]]

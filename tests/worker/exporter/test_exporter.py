@@ -31,8 +31,8 @@ from worker.exporter import collectors
 from worker.exporter import exporter as exporting
 from worker.exporter.collectors import Sample
 from worker.exporter.exporter import Exporter, Look, exporter_of
+from worker.services.embedded_redis import EmbeddedRedis
 from worker.services.home import Home
-from worker.services.redis import EmbeddedRedis
 from worker.settings import Settings, get_settings
 from worker.telemetry import catalog
 from worker.telemetry.drift import FEWEST
@@ -164,7 +164,7 @@ def test_drift_is_told_for_each_version_that_has_a_reference_and_enough_lesions(
 def test_a_value_on_an_edge_is_in_the_bin_above_it_and_one_outside_in_the_next(
     ours: sessionmaker[Session], reader: sessionmaker[Session]
 ) -> None:
-    from db.reads.watching import binned_ages, binned_probabilities
+    from db.reads.metrics import binned_ages, binned_probabilities
 
     with ours.begin() as session:
         register(session)

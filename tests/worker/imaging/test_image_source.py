@@ -17,14 +17,14 @@ from worker.clinical.categories import Birads, Priority
 from worker.demo.dicom import Header, write_ultrasound
 from worker.errors import StudyRefused, Unavailable
 from worker.image_access import Dicomweb, Server
-from worker.imaging.source import FETCHED, ImageSource, remove_abandoned
+from worker.imaging.image_source import FETCHED, ImageSource, remove_abandoned
 from worker.study import Lesion, OnDicomweb, Study
 
 STUDY = "1.2.826.0.1.3680043.10.1"
 
 HOLDER = """
 import signal, sys
-from tests.worker.imaging.test_source import source_of, study_of
+from tests.worker.imaging.test_image_source import source_of, study_of
 with source_of(sys.argv[1]).folder(study_of(sys.argv[2])) as folder:
     print(folder.root, flush=True)
     signal.pause()

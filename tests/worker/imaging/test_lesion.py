@@ -12,7 +12,7 @@ from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, lesion,
 from worker.errors import Code, LesionRefused
 from worker.imaging.lesion import Marked, RegionRefused, decode_lesions
 from worker.imaging.pixels import decode_frame
-from worker.imaging.reading import StudyFiles, index_study, read_entry
+from worker.imaging.study_files import StudyFiles, index_study, read_entry
 from worker.study import Age, AgeSource, Lesion, LesionImage, RegionSource, Roi
 
 

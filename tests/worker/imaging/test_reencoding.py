@@ -33,9 +33,9 @@ from tests.worker.imaging.dicom_files import (
     write,
 )
 from worker.errors import LesionRefused
-from worker.imaging import dicom_file, sameness
-from worker.imaging.sameness import NUMBERS, TEXTS, same_image
-from worker.reporting import source
+from worker.imaging import dicom_file, reencoding
+from worker.imaging.reencoding import NUMBERS, TEXTS, same_image
+from worker.reporting import source_study
 from worker.study import Roi
 
 ENCODINGS: dict[str, Callable[[NDArray[np.uint8]], bytes] | None] = {
@@ -143,8 +143,8 @@ def test_what_would_take_too_long_is_another_image_without_being_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = _file(tmp_path / "a.dcm", GREY, ExplicitVRLittleEndian)
-    monkeypatch.setattr(sameness, "MOST_PIXELS", GREY.size - 1)
-    monkeypatch.setattr(sameness, "decode_frame", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(reencoding, "MOST_PIXELS", GREY.size - 1)
+    monkeypatch.setattr(reencoding, "decode_frame", lambda *_: pytest.fail("decoded"))
     assert not same_image(path, path, LIMITS)
 
 
@@ -162,7 +162,7 @@ def test_all_that_is_read_is_compared_or_is_how_pixels_are_encoded_or_shown() ->
         "LossyImageCompressionRatio",
         "LossyImageCompressionMethod",
     }
-    read = {*dicom_file._KEYWORDS, *source._ALSO}
+    read = {*dicom_file._KEYWORDS, *source_study._ALSO}
     pixels = set(dicom_file._KEYWORDS[dicom_file._KEYWORDS.index("SamplesPerPixel") :])
     assert read - pixels - shown == {*TEXTS, *NUMBERS}
     assert not pixels & {*TEXTS, *NUMBERS}

@@ -36,7 +36,7 @@ from tests.worker.imaging.dicom_files import (
 from worker.errors import Code
 from worker.imaging.codestream import Codestream, Coding
 from worker.imaging.layout import PixelLayout
-from worker.imaging.samples import cut_out
+from worker.imaging.stored_bits import cut_out
 
 RAMP = (np.arange(1024, dtype=np.uint16) // 4).reshape(32, 32)
 NOISE = np.random.default_rng(5).integers(0, 2**16, RAMP.shape, dtype=np.uint16)

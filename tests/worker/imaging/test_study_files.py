@@ -21,8 +21,8 @@ from tests.worker.imaging.dicom_files import (
 )
 from worker.errors import Code, LesionRefused, StudyRefused, Unavailable
 from worker.imaging.dicom_file import open_dicom
-from worker.imaging.reading import Limits, OnlyFile, StudyFiles, confined, index_study, read_entry
 from worker.imaging.storage import storage_fault
+from worker.imaging.study_files import Limits, OnlyFile, StudyFiles, confined, index_study, read_entry
 from worker.study import Roi
 
 OTHER_UID = SOP_UID + "2"

@@ -9,8 +9,8 @@ import torch
 from tests.worker.inference.samples import registry_with_both
 from worker.clinical.categories import Priority
 from worker.errors import Code, LesionRefused, ModelRefused
-from worker.inference.alone import LoneModel
 from worker.inference.engine import load_engine
+from worker.inference.single_model import LoneModel
 from worker.study import Age, AgeSource, LesionImage, RegionSource, Roi
 
 CPU = torch.device("cpu")

@@ -29,8 +29,8 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import UltrasoundImageStorage, generate_uid
 
 from tests.worker.imaging.dicom_files import LIMITS
-from worker.intake.findings import Region
 from worker.intake.lesion_sources import Marked
+from worker.intake.markings import Region
 from worker.intake.structured_report import read_report
 
 CODES = {

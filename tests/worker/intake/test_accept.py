@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.reads import queries
-from db.reads.reported import recorded_content
+from db.reads import study_queries
+from db.reads.study_results import recorded_content
 from db.schema.records import Queued
 from tests.db.samples import claim_one
 from tests.worker.test_contract import JOB
@@ -17,7 +17,7 @@ from worker.clinical.categories import Priority
 from worker.contract import parse_job
 from worker.errors import Code, JobRefused
 from worker.intake.accept import Intake
-from worker.intake.content import is_unchanged
+from worker.intake.content_digest import is_unchanged
 
 PATH = JOB["images"]["paths"][0]
 
@@ -54,7 +54,7 @@ def test_a_study_is_recorded_and_then_queued(intake: Intake, queue: Queue, sessi
     assert recorded.change == "new"
     assert queue.messages == [(str(recorded.study_id), Priority.STAT)]
     with sessions() as session:
-        (study,) = queries.study_details(session, recorded.study_id)
+        (study,) = study_queries.study_details(session, recorded.study_id)
     assert (study.state, study.priority, study.source) == ("queued", "stat", "queue")
     assert [lesion.lesion_id for lesion in study.lesions] == ["L1"]
 
@@ -95,7 +95,7 @@ def test_other_content_is_a_new_revision_and_the_former_is_kept_apart(
     first, second = intake.accept(job(), "queue"), intake.accept(job(**change), "queue")
     assert (second.change, second.revision) == ("revised", 2)
     with sessions() as session:
-        (old,), (new,) = (queries.study_details(session, item.study_id) for item in (first, second))
+        (old,), (new,) = (study_queries.study_details(session, item.study_id) for item in (first, second))
     assert (old.is_current, new.is_current) == (False, True)
     assert len(old.lesions) == len(new.lesions) == 1
 
@@ -136,7 +136,7 @@ def test_a_refused_message_is_kept_with_its_code_once(intake: Intake, sessions: 
     raw = {"patient": "Doe^Jane", "odd": "\x00"}
     assert intake.refuse(raw, refused, "queue") == intake.refuse(raw, refused, "queue")
     with sessions() as session:
-        (row,) = queries.failed(session)
+        (row,) = study_queries.failed(session)
     assert (row.state, row.error_code, row.error_reason) == ("failed", "job_invalid", "lesions: is missing")
 
 

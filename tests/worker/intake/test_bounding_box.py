@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.worker.intake.reports import rectangle as outline
-from worker.intake.outline import rectangle
+from worker.intake.bounding_box import rectangle
 from worker.study import Roi
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.worker.intake.test_accept import PATH, job
 from worker.errors import Unavailable
-from worker.intake.content import content_digest, is_unchanged
+from worker.intake.content_digest import content_digest, is_unchanged
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from worker.intake.arriving import Arriving
+from worker.intake.incoming_instance import Arriving
 
 FAULTS = ("ENOSPC", "EDQUOT", "EROFS", "ENOENT", "EACCES", "EIO", "ESTALE", "EMFILE", "EFBIG")
 

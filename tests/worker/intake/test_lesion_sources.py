@@ -15,8 +15,8 @@ from tests.worker.intake.reports import Finding, rectangle, write_report
 from tests.worker.intake.segmentations import Drawn, write_segmentation
 from worker.errors import Code, Refused
 from worker.imaging.identity import read_identity
-from worker.intake.findings import LARGEST
 from worker.intake.lesion_sources import Instance, find_lesions
+from worker.intake.markings import LARGEST
 from worker.reporting.identifiers import DEVICE
 
 MULTI_UID = SOP_UID + ".2"

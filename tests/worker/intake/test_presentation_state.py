@@ -16,7 +16,7 @@ from tests.worker.intake.reports import rectangle
 from worker.clinical.categories import Birads
 from worker.errors import Code, LesionRefused, StudyRefused
 from worker.image_access import Limits
-from worker.intake.findings import Region
+from worker.intake.markings import Region
 from worker.intake.presentation_state import read_presentation
 from worker.study import Roi
 

@@ -23,8 +23,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.faults.disks import FAULTS, MountingNotAllowed, full, small_disk, without_inodes
 from db.outages import DatabaseAway
-from db.reads import queries
-from db.reads.records import StudyDetail
+from db.reads import study_queries
+from db.reads.study_records import StudyDetail
 from tests.conftest import Database
 from tests.outages import A_REFUSAL, DEFECT, OUTAGES, away
 from tests.waiting import until
@@ -37,7 +37,6 @@ from worker.errors import Code, LesionRefused, SetupRefused, Unavailable
 from worker.intake import receiver
 from worker.intake.accept import Intake
 from worker.intake.inbox import Inbox
-from worker.intake.listening import Reception, echo
 from worker.intake.receiver import (
     CANNOT_UNDERSTAND,
     DOES_NOT_MATCH,
@@ -46,6 +45,7 @@ from worker.intake.receiver import (
     Receiver,
     listening,
 )
+from worker.intake.receiver_config import Reception, echo
 
 pytestmark = pytest.mark.slow
 
@@ -90,7 +90,7 @@ class Hospital:
     def studies(self) -> list[StudyDetail]:
         with self.sessions() as session:
             ids = session.scalars(text("SELECT id FROM study ORDER BY received_at")).all()
-            return [detail for one in ids for detail in queries.study_details(session, one)]
+            return [detail for one in ids for detail in study_queries.study_details(session, one)]
 
 
 Made = Callable[..., Hospital]

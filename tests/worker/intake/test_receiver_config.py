@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from worker.cli.main import app
 from worker.errors import SetupRefused
-from worker.intake.listening import reception_of
+from worker.intake.receiver_config import reception_of
 from worker.settings import Settings, get_settings
 
 

@@ -13,8 +13,8 @@ from pydicom.dataset import FileDataset
 from pydicom.uid import MediaStorageDirectoryStorage
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.reads import queries
-from db.reads.records import FailedRow
+from db.reads import study_queries
+from db.reads.study_records import FailedRow
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, dataset, picture, write
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from worker.contract import parse_job
@@ -39,12 +39,12 @@ def intake(sessions: sessionmaker[Session], tmp_path: Path) -> Intake:
 
 def listed(intake: Intake) -> list[FailedRow]:
     with intake.sessions() as session:
-        return queries.failed(session)
+        return study_queries.failed(session)
 
 
 def found(intake: Intake, key: str) -> list[tuple[str, bool]]:
     with intake.sessions() as session:
-        return [(study.state, study.refused) for study in queries.study_details(session, key)]
+        return [(study.state, study.refused) for study in study_queries.study_details(session, key)]
 
 
 def submitted(intake: Intake, folder: Path) -> None:

@@ -17,7 +17,7 @@ from tests.worker.intake.segmentations import Drawn, write_segmentation
 from worker.errors import Code, LesionRefused, StudyRefused
 from worker.image_access import Limits
 from worker.intake import segmentation as module
-from worker.intake.findings import Region
+from worker.intake.markings import Region
 from worker.intake.segmentation import read_segmentation
 from worker.study import Roi
 

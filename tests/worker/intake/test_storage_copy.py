@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from worker.errors import Unavailable
-from worker.intake.storage import stored
+from worker.intake.storage_copy import stored
 
 
 def test_a_file_in_the_storage_root_stays_where_it_is(tmp_path: Path) -> None:

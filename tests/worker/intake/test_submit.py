@@ -13,12 +13,12 @@ from tests.worker.intake.segmentations import Drawn, write_segmentation
 from tests.worker.reporting.samples import STUDY_ID, scored
 from tests.worker.reporting.samples import study as reported
 from worker.errors import SetupRefused
-from worker.imaging.source import Folder
+from worker.imaging.image_source import Folder
 from worker.intake.lesions_file import LESIONS, read_lesions
-from worker.intake.storage import is_copy
+from worker.intake.storage_copy import is_copy
 from worker.intake.submit import Overrides, plan
 from worker.reporting.result import Ending
-from worker.reporting.source import read_source
+from worker.reporting.source_study import read_source
 from worker.reporting.structured_report import structured_report
 
 

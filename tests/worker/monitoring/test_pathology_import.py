@@ -10,8 +10,8 @@ from db.writes import ledger
 from db.writes.pathology import results
 from tests.db.samples import ended, lesion, scored, study
 from tests.db.writes.test_pathology import LATER
-from worker.monitoring.pathology import Imported, import_pathology
 from worker.monitoring.pathology_file import read_pathology
+from worker.monitoring.pathology_import import Imported, import_pathology
 
 Write = Callable[[str | bytes], Path]
 

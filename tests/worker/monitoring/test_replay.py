@@ -15,8 +15,8 @@ from tests.db.writes.test_pathology import DAY, found
 from worker.clinical.categories import Birads, Outcome
 from worker.clinical.proportions import ARMS
 from worker.clinical.restratify import restratify
-from worker.monitoring.policy import Policy
 from worker.monitoring.replay import Replay, sum_up, under
+from worker.monitoring.threshold_policy import Policy
 
 D, M, U = ARMS
 Sets = tuple[tuple[str, ...] | None, tuple[str, ...] | None]

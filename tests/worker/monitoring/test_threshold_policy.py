@@ -9,7 +9,7 @@ import pytest
 
 from tests.test_compose import ROOT
 from worker.errors import Code, SetupRefused
-from worker.monitoring.policy import read_policy
+from worker.monitoring.threshold_policy import read_policy
 
 Write = Callable[[str | bytes], Path]
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.reads.compared import ComparedLesion
+from db.reads.version_comparison import ComparedLesion
 from worker.clinical.categories import Outcome
 from worker.clinical.proportions import ARMS
-from worker.monitoring.versions import hold_against
+from worker.monitoring.version_differences import hold_against
 
 DOWN, KEPT, UP = ARMS
 

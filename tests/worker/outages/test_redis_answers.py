@@ -26,8 +26,8 @@ from worker.broker.reconciler import Messages
 from worker.network.port import free_port
 from worker.outages.redis_answers import reason_of
 from worker.outages.retry import kind_of
+from worker.services.embedded_redis import EmbeddedRedis
 from worker.services.home import Home
-from worker.services.redis import EmbeddedRedis
 
 pytestmark = pytest.mark.slow
 

@@ -11,9 +11,9 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from worker.demo.dicom import Header, write_ultrasound
 from worker.image_access import Limits
-from worker.imaging.source import Folder
+from worker.imaging.image_source import Folder
 from worker.reporting.result import Ending, LesionResult, ModelScore, StudyResult
-from worker.reporting.source import Source, read_source
+from worker.reporting.source_study import Source, read_source
 
 LIMITS = Limits(1 << 30, 1 << 24)
 STUDY_UID = "1.2.826.0.1.3680043.8.498.45787841905188114249778619212641212"

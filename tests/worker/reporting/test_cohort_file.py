@@ -14,8 +14,8 @@ from pyarrow import parquet
 from tests.test_compose import ROOT
 from worker.clinical.descriptors import MEASURES
 from worker.errors import Code, SetupRefused
-from worker.reporting.cohort import AGE, FEATURES, CohortLesion
-from worker.reporting.cohort_manifest import CohortManifest, read_cohort
+from worker.reporting.cohort_file import CohortManifest, read_cohort
+from worker.reporting.cohort_table import AGE, FEATURES, CohortLesion
 from worker.tables.csv_json import MAX_BYTES
 
 HEADER = "pathology,lesion_id,patient_key,birads,age_years,shape,aspect_ratio\n"

@@ -10,8 +10,17 @@ from hypothesis import strategies as st
 from tests.worker.reporting.table_s1_lesions import COLUMNS, published, study_lesions
 from worker.cli.report_rows import csv_rows
 from worker.clinical.descriptors import LEVELS
-from worker.reporting.cohort import CONTINUOUS, FEATURES, CohortLesion, CohortTable, Column, Share, Spread, cohort_table
-from worker.reporting.cohort_tables import NoticedTable
+from worker.reporting.cohort_table import (
+    CONTINUOUS,
+    FEATURES,
+    CohortLesion,
+    CohortTable,
+    Column,
+    Share,
+    Spread,
+    cohort_table,
+)
+from worker.reporting.recorded_cohort import NoticedTable
 
 
 def as_lesion(row: Mapping[str, str]) -> CohortLesion:

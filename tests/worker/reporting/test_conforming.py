@@ -26,7 +26,7 @@ from worker.reporting.conforming import conforms, require_conforming
 from worker.reporting.documents import Camera, Kind, documents_of
 from worker.reporting.person_name import names_of
 from worker.reporting.result import StudyResult
-from worker.reporting.source import Source, Subject
+from worker.reporting.source_study import Source, Subject
 from worker.sending.work_item import Worklist, work_item
 from worker.text import on_one_line
 

@@ -13,7 +13,7 @@ from worker.errors import Code, LesionRefused, ModelRefused
 from worker.imaging.heat_map import HeatMap
 from worker.reporting.explanation import NO_DIAGNOSIS, Seen, caption, explanations, lesions_of
 from worker.reporting.result import LesionResult, ModelScore, StudyResult
-from worker.reporting.source import SourceImage
+from worker.reporting.source_study import SourceImage
 from worker.study import Roi
 
 BOTH = ("DLR_LH", "DLR_BM")

@@ -25,7 +25,7 @@ from tests.worker.reporting.samples import (
 )
 from worker.clinical.restratify import UNCERTAIN
 from worker.reporting.fhir import fhir_bundle
-from worker.reporting.findings import ADVICE
+from worker.reporting.lesion_content import ADVICE
 from worker.reporting.result import StudyResult
 
 

@@ -3,9 +3,9 @@
 import re
 from xml.etree import ElementTree as ET
 
-from tests.worker.reporting.test_flow import DEMO, scored, study_arms
-from worker.reporting.flow import flows
+from tests.worker.reporting.test_restratification_flow import DEMO, scored, study_arms
 from worker.reporting.flow_diagram import svg_of, text_of
+from worker.reporting.restratification_flow import flows
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -26,8 +26,8 @@ from tests.worker.reporting.samples import (
     write_image,
 )
 from worker.clinical.restratify import UNCERTAIN
-from worker.reporting.findings import ADVICE
 from worker.reporting.hl7 import decimal_text, escaped, hl7_message
+from worker.reporting.lesion_content import ADVICE
 
 
 def statements(message: str) -> list[tuple[str, str, str, str]]:

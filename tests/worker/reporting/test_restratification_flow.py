@@ -12,8 +12,8 @@ from db.reads.monitoring import ScoredLesion
 from worker.clinical.categories import Birads, Outcome
 from worker.clinical.proportions import ARMS
 from worker.clinical.restratify import restratify
-from worker.reporting.flow import Flow, MissedCancer, flows
 from worker.reporting.flow_diagram import percent
+from worker.reporting.restratification_flow import Flow, MissedCancer, flows
 
 DEMO = "demo, synthetic, not for clinical use"
 SCORES = {"low": 0.2, "high": 0.8}

@@ -12,9 +12,9 @@ from tests.dicomweb_server import serving
 from tests.worker.reporting.samples import LIMITS, failed, scored, source_of, study, write_image
 from worker.errors import Code, DlrError
 from worker.image_access import Dicomweb, Server
-from worker.imaging.source import ImageSource
+from worker.imaging.image_source import ImageSource
 from worker.reporting.documents import Kind, documents_of
-from worker.reporting.source import Subject, opened
+from worker.reporting.source_study import Subject, opened
 
 
 def image_with(root: Path, **elements: Any) -> str:

@@ -38,7 +38,7 @@ from worker.clinical.categories import Birads
 from worker.clinical.restratify import UNCERTAIN, restratify
 from worker.errors import MEANINGS, Code
 from worker.reporting import concepts
-from worker.reporting.findings import ADVICE
+from worker.reporting.lesion_content import ADVICE
 from worker.reporting.result import Ending, StudyResult
 from worker.reporting.structured_report import structured_report
 

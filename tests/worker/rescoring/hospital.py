@@ -27,12 +27,12 @@ from worker.contract import parse_job
 from worker.demo.dicom import Header, write_ultrasound
 from worker.image_access import Dicomweb, Limits
 from worker.imaging.decoder_pool import DecoderPool
-from worker.imaging.source import ImageSource
+from worker.imaging.image_source import ImageSource
 from worker.inference.engine import Engine, load_engine
 from worker.inference.registry import Registry
 from worker.intake.accept import Intake
-from worker.rescoring.images import StoredImages
 from worker.rescoring.rescorer import Rescorer
+from worker.rescoring.stored_images import StoredImages
 from worker.scoring.bookkeeping import Bookkeeper
 from worker.scoring.leases import Pulse
 from worker.scoring.pipeline import Pipeline

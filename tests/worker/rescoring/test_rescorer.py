@@ -12,8 +12,8 @@ from db.writes import rescoring
 from db.writes.rescoring import Stand, Wanted
 from tests.worker.rescoring.hospital import Hospital
 from worker.errors import Unavailable
-from worker.inference.alone import LoneModel
 from worker.inference.registry import Entry
+from worker.inference.single_model import LoneModel
 from worker.rescoring.rescorer import Done, Rescorer
 from worker.study import LesionImage, Score
 

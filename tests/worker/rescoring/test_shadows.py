@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from db.writes import rescoring
 from tests.worker.rescoring.hospital import Hospital
-from worker.inference.alone import LoneModel
+from worker.inference.single_model import LoneModel
 from worker.rescoring import shadows as shadows_module
 from worker.rescoring.shadows import Shadows
 

@@ -17,8 +17,8 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.reads import queries
-from db.reads.records import StudyDetail
+from db.reads import study_queries
+from db.reads.study_records import StudyDetail
 from db.schema.records import Claim, Ended, Held, ModelRecord, StudyResultRecord
 from db.session import make_engine, session_factory
 from db.writes import ledger
@@ -32,7 +32,7 @@ from worker.demo.dicom import Header, write_ultrasound
 from worker.errors import MEANINGS, Code, LesionRefused, Unavailable
 from worker.image_access import Dicomweb, Limits, QualityPolicy, Server
 from worker.imaging.decoder_pool import DecoderPool
-from worker.imaging.source import ImageSource
+from worker.imaging.image_source import ImageSource
 from worker.intake.accept import Intake
 from worker.scoring.bookkeeping import Bookkeeper
 from worker.scoring.leases import Pulse
@@ -143,7 +143,7 @@ def state(ended: Ended | None) -> str | None:
 
 def detail(pipeline: Pipeline, study_id: UUID) -> StudyDetail:
     with pipeline.books.sessions() as session:
-        (study,) = queries.study_details(session, study_id)
+        (study,) = study_queries.study_details(session, study_id)
     return study
 
 
@@ -440,7 +440,7 @@ def test_a_priority_raised_while_the_study_runs_decides_its_place(
     monkeypatch.setattr(device, "submit", raise_meanwhile)
     assert state(pipeline.run(study_id)) == "done"
     with pipeline.books.sessions() as session:
-        (row,) = queries.worklist(session)
+        (row,) = study_queries.worklist(session)
     assert row.priority == "stat"
 
 
@@ -457,7 +457,7 @@ def test_a_revision_that_came_while_the_study_ran_keeps_the_old_result_out(
     monkeypatch.setattr(device, "submit", revise_meanwhile)
     assert state(pipeline.run(study_id)) == "superseded"
     with pipeline.books.sessions() as session:
-        assert queries.worklist(session) == []
+        assert study_queries.worklist(session) == []
 
 
 def test_a_study_on_a_dicomweb_server_ends_as_the_same_study_in_the_storage(

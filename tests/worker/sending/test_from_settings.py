@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tests.worker.sending.hospital import Archive, end_study, running
 from worker.errors import SetupRefused
-from worker.sending.configured import destinations
-from worker.sending.node import Node
+from worker.sending.dicom_node import Node
+from worker.sending.from_settings import destinations
 from worker.sending.sender import Sender
 from worker.settings import Settings
 

@@ -34,8 +34,8 @@ from worker.errors import Code, DlrError
 from worker.imaging.decoder_pool import DecoderPool
 from worker.reporting.documents import Camera
 from worker.reporting.frames import frame_reader
-from worker.sending.configured import destinations
-from worker.sending.node import DUPLICATE, checked
+from worker.sending.dicom_node import DUPLICATE, checked
+from worker.sending.from_settings import destinations
 from worker.sending.sender import Sender
 from worker.settings import Settings
 

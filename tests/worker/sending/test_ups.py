@@ -20,7 +20,7 @@ from tests.worker.sending.hospital import FAILED, SENT, Archive, deliveries, end
 from worker.clinical.priority import WorklistClass
 from worker.errors import Code
 from worker.reporting.identifiers import instance_uid
-from worker.sending.configured import destinations
+from worker.sending.from_settings import destinations
 from worker.sending.sender import Sender
 from worker.sending.work_item import LABELS, Performer, Worklist, class_of, work_item, work_item_uid
 from worker.settings import Settings

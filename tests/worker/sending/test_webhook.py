@@ -24,7 +24,7 @@ from tests.worker.sending.hospital import (
     settle,
 )
 from worker.errors import Code
-from worker.sending.configured import destinations
+from worker.sending.from_settings import destinations
 from worker.sending.sender import Sender
 from worker.settings import Settings
 

@@ -14,9 +14,9 @@ from tests.conftest import Database
 from tests.waiting import patience
 from worker.errors import Code, SetupRefused
 from worker.network.port import LOOPBACK
+from worker.services.embedded_postgres import EmbeddedPostgres
 from worker.services.home import Home
 from worker.services.launch import Account, wrapped
-from worker.services.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +94,7 @@ def test_a_server_that_an_earlier_run_left_behind_is_stopped_first(server: Embed
 def test_it_does_not_outlive_the_process_that_started_it(server: EmbeddedPostgres) -> None:
     program = (
         "import signal, sys; from pathlib import Path; from worker.services.home import Home; "
-        "from worker.services.postgres import EmbeddedPostgres; "
+        "from worker.services.embedded_postgres import EmbeddedPostgres; "
         "server = EmbeddedPostgres(Home(Path(sys.argv[1]))); server.start(); print('up', flush=True); signal.pause()"
     )
     server.stop()
@@ -190,7 +190,8 @@ def test_an_ordinary_user_can_run_it(tmp_path: Path) -> None:
     os.chown(home, NOBODY, NOBODY)
     program = (
         "import os, sys; from pathlib import Path; from worker.services.home import Home; "
-        "from worker.services.postgres import EmbeddedPostgres; from worker.services.redis import EmbeddedRedis; "
+        "from worker.services.embedded_postgres import EmbeddedPostgres; "
+        "from worker.services.embedded_redis import EmbeddedRedis; "
         "home = Home(Path(sys.argv[1])); servers = EmbeddedPostgres(home), EmbeddedRedis(home)\n"
         "for server in (*servers, *servers): server.start(); server.stop()\n"
         "print('as user', os.geteuid())"

@@ -13,8 +13,8 @@ from redis.retry import Retry
 from tests.waiting import until
 from worker.errors import Code, SetupRefused
 from worker.network.port import LOOPBACK
+from worker.services.embedded_redis import EmbeddedRedis
 from worker.services.home import Home, redis_url_of
-from worker.services.redis import EmbeddedRedis
 from worker.settings import Settings
 
 

@@ -11,7 +11,7 @@ from db.session import driver_url
 from tests.conftest import Database
 from worker.errors import Code, SetupRefused
 from worker.services.home import Home, database_url_of
-from worker.services.running import _as_home, _port, running_services
+from worker.services.running_services import _as_home, _port, running_services
 from worker.settings import Settings, get_settings
 
 

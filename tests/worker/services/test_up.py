@@ -16,7 +16,7 @@ from tests.waiting import patience, until
 from tests.worker.inference.samples import write_model
 from worker.inference.registry import Registry
 from worker.services.flower import flower_url
-from worker.services.web import web_url
+from worker.services.web_process import web_url
 from worker.settings import get_settings
 
 UP = (sys.executable, "-P", "-c", "import sys; from worker.services.up import run_up; sys.exit(run_up())")

@@ -14,7 +14,7 @@ from worker.errors import Code, ModelRefused
 from worker.evaluation.examples import Example, Shown, Threshold, Why
 from worker.evaluation.lesions import JudgedLesion
 from worker.training.heat_maps import IMAGES, look_at
-from worker.training.scoring import ScoredManifest, score_manifest
+from worker.training.manifest_scoring import ScoredManifest, score_manifest
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from worker.evaluation.discrimination import auc, compare_aucs
 from worker.training.artefacts import metrics_of
 from worker.training.cohort import Cohort, Lesions, labelled
 from worker.training.config import TrainingConfig
-from worker.training.judge import discrimination, judge, score
+from worker.training.held_out import discrimination, judge, score
 from worker.training.labels import rule_of
 from worker.training.processes import Team
 from worker.training.start import new_network

@@ -9,13 +9,20 @@ from tests.worker.inference.samples import write_model
 from worker.clinical.categories import Birads, Priority
 from worker.dataset.manifest import Fault, Manifest, ManifestRow, Split
 from worker.errors import Code, ModelRefused, SetupRefused
-from worker.evaluation.notices import NAMES
+from worker.evaluation.caveats import NAMES
 from worker.inference.engine import load_engine
 from worker.inference.registry import Registry
 from worker.study import Score, Scores
-from worker.training.compared import ADVISED_WITH, NO_SPLITS, Compared, ComparedManifest, Match, compare_on_manifest
 from worker.training.labels import LabelRule
-from worker.training.rows import AVERAGED, OTHER_RULE, image_of
+from worker.training.manifest_comparison import (
+    ADVISED_WITH,
+    NO_SPLITS,
+    Compared,
+    ComparedManifest,
+    Match,
+    compare_on_manifest,
+)
+from worker.training.manifest_rows import AVERAGED, OTHER_RULE, image_of
 
 pytestmark = pytest.mark.slow
 

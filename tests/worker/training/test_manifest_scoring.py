@@ -9,16 +9,16 @@ from tests.shared import made_once
 from tests.worker.dataset.manifests import cohort, row, save_picture
 from tests.worker.inference.samples import write_model
 from worker.clinical.categories import Birads, Priority
-from worker.dataset.image import read_lesion
 from worker.dataset.manifest import Manifest, ManifestRow, Split
+from worker.dataset.manifest_image import read_lesion
 from worker.errors import Code, ModelRefused, SetupRefused
 from worker.evaluation.lesions import Material
 from worker.inference.engine import load_engine
 from worker.inference.registry import Registry
 from worker.study import Age, AgeSource, LesionImage, RegionSource
 from worker.training.labels import LabelRule
-from worker.training.rows import AVERAGED, OTHER_RULE
-from worker.training.scoring import ScoredManifest, score_manifest
+from worker.training.manifest_rows import AVERAGED, OTHER_RULE
+from worker.training.manifest_scoring import ScoredManifest, score_manifest
 
 pytestmark = pytest.mark.slow
 

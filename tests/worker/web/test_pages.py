@@ -10,7 +10,7 @@ from PIL import Image
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.testclient import TestClient
 
-from db.reads import queries
+from db.reads import study_queries
 from db.writes import ledger
 from tests.db.samples import DEMO, ended, failed_place, lesion, refused, register, scored, study
 from tests.worker.web.conftest import Kept, token_in
@@ -41,7 +41,7 @@ def test_the_order_is_the_views_page_by_page(
     monkeypatch.setattr(pages, "ROWS", 4)
     list_several(sessions, 11)
     with sessions() as session:
-        wanted = [str(row.study_id) for row in queries.worklist(session)]
+        wanted = [str(row.study_id) for row in study_queries.worklist(session)]
     reader, address, found = sign_in(), "/", []
     while address:
         html = reader.get(address).text
@@ -58,7 +58,7 @@ def test_a_study_that_left_the_list_between_two_pages_hides_no_other(
     monkeypatch.setattr(pages, "ROWS", 4)
     list_several(sessions, 11)
     with sessions() as session:
-        rows = queries.worklist(session)
+        rows = study_queries.worklist(session)
     failed = next(row for row in rows[:3] if row.state == "failed")
     with sessions.begin() as session:
         assert ledger.discard(session, failed.study_id, "seen", "me")
@@ -72,7 +72,7 @@ def test_a_filter_leaves_rows_out_in_the_same_order(sessions: sessionmaker[Sessi
     list_several(sessions, 20)
     reader = sign_in()
     with sessions() as session:
-        rows = queries.worklist(session)
+        rows = study_queries.worklist(session)
     for query in ("class=maintained", "state=failed", "priority=urgent&class=upgraded", "class=nonsense"):
         words = dict(part.split("=") for part in query.split("&"))
         wanted = [
@@ -403,7 +403,7 @@ def test_a_defect_shows_nothing_of_itself(site: Site, sign_in: SignIn, monkeypat
         raise RuntimeError("Roe^Mary")
 
     reader = sign_in()
-    monkeypatch.setattr("db.reads.page.worklist_state", broken)
+    monkeypatch.setattr("db.reads.worklist_page.worklist_state", broken)
     answer = reader.get("/")
     assert answer.status_code == 500
     assert "Roe" not in answer.text

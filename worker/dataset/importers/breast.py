@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from worker.clinical.descriptors import LEVELS
-from worker.dataset.image import read_picture
 from worker.dataset.importers import imported
 from worker.dataset.importers.imported import Imported, OnProgress, relative
 from worker.dataset.manifest import ManifestRow
+from worker.dataset.manifest_image import read_picture
 from worker.errors import Code, LesionRefused, SetupRefused
 
 COLUMNS = ("CaseID", "Image_filename", "Mask_tumor_filename", "Age", "BIRADS", "Classification")

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.dataset.image import mask_roi, read_picture
 from worker.dataset.importers import imported
 from worker.dataset.importers.imported import Imported, OnProgress, relative
 from worker.dataset.manifest import ManifestRow
+from worker.dataset.manifest_image import mask_roi, read_picture
 from worker.errors import LesionRefused
 from worker.study import Roi
 

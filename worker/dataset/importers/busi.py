@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.dataset.image import read_picture
 from worker.dataset.importers import imported
 from worker.dataset.importers.imported import Imported, OnProgress, relative
 from worker.dataset.manifest import ManifestRow, Pathology
+from worker.dataset.manifest_image import read_picture
 from worker.errors import LesionRefused
 
 CLASSES = ("benign", "malignant", "normal")

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from worker.clinical.categories import Birads
-from worker.dataset.image import mask_roi
 from worker.dataset.manifest import ManifestRow, Pathology, reason_of
+from worker.dataset.manifest_image import mask_roi
 from worker.dataset.near_duplicates import alike, difference_hash, joined
 from worker.errors import Code, LesionRefused, SetupRefused
 

@@ -14,8 +14,8 @@ from worker.imaging.cropping import crop, to_grey
 from worker.imaging.dicom_file import Header
 from worker.imaging.quality.colour import colour_in_roi, doppler_in_roi, says_doppler, taken_apart
 from worker.imaging.quality.contrast import roi_blank, roi_saturated, roi_too_small
+from worker.imaging.quality.dual_view import seam_in_pixels, seam_of_regions
 from worker.imaging.quality.overlay import overlay_in_roi
-from worker.imaging.quality.seam import seam_in_pixels, seam_of_regions
 from worker.imaging.regions import UltrasoundRegion, is_tissue
 from worker.study import QualityFinding, Roi
 
