@@ -29,7 +29,7 @@ class Server:
     Attributes:
         url: of the service, without the ``/studies`` of its resources.
         headers: that sign in.
-        ca: PEM of whom to trust; ``None``: whom the system trusts.
+        ca: CA bundle (PEM) that verifies its certificate; ``None``: the system's.
     """
 
     url: str

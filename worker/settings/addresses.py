@@ -47,7 +47,7 @@ def required(url: SecretStr | None, variable: str) -> str:
     if url is None:
         raise SetupRefused(
             Code.SETTING_INVALID,
-            f"{variable} is not set and no `dlr up` is running with this DLR_HOME: start it, or set the variable",
+            f"{variable} is not set, and no `dlr up` is running with this DLR_HOME: start one, or set the variable",
         )
     return url.get_secret_value()
 
@@ -56,16 +56,16 @@ def _server(url: SecretStr, drivers: Collection[str], form: str) -> URL:
     try:
         parsed = make_url(url.get_secret_value())
     except (ArgumentError, ValueError):
-        raise ValueError(f"is not a URL: {form}") from None
+        raise ValueError(f"is not a URL such as {form}") from None
     if parsed.drivername not in drivers or (parsed.port is not None and parsed.port not in _PORTS):
-        raise ValueError(f"is not {form}")
+        raise ValueError(f"has to be {form}")
     return parsed
 
 
 def _is_postgresql(url: SecretStr) -> SecretStr:
     parsed = _server(url, ("postgresql", "postgresql+psycopg2"), "postgresql://user@host:5432/database")
     if parsed.query and not _libpq_knows(parsed):
-        raise ValueError("has a parameter behind its question mark that libpq does not know")
+        raise ValueError("has a parameter after the question mark that libpq does not know")
     return url
 
 
@@ -81,12 +81,14 @@ def _libpq_knows(url: URL) -> bool:
 
 
 def _is_redis(url: SecretStr) -> SecretStr:
-    form = "redis://user@host:6379/0, or rediss:// over TLS: one Redis server, no Sentinel, cluster or other broker"
+    form = "redis://user@host:6379/0, or rediss:// for TLS: one Redis server, no Sentinel, cluster or other broker"
     parsed = _server(url, ("redis", "rediss"), form)
     if not parsed.host or not (parsed.database or "0").isdecimal():
-        raise ValueError(f"is not {form}")
+        raise ValueError(f"has to be {form}")
     if parsed.query and not _redis_py_knows(url.get_secret_value()):
-        raise ValueError("has a parameter behind its question mark that redis-py does not know, or a wrong value there")
+        raise ValueError(
+            "has a parameter after the question mark that redis-py does not know, or a wrong value for one"
+        )
     return url
 
 
@@ -107,37 +109,39 @@ def _is_web(text: str) -> str:
     except ValueError:
         is_one = False
     if not is_one:
-        raise ValueError("is not http://host:port or https://host:port")
+        raise ValueError("has to be http://host:port or https://host:port")
     return text
 
 
 def _is_node(text: str) -> str:
     if not _NODE.fullmatch(text) or int(text.rpartition(":")[2]) not in _PORTS:
-        raise ValueError("is not AET@host:port, with an AE title of at most 16 characters and a port up to 65535")
+        raise ValueError("has to be AET@host:port, with an AE title of up to 16 characters and a port up to 65535")
     return text
 
 
 def _is_performer(text: str) -> str:
     if not _PERFORMER.fullmatch(text):
-        raise ValueError("is not value^scheme^name^organization")
+        raise ValueError("has to be value^scheme^name^organization")
     return text
 
 
 def _is_ae_title(text: str) -> str:
     if not _AE_TITLE.fullmatch(text):
-        raise ValueError("is not an AE title: 1 to 16 characters of ASCII, without a backslash")
+        raise ValueError("has to be an AE title: 1 to 16 ASCII characters without a backslash")
     return text
 
 
 def _are_ae_titles(text: str) -> str:
     if not all(_AE_TITLE.fullmatch(name.strip()) for name in text.split(",") if name.strip()):
-        raise ValueError("are not AE titles with commas between: each has 1 to 16 characters of ASCII, no backslash")
+        raise ValueError(
+            "has to be AE titles separated by commas, each of 1 to 16 ASCII characters without a backslash"
+        )
     return text
 
 
 def _is_label(text: str) -> str:
     if not _LABEL.fullmatch(text):
-        raise ValueError("is not a label: 1 to 64 characters, without a backslash")
+        raise ValueError("has to be 1 to 64 characters without a backslash or control characters")
     return text
 
 
@@ -180,7 +184,7 @@ class DicomwebServer(BaseModel):
     @model_validator(mode="after")
     def _signs_in_once(self) -> Self:
         if self.url.username or self.url.password:
-            raise ValueError("the url has no user and no password in it: they are fields of their own")
+            raise ValueError("the url must not contain a user or password: they have fields of their own")
         if (self.user is None) != (self.password is None) or (self.user and self.token):
             raise ValueError("give a token, or a user and a password, or neither")
         return self

@@ -10,8 +10,11 @@ from worker.settings.environment import default_home
 class HomeSettings(BaseModel, frozen=True):
     """Where this installation keeps what is its own."""
 
-    home: Path = Field(default_factory=default_home, description="What this installation keeps: servers, models, files")
-    storage_root: Path = Field(
-        default=Path("storage"), description="DICOM files live under it and nowhere else; relative to the home"
+    home: Path = Field(
+        default_factory=default_home, description="Folder of this installation: its servers, models and files"
     )
-    models_dir: Path = Field(default=Path("models"), description="The model registry; relative to the home")
+    storage_root: Path = Field(
+        default=Path("storage"),
+        description="Root folder of the DICOM files, outside of which none is read; relative to DLR_HOME",
+    )
+    models_dir: Path = Field(default=Path("models"), description="Folder of the model registry; relative to DLR_HOME")

@@ -32,7 +32,7 @@ def get_settings() -> Settings:
         SetupRefused: ``setting_invalid``, naming each wrong variable and never its value.
     """
     old = {name.renamed: name for name in old_names()}
-    misspelt = [f"{name} is no setting: is {meant} meant?" for name, meant in _no_settings() if meant]
+    misspelt = [f"{name} is not a setting: did you mean {meant}?" for name, meant in _no_settings() if meant]
     if misspelt:
         raise SetupRefused(Code.SETTING_INVALID, "; ".join(misspelt))
     try:
@@ -40,9 +40,9 @@ def get_settings() -> Settings:
     except ValidationError as invalid:
         reason = "; ".join(_sentence(flaw, old) for flaw in flaws_of(invalid))
     except SettingsError:
-        reason = "DLR_DICOMWEB_SERVERS: not JSON"
+        reason = "DLR_DICOMWEB_SERVERS: is not JSON"
     except (json.JSONDecodeError, UnicodeDecodeError):
-        reason = f"{default_home() / SERVICES_FILE} is not JSON: `dlr up` writes it anew"
+        reason = f"{default_home() / SERVICES_FILE} is not JSON: `dlr up` rewrites it"
     raise SetupRefused(Code.SETTING_INVALID, reason)
 
 
@@ -77,7 +77,7 @@ def _no_settings() -> Iterator[tuple[str, str | None]]:
         if prefix == PREFIX.lower() and word not in known:
             meant = get_close_matches(word, known, n=1, cutoff=ALIKE)
             if not meant:
-                logger.warning("%s is no setting, and does nothing: `dlr settings` lists them", name)
+                logger.warning("%s is not a setting and has no effect: `dlr settings` lists all settings", name)
             yield name, variable(RENAMED.get(meant[0], meant[0])) if meant else None
 
 

@@ -10,13 +10,15 @@ class RescoringSettings(BaseModel, frozen=True):
 
     shadow_database_url: PostgresUrl | None = Field(
         default=None,
-        description="The database as a user who is dlr_shadow, for `dlr shadow` and `dlr backfill`; unset: that of a "
-        "running `dlr up`",
+        description="The database, as a user with the role dlr_shadow, for `dlr shadow` and `dlr backfill`; unset: "
+        "that of a running `dlr up`",
     )
-    shadow_database_password: SecretStr | None = Field(default=None, description="For DLR_SHADOW_DATABASE_URL")
+    shadow_database_password: SecretStr | None = Field(
+        default=None, description="Password for a DLR_SHADOW_DATABASE_URL without one"
+    )
     shadow_device: str = Field(
         default="cpu",
-        description="Where shadows and backfills run: cpu leaves the GPU to live work; auto, cuda or cuda:N",
+        description="Device for shadows and backfills: cpu, which leaves the GPU to live work, auto, cuda or cuda:N",
     )
 
     def require_shadow_database_url(self) -> str:

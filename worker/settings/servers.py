@@ -11,40 +11,49 @@ class ServerSettings(BaseModel, frozen=True):
     """PostgreSQL and Redis."""
 
     database_url: PostgresUrl | None = Field(
-        default=None, description="postgresql://user@host:5432/dlr as the running user; unset: `dlr up` starts one"
+        default=None,
+        description="PostgreSQL, as the user that workers sign in as: postgresql://user@host:5432/dlr; unset: `dlr "
+        "up` starts one",
     )
-    database_password: SecretStr | None = Field(default=None, description="For a DLR_DATABASE_URL without a password")
+    database_password: SecretStr | None = Field(default=None, description="Password for a DLR_DATABASE_URL without one")
     database_owner_url: PostgresUrl | None = Field(
-        default=None, description="The same database as the user that migrates; unset: DLR_DATABASE_URL"
+        default=None, description="The same database, as the user that migrates it; unset: DLR_DATABASE_URL"
     )
-    database_owner_password: SecretStr | None = Field(default=None, description="For DLR_DATABASE_OWNER_URL")
+    database_owner_password: SecretStr | None = Field(
+        default=None, description="Password for a DLR_DATABASE_OWNER_URL without one"
+    )
     reader_url: PostgresUrl | None = Field(
         default=None,
-        description="The same database as a user that only reads, for `dlr metrics`; unset: DLR_DATABASE_URL",
+        description="The same database, as a read-only user for `dlr metrics`; unset: DLR_DATABASE_URL",
     )
-    reader_password: SecretStr | None = Field(default=None, description="For a DLR_READER_URL without a password")
+    reader_password: SecretStr | None = Field(default=None, description="Password for a DLR_READER_URL without one")
     database_ca: Path | None = Field(
-        default=None, description="PEM of whom to trust: PostgreSQL over TLS only, its certificate and name verified"
+        default=None,
+        description="CA bundle (PEM) that verifies PostgreSQL's certificate and host name; TLS is then required",
     )
-    database_certificate: Path | None = Field(default=None, description="PEM of a client certificate for PostgreSQL")
-    database_key: Path | None = Field(default=None, description="Its key, readable by its owner alone")
+    database_certificate: Path | None = Field(default=None, description="Client certificate (PEM) for PostgreSQL")
+    database_key: Path | None = Field(
+        default=None, description="Private key (PEM) of that certificate, readable by its owner alone"
+    )
 
     redis_url: RedisUrl | None = Field(
-        default=None, description="redis://user@host:6379/0 or rediss://; unset: `dlr up` starts one"
+        default=None, description="Redis: redis://user@host:6379/0, or rediss:// for TLS; unset: `dlr up` starts one"
     )
-    redis_password: SecretStr | None = Field(default=None, description="For a DLR_REDIS_URL without a password")
+    redis_password: SecretStr | None = Field(default=None, description="Password for a DLR_REDIS_URL without one")
     redis_ca: Path | None = Field(
-        default=None, description="PEM of whom to trust, for rediss://; unset: whom the system trusts"
+        default=None,
+        description="CA bundle (PEM) that verifies Redis's certificate and host name, for rediss://; unset: the "
+        "system's",
     )
-    redis_certificate: Path | None = Field(default=None, description="PEM of a client certificate for Redis")
-    redis_key: Path | None = Field(default=None, description="Its key")
+    redis_certificate: Path | None = Field(default=None, description="Client certificate (PEM) for Redis")
+    redis_key: Path | None = Field(default=None, description="Private key (PEM) of that certificate")
     redis_key_prefix: str = Field(
-        default="", description="Before each of Celery's keys, on a Redis that others use too"
+        default="", description="Prefix of Celery's keys, for a Redis that is shared with other software"
     )
     redis_may_forget: bool = Field(
         default=False,
-        description="Whether workers run on a Redis that loses accepted jobs (no append-only file, or eviction): "
-        "their senders then have to push them again",
+        description="Whether workers may run on a Redis that can lose accepted jobs (no append-only file, or "
+        "eviction): senders then have to push lost jobs again",
     )
 
     def require_database_url(self) -> str:

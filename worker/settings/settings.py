@@ -107,7 +107,7 @@ class Settings(  # the last first: pydantic takes the fields of the last base fi
         for name in _TLS_FILES:
             file = getattr(self, name)
             if file is not None and not os.access(file, os.R_OK):
-                raise ValueError(f"{variable(name)} can not be read")
+                raise ValueError(f"{variable(name)} cannot be read")
         return self
 
     def _complete_url(self, name: str, with_tls: Callable[[URL, TlsFiles], URL], files: TlsFiles) -> None:

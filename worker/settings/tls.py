@@ -29,7 +29,7 @@ def postgres_url(url: URL, files: TlsFiles) -> URL:
             raise ValueError("DLR_DATABASE_CERTIFICATE and DLR_DATABASE_KEY need DLR_DATABASE_CA")
         return url
     if url.query.get("sslmode", VERIFYING_MODES[0]) not in VERIFYING_MODES:
-        raise ValueError("DLR_DATABASE_CA is set, and the URL's sslmode does not verify: leave it out of the URL")
+        raise ValueError("DLR_DATABASE_CA is set, but the URL's sslmode verifies nothing: remove sslmode from the URL")
     return _with(
         url, {"sslmode": "verify-full", "sslrootcert": files.ca, "sslcert": files.certificate, "sslkey": files.key}
     )
@@ -43,10 +43,12 @@ def redis_url(url: URL, files: TlsFiles) -> URL:
     """
     if url.drivername != "rediss":
         if files != TlsFiles():
-            raise ValueError("DLR_REDIS_CA, _CERTIFICATE and _KEY are for a DLR_REDIS_URL that begins with rediss://")
+            raise ValueError(
+                "DLR_REDIS_CA, DLR_REDIS_CERTIFICATE and DLR_REDIS_KEY need a DLR_REDIS_URL with rediss://"
+            )
         return url
     if url.query.get("ssl_cert_reqs", "required") != "required":
-        raise ValueError("DLR_REDIS_URL turns the verification of certificates off: leave ssl_cert_reqs out of it")
+        raise ValueError("DLR_REDIS_URL turns certificate verification off: remove ssl_cert_reqs from it")
     return _with(
         url,
         {

@@ -10,28 +10,34 @@ from worker.settings.addresses import WebUrl
 class WatchingSettings(BaseModel, frozen=True):
     """How the service is watched."""
 
-    flower_user: str = Field(default="admin", min_length=1, description="Who may look at Flower")
+    flower_user: str = Field(default="admin", min_length=1, description="User that may sign in to Flower")
     flower_password: SecretStr | None = Field(
-        default=None, description="Flower does not start without; `dlr up` makes one up and keeps it in the home"
+        default=None,
+        description="Password of that user, without which Flower does not start; `dlr up` generates one and keeps it "
+        "in DLR_HOME",
     )
-    flower_address: str = Field(default="127.0.0.1", description="Where Flower listens")
-    flower_port: int = Field(default=5555, ge=0, le=65535, description="Flower's port; 0: any free one")
+    flower_address: str = Field(default="127.0.0.1", description="Address on which Flower listens")
+    flower_port: int = Field(default=5555, ge=0, le=65535, description="Port of Flower; 0: any free port")
     metrics_address: str = Field(
-        default="127.0.0.1", description="Where metrics are served for Prometheus, to whoever asks"
+        default="127.0.0.1", description="Address on which metrics are served for Prometheus, without signing in"
     )
     metrics_port: int | None = Field(
         default=None,
         ge=0,
         le=65535,
-        description="The first port of workers' metrics: each worker takes the first free one of 32; unset: none",
+        description="First port of workers' metrics: each worker takes the first free one of 32; unset: no metrics",
     )
-    exporter_port: int = Field(default=9469, ge=0, le=65535, description="The port of `dlr metrics`; 0: any free one")
-    drift_days: float = Field(default=30.0, gt=0, le=3650, description="How far back drift and outcomes are looked at")
+    exporter_port: int = Field(default=9469, ge=0, le=65535, description="Port of `dlr metrics`; 0: any free port")
+    drift_days: float = Field(
+        default=30.0, gt=0, le=3650, description="Period over which drift and outcomes are computed, in days"
+    )
     traces_url: WebUrl | None = Field(
         default=None,
-        description="An OpenTelemetry collector (OTLP over HTTP), http://host:4318; unset: no traces",
+        description="OpenTelemetry collector (OTLP over HTTP), such as http://host:4318; unset: no traces",
     )
-    log_format: Literal["json", "text"] = Field(default="json", description="json: one object a line; text: for people")
+    log_format: Literal["json", "text"] = Field(
+        default="json", description="json: one object per line; text: for people"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="DEBUG, INFO, WARNING or ERROR"
+        default="INFO", description="Lowest level that is logged: DEBUG, INFO, WARNING or ERROR"
     )

@@ -76,7 +76,7 @@ def test_an_address_of_the_right_kind_is_taken(monkeypatch: pytest.MonkeyPatch, 
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("{", "DLR_DICOMWEB_SERVERS: not JSON"),
+        ("{", "DLR_DICOMWEB_SERVERS: is not JSON"),
         ('{"pacs": {}}', "DLR_DICOMWEB_SERVERS: pacs: url"),
         ('{"pacs": {"url": "https://u:hunter2@pacs"}}', "DLR_DICOMWEB_SERVERS: pacs"),
         ('{"pacs": {"url": "https://pacs", "token": "hunter2", "user": "u", "password": "p"}}', "give a token"),

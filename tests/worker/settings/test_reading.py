@@ -50,7 +50,7 @@ def test_a_misspelt_setting_is_refused_with_the_one_that_is_meant(
     monkeypatch.setenv(given, "hunter2")
     with pytest.raises(SetupRefused) as refused:
         get_settings()
-    assert refused.value.reason == f"{given} is no setting: is {meant} meant?"
+    assert refused.value.reason == f"{given} is not a setting: did you mean {meant}?"
 
 
 @given(st.sampled_from(sorted(Settings.model_fields)), st.data())
@@ -62,7 +62,7 @@ def test_two_letters_that_changed_places_never_go_unnoticed(name: str, data: st.
     get_settings.cache_clear()
     with mock.patch.dict(os.environ, {f"DLR_{swapped.upper()}": "x"}), pytest.raises(SetupRefused) as refused:
         get_settings()
-    assert f"DLR_{swapped.upper()} is no setting: is DLR_" in refused.value.reason
+    assert f"DLR_{swapped.upper()} is not a setting: did you mean DLR_" in refused.value.reason
 
 
 def test_a_misspelt_secret_is_refused_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_variable_that_resembles_no_setting_is_left_alone_and_told(
 ) -> None:
     monkeypatch.setenv("DLR_SITE_NUMBER_OF_OUR_OWN", "7")
     get_settings()
-    assert "DLR_SITE_NUMBER_OF_OUR_OWN is no setting" in caplog.text
+    assert "DLR_SITE_NUMBER_OF_OUR_OWN is not a setting" in caplog.text
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff\xfe"])

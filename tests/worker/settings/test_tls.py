@@ -158,4 +158,4 @@ def test_a_file_for_tls_that_can_not_be_read_is_named(
     (tmp_path / file).unlink()
     with pytest.raises(SetupRefused) as refused:
         get_settings()
-    assert refused.value.reason == f"DLR_{server}_{file} can not be read"
+    assert refused.value.reason == f"DLR_{server}_{file} cannot be read"
