@@ -90,7 +90,7 @@ def _prepare(connection: Any, role: str | None) -> None:
     except (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.InvalidParameterValue):
         connection.close()
         raise RoleRefused(
-            f"the database user of this URL can not act as {role}; ask an administrator for: GRANT {role} TO that user;"
+            f"the database user of this URL cannot act as {role}; ask an administrator for: GRANT {role} TO that user;"
         ) from None
     connection.autocommit = before
 

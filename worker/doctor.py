@@ -49,7 +49,7 @@ SILENT_S = 180.0
 
 SHARED = (
     "a pooler gives PostgreSQL's sessions to several connections in turn (PgBouncer's pool_mode transaction or "
-    "statement), so that a role, a time limit or a lock of one reaches another: use pool_mode = session, or the "
+    "statement), so that a role, a time limit or a lock leaks from one to another: use pool_mode = session, or the "
     "server's own address"
 )
 
@@ -140,14 +140,14 @@ def _postgres(engine: Engine) -> Component:
             probe.try_write(session, place_of_failed)
         except DatabaseAway as away:
             if away.sqlstate not in NO_SCHEMA:  # which is the next look's
-                return Component("PostgreSQL", Health.DOWN, version, f"can not be written: {away.sentence}")
+                return Component("PostgreSQL", Health.DOWN, version, f"cannot be written: {away.sentence}")
     if encoding != ENCODING:
         detail = (
-            f"keeps text in {encoding}, and can not record a study whose texts have other letters: move it into a "
-            f"database that was made with createdb --template=template0 --encoding={ENCODING}"
+            f"keeps text in {encoding}, and cannot record a study whose texts have other characters: move it into a "
+            f"database created with createdb --template=template0 --encoding={ENCODING}"
         )
         return Component("PostgreSQL", Health.WARNING, version, detail)
-    return Component("PostgreSQL", Health.OK, version, "answers, and can be written")
+    return Component("PostgreSQL", Health.OK, version, "answers and accepts writes")
 
 
 def postgres_and_pooler(settings: Settings) -> Component:
@@ -166,7 +166,7 @@ def schema(settings: Settings) -> Component:
     faults = _in_time(lambda: check(settings.require_database_url()))
     if faults:
         return Component("schema", Health.DOWN, None, f"{'; '.join(faults[:3])}: run `dlr db upgrade`")
-    return Component("schema", Health.OK, None, "is this version's")
+    return Component("schema", Health.OK, None, "matches this version")
 
 
 def redis(settings: Settings) -> Component:
@@ -205,7 +205,7 @@ def studies(settings: Settings) -> Component:
     said = ", ".join(f"{count} {state}" for state, count in counts.items())
     if oldest is not None:
         waits = (datetime.now(UTC) - oldest).total_seconds()
-        said += f"; the oldest that has not ended came {waits:.0f} s ago"
+        said += f"; the oldest unfinished one arrived {waits:.0f} s ago"
     return Component("studies", Health.OK, None, said)
 
 
@@ -251,7 +251,7 @@ def storage(settings: Settings) -> Component:
     """Look whether the files' folder is there and can be read."""
     root = settings.storage_root
     if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
-        return Component("storage", Health.DOWN, None, f"DLR_STORAGE_ROOT {root} is no folder that can be read")
+        return Component("storage", Health.DOWN, None, f"DLR_STORAGE_ROOT {root} is not a readable folder")
     with os.scandir(root) as entries:
         said = str(root) if any(entries) else f"{root} is empty: is its disk mounted?"
     return Component("storage", Health.OK, None, said)
@@ -273,7 +273,7 @@ def page(settings: Settings) -> Component:
     from worker.services.web_process import web_is_installed
 
     if not web_is_installed() or not settings.web_accounts.exists():
-        return Component("worklist page", Health.OK, None, "nobody may sign in: it is not used")
+        return Component("worklist page", Health.OK, None, "not used: it has no accounts")
     try:
         with socket.create_connection((settings.web_address, settings.web_port), LOOK_S):
             return Component("worklist page", Health.OK, None, "listens")
@@ -285,7 +285,7 @@ def delivery(settings: Settings) -> Component:
     """Count what waits to be sent and what was refused, and look whether a sender is at work."""
     states = _asked(settings, outbox.outbox_states)
     if not states:
-        return Component("delivery", Health.OK, None, "no destination was ever switched on")
+        return Component("delivery", Health.OK, None, "no destination has been enabled")
     now = datetime.now(UTC)
     silent = [state.destination for state in states if (now - state.looked_at).total_seconds() > SILENT_S]
     said = ", ".join(f"{one.destination}: {one.waiting} wait, {one.failed} failed" for one in states)
@@ -327,7 +327,7 @@ def _said_of(error: Exception) -> str:
         case OSError(strerror=str() as strerror):
             return strerror if error.filename is None else f"{error.filename}: {strerror}"
         case _:
-            return f"could not be looked at: a defect of this software ({type(error).__qualname__})"
+            return f"could not be checked: a defect of this software ({type(error).__qualname__})"
 
 
 def _asked(settings: Settings, question: Callable[[Session], T]) -> T:
@@ -355,8 +355,8 @@ def _in_time(work: Callable[[], T]) -> T:
         return answer.result(2 * LOOK_S)
     except TimeoutError:
         reason = (
-            "PostgreSQL takes connections and does not answer: is a table locked, or a pooler before it without a "
-            "session to give?"
+            "PostgreSQL takes connections and does not answer: is a table locked, or a pooler in front of it without a "
+            "free session?"
         )
         raise Unavailable(Code.SERVICE_UNAVAILABLE, reason) from None
 

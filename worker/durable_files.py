@@ -18,7 +18,7 @@ def written() -> Iterator[None]:
     try:
         yield
     except OSError:
-        reason = "DLR_MODELS_DIR: the registry can not be written; is there room, and is this user allowed to?"
+        reason = "DLR_MODELS_DIR: the registry cannot be written; is there space, and does this user have permission?"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
 
 

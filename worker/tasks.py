@@ -79,9 +79,9 @@ def _give_back() -> None:
     from worker.runtime import pulse
 
     try:
-        logger.warning("%d studies were not done in time and are queued again", pulse().give_back())
+        logger.warning("%d studies were not finished in time and were requeued", pulse().give_back())
     except Exception as error:  # noqa: BLE001  whatever it is, the leases run out
-        logger.warning("studies come back when their leases have run out: %s", kind_of(error))
+        logger.warning("studies are requeued when their leases expire: %s", kind_of(error))
 
 
 @app.task(name=SUBMIT_STUDY, typing=False, **_TOLD)  # type: ignore[untyped-decorator]
@@ -154,7 +154,7 @@ def _enqueue(enqueue: Callable[[Queued], None], study: Queued) -> None:
     except REDIS_AWAY as error:
         if not is_out_of_memory(error):
             raise
-        logger.warning("study %s is on record, and queued later: Redis %s", study.study_id, reason_of(error))
+        logger.warning("study %s is on record and will be queued later: Redis %s", study.study_id, reason_of(error))
 
 
 def _refuse(raw: object, refused: JobRefused, named: Named | None = None) -> NoReturn:

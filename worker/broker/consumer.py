@@ -35,7 +35,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         try:
             super().start()
         except Exception as fault:
-            logger.error("the worker ends: %s", kind_of(fault))
+            logger.error("the worker exits: %s", kind_of(fault))
             worker_shutting_down.send(sender=self.hostname, sig=None, how="Warm", exitcode=os.EX_SOFTWARE)
             raise
 

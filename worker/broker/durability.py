@@ -35,7 +35,9 @@ class Keeping:
             SetupRefused: ``setting_invalid``.
         """
         if self.forgets and not may_forget:
-            reason = f"Redis would lose jobs: {'; '.join(self.forgets)}. Set it up otherwise, or {ACCEPTED_BY}=true"
+            reason = (
+                f"Redis may lose jobs: {'; '.join(self.forgets)}. Change its configuration, or set {ACCEPTED_BY}=true"
+            )
             raise SetupRefused(Code.SETTING_INVALID, reason)
 
 
@@ -51,14 +53,14 @@ def keeping(client: "Redis") -> Keeping:
         found = {}
     policy, has_file = found.get("maxmemory_policy"), found.get("aof_enabled")
     if policy is None or has_file is None:
-        return Keeping(risks=["whether it keeps what it accepts can not be looked at: its user needs +info"])
+        return Keeping(risks=["cannot check whether it keeps accepted jobs: its user needs +info"])
     syncs = _config(client, "appendfsync") if has_file else None
     forgets = {
-        "appendonly is off, so it loses the jobs that wait when it ends": not has_file,
-        "appendfsync is no, so it loses the jobs of half a minute with the power": syncs == "no",
-        f"maxmemory-policy is {policy}, so it drops jobs when its memory is full": policy != "noeviction",
+        "appendonly is off, so waiting jobs are lost when it stops": not has_file,
+        "appendfsync is no, so a power failure loses the jobs of half a minute": syncs == "no",
+        f"maxmemory-policy is {policy}, so it evicts jobs when its memory is full": policy != "noeviction",
     }
-    risks = {"appendfsync is everysec: the jobs of the last second are lost with the power": syncs == "everysec"}
+    risks = {"appendfsync is everysec: a power failure loses the jobs of the last second": syncs == "everysec"}
     return Keeping(*([said for said, is_so in each.items() if is_so] for each in (forgets, risks)))
 
 

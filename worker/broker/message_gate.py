@@ -170,7 +170,7 @@ def _arguments(
     outer: dict[str, Any], headers: dict[str, Any], properties: dict[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
     if headers.get("compression") or outer.get("content-type") != "application/json":
-        raise JobRefused(Code.MESSAGE_UNDECODABLE, "the body has to be application/json, not compressed")
+        raise JobRefused(Code.MESSAGE_UNDECODABLE, "the body must be application/json, not compressed")
     body = outer.get("body")
     if not isinstance(body, str):
         raise JobRefused(Code.MESSAGE_UNDECODABLE)
@@ -182,7 +182,7 @@ def _arguments(
     match _decoded(body):
         case [list() as args, dict() as kwargs, *_]:
             return args, kwargs
-    raise JobRefused(Code.MESSAGE_UNDECODABLE, "the body has to be [args, kwargs, embed]")
+    raise JobRefused(Code.MESSAGE_UNDECODABLE, "the body must be [args, kwargs, embed]")
 
 
 def _uuid(value: object) -> UUID | None:

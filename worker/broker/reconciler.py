@@ -115,11 +115,11 @@ class Reconciler:
         """
         returned = self.messages.put_back(self.lease_s)
         if returned:
-            logger.warning("%d messages had lost their worker and are back on their queue", returned)
+            logger.warning("%d messages of dead workers were requeued", returned)
         with self.sessions.begin() as session:
             found = ledger.take_stranded(session)
         if found:
-            logger.warning("%d studies had lost their worker and are queued again", len(found))
+            logger.warning("%d studies of dead workers were requeued", len(found))
         found += self._lost_by_redis(len(found))
         for study in found:
             self.enqueue(study)
@@ -138,7 +138,7 @@ class Reconciler:
         with self.sessions.begin() as session:
             lost = ledger.take_unqueued(session, UNQUEUED_AFTER_S, min(missing, MOST_AT_ONCE))
         if lost:
-            logger.warning("%d studies were queued in the ledger and not in Redis; queued again", len(lost))
+            logger.warning("%d studies were queued in the ledger but missing in Redis; requeued", len(lost))
         return lost
 
     def run(self, interval_s: float, stopped: threading.Event) -> None:

@@ -269,7 +269,7 @@ class DecoderPool:
                     frame = decoder.frame(answer)
                 ready = decoder
             except _Ended:
-                logger.warning("a decoder ended at work: %s", _ending(decoder.end()))
+                logger.warning("a decoder exited while decoding: %s", _ending(decoder.end()))
                 continue
             except _TimedOut:
                 decoder.end()
@@ -290,7 +290,7 @@ class DecoderPool:
         try:
             return _Decoder(self._limits, self._timeout_s)
         except OSError:
-            raise Unavailable(Code.SERVICE_UNAVAILABLE, "a decoder process can not be started") from None
+            raise Unavailable(Code.SERVICE_UNAVAILABLE, "a decoder process cannot be started") from None
 
 
 def is_sound(answer: LesionsDecoded, limits: Limits) -> bool:

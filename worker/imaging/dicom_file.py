@@ -125,7 +125,7 @@ class _Metered:
     def read(self, size: int = -1) -> bytes:
         self._left -= 1
         if self._left < 0:
-            raise LesionRefused(Code.FILE_NOT_DICOM, "the header has more elements than any image has")
+            raise LesionRefused(Code.FILE_NOT_DICOM, "the header has more elements than is allowed")
         return self._read(size)
 
 

@@ -155,7 +155,7 @@ def _signed_in(server: Server) -> Iterator["Session"]:
 
         from worker.network.timed_http import TimedAnswers
     except ImportError:
-        reason = "a DICOMweb server is asked by the extra: pip install 'dlr-worker[dicomweb]'"
+        reason = "DICOMweb needs the extra: pip install 'dlr-worker[dicomweb]'"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
     with Session() as session:
         for scheme in ("http://", "https://"):

@@ -50,7 +50,9 @@ def displayed(stored: Values, header: Header, layout: PixelLayout, index: int = 
 def _check_presentation(header: Header, layout: PixelLayout) -> None:
     """Colour for some grey values (PS3.3, C.7.6.19) is not applied; a polarity has to be said in one way alone."""
     if header.text("PixelPresentation") in ("COLOR", "MIXED"):
-        raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED, "grey pixels are to be shown in colour (Pixel Presentation)")
+        raise LesionRefused(
+            Code.PHOTOMETRIC_UNSUPPORTED, "grey pixels must be displayed in colour (Pixel Presentation)"
+        )
     shape = header.text("PresentationLUTShape")
     if shape and shape != {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}[layout.photometric]:
         reason = "Presentation LUT Shape contradicts the photometric interpretation"
@@ -84,7 +86,7 @@ def _modality(stored: Values, header: Header, *, signed: bool) -> tuple[Values, 
         return _looked_up(stored, luts[0], signed=signed)[0], False
     slope, intercept = _decimal(header, "RescaleSlope"), _decimal(header, "RescaleIntercept")
     if slope == 0:
-        raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED, "with a Rescale Slope of 0 all pixels are alike")
+        raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED, "a Rescale Slope of 0 makes all pixels equal")
     if slope is None or intercept is None or (slope, intercept) == (1, 0):
         return stored, signed
     return stored * slope + intercept, signed or slope < 0 or intercept < 0

@@ -93,7 +93,7 @@ def _held_folder() -> Iterator[Path]:
             folder = empty.rename(empty.with_name(f"{FETCHED}{empty.name.removeprefix(_EMPTY)}"))
             held.callback(shutil.rmtree, folder, ignore_errors=True)
         except OSError:
-            raise Unavailable(Code.STORAGE_UNAVAILABLE, "the TMPDIR can not be written") from None
+            raise Unavailable(Code.STORAGE_UNAVAILABLE, "TMPDIR cannot be written") from None
         yield folder
 
 

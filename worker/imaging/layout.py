@@ -179,7 +179,7 @@ def _check_length(layout: PixelLayout, file: DicomFile, limits: Limits) -> None:
     if length is None or length < declared:
         raise LesionRefused(Code.PIXELS_UNDECODABLE, "Pixel Data is shorter than the header declares")
     if layout.photometric == "YBR_FULL_422" and (layout.columns % 2 or length >= declared // 2 * 3):
-        raise LesionRefused(Code.PIXELS_UNDECODABLE, "Pixel Data is not sub-sampled as its header says")
+        raise LesionRefused(Code.PIXELS_UNDECODABLE, "Pixel Data is not subsampled as its header says")
     if length > declared + declared % 2:
         frames, rest = divmod(length, layout.frame_bytes)
         reason = f"Pixel Data is as long as {frames} frames, and the header says {layout.frames}"

@@ -63,7 +63,7 @@ def require_one_patient(patients: Mapping[int, PatientId]) -> None:
     if unread is None:
         raise StudyRefused(Code.PATIENT_MISMATCH, f"files {first} and {other} of the study name different patients")
     reason = (
-        f"the Patient ID of file {unread} of the study can not be read in its Specific Character Set, and another file "
+        f"the Patient ID of file {unread} of the study cannot be read in its Specific Character Set, and another file "
         "has another one"
     )
     raise StudyRefused(Code.PATIENT_MISMATCH, reason)

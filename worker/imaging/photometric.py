@@ -25,7 +25,7 @@ def colours_without_codestream(photometric: str, *, sub_sampled: bool) -> Colour
         LesionRefused: ``photometric_unsupported``; it says that they are sub-sampled, and they are not.
     """
     if photometric in SUB_SAMPLED and not sub_sampled:
-        raise _contradiction("the header says that colours are sub-sampled, and they are not")
+        raise _contradiction("the header says that chroma is subsampled, but it is not")
     return "RGB" if photometric == "RGB" else "YBR"
 
 

@@ -29,7 +29,7 @@ _RLE_HEADER = 64
 _LARGE_FRAME = 4 << 20
 # Lossless compression of ultrasound reaches 3 or so, and lossy 50; an empty JPEG 2000 codestream reaches 50,000.
 _MOST_COMPRESSION = 2000
-_OTHER_SIZE = "the frame is not of the size that the header declares"
+_OTHER_SIZE = "the frame's size differs from the header's"
 _MORE = "the compressed frame holds more than the header declares"
 _PADDING = b"\0\xff"
 _BYTE = 8

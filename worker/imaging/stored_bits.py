@@ -33,7 +33,7 @@ def cut_out(containers: Samples, layout: PixelLayout, stream: Codestream | None 
     low = layout.high_bit + 1 - layout.bits_stored
     if stream is not None:
         if stream.signed and not layout.signed and (containers < 0).any():
-            raise _untold("the codestream has negative samples, and the header says that there are none")
+            raise _untold("the codestream has negative samples, but the header says there are none")
         _check_precision(layout, stream)
         if stream.precision <= layout.bits_stored:
             low = 0

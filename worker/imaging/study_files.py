@@ -174,7 +174,7 @@ def _reached(root: Path) -> Path:
     try:
         return root.resolve(strict=True)
     except OSError:
-        raise Unavailable(Code.STORAGE_UNAVAILABLE, "DLR_STORAGE_ROOT can not be reached") from None
+        raise Unavailable(Code.STORAGE_UNAVAILABLE, "DLR_STORAGE_ROOT cannot be reached") from None
 
 
 def fault_of(entry: FileEntry, study_instance_uid: str) -> Code | None:

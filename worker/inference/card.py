@@ -91,7 +91,7 @@ class Histogram(_CardPart):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if any(low >= high for low, high in pairwise(self.edges)):
-            raise PydanticCustomError("edges", "edges have to rise")
+            raise PydanticCustomError("edges", "edges must be increasing")
         if len(self.shares) != len(self.edges) - 1 or abs(sum(self.shares) - 1) > _ROUNDING:
             raise PydanticCustomError("shares", "shares have to be one a bin, and sum to 1")
         return self
@@ -216,7 +216,7 @@ def load_card(path: Path) -> ModelCard:
         with path.open("rb") as file:
             content = file.read(MAX_CARD_BYTES + 1)
     except OSError:
-        raise ModelRefused(Code.CARD_INVALID, "the card is not there or can not be read") from None
+        raise ModelRefused(Code.CARD_INVALID, "the card does not exist or cannot be read") from None
     if len(content) > MAX_CARD_BYTES:
         raise ModelRefused(Code.CARD_INVALID, f"the card is larger than {MAX_CARD_BYTES} bytes")
     return parse_card(content)

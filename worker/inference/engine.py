@@ -119,7 +119,7 @@ class Engine:
             if len(batch) > 1:
                 raise
             # The device's own message is not repeated: it may be of any length and hold anything.
-            logger.error("the device refused a lesion: %s", type(error).__qualname__)
+            logger.error("the device failed on a lesion: %s", type(error).__qualname__)
             self.probe()
             raise LesionRefused(Code.INFERENCE_FAILED) from None
         # Some devices' ReLU makes a number of what is none, so that the scores alone do not tell.
@@ -143,7 +143,7 @@ class Engine:
         try:
             (scores,) = self._forward([Prepared(lh, bm, self._cards[0].age_mean)])
         except (RuntimeError, MemoryError):
-            raise Unavailable(Code.DEVICE_UNAVAILABLE, "the device refuses a blank image too") from None
+            raise Unavailable(Code.DEVICE_UNAVAILABLE, "the device fails on a blank image too") from None
         for card, row in zip(self._cards, scores, strict=True):
             if not np.isfinite(row).all():
                 reason = f"{card.name} {card.version}: the scores of a blank image are not finite"

@@ -54,15 +54,15 @@ class Looker:
             ModelRefused: ``model_not_found``: the registry has not this very version; ``weights_missing``,
                 ``weights_hash_mismatch``, ``weights_shape_mismatch``: it is damaged.
             LesionRefused: ``result_missing``: no region or age is on record; ``image_changed``: the model says
-                something else of this frame than is on record, so it is not what was scored.
+                something else of this frame than is on record, so it is not the image that was scored.
         """
         if lesion.region is None or lesion.age_years is None:
             raise LesionRefused(Code.RESULT_MISSING, "the lesion was not scored")
         model = self._loaded(score.model, score.version, score.weights_sha256)
         looked = grad_cam(*model, frame, Roi(*lesion.region), lesion.age_years)
         if not abs(looked.score.positive_probability - score.positive_probability) <= SAME_SCORE:
-            reason = f"{score.model} {score.version} gives this image another score than is on record"
-            raise LesionRefused(Code.IMAGE_CHANGED, f"{reason}: it is not what was scored")
+            reason = f"{score.model} {score.version} gives this image a score that differs from the one on record"
+            raise LesionRefused(Code.IMAGE_CHANGED, f"{reason}: it is not the image that was scored")
         return looked.heat
 
 
@@ -92,7 +92,7 @@ def _entry(models_dir: Path, name: str, version: str) -> Entry:
     for entry in Registry(models_dir).list():
         if (entry.card.name, entry.card.version) == (name, version):
             return entry
-    reason = f"the registry has no {name} {version} (any more): bring its card and weights back by `dlr models add`"
+    reason = f"the registry has no {name} {version}: restore its card and weights with `dlr models add`"
     raise ModelRefused(Code.MODEL_NOT_FOUND, reason)
 
 

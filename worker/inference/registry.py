@@ -340,9 +340,7 @@ def _refuse_other_content(card: ModelCard, folder: Path) -> None:
     compared = [field for field in ModelCard.model_fields if field not in _HOW_IT_WAS_MADE]
     differing = [field for field in compared if getattr(known, field) != getattr(card, field)]
     if differing:
-        reason = (
-            f"{card.name} {card.version} is there already with another {', '.join(differing)}; give it a new version"
-        )
+        reason = f"{card.name} {card.version} already exists with another {', '.join(differing)}; give it a new version"
         raise ModelRefused(Code.MODEL_EXISTS, reason)
 
 

@@ -51,7 +51,7 @@ class LoneModel:
             scores = self._scores(pixels, image.age.years)
         except (RuntimeError, MemoryError) as error:
             # The device's own message is not repeated: it may be of any length and hold anything.
-            logger.error("the device refused a lesion: %s", type(error).__qualname__)
+            logger.error("the device failed on a lesion: %s", type(error).__qualname__)
             self._probability_of_blank()
             raise LesionRefused(Code.INFERENCE_FAILED) from None
         if not np.isfinite(scores).all() or not np.isfinite(image.age.years):
@@ -73,5 +73,5 @@ class LoneModel:
         try:
             scores = self._scores(blank, self.card.age_mean)
         except (RuntimeError, MemoryError):
-            raise Unavailable(Code.DEVICE_UNAVAILABLE, "the device refuses a blank image too") from None
+            raise Unavailable(Code.DEVICE_UNAVAILABLE, "the device fails on a blank image too") from None
         return float(scores[0]) if np.isfinite(scores).all() else None

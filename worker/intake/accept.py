@@ -68,7 +68,7 @@ class Intake:
             recorded = self._record(record)
             span.note(study_id=str(recorded.study_id), change=recorded.change)
             if recorded.priority != job.priority.value:
-                logger.info("study %s keeps its priority, %s", recorded.study_id, recorded.priority)
+                logger.info("study %s keeps its priority %s", recorded.study_id, recorded.priority)
             if recorded.state == "queued":
                 self.enqueue(Queued(recorded.study_id, recorded.priority, recorded.uncounted))
         return recorded

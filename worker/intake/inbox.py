@@ -84,7 +84,7 @@ class Inbox:
                 inbox._lock_alone(lock.fileno())
                 inbox._read()
             except OSError as error:
-                reason = f"DLR_STORAGE_ROOT {root} can not be read and written: {error.strerror}"
+                reason = f"DLR_STORAGE_ROOT {root} cannot be read and written: {error.strerror}"
                 raise SetupRefused(Code.SETTING_INVALID, reason) from None
             yield inbox
 
@@ -184,7 +184,7 @@ class Inbox:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            reason = "another `dlr receive` has the inbox of this DLR_STORAGE_ROOT"
+            reason = "another `dlr receive` uses the inbox of this DLR_STORAGE_ROOT"
             raise SetupRefused(Code.ALREADY_RUNNING, reason) from None
 
     def _read(self) -> None:

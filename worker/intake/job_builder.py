@@ -87,5 +87,5 @@ def _accession_number(instances: Sequence[Instance]) -> str | None:
     said = [one.identity for one in instances if one.identity.accession_number]
     fitting = [identity for identity in said if len(identity.accession_number) <= LONGEST_TEXT]
     if said and not fitting:
-        logger.warning("an accession number is left out, since it is longer than %d characters", LONGEST_TEXT)
+        logger.warning("an accession number longer than %d characters was omitted", LONGEST_TEXT)
     return next((one.accession_number for one in sorted(fitting, key=lambda one: not one.is_number_whole)), None)

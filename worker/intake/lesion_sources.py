@@ -257,5 +257,5 @@ def _same_matrix(findings: Sequence[Finding[Region]], instances: Sequence[Instan
     for finding in findings:
         region = finding.region
         if region.matrix is not None and matrices.get(region.sop_instance_uid, region.matrix) != region.matrix:
-            reason = f"{finding.where} is segmented in other rows and columns than its image has"
+            reason = f"{finding.where} has a segmentation whose rows and columns differ from its image's"
             raise StudyRefused(Code.REPORT_UNSUPPORTED, reason)

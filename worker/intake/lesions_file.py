@@ -33,7 +33,7 @@ def read_lesions(path: Path) -> MarkedLesions:
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
-        raise text_fault(error, f"{path}: the file can not be read") from None
+        raise text_fault(error, f"{path}: the file cannot be read") from None
     except (ValueError, RecursionError):
         raise SetupRefused(Code.SETTING_INVALID, f"{path}: the file is not JSON") from None
     match content:

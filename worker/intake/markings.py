@@ -153,7 +153,7 @@ def category(codes: Iterable[tuple[str, str]], where: str) -> Birads | None:
     if len(said) > 1:
         raise StudyRefused(Code.BIRADS_UNKNOWN, f"{where} has more than one assessment category")
     if said[0] in SUSPICIOUS:
-        raise StudyRefused(Code.BIRADS_UNKNOWN, f"{where} is BI-RADS 4, and not 4A, 4B or 4C")
+        raise StudyRefused(Code.BIRADS_UNKNOWN, f"{where} is BI-RADS 4 without a letter (4A, 4B or 4C)")
     if said[0] not in CATEGORIES:
         raise StudyRefused(Code.BIRADS_UNKNOWN, f"{where} has an assessment category that is not in CID 6027")
     return CATEGORIES[said[0]]

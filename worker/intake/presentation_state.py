@@ -106,7 +106,7 @@ def _category(text: _Drawn) -> Birads | None:
         return None
     category = _CATEGORY.fullmatch(said)
     if category is None:
-        reason = f'a text of {text.where} speaks of BI-RADS and is not a category alone, such as "BI-RADS 4A"'
+        reason = f'a text of {text.where} mentions BI-RADS but is not just a category, such as "BI-RADS 4A"'
         raise StudyRefused(Code.BIRADS_UNKNOWN, reason)
     return Birads(category[1])
 
@@ -131,7 +131,7 @@ def _region(graphic: _Drawn) -> Region:
         raise StudyRefused(Code.REPORT_UNSUPPORTED, f"{where} is not on one image, or is on several frames of it")
     if item.GraphicAnnotationUnits != "PIXEL":
         raise StudyRefused(
-            Code.REPORT_UNSUPPORTED, f"{where} is not drawn in units of PIXEL, so it moves with a screen"
+            Code.REPORT_UNSUPPORTED, f"{where} is not drawn in units of PIXEL, so its position depends on the screen"
         )
     values = [float(value) for value in item.GraphicData]
     points = list(zip(values[::2], values[1::2], strict=True))

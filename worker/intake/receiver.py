@@ -100,7 +100,7 @@ class Receiver:
     def _store(self, path: Path, sop_instance_uid: str) -> int:
         identity = read_identity(path, self.limits)
         if not identity.study_instance_uid or identity.sop_instance_uid != sop_instance_uid:
-            logger.warning("an instance was refused: its UIDs are missing, or not those that its sender gives")
+            logger.warning("an instance was refused: its UIDs are missing, or differ from those in the request")
             return DOES_NOT_MATCH
         key = self.inbox.keep(path, identity.study_instance_uid, identity.sop_instance_uid)
         if identity.sop_class_uid in MARKING_CLASSES:
@@ -207,7 +207,7 @@ def listening(receiver: Receiver, reception: Reception) -> Iterator[tuple[str, i
         (evt.EVT_CONN_CLOSE, _discard_unserved),
         (
             evt.EVT_REJECTED,
-            lambda _event: logger.warning("an association was rejected: who calls, or whom, is not known"),
+            lambda _event: logger.warning("an association was rejected: the calling or the called AE title is unknown"),
         ),
     ]
     place = reception.address, reception.port
@@ -216,7 +216,7 @@ def listening(receiver: Receiver, reception: Reception) -> Iterator[tuple[str, i
             started = entity.start_server(place, block=False, evt_handlers=handlers, ssl_context=reception.tls)
             server = cast("ThreadedAssociationServer", started)
         except OSError as error:
-            reason = f"DLR_RECEIVE_PORT: {reception.address}:{reception.port} can not be listened at: {error.strerror}"
+            reason = f"DLR_RECEIVE_PORT: {reception.address}:{reception.port} cannot be used: {error.strerror}"
             raise SetupRefused(Code.SETTING_INVALID, reason) from None
         try:
             host, port, *_ = server.server_address
@@ -231,7 +231,9 @@ def not_kept(why: str | None) -> int:
     Args:
         why: a sentence without values.
     """
-    logger.error("an instance could not be kept, and its sender keeps it: %s (%s)", Code.STORAGE_UNAVAILABLE, why)
+    logger.error(
+        "an instance could not be stored; its sender has to send it again: %s (%s)", Code.STORAGE_UNAVAILABLE, why
+    )
     return OUT_OF_RESOURCES
 
 

@@ -116,6 +116,6 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
             context.load_verify_locations(ca)
             context.verify_mode = ssl.CERT_REQUIRED
     except OSError:
-        reason = "DLR_RECEIVE_CERTIFICATE, DLR_RECEIVE_KEY or DLR_RECEIVE_CA can not be read, or do not fit each other"
+        reason = "DLR_RECEIVE_CERTIFICATE, DLR_RECEIVE_KEY or DLR_RECEIVE_CA cannot be read, or do not match"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
     return context

@@ -21,7 +21,7 @@ def stored(path: Path, storage_root: Path) -> str:
     named by the SHA-256 of its content, never by a UID, and is on the disk before this returns.
 
     Raises:
-        Unavailable: ``storage_unavailable``, when the file can not be read or the storage can not be written.
+        Unavailable: ``storage_unavailable``, when the file cannot be read or the storage can not be written.
     """
     real = path.resolve()
     root = storage_root.resolve()

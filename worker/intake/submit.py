@@ -127,7 +127,7 @@ def plan(
     """
     for path in paths:
         if not path.exists():
-            raise SetupRefused(Code.SETTING_INVALID, f"{path}: there is no such file or folder")
+            raise SetupRefused(Code.SETTING_INVALID, f"{path}: no such file or folder")
     dicom = [path for path in paths if path.suffix != ".json"]
     theirs = [path for path in paths if path.name == LESIONS and path.parent in {one.parent for one in dicom}]
     submissions = [_from_job_file(path, overrides) for path in paths if path.suffix == ".json" and path not in theirs]
@@ -140,7 +140,7 @@ def _from_job_file(path: Path, overrides: Overrides) -> Submission:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise text_fault(error, f"{path}: the file can not be read") from None
+        raise text_fault(error, f"{path}: the file cannot be read") from None
     try:
         job = json.loads(content)
     except UnicodeDecodeError:
@@ -233,7 +233,9 @@ def _read(batch: _Batch, overrides: Overrides, limits: Limits) -> tuple[list[Ins
             said = {"file": str(file), **study_named_in(file, limits), **known}
             refused.append(Submission(str(file), overrides.apply(said), error))
     if batch.marked is not None and not images and not refused:
-        raise SetupRefused(Code.SETTING_INVALID, f"{batch.marked.path}: there is no DICOM file that it could be for")
+        raise SetupRefused(
+            Code.SETTING_INVALID, f"{batch.marked.path}: there is no DICOM file to which it could belong"
+        )
     return images, refused, left_out
 
 
@@ -279,7 +281,7 @@ def _groups(images: Sequence[Instance], marked: MarkedLesions | None) -> list[_G
         raise SetupRefused(
             Code.SETTING_INVALID,
             f"{len(studies)} studies were found, and the lesions file does not say for each lesion, by its "
-            "sop_instance_uid, on which image it is, or has none for one of the studies: nothing was handed in",
+            "sop_instance_uid, on which image it is, or has none for one of the studies: nothing was submitted",
         )
     return groups
 
@@ -297,7 +299,7 @@ def _check_that_none_is_twice(groups: Sequence[_Group]) -> None:
         other = seen.setdefault(first.identity.study_instance_uid, first.path)
         if other != first.path:
             reason = f"{other} and {first.path} are of one study, and have their lesions from different places"
-            raise SetupRefused(Code.SETTING_INVALID, f"{reason}: nothing was handed in")
+            raise SetupRefused(Code.SETTING_INVALID, f"{reason}: nothing was submitted")
 
 
 def _is_another(file: Path, marked: MarkedLesions | None) -> bool:

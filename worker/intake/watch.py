@@ -75,7 +75,7 @@ class DropFolder:
         if not real.is_dir():
             raise SetupRefused(Code.SETTING_INVALID, f"{root}: there is no such folder")
         if real.is_relative_to(storage_root.resolve()) or storage_root.resolve().is_relative_to(real):
-            raise SetupRefused(Code.SETTING_INVALID, f"{root}: it is in DLR_STORAGE_ROOT, or has it inside")
+            raise SetupRefused(Code.SETTING_INVALID, f"{root}: it is inside DLR_STORAGE_ROOT, or contains it")
         folder = cls(real, real / OURS / "claimed" / uuid4().hex)
         try:
             for place in (folder._place("done"), folder._place("refused"), folder.claims):
@@ -84,7 +84,7 @@ class DropFolder:
         except OSError as error:
             with suppress(OSError):
                 folder.claims.rmdir()
-            raise SetupRefused(Code.SETTING_INVALID, f"{root}: it can not be written: {error.strerror}") from None
+            raise SetupRefused(Code.SETTING_INVALID, f"{root}: it cannot be written: {error.strerror}") from None
         with opened as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:
@@ -199,7 +199,7 @@ class Watcher:
         try:
             returned = self.folder.give_back_of_the_dead()
             if returned:
-                logger.warning("%d entries had lost their watcher and are back in their folder", returned)
+                logger.warning("%d entries of dead watchers were put back into their folder", returned)
             while not stopped.is_set() and (claimed := self._next()) is not None:
                 self.patiently(partial(self.take, claimed))
         except OSError:
@@ -220,7 +220,7 @@ class Watcher:
         except (OSError, Unavailable):
             if _is_gone(claimed):
                 self.aside.forget(claimed)
-                logger.warning("an entry of the folder has gone while it was at hand")
+                logger.warning("an entry of the folder disappeared while it was being read")
             elif self.folder.answers() and not can_be_read(claimed, self.limits):
                 say_aside(self.aside.put(claimed))
             else:
@@ -229,7 +229,7 @@ class Watcher:
             raise
         except Exception as error:  # not even its refusal could be written, and it is all that there is of the study
             wait_s = self.aside.put(claimed)
-            logger.error("a defect of this software; the entry is tried again in %.0f s", wait_s, exc_info=error)
+            logger.error("a defect of this software; the entry is retried in %.0f s", wait_s, exc_info=error)
 
     def _take(self, claimed: Path) -> None:
         faults = [fault for one in self._submissions(claimed) if (fault := self._fault_of(one)) is not None]
@@ -276,7 +276,7 @@ class Watcher:
 def say_aside(wait_s: float) -> None:
     """Log that an entry, which has no name in a log, could not be had."""
     logger.warning(
-        "an entry of the folder can not be read: %s; it is tried again in %.0f s", Code.STORAGE_UNAVAILABLE, wait_s
+        "an entry of the folder cannot be read: %s; it is retried in %.0f s", Code.STORAGE_UNAVAILABLE, wait_s
     )
 
 
@@ -290,7 +290,7 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, "utf-8", "backslashreplace")
     except OSError as error:
-        logger.warning("a text beside an entry that was refused can not be written (%s)", error.strerror)
+        logger.warning("the text file for a refused entry cannot be written (%s)", error.strerror)
         with suppress(OSError):
             path.unlink(missing_ok=True)
 

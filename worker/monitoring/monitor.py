@@ -182,4 +182,4 @@ def _whose(one: Rates) -> str:
 
 def _difference(comparison: Comparison) -> str:
     said = ", ".join(f"{100 * (rate.rate or 0):.1f} % {arm.value}" for arm, rate in comparison.rates.items())
-    return f"{said} of {comparison.lesions}; not the study's rates (p = {comparison.p_value:.2g})"
+    return f"{said} of {comparison.lesions}; differs from the study's rates (p = {comparison.p_value:.2g})"

@@ -79,7 +79,7 @@ def read_policy(path: Path) -> Policy:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError:
-        raise _refused("the file is not there or can not be read") from None
+        raise _refused("the file does not exist or cannot be read") from None
     if len(content) > MAX_BYTES:
         raise _refused(f"the file is larger than {MAX_BYTES} bytes")
     try:

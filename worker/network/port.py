@@ -21,7 +21,7 @@ def require_free(setting: str, port: int, address: str) -> None:
     """
     why = _why_not(port, address) if port else None
     if why is not None:
-        reason = f"{setting}: {address}:{port} can not be listened at: {why}"
+        reason = f"{setting}: {address}:{port} cannot be used: {why}"
         raise SetupRefused(Code.SETTING_INVALID, reason)
 
 

@@ -20,38 +20,38 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 ANSWERS: Final[Mapping[str, str]] = {
     # After a failover a client may still be connected to the server that was the master.
-    "READONLY": "is a read-only replica: DLR_REDIS_URL has to lead to the master",
-    "NOREPLICAS": "takes no writes: fewer replicas are in step than its min-replicas-to-write asks for",
-    "OOM": "is out of memory: maxmemory is reached, so it takes no more messages",
-    "LOADING": "is loading its data, as it does when it starts",
+    "READONLY": "is a read-only replica: DLR_REDIS_URL must name the master",
+    "NOREPLICAS": "refuses writes: fewer replicas are in sync than min-replicas-to-write requires",
+    "OOM": "is out of memory: maxmemory is reached, so it refuses messages",
+    "LOADING": "is starting and still loading its data",
     "MASTERDOWN": "is a replica that has lost its master",
-    "NOAUTH": "wants a password: set DLR_REDIS_PASSWORD",
+    "NOAUTH": "requires a password: set DLR_REDIS_PASSWORD",
     "WRONGPASS": "refuses the user or the password of DLR_REDIS_URL and DLR_REDIS_PASSWORD",
-    "NOPERM": "does not let this user do what is needed: mend its access list (deploy/valkey/users.acl has one)",
-    "MISCONF": "can not write to its disk (is it full?), so it takes no writes",
-    "BUSY": "is busy with somebody's script",
-    "UNKILLABLE": "is busy with somebody's script",
-    "EXECABORT": "refused part of a transaction, and did none of it",
-    "UNBLOCKED": "broke a wait off, as it does when it becomes a replica",
+    "NOPERM": "denies this user a command that is needed: fix its ACL (see deploy/valkey/users.acl)",
+    "MISCONF": "cannot write to its disk (is it full?), so it refuses writes",
+    "BUSY": "is busy with a script",
+    "UNKILLABLE": "is busy with a script",
+    "EXECABORT": "refused part of a transaction and discarded all of it",
+    "UNBLOCKED": "ended a blocking command, as it does when it becomes a replica",
     "NOGOODSLAVE": "has no replica that could take over",
     "CLUSTERDOWN": "is a cluster that is down",
-    "TRYAGAIN": "is a cluster that is moving its keys",
-    "MOVED": "is a cluster, which Celery can not use: DLR_REDIS_URL has to lead to one server",
-    "ASK": "is a cluster, which Celery can not use: DLR_REDIS_URL has to lead to one server",
-    "CROSSSLOT": "is a cluster, which Celery can not use: DLR_REDIS_URL has to lead to one server",
-    "DENIED": "is in protected mode, and lets nobody in from another machine",
-    "WRONGTYPE": "has a key of the queues' that is of another kind: does another program use this database?",
+    "TRYAGAIN": "is a cluster that is migrating its keys",
+    "MOVED": "is a cluster, which Celery cannot use: DLR_REDIS_URL must name a single server",
+    "ASK": "is a cluster, which Celery cannot use: DLR_REDIS_URL must name a single server",
+    "CROSSSLOT": "is a cluster, which Celery cannot use: DLR_REDIS_URL must name a single server",
+    "DENIED": "is in protected mode and refuses connections from other machines",
+    "WRONGTYPE": "has a queue key of another type: does another program use this database?",
 }
 """The first word of an answer, and what it means of Redis."""
 
 _SENTENCES: Final[Mapping[str, str]] = {
-    "max number of clients reached": "has as many clients as its maxclients allows",
+    "max number of clients reached": "has reached its maxclients limit",
     "invalid password": f"{ANSWERS['WRONGPASS']} (WRONGPASS)",
     "ACL failure in script": f"{ANSWERS['NOPERM']} (NOPERM)",
-    "without any password configured": "has no password, and DLR_REDIS_URL or DLR_REDIS_PASSWORD gives one",
-    "no password is set": "has no password, and DLR_REDIS_URL or DLR_REDIS_PASSWORD gives one",
-    "DB index is out of range": "has no database of the number at the end of DLR_REDIS_URL",
-    "unknown command": "does not know a command that is needed: it takes Redis 6.2 or later, or Valkey",
+    "without any password configured": "has no password, but DLR_REDIS_URL or DLR_REDIS_PASSWORD sets one",
+    "no password is set": "has no password, but DLR_REDIS_URL or DLR_REDIS_PASSWORD sets one",
+    "DB index is out of range": "has no database with the number at the end of DLR_REDIS_URL",
+    "unknown command": "lacks a command that is needed: use Redis 6.2 or later, or Valkey",
 }
 """What is told by a sentence behind the word ERR."""
 
@@ -78,8 +78,8 @@ def reason_of(error: BaseException) -> str:
         if lost := _lost(cause):
             return lost
     if any(isinstance(cause, REFUSALS) for cause in _causes(error)):
-        return "refused the request with an answer that is not known here: its own log may say more"
-    return "does not answer at DLR_REDIS_URL: is it running, and is the address right?"
+        return "refused the request with an unknown error: its own log may say more"
+    return "does not answer at DLR_REDIS_URL: is it running, and is the address correct?"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -110,17 +110,15 @@ def _lost(error: BaseException) -> str | None:
     """Say how there came to be no connection."""
     match error:
         case ssl.SSLCertVerificationError():
-            return "shows a certificate that is not trusted: see DLR_REDIS_CA and the host of DLR_REDIS_URL"
+            return "presents an untrusted certificate: check DLR_REDIS_CA and the host of DLR_REDIS_URL"
         case ssl.SSLError():
-            return (
-                "does not speak TLS as DLR_REDIS_URL says, or asks for a certificate of ours (rediss:// or redis://?)"
-            )
+            return "does not use TLS as DLR_REDIS_URL says, or requires a client certificate (rediss:// or redis://?)"
         case socket.gaierror():
-            return "does not answer: the name of the host in DLR_REDIS_URL is not known"
+            return "does not answer: the host name in DLR_REDIS_URL cannot be resolved"
         case RedisTimeoutError() | TimeoutError():
             return "does not answer in time at DLR_REDIS_URL"
         case OSError(errno=errno.ECONNREFUSED | errno.EHOSTUNREACH | errno.ENETUNREACH as number):
             why = os.strerror(number).lower()
-            return f"does not answer at DLR_REDIS_URL ({why}): is it running, and is the address right?"
+            return f"does not answer at DLR_REDIS_URL ({why}): is it running, and is the address correct?"
         case _:
             return None

@@ -87,7 +87,7 @@ def documents_of(kind: Kind, result: StudyResult, source: Source, camera: Camera
     except DlrError:
         raise
     except Exception as error:  # noqa: BLE001  libraries that do not like a value of the header quote it
-        logger.error("a document of kind %s could not be made:\n%s", kind, story_of(error))
+        logger.error("a document of kind %s could not be created:\n%s", kind, story_of(error))
         raise StudyRefused(Code.DOCUMENT_REFUSED) from None
     if not contents:
         raise StudyRefused(Code.RESULT_MISSING, "no lesion of the study was scored, so there is nothing to draw")
@@ -109,7 +109,7 @@ def _pictures(result: StudyResult, source: Source, camera: Camera) -> Iterator[t
     try:
         from worker.reporting.secondary_capture import secondary_capture
     except ImportError:
-        reason = "pictures are made by the extra: pip install 'dlr-worker[worker]'"
+        reason = "pictures need the extra: pip install 'dlr-worker[worker]'"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
     for lesion in result.lesions:
         if not lesion.scores:

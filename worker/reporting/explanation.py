@@ -105,10 +105,10 @@ def _picture(lesion: LesionResult, score: ModelScore | None, seen: Seen) -> byte
         raise LesionRefused(Code.RESULT_MISSING, f"the lesion was not scored: {lesion.error_code}")
     image = seen.source.images.get(lesion.sop_instance_uid)
     if image is None:
-        raise LesionRefused(Code.SOP_INSTANCE_NOT_FOUND, "the image of the lesion is gone, or can not be read")
+        raise LesionRefused(Code.SOP_INSTANCE_NOT_FOUND, "the image of the lesion is gone, or cannot be read")
     if seen.unchanged is False:
-        reason = "a file of the study is gone or is not, byte for byte, the one that it came with"
-        raise LesionRefused(Code.IMAGE_CHANGED, f"{reason}: hand it in again to have it scored anew")
+        reason = "a file of the study is gone or is not byte for byte the original"
+        raise LesionRefused(Code.IMAGE_CHANGED, f"{reason}: submit it again to have it scored")
     frame = seen.frames(image, lesion)
     return _drawn(lesion.region, score, frame, seen.look(lesion, score, frame))
 

@@ -61,7 +61,7 @@ def fhir_bundle(result: StudyResult, source: Source) -> str:
     try:
         from fhir.resources.R4B.bundle import Bundle
     except ImportError:
-        reason = "FHIR is written by the extra: pip install 'dlr-worker[export]'"
+        reason = "FHIR needs the extra: pip install 'dlr-worker[export]'"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
     resources = list(_resources(result, source.subject))
     bundle = {

@@ -75,7 +75,7 @@ def hl7_message(result: StudyResult, source: Source) -> str:
     try:
         from hl7apy.core import Message
     except ImportError:
-        reason = "HL7 is written by the extra: pip install 'dlr-worker[export]'"
+        reason = "HL7 needs the extra: pip install 'dlr-worker[export]'"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
     message = Message("ORU_R01", version=VERSION)
     _header(message.msh, result)

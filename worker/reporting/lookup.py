@@ -32,7 +32,7 @@ def look_up(session: Session, key: UUID | str, read: Callable[[Session, UUID | s
         ids = study_queries.ids_beginning(session, key, MOST_TOLD + 1)
         if len(ids) > 1:
             more = ", and others" if len(ids) > MOST_TOLD else ""
-            reason = f"several ids begin like that: {', '.join(map(str, ids[:MOST_TOLD]))}{more}"
+            reason = f"several ids begin with this: {', '.join(map(str, ids[:MOST_TOLD]))}{more}"
             raise StudyRefused(Code.STUDY_AMBIGUOUS, reason)
         found = [one for study_id in ids for one in read(session, study_id)]
     if not found:

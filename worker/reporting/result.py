@@ -31,7 +31,7 @@ def read_results(session: Session, key: UUID | str) -> list[StudyResult]:
 
 def _check(result: StudyResult) -> None:
     if result.study_instance_uid is None:
-        reason = "nothing can be written of it: the message was refused, or the study's identifiers were purged"
+        reason = "there is no document for it: the message was refused, or the study's identifiers were purged"
         raise StudyRefused(Code.RESULT_MISSING, reason)
     if not result.is_current:
         reason = "a later revision of the study has replaced this one (`dlr show` with its Study Instance UID)"

@@ -53,7 +53,7 @@ def structured_report(result: StudyResult, source: Source) -> Dataset:
     try:
         from highdicom.sr import Comprehensive3DSR
     except ImportError:
-        reason = "a DICOM SR is written by the extra: pip install 'dlr-worker[dicom]'"
+        reason = "DICOM SR needs the extra: pip install 'dlr-worker[dicom]'"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
     if not all(image.series_instance_uid for image in source.images.values()):
         raise StudyRefused(Code.DOCUMENT_REFUSED, "an image of the study has no Series Instance UID to refer to it by")

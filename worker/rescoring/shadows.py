@@ -108,7 +108,7 @@ class Shadows:
                 key = rescoring.register(session, entry.card.record())
         except (ModelRefused, SetupRefused, ModelConflict) as refused:
             code = refused.code.value if isinstance(refused, ModelRefused | SetupRefused) else "model_exists"
-            logger.error("the shadow %s %s is left out: %s", name, version, code)
+            logger.error("the shadow %s %s is skipped: %s", name, version, code)
             self._refused.add(_place(entry))
             return
         logger.info("shadow %s %s", name, version)
@@ -119,7 +119,7 @@ class Shadows:
         refused = sum(count for (of, _), count in done.refused.items() if of == key)
         if done.scored[key] or refused:
             logger.info(
-                "shadow %s %s: %d lesions scored, %d could not be",
+                "shadow %s %s: %d lesions scored, %d failed",
                 entry.card.name, entry.card.version, done.scored[key], refused,
             )  # fmt: skip
 

@@ -78,7 +78,7 @@ class Pulse:
                 with self._sessions.begin() as session:
                     ledger.extend_leases(session, claims, self.lease_s)
             except Exception as error:  # noqa: BLE001  a pulse that ended would prolong no lease ever again
-                logger.warning("leases were not prolonged: %s", kind_of(error))
+                logger.warning("leases could not be renewed: %s", kind_of(error))
 
     def _claims(self) -> dict[UUID, int]:
         with self._lock:

@@ -122,8 +122,8 @@ class Defect(LesionRefused):
 
 def defect_of(error: Exception) -> Defect:
     """Make a lesion's refusal of an unforeseen exception, and say so in the log, without its words."""
-    logger.error("a lesion met a defect of this software: %s", type(error).__qualname__)
-    defect = Defect(Code.INTERNAL_ERROR, f"unforeseen {type(error).__qualname__}; its place is in study_event")
+    logger.error("a lesion failed because of a defect of this software: %s", type(error).__qualname__)
+    defect = Defect(Code.INTERNAL_ERROR, f"unexpected {type(error).__qualname__}; its place is in study_event")
     defect.story = story_of(error)
     return defect
 

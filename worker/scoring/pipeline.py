@@ -219,7 +219,7 @@ class Pipeline:
             if future.done():
                 return future.result()
             if at_work:
-                logger.critical("the device has hung for %.0f s: this worker ends", self.inference_timeout_s)
+                logger.critical("the device has hung for %.0f s: this worker exits", self.inference_timeout_s)
                 self.end_worker()
 
 

@@ -68,7 +68,7 @@ class Caller:
                 node.host, node.port, ae_title=node.ae_title, tls_args=tls, evt_handlers=self._handlers()
             )
         except (OSError, RuntimeError):
-            raise Unavailable(Code.DESTINATION_UNAVAILABLE, "the address can not be called") from None
+            raise Unavailable(Code.DESTINATION_UNAVAILABLE, "the address cannot be reached") from None
         if not association.is_established:
             raise Unavailable(Code.DESTINATION_UNAVAILABLE, _why_not(association))
         try:
@@ -102,10 +102,10 @@ class Caller:
 
 def _why_not(association: "Association") -> str:
     if association.is_rejected:
-        return "the association was rejected: are both AE titles known there?"
+        return "the association was rejected: are both AE titles configured there?"
     if association.is_aborted and association.accepted_contexts == [] and association.rejected_contexts:
-        return "none of the SOP Classes is taken there"
-    return "nobody takes the call, or not as it was made (TLS?)"
+        return "none of the SOP Classes is accepted there"
+    return "the connection was refused or broken off (TLS?)"
 
 
 def checked(what: str, answer: Any) -> None:

@@ -66,7 +66,7 @@ def _worklist(settings: Settings) -> Worklist:
     pacs = None if settings.send_pacs is None else Node.parsed(settings.send_pacs).ae_title
     retrieve = settings.send_retrieve_ae_title or pacs
     if retrieve is None:
-        reason = "DLR_SEND_RETRIEVE_AE_TITLE: say from whom the images of a work item are retrieved"
+        reason = "DLR_SEND_RETRIEVE_AE_TITLE: set the AE title from which the images of a work item are retrieved"
         raise SetupRefused(Code.SETTING_INVALID, reason)
     performer = None if settings.send_performer is None else Performer.parsed(settings.send_performer)
     return Worklist(settings.send_worklist_label, retrieve, pacs is not None, performer)
@@ -77,7 +77,7 @@ def _webhook(settings: Settings) -> Webhook:
     if url is None:
         raise SetupRefused(Code.SETTING_INVALID, "DLR_SEND_WEBHOOK_URL is not set")
     if url.username or url.password:
-        raise SetupRefused(Code.SETTING_INVALID, "DLR_SEND_WEBHOOK_URL has a user or a password in it")
+        raise SetupRefused(Code.SETTING_INVALID, "DLR_SEND_WEBHOOK_URL must not contain a user or a password")
     if settings.send_webhook_identifiers and url.scheme != "https" and url.host not in _LOCAL:
         raise SetupRefused(Code.SETTING_INVALID, "DLR_SEND_WEBHOOK_IDENTIFIERS needs a DLR_SEND_WEBHOOK_URL of https")
     secret = None if settings.send_webhook_secret is None else settings.send_webhook_secret.get_secret_value()
@@ -87,7 +87,7 @@ def _webhook(settings: Settings) -> Webhook:
     try:
         ssl.create_default_context(cafile=ca)
     except OSError:
-        reason = "DLR_SEND_WEBHOOK_CA can not be read, or holds no certificate in PEM"
+        reason = "DLR_SEND_WEBHOOK_CA cannot be read, or has no PEM certificate"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
     return Webhook(str(url), secret, settings.send_timeout_s, ca, identifiers)
 
@@ -102,6 +102,6 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
         if settings.send_certificate is not None:
             context.load_cert_chain(settings.send_certificate, settings.send_key)
     except OSError:
-        reason = "DLR_SEND_CA, DLR_SEND_CERTIFICATE or DLR_SEND_KEY can not be read, or do not fit each other"
+        reason = "DLR_SEND_CA, DLR_SEND_CERTIFICATE or DLR_SEND_KEY cannot be read, or do not match"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
     return context

@@ -55,7 +55,7 @@ def store(association: "Association", document: Dataset) -> None:
     try:
         answer = association.send_c_store(document)
     except ValueError:
-        raise Unavailable(Code.DESTINATION_UNAVAILABLE, "the document's SOP Class is not taken there") from None
+        raise Unavailable(Code.DESTINATION_UNAVAILABLE, "the document's SOP Class is not accepted there") from None
     except RuntimeError:
         raise Unavailable(Code.DESTINATION_UNAVAILABLE, "the association has ended") from None
     checked("C-STORE", answer)

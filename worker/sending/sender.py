@@ -39,8 +39,8 @@ MADE_AT_ONCE: Final = 500
 
 HOLDS_UP: Final[Mapping[Code, str]] = {
     Code.DICOMWEB_SERVER_UNKNOWN: "DLR_DICOMWEB_SERVERS of the sender lacks the server",
-    Code.DICOMWEB_FAILED: "the server answers other than it did when the study was scored",
-    Code.SOP_INSTANCE_NOT_FOUND: "an archive may have put the image away, or its address may be wrong",
+    Code.DICOMWEB_FAILED: "the server no longer answers as it did when the study was scored",
+    Code.SOP_INSTANCE_NOT_FOUND: "the archive may have moved the image, or its address may be wrong",
     Code.FILE_NOT_FOUND: "another folder may be mounted as DLR_STORAGE_ROOT",
     Code.FILE_NOT_READABLE: "the sender's user may not read the file",
     Code.FILE_TOO_LARGE: "DLR_MAX_FILE_BYTES or DLR_DICOMWEB_MAX_BYTES of the sender is smaller than the workers'",
@@ -173,7 +173,7 @@ class Sender:
                 return self._put_off(due, why)
             return self._fail(due, why.code, why.reason)
         except Exception as error:  # noqa: BLE001  a defect stops one delivery, and not those behind it
-            logger.error("a delivery met a defect:\n%s", story_of(error))
+            logger.error("a delivery failed because of a defect:\n%s", story_of(error))
             return self._fail(due, Code.INTERNAL_ERROR, f"a defect of this software: {type(error).__qualname__}")
         with self.sessions.begin() as session:
             outbox.sent(session, due.delivery_id, uid)
@@ -201,7 +201,7 @@ class Sender:
 
     def _put_off(self, due: Due, why: DlrError) -> DeliveryState:
         wait_s = self._wait_s(due.attempts)
-        logger.warning("not sent to %s yet, and tried again: %s: %s", self.destination.name, due.study_id, why.code)
+        logger.warning("not sent to %s yet, will be retried: %s: %s", self.destination.name, due.study_id, why.code)
         with self.sessions.begin() as session:
             outbox.put_off(session, due.delivery_id, wait_s, why.code.value, why.reason)
         return DeliveryState.WAITING

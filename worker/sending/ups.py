@@ -54,7 +54,7 @@ class Ups:
     def _cancel(self, association: "Association", uid: str) -> None:
         """Ask that a work item be canceled. One that is done, at work or gone stays as it is."""
         why = Dataset()
-        why.ReasonForCancellation = "The study has another result, and a work item of its own for it"
+        why.ReasonForCancellation = "The study has a new result with its own work item"
         answer, _ = association.send_n_action(why, _REQUEST_CANCEL, UPS_PUSH, uid)
         with suppress(StudyRefused):
             checked("N-ACTION", answer)

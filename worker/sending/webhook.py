@@ -84,7 +84,7 @@ class Webhook:
             ) as answer:
                 status = answer.status_code
         except (RequestException, OSError):
-            raise Unavailable(Code.DESTINATION_UNAVAILABLE, "the receiver does not answer, or not over TLS") from None
+            raise Unavailable(Code.DESTINATION_UNAVAILABLE, "the receiver does not answer, or not with TLS") from None
         _check(status)
 
 

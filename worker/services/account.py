@@ -36,7 +36,7 @@ def server_account(data: Path, *must_reach: Path) -> Account | None:
                 raise SetupRefused(
                     Code.SETTING_INVALID,
                     f"PostgreSQL does not run as root, and {folder} is closed to other users: run `dlr up` as an "
-                    "ordinary user, or set DLR_HOME to a folder that all may enter",
+                    "ordinary user, or set DLR_HOME to a folder that all users may enter",
                 )
     return Account(uid, gid, None)
 

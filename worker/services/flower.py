@@ -62,11 +62,11 @@ def flower_command(settings: Settings, port: int | None = None) -> FlowerCommand
     if not flower_is_installed():
         raise SetupRefused(Code.SETTING_INVALID, "Flower is not installed: pip install 'dlr-worker[flower]'")
     if settings.flower_password is None or not settings.flower_password.get_secret_value():
-        raise SetupRefused(Code.SETTING_INVALID, "DLR_FLOWER_PASSWORD is not set: Flower does not run without")
+        raise SetupRefused(Code.SETTING_INVALID, "DLR_FLOWER_PASSWORD is not set: Flower does not start without it")
     password = settings.flower_password.get_secret_value()
     # Flower reads a list, separated by commas, of user:password: each part of a password with a comma would open it.
     if "," in password or "," in settings.flower_user or ":" in settings.flower_user:
-        reason = "DLR_FLOWER_USER can not have a comma or a colon in it, and DLR_FLOWER_PASSWORD no comma"
+        reason = "DLR_FLOWER_USER must not contain a comma or a colon, nor DLR_FLOWER_PASSWORD a comma"
         raise SetupRefused(Code.SETTING_INVALID, reason)
     settings.require_redis_url()
     options = {

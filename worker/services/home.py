@@ -39,7 +39,7 @@ class Home:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            reason = f"DLR_HOME {self.path} can not be used: {error.strerror}"
+            reason = f"DLR_HOME {self.path} cannot be used: {error.strerror}"
             raise SetupRefused(Code.SETTING_INVALID, reason) from None
         return folder
 
@@ -118,7 +118,7 @@ def redis_url_of(settings: Settings, role: str) -> str:
     worker, secret = REDIS_USERS["worker"]
     if role != "worker":
         if url.username != worker or url.password != home.secret(secret):
-            reason = "DLR_REDIS_URL names a Redis of your own: who may push there is not known here"
+            reason = "DLR_REDIS_URL names a Redis of your own: its senders are not known here"
             raise SetupRefused(Code.SETTING_INVALID, reason)
         user, secret = REDIS_USERS[role]
         url = url.set(username=user, password=home.secret(secret))

@@ -90,7 +90,7 @@ class Supervisor:
                 run.due = now + pause
                 see = "" if run.log is None else f". See {run.log}"
                 self._say(
-                    f"{run.child.name} ended ({_ending(run.process.returncode)}); it starts again in {pause:.0f} s{see}"
+                    f"{run.child.name} exited ({_ending(run.process.returncode)}); it restarts in {pause:.0f} s{see}"
                 )
             if run.due is not None and now >= run.due:
                 run.process, run.since, run.due = self._spawn(run.child, run.log), time.monotonic(), None
@@ -104,7 +104,7 @@ class Supervisor:
         for run in runs:
             while run.process.poll() is None:
                 if self.hurry.is_set() or time.monotonic() > limit:
-                    self._say(f"{run.child.name} did not end in time and was killed")
+                    self._say(f"{run.child.name} did not stop in time and was killed")
                     run.process.kill()
                 with suppress(subprocess.TimeoutExpired):
                     run.process.wait(LOOK_SECONDS)

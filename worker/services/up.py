@@ -48,7 +48,7 @@ def run_up(say: Say = print_line) -> int:
             with supervisor:
                 _run(services, supervisor, say)
     except Stopped:
-        say("stopped; everything is kept in DLR_HOME for the next start")
+        say("stopped; all data is in DLR_HOME for the next start")
     return 0
 
 
@@ -65,7 +65,7 @@ def _run(services: Services, supervisor: Supervisor, say: Say) -> None:
     if waiting:
         say(
             "No models are active yet, so studies wait: run `dlr demo-models` (never for patients), or "
-            "`dlr models add` and `dlr models activate`. The inference worker starts by itself then."
+            "`dlr models add` and `dlr models activate`. The inference worker then starts automatically."
         )
     else:
         _start_inference(services, supervisor, say)
@@ -84,7 +84,7 @@ def _run(services: Services, supervisor: Supervisor, say: Say) -> None:
             _start_inference(services, supervisor, say)
         if not shadowed and _has_shadows(services):
             shadowed = True
-            say("a version is a shadow: starting the process in which it scores")
+            say("there is a shadow version: starting `dlr shadow`")
             supervisor.start(services.shadow())
 
 
@@ -92,7 +92,7 @@ def _start_inference(services: Services, supervisor: Supervisor, say: Say) -> No
     if is_installed("worker"):
         supervisor.start(services.worker("inference"))
     else:
-        say(f"studies wait: the inference worker needs {hint('worker')}; then start this again")
+        say(f"studies wait: the inference worker needs {hint('worker')}; then restart this")
 
 
 def _has_shadows(services: Services) -> bool:
@@ -113,11 +113,11 @@ def _revive(services: Services, say: Say) -> None:
     try:
         revived = services.revive()
     except DlrError as error:
-        say(f"a server ended and does not start: {error.reason}")
+        say(f"a server exited and does not start: {error.reason}")
         time.sleep(MODELS_LOOK_SECONDS)
     else:
         if revived:
-            say(f"{revived} had ended and was started again; see {services.home.path / 'logs'}")
+            say(f"{revived} exited and was restarted; see {services.home.path / 'logs'}")
 
 
 def _describe(services: Services, say: Say) -> None:
@@ -144,7 +144,7 @@ def _describe(services: Services, say: Say) -> None:
 def _page(services: Services) -> str:
     if services.web_port is None:
         missing = "DLR_WEB_DATABASE_URL is not set" if web_is_installed() else "pip install 'dlr-worker[web]'"
-        return f"is not shown to browsers: {missing}"
+        return f"is not served: {missing}"
     if services.web_password_file is None:
         return f"{web_url(services.settings, services.web_port)}  accounts: dlr web user list"
     return (

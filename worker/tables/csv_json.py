@@ -41,9 +41,9 @@ def _text(path: Path, code: Code) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError:
-        raise SetupRefused(code, "the file is not there or can not be read") from None
+        raise SetupRefused(code, "the file does not exist or cannot be read") from None
     if len(content) > MAX_BYTES:
-        raise SetupRefused(code, f"the file is larger than {MAX_BYTES} bytes: take it in parts")
+        raise SetupRefused(code, f"the file is larger than {MAX_BYTES} bytes: split it")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -68,7 +68,7 @@ def _csv_rows(
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in first else ",", strict=True)
     try:
         names = [name.strip().lower() for name in next(reader, [])]
-        fault = "two columns have one name" if len(set(names)) != len(names) else header_fault(names)
+        fault = "two columns have the same name" if len(set(names)) != len(names) else header_fault(names)
         if fault is not None:
             raise SetupRefused(code, fault)
         before = reader.line_num

@@ -46,7 +46,7 @@ def read_parquet(
                 raise _refused(f"the file has more than {MAX_ROWS} rows, or inflates to over {MAX_BYTES} bytes")
             columns = file.read().to_pydict()
     except (OSError, arrow.ArrowException):
-        raise _refused("the file is not there, can not be read, or is not Parquet") from None
+        raise _refused("the file does not exist, cannot be read, or is not Parquet") from None
     for line, cells in enumerate(zip(*columns.values(), strict=True), start=1):
         yield line, {name: cell for name, cell in zip(names, cells, strict=True) if not _empty(cell)}
 

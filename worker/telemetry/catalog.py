@@ -25,10 +25,8 @@ class Metric:
     buckets: tuple[float, ...] = ()
 
 
-BATCH_SIZE = Metric("dlr_batch_lesions", "histogram", "Lesions in a batch of both models", (), SIZE_BUCKETS)
-DEVICE_TIME = Metric(
-    "dlr_device_seconds", "histogram", "Time that a batch took on the device, both models", (), DEVICE_BUCKETS
-)
+BATCH_SIZE = Metric("dlr_batch_lesions", "histogram", "Lesions per batch of both models", (), SIZE_BUCKETS)
+DEVICE_TIME = Metric("dlr_device_seconds", "histogram", "Device time per batch, both models", (), DEVICE_BUCKETS)
 DECODE_TIME = Metric(
     "dlr_decode_seconds",
     "histogram",
@@ -39,38 +37,36 @@ DECODE_TIME = Metric(
 STUDIES_ENDED = Metric(
     "dlr_studies_ended_total",
     "counter",
-    "Studies that a worker ended: done, partial or failed. One that used up its attempts is in dlr_studies alone",
+    "Studies that a worker ended: done, partial or failed. A study that exhausted its attempts is only in dlr_studies",
     ("state", "priority"),
 )
 STUDY_TIME = Metric(
     "dlr_study_seconds",
     "histogram",
-    "Time from a study's arrival to its committed result; of one that was queued again, from its first arrival",
+    "Time from a study's arrival to its committed result; of a requeued study, from its first arrival",
     ("priority",),
     WAIT_BUCKETS,
 )
-LESIONS_SCORED = Metric("dlr_lesions_scored_total", "counter", "Lesions with scores, by their outcome", ("outcome",))
-LESIONS_FAILED = Metric("dlr_lesions_failed_total", "counter", "Lesions without, by the error code", ("code",))
-REFUSED = Metric(
-    "dlr_messages_refused_total", "counter", "Messages that were no job, at the gate or by the contract", ("code",)
-)
+LESIONS_SCORED = Metric("dlr_lesions_scored_total", "counter", "Scored lesions, by outcome", ("outcome",))
+LESIONS_FAILED = Metric("dlr_lesions_failed_total", "counter", "Lesions without scores, by error code", ("code",))
+REFUSED = Metric("dlr_messages_refused_total", "counter", "Messages refused by the gate or by the contract", ("code",))
 ATTEMPTS_FAILED = Metric(
     "dlr_attempts_failed_total",
     "counter",
-    "Attempts at a study that ended without a result; defect: this counts as an attempt; away: it does not",
+    "Attempts at a study that ended without a result; defect: this counts as an attempt; away (an outage): it does not",
     ("reason",),
 )
 
 UP = Metric(
     "dlr_component_up",
     "gauge",
-    "1: it answered in time; 0: it did not. postgresql, redis, workers, or the counts of the ledger totals and drift",
+    "1: it answered in time; 0: it did not. postgresql, redis, workers, or the ledger aggregates totals and drift",
     ("component",),
 )
 READ_ONLY = Metric(
     "dlr_database_read_only",
     "gauge",
-    "1: the PostgreSQL that `dlr metrics` asks takes no writes: it is a standby, or was made read-only",
+    "1: the PostgreSQL that `dlr metrics` queries refuses writes: it is a standby, or read-only",
 )
 STUDIES = Metric(
     "dlr_studies", "gauge", "Studies and refused messages of the ledger, in their last revision", ("state", "priority")
@@ -79,20 +75,20 @@ WORKLIST = Metric("dlr_worklist_studies", "gauge", "Ended studies by worklist cl
 OLDEST = Metric(
     "dlr_oldest_study_seconds",
     "gauge",
-    "Since when the oldest study that is queued or running waits; 0: none does",
+    "Age of the oldest study that is queued or running; 0: there is none",
     ("priority",),
 )
 TO_LOOK_AT = Metric(
-    "dlr_failed_studies", "gauge", "What a person has to look at: the rows of `dlr failed list`", ("state", "code")
+    "dlr_failed_studies", "gauge", "Failures that need attention: the rows of `dlr failed list`", ("state", "code")
 )
 QUEUED = Metric(
     "dlr_queue_messages",
     "gauge",
-    "Messages that wait in Redis; low is a priority that a sender may give a job, below routine",
+    "Messages waiting in Redis; low is a priority below routine that a sender may give",
     ("queue", "priority"),
 )
-AT_WORK = Metric("dlr_messages_at_work", "gauge", "Messages that workers have taken and not acknowledged")
-WORKERS = Metric("dlr_workers", "gauge", "Workers that answer, by the queue that they serve", ("queue",))
+AT_WORK = Metric("dlr_messages_at_work", "gauge", "Messages that workers have taken but not acknowledged")
+WORKERS = Metric("dlr_workers", "gauge", "Workers that answer, by queue", ("queue",))
 OUTCOMES = Metric(
     "dlr_recent_lesions",
     "gauge",
@@ -102,7 +98,7 @@ OUTCOMES = Metric(
 DRIFT = Metric(
     "dlr_model_drift_psi",
     "gauge",
-    "Population stability index of what came within DLR_DRIFT_DAYS against the reference on the model's card; "
+    "Population stability index of the data within DLR_DRIFT_DAYS against the reference on the model's card; "
     "variable: age or probability. None without a reference, or for fewer than 200 lesions",
     ("model", "version", "variable"),
 )

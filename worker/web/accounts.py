@@ -73,7 +73,7 @@ class Accounts:
         except FileNotFoundError:
             return []
         except (OSError, ValidationError):
-            reason = f"DLR_WEB_ACCOUNTS {self.path} can not be read as a file of accounts"
+            reason = f"DLR_WEB_ACCOUNTS {self.path} cannot be read as a file of accounts"
             raise SetupRefused(Code.SETTING_INVALID, reason) from None
         return [Account(name, entry.role, entry.hash) for name, entry in sorted(read.accounts.items())]
 
@@ -115,7 +115,7 @@ class Accounts:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            reason = f"DLR_WEB_ACCOUNTS {self.path} can not be written: {error.strerror}"
+            reason = f"DLR_WEB_ACCOUNTS {self.path} cannot be written: {error.strerror}"
             raise SetupRefused(Code.SETTING_INVALID, reason) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -169,7 +169,7 @@ def _refusal(request: Request, error: Exception) -> Response:
 
 def _failure(request: Request, error: Exception) -> Response:
     """A server that is away, or a setting that a person has to mend."""
-    logger.error("a page could not be made: %s\n%s", kind_of(error), story_of(error))
+    logger.error("a page could not be rendered: %s\n%s", kind_of(error), story_of(error))
     return _said(request, 503)
 
 

@@ -37,19 +37,19 @@ def check(settings: Settings) -> None:
             other machines without TLS or without a name.
     """
     if not Accounts(settings.web_accounts).list():
-        raise _refused("nobody may sign in yet: run `dlr web user add NAME`, which asks for a password")
+        raise _refused("there is no account yet: run `dlr web user add NAME`, which asks for a password")
     if (settings.web_certificate is None) != (settings.web_key is None):
         raise _refused("DLR_WEB_CERTIFICATE and DLR_WEB_KEY go together: set both, or none")
     for variable, file in (("DLR_WEB_CERTIFICATE", settings.web_certificate), ("DLR_WEB_KEY", settings.web_key)):
         if file is not None and not _can_be_read(file):
-            raise _refused(f"{variable} {file} is no file that can be read")
+            raise _refused(f"{variable} {file} is not a readable file")
     if not is_loopback(settings.web_address) and not is_encrypted(settings):
         raise _refused(
             f"DLR_WEB_ADDRESS {settings.web_address} is reached from other machines, and passwords would be sent in "
             "the clear: set DLR_WEB_CERTIFICATE and DLR_WEB_KEY, or DLR_WEB_BEHIND_PROXY for a proxy with TLS"
         )
     if not listed(settings.web_hosts) and (settings.web_behind_proxy or _is_everywhere(settings.web_address)):
-        raise _refused("DLR_WEB_HOSTS is not set: say under which names browsers reach the page")
+        raise _refused("DLR_WEB_HOSTS is not set: set the names under which browsers reach the page")
 
 
 def is_loopback(address: str) -> bool:

@@ -124,7 +124,7 @@ def _why_not_ours(request: Request, site: Site) -> str:
         return "The form has expired. Please sign in again."
     if site.secure and request.url.scheme == "http":
         logger.warning(
-            "refused: a form without its cookie, over http. Browsers keep the cookies of this page under https alone; "
+            "refused: a form without its cookie, over http. Browsers keep this page's cookies only under https; "
             "a proxy with TLS has to be in DLR_WEB_BEHIND_PROXY and send X-Forwarded-Proto"
         )
         return "Your browser did not keep the cookie, which needs HTTPS. Please use an https:// address."

@@ -45,7 +45,7 @@ def test_a_pooler_that_goes_round_its_sessions_is_found(database: Database, redi
 def test_a_pooler_that_gives_each_connection_a_session_is_as_good_as_none(database: Database, redis_url: str) -> None:
     with pooled(database.writer_url, "session") as url:
         _, row = postgresql("doctor", url, redis_url)
-    assert (row["health"], row["detail"]) == ("ok", "answers, and can be written")
+    assert (row["health"], row["detail"]) == ("ok", "answers and accepts writes")
 
 
 @pytest.mark.slow
@@ -71,7 +71,7 @@ def test_a_database_that_can_be_read_alone_is_down_and_said_to_be_read_only(
 @pytest.mark.parametrize("command", ["health", "doctor"])
 def test_a_probe_writes_and_leaves_nothing(database: Database, redis_url: str, command: str) -> None:
     _, row = postgresql(command, database.writer_url, redis_url)
-    assert (row["health"], row["detail"]) == ("ok", "answers, and can be written")
+    assert (row["health"], row["detail"]) == ("ok", "answers and accepts writes")
     with make_engine(database.writer_url).connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM study")) == 0
         assert connection.scalar(text("SELECT count(*) FROM study_event")) == 0

@@ -111,7 +111,7 @@ def test_a_lesion_that_is_there_twice_counts_once(tmp_path: Path) -> None:
     [
         (("lesion_id,malignant_probability", "L1,0.5"), "the file has no column pathology"),
         ((HEADER + ",secret", "L1,benign,0.5,x"), "column 4 is none of lesion_id"),
-        ((HEADER + ",pathology", "L1,benign,0.5,benign"), "two columns have one name"),
+        ((HEADER + ",pathology", "L1,benign,0.5,benign"), "two columns have the same name"),
         (("lesion_id,pathology", "L1,benign"), "no row has a score"),
         (("[1", ""), "the file is not JSON"),
         (('{"rows": []}',), "a JSON list of objects"),

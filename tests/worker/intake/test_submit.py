@@ -142,7 +142,7 @@ def test_a_job_file_that_is_made_less_urgent_says_so(tmp_path: Path, storage: Pa
     ("change", "reason"),
     [
         ("twice", "are of one study, and have their lesions from different places"),
-        ("no image", "there is no DICOM file that it could be for"),
+        ("no image", "there is no DICOM file to which it could belong"),
         ("not JSON", "lesions.json: the file is not JSON"),
     ],
 )

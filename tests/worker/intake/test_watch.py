@@ -306,7 +306,7 @@ def test_an_entry_that_can_not_be_read_holds_up_no_other_and_is_tried_again(
     assert studies(sessions) == [("queued", "watch", None)]
     assert [path.name for path in (drop / ".dlr" / "done").iterdir()] == ["second"]
     assert not list((drop / ".dlr" / "refused").iterdir())
-    assert "can not be read: storage_unavailable; it is tried again in 10 s" in caplog.text
+    assert "cannot be read: storage_unavailable; it is retried in 10 s" in caplog.text
     assert "first" not in caplog.text
     assert here._next() is None
 
@@ -363,7 +363,7 @@ def test_an_entry_that_can_not_even_be_looked_at_or_claimed_holds_up_no_other(
     here = watcher()
     assert look(here) == 1
     assert [path.name for path in (drop / ".dlr" / "done").iterdir()] == ["third"]
-    assert caplog.text.count("can not be read: storage_unavailable; it is tried again in 10 s") == 2
+    assert caplog.text.count("cannot be read: storage_unavailable; it is retried in 10 s") == 2
     monkeypatch.undo()
     assert look(here) == 0
     monkeypatch.setattr(time, "monotonic", lambda: float("inf"))
@@ -438,7 +438,7 @@ def test_a_folder_that_can_not_be_joined_is_said_and_has_nothing_left_in_it(drop
                         (drop / ".filler" / "1").unlink()
                     with pytest.raises(SetupRefused) as refused, DropFolder.watched(drop, drop.parent / "storage"):
                         pass
-                    assert "can not be written" in refused.value.reason
+                    assert "cannot be written" in refused.value.reason
                     assert list((drop / ".dlr" / "claimed").iterdir()) == []
     except MountingNotAllowed:
         pytest.skip("no disk can be mounted here")

@@ -92,7 +92,7 @@ def test_a_person_is_told_of_the_answer_by_doctor_health_and_submit(
     ("url", "said"),
     [
         ("redis://127.0.0.1:{port}/0", "connection refused"),
-        ("redis://no-such-host.invalid/0", "the name of the host"),
+        ("redis://no-such-host.invalid/0", "the host name"),
     ],
 )
 def test_a_redis_that_is_not_reached_is_told_by_why(tmp_path: Path, url: str, said: str) -> None:

@@ -71,7 +71,7 @@ def test_what_is_not_what_was_scored_is_not_shown(tmp_path: Path) -> None:
     ]
     [one, *_] = explanations(result.lesions, ("DLR_BM",), changed)
     assert one.refused is not None
-    assert "hand it in again" in one.refused.reason
+    assert "submit it again" in one.refused.reason
     unknown = seen(result, tmp_path, unchanged=None)
     assert codes(result, unknown, ("DLR_BM",))[0] == (1, "DLR_BM", None)
 

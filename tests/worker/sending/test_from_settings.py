@@ -31,11 +31,11 @@ def test_each_setting_switches_its_destination_on() -> None:
         ({"send_webhook_url": "http://h/", "send_webhook_secret": "short"}, "fewer than 16"),
         (
             {"send_webhook_url": "https://h/", "send_webhook_ca": Path("/nowhere")},
-            "DLR_SEND_WEBHOOK_CA can not be read",
+            "DLR_SEND_WEBHOOK_CA cannot be read",
         ),
-        ({"send_webhook_url": "https://h/", "send_webhook_ca": Path(__file__)}, "DLR_SEND_WEBHOOK_CA can not be read"),
+        ({"send_webhook_url": "https://h/", "send_webhook_ca": Path(__file__)}, "DLR_SEND_WEBHOOK_CA cannot be read"),
         ({"send_pacs": "PACS@h:104", "send_key": Path("key")}, "need DLR_SEND_CA"),
-        ({"send_pacs": "PACS@h:104", "send_ca": Path("/nowhere")}, "can not be read"),
+        ({"send_pacs": "PACS@h:104", "send_ca": Path("/nowhere")}, "cannot be read"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(settings: dict[str, Any], said: str) -> None:

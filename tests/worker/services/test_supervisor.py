@@ -60,7 +60,7 @@ def test_a_child_that_dies_is_started_again_after_a_pause_that_doubles(
 
     for lives, pause in enumerate((1, 2, 4), 1):
         until(partial(has_died, lives))
-        assert said[-1].split(". See")[0] == f"mortal ended (exit status 3); it starts again in {pause} s"
+        assert said[-1].split(". See")[0] == f"mortal exited (exit status 3); it restarts in {pause} s"
         assert log(tmp_path, "mortal").count("life") == lives
         now += pause - 0.1
         supervisor.look()
@@ -81,7 +81,7 @@ def test_it_says_which_signal_ended_a_child(supervisor: Supervisor, said: list[s
         return bool(said)
 
     until(is_said)
-    assert said[0].startswith("victim ended (SIGKILL)")
+    assert said[0].startswith("victim exited (SIGKILL)")
     assert supervisor.pid("victim") is None
 
 
@@ -107,7 +107,7 @@ def test_a_child_that_does_not_end_in_the_grace_time_is_killed(tmp_path: Path, s
     assert pid is not None
     supervisor.stop()
     assert is_gone(pid)
-    assert said == ["stubborn did not end in time and was killed"]
+    assert said == ["stubborn did not stop in time and was killed"]
 
 
 def test_a_hurry_does_not_wait_for_the_grace_time(tmp_path: Path, said: list[str]) -> None:
@@ -116,7 +116,7 @@ def test_a_hurry_does_not_wait_for_the_grace_time(tmp_path: Path, said: list[str
     until(lambda: "up" in log(tmp_path, "stubborn"))
     supervisor.hurry.set()
     supervisor.stop()
-    assert said == ["stubborn did not end in time and was killed"]
+    assert said == ["stubborn did not stop in time and was killed"]
 
 
 def test_ctrl_c_in_the_terminal_does_not_reach_a_child(supervisor: Supervisor) -> None:

@@ -67,7 +67,7 @@ def test_a_whole_life(tmp_path: Path) -> None:
         registry = Registry(get_settings().models_dir)
         registry.add(*write_model(tmp_path / "new"))
         registry.shadow("DLR_BM", "1.0")
-        until(lambda: is_in(output, "a version is a shadow"))
+        until(lambda: is_in(output, "there is a shadow version"))
         until(lambda: is_in(home / "logs" / "shadow.log", "shadow DLR_BM 1.0"), 60)
         assert dlr("shadow", "health").returncode == 0
 
@@ -77,4 +77,4 @@ def test_a_whole_life(tmp_path: Path) -> None:
         assert not any(secret in shown for secret in secrets)
     assert psutil.wait_procs(family, timeout=patience(5))[1] == []
     assert not (home / "services.json").exists()
-    assert "stopped; everything is kept" in output.read_text()
+    assert "stopped; all data is in DLR_HOME" in output.read_text()

@@ -38,7 +38,7 @@ def test_rows_with_their_lines(tmp_path: Path, content: str, rows: list[tuple[in
     ("content", "reason"),
     [
         ("b\n1\n", "no column a"),
-        ("a,A\n1,2\n", "two columns have one name"),
+        ("a,A\n1,2\n", "two columns have the same name"),
         ("", "no column a"),
         ('a\n"1\n', "line 2: not CSV"),
         ("[1,", "the file is not JSON"),
