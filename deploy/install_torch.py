@@ -4,7 +4,7 @@ PyPI's torch brings CUDA, gigabytes that such a machine never uses; PyTorch's ow
 that index does not answer in time nothing is installed here, and pip takes torch from its usual index, with the rest.
 A torch that is installed and new enough stays.
 
-    python deploy/install_torch.py            # decide
+    python deploy/install_torch.py            # keep what is installed, or decide
     python deploy/install_torch.py default    # leave it to pip's usual index
     python deploy/install_torch.py URL        # take it from this index
 
@@ -21,6 +21,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from http.client import HTTPException
+from importlib import metadata
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
@@ -46,6 +47,19 @@ def requirements() -> dict[str, str]:
     """Return what the extra ``worker`` asks of torch and torchvision: each name with its requirement."""
     lines = tomllib.loads(PYPROJECT.read_text("utf-8"))["project"]["optional-dependencies"]["worker"]
     return {name: line for line in lines if (name := line.partition(">=")[0]) in ("torch", "torchvision")}
+
+
+def installed() -> str | None:
+    """Return the version of torch if it and torchvision are installed, both new enough."""
+    versions = {}
+    for name, requirement in requirements().items():
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            return None
+        if _numbers(versions[name]) < _numbers(requirement.partition(">=")[2]):
+            return None
+    return versions["torch"]
 
 
 def choose(asked: str | None, cpu_index: str = CPU_INDEX, within_s: float = PROBE_S) -> Choice:
@@ -98,7 +112,7 @@ def lists_wheel(page: str, requirement: str) -> bool:
 
 
 def _numbers(version: str) -> list[int]:
-    return [int(number) for number in version.split(".")]
+    return [int(number) for number in re.findall(r"\d+", version.partition("+")[0])]
 
 
 def install(index: str) -> bool:
@@ -110,6 +124,9 @@ def install(index: str) -> bool:
 def main(arguments: Sequence[str]) -> int:
     """Choose, say so in one line, and install. A choice of our own that fails is no error: pip goes on without it."""
     asked = arguments[0] if arguments else None
+    if not asked and (version := installed()):
+        print(f"torch: {version} is installed", flush=True)
+        return 0
     choice = choose(asked)
     print(f"torch: from {choice.index or USUAL_INDEX} ({choice.reason})", flush=True)
     if choice.index is None or install(choice.index):

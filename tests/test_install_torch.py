@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
 from pathlib import Path
 from threading import Event, Thread
 
@@ -160,6 +161,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     """Run `main` where installing works or does not: its exit status, and its lines."""
 
     def run(arguments: list[str], choice: Choice, works: bool = True) -> tuple[int, list[str]]:
+        monkeypatch.setattr(install_torch, "installed", lambda: None)
         monkeypatch.setattr(install_torch, "choose", lambda _: choice)
         monkeypatch.setattr(install_torch, "install", lambda _: works)
         return install_torch.main(arguments), capsys.readouterr().out.splitlines()
@@ -178,6 +180,39 @@ def test_an_index_of_our_choice_that_fails_fails_no_installation_and_one_that_wa
     status, lines = said([], Choice("URL", "no NVIDIA GPU"), works=False)
     assert (status, lines[1]) == (0, "torch: from pip's usual index (URL failed)")
     assert said(["URL"], Choice("URL", "as asked"), works=False) == (1, ["torch: from URL (as asked)"])
+
+
+@pytest.mark.parametrize(
+    ("torch", "torchvision", "stays"),
+    [
+        ("2.14.1+cpu", "0.29.1+cpu", True),
+        ("2.14.0", "0.29.0", True),
+        ("2.13.0+cpu", "0.29.1", False),
+        ("2.14.1+cpu", "0.28.0+cpu", False),
+        ("2.14.1+cpu", None, False),
+        (None, None, False),
+    ],
+)
+def test_what_is_installed_and_new_enough_stays_and_no_index_is_asked(
+    torch: str | None,
+    torchvision: str | None,
+    stays: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One without the other is an installation that was cut short: both have to come from one index."""
+    versions = {"torch": torch, "torchvision": torchvision}
+
+    def version(name: str) -> str:
+        if (found := versions[name]) is None:
+            raise metadata.PackageNotFoundError(name)
+        return found
+
+    monkeypatch.setattr(install_torch.metadata, "version", version)
+    monkeypatch.setattr(install_torch, "choose", lambda _: Choice(None, "chosen"))
+    assert install_torch.main([]) == 0
+    line = capsys.readouterr().out
+    assert line == (f"torch: {torch} is installed\n" if stays else "torch: from pip's usual index (chosen)\n")
 
 
 def write_wheel(index: Path, name: str, version: str, *needs: str) -> None:
