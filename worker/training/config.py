@@ -48,14 +48,20 @@ class Augmentation(_Part):
     small too.
     """
 
-    flip: _Fraction = Field(default=0.5, description="How often left and right are exchanged")
-    vertical_flip: _Fraction = Field(default=0.0, description="How often up and down are")
-    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = Field(default=7.0, description="Turned by, to each side")
-    translate: _Fraction = Field(default=0.06, description="Moved by, in sides of the image, each way")
-    scale: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.1, description="Made larger or smaller by")
-    brightness: _Fraction = Field(default=0.15, description="Gain of the scanner: all values times 1 +- so much")
-    contrast: _Fraction = Field(default=0.15, description="Dynamic range: distances from the mean times 1 +- so much")
-    gamma: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.15, description="Grey map: values to the power 1 +-")
+    flip: _Fraction = Field(default=0.5, description="Probability of a horizontal flip")
+    vertical_flip: _Fraction = Field(default=0.0, description="Probability of a vertical flip")
+    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = Field(
+        default=7.0, description="Largest rotation, either way"
+    )
+    translate: _Fraction = Field(default=0.06, description="Largest shift, as a fraction of the image side, either way")
+    scale: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.1, description="Largest change of size, either way")
+    brightness: _Fraction = Field(default=0.15, description="Gain of the scanner: values are multiplied by 1 +- this")
+    contrast: _Fraction = Field(
+        default=0.15, description="Dynamic range: deviations from the mean are multiplied by 1 +- this"
+    )
+    gamma: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.15, description="Grey map: values to the power of 1 +- this"
+    )
 
 
 class AgeStage(_Part):
@@ -63,15 +69,15 @@ class AgeStage(_Part):
 
     learns_on: Literal["validation", "train", "both"] = Field(
         default="validation",
-        description="Lesions that the image network learnt from it is too sure of, and age looks useless beside it",
+        description="Lesions to train it on; on train the image network is overconfident, and age seems useless",
     )
     start: Literal["image", "random"] = Field(
-        default="image", description="image: as the image network's own answer, from where it learns what age adds"
+        default="image", description="image: start from the image network's own output, and learn what age adds"
     )
-    steps: _Count = Field(default=200, description="Each over all lesions")
-    learning_rate: _Positive = Field(default=1e-2, description="Of FC2, which weighs the age: 36 numbers")
+    steps: _Count = Field(default=200, description="Optimizer steps, each over all lesions")
+    learning_rate: _Positive = Field(default=1e-2, description="Of FC2, which weights the age: 36 parameters")
     fc1_learning_rate: _NotNegative = Field(
-        default=1e-4, description="Of FC1, which reads the embedding: so many numbers that faster ones learn by heart"
+        default=1e-4, description="Of FC1, which reads the embedding: so many parameters that a higher rate overfits"
     )
     weight_decay: _NotNegative = Field(default=1.0, description="Of AdamW; strong, since there are few lesions")
 
@@ -79,12 +85,10 @@ class AgeStage(_Part):
 class Phantoms(_Part):
     """How many phantoms are drawn, and what they are for; the rest is learned from."""
 
-    count: _Count = Field(default=2000, description="With --phantom")
-    validation: _Fraction = Field(default=0.2, description="Share that epoch and threshold are chosen on")
-    test: _Fraction = Field(default=0.3, description="Share that nothing learns from")
-    drawing: int = Field(
-        default=1, description="The version of the phantoms' drawing; goes up when their pixels change"
-    )
+    count: _Count = Field(default=2000, description="Number of phantoms, with --phantom")
+    validation: _Fraction = Field(default=0.2, description="Share for choosing the epoch and the threshold")
+    test: _Fraction = Field(default=0.3, description="Share held out for testing")
+    drawing: int = Field(default=1, description="Version of the phantom generator; increases when the pixels change")
 
 
 class TrainingConfig(_Part):
@@ -94,44 +98,51 @@ class TrainingConfig(_Part):
     machine with the same number of threads, end in the same weights to the bit.
     """
 
-    seed: int = Field(default=0, ge=0, lt=2**31, description="Of all that is drawn at random")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of all random numbers")
     backbone: Backbone = Field(default="resnet50", description="A ResNet of torchvision; the study's is resnet50")
     init: str = Field(default=IMAGENET, min_length=1, description="imagenet, random, or a file of weights")
     input_size: int = Field(default=224, ge=32, le=1024, description="Side of the square input, in pixels")
     channels: Literal["gray", "rgb"] = Field(default="gray", description="rgb keeps colours")
     resize: Literal["letterbox", "stretch"] = Field(default="letterbox", description="stretch loses the aspect ratio")
-    roi_margin: float = Field(default=0.25, ge=0, le=2, description="Context kept, in sides of the lesion's ROI")
+    roi_margin: float = Field(
+        default=0.25, ge=0, le=2, description="Context around the lesion's ROI, as a fraction of its sides"
+    )
     pixel_mean: tuple[_Fraction, _Fraction, _Fraction] = Field(
-        default=(0.485, 0.456, 0.406), description="Subtracted, on the 0..1 scale; ImageNet's, as what it starts from"
+        default=(0.485, 0.456, 0.406),
+        description="Subtracted, on the 0..1 scale; ImageNet's, as the initial weights are",
     )
     pixel_std: tuple[_Positive, _Positive, _Positive] = Field(
-        default=(0.229, 0.224, 0.225), description="Divides, on the 0..1 scale"
+        default=(0.229, 0.224, 0.225), description="Divisor, on the 0..1 scale"
     )
     age_mean: float = Field(default=44.23, ge=0, le=120, description="Years; the study's cohort")
     age_sd: _Positive = Field(default=12.67, description="Years; the study's cohort")
 
     label_rule: Literal["birads", "pathology"] | None = Field(
-        default=None, description="Of DLR_LH: birads, as in the study; DLR_BM learns pathology alone"
+        default=None, description="Of DLR_LH: birads, as in the study; DLR_BM always uses pathology"
     )
-    low_risk_up_to: Birads = Field(default=Birads.PROBABLY_BENIGN, description="The study's: 3; 4A and above is high")
-    missing_age: Literal["refuse", "exclude"] = Field(default="refuse", description="What is done with such rows")
-    fold: int | None = Field(default=None, ge=1, description="Is the validation, where the manifest has folds")
+    low_risk_up_to: Birads = Field(
+        default=Birads.PROBABLY_BENIGN, description="Highest low-risk category; the study's is 3"
+    )
+    missing_age: Literal["refuse", "exclude"] = Field(default="refuse", description="How to treat rows without an age")
+    fold: int | None = Field(default=None, ge=1, description="Validation fold, if the manifest has folds")
 
-    stages: Literal["two", "joint"] = Field(default="two", description="The study's two, or both at once")
-    epochs: _Count = Field(default=60, description="Of the image network, at most")
+    stages: Literal["two", "joint"] = Field(default="two", description="two as in the study, or joint: both at once")
+    epochs: _Count = Field(default=60, description="Maximum number for the image network")
     patience: int | None = Field(
         default=15,
         ge=1,
-        description="Epochs without a better validation AUC until it ends; as many as epochs: never early",
+        description="Early stopping: epochs without a better validation AUC; as many as epochs: never",
     )
-    batch: _Count = Field(default=32, description="Lesions a step, of all processes together")
-    learning_rate: float = Field(default=5e-4, gt=0, description="The highest of the one-cycle schedule")
-    warm_up: float = Field(default=0.3, gt=0, lt=1, description="Share of the steps until it is reached")
+    batch: _Count = Field(default=32, description="Lesions per step, over all processes")
+    learning_rate: float = Field(default=5e-4, gt=0, description="Maximum of the one-cycle schedule")
+    warm_up: float = Field(default=0.3, gt=0, lt=1, description="Share of the steps until the maximum")
     weight_decay: _NotNegative = Field(default=0.02, description="Of AdamW")
     class_weights: Literal["balanced", "none"] = Field(
-        default="balanced", description="balanced: both classes count alike, however many lesions they have"
+        default="balanced", description="balanced: both classes have equal weight, whatever their numbers"
     )
-    image_loss_share: _Fraction = Field(default=0.5, description="With joint stages: of FC2's loss, the rest with age")
+    image_loss_share: _Fraction = Field(
+        default=0.5, description="Weight of FC2's loss with joint stages; the rest is for the classifier with age"
+    )
     amp: Literal["auto", "none"] = Field(default="auto", description="auto: bfloat16 on CUDA")
 
     augmentation: Augmentation = Augmentation()
