@@ -91,11 +91,11 @@ class LesionJob(_Part):
     lesion_id: ShortText = Field(description="The sender's name of the lesion, unique in the study")
     sop_instance_uid: Uid
     frame: int | None = Field(
-        default=None, ge=1, lt=2**31, description="Counts from 1, as in DICOM; needed where the file has several frames"
+        default=None, ge=1, lt=2**31, description="Counts from 1, as in DICOM; required if the file has several frames"
     )
     roi: RoiJob | None = Field(
         default=None,
-        description="Without one: the B-mode region of Sequence of Ultrasound Regions, else the whole image",
+        description="Default: the B-mode region of Sequence of Ultrasound Regions, else the whole image",
     )
     birads: Annotated[Birads, Field(strict=False)]
     descriptors: Descriptors = Field(default_factory=dict, description="Table S1's names and levels")
@@ -127,7 +127,7 @@ class StudyJob(_Part):
     age_years: float | None = Field(
         default=None,
         allow_inf_nan=False,
-        description="At the study, in years. Without it: Patient's Age, else Study Date less Patient's Birth Date",
+        description="At the study, in years. Default: Patient's Age, else Study Date minus Patient's Birth Date",
     )
     images: Annotated[FilesSource | DicomwebSource, Field(discriminator="kind")]
     lesions: list[LesionJob] = Field(min_length=1, max_length=MAX_LESIONS)
@@ -154,7 +154,7 @@ def parse_job(job: object) -> StudyJob:
             fields and never repeats their values.
     """
     if isinstance(job, dict) and _other_version(job.get("schema_version")):
-        raise JobRefused(Code.JOB_VERSION_UNSUPPORTED, f"this worker reads schema_version {SCHEMA_VERSION} alone")
+        raise JobRefused(Code.JOB_VERSION_UNSUPPORTED, f"this worker reads only schema_version {SCHEMA_VERSION} alone")
     try:
         return StudyJob.model_validate(job)
     except ValidationError as invalid:

@@ -70,34 +70,34 @@ class ManifestRow(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     image: StoragePath = Field(
-        description="DICOM, PNG, JPEG or TIFF, told by its content; relative to the manifest's folder, or to --root"
+        description="DICOM, PNG, JPEG or TIFF, detected by content; relative to the manifest's folder, or to --root"
     )
     frame: int | None = Field(
-        default=None, ge=1, lt=2**31, description="Counts from 1; needed where the file has several frames"
+        default=None, ge=1, lt=2**31, description="Counts from 1; required if the file has several frames"
     )
     roi: RoiJob | None = Field(
         default=None,
-        description="The lesion's rectangle. Without it and without a mask: the B-mode region, else the whole image",
+        description="The lesion's rectangle. Without it or a mask: the B-mode region, else the whole image",
     )
     mask: StoragePath | None = Field(
         default=None,
-        description="In place of the roi: an image of the same size, not 0 where the lesion is; its rectangle is taken",
+        description="Instead of the roi: an image of the same size, nonzero on the lesion; its bounding box is used",
     )
     age_years: float | None = Field(
         default=None,
         ge=0,
         le=_OLDEST_YEARS,
         allow_inf_nan=False,
-        description="At the study. Without it: a DICOM file's Patient's Age, else Study Date less Patient's Birth Date",
+        description="At the study. Default: a DICOM file's Patient's Age, else Study Date minus birth date",
     )
     birads: Annotated[Category | None, BeforeValidator(_upper)] = Field(
-        default=None, description="A radiologist's; 4 alone where its letter is not known"
+        default=None, description="A radiologist's; 4 if the letter is not known"
     )
     pathology: Annotated[Pathology | None, BeforeValidator(_lower)] = Field(
-        default=None, description="The reference: needed unless the row is excluded"
+        default=None, description="The reference standard: required unless the row is excluded"
     )
     descriptors: Annotated[dict[str, str | float], AfterValidator(_table_s1)] = Field(
-        default_factory=dict, description="Table S1's, a column each"
+        default_factory=dict, description="Table S1's, one column each"
     )
     patient_key: ShortText = Field(
         description="The same for all rows of a patient, and for no other: a pseudonym, never an identifier"

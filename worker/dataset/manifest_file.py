@@ -57,7 +57,7 @@ def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
         _put(path, content)
     except OSError:
         raise _refused(
-            "the manifest can not be written there: is its folder there, may this user write it, and is there room?"
+            "the manifest cannot be written: does its folder exist, is it writable, and is there space?"
         ) from None
 
 
@@ -83,14 +83,14 @@ def require_free(path: Path) -> None:
         SetupRefused: ``dataset_invalid``; something is there already.
     """
     if path.exists():
-        raise _refused("the manifest to write is there already: give another name, or remove it")
+        raise _refused("the manifest to write already exists: give another name, or remove it")
 
 
 def _root(path: Path) -> Path:
     try:
         return path.resolve(strict=True)
     except OSError:
-        raise _refused("the folder that the paths are relative to is not there") from None
+        raise _refused("the folder that the paths are relative to does not exist") from None
 
 
 def _text(path: Path) -> str:
@@ -98,7 +98,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError:
-        raise _refused("the manifest is not there or can not be read") from None
+        raise _refused("the manifest does not exist or cannot be read") from None
     if len(content) > MAX_BYTES:
         raise _refused(f"the manifest is larger than {MAX_BYTES} bytes")
     try:

@@ -25,8 +25,8 @@ from worker.study import QualityFinding, Roi
 
 _SAID = {
     Code.FILE_NOT_FOUND: "no file at that path, from the manifest's folder or --root on",
-    Code.PATH_OUTSIDE_STORAGE: "a link at that path leaves the manifest's folder, or --root",
-    Code.FILE_NOT_READABLE: "this user may not read the file",
+    Code.PATH_OUTSIDE_STORAGE: "a link at that path leads out of the manifest's folder, or --root",
+    Code.FILE_NOT_READABLE: "this user is not allowed to read the file",
     Code.FILE_TOO_LARGE: f"the file is larger than {DEFAULT_LIMITS.max_file_bytes} bytes, or inflates to too many",
     Code.PIXELS_TOO_LARGE: f"the frame has more than {DEFAULT_LIMITS.max_frame_pixels} pixels",
     Code.AGE_CONTRADICTORY: "age_years and the age of the file's header differ by more than a year",
@@ -98,7 +98,7 @@ def read_picture(path: Path, frame: int | None = None, limits: Limits = DEFAULT_
     with _opened(path, frame, limits) as image:
         mode = _COLOURS.get(image.mode)
         if mode is None:
-            raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED, "the picture is not of 8 bits, grey or RGB")
+            raise LesionRefused(Code.PHOTOMETRIC_UNSUPPORTED, "the image is not 8-bit grey or RGB")
         return np.asarray(image if image.mode == mode else image.convert(mode))
 
 
@@ -131,7 +131,7 @@ def _roi(root: Path, row: ManifestRow, shape: tuple[int, ...], limits: Limits) -
             reason = f"the mask: {said_of(refused)}" if refused.code is not Code.MASK_INVALID else refused.reason
             raise LesionRefused(Code.MASK_INVALID, reason) from None
         if size != shape[:2]:
-            raise LesionRefused(Code.MASK_INVALID, "the mask is not as large as its image")
+            raise LesionRefused(Code.MASK_INVALID, "the mask and its image differ in size")
         return roi
     return None if row.roi is None else Roi(row.roi.x, row.roi.y, row.roi.width, row.roi.height)
 

@@ -120,9 +120,9 @@ def _check_sites(rows: Rows, plan: Plan) -> None:
     if plan.external - sites:
         raise _impossible(f"{len(plan.external - sites)} of the external sites are no row's site")
     if plan.external and None in sites:
-        raise _impossible("rows without a site can not be told from those of an external one: give each its site")
+        raise _impossible("rows without a site could belong to an external one: give each a site")
     if not rows:
-        raise _impossible("there is no row to split")
+        raise _impossible("there are no rows to split")
 
 
 def _check_classes(rows: Rows, plan: Plan) -> None:
@@ -189,7 +189,7 @@ def _folds(rows: Rows, pairs: Pairs, plan: Plan) -> dict[int, int]:
     try:
         from sklearn.model_selection import StratifiedGroupKFold
     except ImportError:
-        reason = "folds are made by the extra: pip install 'dlr-worker[train]'"
+        reason = "folds need the extra: pip install 'dlr-worker[train]'"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
     numbered = [(line, number) for number, group in enumerate(_groups(rows, pairs)) for line in group]
     if len({number for _, number in numbered}) < plan.folds:

@@ -10,39 +10,39 @@ from worker.evaluation.lesions import JudgedLesion, Material, Scorer, Source
 from worker.evaluation.operating_threshold import Operating
 
 NEVER_A_DIAGNOSIS = (
-    "Scores are a recommendation, never a diagnosis. Whether a model is fit for patients is not said here."
+    "Scores are a recommendation, never a diagnosis. This report does not say whether a model is fit for patients."
 )
-MIX = "PPV, NPV and accuracy hold for these lesions' mix of benign and malignant, and for no other."
+MIX = "PPV, NPV and accuracy hold only for these lesions' mix of benign and malignant."
 SELECTED = (
-    "Only lesions that pathology reported on are counted. A downgraded lesion is seldom biopsied, so sensitivity looks "
-    "higher than it is, and cancers among the downgraded are found late or never."
+    "Only lesions with a pathology result are counted. A downgraded lesion is seldom biopsied, so sensitivity is "
+    "overestimated, and cancers among the downgraded are found late or never."
 )
-LESIONS_ALONE = "No patient is known of each lesion: every interval takes lesions for independent."
+LESIONS_ALONE = "The lesions' patients are not known: every interval assumes independent lesions."
 CLUSTERED = (
-    "Some patients have several lesions. Wilson's and DeLong's intervals take lesions for independent and are too "
-    "narrow; those by the bootstrap draw patients."
+    "Some patients have several lesions. Wilson's and DeLong's intervals assume independent lesions and are too "
+    "narrow; those of the bootstrap resample patients."
 )
-STUDIES = "A study stands for a patient: two studies of one patient count as two patients."
+STUDIES = "Studies are used as patients: two studies of one patient count as two patients."
 OPTIMISTIC = (
-    "The threshold of {names} was chosen on the lesions that it is measured on, so what is measured there is better "
+    "The threshold of {names} was chosen on the lesions that it is measured on, so the figures there are better "
     "than on new lesions."
 )
 LEARNED = (
     "These are lesions of the split {split}. A model that was trained with these splits has learned from them, or was "
-    "chosen by them, and does better on them than on any others."
+    "selected on them, and does better on them than on others."
 )
-VALIDATED = "Thresholds that no card names, and temperatures, were found on the lesions of the split validation."
-FITTED = "Temperatures were found on the lesions that they are measured on; one number, so it gains little by that."
+VALIDATED = "Thresholds that are not on a card, and temperatures, were found on the lesions of the split validation."
+FITTED = "Temperatures were fitted on the lesions that they are measured on; with one parameter, the bias is small."
 UNFITTED = (
-    "No temperature fits {names}: the scores part the classes wholly, or hardly at all. What is shown after scaling is "
-    "at an end of the temperatures that are looked for, and says nothing."
+    "No temperature fits {names}: the scores separate the classes perfectly, or hardly at all. The figures after "
+    "scaling are at a limit of the search range, and mean nothing."
 )
 NAMES = (
-    "Missed cancers are named by the lesion ids of the file: see that they are no identifiers before you pass this on."
+    "Missed cancers are listed by the lesion ids of the file: make sure that they identify nobody before sharing this."
 )
 LH_LEARNT = (
-    "DLR_LH learnt to tell BI-RADS 3 and below from 4A and above. That is its own question, and the category is the "
-    "radiologist's opinion, not a truth; pathology is asked of it too, as a comparison."
+    "DLR_LH learnt to tell BI-RADS 3 and below from 4A and above. So it is measured against the category, which is the "
+    "radiologist's opinion and not the truth; for comparison also against pathology."
 )
 
 

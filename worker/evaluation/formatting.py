@@ -10,7 +10,7 @@ from worker.evaluation.lesions import Source
 
 NOTHING = "–"
 TOO_FEW = "too few"
-NO_CANCERS = "nothing can be said of them, since no 4A lesion with scores is malignant"
+NO_CANCERS = "they cannot be assessed, since no scored 4A lesion is malignant"
 
 ADVICE = {
     Outcome.DOWNGRADED: "downgraded to 3",
@@ -30,8 +30,8 @@ CHOSEN = {
 
 WHYS = {
     Why.MISSED_CANCER: "missed cancer: advised down to BI-RADS 3",
-    Why.FALSE_NEGATIVE: "malignant, and benign to DLR_BM",
-    Why.FALSE_POSITIVE: "benign, and malignant to DLR_BM",
+    Why.FALSE_NEGATIVE: "malignant, but benign according to DLR_BM",
+    Why.FALSE_POSITIVE: "benign, but malignant according to DLR_BM",
     Why.RIGHT: "DLR_BM was right",
 }
 """Why a lesion is shown."""

@@ -44,7 +44,7 @@ def write_report(evaluation: Evaluation, folder: Path, shown: Sequence[Shown] = 
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
-        raise _refused(f"the folder can not be written ({os.strerror(error.errno or 0)})") from None
+        raise _refused(f"the folder cannot be written ({os.strerror(error.errno or 0)})") from None
 
 
 def check_writable(folder: Path) -> None:
@@ -56,11 +56,11 @@ def check_writable(folder: Path) -> None:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
-            raise _refused("the folder has to be new, or empty: a report is never put over another")
+            raise _refused("the folder must be new or empty: a report never overwrites another")
     except OSError as error:
-        raise _refused(f"the folder can not be written ({os.strerror(error.errno or 0)})") from None
+        raise _refused(f"the folder cannot be written ({os.strerror(error.errno or 0)})") from None
     if not os.access(folder.parent, os.W_OK):
-        raise _refused("the folder can not be written")
+        raise _refused("the folder cannot be written")
 
 
 def html(evaluation: Evaluation, drawn: tuple[Plot, ...], shown: Sequence[Shown] = ()) -> str:

@@ -86,7 +86,7 @@ def recalibrated(
         created_at: for the card; now, unless given.
 
     Raises:
-        SetupRefused: ``lesions_too_few``: a temperature takes lesions of both classes that the scores do not part
+        SetupRefused: ``lesions_too_few``: a temperature needs lesions of both classes that the scores do not part
             wholly, and a coverage takes so many lesions.
         ModelRefused: ``card_invalid``: the version is no version, or the threshold can not be carried over.
     """
@@ -144,12 +144,10 @@ def sets_of(card: ModelCard, probabilities: Scores, labels: Labels) -> Sets | No
 
 def _fitted(probabilities: Scores, labels: Labels) -> float:
     if not 0 < int(labels.sum()) < len(labels):
-        raise SetupRefused(Code.LESIONS_TOO_FEW, "a temperature takes lesions of both classes")
+        raise SetupRefused(Code.LESIONS_TOO_FEW, "a temperature needs lesions of both classes")
     by = temperature(probabilities, labels)
     if not fits(by):
-        reason = (
-            "no temperature fits these scores: they part the classes wholly, or hardly at all, so take more lesions"
-        )
+        reason = "no temperature fits these scores: they separate the classes perfectly or hardly at all"
         raise SetupRefused(Code.LESIONS_TOO_FEW, reason)
     return by
 

@@ -59,12 +59,10 @@ class ScoresLine(BaseModel):
     age_years: float | None = Field(default=None, ge=0, le=120, allow_inf_nan=False)
     width_mm: _Extent | None = None
     height_mm: _Extent | None = None
-    size_mm: _Extent | None = Field(
-        default=None, description="The largest extent, where width and height are not known"
-    )
+    size_mm: _Extent | None = Field(default=None, description="The largest extent, if width and height are not known")
     site: ShortText | None = Field(default=None, description="Where the image was made")
     split: Annotated[Split | None, BeforeValidator(_lower)] = Field(
-        default=None, description="validation: thresholds are chosen on it; test, or external: it is measured on"
+        default=None, description="validation: for choosing thresholds; test, or external: for measuring"
     )
     scores: dict[str, _Fraction] = Field(default_factory=dict, description="By column")
 

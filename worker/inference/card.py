@@ -84,23 +84,23 @@ class Histogram(_CardPart):
     """How values were spread. A value on an edge is in the bin above it, one outside in the bin next to it."""
 
     edges: tuple[Annotated[float, Field(ge=0, le=120, allow_inf_nan=False)], ...] = Field(
-        min_length=2, max_length=_MOST_BINS + 1, description="Of the bins, rising; one more than there are bins"
+        min_length=2, max_length=_MOST_BINS + 1, description="Of the bins, increasing; one more than the number of bins"
     )
-    shares: tuple[_Fraction, ...] = Field(description="Of the lesions in each bin; they sum to 1")
+    shares: tuple[_Fraction, ...] = Field(description="Share of the lesions in each bin; they sum to 1")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if any(low >= high for low, high in pairwise(self.edges)):
             raise PydanticCustomError("edges", "edges must be increasing")
         if len(self.shares) != len(self.edges) - 1 or abs(sum(self.shares) - 1) > _ROUNDING:
-            raise PydanticCustomError("shares", "shares have to be one a bin, and sum to 1")
+            raise PydanticCustomError("shares", "there must be one share per bin, and they must sum to 1")
         return self
 
 
 class Reference(_CardPart):
     """What a model met, and said, when it was tested: drift is measured against it."""
 
-    lesions: int = Field(ge=1, description="How many there were")
+    lesions: int = Field(ge=1, description="Number of lesions")
     age_years: Histogram
     positive_probability: Histogram
 
@@ -115,16 +115,16 @@ class Conformal(_CardPart):
     """How sure a model has to be of a lesion: a split conformal set (`worker.clinical.conformal`)."""
 
     coverage: float = Field(
-        ge=0.5, le=0.999, allow_inf_nan=False, description="Share of lesions whose set holds the true class, at least"
+        ge=0.5, le=0.999, allow_inf_nan=False, description="Smallest share of lesions whose set contains the true class"
     )
     quantile: _Fraction = Field(description="Of 1 - probability of the true class; a class is in from 1 - quantile on")
-    lesions: int = Field(ge=1, description="How many it was calibrated on, none of which the model learned from")
+    lesions: int = Field(ge=1, description="Number of lesions for calibration, none of which the model was trained on")
 
     @model_validator(mode="after")
     def _has_enough(self) -> Self:
         fewest = fewest_lesions(self.coverage)
         if self.lesions < fewest:
-            raise PydanticCustomError("lesions", "this coverage takes {fewest} lesions at least", {"fewest": fewest})
+            raise PydanticCustomError("lesions", "this coverage needs at least {fewest} lesions", {"fewest": fewest})
         return self
 
 
@@ -133,7 +133,7 @@ class ModelCard(_CardPart):
 
     schema_version: Literal[1] = Field(description="Of this card's format")
     name: ModelName
-    version: str = Field(pattern=VERSION_PATTERN, description="The owner's; given once, for ever")
+    version: str = Field(pattern=VERSION_PATTERN, description="The owner's; never reused")
     backbone: Backbone
     classes: tuple[str, str] = Field(description="In the order of the network's outputs")
     positive_class: str = Field(description="The class whose probability is compared with the threshold")
@@ -141,14 +141,14 @@ class ModelCard(_CardPart):
     channels: Literal["gray", "rgb"]
     resize: Literal["letterbox", "stretch"] = "letterbox"
     pixel_mean: _OnUnitScale = Field(description="Subtracted from each channel, on the 0..1 scale")
-    pixel_std: _Spread = Field(description="Divides each channel, on the 0..1 scale")
+    pixel_std: _Spread = Field(description="Divisor of each channel, on the 0..1 scale")
     roi_margin: float = Field(ge=0, le=2, allow_inf_nan=False, description="Context kept, in sides of the lesion's ROI")
     age_mean: float = Field(ge=0, le=120, allow_inf_nan=False, description="Years; the study's cohort: 44.23")
     age_sd: _Positive = Field(description="Years; the study's cohort: 12.67")
     temperature: _Positive = Field(default=1.0, description="The logits are divided by it, before the softmax")
     threshold: _Fraction = Field(description="A positive probability that reaches it is positive")
     conformal: Conformal | None = Field(
-        default=None, description="Keeps a 4A lesion in 4A where the model is not certain; without it, it is not asked"
+        default=None, description="Keeps a 4A lesion in 4A if the model is not certain; off by default"
     )
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     intended_use: str = Field(min_length=1)
@@ -156,7 +156,7 @@ class ModelCard(_CardPart):
     notice: str = Field(max_length=200, description="Goes with each result; empty for a model that needs none")
     metrics: dict[str, float | str] = Field(default_factory=dict)
     reference: Reference | None = Field(
-        default=None, description="Of lesions that it did not learn from; without it no drift is told"
+        default=None, description="Of held-out lesions; without it drift is not measured"
     )
     training: dict[str, int | float | str] = Field(
         default_factory=dict, description="How it was made, as `dlr train` writes it: data, label rule, seed, code"

@@ -32,7 +32,7 @@ def _day(value: object) -> object:
 
 def _past(day: date) -> date:
     if day > datetime.now(UTC).date() + timedelta(days=1):  # somewhere it is tomorrow already
-        raise PydanticCustomError("future", "a day that has come")
+        raise PydanticCustomError("future", "a day that is not in the future")
     return day
 
 
@@ -52,7 +52,7 @@ class PathologyLine(BaseModel):
     histology: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9./:_-]{0,31}$",
-        description="A code, such as ICD-O-3's 8500/3; no free text, which could name somebody",
+        description="A code, such as ICD-O-3's 8500/3; no free text, which could identify somebody",
     )
 
 

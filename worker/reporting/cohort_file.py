@@ -29,15 +29,15 @@ class CohortLine(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     pathology: Annotated[PathologyFinding, BeforeValidator(str.lower)]
-    lesion_id: ShortText = Field(description="The lesion's name, given once for each patient")
+    lesion_id: ShortText = Field(description="The lesion's name, unique within a patient")
     patient_key: ShortText = Field(
-        description="A pseudonym that the patient's lesions share; no name, no hospital number"
+        description="A pseudonym shared by the patient's lesions; never a name or a hospital number"
     )
     birads: Annotated[Birads | Literal["4"] | None, BeforeValidator(str.upper)] = Field(
         default=None, description="The radiologist's category, or 4 without its letter; Table S1 does not count it"
     )
     age_years: float | None = Field(default=None, ge=0, le=120, allow_inf_nan=False, description="Years")
-    descriptors: Descriptors = Field(description="By Table S1's names; what is not known is left out")
+    descriptors: Descriptors = Field(description="By Table S1's names; unknown ones are omitted")
 
     def lesion(self) -> CohortLesion:
         """Return what Table S1 is made of."""
@@ -90,7 +90,7 @@ def read_cohort(path: Path) -> CohortManifest:
 
     def header_fault(found: Sequence[str]) -> str | None:
         names.update(found)
-        return None if set(NEEDED) <= names else f"a column is missing: each of {', '.join(NEEDED)} is needed"
+        return None if set(NEEDED) <= names else f"a column is missing; required are {', '.join(NEEDED)}"
 
     rows = read_parquet(path, header_fault) if is_parquet(path) else _rows(path, header_fault)
     found = _Lines()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from worker.imaging.heat_map import HeatMap
     from worker.reporting.documents import Frames, Look
 
-NO_DIAGNOSIS = "A heat map says where a model looked, not why, and not whether it is right. It is no diagnosis."
+NO_DIAGNOSIS = "A heat map shows where a model looked, not why, and not whether it is right. It is not a diagnosis."
 """On every one."""
 
 
@@ -128,7 +128,7 @@ def caption(score: ModelScore, heat: "HeatMap") -> tuple[str, ...]:
         colour = f"No colour: nothing in the image weighed for {positive}."
     return (
         f"{score.model} {score.version}: {probability}",
-        f"{colour} The line is around the region that was scored. The model saw no more of the image than this.",
+        f"{colour} The outline is the region that was scored. The model saw only this part of the image.",
         NO_DIAGNOSIS,
         *([f"Notice: {score.notice}"] if score.notice else []),
     )

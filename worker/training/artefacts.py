@@ -25,7 +25,7 @@ from worker.training.held_out import Discrimination, Judged
 from worker.training.labels import LabelRule
 
 SCORES_COLUMNS = ("lesion_id", "pathology", "patient_key", "birads", "age_years", "site", "split")
-INTENDED_USE = "Not said yet: research alone"
+INTENDED_USE = "Not stated yet: research only"
 
 
 def write_outcome(

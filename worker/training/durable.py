@@ -56,7 +56,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def damaged(path: Path) -> SetupRefused:
     """Refuse to go on from a file of a checkpoint that is not whole."""
-    reason = f"{path.parent.name}/{path.name} is damaged: remove {path.parent.name}/, and the training starts anew"
+    reason = f"{path.parent.name}/{path.name} is damaged: remove {path.parent.name}/, and the training starts over"
     return SetupRefused(Code.WEIGHTS_UNAVAILABLE, reason)
 
 
@@ -65,7 +65,7 @@ def _written() -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError):
-        reason = "--output: a file can not be written; is there room on the disk? What was kept stays, to go on from"
+        reason = "--output: a file cannot be written; is the disk full? What was saved stays; the training can resume"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
 
 

@@ -90,7 +90,7 @@ def fit(network: DlrNetwork, fitting: Fitting) -> Progress:
     config, team, train = fitting.config, fitting.team, fitting.lesions.of(Split.TRAIN)
     steps = len(train) // config.batch
     if not steps:
-        raise SetupRefused(Code.LESIONS_TOO_FEW, f"{len(train)} images to learn from do not fill a batch (--batch)")
+        raise SetupRefused(Code.LESIONS_TOO_FEW, f"{len(train)} training images do not fill a batch (--batch)")
     # Channels last is the layout that convolutions are quickest in.
     network.to(team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     through = _Through(network, jointly=config.stages == "joint")

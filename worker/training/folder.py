@@ -62,7 +62,7 @@ class TrainingFolder:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = (self.path / _LOCK_FILE).open("w")
         except OSError:
-            reason = "--output: the folder can not be made, or written into"
+            reason = "--output: the folder cannot be created or written to"
             raise SetupRefused(Code.SETTING_INVALID, reason) from None
         with lock:
             try:
@@ -82,11 +82,11 @@ class TrainingFolder:
         try:
             known = dict(json.loads(run.read_bytes()))
         except FileNotFoundError:
-            raise SetupRefused(Code.TRAINING_DIFFERS, "the folder has other things in it: name a new one") from None
+            raise SetupRefused(Code.TRAINING_DIFFERS, "the folder contains other files: name a new one") from None
         except (ValueError, TypeError):
-            raise SetupRefused(Code.TRAINING_DIFFERS, f"the folder's {RUN_FILE} can not be read") from None
+            raise SetupRefused(Code.TRAINING_DIFFERS, f"the folder's {RUN_FILE} cannot be read") from None
         if differing := _differing(known, plain):
-            reason = f"it differs in {', '.join(differing)}: go on with the folder's own training, or name a new folder"
+            reason = f"it differs in {', '.join(differing)}: resume the folder's own training, or name a new folder"
             raise SetupRefused(Code.TRAINING_DIFFERS, reason)
 
 

@@ -55,7 +55,7 @@ def rule_of(model: ModelName, config: TrainingConfig) -> LabelRule:
         SetupRefused: ``config_invalid``; DLR_BM by another rule than pathology.
     """
     if model == "DLR_BM" and config.label_rule == "birads":
-        raise SetupRefused(Code.CONFIG_INVALID, "label_rule: DLR_BM answers what pathology would say, and learns that")
+        raise SetupRefused(Code.CONFIG_INVALID, "label_rule: DLR_BM always uses pathology")
     return LabelRule(model, config.label_rule or _studys(model).by, config.low_risk_up_to)
 
 

@@ -19,7 +19,7 @@ def faults_of(checked: Checked, config: TrainingConfig) -> tuple[Fault, ...]:
     faults = list(checked.faults)
     for line, row in checked.sound.items():
         if row.split is None:
-            faults.append(Fault(line, Code.SPLIT_IMPOSSIBLE, "in no split: make them by `dlr dataset split`"))
+            faults.append(Fault(line, Code.SPLIT_IMPOSSIBLE, "in no split: make splits with `dlr dataset split`"))
         if checked.ages[line] is None and config.missing_age == "refuse":
             faults.append(
                 Fault(line, Code.AGE_MISSING, "no age: give it, or leave such rows out (--missing-age exclude)")

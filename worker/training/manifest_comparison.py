@@ -14,8 +14,8 @@ from worker.inference.single_model import LoneModel
 from worker.study import LesionImage, Score
 from worker.training.manifest_rows import AVERAGED, Reading, about_rules, mean_score, places_by_lesion
 
-ADVISED_WITH = "{model}: the advice under each version is with the score of {other}, which is active."
-NO_SPLITS = "No row says its split, so all are compared. See to it that no model learned from any of them."
+ADVISED_WITH = "{model}: the advice under each version uses the score of the active {other}."
+NO_SPLITS = "No row has a split, so all are compared. Make sure that no model was trained on any of them."
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ def team(device: str, batch: int) -> Iterator[Team]:
         return
     rank, size, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
     if batch % size:
-        raise SetupRefused(Code.CONFIG_INVALID, f"batch: {batch} lesions can not be shared by {size} processes")
+        raise SetupRefused(Code.CONFIG_INVALID, f"batch: {batch} lesions cannot be divided among {size} processes")
     chosen = choose_device(device)
     if chosen.type == "cuda":
         chosen = choose_device(f"cuda:{local}")

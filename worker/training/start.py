@@ -42,7 +42,7 @@ def init_digest(config: TrainingConfig) -> str:
     """Say what a training starts from: a word, or the SHA-256 of the file.
 
     Raises:
-        SetupRefused: ``weights_unavailable``; the file is not there or can not be read.
+        SetupRefused: ``weights_unavailable``; the file is not there or cannot be read.
     """
     return config.init if config.init in STARTS else hashlib.sha256(_read(Path(config.init))).hexdigest()
 
@@ -63,12 +63,12 @@ def _imagenet(backbone: str) -> dict[str, Tensor]:
         state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except OSError:
         reason = (
-            f"torchvision's weights of {backbone} can not be fetched from {_host(weights.url)}: put "
+            f"torchvision's weights of {backbone} cannot be downloaded from {_host(weights.url)}: put "
             f"{_name(weights.url)} into TORCH_HOME/hub/checkpoints, or start from --init random or from a file"
         )
         raise SetupRefused(Code.WEIGHTS_UNAVAILABLE, reason) from None
     except RuntimeError:
-        reason = f"torchvision's weights of {backbone} have another hash than they should: remove the file, try again"
+        reason = f"torchvision's weights of {backbone} have a wrong hash: remove the file and try again"
         raise SetupRefused(Code.WEIGHTS_UNAVAILABLE, reason) from None
     network = resnet(backbone)
     network.load_state_dict(state)  # also the older files, which count no batches
@@ -95,7 +95,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError:
-        reason = "--init: imagenet, random, or a safetensors file that is there and can be read"
+        reason = "--init: imagenet, random, or a readable safetensors file"
         raise SetupRefused(Code.WEIGHTS_UNAVAILABLE, reason) from None
 
 

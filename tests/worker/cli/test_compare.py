@@ -205,7 +205,7 @@ def test_lesions_that_a_version_learned_from_are_refused_as_its_card_says(manife
     unsplit = [one.model_copy(update={"split": None}) for one in rows]
     said = answer("DLR_BM/1.0", "2.0", "--manifest", written(tmp_path / "unsplit.csv", *unsplit))
     assert said["split"] is None
-    assert any("See to it that no model learned from any of them" in notice for notice in said["notices"])
+    assert any("Make sure that no model was trained on any of them" in notice for notice in said["notices"])
 
 
 def test_bad_rows_stop_it_unless_they_are_to_be_left_out(manifest: Path) -> None:

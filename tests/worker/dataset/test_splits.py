@@ -173,7 +173,7 @@ IMPOSSIBLE: dict[str, tuple[Rows, Plan, str]] = {
     "no such site": (table([1] * 40), Plan(external=frozenset({"Z"})), "no row's site"),
     "a row without a site": (
         table([1] * 40, sites=("A", "B")) | {1: row(patient_key="Q", site=None)},
-        Plan(external=frozenset({"B"})), "each its site",
+        Plan(external=frozenset({"B"})), "each a site",
     ),
 }  # fmt: skip
 

@@ -18,7 +18,7 @@ from worker.errors import Code, LesionRefused, SetupRefused
 COLUMNS = ("CaseID", "Image_filename", "Mask_tumor_filename", "Age", "BIRADS", "Classification")
 IMAGES = "BrEaST-Lesions_USG-images_and_masks"
 NOTES = (
-    "BrEaST's benign lesions are partly confirmed by follow-up and not by biopsy: see its column Verification",
+    "some of BrEaST's benign lesions are confirmed by follow-up, not by biopsy: see its column Verification",
     "BrEaST's calcifications and skin thickening are not taken: Table S1's microcalcifications and skin changes differ",
 )
 _OLDEST_YEARS = 120
@@ -57,14 +57,14 @@ def _table(path: Path) -> list[dict[str, str]]:
     try:
         import openpyxl
     except ImportError:
-        reason = "workbooks are read by the extra: pip install 'dlr-worker[train]'"
+        reason = "workbooks need the extra: pip install 'dlr-worker[train]'"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         cells = list(book.worksheets[0].iter_rows(values_only=True, max_row=_MAX_ROWS))
         book.close()
     except Exception:  # noqa: BLE001  openpyxl raises many things on what is no workbook
-        raise imported.refused("the workbook can not be read") from None
+        raise imported.refused("the workbook cannot be read") from None
     names = [_text(cell) for cell in cells[0]] if cells else []
     missing = [name for name in COLUMNS if name not in names]
     if missing:
@@ -81,7 +81,7 @@ def _text(cell: Any) -> str:
 def _row(line: Mapping[str, str], images: Path, root: Path) -> ManifestRow:
     masks = [name.strip() for name in line["Mask_tumor_filename"].split("&") if name.strip()]
     if any(Path(name).name != name for name in (line["Image_filename"], *masks)):
-        raise imported.refused("the workbook has a file's name that is none")
+        raise imported.refused("the workbook has an invalid file name")
     image, pathology = images / line["Image_filename"], imported.pathology_of(line["Classification"])
     reason = _reason(line, image, [images / mask for mask in masks])
     return imported.made_row(

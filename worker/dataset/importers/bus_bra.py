@@ -24,7 +24,7 @@ BBOX_TOLERANCE = 2
 """Pixels; the table does not say whether it counts from 0 or from 1."""
 
 NOTES = (
-    "BUS-BRA has no ages: the classifier with age can not learn from it",
+    "BUS-BRA has no ages: the classifier with age cannot be trained on it",
     "BUS-BRA's BI-RADS 4 has no letter: such a lesion is of high risk, and never counted as 4A",
 )
 
@@ -60,13 +60,13 @@ def _table(path: Path) -> list[dict[str, str]]:
                 raise imported.refused(f"bus_data.csv has no column {', '.join(missing)}")
             return list(reader)
     except (OSError, UnicodeDecodeError, csv.Error):
-        raise imported.refused("bus_data.csv can not be read") from None
+        raise imported.refused("bus_data.csv cannot be read") from None
 
 
 def _row(line: Mapping[str, str], folder: Path, root: Path) -> ManifestRow:
     name = line["ID"].strip()
     if not name or Path(name).name != name:
-        raise imported.refused("bus_data.csv has an ID that is no name of a file")
+        raise imported.refused("bus_data.csv has an ID that is not a valid file name")
     image = folder / "Images" / f"{name}.png"
     mask = folder / "Masks" / f"mask_{name.removeprefix('bus_')}.png"
     pathology = imported.pathology_of(line["Pathology"])

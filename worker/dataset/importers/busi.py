@@ -28,9 +28,9 @@ AXILLA = {
 """The images with the word axilla in them, as github.com/im-garriz/rhaiunet lists them; there may be more."""
 
 NOTES = (
-    "BUSI names no patients: each image counts as one, so a split can not keep apart what is of one patient",
-    "BUSI has no ages and no BI-RADS categories: DLR_LH and the classifier with age can not learn from it",
-    "BUSI's axilla images are those whose image says so; a radiologist may find more",
+    "BUSI names no patients: each image counts as one, so a split cannot keep a patient's images together",
+    "BUSI has no ages and no BI-RADS categories: DLR_LH and the classifier with age cannot be trained on it",
+    "BUSI's axilla images are those labelled as such in the image; a radiologist may find more",
 )
 _MASK = re.compile(r"(?P<stem>.+)_mask(_\d+)?")
 _NUMBER = re.compile(r"\((\d+)\)")

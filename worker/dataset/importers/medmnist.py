@@ -20,7 +20,7 @@ LABELS = {0: Pathology.MALIGNANT, 1: Pathology.BENIGN}
 SPLITS = {"train": Split.TRAIN, "val": Split.VALIDATION, "test": Split.TEST}
 MAX_BYTES = 2 << 30
 NOTES = (
-    "BreastMNIST's label 1 is normal or benign: what is called benign here may show no lesion at all",
+    "BreastMNIST's label 1 is normal or benign: benign here may show no lesion at all",
     "BreastMNIST has no ages, no BI-RADS categories, no lesions' places and no patients: it is for trying things out",
 )
 
@@ -44,7 +44,7 @@ def import_medmnist(source: Path, root: Path, images: Path, on_progress: OnProgr
         images.mkdir()
     except OSError:
         raise imported.refused(
-            f"the folder {images.name} for the images is there already, or can not be made"
+            f"the folder {images.name} for the images already exists, or cannot be created"
         ) from None
     frames, known = [], []
     for done, (name, number, frame, label) in enumerate(_each(arrays), start=1):
