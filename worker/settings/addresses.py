@@ -149,7 +149,7 @@ AeTitle = Annotated[str, AfterValidator(_is_ae_title)]
 """The title of a DICOM application entity."""
 
 AeTitles = Annotated[str, AfterValidator(_are_ae_titles)]
-"""Such titles, with commas between."""
+"""Such titles, separated by commas."""
 
 Label = Annotated[str, AfterValidator(_is_label)]
 """A short text of a DICOM attribute (LO)."""

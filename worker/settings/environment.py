@@ -42,7 +42,7 @@ def find(name: str) -> Given | None:
         if value and given.lower() == wanted:
             return Given(value)
     file = SECRETS_DIR / wanted
-    return Given(file.read_text("utf-8").strip(), file) if file.is_file() else None
+    return Given(file.read_text("utf-8", errors="replace").strip(), file) if file.is_file() else None
 
 
 def names() -> set[str]:
