@@ -104,7 +104,7 @@ def test_the_sequence_can_be_drawn() -> None:
             actors.add(found[1])
         elif found := re.fullmatch(r"(par|loop|opt|alt) [^;#]+", line):
             open_blocks.append(found[1])
-        elif line == "and":
+        elif re.fullmatch(r"and [^;#]+", line):
             assert open_blocks[-1] == "par"
         elif line == "end":
             open_blocks.pop()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from db.reads.records import WorklistRow
+from db.reads.study_records import WorklistRow
 from tests.places import ROOT, files, missing
 from worker.cli.study import WORKLIST_COLUMNS
 from worker.clinical.restratify import restratify
