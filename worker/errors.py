@@ -1,15 +1,15 @@
 """Every way in which work is refused, as one small tree and one table of codes.
 
     DlrError
-    ├── Refused            a retry can not mend it: the study or the lesion ends here, with its code
+    ├── Refused            a retry cannot fix it: the study or the lesion ends here, with its code
     │   ├── JobRefused         the message itself
     │   ├── StudyRefused       the study's files
     │   ├── LesionRefused      one lesion; its neighbours go on
     │   ├── ModelRefused       a model's card or weights
     │   └── SetupRefused       this installation: a setting, a server, a schema
-    └── Unavailable        a retry can mend it: a server or a disk that is away
+    └── Unavailable        a retry can fix it: a server or a disk that is away
 
-An exception prints its code alone: whatever logs it or sends it to Flower can not leak an identifier. The sentence
+An exception prints its code alone: whatever logs it or sends it to Flower cannot leak an identifier. The sentence
 for a person is in ``reason`` and is stored in the database.
 """
 
@@ -129,105 +129,183 @@ class Code(StrEnum):
 
 
 MEANINGS: dict[Code, str] = {
-    Code.JOB_INVALID: "The job does not follow the contract; the reason names the field. Correct it and push it again.",
-    Code.JOB_VERSION_UNSUPPORTED: "The job's schema_version is not one that this worker reads (`dlr schema`).",
-    Code.JOB_TOO_LARGE: "The message is larger than DLR_MAX_MESSAGE_BYTES. A job holds references, never pixels.",
-    Code.MESSAGE_UNDECODABLE: "The message is not JSON of Celery's protocol 2, so nothing in it was read.",
-    Code.TASK_UNKNOWN: "The message names a task that this worker does not have.",
-    Code.PATH_OUTSIDE_STORAGE: "A path leads out of DLR_STORAGE_ROOT. Paths are relative to it.",
-    Code.FILE_NOT_FOUND: "No file at that path under DLR_STORAGE_ROOT.",
-    Code.FILE_NOT_REGULAR: "The path is a folder, a device or a pipe, not a file.",
-    Code.FILE_NOT_READABLE: "The worker's user may not read the file. Mend its permissions and push the study again.",
+    Code.JOB_INVALID: (
+        "The job does not follow the contract; the reason names the field. Correct it and push the job again."
+    ),
+    Code.JOB_VERSION_UNSUPPORTED: (
+        "This worker does not read the job's schema_version. Send one that `dlr schema` allows."
+    ),
+    Code.JOB_TOO_LARGE: (
+        "The message is larger than DLR_MAX_MESSAGE_BYTES. Send references to the images, never pixels."
+    ),
+    Code.MESSAGE_UNDECODABLE: (
+        "The message is not JSON in Celery's protocol 2, so nothing in it was read. Correct the sender."
+    ),
+    Code.TASK_UNKNOWN: "The message names a task that this worker does not have. Correct the sender.",
+    Code.PATH_OUTSIDE_STORAGE: "A path leads out of DLR_STORAGE_ROOT. Give paths relative to it.",
+    Code.FILE_NOT_FOUND: (
+        "There is no file at that path under DLR_STORAGE_ROOT. Put it there and submit the study again."
+    ),
+    Code.FILE_NOT_REGULAR: "The path is a folder, a device or a pipe. Name a file.",
+    Code.FILE_NOT_READABLE: "The worker's user may not read the file. Fix its permissions and submit the study again.",
     Code.FILE_TOO_LARGE: "The file is larger than DLR_MAX_FILE_BYTES, or inflates to more than DLR_MAX_INFLATED_BYTES.",
-    Code.FILE_NOT_DICOM: "The file is not DICOM (PS3.10): no readable File Meta Information and data set.",
+    Code.FILE_NOT_DICOM: (
+        "The file is not DICOM (PS3.10): its File Meta Information or data set cannot be read. Export it again."
+    ),
     Code.FILE_TRUNCATED: "The file ends in the middle of a DICOM element. Send it again.",
-    Code.STUDY_UID_MISSING: "The file has no Study Instance UID, so it can not be said whose study it is.",
-    Code.STUDY_UID_MISMATCH: "A file belongs to another Study Instance UID than the job says.",
-    Code.PATIENT_MISMATCH: "The study's files name more than one patient.",
-    Code.SOP_INSTANCE_NOT_FOUND: "No file of the study has the SOP Instance UID of a lesion's image, or segmentation.",
-    Code.SOP_INSTANCE_AMBIGUOUS: "Two different files claim the SOP Instance UID of a lesion's image, or segmentation.",
-    Code.DICOMWEB_SERVER_UNKNOWN: "The worker's DLR_DICOMWEB_SERVERS has no server of the name that the job gives.",
-    Code.DICOMWEB_FAILED: "The DICOMweb server refused the request for good, or its answer is not what PS3.18 says.",
-    Code.LESIONS_MISSING: "No DICOM SR (TID 1500), SEG or GSPS of the study has a lesion with a region and a category.",
-    Code.REPORT_INVALID: "A DICOM SR of TID 1500, SEG or GSPS can not be read as such. Mend it and send it.",
-    Code.REPORT_UNSUPPORTED: "A lesion of a DICOM SR, SEG or GSPS is marked as is not read; the reason says which.",
-    Code.BIRADS_UNKNOWN: "A finding's assessment is no BI-RADS category of PS3.16's CID 6027, or 4 without its letter.",
-    Code.MODALITY_NOT_ULTRASOUND: "The image's Modality is not ultrasound (US).",
-    Code.PIXELS_MISSING: "The file holds no pixels: no Pixel Data, or zero rows or columns.",
+    Code.STUDY_UID_MISSING: "The file has no Study Instance UID, so its study is unknown. Have it exported again.",
+    Code.STUDY_UID_MISMATCH: (
+        "A file's Study Instance UID differs from the job's. Correct the job, or leave the file out."
+    ),
+    Code.PATIENT_MISMATCH: (
+        "The study's files name more than one patient. Find out whose they are before you submit them again."
+    ),
+    Code.SOP_INSTANCE_NOT_FOUND: (
+        "No file of the study has the SOP Instance UID of a lesion's image or segmentation. Add it."
+    ),
+    Code.SOP_INSTANCE_AMBIGUOUS: (
+        "Two different files share the SOP Instance UID of a lesion's image or segmentation. Keep one."
+    ),
+    Code.DICOMWEB_SERVER_UNKNOWN: (
+        "DLR_DICOMWEB_SERVERS has no server of the name that the job gives. Add it, or correct the job."
+    ),
+    Code.DICOMWEB_FAILED: (
+        "The DICOMweb server refused the request, or its answer violates PS3.18. See the reason, then requeue."
+    ),
+    Code.LESIONS_MISSING: (
+        "No DICOM SR (TID 1500), SEG or GSPS in the study has a lesion with a region and a category. Add one."
+    ),
+    Code.REPORT_INVALID: "A DICOM SR (TID 1500), SEG or GSPS cannot be read as one. Correct it and send it again.",
+    Code.REPORT_UNSUPPORTED: (
+        "A DICOM SR, SEG or GSPS marks a lesion in a way that is not supported; the reason says how."
+    ),
+    Code.BIRADS_UNKNOWN: (
+        "A finding's assessment is not a BI-RADS category (PS3.16, CID 6027), or is 4 without its letter."
+    ),
+    Code.MODALITY_NOT_ULTRASOUND: "The image's Modality is not US. Mark the lesion on an ultrasound image.",
+    Code.PIXELS_MISSING: "The file holds no pixels: no Pixel Data, or zero rows or columns. Export it again.",
     Code.PIXELS_TOO_LARGE: "The header declares a frame larger than DLR_MAX_FRAME_PIXELS, or more pixels than allowed.",
-    Code.PIXELS_UNDECODABLE: "The pixel data can not be decoded as its transfer syntax says.",
-    Code.PIXELS_UNIFORM: "Every pixel of the lesion's region has the same value: there is nothing to score.",
-    Code.TRANSFER_SYNTAX_UNSUPPORTED: "The pixel data's transfer syntax is not one that this worker decodes.",
+    Code.PIXELS_UNDECODABLE: "The pixel data cannot be decoded with the file's transfer syntax. Export it again.",
+    Code.PIXELS_UNIFORM: (
+        "Every pixel in the lesion's region has the same value, so there is nothing to score. Check the ROI."
+    ),
+    Code.TRANSFER_SYNTAX_UNSUPPORTED: (
+        "This worker does not decode the file's transfer syntax. Export it in another one."
+    ),
     Code.TRANSFER_SYNTAX_MISMATCH: (
-        "The file is not in the transfer syntax that its header names; the reason says in which. Have it written anew."
+        "The file is not in the transfer syntax that its header names; the reason gives the real one. Export it again."
     ),
-    Code.PHOTOMETRIC_UNSUPPORTED: "The photometric interpretation or the sample layout is not supported.",
-    Code.DECODER_CRASHED: "Reading the file ended its decoder process twice: a crash, or more memory than it may have.",
-    Code.DECODE_TIMEOUT: "Reading the file took longer than DLR_DECODE_TIMEOUT_S.",
-    Code.IMAGE_CHANGED: "A file is not what it was when it was scored: hand it in again.",
-    Code.FRAME_NOT_GIVEN: "The file has several frames and the lesion does not say which one.",
-    Code.FRAME_NOT_FOUND: "The file has fewer frames than the lesion's frame number.",
-    Code.ROI_OUTSIDE_IMAGE: "The lesion's ROI does not lie within the image.",
-    Code.DOPPLER_IN_ROI: "The lesion's region shows Doppler, and the models read B-mode. Mark it on a plain image.",
+    Code.PHOTOMETRIC_UNSUPPORTED: (
+        "The photometric interpretation or sample layout is not supported. Export the image in another."
+    ),
+    Code.DECODER_CRASHED: (
+        "The decoder process ended twice on this file: it crashed or ran out of its memory. Export it again."
+    ),
+    Code.DECODE_TIMEOUT: (
+        "Reading the file took longer than DLR_DECODE_TIMEOUT_S. Requeue the study, or raise the limit."
+    ),
+    Code.IMAGE_CHANGED: "A file has changed since it was scored. Submit the study again.",
+    Code.FRAME_NOT_GIVEN: "The file has several frames and the lesion does not say which one. Add its frame number.",
+    Code.FRAME_NOT_FOUND: "The file has fewer frames than the lesion's frame number. Correct the number.",
+    Code.ROI_OUTSIDE_IMAGE: "The lesion's ROI does not lie within the image. Correct its coordinates.",
+    Code.DOPPLER_IN_ROI: "The lesion's region shows Doppler, but the models read B-mode. Mark it on a plain image.",
     Code.COLOUR_IN_ROI: "The lesion's region is coloured (elastography, Doppler, a tint). Mark it on a plain image.",
-    Code.DUAL_VIEW_SEAM_IN_ROI: "The lesion's region crosses from one view to the next. Mark it in one of them.",
-    Code.OVERLAY_IN_ROI: "Calipers or text seem to be burned into the lesion's region. Send the image without them.",
-    Code.ROI_OUTSIDE_BMODE: "Over 5 % of the lesion's ROI is outside of the B-mode regions that the header gives.",
-    Code.ROI_TOO_SMALL: "A side of the lesion's region has fewer than 16 pixels. Mark it on a magnified image.",
-    Code.ROI_BLANK: "The lesion's region has hardly any contrast (under 8 grey levels). See whether the ROI is right.",
-    Code.ROI_SATURATED: "Over 10 % of the lesion's region is clipped at white, so its texture is lost.",
-    Code.AGE_MISSING: "No age: none in the job, no Patient's Age, no birth date with a study date.",
-    Code.AGE_IMPLAUSIBLE: "Patient's Age or the dates can not be an age (`000Y`, a birth after the study).",
-    Code.AGE_CONTRADICTORY: "The job's age and the header's differ by more than a year.",
-    Code.AGE_OUT_OF_RANGE: "The age is outside 0 to 120 years.",
-    Code.SCORES_NOT_FINITE: "A model gave a score that is not a finite number.",
-    Code.INFERENCE_FAILED: "The device refused this lesion, alone in its batch.",
-    Code.ATTEMPTS_EXHAUSTED: "The study stopped its worker, or failed, as many times as DLR_MAX_ATTEMPTS allows.",
-    Code.INTERNAL_ERROR: "A defect of this software. Its place in the code is in study_event; please report it.",
-    Code.PATHOLOGY_INVALID: "The file of pathology results, or a row of it, can not be read; nothing was kept.",
-    Code.ROW_INVALID: "A field of the row is missing or wrong; the reason names the field and not its value.",
-    Code.STUDY_AMBIGUOUS: "Several studies are named so. Name the one by its whole id or its Study Instance UID.",
-    Code.STUDY_NOT_CURRENT: "The id is that of a revision that another replaced, or of a purged study.",
-    Code.LESION_NOT_FOUND: "The study has no lesion of that name (`dlr show`).",
-    Code.RESULT_CONTRADICTORY: "The file reports this lesion on one day in two ways. Leave the right one in it.",
-    Code.POLICY_INVALID: "The policy can not be read or does not follow its schema; the reason names the field.",
-    Code.SCORES_INVALID: "The table of scores, or a row of it, can not be read; nothing was evaluated.",
-    Code.LESIONS_TOO_FEW: "There is nothing to evaluate: it takes benign and malignant lesions with a model's scores.",
-    Code.DATASET_INVALID: "The manifest, or what is to be imported, can not be read, or is not laid out as said.",
-    Code.MASK_INVALID: "The lesion's mask can not be read, is empty, or is not as large as its image.",
-    Code.ROW_REPEATED: "Another row has the same lesion on the same image. Leave one of them.",
-    Code.LABEL_CONTRADICTORY: "Two rows say different things of one lesion, or of one image of several patients.",
-    Code.IMAGE_REPEATED: "Two patients have the same image, or nearly: one key is wrong, or a row is to be excluded.",
-    Code.SPLIT_LEAKS: "A patient, a lesion's image or nearly the same one is in two splits. Split the manifest anew.",
-    Code.SPLIT_IMPOSSIBLE: "There are too few patients, or sites, for the splits that were asked for; see the reason.",
-    Code.CONFIG_INVALID: "The training's configuration can not be read, or a field is wrong; the reason names it.",
-    Code.TRAINING_DIFFERS: "The output folder holds another training; the reason says what differs. Name a new one.",
-    Code.TRAINING_DIVERGED: "The training's loss is no finite number any more. Lower the learning rate.",
-    Code.WEIGHTS_UNAVAILABLE: "The weights to start a training from can not be had; the reason says why.",
-    Code.CARD_INVALID: "The model card does not follow its schema; the reason names the field.",
-    Code.WEIGHTS_MISSING: "The model's weights file is not there or can not be read.",
-    Code.WEIGHTS_HASH_MISMATCH: "The weights' SHA-256 is not the one on the card.",
-    Code.WEIGHTS_SHAPE_MISMATCH: "The weights do not fit the network that the card describes; the reason says where.",
-    Code.MODEL_NOT_FOUND: "The registry has no such model and version (`dlr models list`).",
-    Code.MODEL_EXISTS: "The registry has this version with other content. Give the new one a version of its own.",
-    Code.MODEL_NOT_ACTIVE: "No version of this model is active (`dlr models activate`).",
-    Code.MODEL_IS_ACTIVE: "The version is active, so it scores every study already and can be no shadow.",
-    Code.MODEL_UNMEASURED: (
-        "The version's card has no metrics. Write them on its card under a new version, or activate with --force."
+    Code.DUAL_VIEW_SEAM_IN_ROI: "The lesion's region crosses from one view into the next. Mark it within one view.",
+    Code.OVERLAY_IN_ROI: "Calipers or text appear to be burned into the lesion's region. Send the image without them.",
+    Code.ROI_OUTSIDE_BMODE: (
+        "More than 5 % of the lesion's ROI lies outside the header's B-mode regions. Check the ROI."
     ),
-    Code.NO_EARLIER_VERSION: "No version on record was active before (`dlr models history`). Activate one by its name.",
+    Code.ROI_TOO_SMALL: "A side of the lesion's region is shorter than 16 pixels. Mark it on a magnified image.",
+    Code.ROI_BLANK: "The lesion's region has hardly any contrast (fewer than 8 grey levels). Check the ROI.",
+    Code.ROI_SATURATED: (
+        "More than 10 % of the lesion's region is clipped at white, so its texture is lost. Use another image."
+    ),
+    Code.AGE_MISSING: (
+        "The age is unknown: the job has none, nor do Patient's Age or the birth and study dates. Send it."
+    ),
+    Code.AGE_IMPLAUSIBLE: (
+        "Patient's Age or the dates cannot be an age (`000Y`, a birth after the study). Correct them."
+    ),
+    Code.AGE_CONTRADICTORY: "The job's age and the header's differ by more than a year. Correct the wrong one.",
+    Code.AGE_OUT_OF_RANGE: "The age is not between 0 and 120 years. Correct it.",
+    Code.SCORES_NOT_FINITE: (
+        "A model gave a score that is not a finite number. Check the device and the model (`dlr models check`)."
+    ),
+    Code.INFERENCE_FAILED: (
+        "The device failed on this lesion, even alone in its batch. See the worker's log, then requeue."
+    ),
+    Code.ATTEMPTS_EXHAUSTED: (
+        "The study failed, or stopped its worker, DLR_MAX_ATTEMPTS times. See the log before you requeue it."
+    ),
+    Code.INTERNAL_ERROR: "This is a defect in the software; study_event says where in the code. Please report it.",
+    Code.PATHOLOGY_INVALID: "The file of pathology results, or a row of it, cannot be read. Nothing was imported.",
+    Code.ROW_INVALID: "A field of the row is missing or wrong; the reason names the field, never its value.",
+    Code.STUDY_AMBIGUOUS: "Several studies match. Give the whole id or the Study Instance UID.",
+    Code.STUDY_NOT_CURRENT: (
+        "The id belongs to a purged study, or to a revision that has been replaced. Use the current one."
+    ),
+    Code.LESION_NOT_FOUND: "The study has no lesion with that name. `dlr show` lists them.",
+    Code.RESULT_CONTRADICTORY: "The file has two different results for this lesion on one day. Keep the right one.",
+    Code.POLICY_INVALID: "The policy cannot be read or does not follow its schema; the reason names the field.",
+    Code.SCORES_INVALID: "The table of scores, or a row of it, cannot be read. Nothing was evaluated.",
+    Code.LESIONS_TOO_FEW: (
+        "There are too few lesions: evaluation needs benign and malignant ones with a model's scores."
+    ),
+    Code.DATASET_INVALID: "The manifest or data set cannot be read, or its layout is not the expected one.",
+    Code.MASK_INVALID: "The lesion's mask cannot be read, is empty, or differs in size from its image. Correct it.",
+    Code.ROW_REPEATED: "Another row has the same lesion on the same image. Keep one of them.",
+    Code.LABEL_CONTRADICTORY: (
+        "Two rows contradict each other about one lesion, or one image of several patients. Correct one."
+    ),
+    Code.IMAGE_REPEATED: (
+        "Two patients have the same or nearly the same image. Correct the patient key, or exclude a row."
+    ),
+    Code.SPLIT_LEAKS: "A patient, or the same or nearly the same image, is in two splits. Split the manifest again.",
+    Code.SPLIT_IMPOSSIBLE: "There are too few patients or sites for the requested splits; see the reason.",
+    Code.CONFIG_INVALID: "The training configuration cannot be read, or a field is wrong; the reason names it.",
+    Code.TRAINING_DIFFERS: (
+        "The output folder holds a different training run; the reason says how. Choose another folder."
+    ),
+    Code.TRAINING_DIVERGED: "The training loss is no longer a finite number. Lower the learning rate.",
+    Code.WEIGHTS_UNAVAILABLE: "The initial weights for training are not available; the reason says why.",
+    Code.CARD_INVALID: "The model card does not follow its schema; the reason names the field.",
+    Code.WEIGHTS_MISSING: "The model's weights file is missing or cannot be read. Add the model again.",
+    Code.WEIGHTS_HASH_MISMATCH: (
+        "The SHA-256 of the weights differs from the card's. Restore the file, or add the model again."
+    ),
+    Code.WEIGHTS_SHAPE_MISMATCH: "The weights do not fit the network that the card describes; the reason says where.",
+    Code.MODEL_NOT_FOUND: "The registry has no such model and version. `dlr models list` shows what it has.",
+    Code.MODEL_EXISTS: (
+        "The registry already has this version with different content. Give the new one its own version."
+    ),
+    Code.MODEL_NOT_ACTIVE: "No version of this model is active. Choose one with `dlr models activate`.",
+    Code.MODEL_IS_ACTIVE: "The version is active and already scores every study, so it cannot be a shadow.",
+    Code.MODEL_UNMEASURED: (
+        "The version's card has no metrics. Add them to its card under a new version, or activate with --force."
+    ),
+    Code.NO_EARLIER_VERSION: "No earlier version was active (`dlr models history`). Activate one by name.",
     Code.SETTING_INVALID: "A setting is missing or wrong; the reason names its DLR_ variable.",
-    Code.STUDY_NOT_FOUND: "The database has no such study.",
-    Code.STUDY_NOT_ENDED: "The study is queued or running: there is no result to give out yet. Ask again later.",
-    Code.RESULT_MISSING: "There is no result that a document can be made of; the reason says why.",
-    Code.DOCUMENT_REFUSED: "The images' headers hold something that such a document can not; look at the patient data.",
-    Code.ALREADY_RUNNING: "Another `dlr up` runs on this DLR_HOME, or another training in this folder.",
-    Code.SERVICE_UNAVAILABLE: "PostgreSQL or Redis does not answer, or refuses; the reason says which, and why.",
-    Code.STORAGE_UNAVAILABLE: "The storage could not be read for now (not a missing file).",
-    Code.DICOMWEB_UNAVAILABLE: "The DICOMweb server does not answer, or refuses the sign-in. It is asked again.",
-    Code.DESTINATION_UNAVAILABLE: "A result could not be delivered for now; the reason says why. It is sent again.",
-    Code.DESTINATION_REFUSED: "A destination refused a result for good; the reason has the status. `dlr send retry`.",
-    Code.DEVICE_UNAVAILABLE: "The device scores nothing for now, or its worker is stopping; no lesion is to blame.",
+    Code.STUDY_NOT_FOUND: "The database has no such study. Check the id, or find the study with `dlr worklist`.",
+    Code.STUDY_NOT_ENDED: "The study is still queued or running, so it has no result yet. Try again later.",
+    Code.RESULT_MISSING: "There is no result to make a document from; the reason says why.",
+    Code.DOCUMENT_REFUSED: "The images' headers hold a value that such a document cannot. Check the patient data.",
+    Code.ALREADY_RUNNING: (
+        "Another `dlr up` uses this DLR_HOME, or another training run uses this folder. Stop it first."
+    ),
+    Code.SERVICE_UNAVAILABLE: (
+        "PostgreSQL or Redis does not answer or refuses the request; the reason says which and why."
+    ),
+    Code.STORAGE_UNAVAILABLE: (
+        "The storage cannot be read at the moment (the file is not just missing). It is tried again."
+    ),
+    Code.DICOMWEB_UNAVAILABLE: "The DICOMweb server does not answer or refuses the credentials. It is tried again.",
+    Code.DESTINATION_UNAVAILABLE: "A result cannot be delivered at the moment; the reason says why. It is sent again.",
+    Code.DESTINATION_REFUSED: (
+        "The destination refused a result; the reason has its status. Fix the cause, then `dlr send retry`."
+    ),
+    Code.DEVICE_UNAVAILABLE: (
+        "The device is not scoring at the moment, or its worker is stopping. The lesion is not at fault."
+    ),
 }
 """What each code means and what to do, for the documentation and for `dlr`."""
 
@@ -242,27 +320,27 @@ class DlrError(Exception):
 
 
 class Refused(DlrError):
-    """A retry can not mend it."""
+    """A retry cannot fix it."""
 
 
 class JobRefused(Refused):
-    """The message can not be a job."""
+    """The message cannot be a job."""
 
 
 class StudyRefused(Refused):
-    """The study's files can not be used, for any of its lesions."""
+    """The study's files cannot be used, for any of its lesions."""
 
 
 class LesionRefused(Refused):
-    """One lesion can not be scored."""
+    """One lesion cannot be scored."""
 
 
 class ModelRefused(Refused):
-    """A model's card or weights can not be used."""
+    """A model's card or weights cannot be used."""
 
 
 class SetupRefused(Refused):
-    """This installation can not do what was asked; a person has to change something."""
+    """This installation cannot do what was asked; a person has to change something."""
 
 
 class Unavailable(DlrError):

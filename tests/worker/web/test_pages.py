@@ -165,7 +165,7 @@ def test_a_study_says_what_changed_and_why(kept: Kept, sign_in: SignIn) -> None:
         "8.0 × 10.0 mm",
         "height/width 1.25",
         "Scored, but with reasons for doubt:",
-        "Calipers or text seem to be burned into the lesion&#39;s region.",
+        "Calipers or text appear to be burned into the lesion&#39;s region.",
     ):
         assert said in html, said
 
