@@ -1,4 +1,4 @@
-"""``dlr models calibrate``: a card made anew with a temperature, a conformal set, or both."""
+"""``dlr models calibrate``: a new card with a temperature, a conformal set, or both."""
 
 from dataclasses import asdict
 from math import inf
@@ -30,39 +30,42 @@ def calibrate(
     card: Annotated[Path, typer.Argument(help="The model's card, a JSON file")],
     scores: Annotated[
         Path,
-        typer.Option(metavar="FILE", help="Its scores of lesions that it did not learn from, as `dlr evaluate` reads"),
+        typer.Option(
+            metavar="FILE", help="Its scores for lesions that it was not trained on, as read by `dlr evaluate`"
+        ),
     ],
-    version: Annotated[str, typer.Option(help="Of the new card; the weights stay the same")],
+    version: Annotated[str, typer.Option(help="Version of the new card; the weights stay the same")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FOLDER|FILE", help="Where card.json, or a .json file, is written")
+        Path, typer.Option("--output", "-o", metavar="FOLDER|FILE", help="Folder for card.json, or a .json file")
     ],
     temperature: Annotated[bool, typer.Option("--temperature", help="Fit a temperature")] = False,
     coverage: Annotated[
         float | None,
-        typer.Option(min=0.5, max=0.999, help="Calibrate a conformal set that holds the true class so often"),
+        typer.Option(min=0.5, max=0.999, help="Calibrate a conformal set with this coverage of the true class"),
     ] = None,
     pathology: Annotated[
-        bool, typer.Option("--by-pathology", help="Hold DLR_LH against pathology, in place of the category")
+        bool, typer.Option("--by-pathology", help="Calibrate DLR_LH against pathology instead of the category")
     ] = False,
     split: Annotated[
-        Split, typer.Option(help="Used, where rows are of splits; nothing of the model may have learned from it")
+        Split, typer.Option(help="Split to use where rows have one; the model must not have been trained on it")
     ] = Split.TEST,
     scores_temperature: Annotated[
         float | None,
         typer.Option(
-            metavar="NUMBER", help="At which the scores were made; needed where the card's is not 1. Of `dlr train`: 1"
+            metavar="NUMBER",
+            help="Temperature of these scores; required unless the card's is 1. `dlr train` writes them at 1",
         ),
     ] = None,
     fmt: ReportOption = Report.TABLE,
 ) -> None:
-    """Write a new version of a card, with a fitted temperature, a conformal set, or both.
+    """Write a new version of a card with a fitted temperature, a conformal set, or both.
 
-    Where rows are of splits, those of one alone are used. A new temperature carries the threshold over, so that it
-    changes no lesion's class.
+    Where rows have a split, only those of --split are used. The threshold is converted to the new temperature, so no
+    lesion changes its class.
     """
     refuse_learned(split)
     if not temperature and coverage is None:
-        raise typer.BadParameter("one of them, or both", param_hint="--temperature, --coverage")
+        raise typer.BadParameter("give at least one of them", param_hint="--temperature, --coverage")
     require_extra("train", "dlr models calibrate", "sklearn")
     import numpy as np
 
@@ -73,7 +76,7 @@ def calibrate(
     _check(present, version, split, scores_temperature, pathology=pathology)
     path = output if output.suffix == ".json" else output / CARD_FILE
     if path.exists():
-        raise SetupRefused(Code.SETTING_INVALID, "--output: there is a file already, and no card is written over")
+        raise SetupRefused(Code.SETTING_INVALID, "--output: the file exists already, and a card is never overwritten")
     truth = Truth.PATHOLOGY if pathology else OWN[present.name]
     known = _known(present, scores, truth, split)
     low_suspicion = np.array([one.birads is Birads.LOW_SUSPICION for one in known.lesions])
@@ -98,17 +101,17 @@ def _check(card: ModelCard, version: str, split: Split, scores_temperature: floa
     from worker.training.labels import other_rule
 
     if version == card.version:
-        raise typer.BadParameter("the card has this version already", param_hint="--version")
+        raise typer.BadParameter("the card already has this version", param_hint="--version")
     refuse_learned(split, card)
     rule = other_rule(card)
     if rule is not None and not pathology:
-        said = f"the card's label rule is not the study's, but: {rule}. Hold it against pathology"
+        said = f"the card's label rule is not the study's but {rule}: calibrate it against pathology"
         raise typer.BadParameter(said, param_hint="--by-pathology")
     if scores_temperature is None and card.temperature != 1:
-        said = f"the card's is {card.temperature:g}: say at which the scores were made, those of dlr train at 1"
+        said = f"the card's temperature is {card.temperature:g}: give that of the scores (1 for those of dlr train)"
         raise typer.BadParameter(said, param_hint="--scores-temperature")
     if scores_temperature is not None and not 0 < scores_temperature < inf:
-        raise typer.BadParameter("a number above 0", param_hint="--scores-temperature")
+        raise typer.BadParameter("must be greater than 0", param_hint="--scores-temperature")
 
 
 def _known(card: ModelCard, scores: Path, truth: "Truth", split: Split) -> "Answers":
@@ -123,7 +126,7 @@ def _known(card: ModelCard, scores: Path, truth: "Truth", split: Split) -> "Answ
         lesions = tuple(one for one in lesions if one.split is split)
     known = answers(lesions, Scorer(card.name, GIVEN), truth)
     if not known.lesions:
-        reason = f"no lesion of the split {split.value} has {COLUMN_OF[card.name]} and a known answer ({truth.value})"
+        reason = f"no lesion in the split {split.value} has {COLUMN_OF[card.name]} and a known answer ({truth.value})"
         raise SetupRefused(Code.LESIONS_TOO_FEW, reason)
     return known
 

@@ -44,29 +44,27 @@ _V = TypeVar("_V", bound=_Version)
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="[NAME/]VERSION, such as the active one")],
-    b: Annotated[str, typer.Argument(metavar="B", help="[NAME/]VERSION, such as a shadow")],
-    model: Annotated[Model | None, typer.Option(help="Only this model, where A and B are versions of both")] = None,
+    a: Annotated[str, typer.Argument(metavar="A", help="[NAME/]VERSION, for example the active one")],
+    b: Annotated[str, typer.Argument(metavar="B", help="[NAME/]VERSION, for example a shadow")],
+    model: Annotated[Model | None, typer.Option(help="Only this model, if both have versions A and B")] = None,
     manifest: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="On a manifest's lesions, scored now by the registry's A and B; no database"),
+        typer.Option(metavar="FILE", help="Score this manifest's lesions now with A and B; needs no database"),
     ] = None,
-    root: Annotated[
-        Path | None, typer.Option(help="With --manifest: the folder that its paths are relative to")
-    ] = None,
+    root: Annotated[Path | None, typer.Option(help="With --manifest: folder that its paths are relative to")] = None,
     split: Annotated[
-        Split | None, typer.Option(help="With --manifest, where its rows are of splits: compared on (test)")
+        Split | None, typer.Option(help="With --manifest: split to compare on, where rows have one (default: test)")
     ] = None,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="With --manifest: compare on the other rows although some are bad")
+        bool, typer.Option("--skip-bad", help="With --manifest: leave out bad rows instead of stopping")
     ] = False,
     since: SinceOption = None,
     fmt: ReportOption = Report.TABLE,
 ) -> None:
-    """Hold two versions of a model against each other, on the lesions on record that both scored, or on a manifest's.
+    """Compare two versions of a model on the lesions on record that both scored, or on a manifest's.
 
-    First the 4A lesions that B advises down and A does not, and the known cancers that each advises down. The other
-    model's score is the one that serves; on a manifest, that of its active version. Exit status 3: B would advise a
+    Lists first the 4A lesions that B advises down and A does not, and the known cancers that each advises down. The
+    other model's score is the one in service; on a manifest, its active version's. Exit status 3: B would advise a
     known cancer down, or bad rows were left out.
     """
     refuse_without("--root", root, "--manifest", manifest)
@@ -105,8 +103,8 @@ def _on_record(a: str, b: str, model: Model | None, since: datetime | None) -> A
     with snapshot() as session:
         models = [_held(session, *pair, since) for pair in _pairs(a, b, model, partial(_recorded, session))]
     if all(one.versions is None for one in models):
-        reasons = "; ".join(one.lacks or "no lesion at all" for one in models)
-        raise SetupRefused(Code.LESIONS_TOO_FEW, f"no lesion on record has a score of both: {reasons}")
+        reasons = "; ".join(one.lacks or "there are no lesions" for one in models)
+        raise SetupRefused(Code.LESIONS_TOO_FEW, f"no lesion on record has scores from both: {reasons}")
     return Answer(Source.DATABASE, models, since)
 
 
@@ -114,7 +112,7 @@ def _recorded(session: Session, spec: str) -> Sequence[RecordedVersion]:
     name, _, version = spec.rpartition("/")
     found = version_comparison.versions_named(session, version, name or None)
     if not found:
-        raise ModelRefused(Code.MODEL_NOT_FOUND, f"{spec} has scored nothing: dlr backfill --model {spec}")
+        raise ModelRefused(Code.MODEL_NOT_FOUND, f"{spec} has not scored anything yet: dlr backfill --model {spec}")
     return found
 
 
@@ -184,8 +182,8 @@ def _other(registry: Registry, model: str) -> Entry:
         if refused.code is not Code.MODEL_NOT_ACTIVE:
             raise
         reason = (
-            f"what is advised follows from both models, and no version of {name} is active: dlr models activate {name} "
-            "VERSION, here or in a copy of the registry (DLR_MODELS_DIR)"
+            f"the advice needs both models, and no version of {name} is active: dlr models activate {name} VERSION, "
+            "here or in a copy of the registry (DLR_MODELS_DIR)"
         )
         raise ModelRefused(refused.code, reason) from None
 

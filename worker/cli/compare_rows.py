@@ -193,10 +193,12 @@ def _print(one: Held) -> None:
         print_rows(missed, LESION_COLUMNS, Format.TABLE, "cancers that B misses", LESION_CARD)
     downgraded = [_row(lesion) for lesion in found.newly_downgraded]
     print_rows(downgraded, LESION_COLUMNS, Format.TABLE, "4A lesions that B advises down and A does not", LESION_CARD)
-    print_rows([_score_row(one, found)], SCORE_COLUMNS, Format.TABLE, title="scores of the same lesions, B less A")
+    print_rows([_score_row(one, found)], SCORE_COLUMNS, Format.TABLE, title="scores of the same lesions, B minus A")
     sides = ((f"A {one.a}", found.a), (f"B {one.b}", found.b))
     arms = [comparison_row(side.arms) | {"version": name, "not_certain": side.uncertain} for name, side in sides]
-    print_rows(arms, ARM_COLUMNS, Format.TABLE, title="rates of the 4A lesions; *: the study's rate is outside")
+    print_rows(
+        arms, ARM_COLUMNS, Format.TABLE, title="rates of the 4A lesions; *: the study's rate is outside the interval"
+    )
     moves = [
         {"under_a": before.value} | {f"b_{after.value}": found.moves[before, after] for after in ARMS}
         for before in ARMS
@@ -206,7 +208,7 @@ def _print(one: Held) -> None:
     if one.model == LH_MODEL:
         _print_category(found)
     if not _has_statistics():
-        stdout.print("the AUC needs the extra `train`: pip install 'dlr-worker[train]'", markup=False, highlight=False)
+        stdout.print("AUCs need the extra `train`: pip install 'dlr-worker[train]'", markup=False, highlight=False)
 
 
 def _score_row(one: Held, found: Versions) -> dict[str, object]:
@@ -227,7 +229,7 @@ def _score_row(one: Held, found: Versions) -> dict[str, object]:
 
 def _print_pathology(found: Versions, sides: Sequence[tuple[str, Side]]) -> None:
     if not found.with_pathology:
-        stdout.print("pathology reported on none of them: dlr pathology import", highlight=False)
+        stdout.print("none of them has a pathology result: dlr pathology import", highlight=False)
         return
     aucs = _on_pathology(found)
     rows = [
@@ -259,7 +261,7 @@ def _print_difference(aucs: "PairedAucs | None") -> None:
         return
     p_value = aucs.difference.p_value
     said = "no test" if p_value is None else f"p = {p_value:.3g} (DeLong, paired)"
-    stdout.print(f"AUC of B less A: {aucs.difference.value:+.4f}, {said}", highlight=False)
+    stdout.print(f"AUC of B minus A: {aucs.difference.value:+.4f}, {said}", highlight=False)
 
 
 def _areas(aucs: "PairedAucs | None") -> tuple[str | None, str | None]:

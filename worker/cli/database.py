@@ -1,4 +1,4 @@
-"""``dlr db``: the schema, and where the database is."""
+"""``dlr db``: the database's schema and URLs."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -12,7 +12,7 @@ app = typer.Typer(no_args_is_help=True)
 
 
 class Role(StrEnum):
-    """Whose address is wanted."""
+    """Whose URL is wanted."""
 
     READER = "reader"
     WRITER = "writer"
@@ -21,7 +21,7 @@ class Role(StrEnum):
 
 @app.command()
 def upgrade() -> None:
-    """Bring the schema to this version. Safe to run from several machines at once."""
+    """Upgrade the schema to this version. Several machines may run it at once."""
     from db.migrate import upgrade as migrate
 
     migrate(get_settings().require_owner_url())
@@ -30,7 +30,7 @@ def upgrade() -> None:
 
 @app.command()
 def check(fmt: FormatOption = Format.TABLE) -> None:
-    """Say whether the schema is this version's; exit status 1 when it is not."""
+    """Check that the schema is this version's. Exit status 1: it is not."""
     from db.migrate import check as differences
 
     found = differences(get_settings().require_owner_url())
@@ -39,10 +39,10 @@ def check(fmt: FormatOption = Format.TABLE) -> None:
 
 
 @app.command()
-def url(role: Annotated[Role, typer.Option(help="reader sees the views alone")] = Role.READER) -> None:
-    """Print the database's address, password included, for psql and other programs.
+def url(role: Annotated[Role, typer.Option(help="reader sees only the views")] = Role.READER) -> None:
+    """Print the database's URL, including the password, for psql and other programs.
 
-    Of the embedded database it knows all; of one of your own, those that the settings name.
+    For the embedded database, every role's; for your own, those that the settings name.
     """
     from worker.services.home import database_url_of
 

@@ -1,4 +1,4 @@
-"""``dlr dataset``: lesions to train on, from what a hospital or the public has to splits that do not leak."""
+"""``dlr dataset``: lesions to train on, from a hospital's or public images to splits that do not leak."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -43,24 +43,22 @@ class By(StrEnum):
     SITE = "site"
 
 
-ManifestArgument = Annotated[Path, typer.Argument(help="The manifest: CSV, or Parquet if it ends in .parquet")]
-RootOption = Annotated[
-    Path | None, typer.Option(help="The folder that paths are relative to, in place of the manifest's own")
-]
-OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The manifest to write, .csv or .parquet")]
+ManifestArgument = Annotated[Path, typer.Argument(help="Manifest: CSV, or Parquet if its name ends in .parquet")]
+RootOption = Annotated[Path | None, typer.Option(help="Folder that paths are relative to (default: the manifest's)")]
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Manifest to write, .csv or .parquet")]
 
 
 @app.command("import")
 def import_dataset(
-    layout: Annotated[Layout, typer.Argument(help="How it is laid out")],
-    source: Annotated[Path, typer.Argument(help="Its folder; of medmnist, the .npz")],
+    layout: Annotated[Layout, typer.Argument(help="Which data set it is")],
+    source: Annotated[Path, typer.Argument(help="Its folder; for medmnist, the .npz file")],
     output: OutputOption,
     root: RootOption = None,
     fmt: ReportOption = Report.TABLE,
 ) -> None:
-    """Make a manifest of a public data set, which you have. What is left out is in it too, with the reason.
+    """Make a manifest of a public data set that you have downloaded. Rows left out are in it too, with the reason.
 
-    Images that are there twice are found by their looks. Read the licence of the data set; none allows all uses.
+    Duplicate images are found by their content. Read the data set's licence: none allows every use.
     """
     from worker.dataset.manifest_file import require_free, write_manifest
 
@@ -97,9 +95,9 @@ def _imported(layout: Layout, source: Path, output: Path, root: Path, on_progres
 
 @app.command()
 def validate(manifest: ManifestArgument, root: RootOption = None, fmt: ReportOption = Report.TABLE) -> None:
-    """Look at each row, its image and its region, and list every bad one. Exit status 3: there are some.
+    """Check each row, its image and its region, and list the bad ones. Exit status 3: some rows are bad.
 
-    No value of a row is printed. The digest is of the rows and files, for a model's card.
+    No value of a row is printed. The digest covers the rows and files and goes on a model's card.
     """
     checked = _checked(manifest, root)
     summary = _summary(checked)
@@ -111,16 +109,16 @@ def validate(manifest: ManifestArgument, root: RootOption = None, fmt: ReportOpt
         if checked.warnings:
             counts = Counter(warning.code for warning in checked.warnings).most_common()
             rows = [{"code": code, "rows": count} for code, count in counts]
-            print_rows(rows, ("code", "rows"), Format.TABLE, title="warnings; --format json lists their rows")
+            print_rows(rows, ("code", "rows"), Format.TABLE, title="warnings (--format json lists their rows)")
         print_rows([summary], list(summary), Format.TABLE, title="manifest")
     raise typer.Exit(EXIT_BAD_ROWS if checked.faults else 0)
 
 
 @app.command()
 def flow(manifest: ManifestArgument, root: RootOption = None, fmt: FormatOption = Format.TABLE) -> None:
-    """Show how many rows were found, left out and why, and included: the flow of a study's cohort.
+    """Show how many rows were found, left out (and why) and included, as a study's flow diagram does.
 
-    Bad rows count as left out, under the code of what is wrong with them.
+    Bad rows count as left out, under their error code.
     """
     from worker.dataset.inclusion_flow import flow_of
 
@@ -132,21 +130,23 @@ def flow(manifest: ManifestArgument, root: RootOption = None, fmt: FormatOption 
 def split(
     manifest: ManifestArgument,
     output: OutputOption,
-    by: Annotated[By, typer.Option(help="site keeps whole sites apart, for external validation")] = By.PATIENT,
+    by: Annotated[By, typer.Option(help="site keeps whole sites together, for external validation")] = By.PATIENT,
     external: Annotated[
-        list[str] | None, typer.Option(help="With --by site: a site that nothing learns from; may be given again")
+        list[str] | None, typer.Option(help="With --by site: a site held out from training; may be repeated")
     ] = None,
-    train: Annotated[float, typer.Option(min=0, max=1, help="Share that is learned from")] = 0.7,
-    validation: Annotated[float, typer.Option(min=0, max=1, help="Share that thresholds are chosen on")] = 0.15,
-    test: Annotated[float, typer.Option(min=0, max=1, help="Share that nothing learns from")] = 0.15,
-    folds: Annotated[int, typer.Option(min=0, max=100, help="Of a cross-validation over all but the test")] = 0,
+    train: Annotated[float, typer.Option(min=0, max=1, help="Share to train on")] = 0.7,
+    validation: Annotated[float, typer.Option(min=0, max=1, help="Share to choose thresholds on")] = 0.15,
+    test: Annotated[float, typer.Option(min=0, max=1, help="Share held out for testing")] = 0.15,
+    folds: Annotated[
+        int, typer.Option(min=0, max=100, help="Folds of a cross-validation on all but the test split")
+    ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed and rows give the same splits")] = 0,
     root: RootOption = None,
     fmt: ReportOption = Report.TABLE,
 ) -> None:
     """Split by patient, stratified by pathology and BI-RADS, and write the manifest with its splits.
 
-    Nothing is written while a row is bad, or while a patient or an image would be in two splits.
+    Nothing is written if a row is bad, or if a patient or an image would be in two splits.
     """
     from worker.dataset.check import digest_of
     from worker.dataset.inclusion_flow import parts_of
@@ -156,14 +156,14 @@ def split(
     require_free(output)
 
     if (by is By.SITE) != bool(external):
-        raise SetupRefused(Code.SPLIT_IMPOSSIBLE, "--by site and --external belong together: name the external sites")
+        raise SetupRefused(Code.SPLIT_IMPOSSIBLE, "--by site and --external go together: name the external sites")
     if root is None and output.parent.resolve() != manifest.parent.resolve():
-        raise SetupRefused(Code.DATASET_INVALID, "its paths are relative to its folder: write it there, or give --root")
+        raise SetupRefused(
+            Code.DATASET_INVALID, "its paths are relative to its folder: write the output there, or give --root"
+        )
     plan = Plan(train, validation, test, seed, folds, frozenset(external or ()))
     checked = _checked(manifest, root, anew=True)
-    refuse_rows(
-        checked.faults, Code.DATASET_INVALID, "are bad, so nothing was written: mend them, or exclude them", fmt
-    )
+    refuse_rows(checked.faults, Code.DATASET_INVALID, "are bad, so nothing was written: fix or exclude them", fmt)
     made = split_rows(checked.sound, checked.pairs, plan)
     refuse_rows(leaks(made, checked.pairs), Code.SPLIT_LEAKS, "would be in two splits, so nothing was written", fmt)
     write_manifest(output, (made.get(line, row) for line, row in checked.manifest.rows.items()))
@@ -172,12 +172,12 @@ def split(
         print_json({"seed": seed, "digest": digest, "splits": counts})
         return
     print_rows(counts, SPLIT_COLUMNS, Format.TABLE, title="splits")
-    _say(f"digest, for the model's card: {digest}")
+    _say(f"digest for the model's card: {digest}")
 
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of a row of a manifest: its columns, and what each may hold."""
+    """Print the JSON Schema of a manifest's row: its columns and their allowed values."""
     from worker.dataset.manifest import manifest_schema
 
     print_json(manifest_schema())

@@ -14,12 +14,12 @@ from worker.training.config import DEMO_SEED
 
 
 def demo(
-    seed: Annotated[int, typer.Option(help="Of the phantoms; the same seed makes the same images")] = DEMO_SEED,
+    seed: Annotated[int, typer.Option(help="Seed of the phantoms; the same seed gives the same images")] = DEMO_SEED,
 ) -> None:
-    """Run PostgreSQL, Redis, both workers and Flower, push 12 phantom studies and a damaged one, show the results.
+    """Run PostgreSQL, Redis, both workers and Flower, push 12 phantom studies and a damaged one, and show the results.
 
-    It all happens in a home of its own, DLR_HOME/demo, and touches neither your studies nor your servers. Exit status 0
-    only if each study ended in the state that it had to.
+    The demo has its own home, DLR_HOME/demo, and touches neither your studies nor your servers. Exit status 0: every
+    study ended in the expected state.
     """
     for extra in ("worker", "embedded"):
         require_extra(extra, "`dlr demo`")
@@ -44,20 +44,20 @@ def demo(
         print_rows(answer.rows, columns, Format.TABLE, title=answer.title)
     wrong = [ending for ending in endings if not ending.is_right]
     for ending in wrong:
-        _say(f"{ending.name}: ended {ending.state}, had to end {ending.expected}")
+        _say(f"{ending.name}: ended {ending.state}, expected {ending.expected}")
     if wrong:
         raise typer.Exit(1)
-    _say(f"{len(endings)} studies ended as they had to. For the rest of the day: dlr up")
+    _say(f"{len(endings)} studies ended as expected. To keep a service running: dlr up")
 
 
 def demo_studies(
-    folder: Annotated[Path, typer.Argument(help="Is made; a folder a study is written into it")],
-    seed: Annotated[int, typer.Option(help="Of the phantoms; the same seed makes the same images")] = DEMO_SEED,
+    folder: Annotated[Path, typer.Argument(help="Folder to create, with one folder per study in it")],
+    seed: Annotated[int, typer.Option(help="Seed of the phantoms; the same seed gives the same images")] = DEMO_SEED,
     fmt: FormatOption = Format.TABLE,
 ) -> None:
-    """Write 13 phantom studies to practise with: a DICOM image, its lesions as JSON and as a DICOM SR.
+    """Write 13 phantom studies to practise with: each a DICOM image and its lesions as JSON and as a DICOM SR.
 
-    One image is damaged on purpose. No patient is behind them, and each has a Study Instance UID of its own.
+    One image is damaged on purpose. They show no patient, and each has its own Study Instance UID.
     """
     from worker.demo.practice import write_practice
     from worker.demo.studies import STUDIES
@@ -69,7 +69,7 @@ def demo_studies(
                 folders.append(study)
                 on_progress(len(folders))
     except OSError:  # of pydicom's, the number and the sentence are lost
-        reason = f"{folder}: the studies can not be written: is there room, and may this user write there?"
+        reason = f"{folder}: the studies cannot be written; check its free space and permissions"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
     rows = [
         {"study": str(study), "files": ", ".join(sorted(file.name for file in study.iterdir()))} for study in folders

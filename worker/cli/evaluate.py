@@ -1,4 +1,4 @@
-"""``dlr evaluate``: how good the models are on lesions with pathology. Missed cancers come first."""
+"""``dlr evaluate``: how good the models are on lesions with known pathology. Missed cancers come first."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -40,49 +40,53 @@ CALIBRATION_COLUMNS = ("model", "probabilities", "brier", "ece", "log_loss")
 def evaluate(
     scores: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A table of lesions with scores, CSV or JSON (docs/model-owner.md)"),
+        typer.Option(metavar="FILE", help="Table of lesions with scores, CSV or JSON (docs/model-owner.md)"),
     ] = None,
     manifest: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A manifest: its lesions are scored now, by the active models")
+        Path | None, typer.Option(metavar="FILE", help="Manifest whose lesions the active models score now")
     ] = None,
     from_database: Annotated[
-        bool, typer.Option("--from-database", help="The lesions on record that pathology reported on")
+        bool, typer.Option("--from-database", help="Lesions on record that have a pathology result")
     ] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Write a report there; new, or empty")
+        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Write a report to this new or empty folder")
     ] = None,
-    lh_threshold: Annotated[float | None, typer.Option(min=0, max=1, help="In place of DLR_LH's card's")] = None,
-    bm_threshold: Annotated[float | None, typer.Option(min=0, max=1, help="In place of DLR_BM's card's")] = None,
-    choose: Annotated[Choice, typer.Option(help="How a threshold is chosen where none is known")] = Choice.YOUDEN,
+    lh_threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Threshold for DLR_LH, instead of its card's")
+    ] = None,
+    bm_threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Threshold for DLR_BM, instead of its card's")
+    ] = None,
+    choose: Annotated[Choice, typer.Option(help="How to choose a threshold where none is known")] = Choice.YOUDEN,
     sensitivity: Annotated[
-        float, typer.Option(min=0.01, max=1, help="That a threshold chosen by sensitivity reaches")
+        float, typer.Option(min=0.01, max=1, help="Sensitivity to reach with --choose sensitivity")
     ] = SENSITIVITY,
-    split: Annotated[Split, typer.Option(help="Measured on, where lesions are of splits")] = Split.TEST,
-    root: Annotated[
-        Path | None, typer.Option(help="With --manifest: the folder that its paths are relative to")
-    ] = None,
+    split: Annotated[Split, typer.Option(help="Split to evaluate on, where lesions have one")] = Split.TEST,
+    root: Annotated[Path | None, typer.Option(help="With --manifest: folder that its paths are relative to")] = None,
     since: SinceOption = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Evaluate the other rows although some are bad")] = False,
-    resamples: Annotated[int, typer.Option(min=0, max=100_000, help="Of the bootstrap; 0: none")] = RESAMPLES,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap")] = SEED,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out bad rows instead of stopping")] = False,
+    resamples: Annotated[
+        int, typer.Option(min=0, max=100_000, help="Bootstrap resamples; 0 for no bootstrap")
+    ] = RESAMPLES,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap")] = SEED,
     grad_cam: Annotated[
         int | None,
         typer.Option(
             min=1,
             max=MOST_SHOWN,
             metavar="N",
-            help="With --manifest and --output: show in the report where the models looked, in N lesions",
+            help="With --manifest and --output: add Grad-CAM heat maps of N lesions to the report",
         ),
     ] = None,
     fmt: ReportOption = Report.TABLE,
 ) -> None:
-    """Say how good the models are on lesions with pathology: from a table of scores, a manifest, or the database.
+    """Evaluate the active models on lesions with known pathology: a table of scores, a manifest, or the database.
 
-    First the cancers that the models advise down to BI-RADS 3. Exit status 3: there are some, or bad rows were left
-    out. 1: a row is bad, and nothing was evaluated.
+    Lists first the cancers that the models advise down to BI-RADS 3. Exit status 3: there are some, or bad rows were
+    left out. 1: a row is bad, and nothing was evaluated.
     """
     if sum((scores is not None, manifest is not None, from_database)) != 1:
-        raise typer.BadParameter("one, and one alone", param_hint="--scores, --manifest, --from-database")
+        raise typer.BadParameter("give exactly one", param_hint="--scores, --manifest, --from-database")
     refuse_without("--grad-cam", grad_cam, "--manifest, for its images", manifest)
     refuse_without("--grad-cam", grad_cam, "--output, for a report to put pictures in", output)
     refuse_without("--root", root, "--manifest", manifest)
@@ -177,7 +181,7 @@ def _print(found: "Evaluation", fmt: Report) -> None:
         stdout.print(f"note: {notice}", markup=False, highlight=False)
     left_out = [{"left_out": reason, "how_many": count} for reason, count in found.cohort.left_out.items()]
     if left_out:
-        print_rows(left_out, LEFT_OUT_COLUMNS, Format.TABLE, title="not among these lesions")
+        print_rows(left_out, LEFT_OUT_COLUMNS, Format.TABLE, title="left out")
     judged = [(question.truth.value, one) for question in found.questions for one in question.judged]
     print_rows(
         [_auc_row(*one) for one in judged],
@@ -186,7 +190,7 @@ def _print(found: "Evaluation", fmt: Report) -> None:
         "area under the ROC curve",
         Card(AUC_COLUMNS[:2], AUC_COLUMNS[2:]),
     )
-    print_rows(_compared_rows(found), COMPARED_COLUMNS, Format.TABLE, title="models held against each other (DeLong)")
+    print_rows(_compared_rows(found), COMPARED_COLUMNS, Format.TABLE, title="models compared (DeLong)")
     points = [row for one in judged for row in _point_rows(*one)]
     print_rows(points, POINT_COLUMNS, Format.TABLE, "at a threshold, with Wilson's 95 % intervals", POINT_CARD)
     calibrations = [row for _, one in judged for row in _calibration_rows(one)]

@@ -1,4 +1,4 @@
-"""``dlr explain``: where a model looked in a lesion, as a picture."""
+"""``dlr explain``: Grad-CAM heat maps of a lesion, as pictures."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,13 +23,10 @@ if TYPE_CHECKING:
 
 EXIT_LOOK = 3
 NOT_COMPARED = (
-    "The images are on a DICOMweb server: whether they are byte for byte what was scored is not known. "
-    "The models give them the scores on record, or there is no picture."
+    "The images come from a DICOMweb server, so it is not known whether they are byte for byte what was scored. "
+    "A picture is made only if the models give the scores on record."
 )
-WHOLE_IMAGE = (
-    "Some lesions were marked by no region, so their pictures are of the whole image: "
-    "a name that is burned into it is on them too."
-)
+WHOLE_IMAGE = "Some lesions have no region, so their pictures show the whole image, including any name burned into it."
 COLUMNS = (
     "study_id", "lesion_id", "model", "version", "positive_class", "probability", "threshold", "region_source", "file",
     "error_code", "error_reason", "notice",
@@ -39,16 +36,16 @@ CARD = Card(COLUMNS[:4], COLUMNS[4:])
 
 def explain(
     study: StudyArgument,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the pictures go")],
-    lesion: Annotated[str | None, typer.Argument(metavar="LESION_ID", help="One lesion; without it, all")] = None,
-    model: Annotated[Model | None, typer.Option(help="One model; without it, both")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the pictures")],
+    lesion: Annotated[str | None, typer.Argument(metavar="LESION_ID", help="Only this lesion")] = None,
+    model: Annotated[Model | None, typer.Option(help="Only this model")] = None,
     fmt: FormatOption = Format.TABLE,
 ) -> None:
-    """Show where a model looked in a lesion (Grad-CAM): a PNG for each lesion and model. It is no diagnosis.
+    """Draw where a model looked in a lesion (Grad-CAM), as a PNG for each lesion and model. Not a diagnosis.
 
-    The picture is of what the model was shown, plain and coloured, with its version, its probability and its threshold.
-    It is made anew from the study's file, by the version that scored it, and refused where either is not there any
-    more, or has changed. Exit status 3: not every picture could be made; the table says why.
+    The picture shows the model's input, plain and with the heat map, and the version, probability and threshold. It is
+    made from the study's file by the version that scored it, and refused if either is gone or has changed. Exit status
+    3: some pictures could not be made; the table says why.
     """
     from worker.logs import configure_logging
     from worker.runtime import sessions

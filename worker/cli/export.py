@@ -1,4 +1,4 @@
-"""``dlr export``: the result of a study as a document."""
+"""``dlr export``: a study's result as a document."""
 
 import sys
 from collections.abc import Sequence
@@ -21,39 +21,41 @@ def export(
     study: StudyArgument,
     kind: Annotated[
         Kind,
-        typer.Option("--format", "-f", help="DICOM SR, DICOM pictures of the lesions, HL7 v2.5.1 ORU^R01, FHIR R4"),
+        typer.Option(
+            "--format", "-f", help="DICOM SR, DICOM pictures of the lesions (SC), HL7 v2.5.1 ORU^R01 or FHIR R4"
+        ),
     ] = Kind.SR,
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="A file; a folder for pictures and several studies; without it a text goes to standard output",
+            help="File, or folder for pictures or several studies (default: text goes to standard output)",
         ),
     ] = None,
     grad_cam: Annotated[
         bool,
-        typer.Option(
-            "--grad-cam", help="With sc: show where the models looked too, if they are there still (dlr explain)"
-        ),
+        typer.Option("--grad-cam", help="With sc: add Grad-CAM heat maps, if the models are still there (dlr explain)"),
     ] = False,
 ) -> None:
     """Write a study's result as a document for other systems. A recommendation, never a diagnosis.
 
-    Patient and study are taken from the headers of its images, which have to be in the storage still.
+    Patient and study data come from the headers of its images, which must still be in the storage.
     """
     from worker.logs import configure_logging
     from worker.runtime import sessions
 
     if output is None and kind not in TEXTS:
-        raise typer.BadParameter(f"{kind} is not text: say where it goes", param_hint="--output")
+        raise typer.BadParameter(f"{kind} is not text: give a file or folder", param_hint="--output")
     settings = get_settings()
     configure_logging("ERROR", "text")  # what libraries log may quote a header
     with sessions()() as session:
         results = read_results(session, study)
     if output is None and len(results) > 1:
         ids = ", ".join(str(result.study_id) for result in results)
-        reason = f"an output is one document, and {len(results)} studies are named so: name one of {ids}, or --output"
+        reason = (
+            f"standard output takes one document, and {len(results)} studies match: name one of {ids}, or give --output"
+        )
         raise StudyRefused(Code.STUDY_AMBIGUOUS, reason)
     drawn_by = camera(settings, grad_cam=grad_cam) if kind is Kind.SC else None
     documents = [document for result in results for document in _documents(result, kind, settings, drawn_by)]
@@ -91,7 +93,7 @@ def camera(settings: Settings, *, grad_cam: bool) -> Camera:
             return Camera(frames)
         from worker.inference.gradcam import Looker
     except ImportError:
-        reason = "pictures are made by the extra: pip install 'dlr-worker[worker]'"
+        reason = "pictures need the extra: pip install 'dlr-worker[worker]'"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
     return Camera(frames, Looker(settings.models_dir))
 

@@ -1,4 +1,4 @@
-"""``dlr failed``: studies without a full result, and messages that could not be a study."""
+"""``dlr failed``: studies without a full result, and messages that were refused."""
 
 import re
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ CARD = Card(
     ("error_reason", "what_to_do", "accession_number", "lesions_failed", "source", "received_at"),
 )
 CHANGED_COLUMNS = ("study_id", "state", "error_code", "result")
-_NOT_QUEUED = "not queued: only a failed or partial study that was accepted can be; hand a refused one in again"
+_NOT_QUEUED = "not queued again: only a failed or partial study can be; submit a refused message again"
 _AGO = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -46,29 +46,29 @@ def moment(value: str) -> datetime:
     try:
         read = datetime.fromisoformat(value)
     except ValueError:
-        raise typer.BadParameter("a time such as 2026-11-24T08:00 or 12h (ago)") from None
+        raise typer.BadParameter("give a time such as 2026-11-24T08:00 or 12h (ago)") from None
     return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
 CodeOption = Annotated[
-    Code | None, typer.Option(metavar="CODE", help="Only those with this code, the study's or a lesion's")
+    Code | None, typer.Option(metavar="CODE", help="Only studies with this code, their own or a lesion's")
 ]
 SinceOption = Annotated[
     datetime | None,
-    typer.Option(parser=moment, metavar="TIME", help="Only those that ended since then: ISO 8601, or 12h"),
+    typer.Option(parser=moment, metavar="TIME", help="Only studies that ended since then: ISO 8601, or 12h (ago)"),
 ]
 UntilOption = Annotated[
     datetime | None,
-    typer.Option(parser=moment, metavar="TIME", help="Only those that ended until then: ISO 8601, or 7d"),
+    typer.Option(parser=moment, metavar="TIME", help="Only studies that ended by then: ISO 8601, or 7d (ago)"),
 ]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, where options chose the studies")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation")]
 
 
 @app.command("list")
 def list_failed(
     code: CodeOption = None, since: SinceOption = None, until: UntilOption = None, fmt: FormatOption = Format.TABLE
 ) -> None:
-    """List failed and partial studies, each with its code, its reason and what to do."""
+    """List failed and partial studies and refused messages, each with its code, its reason and what to do."""
     rows = [asdict(row) for row in _chosen(code, since, until)]
     columns = COLUMNS_FOR_PEOPLE if fmt is Format.TABLE else COLUMNS
     title = "failed and partial studies, and refused messages"
@@ -80,7 +80,7 @@ def show_failed(
     study: StudyArgument,
     fmt: FormatOption = Format.TABLE,
 ) -> None:
-    """Show one failed study, with all that happened to it."""
+    """Show a failed study and its history."""
     show_study(study, fmt)
 
 
@@ -93,17 +93,17 @@ def requeue(
     yes: YesOption = False,
     fmt: FormatOption = Format.TABLE,
 ) -> None:
-    """Queue failed or partial studies again, with all their attempts, once the cause is mended.
+    """Requeue failed or partial studies, with all their attempts, once the cause is fixed.
 
-    A message that was refused is handed in again instead, and leaves this list once its study is accepted.
-    Exit status 1: one of them can not be queued again. Who asked is noted in each study's history.
+    A refused message has to be submitted again instead; it leaves this list once its study is accepted. Each study's
+    history notes who requeued it. Exit status 1: a study could not be requeued.
     """
     from worker.app import enqueue, give_up_soon
     from worker.runtime import sessions
 
     give_up_soon()
     rows = []
-    for study_id, state, error_code in _targets("queue again", studies, code, since, until, yes=yes):
+    for study_id, state, error_code in _targets("requeue", studies, code, since, until, yes=yes):
         with sessions().begin() as session:
             queued = ledger.requeue(session, study_id, who_asks())
         if queued:
@@ -112,12 +112,12 @@ def requeue(
         rows.append(
             {"study_id": study_id, "state": state, "error_code": error_code, "result": result, "done": bool(queued)}
         )
-    _report(rows, fmt, "queued again")
+    _report(rows, fmt, "requeued")
 
 
 @app.command()
 def discard(
-    reason: Annotated[str, typer.Option(help="Why nothing more has to be done; kept with the study")],
+    reason: Annotated[str, typer.Option(help="Why nothing more needs to be done; kept with the study")],
     studies: StudiesArgument = None,
     code: CodeOption = None,
     since: SinceOption = None,
@@ -125,9 +125,9 @@ def discard(
     yes: YesOption = False,
     fmt: FormatOption = Format.TABLE,
 ) -> None:
-    """Put failed or partial studies, and refused messages, aside: a person has dealt with them.
+    """Discard failed or partial studies and refused messages that a person has dealt with.
 
-    They leave this list, and a failed one leaves the worklist. They stay on record and can be queued again.
+    They leave this list, and failed studies leave the worklist. They stay on record and can be requeued.
     """
     from worker.runtime import sessions
 
@@ -135,7 +135,7 @@ def discard(
     for study_id, state, error_code in _targets("discard", studies, code, since, until, yes=yes):
         with sessions().begin() as session:
             done = ledger.discard(session, study_id, reason, who_asks())
-        result = "discarded" if done else "not discarded: it is not failed or partial, or was discarded before"
+        result = "discarded" if done else "not discarded: it is not failed or partial, or is discarded already"
         rows.append({"study_id": study_id, "state": state, "error_code": error_code, "result": result, "done": done})
     _report(rows, fmt, "discarded")
 
@@ -165,14 +165,14 @@ def _targets(
     """Find the studies that a command is about, by name or by the options: id, state and code of each."""
     by_options = (code, since, until) != (None, None, None)
     if bool(studies) == by_options:
-        raise typer.BadParameter("name studies, or choose them by --code, --since and --until")
+        raise typer.BadParameter("name studies, or choose them with --code, --since and --until")
     if studies:
         return [one for key in studies for one in _named(key)]
     chosen = _chosen(code, since, until)
     if chosen and not yes:
-        make_sure(f"{what} {len(chosen)} studies?", f"this would {what} {len(chosen)} studies: say --yes")
+        make_sure(f"{what} {len(chosen)} studies?", f"this would {what} {len(chosen)} studies: confirm with --yes")
     if not chosen:
-        stderr.print("no failed or partial study is like that", highlight=False)
+        stderr.print("no failed or partial study matches", highlight=False)
     return [(row.study_id, row.state, row.error_code) for row in chosen]
 
 

@@ -1,4 +1,4 @@
-"""``dlr health``, ``dlr doctor`` and ``dlr settings``: how the service is, for probes and for people."""
+"""``dlr health``, ``dlr doctor`` and ``dlr settings``: the state of the service, for probes and people."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -15,14 +15,14 @@ SETTING_COLUMNS = ("variable", "value", "source", "description", "old_name")
 
 def health(
     worker: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Ask this host's worker instead: its --name, else its queue")
+        str | None, typer.Option(metavar="NAME", help="Check this host's worker instead, by its --name or queue")
     ] = None,
-    receiver: Annotated[bool, typer.Option("--receiver", help="Ask this host's `dlr receive` instead")] = False,
+    receiver: Annotated[bool, typer.Option("--receiver", help="Check this host's `dlr receive` instead")] = False,
     fmt: FormatOption = Format.TABLE,
 ) -> None:
-    """Answer a probe: exit status 0 when PostgreSQL, its schema and Redis are there, or the one asked for answers.
+    """Health checks. Exit status 0: PostgreSQL, its schema and Redis are up, or the worker or receiver answers.
 
-    Takes a few seconds at most, also where a server hangs.
+    Takes a few seconds at most, even if a server hangs.
     """
     from worker.doctor import Health, receiver_answers, servers, worker_answers
 
@@ -42,7 +42,7 @@ def health(
 
 
 def doctor(fmt: FormatOption = Format.TABLE) -> None:
-    """Look at every component: is it there, in which version, what is wrong. Exit status 1: something is down."""
+    """Check every component: its health, version and what is wrong. Exit status 1: something is down."""
     from worker.doctor import Health, everything
 
     found = everything(get_settings())

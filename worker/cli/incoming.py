@@ -1,4 +1,4 @@
-"""``dlr receive`` and ``dlr watch``: studies that come by themselves, by DICOM or into a folder."""
+"""``dlr receive`` and ``dlr watch``: studies that arrive by DICOM or in a folder."""
 
 import signal
 from contextlib import suppress
@@ -16,12 +16,12 @@ from worker.settings import Settings, get_settings
 
 
 def receive() -> None:
-    """Receive studies by DICOM: a Storage SCP, which keeps what arrives and queues each study.
+    """Receive studies by DICOM C-STORE (a Storage SCP), keep the images and queue each study.
 
-    Where the lesions are, and their BI-RADS categories, is read from the study's DICOM SR (TID 1500), else from its
-    segmentations, else from its presentation states. A study whose report, segmentations and images have come is
-    queued at once, any other after DLR_RECEIVE_QUIET_S; one without lesions ends in `dlr failed list`, until they come.
-    SIGTERM or Ctrl-C stops it; nothing that was answered "success" is lost.
+    Lesions and their BI-RADS categories are read from the study's DICOM SR (TID 1500), else its segmentations, else its
+    presentation states. A study is queued as soon as its report, segmentations and images are there, any other after
+    DLR_RECEIVE_QUIET_S. A study without lesions is in `dlr failed list` until they arrive. SIGTERM or Ctrl-C stops the
+    receiver; nothing answered with "success" is lost.
     """
     from worker.outages.retry import Stopping, patiently, stopping
     from worker.runtime import intake, same_image
@@ -36,24 +36,24 @@ def receive() -> None:
 
 
 def watch(
-    folder: Annotated[Path, typer.Argument(help="Where studies are dropped: job files, or folders of DICOM files")],
+    folder: Annotated[Path, typer.Argument(help="Folder where job files, or folders of DICOM files, are dropped")],
     settle: Annotated[
-        float, typer.Option(min=0, help="Seconds without a change after which an entry of the folder is whole")
+        float, typer.Option(min=0, help="Seconds without a change after which an entry is complete")
     ] = 5.0,
 ) -> None:
-    """Hand in whatever is dropped into a folder, until SIGTERM or Ctrl-C; any number of watchers may share it.
+    """Submit whatever is dropped into a folder, until SIGTERM or Ctrl-C. Several watchers may share a folder.
 
-    An entry is a job file (*.json), or a folder of one study's DICOM files with a DICOM SR, SEG or GSPS or a
-    lesions.json that marks the lesions. Give it a name that begins with a dot or ends in .part until it is whole, or
-    leave it alone for --settle seconds. What was handed in is moved to .dlr/done, the rest to .dlr/refused, beside a
-    text that says why.
+    An entry is a job file (*.json), or a folder of one study's DICOM files with its lesions in a DICOM SR, SEG or GSPS
+    or in lesions.json. While you write it, give it a name that starts with a dot or ends in .part; otherwise an entry
+    counts as complete after --settle seconds. Submitted entries are moved to .dlr/done, refused ones to .dlr/refused
+    with a text that says why.
     """
     from worker.outages.retry import Stopping, patiently, stopping
     from worker.runtime import intake
 
     settings = _ready()
     with suppress(Stopping), DropFolder.watched(folder, settings.storage_root) as drop:
-        stderr.print(f"{drop.root} is watched", markup=False, highlight=False)
+        stderr.print(f"watching {drop.root}", markup=False, highlight=False)
         Watcher(drop, intake(), settings.limits, settle, patiently).run(stopping)
 
 

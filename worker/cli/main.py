@@ -1,9 +1,10 @@
 """The command ``dlr``: where every command is named, and where every error becomes a sentence and an exit status.
 
-Exit status: 0 done; 1 refused, or a service is away (the sentence says which); 2 wrong usage; 3 done, and a person has
-to look: a study ended failed, partial or refused, a row is bad or left out, a picture could not be made, `dlr backfill`
-could not score a lesion, `dlr monitor`, `dlr replay` or `dlr report restratification` has an alert, or `dlr evaluate`
-or `dlr models compare` found a cancer that is advised down; 130 interrupted; 141 nobody reads what is printed any more.
+Exit status: 0 done; 1 refused, or a service is down (the message says which); 2 wrong usage; 3 done, but a person has
+to look: a study failed, is partial or was refused, a row is bad or was left out, a picture could not be made,
+`dlr backfill` could not score a lesion, `dlr monitor`, `dlr replay` or `dlr report restratification` raised an alert,
+or `dlr evaluate` or `dlr models compare` found a cancer that is advised down; 130 interrupted; 141 whoever read the
+output has gone.
 """
 
 import sys
@@ -71,7 +72,7 @@ class _Commands(OnDemandGroup):
 app = typer.Typer(
     cls=_Commands,
     name="dlr",
-    help="Breast-ultrasound inference: studies in through Redis, an ordered worklist out of PostgreSQL.",
+    help="Score breast-ultrasound studies from a Redis queue and keep an ordered worklist in PostgreSQL.",
     rich_markup_mode=MARKUP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -87,9 +88,11 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _root(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
+    ),
 ) -> None:
-    """Breast-ultrasound inference: studies in through Redis, an ordered worklist out of PostgreSQL."""
+    """Score breast-ultrasound studies from a Redis queue and keep an ordered worklist in PostgreSQL."""
 
 
 def main() -> None:

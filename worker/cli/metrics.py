@@ -9,9 +9,9 @@ from worker.settings import get_settings
 
 
 def metrics() -> None:
-    """Serve what PostgreSQL, Redis and the workers say of the service, for Prometheus, until SIGTERM or Ctrl-C.
+    """Export metrics of PostgreSQL, Redis and the workers for Prometheus, until SIGTERM or Ctrl-C.
 
-    They are asked at each scrape, and nothing is kept but counts. It reads the database at DLR_READER_URL.
+    They are read at each scrape, and only counts are kept. The database is read at DLR_READER_URL.
     """
     from worker.extras import require_extra
     from worker.logs import configure_logging

@@ -1,4 +1,4 @@
-"""``dlr models`` and ``dlr demo-models``: which models there are, and which are used."""
+"""``dlr models`` and ``dlr demo-models``: the model registry."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -57,10 +57,10 @@ DEMO_COLUMNS = (
     "notice",
 )
 
-RESTART = "workers that run already use it once they are started again"
+RESTART = "running workers use it after a restart"
 
 NameArgument = Annotated[str, typer.Argument(help="DLR_LH or DLR_BM")]
-VersionArgument = Annotated[str, typer.Argument(help="As `dlr models list` has it")]
+VersionArgument = Annotated[str, typer.Argument(help="As listed by `dlr models list`")]
 
 
 def _registry() -> Registry:
@@ -72,14 +72,14 @@ def add(
     card: Annotated[Path, typer.Argument(help="The model's card, a JSON file")],
     weights: Annotated[Path, typer.Argument(help="Its weights, a safetensors file")],
 ) -> None:
-    """Add a version of a model, once its card and weights are found to be sound. It is not active yet."""
+    """Check a model's card and weights, and add it as a version. It does not become active yet."""
     added = _registry().add(card, weights)
     _say(f"added {added.name} {added.version}; to use it: dlr models activate {added.name} {added.version}")
 
 
 @models.command("list")
 def list_models(fmt: FormatOption = Format.TABLE) -> None:
-    """List the versions of both models: which are active, which are shadows, and which were forced into service."""
+    """List the versions of both models: active ones, shadows, and those activated with --force."""
     registry = _registry()
     rows = [
         entry.card.model_dump(mode="json")
@@ -89,7 +89,7 @@ def list_models(fmt: FormatOption = Format.TABLE) -> None:
     print_rows(rows, LIST_COLUMNS, fmt, "models", LIST_CARD)
     unreadable = registry.count_unreadable()
     if unreadable:
-        _say(f"{unreadable} more can not be read: dlr models check")
+        _say(f"{unreadable} more cannot be read: dlr models check")
 
 
 @models.command()
@@ -97,47 +97,47 @@ def activate(
     name: NameArgument,
     version: VersionArgument,
     force: Annotated[
-        bool, typer.Option("--force", help="Also without metrics on its card; the history says so")
+        bool, typer.Option("--force", help="Even without metrics on its card; the history says so")
     ] = False,
 ) -> None:
-    """Use a version from the workers' next start on. One whose card has no metrics is refused."""
+    """Put a version into service from the workers' next start. Its card needs metrics."""
     active = _registry().activate(name, version, force=force)
     _say(f"{active.name} {active.version} is active; {RESTART}")
 
 
 @models.command()
 def rollback(
-    name: Annotated[str | None, typer.Argument(help="DLR_LH or DLR_BM; both where none is named")] = None,
+    name: Annotated[str | None, typer.Argument(help="DLR_LH or DLR_BM (default: both)")] = None,
 ) -> None:
-    """Go back to the version that was active before. A second time goes back one more."""
+    """Go back to the previously active version. Repeat it to go back further."""
     for change in _registry().rollback(name):
-        _say(f"{change.name} {change.version} is active again, in place of {change.replaced}; {RESTART}")
+        _say(f"{change.name} {change.version} is active again instead of {change.replaced}; {RESTART}")
 
 
 @models.command()
 def shadow(name: NameArgument, version: VersionArgument) -> None:
-    """Let a version score live studies beside the active ones (`dlr shadow`); it never reaches the worklist."""
+    """Make a version a shadow: it scores live studies too (`dlr shadow`) but never reaches the worklist."""
     card = _registry().shadow(name, version)
-    _say(f"{card.name} {card.version} is a shadow: `dlr shadow` scores with it what arrives from now on")
+    _say(f"{card.name} {card.version} is a shadow: `dlr shadow` scores new studies with it from now on")
 
 
 @models.command()
 def unshadow(name: NameArgument, version: VersionArgument) -> None:
-    """End a shadow; its scores stay."""
+    """Stop using a version as a shadow. Its scores stay."""
     _registry().unshadow(name, version)
-    _say(f"{name} {version} is no shadow any more; its scores stay")
+    _say(f"{name} {version} is no longer a shadow; its scores stay")
 
 
 @models.command()
 def history(fmt: FormatOption = Format.TABLE) -> None:
-    """Show which version was put into service, rolled back or made a shadow, when and by whom; the latest is last."""
+    """Show who activated, rolled back or shadowed which version, and when; the latest is last."""
     rows = [change.model_dump() for change in _registry().history()]
     print_rows(rows, HISTORY_COLUMNS, fmt, "what was in service", HISTORY_CARD)
 
 
 @models.command()
 def check(fmt: FormatOption = Format.TABLE) -> None:
-    """Verify each version's card, hash and shapes; exit status 1 when one is not sound."""
+    """Verify each version's card, hash and weight shapes. Exit status 1: one is not sound."""
     findings = _registry().check()
     rows = [
         {
@@ -156,12 +156,12 @@ def check(fmt: FormatOption = Format.TABLE) -> None:
 
 
 def demo_models(
-    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same models")] = DEMO_SEED,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same models")] = DEMO_SEED,
     fmt: FormatOption = Format.TABLE,
 ) -> None:
-    """Train both demo models on phantoms, unless they are there, and activate them where no model is active.
+    """Train both demo models on phantoms, unless they exist, and activate them where no model is active.
 
-    They show how the service works and say nothing about any patient: each result carries their notice.
+    They show how the service works and are never for clinical use: every result carries that notice.
     """
     with share_bar("loading torch") as on_progress:
         from worker.training.demo_models import make_demo_models

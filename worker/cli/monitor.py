@@ -1,4 +1,4 @@
-"""``dlr monitor``: is the advice on the 4A lesions as it should be? Missed cancers come first."""
+"""``dlr monitor``: the advice on 4A lesions against the study and pathology. Missed cancers come first."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -40,14 +40,14 @@ SinceOption = Annotated[
 
 
 def monitor(
-    by: Annotated[By | None, typer.Option(help="Show the rates of each, too")] = None,
+    by: Annotated[By | None, typer.Option(help="Also show the rates for each of these")] = None,
     since: SinceOption = None,
     fmt: ReportOption = Report.TABLE,
 ) -> None:
-    """Hold the advice on the 4A lesions against the study and against pathology.
+    """Compare the advice on 4A lesions with the study's rates and with pathology.
 
-    First the cancers that were advised down; then the rates of downgraded, kept and upgraded lesions, each with its
-    95 % interval. Exit status 3: an alert stands, and a person has to look.
+    Lists first the cancers that were advised down, then the rates of downgraded, maintained and upgraded lesions with
+    their 95 % intervals. Exit status 3: there is an alert, and a person has to look.
     """
     from worker.runtime import sessions
 
@@ -71,10 +71,10 @@ def _print(seen: Watched) -> None:
         [_study_row(), *map(rate_row, rates)],
         RATE_COLUMNS,
         Format.TABLE,
-        title="rates of the 4A lesions; *: the study's rate is outside",
+        title="rates of the 4A lesions; *: the study's rate is outside the interval",
     )
     print_rows([_study_pathology_row(), *map(_pathology_row, rates)], PATHOLOGY_COLUMNS, Format.TABLE,
-               title="malignant, of those that pathology reported on")  # fmt: skip
+               title="malignant, of those with a pathology result")  # fmt: skip
     if not seen.alerts:
         stdout.print("no alert", highlight=False)
 

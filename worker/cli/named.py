@@ -5,9 +5,11 @@ from typing import Annotated
 import typer
 
 StudyArgument = Annotated[
-    str, typer.Argument(help="The study's id or how it begins, its Study Instance UID or its accession number")
+    str, typer.Argument(help="Id (or its first 8 characters), Study Instance UID or accession number")
 ]
 StudiesArgument = Annotated[
     list[str] | None,
-    typer.Argument(help="Ids or how they begin, Study Instance UIDs or accession numbers; or choose by the options"),
+    typer.Argument(
+        help="Ids (or their first 8 characters), Study Instance UIDs or accession numbers; or use the options"
+    ),
 ]

@@ -272,7 +272,7 @@ def writing_to(output: Path | None) -> Iterator[None]:
     """Write what is printed to a file, in UTF-8; ``None``: print it.
 
     Raises:
-        SetupRefused: ``setting_invalid``: the file can not be written.
+        SetupRefused: ``setting_invalid``: the file cannot be written.
     """
     if output is None:
         yield
@@ -286,13 +286,13 @@ def write_file(path: Path, content: bytes) -> None:
     """Write a file that its owner alone may read; it appears at once, or not at all.
 
     Raises:
-        SetupRefused: ``setting_invalid``: it can not be written.
+        SetupRefused: ``setting_invalid``: it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path.resolve(), content)
     except OSError as error:
-        reason = f"--output: {path} can not be written ({os.strerror(error.errno or 0)})"
+        reason = f"--output: {path} cannot be written ({os.strerror(error.errno or 0)})"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
 
 

@@ -1,4 +1,4 @@
-"""``dlr pathology``: what pathology said of the lesions, and so of the advice."""
+"""``dlr pathology``: pathology results of lesions, beside the advice."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -31,15 +31,15 @@ LIST_CARD = Card(LIST_COLUMNS[:5], LIST_COLUMNS[5:])
 @app.command("import")
 def import_results(
     file: Annotated[
-        Path, typer.Argument(help="CSV or JSON with study, lesion_id, result, reported_on and, or not, histology")
+        Path, typer.Argument(help="CSV or JSON with study, lesion_id, result, reported_on and optionally histology")
     ],
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Import the other rows although some are bad")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out bad rows instead of stopping")] = False,
     fmt: ReportOption = Report.TABLE,
 ) -> None:
-    """Import pathology's results: all rows of a file, or none. The same file again changes nothing.
+    """Import pathology results: every row of a file, or none. Importing a file again changes nothing.
 
-    A result that was reported later replaces the one before, which is kept. Exit status 1: a row is bad, and nothing
-    was written. 3: with --skip-bad, bad rows were left out.
+    A result reported later replaces the earlier one, which is kept. Exit status 1: a row is bad, and nothing was
+    imported. 3: with --skip-bad, bad rows were left out.
     """
     from worker.runtime import sessions
 
@@ -50,7 +50,7 @@ def import_results(
     _warn_of_missed_cancers()
     if imported.bad and not skip_bad:
         reason = (
-            f"{len(imported.bad)} of {imported.rows} rows are bad, so nothing was written: mend them, or --skip-bad"
+            f"{len(imported.bad)} of {imported.rows} rows are bad, so nothing was imported: fix them or use --skip-bad"
         )
         raise SetupRefused(Code.PATHOLOGY_INVALID, reason)
     raise typer.Exit(EXIT_ROWS_LEFT_OUT if imported.bad else 0)
@@ -74,22 +74,22 @@ def _warn_of_missed_cancers() -> None:
     with sessions()() as session:
         missed, once = len(downgraded_cancers(session)), len(taken_back(session))
     if missed:
-        stderr.print(f"malignant, and advised down to 3: {missed}. See dlr monitor", style="red", highlight=False)
+        stderr.print(f"malignant but advised down to 3: {missed}. See dlr monitor", style="red", highlight=False)
     if once:
-        said = f"malignant once, benign now, and advised down to 3: {once}. See dlr monitor"
+        said = f"reported malignant, then benign, and advised down to 3: {once}. See dlr monitor"
         stderr.print(said, style="red", highlight=False)
 
 
 @app.command("list")
 def list_results(
-    result: Annotated[PathologyFinding | None, typer.Option(help="Only benign or only malignant ones")] = None,
+    result: Annotated[PathologyFinding | None, typer.Option(help="Only benign or only malignant results")] = None,
     since: Annotated[
         datetime | None,
-        typer.Option(parser=moment, metavar="TIME", help="Only those imported since then: ISO 8601, or 7d"),
+        typer.Option(parser=moment, metavar="TIME", help="Only results imported since then: ISO 8601, or 7d (ago)"),
     ] = None,
     fmt: FormatOption = Format.TABLE,
 ) -> None:
-    """List pathology's results beside the advice, the latest imported first."""
+    """List pathology results beside the advice, the latest import first."""
     from worker.runtime import sessions
 
     with sessions()() as session:
@@ -97,4 +97,4 @@ def list_results(
         left_behind = len(on_record.detached(session))
     print_rows(rows, LIST_COLUMNS, fmt, "pathology", LIST_CARD)
     if left_behind:
-        stderr.print(f"{left_behind} more are of a revision that another replaced: import them again", highlight=False)
+        stderr.print(f"{left_behind} more belong to replaced revisions: import them again", highlight=False)

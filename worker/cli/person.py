@@ -1,4 +1,4 @@
-"""The person, or the script, that runs a command: who it is, and whether it is sure."""
+"""The person or script that runs a command: who it is, and its confirmation."""
 
 import getpass
 import os
@@ -18,7 +18,7 @@ def who_asks() -> str:
 
 
 def make_sure(question: str, otherwise: str) -> None:
-    """Ask a person at a terminal; a script has to say ``--yes``.
+    """Ask a person at a terminal for confirmation; a script has to give ``--yes``.
 
     Raises:
         typer.Abort: the person says no.

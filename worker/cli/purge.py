@@ -1,4 +1,4 @@
-"""``dlr purge``: what has ended long ago keeps its counts and its history, and loses its identifiers."""
+"""``dlr purge``: old studies keep their counts and history, and lose their identifiers."""
 
 import re
 from collections.abc import Iterable
@@ -23,21 +23,23 @@ COLUMNS = ("ended_before", "studies", "purged", "files_removed", "files_left")
 def _age(value: str) -> timedelta:
     days = re.fullmatch(r"(\d+)d", value)
     if not days:
-        raise typer.BadParameter("days with their unit, such as 365d: what is purged can not be had back")
+        raise typer.BadParameter("give days with their unit, such as 365d: a purge cannot be undone")
     return timedelta(days=int(days[1]))
 
 
 def purge(
-    older_than: Annotated[timedelta, typer.Option(parser=_age, metavar="DAYS", help="Days since a study ended: 365d")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many studies that would be, and stop")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] = False,
+    older_than: Annotated[
+        timedelta, typer.Option(parser=_age, metavar="DAYS", help="Days since the study ended, for example 365d")
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show how many studies would be purged")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation")] = False,
     fmt: FormatOption = Format.TABLE,
 ) -> None:
-    """Remove the identifiers of studies and refused messages that ended long ago. It can not be undone.
+    """Remove the identifiers of studies and refused messages that ended long ago. This cannot be undone.
 
-    Scores, recommendations, counts and the history stay, without UIDs, accession numbers, jobs, lesion ids and reasons.
-    Copies that `dlr submit` made of their files are removed too, and what `dlr receive` received of a study, once no
-    study on record names any of it; files of your own are left alone.
+    Scores, recommendations, counts and history stay; UIDs, accession numbers, jobs, lesion ids and reasons go. So do
+    the files that `dlr submit` copied or `dlr receive` received, once no study on record uses them. Your own files are
+    left alone.
     """
     from worker.runtime import sessions
 
@@ -47,7 +49,7 @@ def purge(
     row = {"ended_before": before.isoformat(timespec="seconds"), "studies": studies, "purged": 0}
     if studies and not dry_run:
         if not yes:
-            otherwise = f"this would purge {studies} studies: say --yes, or --dry-run"
+            otherwise = f"this would purge {studies} studies: confirm with --yes, or use --dry-run"
             make_sure(f"remove the identifiers of {studies} studies?", otherwise)
         row |= _purge(before, studies)
     print_rows([row], COLUMNS, fmt, title="what would be purged" if dry_run else "purge")

@@ -1,4 +1,4 @@
-"""``dlr redis``: where Redis is, for who pushes jobs."""
+"""``dlr redis``: the embedded Redis's URL, for programs that push jobs."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -11,7 +11,7 @@ app = typer.Typer(no_args_is_help=True)
 
 
 class Role(StrEnum):
-    """Whose address is wanted."""
+    """Whose URL is wanted."""
 
     SENDER = "sender"
     WORKER = "worker"
@@ -19,12 +19,12 @@ class Role(StrEnum):
 
 @app.callback()
 def redis() -> None:
-    """Where Redis is."""
+    """Print the embedded Redis's URL."""
 
 
 @app.command()
-def url(role: Annotated[Role, typer.Option(help="sender pushes jobs, and can not read them")] = Role.SENDER) -> None:
-    """Print the address of the embedded Redis, password included, for a program that pushes jobs."""
+def url(role: Annotated[Role, typer.Option(help="sender can push jobs but cannot read them")] = Role.SENDER) -> None:
+    """Print the embedded Redis's URL, including the password, for a program that pushes jobs."""
     from worker.services.home import redis_url_of
 
     typer.echo(redis_url_of(get_settings(), role.value))

@@ -19,7 +19,7 @@ def refuse_without(option: str, given: object, needed: str, there: object) -> No
         typer.BadParameter: it is given, and the other is not there.
     """
     if given is not None and there is None:
-        raise typer.BadParameter(f"it goes with {needed}", param_hint=option)
+        raise typer.BadParameter(f"needs {needed}", param_hint=option)
 
 
 def refuse_bad_rows(bad: Sequence[Fault], code: Code, done: str, *, skip_bad: bool | None = None) -> None:
@@ -37,9 +37,9 @@ def refuse_bad_rows(bad: Sequence[Fault], code: Code, done: str, *, skip_bad: bo
     for fault in bad:
         stderr.print(f"line {fault.line}: {fault.code}: {fault.reason}", markup=False, highlight=False, soft_wrap=True)
     if bad and not skip_bad:
-        otherwise = "" if skip_bad is None else ", or --skip-bad"
+        otherwise = "" if skip_bad is None else " or use --skip-bad"
         rows = len({fault.line for fault in bad})
-        raise SetupRefused(code, f"{rows} rows are bad, so nothing was {done}: mend them{otherwise}")
+        raise SetupRefused(code, f"{rows} rows are bad, so nothing was {done}: fix them{otherwise}")
 
 
 def sound_manifest(path: Path, root: Path | None, done: str, *, skip_bad: bool) -> Manifest:
@@ -55,7 +55,7 @@ def sound_manifest(path: Path, root: Path | None, done: str, *, skip_bad: bool) 
         The manifest without its bad rows, which are its faults.
 
     Raises:
-        SetupRefused: ``dataset_invalid``: it can not be read, or rows are bad and not to be left out.
+        SetupRefused: ``dataset_invalid``: it cannot be read, or rows are bad and not to be left out.
         Unavailable: ``storage_unavailable``.
     """
     from worker.dataset.check import check
@@ -75,10 +75,10 @@ def refuse_learned(split: Split, *cards: ModelCard) -> None:
         typer.BadParameter: it is ``train``; or ``validation``, and by a card the classifier with age learned from it.
     """
     if split is Split.TRAIN:
-        raise typer.BadParameter("a model learned from these", param_hint="--split")
+        raise typer.BadParameter("a model was trained on this split", param_hint="--split")
     for card in cards:
         if split is Split.VALIDATION and _learned_on_validation(card):
-            said = f"the classifier with age of {card.name} {card.version} learned from these"
+            said = f"the age classifier of {card.name} {card.version} was trained on this split"
             raise typer.BadParameter(said, param_hint="--split")
 
 

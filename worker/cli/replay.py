@@ -1,4 +1,4 @@
-"""``dlr replay``: what other thresholds would have advised. It reads, and writes nothing."""
+"""``dlr replay``: what other thresholds would have advised. Read-only."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,15 +40,17 @@ PATHOLOGY_COLUMNS = (
 
 
 def replay(
-    policy: Annotated[Path, typer.Option(help="Thresholds to try: a JSON file (docs/safety.md)")],
+    policy: Annotated[Path, typer.Option(help="Thresholds to try, a JSON file (docs/safety.md)")],
     since: SinceOption = None,
-    limit: Annotated[int, typer.Option(min=0, help="Lesions that move, in a table at most; JSON has all")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=0, help="Maximum number of changed lesions in the table; JSON has all")
+    ] = 50,
     fmt: ReportOption = Report.TABLE,
 ) -> None:
-    """Say what other thresholds would have advised on the lesions on record, from their stored scores.
+    """Show what other thresholds would have advised on the lesions on record, from their stored scores.
 
-    First the cancers that would be advised down; then how many lesions would move, and which. Nothing is changed, and
-    no model runs. Exit status 3: a known cancer would be advised down.
+    Lists first the cancers that would be advised down, then how many lesions would change and which. Nothing is written
+    and no model runs. Exit status 3: a known cancer would be advised down.
     """
     tried = read_policy(policy)
     with snapshot() as session:
@@ -140,12 +142,14 @@ def _print(found: Replay) -> None:
         print_rows([_move_row(one, arm) for arm in ARMS], MOVE_COLUMNS, Format.TABLE, title="lesions, from and to")
     sides = [side for one in found.rates for side in _sides(one)]
     print_rows(sides, RATE_COLUMNS, Format.TABLE, title="rates of the 4A lesions")
-    print_rows(sides, PATHOLOGY_COLUMNS, Format.TABLE, title="malignant, of those that pathology reported on")
+    print_rows(sides, PATHOLOGY_COLUMNS, Format.TABLE, title="malignant, of those with a pathology result")
     shown = [_cells(one) for one in found.moved]
-    print_rows(shown, LESION_COLUMNS, Format.TABLE, "lesions that move (score / threshold of the policy)", LESION_CARD)
+    print_rows(
+        shown, LESION_COLUMNS, Format.TABLE, "lesions that change (score / threshold of the policy)", LESION_CARD
+    )
     more = sum(count for one in found.rates for (before, after), count in one.moves.items() if before is not after)
     if more > len(shown):
-        stdout.print(f"and {more - len(shown)} more: --limit, or --format json", highlight=False)
+        stdout.print(f"and {more - len(shown)} more (--limit, or --format json)", highlight=False)
 
 
 def _move_row(one: ReplayedRates, before: Outcome) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""``dlr report``: the study's Table S1 and Fig. S5, of lesions of one's own."""
+"""``dlr report``: the study's Table S1 and Fig. S5 for your own lesions."""
 
 import sys
 from collections.abc import Sequence
@@ -36,19 +36,20 @@ class FlowFormat(StrEnum):
 @app.command("cohort")
 def cohort(
     manifest: Annotated[
-        Path | None, typer.Option(help="CSV, Parquet or JSON, a lesion a row (docs/research.md); else the database")
+        Path | None,
+        typer.Option(help="CSV, Parquet or JSON with a row per lesion, see docs/research.md (default: the database)"),
     ] = None,
     fmt: FormatOption = Format.TABLE,
 ) -> None:
-    """Sum up benign and malignant lesions as the study's Table S1 does, with its tests.
+    """Summarise benign and malignant lesions as in the study's Table S1, with its tests.
 
-    From a manifest, or from the database: lesions of current studies that have scores and whose pathology was imported.
-    Exit status 1: a row of the manifest is bad, and nothing was counted.
+    Uses a manifest, or the database's current lesions with scores and imported pathology results. Exit status 1: a row
+    of the manifest is bad, and nothing was counted.
     """
     try:
         tables, notes = _recorded() if manifest is None else _listed(read_cohort(manifest), fmt)
     except ImportError:
-        reason = "the tests of Table S1 are made by the extra: pip install 'dlr-worker[train]'"
+        reason = "Table S1's tests need the extra: pip install 'dlr-worker[train]'"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
     if fmt is Format.JSON:
         print_json({"notes": notes, "tables": [report_rows.table_document(one) for one in tables]})
@@ -66,13 +67,13 @@ def _listed(read: CohortManifest, fmt: Format) -> tuple[Sequence[NoticedTable], 
         bad = [asdict(one) for one in read.bad]
         print_rows(bad, report_rows.BAD_COLUMNS, fmt, title="bad rows")
         rows = len(read.lines) + len(bad)
-        reason = f"{len(bad)} of {rows} rows are bad, so nothing was counted: mend them"
+        reason = f"{len(bad)} of {rows} rows are bad, so nothing was counted: fix them"
         raise SetupRefused(Code.DATASET_INVALID, reason)
     said = {
-        "excluded": (read.excluded, "left out: {} rows that say why they are excluded"),
-        "repeated": (read.repeated, "counted once: lesions that {} rows say again"),
+        "excluded": (read.excluded, "left out: {} rows marked as excluded"),
+        "repeated": (read.repeated, "counted once: lesions repeated in {} rows"),
         "absent": (len(read.absent), f"the manifest has no column {', '.join(read.absent)}"),
-        "unread": (read.unread, "columns of the manifest that are not Table S1's, and were not read: {}"),
+        "unread": (read.unread, "columns of the manifest that Table S1 does not use: {}"),
     }
     notes = {name: sentence.format(count) for name, (count, sentence) in said.items() if count}
     return [NoticedTable(None, cohort_table([line.lesion() for line in read.lines.values()]))], notes
@@ -86,7 +87,7 @@ def _recorded() -> tuple[Sequence[NoticedTable], dict[str, str]]:
         found = recorded_cohort(described_lesions(session))
     notes = {}
     if found.unscored:
-        notes["unscored"] = f"left out: {found.unscored} lesions with pathology and without scores (dlr failed)"
+        notes["unscored"] = f"left out: {found.unscored} lesions with pathology but without scores (dlr failed)"
     if found.purged:
         notes["purged"] = f"left out: {found.purged} lesions of purged studies, whose descriptors are gone"
     return found.tables, notes
@@ -97,7 +98,7 @@ def _print_tables(tables: Sequence[NoticedTable], clusters: str) -> None:
         title = report_rows.title(one, clusters)
         print_rows(list(report_rows.table_rows(one)), report_rows.TABLE_COLUMNS, Format.TABLE, title=title)
     if not tables:
-        stdout.print("no lesion with scores has a result of pathology: dlr pathology import", highlight=False)
+        stdout.print("no lesion with scores has a pathology result: dlr pathology import", highlight=False)
 
 
 @app.command("restratification")
@@ -106,11 +107,11 @@ def restratification(
     fmt: Annotated[
         FlowFormat, typer.Option("--format", "-f", help="table and svg for people, json and csv for programs")
     ] = FlowFormat.TABLE,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; else standard output")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File (default: standard output)")] = None,
 ) -> None:
-    """Draw what became of the 4A lesions as the study's Fig. S5 does, and what pathology said of each arm.
+    """Draw what happened to the 4A lesions as in the study's Fig. S5, with the pathology of each arm.
 
-    Missed cancers, malignant lesions that were advised down, come first. Exit status 3: there is one.
+    Missed cancers (malignant lesions that were advised down) come first. Exit status 3: there is one.
     """
     from db.reads.monitoring import scored_lesions
     from worker.runtime import sessions
@@ -121,7 +122,7 @@ def restratification(
         _print_flows(found, fmt, {"since": since})
     missed = sum(len(flow.missed) for flow in found)
     if missed and (fmt is not FlowFormat.TABLE or output is not None):
-        stderr.print(f"malignant, and advised down to 3: {missed}. See dlr monitor", style="red", highlight=False)
+        stderr.print(f"malignant but advised down to 3: {missed}. See dlr monitor", style="red", highlight=False)
     raise typer.Exit(EXIT_MISSED_CANCER if missed else 0)
 
 

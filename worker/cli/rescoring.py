@@ -39,13 +39,12 @@ app = typer.Typer()
 @app.callback(invoke_without_command=True)
 def shadow(
     context: typer.Context,
-    once: Annotated[bool, typer.Option("--once", help="Score what is there now, say what came of it, and end")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Score what is there now, report, and stop")] = False,
 ) -> None:
-    """Score what arrives with the shadows (`dlr models shadow`), until SIGTERM or Ctrl-C.
+    """Score new studies with the shadow models (`dlr models shadow`), until SIGTERM or Ctrl-C.
 
-    It works at the lowest priority, while no study waits, and one lesion at a time. Its scores never reach the
-    worklist: its role in the database may add them, and nothing else. With `--once`, exit status 3: some lesions could
-    not be scored.
+    Runs at the lowest priority, only while no study is waiting, one lesion at a time. Its scores never reach the
+    worklist: its database role can only add them. Exit status 3, with `--once`: some lesions could not be scored.
     """
     if context.invoked_subcommand is not None:
         return
@@ -65,7 +64,7 @@ def shadow(
             rows = _rows(shadows.rescorer, registry.shadows(), done, lambda entry: entry.shadow_since)
             _print(rows, done, Report.TABLE, None, title="shadows")
             raise typer.Exit(EXIT_NOT_READ if _is_incomplete(rows, done) else 0)
-        stderr.print("shadows score what arrives", highlight=False)
+        stderr.print("scoring new studies with the shadows", highlight=False)
         try:
             patiently(shadows.run)
         except Stopping:
@@ -74,7 +73,7 @@ def shadow(
 
 @app.command()
 def health() -> None:
-    """Answer a probe: exit status 0 when a `dlr shadow` has looked at the database within three minutes."""
+    """Health check. Exit status 0: a `dlr shadow` has polled the database within three minutes."""
     from worker.doctor import SILENT_S
     from worker.runtime import SHADOW_NAME
 
@@ -84,24 +83,20 @@ def health() -> None:
 
 
 def backfill(
-    model: Annotated[str, typer.Option(metavar="[NAME/]VERSION", help="Of both models, or of the one that is named")],
+    model: Annotated[str, typer.Option(metavar="[NAME/]VERSION", help="Version of both models, or of the named one")],
     since: Annotated[
         datetime | None,
-        typer.Option(
-            parser=moment, metavar="TIME", help="Only studies that arrived since then: ISO 8601, or 90d (ago)"
-        ),
+        typer.Option(parser=moment, metavar="TIME", help="Only studies received since then: ISO 8601, or 90d (ago)"),
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Scores to make at most, of the latest lesions first")
-    ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Also what could not be scored before")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many there are to score, and stop")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of scores, the latest lesions first")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also retry lesions that could not be scored before")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show how many lesions there are to score")] = False,
     fmt: ReportOption = Report.TABLE,
 ) -> None:
-    """Score stored studies with another version too, and keep both results. The worklist stays as it is.
+    """Score stored studies with another version as well. Both results are kept; the worklist does not change.
 
-    It works at the lowest priority and while no study waits. What it has done is kept at once: run again, it goes on
-    where it ended. Exit status 3: some lesions could not be scored. 130: it was ended.
+    Runs at the lowest priority, only while no study is waiting. Every score is kept at once: run it again to resume.
+    Exit status 3: some lesions could not be scored. 130: it was interrupted.
     """
     require_extra("worker", "dlr backfill")
     settings = get_settings()
@@ -113,7 +108,7 @@ def backfill(
     with _unobtrusive():
         done = Done() if dry_run else filler.run(limit, again=again)
         rows = _rows(filler.rescorer, entries, done, lambda _: since)
-    _print(rows, done, fmt, since, title="what there is to score" if dry_run else "backfill")
+    _print(rows, done, fmt, since, title="lesions to score" if dry_run else "backfill")
     if filler.rescorer.stopped.is_set():
         raise typer.Exit(EXIT_INTERRUPTED)
     raise typer.Exit(EXIT_NOT_READ if _is_incomplete(rows, done) and not dry_run else 0)
@@ -138,7 +133,7 @@ class _Backfill:
 
             def told(done: Done, waits: bool) -> None:
                 if waits and not waited.is_set():
-                    stderr.print("studies wait, and go before: this goes on by itself", highlight=False)
+                    stderr.print("paused while studies are waiting; it resumes by itself", highlight=False)
                     waited.set()
                 advance(done.lesions)
 
@@ -211,4 +206,6 @@ def _print(rows: Sequence[dict[str, Any]], done: Done, fmt: Report, since: datet
     shown = [row | {"why": ", ".join(f"{code} {count}" for code, count in row["refused"].items())} for row in rows]
     print_rows(shown, COLUMNS, Format.TABLE, title=title)
     if done.away:
-        stderr.print(f"the images of {done.away} studies are away for now: run it again later", highlight=False)
+        stderr.print(
+            f"the images of {done.away} studies cannot be reached at the moment: run it again later", highlight=False
+        )

@@ -1,4 +1,4 @@
-"""``dlr send``: results that go out by themselves, to a PACS, a worklist manager and a webhook."""
+"""``dlr send``: results delivered to a PACS, a worklist manager and a webhook."""
 
 import signal
 from collections.abc import Sequence
@@ -30,22 +30,22 @@ CARD = Card(
 )
 ROUND_COLUMNS = ("destination", "sent", "failed", "held_up", "away")
 
-DestinationOption = Annotated[Destination | None, typer.Option(help="Only what goes there")]
+DestinationOption = Annotated[Destination | None, typer.Option(help="Only this destination")]
 
 
 @app.callback(invoke_without_command=True)
 def send(
     context: typer.Context,
-    once: Annotated[bool, typer.Option("--once", help="Deliver what is due now, say what came of it, and end")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Deliver what is due now, report, and stop")] = False,
     since: Annotated[
         datetime | None,
-        typer.Option(parser=moment, metavar="TIME", help="Also what has ended since then: ISO 8601, or 7d"),
+        typer.Option(parser=moment, metavar="TIME", help="Also studies that ended since then: ISO 8601, or 7d (ago)"),
     ] = None,
 ) -> None:
-    """Deliver results to where the settings DLR_SEND_ say, until SIGTERM or Ctrl-C.
+    """Deliver results to the destinations in the DLR_SEND_ settings, until SIGTERM or Ctrl-C.
 
-    A destination has what ends from the first start with it on. What can not be delivered now is delivered later,
-    however long that takes; what is refused for good is in `dlr send list --failed`.
+    A destination gets the studies that end after it was first enabled. What cannot be delivered now is retried for as
+    long as it takes; `dlr send list --failed` has what a retry cannot fix.
     """
     if context.invoked_subcommand is not None:
         return
@@ -58,12 +58,12 @@ def send(
 
 @app.command("list")
 def list_deliveries(
-    failed: Annotated[bool, typer.Option("--failed", help="Only what was refused for good")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Only refused deliveries, which are not retried")] = False,
     destination: DestinationOption = None,
-    limit: Annotated[int, typer.Option(min=1, help="Deliveries at most")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of deliveries")] = 1000,
     fmt: FormatOption = Format.TABLE,
 ) -> None:
-    """List what waits for its delivery, and what was refused for good."""
+    """List deliveries that are waiting or were refused."""
     from worker.runtime import sessions
 
     states = [DeliveryState.FAILED] if failed else [DeliveryState.WAITING, DeliveryState.FAILED]
@@ -77,18 +77,18 @@ def retry(
     destination: DestinationOption = None,
     delivery: Annotated[int | None, typer.Option("--id", help="Only this delivery")] = None,
 ) -> None:
-    """Try what was refused, or waits for its next attempt, again now. Exit status 1: there is nothing like that."""
+    """Retry waiting and refused deliveries now. Exit status 1: none match."""
     from worker.runtime import sessions
 
     with sessions().begin() as session:
         count = outbox.retry(session, destination, delivery)
-    stderr.print(f"{count} deliveries are tried again", highlight=False)
+    stderr.print(f"{count} deliveries will be retried", highlight=False)
     raise typer.Exit(0 if count else 1)
 
 
 @app.command()
 def health(fmt: FormatOption = Format.TABLE) -> None:
-    """Answer a probe: exit status 0 when a sender has looked after each destination within three minutes."""
+    """Health check. Exit status 0: a sender has served each destination within three minutes."""
     from worker.doctor import SILENT_S
     from worker.runtime import sessions
     from worker.sending.from_settings import destinations
@@ -161,7 +161,7 @@ def _until_stopped(senders: "Sequence[Sender]", since: datetime | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     names = ", ".join(sender.destination.name for sender in senders)
-    stderr.print(f"results are sent to {names}", highlight=False)
+    stderr.print(f"sending results to {names}", highlight=False)
     with ThreadPoolExecutor(len(senders)) as pool:
         running = [pool.submit(sender.run, since) for sender in senders]
         wait(running, return_when=FIRST_EXCEPTION)

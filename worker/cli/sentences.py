@@ -1,4 +1,4 @@
-"""What a person is told of an error that ends a command: its stable code and one sentence."""
+"""What a person is told about an error that ends a command: its stable code and one sentence."""
 
 import errno
 
@@ -15,7 +15,7 @@ MOST_FLAWS = 5
 """Things that are told of a document of ours that is not what its schema says."""
 
 DATABASE_AWAY = (
-    "PostgreSQL does not answer at DLR_DATABASE_URL: is it running (`dlr up`), and are address and password right?"
+    "PostgreSQL does not answer at DLR_DATABASE_URL: is it running (`dlr up`), and are the address and password right?"
 )
 
 
@@ -23,7 +23,7 @@ def sentence_of(error: Exception) -> tuple[str, str] | None:
     """Return the code and the sentence of an error of a service, a setting or a disk; ``None`` of a defect."""
     match error:
         case ModuleNotFoundError(name=str(package)) if extra := extra_with(package):
-            return "setting_invalid", f"this needs the package {package}, of {hint(extra)}"
+            return "setting_invalid", f"this needs the package {package}: {hint(extra)}"
         case DatabaseRefused():
             return "setting_invalid", str(error)
         case DatabaseAway(sqlstate=None):
@@ -36,11 +36,11 @@ def sentence_of(error: Exception) -> tuple[str, str] | None:
             flaws = [f"{'.'.join(map(str, flaw.place))} {flaw.sentence}" for flaw in flaws_of(error)]
             return "internal_error", f"{error.title}: {'; '.join(flaws[:MOST_FLAWS])}"
         case _ if isinstance(error, AWAY):
-            recorded = "What was recorded before stays recorded: hand it in again to queue it"
+            recorded = "What was recorded stays on record: submit it again to queue it"
             return "service_unavailable", f"Redis {reason_of(error)}. {recorded}"
         case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EROFS):
-            return "setting_invalid", f"a file can not be written ({error.strerror})"
+            return "setting_invalid", f"a file cannot be written ({error.strerror})"
         case OSError(errno=errno.EIO | errno.EACCES | errno.EPERM):
-            return "setting_invalid", f"a file can not be read or written ({error.strerror})"
+            return "setting_invalid", f"a file cannot be read or written ({error.strerror})"
         case _:
             return None

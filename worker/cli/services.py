@@ -16,7 +16,7 @@ from worker.services.fleet import name_of
 from worker.settings import Settings, get_settings, old_names, use_device
 
 INTAKE_STUDIES = 4
-"""Studies that an intake worker has at hand."""
+"""Maximum number of studies in flight per intake worker."""
 
 STOP_MARGIN_S = 10.0
 """How much longer than DLR_STOP_S a worker of several may take to end before it is killed, in seconds."""
@@ -32,9 +32,10 @@ class QueueName(StrEnum):
 
 
 def up() -> None:
-    """Start PostgreSQL and Redis (unless DLR_DATABASE_URL and DLR_REDIS_URL name your own), workers, Flower, the page.
+    """Start PostgreSQL, Redis, the workers, Flower and the worklist page, until SIGTERM or Ctrl-C.
 
-    Everything is kept under DLR_HOME and is there at the next start. Ctrl-C or SIGTERM stops it all cleanly.
+    PostgreSQL and Redis are not started if DLR_DATABASE_URL and DLR_REDIS_URL name your own. All data is kept under
+    DLR_HOME for the next start.
     """
     from worker.services.up import run_up
 
@@ -42,37 +43,39 @@ def up() -> None:
 
 
 def worker(
-    queue: Annotated[QueueName, typer.Option(help="inference needs the models; intake needs no torch")] = (
+    queue: Annotated[QueueName, typer.Option(help="inference needs the models; intake does not need torch")] = (
         QueueName.INFERENCE
     ),
     concurrency: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Studies at hand at once; default DLR_CONCURRENCY, else what suits the device",
+            help="Maximum studies in flight (default: DLR_CONCURRENCY, else chosen for the device)",
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="The worker's name in Flower, <name>@<host>; default: its queue and its --device")
+        str | None, typer.Option(help="Name in Flower, <name>@<host> (default: its queue and --device)")
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="Where both models run: auto, cpu, cuda or cuda:N; default DLR_DEVICE")
+        str | None, typer.Option(help="Device for both models: auto, cpu, cuda or cuda:N (default: DLR_DEVICE)")
     ] = None,
     devices: Annotated[
-        str | None, typer.Option(help="One worker process a device, kept running: all, or such as cuda:0,cuda:1")
+        str | None, typer.Option(help="One supervised worker per device: all, or a list such as cuda:0,cuda:1")
     ] = None,
 ) -> None:
-    """Run a Celery worker, until SIGTERM, which lets it finish what it has at hand.
+    """Run a Celery worker. On SIGTERM it finishes the studies in flight and stops.
 
-    An inference worker loads both active models first and refuses to start with what does not fit. One process drives
-    one GPU: --devices all, or DLR_DEVICE=all, starts one for each, named inference-cuda-0 and so on.
+    An inference worker first loads both active models, and does not start if they do not fit. One process drives one
+    GPU: --devices all or DLR_DEVICE=all starts one for each, named inference-cuda-0 and so on.
     """
     from worker.app import app
     from worker.logs import configure_logging
     from worker.runtime import measures
 
     if devices is not None and (device is not None or name is not None or queue is QueueName.INTAKE):
-        raise typer.BadParameter("--devices gives each inference worker its device and name: leave out the others")
+        raise typer.BadParameter(
+            "--devices names each inference worker and its device: leave out --device, --name and --queue intake"
+        )
     if queue is QueueName.INFERENCE:
         require_extra("worker", "an inference worker")
     if device is not None:
@@ -156,7 +159,7 @@ def _load_models() -> int:
 
 
 def flower() -> None:
-    """Run Flower, read-only, behind DLR_FLOWER_USER and DLR_FLOWER_PASSWORD."""
+    """Run Flower, read-only, with sign-in by DLR_FLOWER_USER and DLR_FLOWER_PASSWORD."""
     from worker.services.flower import flower_command
 
     settings = get_settings()

@@ -1,4 +1,4 @@
-"""Standard output that can not be written ends a command in one sentence, and a pipe that nobody reads in none."""
+"""Standard output that cannot be written ends a command with one sentence; a closed pipe ends it silently."""
 
 import codecs
 import io
@@ -27,7 +27,7 @@ class _StandardOutput(io.FileIO):
         """Write some of it.
 
         Raises:
-            SetupRefused: ``setting_invalid``; it can not be written.
+            SetupRefused: ``setting_invalid``; it cannot be written.
             SystemExit: whoever read it has gone.
         """
         if self._is_lost:
@@ -39,14 +39,14 @@ class _StandardOutput(io.FileIO):
             raise SystemExit(EXIT_UNREAD) from None
         except OSError as error:
             self._is_lost = True
-            reason = f"standard output can not be written ({os.strerror(error.errno or 0)})"
+            reason = f"standard output cannot be written ({os.strerror(error.errno or 0)})"
             raise SetupRefused(Code.SETTING_INVALID, reason) from None
 
 
 def take_over() -> None:
     """Let ``sys.stdout`` tell its faults so. One that is not the process's own is left alone."""
     before = sys.__stdout__
-    if before is None:  # it was closed before the process began; what can only be read can not be written either
+    if before is None:  # it was closed before the process began; what can only be read cannot be written either
         closed = _StandardOutput(os.open(os.devnull, os.O_RDONLY), "w")
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(closed), "utf-8")
     elif sys.stdout is before and isinstance(before, io.TextIOWrapper):

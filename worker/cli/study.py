@@ -40,9 +40,9 @@ EVENT_CARD = Card(("at", "event"), ("actor", "detail"))
 
 
 def worklist(
-    limit: Annotated[int, typer.Option(min=1, help="Studies at most")] = 50, fmt: FormatOption = Format.TABLE
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of studies")] = 50, fmt: FormatOption = Format.TABLE
 ) -> None:
-    """Show who is read first: upgraded, then what needs a person's eyes, then the others. A recommendation only."""
+    """Show the worklist: upgraded studies first, then those that need attention. A recommendation only."""
     from worker.runtime import sessions
 
     with sessions()() as session:
@@ -54,14 +54,14 @@ def worklist(
         print_rows(rows, WORKLIST_COLUMNS, fmt)
     waiting = counts["queued"] + counts["running"]
     if waiting:
-        stderr.print(f"{waiting} more studies are queued or running and not on the list yet")
+        stderr.print(f"{waiting} more studies are queued or running and are not on the list yet")
 
 
 def _short(row: Mapping[str, Any]) -> dict[str, Any]:
     arms = ("upgraded", "maintained", "downgraded")
     counts = [f"{row[arm]} {arm}" for arm in arms if row[arm]]
     if row["uncertain"]:
-        counts.append(f"models not certain of {row['uncertain']}")
+        counts.append(f"models uncertain about {row['uncertain']}")
     return {
         "class": row["worklist_class"],
         "birads": row["highest_birads"],
@@ -76,9 +76,9 @@ def show(
     study: StudyArgument,
     fmt: FormatOption = Format.TABLE,
 ) -> None:
-    """Show one study: its lesions, scores and recommendations, and all that happened to it.
+    """Show a study: its lesions, scores, recommendations and history.
 
-    What was refused under its Study Instance UID or accession number is shown too, until somebody has dealt with it.
+    Messages refused under its Study Instance UID or accession number are shown too, until somebody deals with them.
     """
     from worker.runtime import sessions
 
@@ -98,7 +98,7 @@ def _show(study: StudyDetail) -> None:
     rows = [_lesion_row(lesion) for lesion in study.lesions]
     head = asdict(study) | {"lesions": len(study.lesions)}
     if study.refused:
-        stdout.print("a message that was refused: it is no study until it is handed in again", markup=False)
+        stdout.print("a message that was refused: it is not a study until it is submitted again", markup=False)
     for name in ("study_id", "study_instance_uid", "accession_number", "revision", "is_current", "priority", "state",
                  "worklist_class", "malignant_probability", "error_code", "error_reason", "attempts", "source",
                  "received_at", "finished_at"):  # fmt: skip

@@ -1,4 +1,4 @@
-"""``dlr submit``: studies that a person hands in."""
+"""``dlr submit``: studies that a person submits."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -30,25 +30,23 @@ def submit(
     lesions: Annotated[
         Path | None,
         typer.Option(
-            help="The lesions of the DICOM files: a JSON list, or an object with `lesions` and other fields; "
-            "without it, a folder's own lesions.json, or else a DICOM SR, SEG or GSPS among the files, marks them"
+            help="Lesions of the DICOM files: a JSON list, or an object with `lesions` and other fields "
+            "(default: a folder's lesions.json, else a DICOM SR, SEG or GSPS among the files)"
         ),
     ] = None,
     age: Annotated[
         float | None,
-        typer.Option(
-            help="Age at the study in years, before a job's or a lesions file's; a header more than a year away refuses"
-        ),
+        typer.Option(help="Age at the study in years, overriding the files; must be within a year of the header's"),
     ] = None,
     priority: Annotated[
         Priority | None,
-        typer.Option(help="Wins over the files; without either: routine. It raises a study's, and never lowers it"),
+        typer.Option(help="Overrides the files (default: routine); raises a study's priority, never lowers it"),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until each study has ended")] = False,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait at most")] = 600.0,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until every study has ended")] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Maximum seconds to wait")] = 600.0,
     fmt: FormatOption = Format.TABLE,
 ) -> None:
-    """Hand in studies. What can not be a study is kept too, with the reason (`dlr failed list`).
+    """Submit studies. Anything that cannot be read as a study is recorded with the reason (`dlr failed list`).
 
     Files outside DLR_STORAGE_ROOT are copied into it. Exit status 3: something was refused or, with --wait, did not end
     `done`.
@@ -80,9 +78,9 @@ def _hand_in(submission: Submission) -> dict[str, Any]:
 
 def _notes(handed: Handed) -> Iterator[str]:
     if handed.change == "earlier_revision":
-        yield "a later revision has replaced this content, so nothing changed; to go back, change a field of it"
+        yield "a later revision has replaced this content, so nothing changed; to go back, change one of its fields"
     elif handed.priority != handed.asked:
-        yield f"its priority stays {handed.priority}, not {handed.asked}: handing a study in again lowers none"
+        yield f"its priority stays {handed.priority}, not {handed.asked}: submitting a study again never lowers it"
 
 
 def _await(rows: Sequence[dict[str, Any]], timeout: float) -> None:

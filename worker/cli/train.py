@@ -1,4 +1,4 @@
-"""``dlr train``: a model from lesions with pathology."""
+"""``dlr train``: a model from lesions with known pathology."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,7 +52,7 @@ class Stages(StrEnum):
 
 
 class By(StrEnum):
-    """What DLR_LH's label is made of."""
+    """What DLR_LH's label is derived from."""
 
     BIRADS = "birads"
     PATHOLOGY = "pathology"
@@ -68,56 +68,67 @@ class MissingAge(StrEnum):
 def train(
     which: Annotated[Which, typer.Argument(help="lh: low or high risk; bm: benign or malignant", metavar="lh|bm")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="New or empty; or an earlier run's, to go on with it")
+        Path,
+        typer.Option("--output", "-o", metavar="DIR", help="New or empty folder, or an interrupted run's to resume it"),
     ],
     manifest: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Lesions with splits (`dlr dataset split`)")
     ] = None,
     phantom: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Instead: N made-up lesions, by the demo's configuration")
+        int | None, typer.Option(metavar="N", min=1, help="Instead: N phantom lesions, with the demo's configuration")
     ] = None,
-    root: Annotated[Path | None, typer.Option(help="The folder that the manifest's paths are relative to")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder that the manifest's paths are relative to")] = None,
     config: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.toml", help="The configuration (docs/model-owner.md); options override it"),
+        typer.Option(metavar="FILE.toml", help="Configuration (docs/model-owner.md); options override it"),
     ] = None,
     init: Annotated[
         str | None,
-        typer.Option(metavar="imagenet|random|FILE", help="What the network starts from (imagenet; phantoms: random)"),
+        typer.Option(metavar="imagenet|random|FILE", help="Initial weights (default: imagenet; for phantoms: random)"),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="The same seed, lesions and machine: the same model")] = None,
-    backbone: Annotated[str | None, typer.Option(help="A ResNet of torchvision; the study's is resnet50")] = None,
-    input_size: Annotated[int | None, typer.Option(help="Side of the square input, in pixels")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="At most; it stops early without a better AUC")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The same seed, lesions and machine give the same model")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="A torchvision ResNet; the study used resnet50")] = None,
+    input_size: Annotated[int | None, typer.Option(help="Side of the square input in pixels")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of epochs; training stops early without a better AUC")
+    ] = None,
     patience: Annotated[int | None, typer.Option(min=1, help="Epochs to wait for a better validation AUC")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Lesions a step, of all processes together")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="The highest of the one-cycle schedule")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Lesions per step, over all processes")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Maximum of the one-cycle schedule")] = None,
     stages: Annotated[
-        Stages | None, typer.Option(help="two, as in the study: the image network, then with age; joint: at once")
+        Stages | None,
+        typer.Option(help="two, as in the study: the image network, then the classifier with age; joint: both at once"),
     ] = None,
-    label_rule: Annotated[By | None, typer.Option(help="Of DLR_LH: birads, as in the study, or pathology")] = None,
+    label_rule: Annotated[
+        By | None, typer.Option(help="Label of DLR_LH: birads, as in the study, or pathology")
+    ] = None,
     low_risk_up_to: Annotated[
-        str | None, typer.Option(metavar="CATEGORY", help="Of DLR_LH: the highest BI-RADS that is low risk (3)")
+        str | None,
+        typer.Option(metavar="CATEGORY", help="Highest BI-RADS category that is low risk for DLR_LH (default: 3)"),
     ] = None,
-    missing_age: Annotated[MissingAge | None, typer.Option(help="Rows without an age are refused, or left out")] = None,
-    fold: Annotated[int | None, typer.Option(min=1, help="Is the validation, where the manifest has folds")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; with torchrun, a GPU a process")] = "auto",
-    log: Annotated[Log, typer.Option(help="Of the epochs: log.csv, events for TensorBoard, or none")] = Log.CSV,
-    loaders: Annotated[int, typer.Option(min=0, help="Processes that prepare images; they change no result")] = 0,
-    version: Annotated[str | None, typer.Option(help="The card's version; else one is made")] = None,
+    missing_age: Annotated[MissingAge | None, typer.Option(help="Refuse or exclude rows without an age")] = None,
+    fold: Annotated[int | None, typer.Option(min=1, help="Fold to validate on, where the manifest has folds")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; with torchrun, one GPU per process")] = "auto",
+    log: Annotated[Log, typer.Option(help="Log of the epochs: log.csv, TensorBoard events, or none")] = Log.CSV,
+    loaders: Annotated[
+        int, typer.Option(min=0, help="Processes that prepare images; they do not change the result")
+    ] = 0,
+    version: Annotated[str | None, typer.Option(help="Version on the card (default: a generated one)")] = None,
     fmt: ReportOption = Report.TABLE,
 ) -> None:
-    """Train a model on lesions with pathology; a run that was stopped goes on where it was.
+    """Train a model on lesions with known pathology, or resume an interrupted run.
 
     Example: dlr train bm --manifest split.csv --output bm-1. Writes weights, card, scores of held-out lesions, and a
-    log. The same command again goes on where a run was stopped, by whatever stopped it, and ends in the same weights.
+    log. The same command resumes a run, however it was interrupted, and ends with the same weights.
 
     On several GPUs: torchrun --nproc-per-node 4 --no-python dlr train bm ...
     """
     if (manifest is None) == (phantom is None):
-        raise typer.BadParameter("one, and one alone", param_hint="--manifest, --phantom")
+        raise typer.BadParameter("give exactly one", param_hint="--manifest, --phantom")
     if which is Which.BM and (label_rule is not None or low_risk_up_to is not None):
-        raise typer.BadParameter("DLR_BM learns pathology alone", param_hint="--label-rule, --low-risk-up-to")
+        raise typer.BadParameter("DLR_BM is trained on pathology only", param_hint="--label-rule, --low-risk-up-to")
     require_extra("worker", "dlr train")
     overrides = {
         "init": init, "seed": seed, "backbone": backbone, "input_size": input_size, "epochs": epochs,
@@ -146,7 +157,7 @@ def _told_when_interrupted() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _say("stopped: the same command goes on after the last epoch that was kept")
+        _say("stopped: run the same command to resume after the last saved epoch")
         raise
 
 
@@ -170,8 +181,8 @@ def _cohort(
         read_manifest(manifest, root), on_progress=lambda done, total: on_progress("checking rows", done / total)
     )
     if checked.warnings and leads():
-        _say(f"{len(checked.warnings)} warnings: `dlr dataset validate` says which")
-    what = "are bad, so nothing was trained: mend or exclude them"
+        _say(f"{len(checked.warnings)} warnings: see `dlr dataset validate`")
+    what = "are bad, so nothing was trained: fix or exclude them"
     refuse_rows(faults_of(checked, config), Code.DATASET_INVALID, what, fmt, silent=not leads())
     return manifest_cohort(checked, config, lambda done, total: on_progress("reading images", done / total))
 
@@ -189,8 +200,8 @@ def _print(card: "ModelCard", cohort: "Cohort", output: Path, fmt: Report, *, wa
         if count:
             _say(f"left out: {count} rows, {reason}")
     if was_finished:
-        _say("this training was finished before; nothing was done")
-    _say(f"next: read {output / 'card.json'}, say in it what the model is for, then")
+        _say("this run had already finished; nothing was done")
+    _say(f"next: read {output / 'card.json'}, state in it what the model is for, then run")
     _say(f"dlr models add {output / 'card.json'} {output / 'weights.safetensors'}")
 
 

@@ -1,4 +1,4 @@
-"""``dlr web``: the worklist page, and who may sign in to it."""
+"""``dlr web``: the worklist page and its accounts."""
 
 import sys
 from enum import StrEnum
@@ -13,7 +13,7 @@ from worker.settings import get_settings
 
 app = typer.Typer(invoke_without_command=True)
 users = typer.Typer(no_args_is_help=True)
-app.add_typer(users, name="user", help="Who may sign in to the page.")
+app.add_typer(users, name="user", help="Accounts that may sign in to the page.")
 
 USER_COLUMNS = ("name", "role")
 
@@ -28,15 +28,17 @@ class Role(StrEnum):
 @app.callback()
 def web(
     context: typer.Context,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Default DLR_WEB_PORT")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port (default: DLR_WEB_PORT)")] = None,
     behind_proxy: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESSES", help="Of a proxy that does TLS; default DLR_WEB_BEHIND_PROXY"),
+        typer.Option(
+            metavar="ADDRESSES", help="Addresses of a TLS proxy in front of it (default: DLR_WEB_BEHIND_PROXY)"
+        ),
     ] = None,
 ) -> None:
-    """Show the worklist to browsers, until SIGTERM. It changes nothing.
+    """Serve the worklist page, read-only, until SIGTERM; manage its accounts with `dlr web user`.
 
-    Exit status 1 where nobody may sign in yet, or where other machines could reach it without TLS.
+    Exit status 1: there is no account yet, or other machines could reach the page without TLS.
     """
     if context.invoked_subcommand is not None:
         return
@@ -53,36 +55,36 @@ def web(
 
 @users.command()
 def add(
-    name: Annotated[str, typer.Argument(help="Small letters, digits, dots and dashes")],
-    role: Annotated[Role, typer.Option(help="administrator: reasons of failures and the history as well")] = (
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits, dots and dashes")],
+    role: Annotated[Role, typer.Option(help="administrator also sees history and the reasons of failures")] = (
         Role.READER
     ),
 ) -> None:
-    """Add an account, or give one another password and role, which ends its sessions.
+    """Add an account, or change its password and role, which ends its sessions.
 
-    The password is asked for; where nobody is at a terminal, it is the first line of standard input.
+    Asks for the password; without a terminal, reads it from the first line of standard input.
     """
     _require_extra()
     from worker.web.accounts import Accounts, WebRole
 
     new = Accounts(get_settings().web_accounts).put(name, WebRole(role.value), _password())
-    stderr.print(f"{name} {'is added' if new else 'is changed'} as {role.value}", markup=False, highlight=False)
+    stderr.print(f"{name} {'added' if new else 'changed'} as {role.value}", markup=False, highlight=False)
 
 
 @users.command()
 def remove(name: Annotated[str, typer.Argument(help="The account's name")]) -> None:
-    """Remove an account; its sessions end at once. Exit status 1: there is none of this name."""
+    """Remove an account and end its sessions. Exit status 1: there is no such account."""
     _require_extra()
     from worker.web.accounts import Accounts
 
     removed = Accounts(get_settings().web_accounts).remove(name)
-    stderr.print(f"{name} {'is removed' if removed else 'has no account'}", markup=False, highlight=False)
+    stderr.print(f"{name} {'removed' if removed else 'has no account'}", markup=False, highlight=False)
     raise typer.Exit(0 if removed else 1)
 
 
 @users.command("list")
 def list_users(fmt: FormatOption = Format.TABLE) -> None:
-    """List the accounts; a hash of a password is not shown."""
+    """List the accounts, without their passwords."""
     _require_extra()
     from worker.web.accounts import Accounts
 

@@ -107,7 +107,7 @@ def test_the_lesions_that_the_classifier_with_age_learned_from_are_refused(
     table = write_scores(tmp_path / "scores.csv")
     asked = (card_path, "--scores", table, "--coverage", 0.9, "--version", "2.0", "-o", tmp_path / "new.json")
     done = dlr(*asked, "--split", "validation")
-    assert (done.exit_code, "learned from these" in sentence(done)) == ((2, True) if learned else (0, False))
+    assert (done.exit_code, "was trained on this split" in sentence(done)) == ((2, True) if learned else (0, False))
     (tmp_path / "new.json").unlink(missing_ok=True)
     assert answer(*asked)["lesions"] == 300
 
@@ -117,7 +117,7 @@ def test_scores_of_another_temperature_than_the_cards_are_never_mixed_up(card_pa
     warmed.write_text(rescaled(load_card(card_path), 2).to_json())
     asked = ("--scores", table, "--temperature", "--coverage", 0.9, "--version", "2.0", "-o")
     unsaid = dlr(warmed, *asked, tmp_path / "0.json")
-    assert (unsaid.exit_code, "the card's is 2: say at which" in sentence(unsaid)) == (2, True)
+    assert (unsaid.exit_code, "the card's temperature is 2: give that of the scores" in sentence(unsaid)) == (2, True)
     assert dlr(warmed, *asked, tmp_path / "0.json", "--scores-temperature", 0).exit_code == 2
     plain = answer(card_path, *asked, tmp_path / "1.json")
     moved = answer(warmed, *asked, tmp_path / "2.json", "--scores-temperature", 1)

@@ -183,11 +183,11 @@ def test_what_is_not_there_is_refused(manifest: Path, arguments: tuple[str, ...]
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--root", "folder"), "--root: it goes with --manifest"),
-        (("--split", "test"), "--split: it goes with --manifest"),
-        (("--skip-bad",), "--skip-bad: it goes with --manifest"),
-        (("--manifest", "m.csv", "--since", "30d"), "--since: it goes with the lesions on record, without --manifest"),
-        (("--manifest", "m.csv", "--split", "train"), "--split: a model learned from these"),
+        (("--root", "folder"), "--root: needs --manifest"),
+        (("--split", "test"), "--split: needs --manifest"),
+        (("--skip-bad",), "--skip-bad: needs --manifest"),
+        (("--manifest", "m.csv", "--since", "30d"), "--since: needs the lesions on record, without --manifest"),
+        (("--manifest", "m.csv", "--split", "train"), "--split: a model was trained on this split"),
     ],
 )
 def test_options_that_do_not_go_together_are_wrong_usage(arguments: tuple[str, ...], said: str) -> None:
@@ -200,7 +200,7 @@ def test_lesions_that_a_version_learned_from_are_refused_as_its_card_says(manife
     asked = ("--manifest", written(tmp_path / "validation.csv", *rows), "--split", "validation")
     done = dlr("DLR_BM/1.0", "2.0", *asked)
     assert done.exit_code == 2
-    assert "the classifier with age of DLR_BM 2.0 learned from these" in sentence(done)
+    assert "the age classifier of DLR_BM 2.0 was trained on this split" in sentence(done)
     assert answer("DLR_BM/1.0", "DLR_BM/1.0", *asked, status=0)["split"] == "validation"
     unsplit = [one.model_copy(update={"split": None}) for one in rows]
     said = answer("DLR_BM/1.0", "2.0", "--manifest", written(tmp_path / "unsplit.csv", *unsplit))
@@ -216,7 +216,7 @@ def test_bad_rows_stop_it_unless_they_are_to_be_left_out(manifest: Path) -> None
     assert (done.returncode, done.stdout) == (1, "")
     assert "line 7: file_not_found: " in done.stderr
     assert "line 10: row_invalid: " in done.stderr
-    assert "error: dataset_invalid: 2 rows are bad, so nothing was compared: mend them, or --skip-bad" in done.stderr
+    assert "error: dataset_invalid: 2 rows are bad, so nothing was compared: fix them or use --skip-bad" in done.stderr
     assert "SECRET" not in done.stderr
     said = answer("DLR_BM/2.0", "1.0", "--manifest", manifest, "--skip-bad", status=3)
     assert said["models"][0]["missed_cancers"]["b"] == []

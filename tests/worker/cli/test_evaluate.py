@@ -134,15 +134,15 @@ def test_bad_rows_of_a_manifest_stop_it_before_any_is_scored(tmp_path: Path) -> 
     done = dlr("--manifest", tmp_path / "manifest.csv", *QUICK, DLR_MODELS_DIR=str(tmp_path / "no models"))
     assert (done.returncode, done.stdout) == (1, "")
     assert "line 4: row_invalid: " in done.stderr
-    assert "error: dataset_invalid: 1 rows are bad, so nothing was evaluated: mend them, or --skip-bad" in done.stderr
+    assert "error: dataset_invalid: 1 rows are bad, so nothing was evaluated: fix them or use --skip-bad" in done.stderr
     assert "SECRET" not in done.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        ((), 2, "one, and one alone"),
-        (("--scores", "a.csv", "--from-database"), 2, "one, and one alone"),
+        ((), 2, "give exactly one"),
+        (("--scores", "a.csv", "--from-database"), 2, "give exactly one"),
         (("--scores", "none.csv"), 1, "scores_invalid: the file is not there"),
         (("--manifest", "none.csv"), 1, "dataset_invalid: the manifest is not there"),
         (("--scores", "a.csv", "--bm-threshold", "2"), 2, "--bm-threshold"),

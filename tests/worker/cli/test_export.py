@@ -172,7 +172,7 @@ def test_an_output_that_is_full_is_one_sentence(site: Site) -> None:
         )
     assert done.returncode == 1
     assert done.stderr.startswith(
-        b"error: setting_invalid: standard output can not be written (No space left on device)"
+        b"error: setting_invalid: standard output cannot be written (No space left on device)"
     )
     assert b"Traceback" not in done.stderr
 

@@ -172,7 +172,7 @@ def test_the_list_shows_accession_numbers_and_says_what_was_refused(database: Da
 def test_refused_messages_are_not_said_to_be_queued_again(database: Database) -> None:
     done = dlr(database, "failed", "requeue", "ACC-77")
     assert done.returncode == 1
-    assert "queued again: 0 of 1" in done.stdout
+    assert "requeued: 0 of 1" in done.stdout
     assert "not queued" in done.stdout
     shown = dlr(database, "show", "ACC-77").stdout
     assert "a message that was refused" in shown

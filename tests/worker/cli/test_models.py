@@ -50,7 +50,7 @@ def test_the_way_of_a_version_is_told_and_can_be_read_by_programs(tmp_path: Path
     _dlr("models", "unshadow", "DLR_BM", "2.0")
     _dlr("models", "activate", "DLR_BM", "2.0", "--force")
     result = CliRunner().invoke(app, ["models", "rollback"], catch_exceptions=False)
-    assert "DLR_BM 1.0 is active again, in place of 2.0" in result.stderr
+    assert "DLR_BM 1.0 is active again instead of 2.0" in result.stderr
     history = json.loads(_dlr("models", "history", "--format", "json"))
     assert [(row["event"], row["version"], row["replaced"], row["forced"]) for row in history] == [
         ("activated", "1.0", None, True),
@@ -97,4 +97,4 @@ def test_a_version_that_can_not_be_read_is_not_passed_over_in_silence(models_dir
     (models_dir / "DLR_BM" / "1.0").mkdir(parents=True)
     result = CliRunner().invoke(app, ["models", "list", "--format", "json"])
     assert json.loads(result.stdout) == []
-    assert "1 more can not be read" in result.stderr
+    assert "1 more cannot be read" in result.stderr

@@ -115,7 +115,7 @@ def test_what_a_manifest_does_not_say_is_counted_as_missing_and_said(tmp_path: P
     rows[0]["shape"] = ""
     done = dlr(None, "cohort", "--manifest", write_manifest(tmp_path / "cohort.csv", rows), "--format", "csv")
     assert "the manifest has no column edema" in done.stderr
-    assert "not Table S1's, and were not read: 1" in done.stderr
+    assert "that Table S1 does not use: 1" in done.stderr
     missing = {row["feature"]: row for row in rows_of(done) if row["level"] == "missing"}
     assert set(missing) == {"shape", "edema"}
     assert [missing["shape"][name] for name in ("total", "benign", "malignant")] == ["1", "1", "0"]
@@ -134,7 +134,7 @@ def test_the_lesions_on_record_are_summed_up_for_each_notice(database: Database,
     said = answer(done)
     assert done.returncode == 0
     assert [(table["notice"], table["lesions"]["total"]) for table in said["tables"]] == [(None, 5), (DEMO, 1)]
-    assert said["notes"] == {"unscored": "left out: 1 lesions with pathology and without scores (dlr failed)"}
+    assert said["notes"] == {"unscored": "left out: 1 lesions with pathology but without scores (dlr failed)"}
     [shape] = [feature for feature in said["tables"][0]["features"] if feature["feature"] == "shape"]
     oval = next(level for level in shape["levels"] if level["level"] == "oval")
     assert oval["benign"] == {"count": 3, "known": 3, "percent": 100.0}
@@ -202,7 +202,7 @@ def test_a_missed_cancer_is_named_first_and_is_an_exit_status_of_its_own(databas
     assert (str(missed) in demo, str(missed) in real, DEMO in demo) == (True, False, True)
     for fmt in ("json", "csv", "svg"):
         quiet = dlr(database, "restratification", "--format", fmt)
-        assert (quiet.returncode, "malignant, and advised down to 3: 1" in quiet.stderr) == (3, True)
+        assert (quiet.returncode, "malignant but advised down to 3: 1" in quiet.stderr) == (3, True)
     flows = answer(dlr(database, "restratification", "--format", "json"))["flows"]
     assert flows[1]["missed_cancers"] == [{"study_id": str(missed), "lesion_id": "L1"}]
     rows = rows_of(dlr(database, "restratification", "--format", "csv"))

@@ -17,7 +17,7 @@ from tests.worker.dataset.manifests import cohort
 from worker.cli.standard_output import EXIT_UNREAD
 from worker.dataset.manifest_file import write_manifest
 
-FULL = b"error: setting_invalid: standard output can not be written (No space left on device)\n"
+FULL = b"error: setting_invalid: standard output cannot be written (No space left on device)\n"
 
 COMMANDS = [
     ["--version"],
@@ -67,14 +67,14 @@ def test_an_error_is_told_even_if_nobody_reads_what_was_printed_before_it(tmp_pa
         command = ["report", "cohort", "--manifest", tmp_path / "bad.csv", "--format", "csv"]
         done = dlr(*command, out=full, PYTHONUNBUFFERED="")
     assert done.returncode == 1
-    assert done.stderr == b"error: dataset_invalid: 1 of 1 rows are bad, so nothing was counted: mend them\n" + FULL
+    assert done.stderr == b"error: dataset_invalid: 1 of 1 rows are bad, so nothing was counted: fix them\n" + FULL
 
 
 def test_a_command_may_be_started_without_any_output() -> None:
     command = f"{sys.executable} -m worker.cli.main --version >&-"
     done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=patience(60), check=False)
     assert done.returncode == 1
-    assert done.stderr == b"error: setting_invalid: standard output can not be written (Bad file descriptor)\n"
+    assert done.stderr == b"error: setting_invalid: standard output cannot be written (Bad file descriptor)\n"
     silent = subprocess.run(["sh", "-c", f"{command} 2>&-"], capture_output=True, timeout=patience(60), check=False)
     assert silent.returncode == 1
 

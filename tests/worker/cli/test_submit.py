@@ -47,7 +47,7 @@ def test_a_folder_s_own_file_says_how_urgent_it_is_and_nothing_after_that_lowers
     assert first.stderr.count("left out") == 1
     (folder / "lesions.json").write_text('[{"birads": "4A"}]')
     again = submit(database, redis_url, folder)
-    kept = "its priority stays stat, not routine: handing a study in again lowers none"
+    kept = "its priority stays stat, not routine: submitting a study again never lowers it"
     assert told(again) == ("stat", f"2 files that are not DICOM were left out; {kept}")
     assert kept in again.stderr
     (folder / "lesions.json").write_text('[{"birads": "5"}]')

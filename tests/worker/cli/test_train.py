@@ -212,4 +212,4 @@ def test_whoever_interrupts_it_is_told_how_it_goes_on(folder: Path) -> None:
         finally:
             training.kill()
     assert training.returncode == 130
-    assert said.endswith("stopped: the same command goes on after the last epoch that was kept\n")
+    assert said.endswith("stopped: run the same command to resume after the last saved epoch\n")

@@ -99,9 +99,9 @@ def test_the_workers_of_a_fleet_serve_and_end_with_it(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--devices", "all", "--device", "cpu"], "leave out the others"),
-        (["--devices", "all", "--name", "one"], "leave out the others"),
-        (["--devices", "all", "--queue", "intake"], "leave out the others"),
+        (["--devices", "all", "--device", "cpu"], "leave out --device, --name and --queue intake"),
+        (["--devices", "all", "--name", "one"], "leave out --device, --name and --queue intake"),
+        (["--devices", "all", "--queue", "intake"], "leave out --device, --name and --queue intake"),
         (["--devices", "cpu,cuda:99"], "no such device"),
     ],
 )
