@@ -16,7 +16,7 @@ def try_write(session: Session, failed_place: FailedPlace) -> None:
     """Write what every message can become in the end, a refusal, and take it back.
 
     Raises:
-        DatabaseAway: it can not be written for now; the error says why.
+        DatabaseAway: it cannot be written for now; the error says why.
         DatabaseRefused, SQLAlchemyError: nor can it later, unless somebody mends it.
     """
     digest = f"{uuid4().hex}{uuid4().hex}"

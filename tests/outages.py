@@ -1,4 +1,4 @@
-"""What can happen to a database: that it can not be written for now, or that it refuses for ever what it is asked."""
+"""What can happen to a database: that it cannot be written for now, or that it refuses for ever what it is asked."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

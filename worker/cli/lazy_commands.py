@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -44,11 +45,21 @@ class OnDemand(TyperCommand):
             holder.add_typer(found, name=name, help=short_help)
         else:
             holder.command(name, short_help=short_help)(found)
-        return typer.main.get_group(holder).commands[name]
+        command = typer.main.get_group(holder).commands[name]
+        _unwrap(command)
+        return command
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Parse the command's words, as the command itself does."""
         return self.loaded().make_context(*arguments, **options)
+
+
+def _unwrap(command: Any) -> None:
+    """Make a line of each paragraph of the help, so that it is wrapped for the terminal and not as in the source."""
+    if command.help:
+        command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help)
+    for one in getattr(command, "commands", {}).values():
+        _unwrap(one)
 
 
 @contextmanager

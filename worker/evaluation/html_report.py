@@ -31,7 +31,7 @@ def write_report(evaluation: Evaluation, folder: Path, shown: Sequence[Shown] = 
         shown: lesions with their pictures, in their order.
 
     Raises:
-        SetupRefused: ``setting_invalid``: the folder holds something, or can not be written.
+        SetupRefused: ``setting_invalid``: the folder holds something, or cannot be written.
     """
     check_writable(folder)
     try:

@@ -149,7 +149,7 @@ class InService:
         """Write changes down, then make them; under `locked`.
 
         Raises:
-            SetupRefused: ``setting_invalid``, when the registry can not be written.
+            SetupRefused: ``setting_invalid``, when the registry cannot be written.
         """
         active, shadows = self.active(), self.shadows()
         for one in changes:

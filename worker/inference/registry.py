@@ -93,7 +93,7 @@ class Registry:
         Raises:
             ModelRefused: ``card_invalid``, ``weights_missing``, ``weights_hash_mismatch``, ``weights_shape_mismatch``;
                 ``model_exists``, when the registry has other content under this version.
-            SetupRefused: ``setting_invalid``, when the registry can not be written.
+            SetupRefused: ``setting_invalid``, when the registry cannot be written.
         """
         with written():
             return self._add(card_path, weights_path)
@@ -161,7 +161,7 @@ class Registry:
         Raises:
             ModelRefused: ``model_not_found``; ``model_unmeasured``, when its card has no metrics; or its card or
                 weights are not sound, which no force mends.
-            SetupRefused: ``setting_invalid``, when the registry can not be written.
+            SetupRefused: ``setting_invalid``, when the registry cannot be written.
         """
         card = self._sound(name, version).card
         if not card.metrics and not force:
@@ -187,7 +187,7 @@ class Registry:
 
         Raises:
             ModelRefused: ``no_earlier_version``; or an earlier version is not there or not sound any more.
-            SetupRefused: ``setting_invalid``, when the registry can not be written.
+            SetupRefused: ``setting_invalid``, when the registry cannot be written.
         """
         self._earlier(name)  # where nothing ever was in service, there may be no folder to lock
         with written(), self._service.locked():
@@ -220,7 +220,7 @@ class Registry:
 
         Raises:
             ModelRefused: ``model_not_found``; ``model_is_active``; or its card or weights are not sound.
-            SetupRefused: ``setting_invalid``, when the registry can not be written.
+            SetupRefused: ``setting_invalid``, when the registry cannot be written.
         """
         card = self._sound(name, version).card
         with written(), self._service.locked():
@@ -236,7 +236,7 @@ class Registry:
 
         Raises:
             ModelRefused: ``model_not_found``: it is no shadow.
-            SetupRefused: ``setting_invalid``, when the registry can not be written.
+            SetupRefused: ``setting_invalid``, when the registry cannot be written.
         """
         found = [model for model in self._service.shadows() if model == (name, version)]
         if not found:

@@ -73,7 +73,7 @@ class Inbox:
         What was half there when the last receiver ended is removed: its sender never heard that it was kept.
 
         Raises:
-            SetupRefused: ``already_running``; another receiver has it. ``setting_invalid``; it can not be written.
+            SetupRefused: ``already_running``; another receiver has it. ``setting_invalid``; it cannot be written.
         """
         inbox = cls(root, same_image)
         with ExitStack() as held:

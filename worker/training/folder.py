@@ -56,7 +56,7 @@ class TrainingFolder:
 
         Raises:
             SetupRefused: ``training_differs``: another training's folder, or one with other things;
-                ``already_running``; ``setting_invalid``: it can not be written.
+                ``already_running``; ``setting_invalid``: it cannot be written.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -150,7 +150,7 @@ def test_bad_rows_of_a_manifest_stop_it_before_any_is_scored(tmp_path: Path) -> 
         (("--from-database", "--output", "new", "--grad-cam", "5"), 2, "--manifest, for its images"),
         (("--manifest", "a.csv", "--grad-cam", "5"), 2, "--output, for a report"),
         (("--scores", "a.csv", "--root", "b"), 2, "--root"),
-        (("--manifest", "a.csv", "--since", "30d"), 2, "it goes with --from-database"),
+        (("--manifest", "a.csv", "--since", "30d"), 2, "needs --from-database"),
         (("--manifest", "a.csv", "--output", "new", "--grad-cam", "0"), 2, "--grad-cam"),
     ],
 )

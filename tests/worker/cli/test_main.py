@@ -23,5 +23,5 @@ COMMANDS = dict(commands(dlr()))
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_the_help_of_a_command_is_all_that_is_said_of_it(command: Any) -> None:
     said = inspect.cleandoc(inspect.unwrap(command.callback).__doc__)
-    assert command.help == said
+    assert command.help == "\n\n".join(" ".join(part.splitlines()) for part in said.split("\n\n"))
     assert "\n" not in command.get_short_help_str(limit=200)

@@ -106,7 +106,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(full_disk: 
         assert done.returncode == 1
         *_, said = done.stderr.splitlines()  # after how far it has come
         assert said.startswith("error: ")
-        assert " can not be written" in said
+        assert " cannot be written" in said
         assert "Traceback" not in done.stderr
     assert not (full_disk / "split.csv").exists()
 

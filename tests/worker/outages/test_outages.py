@@ -1,4 +1,4 @@
-"""The ledger can not be written, for whatever reason: no message, study or file is let go before it stands there."""
+"""The ledger cannot be written, for whatever reason: no message, study or file is let go before it stands there."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
