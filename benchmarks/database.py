@@ -25,7 +25,7 @@ from db.schema.records import (
 from db.session import make_engine, session_factory
 from db.writes import ledger
 from worker.scoring.bookkeeping import MOST_AT_ONCE
-from worker.scoring.worklist_key import place_of_failed
+from worker.scoring.worklist_place import place_of_failed
 from worker.services.running_services import Services, running_services
 from worker.settings import isolated
 

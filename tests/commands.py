@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from worker.cli.lazy_commands import OnDemand
+from worker.cli.lazy_commands import CommandStub
 
 
 @cache
@@ -25,7 +25,7 @@ def commands_of(command: Any) -> dict[str, Any]:
 
 @cache
 def _loaded(command: Any) -> Any:
-    return command.loaded() if isinstance(command, OnDemand) else command
+    return command.loaded() if isinstance(command, CommandStub) else command
 
 
 def command_fault(words: Sequence[str]) -> str | None:

@@ -196,7 +196,7 @@ def test_a_study_moves_as_is_drawn_and_in_no_other_way(watched: Watched) -> None
             study_id = watched.study(lesions=lesions_of(outcome))
             claim = watched.claim(study_id)
             if is_stranded:
-                watched.do(ledger.take_stranded)
+                watched.do(ledger.requeue_expired)
             watched.do(ledger.finish, [result(claim, *outcome)])
             watched.do(ledger.discard, study_id, "seen", "anne")
             watched.do(ledger.requeue, study_id, "anne")
@@ -208,7 +208,7 @@ def test_a_study_moves_as_is_drawn_and_in_no_other_way(watched: Watched) -> None
         for _ in range(3):
             watched.claim(study_id)
         if is_stranded:
-            watched.do(ledger.take_stranded)
+            watched.do(ledger.requeue_expired)
         assert watched.claim(study_id) is None
     watched.do(ledger.record_study, study("1.2.0", content="another"))
     watched.do(ledger.record_refusal, digest("x"), {}, "job_invalid", "no job", "queue", failed_place=failed_place)

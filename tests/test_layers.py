@@ -16,7 +16,7 @@ UPWARD = {
     "worker/errors.py": "from worker.clinical import categories",
     "worker/imaging/pixels.py": "from worker.inference.card import ModelCard",
     "worker/broker/queues.py": "from worker.app import app",
-    "worker/scoring/worklist_key.py": "from worker.intake.accept import Intake",
+    "worker/scoring/worklist_place.py": "from worker.intake.accept import Intake",
     "worker/evaluation/lesions.py": "from worker.training.held_out import judge",
     "worker/dataset/manifest.py": "from worker.training.config import TrainingConfig",
     "worker/web/accounts.py": "from worker.services.home import Home",

@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 
 from db.schema.records import Queued
 from worker.broker.queues import INFER_STUDY, QUEUE_OF_TASK, QUEUES, REDIS_PRIORITY
-from worker.broker.transport import use_this_transport
+from worker.broker.transport import register_transport
 from worker.clinical.categories import Priority
 from worker.logs import configure_logging
 from worker.settings import Settings, get_settings
@@ -74,7 +74,7 @@ def _tls(settings: Settings) -> dict[str, Any]:
     return {"broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True, **options}}
 
 
-use_this_transport()
+register_transport()
 app = Celery("dlr", set_as_current=True, include=["worker.tasks"])
 app.add_defaults(lambda: celery_settings(get_settings()))
 
@@ -84,7 +84,7 @@ def _logging(**_kwargs: Any) -> None:
     configure_logging(get_settings().log_level, get_settings().log_format)
 
 
-def give_up_soon() -> None:
+def set_command_timeout() -> None:
     """Let this process, which is a command and no worker, give up on a Redis that hangs."""
     app.conf.broker_transport_options = {**app.conf.broker_transport_options, "socket_timeout": COMMAND_TIMEOUT_S}
 

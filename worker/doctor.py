@@ -28,14 +28,14 @@ from db.reads import study_queries
 from db.session import ENCODING, make_engine, session_factory
 from db.writes import outbox
 from worker import __version__
-from worker.app import app, give_up_soon
-from worker.broker.durability import ACCEPTED_BY, keeping
+from worker.app import app, set_command_timeout
+from worker.broker.durability import ACCEPTED_BY, durability_of
 from worker.broker.queues import QUEUES
-from worker.broker.reconciler import Messages
+from worker.broker.reconciler import RedisQueues
 from worker.errors import Code, DlrError, Unavailable
 from worker.outages.redis_answers import AWAY as REDIS_AWAY
 from worker.outages.redis_answers import reason_of
-from worker.scoring.worklist_key import place_of_failed
+from worker.scoring.worklist_place import place_of_failed
 from worker.settings import Settings
 
 LOOK_S = 5.0
@@ -115,9 +115,9 @@ def receiver_answers(settings: Settings) -> Component:
 
 def receiver(settings: Settings) -> Component:
     """Send a C-ECHO as one of those who may call."""
-    from worker.intake.receiver_config import echo, reception_of
+    from worker.intake.receiver_config import echo, receiver_config_of
 
-    reception = reception_of(settings)
+    reception = receiver_config_of(settings)
     place = f"{reception.ae_title} at {reception.address}:{reception.port}"
     if echo(reception):
         return Component("receiver", Health.OK, None, f"{place} answers")
@@ -172,8 +172,8 @@ def schema(settings: Settings) -> Component:
 def redis(settings: Settings) -> Component:
     """Connect as a worker does, and write: does it take messages, and keep them?"""
     with _client(settings) as client:
-        Messages(client, settings.redis_key_prefix).probe()
-        found, version = keeping(client), _redis_version(client)
+        RedisQueues(client, settings.redis_key_prefix).probe()
+        found, version = durability_of(client), _redis_version(client)
     said = "; ".join((*found.forgets, *found.risks))
     if found.forgets and not settings.redis_may_forget:
         return Component("Redis", Health.DOWN, version, f"{said}: no worker starts, unless {ACCEPTED_BY}=true")
@@ -192,7 +192,7 @@ def _redis_version(client: "Redis") -> str | None:
 def queues(settings: Settings) -> Component:
     """Count the messages that wait."""
     with _client(settings) as client:
-        waiting = Messages(client, settings.redis_key_prefix).waiting()
+        waiting = RedisQueues(client, settings.redis_key_prefix).waiting()
     said = ", ".join(f"{waiting[queue]} wait for {queue}" for queue in QUEUES)
     return Component("queues", Health.OK, None, said)
 
@@ -305,7 +305,7 @@ def _answer_of(name: str, settings: Settings) -> Component:
 
 def _look(name: str, look: Look, settings: Settings) -> Component:
     """Look at one component; whatever keeps it from answering is told in our words, and keeps no other from it."""
-    give_up_soon()
+    set_command_timeout()
     try:
         return look(settings)
     except Exception as error:  # noqa: BLE001  a row of its own, whatever it is

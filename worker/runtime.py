@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from worker.inference.engine import Engine
     from worker.intake.accept import Intake
     from worker.rescoring.rescorer import Rescorer
-    from worker.scoring.leases import Pulse
+    from worker.scoring.leases import LeaseKeeper
     from worker.scoring.pipeline import Pipeline
     from worker.telemetry.measures import Measures
     from worker.telemetry.traces import Tracing
@@ -134,11 +134,11 @@ def same_image(one: "Path", other: "Path") -> bool:
 
 
 @_once
-def pulse() -> "Pulse":
-    """Return the process's pulse."""
-    from worker.scoring.leases import Pulse
+def lease_keeper() -> "LeaseKeeper":
+    """Return what keeps the leases of the process's studies."""
+    from worker.scoring.leases import LeaseKeeper
 
-    return Pulse(sessions(), get_settings().lease_s)
+    return LeaseKeeper(sessions(), get_settings().lease_s)
 
 
 @_once
@@ -159,7 +159,7 @@ def pipeline() -> "Pipeline":
             ledger.register_model(session, card.record())
     remove_abandoned()
     return Pipeline(
-        books=Bookkeeper(sessions(), pulse(), settings.max_attempts, engine().gather_s),
+        books=Bookkeeper(sessions(), lease_keeper(), settings.max_attempts, engine().gather_s),
         engine=engine(),
         source=ImageSource(settings.storage_root, settings.dicomweb),
         decoders=decoders(),
@@ -176,11 +176,11 @@ def reconciler() -> "Reconciler":
     from redis import Redis
 
     from worker.app import enqueue
-    from worker.broker.reconciler import Messages, Reconciler
+    from worker.broker.reconciler import Reconciler, RedisQueues
 
     settings = get_settings()
     client = Redis.from_url(settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=5)
-    return Reconciler(sessions(), enqueue, Messages(client, settings.redis_key_prefix), settings.lease_s)
+    return Reconciler(sessions(), enqueue, RedisQueues(client, settings.redis_key_prefix), settings.lease_s)
 
 
 @_once

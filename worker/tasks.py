@@ -23,7 +23,7 @@ from worker.contract import parse_job
 from worker.errors import Code, JobRefused
 from worker.outages.redis_answers import AWAY as REDIS_AWAY
 from worker.outages.redis_answers import is_out_of_memory, reason_of
-from worker.outages.retry import AWAY, LONGEST_WAIT_S, Stopping, kind_of, patiently, stopping
+from worker.outages.retry import AWAY, LONGEST_WAIT_S, Stopping, kind_of, retry_while_away, stopping
 from worker.settings import get_settings
 
 logger = logging.getLogger(__name__)
@@ -76,10 +76,10 @@ def _end_in_time(stop_s: float, status: int) -> None:
 
 
 def _give_back() -> None:
-    from worker.runtime import pulse
+    from worker.runtime import lease_keeper
 
     try:
-        logger.warning("%d studies were not finished in time and were requeued", pulse().give_back())
+        logger.warning("%d studies were not finished in time and were requeued", lease_keeper().give_back())
     except Exception as error:  # noqa: BLE001  whatever it is, the leases run out
         logger.warning("studies are requeued when their leases expire: %s", kind_of(error))
 
@@ -179,7 +179,7 @@ def _run(work: Callable[[], T], *, is_on_record: bool = True) -> T:
         RuntimeError: a defect; its text is the type of the exception alone.
     """
     try:
-        return patiently(work)
+        return retry_while_away(work)
     except Stopping:
         raise Reject(requeue=True) from None
     except TaskFailed:

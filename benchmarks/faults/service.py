@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from benchmarks.faults.studies import MadeStudy, StudyMaker
 from benchmarks.measuring import Say
 from worker.broker.queues import QUEUES, REDIS_PRIORITY, SUBMIT_STUDY
-from worker.broker.reconciler import Messages
+from worker.broker.reconciler import RedisQueues
 from worker.broker.redis_scripts import TAKEN
 from worker.clinical.categories import Priority
 from worker.services.running_services import Services, running_services
@@ -229,7 +229,7 @@ class FaultService:
         """Count the messages in Redis: waiting, taken, and not acknowledged."""
         try:
             with Redis.from_url(self.redis.url(), socket_timeout=5) as client:
-                waiting = sum(Messages(client, "").waiting().values())
+                waiting = sum(RedisQueues(client, "").waiting().values())
                 return waiting + client.hlen("unacked") + client.hlen(TAKEN)
         except RedisError:
             return -1

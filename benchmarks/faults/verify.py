@@ -7,8 +7,8 @@ from typing import Any
 
 from benchmarks.faults.service import FaultService
 from benchmarks.faults.studies import MadeStudy
-from db.schema.records import Standing
-from worker.scoring.worklist_key import place_of
+from db.schema.records import WorklistKey
+from worker.scoring.worklist_place import place_of
 
 _STUDIES = """
 SELECT study_instance_uid AS uid, count(*) AS rows, count(*) FILTER (WHERE is_current) AS current,
@@ -96,7 +96,7 @@ def _row_faults(row: dict[str, Any], lesions: list[dict[str, Any]], ends: int) -
     complete = all(lesion["state"] == "scored" for lesion in lesions)
     if (row["state"] == "done") != complete or (row["state"] == "failed") != (not outcomes):
         faults.append(f"{row['state']} contradicts its lesions")
-    place = place_of(Standing(outcomes, complete, row["priority"], row["malignant"]))
+    place = place_of(WorklistKey(outcomes, complete, row["priority"], row["malignant"]))
     if place != (row["class"], row["place"]):
         faults.append("stands at another place on the worklist than its lesions say")
     return faults

@@ -24,7 +24,7 @@ from db.reads.study_records import (
     WorklistRow,
 )
 from db.schema.models import LesionRow, PredictionRow, RestratificationRow, StudyRow
-from db.schema.records import Box, Ended, Standing
+from db.schema.records import Box, Ended, WorklistKey
 from db.schema.vocabulary import ENDED_STATES, OPEN_STATES, Event, LesionState, StudyState
 from db.storable import looked_for, storable_text
 
@@ -106,7 +106,7 @@ def ended(session: Session, study_id: UUID) -> Ended | None:
     return Ended(state.value, row.error_code, row.attempts)
 
 
-def standing(session: Session, study_id: UUID) -> Standing | None:
+def worklist_key(session: Session, study_id: UUID) -> WorklistKey | None:
     """Return what decides the place of a current study that has ended; ``None`` for any other."""
     study = session.execute(
         select(StudyRow.priority, StudyRow.malignant_probability).where(
@@ -124,7 +124,7 @@ def standing(session: Session, study_id: UUID) -> Standing | None:
         .where(LesionRow.study_id == study_id)
         .order_by(LesionRow.ordinal)
     ).all()
-    return Standing(
+    return WorklistKey(
         outcomes=tuple(lesion.outcome.value for lesion in lesions if lesion.outcome is not None),
         complete=bool(lesions) and all(lesion.state is LesionState.SCORED for lesion in lesions),
         priority=study.priority.value,

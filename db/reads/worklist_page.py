@@ -9,18 +9,18 @@ from sqlalchemy.orm import Session
 
 from db.reads.study_records import FailedRow, WorklistRow
 from db.reads.worklist_page_records import (
-    Excerpt,
     HistoryRow,
     LesionImageRow,
     LesionResultRow,
     WaitingRow,
-    Wanted,
+    WorklistFilter,
+    WorklistPart,
     WorklistState,
 )
 from db.storable import looked_for
 
 
-def excerpt(session: Session, wanted: Wanted, size: int, behind: int = 0) -> Excerpt:
+def excerpt(session: Session, wanted: WorklistFilter, size: int, behind: int = 0) -> WorklistPart:
     """Return up to ``size`` wanted rows of the worklist that stand behind a position, in the view's order.
 
     Args:
@@ -34,7 +34,7 @@ def excerpt(session: Session, wanted: Wanted, size: int, behind: int = 0) -> Exc
     places = session.scalars(wanted_places.order_by(place).limit(size + 1)).all()
     # By their places and not by LIMIT, under which PostgreSQL sums up every study before it sorts them.
     rows = session.execute(_rows_of("worklist", WorklistRow).where(place.in_(places[:size])).order_by(place))
-    return Excerpt(tuple(WorklistRow(*row) for row in rows), len(places) > size)
+    return WorklistPart(tuple(WorklistRow(*row) for row in rows), len(places) > size)
 
 
 def listed(session: Session, study_id: UUID) -> WorklistRow | None:
@@ -102,7 +102,7 @@ def history(session: Session, study_id: UUID) -> list[HistoryRow]:
     return [HistoryRow(*row) for row in session.execute(query)]
 
 
-def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
+def _conditions(wanted: WorklistFilter) -> list[ColumnElement[bool]]:
     words = {"worklist_class": wanted.worklist_class, "state": wanted.state, "priority": wanted.priority}
     conditions: list[ColumnElement[bool]] = [column(name) == word for name, word in words.items() if word is not None]
     if wanted.accession_number is not None:

@@ -10,7 +10,7 @@ from db.reads.study_records import WorklistRow
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WorklistFilter:
     """Which studies of the worklist are wanted; ``None`` is any, and every condition has to hold.
 
     Attributes:
@@ -24,7 +24,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Excerpt:
+class WorklistPart:
     """Some rows of the worklist in its order, and whether there are more behind them."""
 
     rows: tuple[WorklistRow, ...]

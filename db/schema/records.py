@@ -248,8 +248,8 @@ class StudyResultRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What decides an ended study's place on the worklist.
+class WorklistKey:
+    """What an ended study is sorted by on the worklist (`worker.scoring.worklist_place`).
 
     Attributes:
         outcomes: one for each lesion that was scored.

@@ -35,7 +35,7 @@ from db.schema.vocabulary import (
 )
 from db.writes.history import note, note_all
 
-_STRANDED = (StudyRow.state == StudyState.RUNNING) & or_(
+_LEASE_EXPIRED = (StudyRow.state == StudyState.RUNNING) & or_(
     StudyRow.lease_until.is_(None), StudyRow.lease_until < func.now()
 )
 
@@ -53,7 +53,7 @@ _STUDIES = cast("Table", StudyRow.__table__)
 _CLAIMABLE = (
     StudyRow.study_instance_uid.is_not(None),
     StudyRow.is_current,
-    or_(StudyRow.state == StudyState.QUEUED, _STRANDED),
+    or_(StudyRow.state == StudyState.QUEUED, _LEASE_EXPIRED),
 )
 
 # An array, and not a list of parameters, so that a statement is the same for any number of studies.
@@ -184,7 +184,7 @@ def _started(
 
 
 def extend_leases(session: Session, claims: Mapping[UUID, int], lease_s: float) -> int:
-    """Prolong the leases of the studies, by id and attempt, that a worker has at hand; say how many are still its."""
+    """Prolong the leases of a worker's studies in flight, by id and attempt; say how many are still its."""
     if not claims:
         return 0
     # Locked in one order by everybody, so that no two transactions wait for each other.
@@ -207,7 +207,7 @@ def extend_leases(session: Session, claims: Mapping[UUID, int], lease_s: float) 
     return len(extended.all())
 
 
-def take_stranded(session: Session, limit: int = 100) -> list[Queued]:
+def requeue_expired(session: Session, limit: int = 100) -> list[Queued]:
     """Queue studies again whose worker has not been heard of since its lease ran out.
 
     Safe on every host at once: each study is taken by one.
@@ -215,7 +215,9 @@ def take_stranded(session: Session, limit: int = 100) -> list[Queued]:
     Returns:
         Each, for the caller to put on the queue once it has committed.
     """
-    found = select(StudyRow.id).where(StudyRow.is_current, _STRANDED).limit(limit).with_for_update(skip_locked=True)
+    found = (
+        select(StudyRow.id).where(StudyRow.is_current, _LEASE_EXPIRED).limit(limit).with_for_update(skip_locked=True)
+    )
     taken = session.execute(
         update(StudyRow)
         .where(StudyRow.id.in_(found))
@@ -227,7 +229,7 @@ def take_stranded(session: Session, limit: int = 100) -> list[Queued]:
     return [Queued(row.id, row.priority.value, row.uncounted) for row in taken]
 
 
-def take_unqueued(session: Session, older_than_s: float, limit: int) -> list[Queued]:
+def requeue_lost(session: Session, older_than_s: float, limit: int) -> list[Queued]:
     """Take studies that have been queued for longer, to put them on the queue again: Redis has lost messages.
 
     Those that were put on the queue the longest ago are taken, ``limit`` at most. A study whose message is there after

@@ -28,8 +28,8 @@ def record_study(session: Session, record: StudyRecord) -> Recorded:
     Other content under a known Study Instance UID becomes a new revision, queued; the one before it is kept and leaves
     the worklist. The content of an earlier revision, delivered late, changes nothing. Else a more urgent priority is
     taken over, a less urgent one is not, and the history says so; where the study has ended, the caller then places it
-    anew (``queries.standing``, ``set_worklist_place``) in the same transaction. Messages that were refused and name
-    this study are retired; so are those that name no study, and its accession number.
+    anew (``study_queries.worklist_key``, ``set_worklist_place``) in the same transaction. Messages that were refused
+    and name this study are retired; so are those that name no study, and its accession number.
     """
     recorded = None
     while recorded is None:  # a study that is purged between the two is a new one

@@ -6,7 +6,7 @@ beside any number of other processes. Other modules write pathology's results (`
 (`db.writes.model_versions`).
 """
 
-from db.writes.claims import claim, count_open, extend_leases, fail_attempt, release, take_stranded, take_unqueued
+from db.writes.claims import claim, count_open, extend_leases, fail_attempt, release, requeue_expired, requeue_lost
 from db.writes.dead_letters import discard, on_record, purge, purgeable, requeue
 from db.writes.intake import record_refusal, record_study, retire_earlier, set_worklist_place
 from db.writes.results import finish, hold, register_model
@@ -27,8 +27,8 @@ __all__ = [
     "register_model",
     "release",
     "requeue",
+    "requeue_expired",
+    "requeue_lost",
     "retire_earlier",
     "set_worklist_place",
-    "take_stranded",
-    "take_unqueued",
 ]

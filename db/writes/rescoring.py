@@ -42,7 +42,7 @@ _SCORED_TOO, _PURGED, _REFUSED, _MISSING = "scored", "purged", "refused", "missi
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ScoresWanted:
     """A version that lesions are to be scored with.
 
     Attributes:
@@ -100,7 +100,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
+class ScoreCounts:
     """How far a version is with the stored lesions.
 
     Attributes:
@@ -155,7 +155,7 @@ def latest_lesion(session: Session) -> int:
 
 
 def page(
-    session: Session, wanted: Sequence[Wanted], *, below: int | None = None, above: int = 0, again: bool = False
+    session: Session, wanted: Sequence[ScoresWanted], *, below: int | None = None, above: int = 0, again: bool = False
 ) -> Page:
     """Look through some lesions, the latest first, for those that lack a score.
 
@@ -179,7 +179,7 @@ def page(
 
 
 def _studies(
-    session: Session, within: ColumnElement[bool], wanted: Sequence[Wanted], *, again: bool
+    session: Session, within: ColumnElement[bool], wanted: Sequence[ScoresWanted], *, again: bool
 ) -> Iterator[StoredStudy]:
     query = (
         select(
@@ -220,7 +220,7 @@ def _lesion(row: Any, models: Sequence[int]) -> StoredLesion:
     return StoredLesion(row.key, row.sop_instance_uid, row.frame, region, row.age_years, tuple(models))
 
 
-def _is_wanted(wanted: Sequence[Wanted]) -> ColumnElement[bool]:
+def _is_wanted(wanted: Sequence[ScoresWanted]) -> ColumnElement[bool]:
     return or_(
         *(
             ModelRow.id == one.model_key
@@ -235,7 +235,7 @@ def _has(row: type[PredictionRow | PredictionRefusalRow]) -> ColumnElement[bool]
     return exists().where(row.lesion_id == LesionRow.id, row.model_id == ModelRow.id)
 
 
-def _is_all_older(session: Session, within: ColumnElement[bool], wanted: Sequence[Wanted]) -> bool:
+def _is_all_older(session: Session, within: ColumnElement[bool], wanted: Sequence[ScoresWanted]) -> bool:
     """Whether what follows is too old for every version. Lesions are recorded as their studies arrive."""
     since = [one.since for one in wanted if one.since is not None]
     if len(since) < len(wanted):
@@ -257,22 +257,22 @@ def add_refusal(session: Session, lesion_key: int, model_key: int, code: str) ->
     session.execute(refusal.on_conflict_do_nothing())
 
 
-def stand(session: Session, wanted: Wanted) -> Stand:
+def score_counts(session: Session, wanted: ScoresWanted) -> ScoreCounts:
     """Count the lesions that were scored in service, by what a version has said of them. Reads the whole ledger.
 
     Args:
         session: of ``dlr_shadow`` or ``dlr_writer``.
         wanted: the version, and since when.
     """
-    rows = session.execute(_standing(wanted)).all()
+    rows = session.execute(_score_counts(wanted)).all()
     counts = {what: count for what, _, count in rows if what != _REFUSED}
     refused = {code: count for what, code, count in rows if what == _REFUSED}
-    return Stand(
+    return ScoreCounts(
         counts.get(_SCORED_TOO, 0), dict(sorted(refused.items())), counts.get(_PURGED, 0), counts.get(_MISSING, 0)
     )
 
 
-def _standing(wanted: Wanted) -> "Select[*tuple[Any, ...]]":
+def _score_counts(wanted: ScoresWanted) -> "Select[*tuple[Any, ...]]":
     by_it = PredictionRow.model_id == wanted.model_key
     what = case(
         (PredictionRow.id.is_not(None), _SCORED_TOO),

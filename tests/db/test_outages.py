@@ -276,7 +276,7 @@ def test_a_standby_refuses_each_write_as_an_outage_and_takes_it_once_it_is_the_p
             "a claim": lambda session: ledger.claim(
                 session, [before.study_id], 3, lease_s=5, failed_place=failed_place
             ),
-            "what is stranded": ledger.take_stranded,
+            "what is stranded": ledger.requeue_expired,
             "a destination": lambda session: outbox.switch_on(session, Destination.WEBHOOK),
         }
         for name, write in writes.items():

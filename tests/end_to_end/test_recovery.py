@@ -13,7 +13,7 @@ from redis import Redis
 
 from tests.end_to_end.conftest import Service
 from tests.waiting import until
-from worker.broker.reconciler import Messages
+from worker.broker.reconciler import RedisQueues
 from worker.demo.dicom import Header, write_ultrasound
 
 ROWS = """
@@ -100,7 +100,7 @@ def test_studies_come_back_when_redis_has_forgotten_their_messages(
     try:
         for job in jobs:
             service.push(job)
-        service.until(lambda: all(map(service.details, uids)) and Messages(redis, "").count())
+        service.until(lambda: all(map(service.details, uids)) and RedisQueues(redis, "").count())
         for key in redis.scan_iter():
             redis.delete(key)
     finally:

@@ -17,7 +17,7 @@ ACCEPTED_BY = "DLR_REDIS_MAY_FORGET"
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
+class Durability:
     """How well Redis keeps jobs, a sentence for each thing.
 
     Attributes:
@@ -41,7 +41,7 @@ class Keeping:
             raise SetupRefused(Code.SETTING_INVALID, reason)
 
 
-def keeping(client: "Redis") -> Keeping:
+def durability_of(client: "Redis") -> Durability:
     """Look at how Redis is set up.
 
     Raises:
@@ -53,7 +53,7 @@ def keeping(client: "Redis") -> Keeping:
         found = {}
     policy, has_file = found.get("maxmemory_policy"), found.get("aof_enabled")
     if policy is None or has_file is None:
-        return Keeping(risks=["cannot check whether it keeps accepted jobs: its user needs +info"])
+        return Durability(risks=["cannot check whether it keeps accepted jobs: its user needs +info"])
     syncs = _config(client, "appendfsync") if has_file else None
     forgets = {
         "appendonly is off, so waiting jobs are lost when it stops": not has_file,
@@ -61,7 +61,7 @@ def keeping(client: "Redis") -> Keeping:
         f"maxmemory-policy is {policy}, so it evicts jobs when its memory is full": policy != "noeviction",
     }
     risks = {"appendfsync is everysec: a power failure loses the jobs of the last second": syncs == "everysec"}
-    return Keeping(*([said for said, is_so in each.items() if is_so] for each in (forgets, risks)))
+    return Durability(*([said for said, is_so in each.items() if is_so] for each in (forgets, risks)))
 
 
 def _config(client: "Redis", name: str) -> str | None:

@@ -44,7 +44,7 @@ class TaskMessage:
     traceparent: str | None = None
 
 
-def pass_gate(item: bytes, queue: str, max_bytes: int) -> dict[str, Any]:
+def clean_envelope(item: bytes, queue: str, max_bytes: int) -> dict[str, Any]:
     """Turn what was popped from a queue into an envelope that Celery can handle safely.
 
     Args:

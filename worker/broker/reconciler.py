@@ -35,7 +35,7 @@ _SEPARATOR, _STEPS = "\x06\x16", (0, 3, 6, 9)
 
 
 @dataclass(frozen=True, slots=True)
-class Messages:
+class RedisQueues:
     """The messages of the workers in Redis.
 
     Attributes:
@@ -104,7 +104,7 @@ class Reconciler:
 
     sessions: sessionmaker[Session]
     enqueue: Callable[[Queued], None]
-    messages: Messages
+    messages: RedisQueues
     lease_s: float
 
     def reconcile(self) -> int:
@@ -117,7 +117,7 @@ class Reconciler:
         if returned:
             logger.warning("%d messages of dead workers were requeued", returned)
         with self.sessions.begin() as session:
-            found = ledger.take_stranded(session)
+            found = ledger.requeue_expired(session)
         if found:
             logger.warning("%d studies of dead workers were requeued", len(found))
         found += self._lost_by_redis(len(found))
@@ -136,7 +136,7 @@ class Reconciler:
         if missing <= 0:
             return []
         with self.sessions.begin() as session:
-            lost = ledger.take_unqueued(session, UNQUEUED_AFTER_S, min(missing, MOST_AT_ONCE))
+            lost = ledger.requeue_lost(session, UNQUEUED_AFTER_S, min(missing, MOST_AT_ONCE))
         if lost:
             logger.warning("%d studies were queued in the ledger but missing in Redis; requeued", len(lost))
         return lost

@@ -24,7 +24,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from worker.broker.aof_rewriter import AofRewriter
-from worker.broker.message_gate import pass_gate
+from worker.broker.message_gate import clean_envelope
 from worker.broker.queues import QUEUE_OF_TASK, QUEUES, SUBMIT_STUDY
 from worker.broker.redis_scripts import NOTHING, TAKE, TAKEN, WRITE_DOWN
 from worker.outages.redis_answers import REFUSALS, is_out_of_memory
@@ -48,7 +48,7 @@ _TAKE_SHA = sha1(TAKE.encode()).hexdigest()  # noqa: S324  the name by which Red
 
 
 @contextmanager
-def _or_later() -> Iterator[None]:
+def _skipped_when_full() -> Iterator[None]:
     """Let what can be done later as well, and adds to what Redis holds, be left undone while Redis is out of memory.
 
     A worker that ended or connected anew for it would not take messages, and nobody else makes room.
@@ -100,7 +100,7 @@ class QoS(kombu_redis.QoS):
 
     def restore_visible(self, *args: Any, **kwargs: Any) -> None:
         """Put back what nobody has acknowledged in time; for want of memory, later."""
-        with _or_later():
+        with _skipped_when_full():
             super().restore_visible(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
@@ -176,11 +176,11 @@ class Channel(kombu_redis.Channel):
 
     def _queue_bind(self, *args: Any, **kwargs: Any) -> None:
         """Write down who reads what, for those who send; each of them does so too."""
-        with _or_later():
+        with _skipped_when_full():
             super()._queue_bind(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def _refresh_bindings(self, *args: Any, **kwargs: Any) -> None:
-        with _or_later():
+        with _skipped_when_full():
             super()._refresh_bindings(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def _create_client(self, asynchronous: bool = False) -> Any:
@@ -221,7 +221,7 @@ class Channel(kombu_redis.Channel):
                 raise Empty
             queues = [self._queue_of(place) for place in answer[::2]]
             limit = get_settings().max_message_bytes
-            messages = [pass_gate(item, queue, limit) for queue, item in zip(queues, answer[1::2], strict=True)]
+            messages = [clean_envelope(item, queue, limit) for queue, item in zip(queues, answer[1::2], strict=True)]
             self._write_down(messages)
             for queue, message in zip(queues, messages, strict=True):
                 self._queue_cycle.rotate(queue)
@@ -290,7 +290,7 @@ class Transport(kombu_redis.Transport):
         return AofRewriter(get_settings().require_redis_url())
 
 
-def use_this_transport() -> None:
+def register_transport() -> None:
     """Let ``redis://`` and ``rediss://`` mean this transport in this process.
 
     Celery's setting ``broker_transport`` would do for a worker, but Flower reads that name and knows no such broker.

@@ -91,11 +91,11 @@ def camera(settings: Settings, *, grad_cam: bool) -> Camera:
         frames = frame_reader(decoders())
         if not grad_cam:
             return Camera(frames)
-        from worker.inference.gradcam import Looker
+        from worker.inference.gradcam import GradCam
     except ImportError:
         reason = "pictures need the extra: pip install 'dlr-worker[worker]'"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
-    return Camera(frames, Looker(settings.models_dir))
+    return Camera(frames, GradCam(settings.models_dir))
 
 
 def _print(document: Document) -> None:

@@ -98,10 +98,10 @@ def requeue(
     A refused message has to be submitted again instead; it leaves this list once its study is accepted. Each study's
     history notes who requeued it. Exit status 1: a study could not be requeued.
     """
-    from worker.app import enqueue, give_up_soon
+    from worker.app import enqueue, set_command_timeout
     from worker.runtime import sessions
 
-    give_up_soon()
+    set_command_timeout()
     rows = []
     for study_id, state, error_code in _targets("requeue", studies, code, since, until, yes=yes):
         with sessions().begin() as session:

@@ -10,7 +10,7 @@ import typer
 from worker.cli.output import stderr
 from worker.intake.inbox import Inbox
 from worker.intake.receiver import Receiver, listening
-from worker.intake.receiver_config import reception_of
+from worker.intake.receiver_config import receiver_config_of
 from worker.intake.watch import DropFolder, Watcher
 from worker.settings import Settings, get_settings
 
@@ -23,13 +23,13 @@ def receive() -> None:
     DLR_RECEIVE_QUIET_S. A study without lesions is in `dlr failed list` until they arrive. SIGTERM or Ctrl-C stops the
     receiver; nothing answered with "success" is lost.
     """
-    from worker.outages.retry import Stopping, patiently, stopping
+    from worker.outages.retry import Stopping, retry_while_away, stopping
     from worker.runtime import intake, same_image
 
-    reception = reception_of(get_settings())
+    reception = receiver_config_of(get_settings())
     settings = _ready()
     with Inbox.held(settings.storage_root, same_image) as inbox:
-        receiver = Receiver(inbox, intake(), settings.limits, settings.receive_quiet_s, patiently)
+        receiver = Receiver(inbox, intake(), settings.limits, settings.receive_quiet_s, retry_while_away)
         with suppress(Stopping), listening(receiver, reception) as (host, port):
             stderr.print(f"{reception.ae_title} listens at {host}:{port}", markup=False, highlight=False)
             receiver.run(stopping)
@@ -48,13 +48,13 @@ def watch(
     counts as complete after --settle seconds. Submitted entries are moved to .dlr/done, refused ones to .dlr/refused
     with a text that says why.
     """
-    from worker.outages.retry import Stopping, patiently, stopping
+    from worker.outages.retry import Stopping, retry_while_away, stopping
     from worker.runtime import intake
 
     settings = _ready()
     with suppress(Stopping), DropFolder.watched(folder, settings.storage_root) as drop:
         stderr.print(f"watching {drop.root}", markup=False, highlight=False)
-        Watcher(drop, intake(), settings.limits, settle, patiently).run(stopping)
+        Watcher(drop, intake(), settings.limits, settle, retry_while_away).run(stopping)
 
 
 def _ready() -> Settings:

@@ -18,7 +18,7 @@ COMMANDS: Final = "Commands"
 """Typer's heading of commands that are given none."""
 
 
-class Place(NamedTuple):
+class Entry(NamedTuple):
     """Where a command is, and what a list of commands says of it."""
 
     name: str
@@ -28,16 +28,16 @@ class Place(NamedTuple):
     short_help: str
 
 
-class OnDemand(TyperCommand):
+class CommandStub(TyperCommand):
     """A command's place in a list; the command itself takes over when its words are parsed."""
 
-    def __init__(self, place: Place, panel: str) -> None:
-        super().__init__(place.name, short_help=place.short_help, rich_help_panel=panel, rich_markup_mode=MARKUP)
-        self._place = place
+    def __init__(self, entry: Entry, panel: str) -> None:
+        super().__init__(entry.name, short_help=entry.short_help, rich_help_panel=panel, rich_markup_mode=MARKUP)
+        self._entry = entry
 
     def loaded(self) -> Any:
         """Import the command, and return what Typer makes of it."""
-        name, module, attribute, short_help = self._place
+        name, module, attribute, short_help = self._entry
         with _for_good():
             found = getattr(import_module(module), attribute)
         holder = typer.Typer(rich_markup_mode=MARKUP)
@@ -76,19 +76,19 @@ def _for_good() -> Iterator[None]:
         gc.enable()
 
 
-class OnDemandGroup(TyperGroup):
+class LazyGroup(TyperGroup):
     """A group with the commands of ``panels``, by their headings, after those that are registered with it.
 
     Those have the heading `COMMANDS`.
     """
 
-    panels: ClassVar[Mapping[str, Sequence[Place]]] = {}
+    panels: ClassVar[Mapping[str, Sequence[Entry]]] = {}
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        for panel, places in self.panels.items():
-            for place in places:
-                self.add_command(OnDemand(place, panel))
+        for panel, entries in self.panels.items():
+            for entry in entries:
+                self.add_command(CommandStub(entry, panel))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         """List the commands under their headings, as the panels do, in plain text."""

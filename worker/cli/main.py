@@ -13,58 +13,58 @@ from collections.abc import Callable
 import typer
 
 from worker import __version__
-from worker.cli.lazy_commands import MARKUP, OnDemandGroup, Place
+from worker.cli.lazy_commands import MARKUP, Entry, LazyGroup
 from worker.cli.standard_output import take_over
 from worker.errors import DlrError
 
 
-class _Commands(OnDemandGroup):
+class _Commands(LazyGroup):
     panels = {  # noqa: RUF012
         "Run the service": (
-            Place("up", "worker.cli.services", "up", "Start everything on this machine."),
-            Place("worker", "worker.cli.services", "worker", "Run a Celery worker."),
-            Place("web", "worker.cli.web", "app", "Serve the worklist page; manage its accounts."),
-            Place("flower", "worker.cli.services", "flower", "Run Flower, to watch the workers."),
-            Place("metrics", "worker.cli.metrics", "metrics", "Export metrics for Prometheus."),
-            Place("demo", "worker.cli.demo", "demo", "Run the whole service once on phantom studies."),
+            Entry("up", "worker.cli.services", "up", "Start everything on this machine."),
+            Entry("worker", "worker.cli.services", "worker", "Run a Celery worker."),
+            Entry("web", "worker.cli.web", "app", "Serve the worklist page; manage its accounts."),
+            Entry("flower", "worker.cli.services", "flower", "Run Flower, to watch the workers."),
+            Entry("metrics", "worker.cli.metrics", "metrics", "Export metrics for Prometheus."),
+            Entry("demo", "worker.cli.demo", "demo", "Run the whole service once on phantom studies."),
         ),
         "Submit studies": (
-            Place("submit", "worker.cli.submit", "submit", "Submit job files, DICOM files or folders."),
-            Place("receive", "worker.cli.incoming", "receive", "Receive studies by DICOM C-STORE (a Storage SCP)."),
-            Place("watch", "worker.cli.incoming", "watch", "Submit whatever is dropped into a folder."),
-            Place("schema", "worker.cli.schema", "schema", "Print the JSON Schema of a job."),
-            Place("demo-studies", "worker.cli.demo", "demo_studies", "Write phantom studies to practise with."),
+            Entry("submit", "worker.cli.submit", "submit", "Submit job files, DICOM files or folders."),
+            Entry("receive", "worker.cli.incoming", "receive", "Receive studies by DICOM C-STORE (a Storage SCP)."),
+            Entry("watch", "worker.cli.incoming", "watch", "Submit whatever is dropped into a folder."),
+            Entry("schema", "worker.cli.schema", "schema", "Print the JSON Schema of a job."),
+            Entry("demo-studies", "worker.cli.demo", "demo_studies", "Write phantom studies to practise with."),
         ),
         "Read and send results": (
-            Place("worklist", "worker.cli.study", "worklist", "Show the worklist, in reading order."),
-            Place("show", "worker.cli.study", "show", "Show a study: lesions, scores, advice, history."),
-            Place("failed", "worker.cli.failed", "app", "List, requeue or discard failed studies."),
-            Place("explain", "worker.cli.explain", "explain", "Draw Grad-CAM heat maps of a study's lesions."),
-            Place("export", "worker.cli.export", "export", "Write a result as DICOM SR or SC, HL7 or FHIR."),
-            Place("send", "worker.cli.send", "app", "Deliver results to a PACS, worklist or webhook."),
+            Entry("worklist", "worker.cli.study", "worklist", "Show the worklist, in reading order."),
+            Entry("show", "worker.cli.study", "show", "Show a study: lesions, scores, advice, history."),
+            Entry("failed", "worker.cli.failed", "app", "List, requeue or discard failed studies."),
+            Entry("explain", "worker.cli.explain", "explain", "Draw Grad-CAM heat maps of a study's lesions."),
+            Entry("export", "worker.cli.export", "export", "Write a result as DICOM SR or SC, HL7 or FHIR."),
+            Entry("send", "worker.cli.send", "app", "Deliver results to a PACS, worklist or webhook."),
         ),
         "Watch the advice": (
-            Place("monitor", "worker.cli.monitor", "monitor", "Check for missed cancers and drifting rates."),
-            Place("pathology", "worker.cli.pathology", "app", "Import and list pathology results."),
-            Place("replay", "worker.cli.replay", "replay", "Show what other thresholds would have advised."),
-            Place("report", "worker.cli.report", "app", "Reproduce the study's Table S1 and Fig. S5."),
+            Entry("monitor", "worker.cli.monitor", "monitor", "Check for missed cancers and drifting rates."),
+            Entry("pathology", "worker.cli.pathology", "app", "Import and list pathology results."),
+            Entry("replay", "worker.cli.replay", "replay", "Show what other thresholds would have advised."),
+            Entry("report", "worker.cli.report", "app", "Reproduce the study's Table S1 and Fig. S5."),
         ),
         "Models": (
-            Place("models", "worker.cli.models", "models", "Add, activate, compare and check models."),
-            Place("evaluate", "worker.cli.evaluate", "evaluate", "Evaluate models on lesions with known pathology."),
-            Place("shadow", "worker.cli.rescoring", "app", "Score new studies with shadow models."),
-            Place("backfill", "worker.cli.rescoring", "backfill", "Score stored studies with another version."),
-            Place("dataset", "worker.cli.dataset", "app", "Import, validate and split training data."),
-            Place("train", "worker.cli.train", "train", "Train a model; resume an interrupted run."),
-            Place("demo-models", "worker.cli.models", "demo_models", "Train the demo models; never for clinical use."),
+            Entry("models", "worker.cli.models", "models", "Add, activate, compare and check models."),
+            Entry("evaluate", "worker.cli.evaluate", "evaluate", "Evaluate models on lesions with known pathology."),
+            Entry("shadow", "worker.cli.rescoring", "app", "Score new studies with shadow models."),
+            Entry("backfill", "worker.cli.rescoring", "backfill", "Score stored studies with another version."),
+            Entry("dataset", "worker.cli.dataset", "app", "Import, validate and split training data."),
+            Entry("train", "worker.cli.train", "train", "Train a model; resume an interrupted run."),
+            Entry("demo-models", "worker.cli.models", "demo_models", "Train the demo models; never for clinical use."),
         ),
         "Administer": (
-            Place("doctor", "worker.cli.health", "doctor", "Check every component and say what is wrong."),
-            Place("health", "worker.cli.health", "health", "Health checks, for probes."),
-            Place("settings", "worker.cli.health", "settings", "Show every setting and where it comes from."),
-            Place("db", "worker.cli.database", "app", "Migrate and check the database; print its URL."),
-            Place("redis", "worker.cli.redis", "app", "Print the embedded Redis's URL."),
-            Place("purge", "worker.cli.purge", "purge", "Remove the identifiers of old studies."),
+            Entry("doctor", "worker.cli.health", "doctor", "Check every component and say what is wrong."),
+            Entry("health", "worker.cli.health", "health", "Health checks, for probes."),
+            Entry("settings", "worker.cli.health", "settings", "Show every setting and where it comes from."),
+            Entry("db", "worker.cli.database", "app", "Migrate and check the database; print its URL."),
+            Entry("redis", "worker.cli.redis", "app", "Print the embedded Redis's URL."),
+            Entry("purge", "worker.cli.purge", "purge", "Remove the identifiers of old studies."),
         ),
     }
 

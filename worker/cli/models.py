@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from db.schema.vocabulary import BM_MODEL, LH_MODEL
-from worker.cli.lazy_commands import COMMANDS, OnDemandGroup, Place
+from worker.cli.lazy_commands import COMMANDS, Entry, LazyGroup
 from worker.cli.output import Card, Format, FormatOption, print_rows, stderr
 from worker.cli.progress import share_bar
 from worker.inference.registry import Registry
@@ -15,11 +15,11 @@ from worker.settings import get_settings
 from worker.training.config import DEMO, DEMO_SEED
 
 
-class _Models(OnDemandGroup):
+class _Models(LazyGroup):
     panels = {  # noqa: RUF012
         COMMANDS: (
-            Place("compare", "worker.cli.compare", "compare", "Compare two versions of a model."),
-            Place(
+            Entry("compare", "worker.cli.compare", "compare", "Compare two versions of a model."),
+            Entry(
                 "calibrate", "worker.cli.calibrate", "calibrate", "Write a card with a temperature or conformal set."
             ),
         )

@@ -15,7 +15,7 @@ from sqlalchemy import NullPool
 
 from db.session import make_engine, session_factory
 from db.writes import rescoring
-from db.writes.rescoring import Stand, Wanted
+from db.writes.rescoring import ScoreCounts, ScoresWanted
 from worker.cli.failed import moment
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.progress import counting_bar
@@ -25,7 +25,7 @@ from worker.rescoring.rescorer import Done, Rescorer
 from worker.settings import Settings, get_settings
 
 if TYPE_CHECKING:
-    from worker.inference.single_model import LoneModel
+    from worker.inference.single_model import SingleModel
 
 EXIT_NOT_READ = 3
 EXIT_INTERRUPTED = 130
@@ -49,7 +49,7 @@ def shadow(
     if context.invoked_subcommand is not None:
         return
     from worker.logs import configure_logging
-    from worker.outages.retry import Stopping, patiently
+    from worker.outages.retry import Stopping, retry_while_away
     from worker.rescoring.shadows import Shadows
     from worker.runtime import rescorer
 
@@ -66,7 +66,7 @@ def shadow(
             raise typer.Exit(EXIT_NOT_READ if _is_incomplete(rows, done) else 0)
         stderr.print("scoring new studies with the shadows", highlight=False)
         try:
-            patiently(shadows.run)
+            retry_while_away(shadows.run)
         except Stopping:
             return
 
@@ -124,9 +124,9 @@ class _Backfill:
     def run(self, limit: int | None, *, again: bool) -> Done:
         loaded = [(entry, _load(self.settings, entry)) for entry in self.entries]
         models = {self._register(entry): model for entry, model in loaded}
-        wanted = [Wanted(key, self.since) for key in models]
+        wanted = [ScoresWanted(key, self.since) for key in models]
         with self.rescorer.sessions() as session:
-            stands = [rescoring.stand(session, one) for one in wanted]
+            stands = [rescoring.score_counts(session, one) for one in wanted]
         total = sum(one.missing + (sum(one.refused.values()) if again else 0) for one in stands)
         with counting_bar("scoring", total if limit is None else min(limit, total)) as advance:
             waited = Event()
@@ -144,11 +144,11 @@ class _Backfill:
             return rescoring.register(session, entry.card.record())
 
 
-def _load(settings: Settings, entry: Entry) -> "LoneModel":
+def _load(settings: Settings, entry: Entry) -> "SingleModel":
     from worker.inference.devices import choose_device
-    from worker.inference.single_model import LoneModel
+    from worker.inference.single_model import SingleModel
 
-    return LoneModel(entry, choose_device(settings.shadow_device))
+    return SingleModel(entry, choose_device(settings.shadow_device))
 
 
 @contextmanager
@@ -179,7 +179,7 @@ def _rows(
         for entry in entries:
             name, version = entry.card.name, entry.card.version
             key = rescoring.known_key(session, name, version)
-            stand = rescoring.stand(session, Wanted(-1 if key is None else key, since_of(entry)))
+            stand = rescoring.score_counts(session, ScoresWanted(-1 if key is None else key, since_of(entry)))
             rows.append({"name": name, "version": version} | _counts(stand, 0 if key is None else done.scored[key]))
     return rows
 
@@ -188,7 +188,7 @@ def _is_incomplete(rows: Sequence[dict[str, Any]], done: Done) -> bool:
     return bool(done.away) or any(row["could_not_be"] for row in rows)
 
 
-def _counts(stand: Stand, scored: int) -> dict[str, Any]:
+def _counts(stand: ScoreCounts, scored: int) -> dict[str, Any]:
     return {
         "scored": scored,
         "there_already": stand.scored - scored,

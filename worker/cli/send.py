@@ -109,7 +109,7 @@ def health(fmt: FormatOption = Format.TABLE) -> None:
 def _senders(settings: Settings) -> "list[Sender]":
     """Make a sender for each destination of the settings, with logs as a worker has them."""
     from worker.logs import configure_logging
-    from worker.outages.retry import patiently, stopping
+    from worker.outages.retry import retry_while_away, stopping
     from worker.runtime import sessions
     from worker.sending.from_settings import destinations
     from worker.sending.sender import Sender
@@ -118,7 +118,7 @@ def _senders(settings: Settings) -> "list[Sender]":
     found = destinations(settings, _camera(settings))
     configure_logging(settings.log_level, settings.log_format)
     wait_s, lease_s = settings.retry_wait_s, 2 * settings.send_timeout_s
-    return [Sender(one, sessions(), wait_s, lease_s, patiently, stopping) for one in found]
+    return [Sender(one, sessions(), wait_s, lease_s, retry_while_away, stopping) for one in found]
 
 
 def _camera(settings: Settings) -> "Camera | None":

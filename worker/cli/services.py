@@ -132,11 +132,11 @@ def _look_at_redis(settings: Settings) -> None:
     """Refuse a Redis that forgets what it accepted; one that is away is waited for."""
     from redis import Redis
 
-    from worker.broker.durability import keeping
-    from worker.outages.retry import patiently
+    from worker.broker.durability import durability_of
+    from worker.outages.retry import retry_while_away
 
     with Redis.from_url(settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=5) as client:
-        found = patiently(lambda: keeping(client))
+        found = retry_while_away(lambda: durability_of(client))
     for said in (*found.forgets, *found.risks):
         logger.warning("Redis: %s", said)
     found.require(may_forget=settings.redis_may_forget)
@@ -144,13 +144,13 @@ def _look_at_redis(settings: Settings) -> None:
 
 def _load_models() -> int:
     """Load both models; return how many studies at hand keep their device busy."""
-    from worker.outages.retry import patiently
+    from worker.outages.retry import retry_while_away
     from worker.runtime import engine, pipeline
 
     for card in engine().cards:
         notice = f" ({card.notice})" if card.notice else ""
         logger.info("model %s %s%s", card.name, card.version, notice)
-    patiently(pipeline)
+    retry_while_away(pipeline)
     # What is there now stays. Looking through all of torch again and again for garbage would stop every thread for a
     # quarter of a second.
     gc.collect()

@@ -9,12 +9,12 @@ import typer
 
 from db.reads import study_queries
 from db.schema.vocabulary import ENDED_STATES
-from worker.app import give_up_soon
+from worker.app import set_command_timeout
 from worker.cli.output import Format, FormatOption, print_rows, stderr
 from worker.clinical.categories import Priority
 from worker.errors import Code, Unavailable
 from worker.intake.lesions_file import read_lesions
-from worker.intake.submit import Handed, Overrides, Submission, hand_in, plan
+from worker.intake.submit import Overrides, Submission, Submitted, plan, submit_one
 from worker.logs import configure_logging
 from worker.runtime import intake, sessions
 from worker.settings import get_settings
@@ -51,7 +51,7 @@ def submit(
     Files outside DLR_STORAGE_ROOT are copied into it. Exit status 3: something was refused or, with --wait, did not end
     `done`.
     """
-    give_up_soon()
+    set_command_timeout()
     configure_logging("WARNING", "text")  # what libraries log may quote a header
     overrides = Overrides(age, priority.value if priority else None)
     marked = read_lesions(lesions) if lesions else None
@@ -68,7 +68,7 @@ def submit(
 
 
 def _hand_in(submission: Submission) -> dict[str, Any]:
-    handed = hand_in(intake(), submission, "submit")
+    handed = submit_one(intake(), submission, "submit")
     row: dict[str, Any] = {"submitted": submission.name, "note": "; ".join((*submission.notes, *_notes(handed)))}
     row |= {"study_id": handed.study_id, "change": handed.change, "state": handed.state}
     if handed.refused is not None:
@@ -76,7 +76,7 @@ def _hand_in(submission: Submission) -> dict[str, Any]:
     return row | {"revision": handed.revision, "priority": handed.priority}
 
 
-def _notes(handed: Handed) -> Iterator[str]:
+def _notes(handed: Submitted) -> Iterator[str]:
     if handed.change == "earlier_revision":
         yield "a later revision has replaced this content, so nothing changed; to go back, change one of its fields"
     elif handed.priority != handed.asked:

@@ -15,7 +15,7 @@ from db.reads.metrics import StoredCard
 from db.schema.vocabulary import OPEN_STATES, Outcome, Priority, StudyState, WorklistClass
 from worker.app import app
 from worker.broker.queues import QUEUES, REDIS_PRIORITY
-from worker.broker.reconciler import Messages
+from worker.broker.reconciler import RedisQueues
 from worker.errors import MEANINGS
 from worker.inference.card import Reference
 from worker.telemetry import catalog, drift
@@ -107,7 +107,7 @@ def _drift(session: Session, stored: StoredCard, window: timedelta) -> Iterator[
         ("probability", reference.positive_probability, metrics.binned_probabilities),
     ):
         counts = binned(session, stored.name, stored.version, histogram.edges, window)
-        index = drift.told(histogram.shares, counts)
+        index = drift.psi_of_enough(histogram.shares, counts)
         if index is not None:
             yield Sample(catalog.DRIFT, (stored.name, stored.version, variable), index)
 
@@ -120,7 +120,7 @@ def reference_of(card: Mapping[str, Any]) -> Reference | None:
         return None
 
 
-def messages(held: Messages) -> list[Sample]:
+def messages(held: RedisQueues) -> list[Sample]:
     """Say what waits in a Redis that takes messages, and what workers have taken."""
     held.probe()
     waiting = held.waiting_by_step()

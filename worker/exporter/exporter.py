@@ -16,8 +16,8 @@ from prometheus_client.registry import Collector
 from redis import Redis
 
 from db.session import make_engine, session_factory
-from worker.app import give_up_soon
-from worker.broker.reconciler import Messages
+from worker.app import set_command_timeout
+from worker.broker.reconciler import RedisQueues
 from worker.exporter import collectors
 from worker.exporter.collectors import Sample
 from worker.outages.retry import kind_of
@@ -37,7 +37,7 @@ DRIFT_KEPT_S = 300.0
 
 
 @dataclass
-class Look:
+class Question:
     """One question, asked by one thread at a time: what hangs is not asked again until it has ended.
 
     Attributes:
@@ -83,16 +83,18 @@ class Exporter(Collector):
         scrape_s: how long a scrape may take, in seconds.
     """
 
-    def __init__(self, questions: Sequence[Look], scrape_s: float = SCRAPE_S) -> None:
-        self._looks = questions
+    def __init__(self, questions: Sequence[Question], scrape_s: float = SCRAPE_S) -> None:
+        self._questions = questions
         self._scrape_s = scrape_s
-        self._pool = ThreadPoolExecutor(len(questions), "look")
+        self._pool = ThreadPoolExecutor(len(questions), "question")
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Ask, wait for as long as a scrape may take, and give what was answered."""
         began = time.monotonic()
-        wait([asked for look in self._looks if (asked := look.begin(self._pool)) is not None], self._scrape_s)
-        answers = {look.component: look.end(began) for look in self._looks}
+        wait(
+            [asked for question in self._questions if (asked := question.begin(self._pool)) is not None], self._scrape_s
+        )
+        answers = {question.component: question.end(began) for question in self._questions}
         samples = [sample for answer in answers.values() for sample in answer or ()]
         samples += [Sample(catalog.UP, (name,), answer is not None) for name, answer in answers.items()]
         return _families(samples)
@@ -108,20 +110,20 @@ def _families(samples: Sequence[Sample]) -> Iterator[GaugeMetricFamily]:
 
 def exporter_of(settings: Settings) -> CollectorRegistry:
     """Make the exporter of an installation. Nothing is asked yet."""
-    give_up_soon()
+    set_command_timeout()
     sessions = session_factory(make_engine(settings.require_reader_url(), role=None))
     client = Redis.from_url(settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=5)
-    messages = Messages(client, settings.redis_key_prefix)
+    messages = RedisQueues(client, settings.redis_key_prefix)
     window = timedelta(days=settings.drift_days)
     registry = CollectorRegistry()
     registry.register(
         Exporter(
             [
-                Look("postgresql", partial(collectors.ledger, sessions)),
-                Look("totals", partial(collectors.ended_studies, sessions), TOTALS_KEPT_S),
-                Look("drift", partial(collectors.drifts, sessions, window), DRIFT_KEPT_S),
-                Look("redis", partial(collectors.messages, messages)),
-                Look("workers", collectors.workers),
+                Question("postgresql", partial(collectors.ledger, sessions)),
+                Question("totals", partial(collectors.ended_studies, sessions), TOTALS_KEPT_S),
+                Question("drift", partial(collectors.drifts, sessions, window), DRIFT_KEPT_S),
+                Question("redis", partial(collectors.messages, messages)),
+                Question("workers", collectors.workers),
             ]
         )
     )

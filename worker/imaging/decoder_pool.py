@@ -40,7 +40,7 @@ from worker.imaging.decoder_process import (
     SharedFrame,
 )
 from worker.imaging.lesion import Marked, Region, RegionRefused
-from worker.imaging.quality.policy import warnings_of
+from worker.imaging.quality.policy import quality_warnings
 from worker.imaging.regions import lies_within
 from worker.imaging.scanner import LONGEST_SCANNER
 from worker.imaging.study_files import FileEntry, OnlyFile, StudyFiles, index_study
@@ -214,7 +214,7 @@ class DecoderPool:
         if isinstance(region, RegionRefused):
             return LesionRefused(region.code, region.reason)
         try:
-            warnings = warnings_of(region.quality_findings, self._policies)
+            warnings = quality_warnings(region.quality_findings, self._policies)
         except LesionRefused as refused:
             return refused
         return LesionImage(

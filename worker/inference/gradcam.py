@@ -29,14 +29,14 @@ SAME_SCORE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class GradCamResult:
     """Where a model looked, and what it says of the lesion here."""
 
     heat: HeatMap
     score: Score
 
 
-class Looker:
+class GradCam:
     """Says where the version that scored a lesion looked, as `worker.reporting.documents` asks for it.
 
     Args:
@@ -96,7 +96,9 @@ def _entry(models_dir: Path, name: str, version: str) -> Entry:
     raise ModelRefused(Code.MODEL_NOT_FOUND, reason)
 
 
-def grad_cam(card: ModelCard, network: DlrNetwork, frame: NDArray[np.uint8], region: Roi, age_years: float) -> Looked:
+def grad_cam(
+    card: ModelCard, network: DlrNetwork, frame: NDArray[np.uint8], region: Roi, age_years: float
+) -> GradCamResult:
     """Weigh each place of a frame by how much it spoke for the model's positive class, in the last convolutions.
 
     Args:
@@ -119,7 +121,7 @@ def grad_cam(card: ModelCard, network: DlrNetwork, frame: NDArray[np.uint8], reg
     values = np.zeros(frame.shape[:2], np.float32)
     values[rows, columns] = _on_crop(cam, shown.height, shown.width, card)
     heat = HeatMap(values, shown, card.channels == "gray", cam.shape[0])
-    return Looked(heat, score_of(card, probabilities(logits, temperatures_of([card]))[0]))
+    return GradCamResult(heat, score_of(card, probabilities(logits, temperatures_of([card]))[0]))
 
 
 def _cam(

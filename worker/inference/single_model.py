@@ -18,7 +18,7 @@ from worker.study import LesionImage, Score
 logger = logging.getLogger(__name__)
 
 
-class LoneModel:
+class SingleModel:
     """Scores lesions one at a time, for one thread. Its scores are those of `worker.inference.engine.Engine`, to 1e-4.
 
     Args:

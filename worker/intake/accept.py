@@ -22,7 +22,7 @@ from worker.errors import DlrError
 from worker.intake.content_digest import content_digest
 from worker.intake.reencoded import Images, is_reencoded
 from worker.intake.storage_copy import is_copy
-from worker.scoring.worklist_key import place_of, place_of_failed
+from worker.scoring.worklist_place import place_of, place_of_failed
 from worker.telemetry.traces import Tracing
 
 logger = logging.getLogger(__name__)
@@ -139,9 +139,9 @@ def _committed(session: Session, recorded: Recorded) -> Recorded:
 
 
 def _place_anew(session: Session, study_id: UUID) -> None:
-    standing = study_queries.standing(session, study_id)
-    if standing is not None:
-        ledger.set_worklist_place(session, study_id, *place_of(standing))
+    key = study_queries.worklist_key(session, study_id)
+    if key is not None:
+        ledger.set_worklist_place(session, study_id, *place_of(key))
 
 
 def _study_record(job: StudyJob, digest: str, source: str, traceparent: str | None) -> StudyRecord:

@@ -8,7 +8,7 @@ from worker.study import Roi
 Points = Sequence[tuple[float, float]]
 
 
-def rectangle(graphic_type: str, points: Points) -> Roi | None:
+def bounding_box(graphic_type: str, points: Points) -> Roi | None:
     """Return the smallest rectangle of whole pixels around an outline; ``None`` for what has no extent that is known.
 
     Both kinds of object count alike, from 0\\0 at the top left corner of the top left pixel to Columns\\Rows at the

@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 
-class Arriving:
+class IncomingInstance:
     """A file that pynetdicom writes an instance into as it comes; writing it never raises.
 
     pynetdicom (3.0, `dimse_messages.py`) writes in the thread that reads the connection, where an exception would end
@@ -35,7 +35,7 @@ class Arriving:
         return str(self.path)
 
     @property
-    def file(self) -> "Arriving":
+    def file(self) -> "IncomingInstance":
         """What is flushed."""
         return self
 

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Arrived:
+class BuiltJob:
     """What can be said of a study's files.
 
     Attributes:
@@ -30,7 +30,7 @@ class Arrived:
     refused: Refused | None = None
 
 
-def arrived(instances: Sequence[Instance], place: Callable[[Path], str], limits: Limits) -> Arrived:
+def build_job(instances: Sequence[Instance], place: Callable[[Path], str], limits: Limits) -> BuiltJob:
     """Look at a study's files.
 
     Args:
@@ -58,8 +58,8 @@ def arrived(instances: Sequence[Instance], place: Callable[[Path], str], limits:
         if not there:
             raise StudyRefused(Code.SOP_INSTANCE_NOT_FOUND)
     except Refused as refused:
-        return Arrived(job(images, ()), is_whole=False, refused=refused)
-    return Arrived(job(there, marked.lesions()), is_whole=marked.by_report and len(there) == len(wanted))
+        return BuiltJob(job(images, ()), is_whole=False, refused=refused)
+    return BuiltJob(job(there, marked.lesions()), is_whole=marked.by_report and len(there) == len(wanted))
 
 
 def job_of(instances: Sequence[Instance], paths: Sequence[str], lesions: Sequence[dict[str, Any]]) -> dict[str, Any]:

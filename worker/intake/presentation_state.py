@@ -15,7 +15,7 @@ from pydicom import Dataset
 from worker.clinical.categories import Birads
 from worker.errors import Code, StudyRefused
 from worker.image_access import Limits
-from worker.intake.bounding_box import rectangle
+from worker.intake.bounding_box import bounding_box
 from worker.intake.markings import Finding, Marking, Region, frame_numbers, moment, open_marking
 from worker.text import in_plain_letters
 
@@ -138,7 +138,7 @@ def _region(graphic: _Drawn) -> Region:
     if item.GraphicDimensions != 2 or item.NumberOfGraphicPoints != len(points):
         raise StudyRefused(Code.REPORT_INVALID)
     closed = item.GraphicType != "POLYLINE" or points[0] == points[-1]
-    roi = rectangle(item.GraphicType, points) if closed else None
+    roi = bounding_box(item.GraphicType, points) if closed else None
     if roi is None:
         reason = f"{where} is a point, a spline or an open line; a closed polyline, a circle or an ellipse is read"
         raise StudyRefused(Code.REPORT_UNSUPPORTED, reason)

@@ -29,7 +29,7 @@ class _Wait:
 
 
 @dataclass(slots=True)
-class Aside:
+class Quarantine:
     """The entries that are left alone for a while. For one thread."""
 
     _waits: dict[Path, _Wait] = field(default_factory=dict)

@@ -17,11 +17,11 @@ from worker.image_access import Limits
 from worker.imaging.identity import read_identity, study_named_in
 from worker.intake.accept import Intake
 from worker.intake.inbox import Inbox
-from worker.intake.incoming_instance import Arriving
-from worker.intake.job_builder import Arrived, arrived
+from worker.intake.incoming_instance import IncomingInstance
+from worker.intake.job_builder import BuiltJob, build_job
 from worker.intake.lesion_sources import MARKING_CLASSES, Instance
-from worker.intake.receiver_config import VERIFICATION, Reception
-from worker.intake.submit import Submission, hand_in
+from worker.intake.receiver_config import VERIFICATION, ReceiverConfig
+from worker.intake.submit import Submission, submit_one
 from worker.outages.retry import AWAY
 
 if TYPE_CHECKING:
@@ -69,14 +69,14 @@ class Receiver:
         intake: the ledger's and the queue's.
         limits: the largest file.
         quiet_s: seconds without a new instance after which a study is closed as it is.
-        patiently: does work again while a server is away; raises when the process ends.
+        retry_while_away: does work again while a server is away; raises when the process ends.
     """
 
     inbox: Inbox
     intake: Intake
     limits: Limits
     quiet_s: float
-    patiently: Callable[[Callable[[], None]], None]
+    retry_while_away: Callable[[Callable[[], None]], None]
 
     def store(self, path: Path, sop_instance_uid: str) -> int:
         """Keep one instance that has arrived; return the status for its sender.
@@ -110,7 +110,7 @@ class Receiver:
     def run(self, stopped: threading.Event) -> None:
         """Close studies until ``stopped``."""
         while not stopped.wait(LOOK_S):
-            self.patiently(self.look_at_all)
+            self.retry_while_away(self.look_at_all)
 
     def look_at_all(self) -> None:
         """Close the studies that are due. One whose files can not be read for now keeps no other waiting.
@@ -147,7 +147,7 @@ class Receiver:
 
     def _look(self, key: str, files: Sequence[Path]) -> None:
         if files:
-            found = self._arrived(key, files)
+            found = self._built_job(key, files)
             if found.refused is not None and found.refused.code in _GONE:
                 raise Unavailable(Code.STORAGE_UNAVAILABLE)
             if not found.is_whole and not self.inbox.is_quiet(key, self.quiet_s):
@@ -155,11 +155,11 @@ class Receiver:
             self._hand_in(Submission("", found.job, found.refused))
         self.inbox.close(key)
 
-    def _arrived(self, key: str, files: Sequence[Path]) -> Arrived:
+    def _built_job(self, key: str, files: Sequence[Path]) -> BuiltJob:
         """Look at a study's files; whatever is wrong with one study is not the end of the others."""
         try:
             instances = [Instance(path, read_identity(path, self.limits)) for path in files]
-            return arrived(instances, self.inbox.place, self.limits)
+            return build_job(instances, self.inbox.place, self.limits)
         except Refused as refused:
             why = refused
         except (Unavailable, OSError):
@@ -170,10 +170,10 @@ class Receiver:
         job: dict[str, Any] = {"received": self.inbox.place(self.inbox.folder(key))}
         for file in files:
             job = study_named_in(file, self.limits) | job
-        return Arrived(job, is_whole=False, refused=why)
+        return BuiltJob(job, is_whole=False, refused=why)
 
     def _hand_in(self, submission: Submission) -> None:
-        handed = hand_in(self.intake, submission, SOURCE)
+        handed = submit_one(self.intake, submission, SOURCE)
         if handed.refused is None:
             logger.info("a study that arrived is %s: %s", handed.state, handed.study_id)
         else:
@@ -182,7 +182,7 @@ class Receiver:
 
 
 @contextmanager
-def listening(receiver: Receiver, reception: Reception) -> Iterator[tuple[str, int]]:
+def listening(receiver: Receiver, reception: ReceiverConfig) -> Iterator[tuple[str, int]]:
     """Answer associations until the context ends; give the address and port.
 
     Raises:
@@ -244,7 +244,7 @@ def _written_into(folder: Path) -> Iterator[None]:
 
     names = vars(dimse_messages)
     former = names["NamedTemporaryFile"]
-    names["NamedTemporaryFile"] = lambda **_: Arriving(folder)
+    names["NamedTemporaryFile"] = lambda **_: IncomingInstance(folder)
     try:
         yield
     finally:
@@ -260,13 +260,13 @@ def _discard_unserved(event: "Event") -> None:
             file.discard()
 
 
-def _file_of(request: object) -> Arriving | None:
+def _file_of(request: object) -> IncomingInstance | None:
     """Return what pynetdicom writes a request's data set into, under one name while it comes and another after."""
     file = getattr(request, "_data_set_file", None) or getattr(request, "_dataset_file", None)
-    return file if isinstance(file, Arriving) else None
+    return file if isinstance(file, IncomingInstance) else None
 
 
-def _entity(reception: Reception) -> "AE":
+def _entity(reception: ReceiverConfig) -> "AE":
     from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, _config, register_uid
     from pynetdicom.service_class import StorageServiceClass
 

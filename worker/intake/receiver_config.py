@@ -20,7 +20,7 @@ _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  asked 
 
 
 @dataclass(frozen=True, slots=True)
-class Reception:
+class ReceiverConfig:
     """How to listen.
 
     Attributes:
@@ -40,7 +40,7 @@ class Reception:
     tls: ssl.SSLContext | None = None
 
 
-def reception_of(settings: Settings) -> Reception:
+def receiver_config_of(settings: Settings) -> ReceiverConfig:
     """Read how to listen from the settings.
 
     Raises:
@@ -51,7 +51,7 @@ def reception_of(settings: Settings) -> Reception:
     if not callers and not _is_this_machine(settings.receive_address):
         reason = "DLR_RECEIVE_CALLERS: beyond this machine, say which AE titles may send (DLR_RECEIVE_ADDRESS)"
         raise SetupRefused(Code.SETTING_INVALID, reason)
-    return Reception(
+    return ReceiverConfig(
         settings.receive_address,
         settings.receive_port,
         settings.receive_ae_title,
@@ -61,7 +61,7 @@ def reception_of(settings: Settings) -> Reception:
     )
 
 
-def echo(reception: Reception) -> bool:
+def echo(reception: ReceiverConfig) -> bool:
     """Ask a receiver of this host whether it answers: a C-ECHO, by somebody who may call it.
 
     Where senders have to show a certificate, that it takes a connection is all that is asked.

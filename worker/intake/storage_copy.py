@@ -14,7 +14,7 @@ from worker.imaging.storage import SUBMITTED, storage_fault
 _COPY = re.compile(rf"{SUBMITTED}/[0-9a-f]{{2}}/[0-9a-f]{{64}}\.dcm")
 
 
-def stored(path: Path, storage_root: Path) -> str:
+def path_in_storage(path: Path, storage_root: Path) -> str:
     """Return the path of a file relative to the storage root; a file from elsewhere is copied in first.
 
     So is one whose path a job can not say, since it is not UTF-8, or has a line break or a backslash in it. The copy is
@@ -47,7 +47,7 @@ def text_fault(error: OSError, reason: str) -> DlrError:
 
 
 def is_copy(path: str) -> bool:
-    """Tell whether a path, relative to the storage root, is of a copy that `stored` made."""
+    """Tell whether a path, relative to the storage root, is of a copy that `path_in_storage` made."""
     return _COPY.fullmatch(path) is not None
 
 

@@ -17,7 +17,7 @@ from worker.clinical.birads_codes import ASSESSMENT
 from worker.errors import Code, SetupRefused, StudyRefused
 from worker.image_access import Limits
 from worker.imaging.dicom_file import read_beginning
-from worker.intake.bounding_box import rectangle
+from worker.intake.bounding_box import bounding_box
 from worker.intake.markings import (
     Finding,
     Marking,
@@ -186,7 +186,7 @@ def _on_image(region: "ImageRegion", where: str) -> Region:
     frames = frame_numbers(image.get("ReferencedFrameNumber"))
     if len(frames) > 1:
         raise StudyRefused(Code.REPORT_UNSUPPORTED, f"{where} is marked on several frames at once")
-    roi = rectangle(region.graphic_type.value, [(float(x), float(y)) for x, y in region.value])
+    roi = bounding_box(region.graphic_type.value, [(float(x), float(y)) for x, y in region.value])
     if roi is None:
         raise StudyRefused(Code.REPORT_UNSUPPORTED, f"{where} is marked by a point, which has no extent")
     return Region(str(image.ReferencedSOPInstanceUID), frames[0] if frames else None, roi)

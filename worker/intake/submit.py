@@ -17,10 +17,10 @@ from worker.errors import Code, DlrError, JobRefused, Refused, SetupRefused
 from worker.image_access import Limits
 from worker.imaging.identity import is_directory, read_identity, study_named_in
 from worker.intake.accept import Intake
-from worker.intake.job_builder import arrived, job_of
+from worker.intake.job_builder import build_job, job_of
 from worker.intake.lesion_sources import Instance
 from worker.intake.lesions_file import LESIONS, MarkedLesions, name_lesions, read_lesions
-from worker.intake.storage_copy import stored, text_fault
+from worker.intake.storage_copy import path_in_storage, text_fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
-class Handed:
+class Submitted:
     """What became of a submission: a study of the ledger, or the record of its refusal.
 
     Attributes:
@@ -82,7 +82,7 @@ class Overrides:
         return (f"its priority is {self.priority}, as the command line says; its file says {said}",)
 
 
-def hand_in(intake: Intake, submission: Submission, source: str) -> Handed:
+def submit_one(intake: Intake, submission: Submission, source: str) -> Submitted:
     """Record a submission and queue its study, or keep why it is refused.
 
     Raises:
@@ -94,8 +94,8 @@ def hand_in(intake: Intake, submission: Submission, source: str) -> Handed:
         job = parse_job(submission.job)
         recorded = intake.accept(job, source)
     except Refused as refused:
-        return Handed(intake.refuse(submission.job, refused, source), "refused", "failed", refused=refused)
-    return Handed(
+        return Submitted(intake.refuse(submission.job, refused, source), "refused", "failed", refused=refused)
+    return Submitted(
         recorded.study_id,
         recorded.change,
         recorded.state,
@@ -257,9 +257,9 @@ class _Group:
     def submission(self, overrides: Overrides, storage_root: Path, limits: Limits) -> Submission:
         name = str(self.images[0].path)
         if self.marked is None:
-            found = arrived(self.images, lambda path: stored(path, storage_root), limits)
+            found = build_job(self.images, lambda path: path_in_storage(path, storage_root), limits)
             return Submission(name, overrides.apply(found.job), found.refused)
-        paths = [stored(image.path, storage_root) for image in self.images]
+        paths = [path_in_storage(image.path, storage_root) for image in self.images]
         job = {**job_of(self.images, paths, self.lesions), **self.marked.fields}
         return Submission(name, overrides.apply(job), notes=overrides.lowers(job))
 

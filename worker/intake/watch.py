@@ -24,8 +24,8 @@ from worker.errors import Code, DlrError, JobRefused, SetupRefused, Unavailable
 from worker.image_access import Limits
 from worker.imaging.identity import study_named_in
 from worker.intake.accept import Intake
-from worker.intake.quarantine import Aside, can_be_read
-from worker.intake.submit import Overrides, Submission, hand_in, plan
+from worker.intake.quarantine import Quarantine, can_be_read
+from worker.intake.submit import Overrides, Submission, plan, submit_one
 from worker.outages.retry import AWAY
 
 logger = logging.getLogger(__name__)
@@ -55,12 +55,12 @@ class DropFolder:
     Attributes:
         root: the folder.
         claims: what this watcher has at hand.
-        aside: entries of the folder that can not be claimed for now.
+        quarantine: entries of the folder that can not be claimed for now.
     """
 
     root: Path
     claims: Path
-    aside: Aside = field(default_factory=Aside)
+    quarantine: Quarantine = field(default_factory=Quarantine)
 
     @classmethod
     @contextmanager
@@ -102,9 +102,9 @@ class DropFolder:
         """
         before = time.time() - settle_s
         entries = sorted(self.root.iterdir())
-        self.aside.forget_all_but(entries)
+        self.quarantine.forget_all_but(entries)
         for entry in entries:
-            if entry.name.startswith(".") or entry.name.endswith(UNFINISHED) or self.aside.holds(entry):
+            if entry.name.startswith(".") or entry.name.endswith(UNFINISHED) or self.quarantine.holds(entry):
                 continue
             try:
                 if _changed(entry) <= before:
@@ -114,7 +114,7 @@ class DropFolder:
             except OSError:
                 if not self.answers():
                     raise
-                say_aside(self.aside.put(entry))
+                warn_of_quarantine(self.quarantine.put(entry))
         return None
 
     def answers(self) -> bool:
@@ -178,21 +178,21 @@ class Watcher:
         intake: the ledger's and the queue's.
         limits: the largest file.
         settle_s: an entry that has not changed for so long is whole.
-        patiently: does work again while a server is away; raises when the process ends.
-        aside: entries at hand that can not be read for now.
+        retry_while_away: does work again while a server is away; raises when the process ends.
+        quarantine: entries at hand that can not be read for now.
     """
 
     folder: DropFolder
     intake: Intake
     limits: Limits
     settle_s: float
-    patiently: Callable[[Callable[[], None]], None]
-    aside: Aside = field(default_factory=Aside)
+    retry_while_away: Callable[[Callable[[], None]], None]
+    quarantine: Quarantine = field(default_factory=Quarantine)
 
     def run(self, stopped: threading.Event) -> None:
         """Hand in entries until ``stopped``."""
         while not stopped.is_set():
-            self.patiently(partial(self._look, stopped))
+            self.retry_while_away(partial(self._look, stopped))
             stopped.wait(LOOK_S)
 
     def _look(self, stopped: threading.Event) -> None:
@@ -201,12 +201,12 @@ class Watcher:
             if returned:
                 logger.warning("%d entries of dead watchers were put back into their folder", returned)
             while not stopped.is_set() and (claimed := self._next()) is not None:
-                self.patiently(partial(self.take, claimed))
+                self.retry_while_away(partial(self.take, claimed))
         except OSError:
             raise Unavailable(Code.STORAGE_UNAVAILABLE) from None
 
     def _next(self) -> Path | None:
-        return self.aside.due() or self.folder.claim(self.settle_s)
+        return self.quarantine.due() or self.folder.claim(self.settle_s)
 
     def take(self, claimed: Path) -> None:
         """Hand in one entry that is claimed, and put it where it belongs; set it aside if it alone can not be.
@@ -216,19 +216,19 @@ class Watcher:
         """
         try:
             self._take(claimed)
-            self.aside.forget(claimed)
+            self.quarantine.forget(claimed)
         except (OSError, Unavailable):
             if _is_gone(claimed):
-                self.aside.forget(claimed)
+                self.quarantine.forget(claimed)
                 logger.warning("an entry of the folder disappeared while it was being read")
             elif self.folder.answers() and not can_be_read(claimed, self.limits):
-                say_aside(self.aside.put(claimed))
+                warn_of_quarantine(self.quarantine.put(claimed))
             else:
                 raise Unavailable(Code.STORAGE_UNAVAILABLE) from None
         except AWAY:
             raise
         except Exception as error:  # not even its refusal could be written, and it is all that there is of the study
-            wait_s = self.aside.put(claimed)
+            wait_s = self.quarantine.put(claimed)
             logger.error("a defect of this software; the entry is retried in %.0f s", wait_s, exc_info=error)
 
     def _take(self, claimed: Path) -> None:
@@ -265,7 +265,7 @@ class Watcher:
         return [Submission(claimed.name, {"entry": claimed.name, **said}, why) for said in studies.values() or [{}]]
 
     def _fault_of(self, submission: Submission) -> DlrError | None:
-        handed = hand_in(self.intake, submission, SOURCE)
+        handed = submit_one(self.intake, submission, SOURCE)
         if handed.refused is not None:
             logger.warning("an entry of the folder was refused: %s, study %s", handed.refused.code, handed.study_id)
         else:
@@ -273,7 +273,7 @@ class Watcher:
         return handed.refused
 
 
-def say_aside(wait_s: float) -> None:
+def warn_of_quarantine(wait_s: float) -> None:
     """Log that an entry, which has no name in a log, could not be had."""
     logger.warning(
         "an entry of the folder cannot be read: %s; it is retried in %.0f s", Code.STORAGE_UNAVAILABLE, wait_s

@@ -32,7 +32,7 @@ class Stopping(Exception):
     """What is waited for is still away, and this worker ends."""
 
 
-def patiently(work: Callable[[], T], away: tuple[type[Exception], ...] = AWAY) -> T:
+def retry_while_away(work: Callable[[], T], away: tuple[type[Exception], ...] = AWAY) -> T:
     """Do work, and while something is away, wait and do it again: ``DLR_RETRY_WAIT_S``, doubled up to 10 s.
 
     Raises:

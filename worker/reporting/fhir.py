@@ -16,7 +16,7 @@ from worker.errors import Code, SetupRefused
 from worker.reporting import concepts
 from worker.reporting.concepts import Concept
 from worker.reporting.identifiers import DEVICE, instance_uid, tracking_uid
-from worker.reporting.lesion_content import Choice, Finding, Number, findings_of, parameters_of, summary_of
+from worker.reporting.lesion_content import Choice, ContentItem, Number, content_of, parameters_of, summary_of
 from worker.reporting.person_name import Name, Writing, names_of
 from worker.reporting.result import LesionResult, StudyResult
 from worker.reporting.source_study import Source, Subject, accession_of
@@ -173,7 +173,7 @@ def _of_radiologist(result: StudyResult, lesion: LesionResult) -> Json:
 
 
 def _of_dlr(result: StudyResult, lesion: LesionResult) -> Json:
-    findings = [finding for finding in findings_of(lesion) if finding.name != concepts.ASSESSMENT]
+    findings = [finding for finding in content_of(lesion) if finding.name != concepts.ASSESSMENT]
     recommended = next((one for one in findings if one.name == concepts.RECOMMENDED), None)
     observation: Json = {
         **_about(result, lesion, f"dlr-{lesion.ordinal}"),
@@ -199,7 +199,7 @@ def _absent(lesion: LesionResult) -> Json:
     return {"coding": [{"system": _ABSENT, "code": code}], "text": text}
 
 
-def _notes(lesion: LesionResult, findings: list[Finding]) -> Iterator[str]:
+def _notes(lesion: LesionResult, findings: list[ContentItem]) -> Iterator[str]:
     for finding in findings:
         if not isinstance(finding, (Number, Choice)):
             yield f"{finding.name.meaning}: {finding.text}"

@@ -16,7 +16,7 @@ from worker.errors import Code, SetupRefused
 from worker.reporting import concepts
 from worker.reporting.concepts import Concept
 from worker.reporting.identifiers import instance_uid, tracking_uid
-from worker.reporting.lesion_content import Choice, Finding, Number, findings_of, parameters_of, summary_of
+from worker.reporting.lesion_content import Choice, ContentItem, Number, content_of, parameters_of, summary_of
 from worker.reporting.person_name import Writing, names_of
 from worker.reporting.result import LesionResult, StudyResult
 from worker.reporting.source_study import Source, Subject, accession_of
@@ -184,14 +184,14 @@ def _of_lesion(result: StudyResult, lesion: LesionResult) -> Iterator[Statement]
         yield Statement(place, FRAME, "NM", str(lesion.frame))
     if box is not None:
         yield Statement(place, REGION, "ST", ", ".join(map(str, box)))
-    for finding in findings_of(lesion):
+    for finding in content_of(lesion):
         yield _statement(place, finding)
     for score in lesion.scores:
         said = ", ".join([f"{score.model} {score.version}", *parameters_of(score)])
         yield Statement(place, concepts.MODEL, "TX", escaped(said))
 
 
-def _statement(place: int, finding: Finding) -> Statement:
+def _statement(place: int, finding: ContentItem) -> Statement:
     if isinstance(finding, Number):
         return Statement(place, finding.name, "NM", decimal_text(finding.value), finding.unit)
     if isinstance(finding, Choice):

@@ -40,10 +40,10 @@ class Note:
     text: str
 
 
-Finding = Number | Choice | Note
+ContentItem = Number | Choice | Note
 
 
-def findings_of(lesion: LesionResult) -> tuple[Finding, ...]:
+def content_of(lesion: LesionResult) -> tuple[ContentItem, ...]:
     """Return what is to be said of a lesion: the radiologist's category first, then ours or why there is none.
 
     Probabilities and thresholds are 0 to 1, the age is in years, and the region's size in millimetres.
@@ -51,7 +51,7 @@ def findings_of(lesion: LesionResult) -> tuple[Finding, ...]:
     return tuple(_findings(lesion))
 
 
-def _findings(lesion: LesionResult) -> Iterator[Finding]:
+def _findings(lesion: LesionResult) -> Iterator[ContentItem]:
     yield Choice(concepts.ASSESSMENT, concepts.original(lesion.birads))
     if lesion.error_code is not None:
         yield Choice(concepts.NOT_SCORED, concepts.failure(lesion.error_code))
@@ -75,7 +75,7 @@ def _findings(lesion: LesionResult) -> Iterator[Finding]:
     yield Note(concepts.NOTICE, ADVICE)
 
 
-def _advice(lesion: LesionResult) -> Iterator[Finding]:
+def _advice(lesion: LesionResult) -> Iterator[ContentItem]:
     if lesion.recommended is None or lesion.outcome is None:
         return
     # Of any other lesion than one of 4A nothing is recommended: its category is the radiologist's alone.
@@ -100,13 +100,13 @@ def classes_of(conformal_set: Sequence[str]) -> str:
     return " or ".join(name.replace("_", " ") for name in conformal_set) or "none"
 
 
-def _score(score: ModelScore, negative: Concept, positive: Concept, threshold: Concept) -> Iterator[Finding]:
+def _score(score: ModelScore, negative: Concept, positive: Concept, threshold: Concept) -> Iterator[ContentItem]:
     yield Number(negative, score.negative_probability, concepts.RATIO, score)
     yield Number(positive, score.positive_probability, concepts.RATIO, score)
     yield Number(threshold, score.threshold, concepts.RATIO, score)
 
 
-def _size(lesion: LesionResult) -> Iterator[Finding]:
+def _size(lesion: LesionResult) -> Iterator[ContentItem]:
     if lesion.width_mm is not None and lesion.height_mm is not None and lesion.aspect_ratio is not None:
         yield Number(concepts.WIDTH, lesion.width_mm, concepts.MILLIMETRE)
         yield Number(concepts.HEIGHT, lesion.height_mm, concepts.MILLIMETRE)

@@ -19,7 +19,7 @@ from worker.reporting import concepts
 from worker.reporting.concepts import Concept
 from worker.reporting.dicom_header import MAKER, SERIES_DESCRIPTION, class_of, left_out, patient_and_study
 from worker.reporting.identifiers import DEVICE, instance_uid, number_of, series_uid, tracking_uid
-from worker.reporting.lesion_content import Choice, Finding, Note, Number, findings_of, parameters_of, summary_of
+from worker.reporting.lesion_content import Choice, ContentItem, Note, Number, content_of, parameters_of, summary_of
 from worker.reporting.result import Ending, LesionResult, StudyResult
 from worker.reporting.source_study import Source, SourceImage, Subject
 from worker.study import Roi
@@ -155,7 +155,7 @@ def _group(result: StudyResult, lesion: LesionResult, source: Source) -> Any:
         TrackingIdentifier,
     )
 
-    findings = findings_of(lesion)
+    findings = content_of(lesion)
     said: dict[str, Any] = {
         "tracking_identifier": TrackingIdentifier(uid=tracking_uid(result, lesion), identifier=lesion.lesion_id),
         "finding_type": _coded(concepts.LESION),
@@ -176,7 +176,7 @@ def _group(result: StudyResult, lesion: LesionResult, source: Source) -> Any:
     return group
 
 
-def _notes(findings: Sequence[Finding]) -> list[Any]:
+def _notes(findings: Sequence[ContentItem]) -> list[Any]:
     from highdicom.sr import TextContentItem
 
     return [TextContentItem(_coded(one.name), one.text, "CONTAINS") for one in findings if isinstance(one, Note)]

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db.outages import DATABASE_AWAY
 from db.schema.records import PredictionRecord
 from db.writes import rescoring
-from db.writes.rescoring import StoredLesion, StoredStudy, Wanted
+from db.writes.rescoring import ScoresWanted, StoredLesion, StoredStudy
 from worker.errors import DlrError, Refused, Unavailable
 from worker.rescoring.stored_images import Loaded, StoredImages
 from worker.scoring.lesion_outcome import defect_of, prediction_record
@@ -28,7 +28,7 @@ AWAY_IN_A_ROW: Final = 3
 
 
 class Model(Protocol):
-    """One version of one model (`worker.inference.single_model.LoneModel`)."""
+    """One version of one model (`worker.inference.single_model.SingleModel`)."""
 
     def score(self, image: LesionImage) -> Score:
         """Score a lesion."""
@@ -84,7 +84,7 @@ class Rescorer:
     def run(
         self,
         models: Mapping[int, Model],
-        wanted: Sequence[Wanted],
+        wanted: Sequence[ScoresWanted],
         *,
         above: int = 0,
         limit: int | None = None,

@@ -8,7 +8,7 @@ from typing import Final
 
 from db.errors import ModelConflict
 from db.writes import rescoring
-from db.writes.rescoring import Wanted
+from db.writes.rescoring import ScoresWanted
 from worker.errors import ModelRefused, SetupRefused
 from worker.inference.registry import Entry, Registry
 from worker.rescoring.rescorer import Done, Model, Rescorer
@@ -80,7 +80,7 @@ class Shadows:
         found = [(entry, self._loaded[_place(entry)]) for entry in entries]
         done = self.rescorer.run(
             {loaded.key: loaded.model for _, loaded in found},
-            [Wanted(loaded.key, entry.shadow_since) for entry, loaded in found],
+            [ScoresWanted(loaded.key, entry.shadow_since) for entry, loaded in found],
             above=self._seen,
         )
         if done.is_whole and not was_open:

@@ -20,9 +20,9 @@ from worker.batcher import Batcher
 from worker.clinical.categories import Priority
 from worker.errors import Code
 from worker.logs import story_of
-from worker.scoring.leases import Pulse
+from worker.scoring.leases import LeaseKeeper
 from worker.scoring.lesion_outcome import LesionOutcome, result_record
-from worker.scoring.worklist_key import place_of_failed
+from worker.scoring.worklist_place import place_of_failed
 
 MOST_AT_ONCE = 64
 """Studies in one transaction."""
@@ -43,13 +43,15 @@ class Bookkeeper:
 
     Args:
         sessions: the ledger's.
-        pulse: prolongs the leases of what was claimed.
+        lease_keeper: prolongs the leases of what was claimed.
         max_attempts: starts of a study before it is failed.
         gather_s: how long a transaction waits for other studies that are at work, in seconds.
     """
 
-    def __init__(self, sessions: sessionmaker[Session], pulse: Pulse, max_attempts: int, gather_s: float) -> None:
-        self.pulse = pulse
+    def __init__(
+        self, sessions: sessionmaker[Session], lease_keeper: LeaseKeeper, max_attempts: int, gather_s: float
+    ) -> None:
+        self.lease_keeper = lease_keeper
         self.sessions = sessions
         self._max_attempts = max_attempts
         self._claims: Batcher[UUID, Claim | Suspect | None] = Batcher(
@@ -118,13 +120,13 @@ class Bookkeeper:
                 session,
                 study_ids,
                 self._max_attempts,
-                lease_s=self.pulse.lease_s,
+                lease_s=self.lease_keeper.lease_s,
                 failed_place=place_of_failed,
-                worker=self.pulse.worker,
+                worker=self.lease_keeper.worker,
                 suspects_too=suspects_too,
             )
         for claim in claimed.claims.values():
-            self.pulse.claimed(claim.study_id, claim.attempt)
+            self.lease_keeper.claimed(claim.study_id, claim.attempt)
         return claimed
 
     def _finish(self, results: Sequence[_Result]) -> list[Ended | None]:

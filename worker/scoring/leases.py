@@ -1,4 +1,4 @@
-"""The pulse of a worker: what it has at hand, told to the ledger for as long as it lives."""
+"""A worker's leases: heartbeats to the ledger for the studies in flight, for as long as the worker lives."""
 
 import logging
 import os
@@ -13,11 +13,11 @@ from worker.outages.retry import kind_of
 
 logger = logging.getLogger(__name__)
 
-BEATS_IN_A_LEASE = 3
+HEARTBEATS_PER_LEASE = 3
 
 
-class Pulse:
-    """The studies that this process works on, and the thread that prolongs their leases.
+class LeaseKeeper:
+    """The studies in flight in this process, and the thread that prolongs their leases.
 
     Args:
         sessions: the ledger's.
@@ -28,34 +28,34 @@ class Pulse:
         self._sessions = sessions
         self.lease_s = lease_s
         self.worker = f"{socket.gethostname()}:{os.getpid()}"
-        self._at_hand: dict[UUID, int | None] = {}
+        self._in_flight: dict[UUID, int | None] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
 
     def take(self, study_id: UUID) -> bool:
-        """Take a study in hand; ``False`` when it is already: a message delivered twice starts nothing twice."""
+        """Take a study; ``False`` when it is in flight already: a message delivered twice starts nothing twice."""
         with self._lock:
-            if study_id in self._at_hand:
+            if study_id in self._in_flight:
                 return False
-            self._at_hand[study_id] = None
+            self._in_flight[study_id] = None
             if self._thread is None:
-                self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
+                self._thread = threading.Thread(target=self._send_heartbeats, name="lease-keeper", daemon=True)
                 self._thread.start()
             return True
 
     def claimed(self, study_id: UUID, attempt: int) -> None:
-        """Say under which attempt a study in hand is worked on: from now on its lease is prolonged."""
+        """Say under which attempt a study in flight is worked on: from now on its lease is prolonged."""
         with self._lock:
-            self._at_hand[study_id] = attempt
+            self._in_flight[study_id] = attempt
 
     def put_back(self, study_id: UUID) -> None:
         """Let go of a study."""
         with self._lock:
-            self._at_hand.pop(study_id, None)
+            self._in_flight.pop(study_id, None)
 
     def give_back(self) -> int:
-        """Give what is in hand back to the queue, its attempts uncounted; say how many studies that were.
+        """Give what is in flight back to the queue, its attempts uncounted; say how many studies that were.
 
         Their results are refused from now on. The worker has to end at once.
 
@@ -69,8 +69,8 @@ class Pulse:
         """Prolong no lease any more."""
         self._stopped.set()
 
-    def _beat(self) -> None:
-        while not self._stopped.wait(self.lease_s / BEATS_IN_A_LEASE):
+    def _send_heartbeats(self) -> None:
+        while not self._stopped.wait(self.lease_s / HEARTBEATS_PER_LEASE):
             claims = self._claims()
             if not claims:
                 continue
@@ -82,4 +82,4 @@ class Pulse:
 
     def _claims(self) -> dict[UUID, int]:
         with self._lock:
-            return {study: attempt for study, attempt in self._at_hand.items() if attempt is not None}
+            return {study: attempt for study, attempt in self._in_flight.items() if attempt is not None}

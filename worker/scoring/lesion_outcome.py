@@ -4,12 +4,19 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from db.schema.records import AssessmentRecord, Claim, LesionResultRecord, PredictionRecord, Standing, StudyResultRecord
+from db.schema.records import (
+    AssessmentRecord,
+    Claim,
+    LesionResultRecord,
+    PredictionRecord,
+    StudyResultRecord,
+    WorklistKey,
+)
 from worker.clinical.categories import Priority
 from worker.clinical.restratify import Assessment
 from worker.errors import Code, DlrError, LesionRefused
 from worker.logs import story_of
-from worker.scoring.worklist_key import place_of
+from worker.scoring.worklist_place import place_of
 from worker.study import Lesion, LesionImage, Score, Scores
 from worker.telemetry.measures import Measures
 
@@ -33,7 +40,7 @@ def result_record(claim: Claim, priority: Priority, outcomes: Sequence[LesionOut
     assessed = [outcome.assessment.outcome.value for outcome in outcomes if outcome.assessment is not None]
     malignant = [outcome.scores.bm.positive_probability for outcome in outcomes if outcome.scores is not None]
     highest = max(malignant, default=None)
-    worklist_class, order = place_of(Standing(tuple(assessed), not refused, priority.value, highest))
+    worklist_class, order = place_of(WorklistKey(tuple(assessed), not refused, priority.value, highest))
     return StudyResultRecord(
         study_id=claim.study_id,
         attempt=claim.attempt,

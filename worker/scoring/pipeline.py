@@ -18,7 +18,7 @@ from worker.contract import FilesSource, LesionJob, StudyJob, parse_job
 from worker.errors import Code, LesionRefused, Refused, Unavailable
 from worker.imaging.image_source import Folder, ImageSource
 from worker.imaging.study_files import StudyFiles
-from worker.outages.retry import Stopping, patiently
+from worker.outages.retry import Stopping, retry_while_away
 from worker.scoring.bookkeeping import Bookkeeper, Suspect
 from worker.scoring.isolation import Isolation
 from worker.scoring.lesion_outcome import LesionOutcome, defect_of, tell
@@ -93,12 +93,12 @@ class Pipeline:
             Unavailable: a server or the storage is away, or the attempt met a defect, which counts as an attempt; the
                 same study can be run again.
         """
-        if not self.books.pulse.take(study_id):
+        if not self.books.lease_keeper.take(study_id):
             return None
         try:
             return self._claimed(study_id) or self.books.ended(study_id)
         finally:
-            self.books.pulse.put_back(study_id)
+            self.books.lease_keeper.put_back(study_id)
 
     def _claimed(self, study_id: UUID) -> Ended | None:
         with self.isolation.together():
@@ -134,17 +134,17 @@ class Pipeline:
             with self.books.at_work():
                 outcomes = self._score(study_of(claim))
             with self.tracing.span("write"):
-                return outcomes, patiently(lambda: self.books.finish(claim, outcomes), DATABASE_AWAY)
+                return outcomes, retry_while_away(lambda: self.books.finish(claim, outcomes), DATABASE_AWAY)
         except Unavailable:
             self.measures.attempt_failed("away")
-            patiently(lambda: self.books.release(claim), DATABASE_AWAY)
+            retry_while_away(lambda: self.books.release(claim), DATABASE_AWAY)
             raise
         except (*DATABASE_AWAY, Stopping):
             raise
         except Exception as error:  # noqa: BLE001  any defect counts as an attempt, and is told in study_event
             self.measures.attempt_failed("defect")
             defect = error
-        patiently(lambda: self.books.fail_attempt(claim, defect), DATABASE_AWAY)
+        retry_while_away(lambda: self.books.fail_attempt(claim, defect), DATABASE_AWAY)
         raise Unavailable(Code.INTERNAL_ERROR) from None
 
     def _score(self, study: Study) -> list[LesionOutcome]:

@@ -52,8 +52,8 @@ unavailable. Every other one is of the study or of the destination, and trying t
 T = TypeVar("T")
 
 
-class Patiently(Protocol):
-    """As `worker.outages.retry.patiently`."""
+class RetryWhileAway(Protocol):
+    """As `worker.outages.retry.retry_while_away`."""
 
     def __call__(self, work: Callable[[], T], /) -> T:
         """Do work, and do it again while something is away."""
@@ -90,7 +90,7 @@ class Sender:
         sessions: the ledger's.
         retry_wait_s: the first wait before something is tried again; it doubles.
         lease_s: for so long what was taken is kept from other senders.
-        patiently: does work again while the database is away; raises when the process ends.
+        retry_while_away: does work again while the database is away; raises when the process ends.
         stopped: set when it is to end; what is being delivered is delivered, and the rest given back.
     """
 
@@ -98,7 +98,7 @@ class Sender:
     sessions: sessionmaker[Session]
     retry_wait_s: float
     lease_s: float
-    patiently: Patiently
+    retry_while_away: RetryWhileAway
     stopped: threading.Event = field(default_factory=threading.Event)
     _asked_again_at: dict[str | None, float] = field(default_factory=dict)
 
@@ -113,10 +113,10 @@ class Sender:
         Raises:
             Stopping: the database is away, and the process ends.
         """
-        self.patiently(partial(self.switch_on, since))
+        self.retry_while_away(partial(self.switch_on, since))
         failures = 0
         while not self.stopped.is_set():
-            done = self.patiently(self.work)
+            done = self.retry_while_away(self.work)
             failures = 0 if done.away is None else failures + 1
             if done.away is not None:
                 self.stopped.wait(self._wait_s(failures))

@@ -71,7 +71,7 @@ class Webhook:
     def _post(self, session: "Session", parcel: Parcel) -> None:
         from requests import RequestException
 
-        body = json.dumps(told(parcel, identifiers=self.identifiers)).encode()
+        body = json.dumps(event_of(parcel, identifiers=self.identifiers)).encode()
         try:
             # Streamed, so that nothing of the answer's body is read.
             with session.post(
@@ -88,7 +88,7 @@ class Webhook:
         _check(status)
 
 
-def told(parcel: Parcel, *, identifiers: bool) -> dict[str, Any]:
+def event_of(parcel: Parcel, *, identifiers: bool) -> dict[str, Any]:
     """Return what is posted of a result."""
     result = parcel.result
     counted = {outcome.value: sum(lesion.outcome == outcome for lesion in result.lesions) for outcome in Outcome}

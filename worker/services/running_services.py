@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from db.errors import RoleRefused
 from db.migrate import upgrade
 from db.schema.roles import OWNER, READER, SHADOW, WEB, WRITER
-from worker.broker.durability import keeping
+from worker.broker.durability import durability_of
 from worker.errors import Code, SetupRefused
 from worker.network.port import free_port, is_free, require_free
 from worker.outages.redis_answers import reason_of
@@ -185,7 +185,7 @@ def _look_at_redis(settings: Settings, say: Callable[[str], None]) -> None:
     """Refuse a Redis of a site's own that forgets, as each worker would, in its log."""
     try:
         with Redis.from_url(settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=5) as client:
-            found = keeping(client)
+            found = durability_of(client)
     except RedisError as error:
         say(f"Redis {reason_of(error)}; the workers wait for it")
     else:

@@ -38,6 +38,6 @@ def psi(reference: Sequence[float], observed: Sequence[int]) -> float:
     return sum((seen - expected) * log(seen / expected) for expected, seen in pairs)
 
 
-def told(reference: Sequence[float], observed: Sequence[int]) -> float | None:
+def psi_of_enough(reference: Sequence[float], observed: Sequence[int]) -> float | None:
     """Return `psi`, or ``None`` where too few values were observed to tell drift from chance."""
     return psi(reference, observed) if sum(observed) >= FEWEST else None

@@ -10,7 +10,7 @@ from worker.dataset.manifest import Manifest, ManifestRow, Split
 from worker.errors import LesionRefused
 from worker.evaluation.caveats import NAMES
 from worker.inference.registry import Entry
-from worker.inference.single_model import LoneModel
+from worker.inference.single_model import SingleModel
 from worker.study import LesionImage, Score
 from worker.training.manifest_rows import AVERAGED, Reading, about_rules, mean_score, places_by_lesion
 
@@ -84,7 +84,7 @@ def compare_on_manifest(
     """
     reading = Reading(manifest, split)
     entries = {_key(entry): entry for match in matches for entry in match.entries}
-    models = {key: LoneModel(entry, torch.device("cpu")) for key, entry in entries.items()}
+    models = {key: SingleModel(entry, torch.device("cpu")) for key, entry in entries.items()}
     scored = [(row, dict(_scores(models, image, reading))) for row, image in reading.images(on_progress)]
     compared = tuple(_compared(match, reading.rows, scored) for match in matches)
     if not any(one.lesions for one in compared):
@@ -96,7 +96,7 @@ def _key(entry: Entry) -> _Key:
     return entry.card.name, entry.card.version
 
 
-def _scores(models: Mapping[_Key, LoneModel], image: LesionImage, reading: Reading) -> Iterator[tuple[_Key, Score]]:
+def _scores(models: Mapping[_Key, SingleModel], image: LesionImage, reading: Reading) -> Iterator[tuple[_Key, Score]]:
     for key, model in models.items():
         try:
             score = model.score(image)

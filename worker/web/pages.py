@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from db.reads import worklist_page
 from db.reads.study_records import WorklistRow
-from db.reads.worklist_page_records import WaitingRow, Wanted, WorklistState
+from db.reads.worklist_page_records import WaitingRow, WorklistFilter, WorklistState
 from worker.errors import Refused
 from worker.text import composed
 from worker.web import words
@@ -54,7 +54,7 @@ class Group:
 def worklist(request: Request, site: Site, who: Session) -> Response:
     """Show the worklist in its order, a page of it at a time; ``after`` is the study that the last page ended with."""
     chosen = {name: word for name in FILTERS if (word := request.query_params.get(name)) in FILTERS[name]}
-    wanted = Wanted(chosen.get("class"), chosen.get("state"), chosen.get("priority"))
+    wanted = WorklistFilter(chosen.get("class"), chosen.get("state"), chosen.get("priority"))
     after = request.query_params.get("after")
     with site.database() as session:
         last = None if after is None else worklist_page.listed(session, _uuid(after))
@@ -83,7 +83,7 @@ def search(_request: Request, site: Site, who: Session, form: Form) -> Response:
     if not part:
         return RedirectResponse("/", 303)
     with site.database() as session:
-        found = worklist_page.excerpt(session, Wanted(accession_number=part), ROWS)
+        found = worklist_page.excerpt(session, WorklistFilter(accession_number=part), ROWS)
         waiting = worklist_page.waiting_like(session, part, ROWS)
         refused = worklist_page.refused(session, ROWS, part) if who.is_administrator else []
     return site.page(
@@ -115,7 +115,9 @@ def study(request: Request, site: Site, who: Session) -> Response:
         lesions, pictured = worklist_page.lesions(session, study_id), worklist_page.pictured(session, study_id)
         history = worklist_page.history(session, study_id) if who.is_administrator else []
         count = worklist_page.worklist_state(session).listed
-        beside = [] if row is None else worklist_page.excerpt(session, Wanted(), 3, max(row.position - 2, 0)).rows
+        beside = (
+            [] if row is None else worklist_page.excerpt(session, WorklistFilter(), 3, max(row.position - 2, 0)).rows
+        )
     if row is None and waiting is None:
         raise HTTPException(404)
     logger.info("%s opened study %s", who.name, study_id)

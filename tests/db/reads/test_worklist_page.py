@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.migrate import PAGE_VIEWS
 from db.reads import study_queries, worklist_page
-from db.reads.worklist_page_records import Wanted
+from db.reads.worklist_page_records import WorklistFilter
 from db.schema.roles import WEB
 from db.session import make_engine, session_factory
 from db.writes import ledger
@@ -46,7 +46,7 @@ def test_the_rows_are_those_of_the_view_in_its_order(
     with reading() as session:
         pages, behind = [], 0
         while True:
-            part = worklist_page.excerpt(session, Wanted(), 5, behind)
+            part = worklist_page.excerpt(session, WorklistFilter(), 5, behind)
             pages.append(part.rows)
             if not part.more:
                 break
@@ -74,7 +74,7 @@ def test_what_was_refused_is_no_study_of_the_list_and_is_found_beside_it(
         ]
         ledger.discard(session, refusals[2], "a test", "anne")
     with reading() as session:
-        assert worklist_page.excerpt(session, Wanted(), 50).rows == ()
+        assert worklist_page.excerpt(session, WorklistFilter(), 50).rows == ()
         assert worklist_page.worklist_state(session).listed == 0
         assert {row.study_id for row in worklist_page.refused(session, 9)} == set(refusals[:2])
         assert len(worklist_page.refused(session, 1)) == 1
@@ -84,17 +84,17 @@ def test_what_was_refused_is_no_study_of_the_list_and_is_found_beside_it(
 @pytest.mark.parametrize(
     "wanted",
     [
-        Wanted(worklist_class="needs_attention"),
-        Wanted(state="failed", priority="stat"),
-        Wanted(priority="urgent"),
-        Wanted(accession_number="a01"),
-        Wanted(accession_number="%"),
-        Wanted(state="partial"),
+        WorklistFilter(worklist_class="needs_attention"),
+        WorklistFilter(state="failed", priority="stat"),
+        WorklistFilter(priority="urgent"),
+        WorklistFilter(accession_number="a01"),
+        WorklistFilter(accession_number="%"),
+        WorklistFilter(state="partial"),
     ],
     ids=str,
 )
 def test_a_condition_leaves_rows_out_and_changes_no_position(
-    wanted: Wanted, sessions: sessionmaker[Session], reading: sessionmaker[Session]
+    wanted: WorklistFilter, sessions: sessionmaker[Session], reading: sessionmaker[Session]
 ) -> None:
     list_several(sessions, 17)
     with sessions() as session:

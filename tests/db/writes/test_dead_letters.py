@@ -56,10 +56,10 @@ def test_each_requeue_names_a_message_of_its_own_and_whoever_queues_the_study_af
             named.add((queued.study_id, queued.uncounted))
             again = ledger.record_study(session, study())
             assert Queued(again.study_id, again.priority, again.uncounted) == queued
-            assert ledger.take_unqueued(session, -1, 10) == [queued]
+            assert ledger.requeue_lost(session, -1, 10) == [queued]
             assert claim_one(session, study_id, lease_s=-1) is not None
         with sessions.begin() as session:
-            assert ledger.take_stranded(session) == [queued]
+            assert ledger.requeue_expired(session) == [queued]
             claim = claim_one(session, study_id)
             assert claim is not None
             assert claim.starts == 2

@@ -92,7 +92,7 @@ def test_a_study_that_ended_can_be_placed_anew_when_its_priority_rises(sessions:
     with sessions.begin() as session:
         recorded = ended(session, study(lesions=(lesion("L1"), lesion("L2"))), scored("L1", bm=0.7), refused("L2"))
         assert ledger.record_study(session, study(priority="stat")).state == "partial"
-        standing = study_queries.standing(session, recorded.study_id)
+        standing = study_queries.worklist_key(session, recorded.study_id)
         assert standing is not None
         assert (standing.outcomes, standing.complete) == (("upgraded",), False)
         assert (standing.priority, standing.malignant_probability) == ("stat", 0.7)
@@ -103,7 +103,7 @@ def test_a_study_that_ended_can_be_placed_anew_when_its_priority_rises(sessions:
 def test_a_study_that_has_not_ended_has_no_place(sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as session:
         recorded = ledger.record_study(session, study())
-        assert study_queries.standing(session, recorded.study_id) is None
+        assert study_queries.worklist_key(session, recorded.study_id) is None
         assert not ledger.set_worklist_place(session, recorded.study_id, "upgraded", 7)
 
 

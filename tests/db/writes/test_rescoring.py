@@ -21,7 +21,7 @@ from db.reads.study_results import study_results
 from db.schema.roles import SHADOW
 from db.session import driver_url, make_engine, session_factory
 from db.writes import ledger, rescoring
-from db.writes.rescoring import Page, Wanted
+from db.writes.rescoring import Page, ScoresWanted
 from tests.conftest import Database, NewDatabase
 from tests.db.samples import (
     claimed,
@@ -67,7 +67,7 @@ def names(page: Page, sessions: sessionmaker[Session]) -> list[str]:
     return [known[key] for key in keys]
 
 
-def looked_for(shadows: sessionmaker[Session], *wanted: Wanted, **options: Any) -> Page:
+def looked_for(shadows: sessionmaker[Session], *wanted: ScoresWanted, **options: Any) -> Page:
     with shadows() as session:
         return rescoring.page(session, wanted, **options)
 
@@ -84,7 +84,7 @@ def test_lesions_that_lack_a_versions_score_are_found_the_latest_first(
         ended(session, study("1.3", lesions=(lesion("D"),)), refused("D"))
         ledger.record_study(session, study("1.4", lesions=(lesion("E"),)))
     key = registered(shadows)
-    found = looked_for(shadows, Wanted(key))
+    found = looked_for(shadows, ScoresWanted(key))
     assert names(found, sessions) == ["C", "A"], "scored in service, and neither what failed nor what waits"
     (first, _) = found.studies
     assert first.study_instance_uid == "1.2"
@@ -99,17 +99,17 @@ def test_a_score_or_a_refusal_ends_the_search_and_asking_again_looks_behind_refu
     with sessions.begin() as session:
         ended(session, study(lesions=(lesion("A"), lesion("B"), lesion("C"))), scored("A"), scored("B"), scored("C"))
     first, second = registered(shadows), registered(shadows, "3.0")
-    a, b, _ = sorted(one.key for one in looked_for(shadows, Wanted(first)).studies[0].lesions)
+    a, b, _ = sorted(one.key for one in looked_for(shadows, ScoresWanted(first)).studies[0].lesions)
     with shadows.begin() as session:
         rescoring.add_score(session, a, first, prediction("DLR_BM", 0.2, "2.0"))
         rescoring.add_refusal(session, b, first, "file_not_found")
         rescoring.add_refusal(session, b, first, "image_changed")
-    assert names(looked_for(shadows, Wanted(first)), sessions) == ["C"]
-    assert names(looked_for(shadows, Wanted(first), again=True), sessions) == ["C", "B"]
-    both = looked_for(shadows, Wanted(first), Wanted(second)).studies[0].lesions
+    assert names(looked_for(shadows, ScoresWanted(first)), sessions) == ["C"]
+    assert names(looked_for(shadows, ScoresWanted(first), again=True), sessions) == ["C", "B"]
+    both = looked_for(shadows, ScoresWanted(first), ScoresWanted(second)).studies[0].lesions
     assert [one.model_keys for one in both] == [(first, second), (second,), (second,)]
     with shadows() as session:
-        counted = rescoring.stand(session, Wanted(first))
+        counted = rescoring.score_counts(session, ScoresWanted(first))
     assert (counted.scored, counted.refused, counted.purged, counted.missing) == (1, {"file_not_found": 1}, 0, 1)
 
 
@@ -125,12 +125,12 @@ def test_a_replaced_revision_a_purged_study_and_what_came_too_early_are_not_look
     with sessions.begin() as session:
         ended(session, study("1.3", lesions=(lesion("D"),)), scored("D"))
     key, now = registered(shadows), datetime.now(UTC)
-    assert names(looked_for(shadows, Wanted(key)), sessions) == ["D"]
-    late = looked_for(shadows, Wanted(key, now))
+    assert names(looked_for(shadows, ScoresWanted(key)), sessions) == ["D"]
+    late = looked_for(shadows, ScoresWanted(key, now))
     assert (late.studies, late.lowest) == ((), None), "nothing that follows can be later"
     with shadows() as session:
-        assert rescoring.stand(session, Wanted(key)).purged == 2, "of the current revisions alone"
-        assert rescoring.stand(session, Wanted(key, now)).missing == 0
+        assert rescoring.score_counts(session, ScoresWanted(key)).purged == 2, "of the current revisions alone"
+        assert rescoring.score_counts(session, ScoresWanted(key, now)).missing == 0
 
 
 def test_pages_go_through_every_lesion_once(
@@ -142,7 +142,7 @@ def test_pages_go_through_every_lesion_once(
             ended(session, study(f"1.{number}", lesions=(lesion(f"L{number}"),)), scored(f"L{number}"))
     key, below, seen = registered(shadows), None, []
     while True:
-        page = looked_for(shadows, Wanted(key), below=below)
+        page = looked_for(shadows, ScoresWanted(key), below=below)
         seen += names(page, sessions)
         below = page.lowest
         if below is None:
@@ -150,7 +150,7 @@ def test_pages_go_through_every_lesion_once(
     assert seen == [f"L{number}" for number in reversed(range(7))]
     with shadows() as session:
         latest = rescoring.latest_lesion(session)
-    assert looked_for(shadows, Wanted(key), above=latest).lowest is None
+    assert looked_for(shadows, ScoresWanted(key), above=latest).lowest is None
 
 
 def test_live_work_is_what_is_queued_or_runs(sessions: sessionmaker[Session], shadows: sessionmaker[Session]) -> None:
@@ -201,7 +201,7 @@ def test_a_shadows_score_is_no_score_in_service_when_its_version_is_activated_la
         recorded = ended(session, study(lesions=(lesion("A"), lesion("B"))), scored("A", lh=0.9, bm=0.8), refused("B"))
     key = registered(shadows)
     with shadows.begin() as session:
-        (found,) = rescoring.page(session, [Wanted(key)]).studies
+        (found,) = rescoring.page(session, [ScoresWanted(key)]).studies
         rescoring.add_score(session, found.lesions[0].key, key, prediction("DLR_BM", 0.1, "2.0"))
     with sessions.begin() as session:
         register(session, "2.0")
@@ -221,7 +221,7 @@ def test_who_shows_a_study_sees_which_of_its_scores_are_in_service(
         recorded = ended(session, study(), scored(lh=0.9, bm=0.8))
     key = registered(shadows)
     with shadows.begin() as session:
-        (found,) = rescoring.page(session, [Wanted(key)]).studies
+        (found,) = rescoring.page(session, [ScoresWanted(key)]).studies
         rescoring.add_score(session, found.lesions[0].key, key, prediction("DLR_BM", 0.1, "2.0"))
     with sessions() as session:
         (detail,) = study_queries.study_details(session, recorded.study_id)
@@ -346,7 +346,7 @@ def told(sessions: sessionmaker[Session]) -> list[Any]:
             sorted(metrics.failed_studies(session), key=str),
             metrics.binned_probabilities(session, "DLR_BM", "1.0", (0.0, 0.5, 1.0), month),
             metrics.binned_probabilities(session, "DLR_BM", "2.0", (0.0, 0.5, 1.0), month),
-            [study_queries.standing(session, study_id) for study_id in studies],
+            [study_queries.worklist_key(session, study_id) for study_id in studies],
             [study_results(session, study_id) for study_id in studies],
         ]
 

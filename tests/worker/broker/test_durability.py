@@ -16,7 +16,7 @@ from tests.command_line import dlr, dlr_process
 from tests.conftest import Database
 from tests.test_compose import PASSWORD, composed_redis
 from tests.waiting import patience, until
-from worker.broker.durability import Keeping, keeping
+from worker.broker.durability import Durability, durability_of
 from worker.errors import SetupRefused
 from worker.services.embedded_redis import EmbeddedRedis
 from worker.services.home import Home
@@ -50,9 +50,9 @@ def set_up(server: Refusing, configuration: Mapping[str, str]) -> Iterator[None]
 
 def test_the_redis_of_dlr_up_and_that_of_compose_keep_what_they_accept(server: Refusing, tmp_path: Path) -> None:
     with Redis.from_url(server.server.url()) as client:
-        assert keeping(client) == Keeping([], [])
+        assert durability_of(client) == Durability([], [])
     with composed_redis(tmp_path) as port, Redis(port=port, username="dlr", password=PASSWORD) as client:
-        assert keeping(client) == Keeping([], [])
+        assert durability_of(client) == Durability([], [])
 
 
 @pytest.mark.parametrize(("configuration", "said"), FORGETS)
@@ -114,7 +114,7 @@ def test_a_worker_runs_on_a_redis_that_forgets_where_the_site_accepts_that(
 
 def test_where_the_user_may_not_ask_that_is_said_and_nothing_is_refused(server: Refusing) -> None:
     with server.user("-info"), Redis.from_url(server.server.url()) as client:
-        found = keeping(client)
+        found = durability_of(client)
     assert not found.forgets
     assert "can not be looked at" in found.risks[0]
 
@@ -124,6 +124,6 @@ def test_who_may_ask_is_told_how_often_the_file_reaches_the_disk(
     server: Refusing, syncs: str, *, forgets: bool
 ) -> None:
     with server.configured({"appendfsync": syncs}, {"appendfsync": "always"}), server.client() as client:
-        found = keeping(client)
+        found = durability_of(client)
     assert bool(found.forgets) is forgets
     assert f"appendfsync is {syncs}" in (found.forgets or found.risks)[0]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.broker.message_gate import envelope, pass_gate, read_message
+from worker.broker.message_gate import clean_envelope, envelope, read_message
 from worker.broker.queues import INFER_STUDY, RECORD_REFUSAL, SUBMIT_STUDY
 
 LIMIT = 1 << 16
@@ -39,7 +39,7 @@ def pushed(
 
 
 def through(item: bytes, queue: str = "intake") -> tuple[str, list[Any], dict[str, Any], dict[str, Any]]:
-    out = json.loads(json.dumps(pass_gate(item, queue, LIMIT)))
+    out = json.loads(json.dumps(clean_envelope(item, queue, LIMIT)))
     args, kwargs, embed = json.loads(base64.b64decode(out["body"]))
     assert embed == {}
     assert out["properties"]["delivery_info"] == {"exchange": "", "routing_key": queue}
@@ -86,7 +86,7 @@ def test_nothing_that_a_sender_wrote_around_a_job_comes_through() -> None:
         },
         embed={"callbacks": [{"task": "PATIENT"}], "chain": [{"task": "PATIENT"}]},
     )
-    assert "PATIENT" not in json.dumps(pass_gate(item, "intake", LIMIT))
+    assert "PATIENT" not in json.dumps(clean_envelope(item, "intake", LIMIT))
 
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -208,7 +208,7 @@ def test_no_json_stops_the_gate(headers: object, properties: object, body: objec
 
 @given(item=st.binary(max_size=200))
 def test_what_passed_once_passes_again_as_it_is(item: bytes) -> None:
-    once = json.dumps(pass_gate(item, "intake", LIMIT)).encode()
+    once = json.dumps(clean_envelope(item, "intake", LIMIT)).encode()
     message = read_message(once, LIMIT * 10)
     again = read_message(json.dumps(envelope(message, "intake")).encode(), LIMIT * 10)
     assert again == message

@@ -12,7 +12,7 @@ from db.schema.records import Queued
 from db.writes import ledger
 from tests.conftest import Database
 from tests.db.samples import claim_one, finish_one, result, scored, study, writing
-from worker.broker.reconciler import Messages, Reconciler
+from worker.broker.reconciler import Reconciler, RedisQueues
 
 
 class Queue:
@@ -41,7 +41,7 @@ def queue(redis_url: str) -> Queue:
 
 @pytest.fixture
 def reconciler(sessions: sessionmaker[Session], queue: Queue, redis_url: str) -> Reconciler:
-    return Reconciler(sessions, queue, Messages(Redis.from_url(redis_url), ""), lease_s=5.0)
+    return Reconciler(sessions, queue, RedisQueues(Redis.from_url(redis_url), ""), lease_s=5.0)
 
 
 def recorded(sessions: sessionmaker[Session], uid: str = "1.2.3") -> UUID:

@@ -169,7 +169,7 @@ def test_a_worker_that_dies_between_taking_a_message_and_writing_it_down_leaves_
     redis = Redis.from_url(own_redis.url())
     push_job(own_redis.url())
     with monkeypatch.context() as dying:
-        dying.setattr(transport, "pass_gate", lambda *_: sys.exit())
+        dying.setattr(transport, "clean_envelope", lambda *_: sys.exit())
         with pytest.raises(SystemExit):
             taken(own_redis.url())
     assert (redis.llen("intake"), redis.hlen("unacked"), redis.hlen(TAKEN)) == (0, 0, 1)

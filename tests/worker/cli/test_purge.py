@@ -13,7 +13,7 @@ from tests import command_line
 from tests.conftest import Database
 from tests.db.samples import ended, register, scored, study
 from worker.intake.inbox import Inbox
-from worker.intake.storage_copy import is_copy, stored
+from worker.intake.storage_copy import is_copy, path_in_storage
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def dlr_purge(database: Database, storage: Path, *arguments: str) -> "subprocess
 def submitted(tmp_path: Path, storage: Path, content: bytes) -> str:
     file = tmp_path / "from-a-cd.dcm"
     file.write_bytes(content)
-    return stored(file, storage)
+    return path_in_storage(file, storage)
 
 
 @pytest.fixture

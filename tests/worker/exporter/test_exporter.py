@@ -25,12 +25,12 @@ from tests.conftest import Database
 from tests.db.samples import digest, ended, failed_place, lesion, refused, register, scored, study
 from tests.waiting import pace, patience
 from worker.app import celery_settings
-from worker.broker.reconciler import Messages
+from worker.broker.reconciler import RedisQueues
 from worker.clinical.categories import Priority
 from worker.exporter import collectors
 from worker.exporter import exporter as exporting
 from worker.exporter.collectors import Sample
-from worker.exporter.exporter import Exporter, Look, exporter_of
+from worker.exporter.exporter import Exporter, Question, exporter_of
 from worker.services.embedded_redis import EmbeddedRedis
 from worker.services.home import Home
 from worker.settings import Settings, get_settings
@@ -189,7 +189,7 @@ def test_messages_are_counted_by_queue_and_priority(redis_url: str) -> None:
         for name in ("intake", "intake\x06\x169", "inference", "inference\x06\x163", "inference\x06\x166"):
             redis.lpush(prefix + name, "x", "y")
         redis.hset(prefix + "unacked", "tag", "x")
-        said = found(collectors.messages(Messages(redis, prefix)))
+        said = found(collectors.messages(RedisQueues(redis, prefix)))
     assert {labels: count for labels, count in said["dlr_queue_messages"].items() if count} == {
         ("intake", "stat"): 2, ("intake", "low"): 2,
         ("inference", "stat"): 2, ("inference", "urgent"): 2, ("inference", "routine"): 2,
@@ -235,7 +235,9 @@ def test_what_hangs_or_fails_is_down_and_keeps_nothing_else_from_being_told(
     def fail() -> Sequence[Sample]:
         raise ConnectionError("with words of the server")
 
-    exporter = Exporter([Look("hangs", hanging), Look("fails", fail), Look("well", lambda: [ONE])], scrape_s=pace(0.5))
+    exporter = Exporter(
+        [Question("hangs", hanging), Question("fails", fail), Question("well", lambda: [ONE])], scrape_s=pace(0.5)
+    )
     for _ in range(2):
         assert values(exporter, "dlr_component_up") == {("hangs",): 0, ("fails",): 0, ("well",): 1}
         assert values(exporter, "dlr_oldest_study_seconds") == {("stat",): 1}
@@ -245,7 +247,7 @@ def test_what_hangs_or_fails_is_down_and_keeps_nothing_else_from_being_told(
 def test_scrapes_at_the_same_time_share_what_they_ask_and_none_waits_for_the_other() -> None:
     began, asked = threading.Semaphore(0), []
 
-    class Counted(Look):
+    class Counted(Question):
         def begin(self, pool: ThreadPoolExecutor) -> "Future[Sequence[Sample]] | None":
             begun = super().begin(pool)
             began.release()
@@ -275,7 +277,7 @@ def test_an_answer_is_kept_for_as_long_as_is_said(monkeypatch: pytest.MonkeyPatc
             raise ConnectionError
         return [ONE]
 
-    look = Look("totals", ask, kept_s=10)
+    look = Question("totals", ask, kept_s=10)
     with ThreadPoolExecutor(1) as pool:
         answers = []
         for later in (0, 9, 2, 10):
@@ -329,6 +331,6 @@ def test_a_redis_that_takes_no_messages_is_down(tmp_path: Path, answer: str) -> 
         server.start()
     try:
         with REFUSALS[answer](Refusing(server)), Redis.from_url(server.url()) as client, pytest.raises(RedisError):
-            collectors.messages(Messages(client, ""))
+            collectors.messages(RedisQueues(client, ""))
     finally:
         server.stop()

@@ -18,7 +18,7 @@ from tests.worker.reporting.samples import scored
 from worker.errors import Code, LesionRefused, ModelRefused
 from worker.imaging.cropping import model_pixels
 from worker.inference.card import CLASSES, MODEL_NAMES, ModelCard
-from worker.inference.gradcam import SAME_SCORE, Looker, grad_cam, loaded
+from worker.inference.gradcam import SAME_SCORE, GradCam, grad_cam, loaded
 from worker.inference.network import DlrNetwork
 from worker.inference.pair import ScoringNetwork
 from worker.inference.registry import Registry
@@ -208,7 +208,7 @@ def _stored(models_dir: Path, card: ModelCard) -> ModelScore:
 
 
 def test_both_models_say_where_they_looked_in_what_they_scored(models: tuple[Path, dict[str, ModelCard]]) -> None:
-    look, lesion = Looker(models[0]), result_of(models)
+    look, lesion = GradCam(models[0]), result_of(models)
     lh, bm = (look(lesion, score, noise()) for score in lesion.scores)
     for heat, name in ((lh, "DLR_LH"), (bm, "DLR_BM")):
         assert heat.values.shape == (96, 128)
@@ -236,7 +236,7 @@ def test_only_the_very_version_that_scored_a_lesion_says_where_it_looked(
     lesion = result_of(models)
     assert lesion.lh is not None
     with pytest.raises(ModelRefused) as refusal:
-        Looker(models[0])(lesion, replace(lesion.lh, **changes), noise())
+        GradCam(models[0])(lesion, replace(lesion.lh, **changes), noise())
     assert (refusal.value.code, said in refusal.value.reason) == (code, True)
 
 
@@ -247,7 +247,7 @@ def test_a_version_that_was_damaged_says_so(tmp_path: Path, models: tuple[Path, 
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
     assert lesion.bm is not None
     with pytest.raises(ModelRefused) as refusal:
-        Looker(tmp_path)(lesion, lesion.bm, noise())
+        GradCam(tmp_path)(lesion, lesion.bm, noise())
     assert refusal.value.code is Code.WEIGHTS_HASH_MISMATCH
 
 
@@ -257,10 +257,10 @@ def test_an_image_that_gets_another_score_is_not_what_was_scored(models: tuple[P
     near, far = (
         replace(lesion.bm, positive_probability=lesion.bm.positive_probability + by * SAME_SCORE) for by in (0.9, -1.1)
     )
-    assert Looker(models[0])(lesion, near, noise()).values.any()
+    assert GradCam(models[0])(lesion, near, noise()).values.any()
     with pytest.raises(LesionRefused) as refusal:
-        Looker(models[0])(lesion, far, noise())
+        GradCam(models[0])(lesion, far, noise())
     assert refusal.value.code is Code.IMAGE_CHANGED
     with pytest.raises(LesionRefused) as refusal:
-        Looker(models[0])(replace(lesion, region=None), near, noise())
+        GradCam(models[0])(replace(lesion, region=None), near, noise())
     assert refusal.value.code is Code.RESULT_MISSING

@@ -10,7 +10,7 @@ from tests.worker.inference.samples import registry_with_both
 from worker.clinical.categories import Priority
 from worker.errors import Code, LesionRefused, ModelRefused
 from worker.inference.engine import load_engine
-from worker.inference.single_model import LoneModel
+from worker.inference.single_model import SingleModel
 from worker.study import Age, AgeSource, LesionImage, RegionSource, Roi
 
 CPU = torch.device("cpu")
@@ -26,7 +26,7 @@ def test_its_scores_are_the_engines(tmp_path: Path) -> None:
     changes = {"channels": "rgb", "temperature": 2.5, "age_mean": 60.0, "age_sd": 3.0, "threshold": 0.0}
     registry = registry_with_both(tmp_path, **changes)
     engine = load_engine(tmp_path / "registry", "cpu", batch_max=2, wait_ms=1)
-    lh, bm = (LoneModel(registry.active(name), CPU) for name in ("DLR_LH", "DLR_BM"))
+    lh, bm = (SingleModel(registry.active(name), CPU) for name in ("DLR_LH", "DLR_BM"))
     for seed in range(3):
         image = lesion(seed, 30.0 + seed, colour=seed == 1)
         served = engine.submit(image, Priority.ROUTINE).result()
@@ -38,7 +38,7 @@ def test_its_scores_are_the_engines(tmp_path: Path) -> None:
 
 
 def test_a_lesion_without_a_finite_age_is_refused(tmp_path: Path) -> None:
-    model = LoneModel(registry_with_both(tmp_path).active("DLR_BM"), CPU)
+    model = SingleModel(registry_with_both(tmp_path).active("DLR_BM"), CPU)
     with pytest.raises(LesionRefused) as refused:
         model.score(lesion(1, float("nan")))
     assert refused.value.code is Code.SCORES_NOT_FINITE
@@ -49,14 +49,14 @@ def test_weights_that_changed_since_are_refused(tmp_path: Path) -> None:
     entry = registry_with_both(tmp_path).active("DLR_BM")
     entry.weights_path.write_bytes(b"other")
     with pytest.raises(ModelRefused) as refused:
-        LoneModel(entry, CPU)
+        SingleModel(entry, CPU)
     assert refused.value.code is Code.WEIGHTS_HASH_MISMATCH
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 def test_a_gpu_scores_as_the_processor_does(tmp_path: Path) -> None:
     entry = registry_with_both(tmp_path).active("DLR_BM")
-    here, there = LoneModel(entry, CPU), LoneModel(entry, torch.device("cuda"))
+    here, there = SingleModel(entry, CPU), SingleModel(entry, torch.device("cuda"))
     for seed in range(3):
         image = lesion(seed)
         scores = [one.score(image).positive_probability for one in (here, there)]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.worker.intake.reports import rectangle as outline
-from worker.intake.bounding_box import rectangle
+from worker.intake.bounding_box import bounding_box
 from worker.study import Roi
 
 
@@ -17,7 +17,7 @@ def test_no_point_of_an_ellipse_is_outside_of_its_rectangle(
     along, across = (cos(turned), sin(turned)), (-sin(turned), cos(turned))
     ends = [(60 + sign * major * along[0], 60 + sign * major * along[1]) for sign in (-1, 1)]
     ends += [(60 + sign * minor * across[0], 60 + sign * minor * across[1]) for sign in (-1, 1)]
-    roi = rectangle("ELLIPSE", ends)
+    roi = bounding_box("ELLIPSE", ends)
     assert roi is not None
     x, y = (60 + major * cos(at) * along[i] + minor * sin(at) * across[i] for i in (0, 1))
     assert roi.x - 1e-6 <= x <= roi.x + roi.width + 1e-6
@@ -26,8 +26,8 @@ def test_no_point_of_an_ellipse_is_outside_of_its_rectangle(
 
 @given(st.integers(0, 900), st.integers(0, 900), st.integers(1, 900), st.integers(1, 900))
 def test_a_rectangle_of_whole_pixels_is_itself(x: int, y: int, width: int, height: int) -> None:
-    assert rectangle("POLYLINE", outline(x, y, width, height)) == Roi(x, y, width, height)
+    assert bounding_box("POLYLINE", outline(x, y, width, height)) == Roi(x, y, width, height)
 
 
 def test_a_point_and_a_spline_have_no_rectangle() -> None:
-    assert [rectangle(kind, [(3, 4), (5, 6), (3, 4)]) for kind in ("POINT", "INTERPOLATED")] == [None, None]
+    assert [bounding_box(kind, [(3, 4), (5, 6), (3, 4)]) for kind in ("POINT", "INTERPOLATED")] == [None, None]

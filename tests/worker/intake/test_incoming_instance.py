@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from worker.intake.incoming_instance import Arriving
+from worker.intake.incoming_instance import IncomingInstance
 
 FAULTS = ("ENOSPC", "EDQUOT", "EROFS", "ENOENT", "EACCES", "EIO", "ESTALE", "EMFILE", "EFBIG")
 
 
 def test_what_comes_is_in_the_file_and_for_its_owner_alone(tmp_path: Path) -> None:
-    file = Arriving(tmp_path)
+    file = IncomingInstance(tmp_path)
     assert file.write(b"one") + file.write(b" two") == 7
     file.file.flush()
     file.close()
@@ -33,7 +33,7 @@ def test_a_fault_is_kept_and_the_file_is_not(
 
     if when == "open":
         monkeypatch.setattr(os, "open", fault)
-    file = Arriving(tmp_path)
+    file = IncomingInstance(tmp_path)
     if when != "open":
         held = file._file
 
@@ -54,11 +54,11 @@ def test_a_fault_is_kept_and_the_file_is_not(
 
 
 def test_what_is_discarded_is_gone_and_what_was_moved_away_stays(tmp_path: Path) -> None:
-    file = Arriving(tmp_path)
+    file = IncomingInstance(tmp_path)
     file.discard()
     file.discard()
     assert list(tmp_path.iterdir()) == []
-    moved = Arriving(tmp_path)
+    moved = IncomingInstance(tmp_path)
     moved.close()
     moved.path.rename(tmp_path / "kept")
     moved.discard()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from worker.intake import quarantine
-from worker.intake.quarantine import FIRST_S, LONGEST_S, Aside
+from worker.intake.quarantine import FIRST_S, LONGEST_S, Quarantine
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_each_wait_is_twice_the_last_one_up_to_a_limit_and_then_goes_on_for_ever(clock: list[float]) -> None:
-    held, entry = Aside(), Path("one")
+    held, entry = Quarantine(), Path("one")
     waits = []
     for _ in range(9):
         waits.append(held.put(entry))
@@ -28,7 +28,7 @@ def test_each_wait_is_twice_the_last_one_up_to_a_limit_and_then_goes_on_for_ever
 
 
 def test_another_entry_under_an_old_name_does_not_wait(clock: list[float]) -> None:
-    held = Aside()
+    held = Quarantine()
     held.put(Path("one"))
     held.put(Path("two"))
     held.forget_all_but([Path("two"), Path("three")])

@@ -45,7 +45,7 @@ from worker.intake.receiver import (
     Receiver,
     listening,
 )
-from worker.intake.receiver_config import Reception, echo
+from worker.intake.receiver_config import ReceiverConfig, echo
 
 pytestmark = pytest.mark.slow
 
@@ -105,7 +105,7 @@ def hospital(sessions: sessionmaker[Session], tmp_path: Path) -> Iterator[Made]:
             inbox = stack.enter_context(Inbox.held(root))
             intake = Intake(sessions, root, lambda *_: None)
             receiver = Receiver(inbox, intake, LIMITS, 30.0, lambda work: work())
-            reception = Reception("127.0.0.1", 0, "DLR", callers, 4, tls)
+            reception = ReceiverConfig("127.0.0.1", 0, "DLR", callers, 4, tls)
             return Hospital(receiver, stack.enter_context(listening(receiver, reception)), sessions)
 
         yield made
@@ -537,7 +537,7 @@ def test_a_defect_met_on_one_study_is_on_record_and_the_receiver_goes_on(
         raise ZeroDivisionError
 
     with monkeypatch.context() as patched:
-        patched.setattr(receiver, "arrived", defect)
+        patched.setattr(receiver, "build_job", defect)
         here.close(0)
     assert [(study.state, study.error_code) for study in here.studies()] == [("failed", "internal_error")]
     assert here.receiver.inbox.due(0) == []
@@ -545,7 +545,7 @@ def test_a_defect_met_on_one_study_is_on_record_and_the_receiver_goes_on(
 
 def test_what_arrives_is_written_to_the_inbox_for_as_long_as_somebody_listens(tmp_path: Path) -> None:
     before = vars(dimse_messages)["NamedTemporaryFile"]
-    reception = Reception("127.0.0.1", 0, "DLR", (), 4)
+    reception = ReceiverConfig("127.0.0.1", 0, "DLR", (), 4)
     with Inbox.held(tmp_path) as inbox:
         ours = Receiver(inbox, Intake(sessionmaker(), tmp_path, lambda *_: None), LIMITS, 30.0, lambda work: work())
         with listening(ours, reception) as (_, port):
@@ -566,7 +566,7 @@ def test_a_probe_is_answered_by_a_receiver_that_listens_and_by_nobody_once_it_ha
         trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
         context.verify_mode = ssl.CERT_REQUIRED if tls == "both" else ssl.CERT_NONE
     host, port = hospital(callers, context).address
-    asked = Reception(host, port, "DLR", callers, 4, context)
+    asked = ReceiverConfig(host, port, "DLR", callers, 4, context)
     assert echo(asked)
     assert not echo(replace(asked, port=9))
     if context is None:

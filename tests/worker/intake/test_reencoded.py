@@ -21,7 +21,7 @@ from worker.intake.accept import Intake
 from worker.intake.inbox import Inbox
 from worker.intake.lesions_file import MarkedLesions
 from worker.intake.receiver import Receiver
-from worker.intake.submit import Overrides, hand_in, plan
+from worker.intake.submit import Overrides, plan, submit_one
 from worker.intake.watch import DropFolder, Watcher
 
 FRAME = picture(colour=True)
@@ -184,7 +184,7 @@ def test_a_submitted_study_in_another_encoding_leaves_no_copy_behind(
 
     def submit(path: Path) -> str:
         (submission,) = plan([path], marked, Overrides(), storage, LIMITS)
-        return hand_in(intake, submission, "submit").change
+        return submit_one(intake, submission, "submit").change
 
     assert submit(write(tmp_path / "a.dcm", FRAME)) == "new"
     (copy,) = storage.rglob("*.dcm")

@@ -24,7 +24,7 @@ from worker.intake.accept import Intake
 from worker.intake.inbox import Inbox
 from worker.intake.lesions_file import MarkedLesions
 from worker.intake.receiver import Receiver
-from worker.intake.submit import Overrides, hand_in, plan
+from worker.intake.submit import Overrides, plan, submit_one
 from worker.intake.watch import DropFolder, Watcher
 
 ACCESSION = "ACC-77"
@@ -49,7 +49,7 @@ def found(intake: Intake, key: str) -> list[tuple[str, bool]]:
 
 def submitted(intake: Intake, folder: Path) -> None:
     for submission in plan([folder], None, Overrides(), intake.storage_root, LIMITS):
-        hand_in(intake, submission, "submit")
+        submit_one(intake, submission, "submit")
 
 
 def dropped(intake: Intake, folder: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_job_that_is_refused_is_found_by_its_numbers_until_it_is_accepted(
         elif way == "a job file":
             (tmp_path / "job.json").write_text(json.dumps(content))
             for submission in plan([tmp_path / "job.json"], None, Overrides(), intake.storage_root, LIMITS):
-                hand_in(intake, submission, "submit")
+                submit_one(intake, submission, "submit")
         else:
             (drop := tmp_path / "drop").mkdir(exist_ok=True)
             (drop / "job.json").write_text(json.dumps(content))
@@ -281,7 +281,7 @@ def test_lesions_of_a_file_that_are_refused_are_found_by_the_files_they_are_for(
     write(folder / "a.dcm", picture(), AccessionNumber=ACCESSION)
     marked = MarkedLesions(({"birads": "4"},))
     for submission in plan([folder], marked, Overrides(), intake.storage_root, LIMITS):
-        hand_in(intake, submission, "submit")
+        submit_one(intake, submission, "submit")
     (row,) = listed(intake)
     assert (row.error_code, row.study_instance_uid, row.accession_number) == ("job_invalid", STUDY_UID, ACCESSION)
 
@@ -300,7 +300,7 @@ def test_a_defect_keeps_the_names_of_what_it_met(
     def defect(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("worker.intake.receiver.arrived", defect)
+    monkeypatch.setattr("worker.intake.receiver.build_job", defect)
     monkeypatch.setattr("worker.intake.watch.plan", defect)
     (folder := tmp_path / "one").mkdir()
     without_lesions(folder)

@@ -220,7 +220,7 @@ def test_a_folder_that_goes_away_is_waited_for(watcher: Made, drop: Path, sessio
     looks: list[str] = []
     stopped = threading.Event()
 
-    def patiently(work: Callable[[], None]) -> None:
+    def retry_while_away(work: Callable[[], None]) -> None:
         try:
             work()
             looks.append("looked")
@@ -228,7 +228,7 @@ def test_a_folder_that_goes_away_is_waited_for(watcher: Made, drop: Path, sessio
             looks.append(error.code)
             elsewhere.rename(drop)
 
-    patient = replace(watcher(), patiently=patiently)
+    patient = replace(watcher(), retry_while_away=retry_while_away)
     elsewhere = drop.rename(drop.with_name("unmounted"))
     study(elsewhere / "one")
     thread = threading.Thread(target=patient.run, args=[stopped])
@@ -501,7 +501,7 @@ def test_an_entry_whose_refusal_meets_a_defect_is_kept_and_the_others_go_on(
     with away(database, DEFECT, A_REFUSAL):
         assert look(one) == 2
     assert studies(sessions) == [("queued", "watch", None)]
-    (claimed,) = [one.aside.due()]
+    (claimed,) = [one.quarantine.due()]
     assert claimed is not None
     one.take(claimed)
     assert studies(sessions) == [("queued", "watch", None), ("failed", "watch", "job_invalid")]

@@ -22,7 +22,7 @@ from tests.conftest import Database
 from tests.waiting import patience, until
 from worker.app import app
 from worker.broker.queues import INFER_STUDY, SUBMIT_STUDY
-from worker.broker.reconciler import Messages
+from worker.broker.reconciler import RedisQueues
 from worker.network.port import free_port
 from worker.outages.redis_answers import reason_of
 from worker.outages.retry import kind_of
@@ -126,7 +126,7 @@ class Worker:
     def is_done(self) -> bool:
         """Whether it has taken what was pushed, and has nothing at hand."""
         with Redis.from_url(self.url) as client:
-            messages = Messages(client, "")
+            messages = RedisQueues(client, "")
             return not (messages.waiting()["intake"] or messages.at_work())
 
     @contextmanager
@@ -181,7 +181,7 @@ from worker.cli.main import main
 def broken(*_):
     raise ZeroDivisionError
 
-transport.pass_gate = broken
+transport.clean_envelope = broken
 main()
 """
 
@@ -232,7 +232,7 @@ def test_a_backlog_that_fills_redis_is_worked_off(
     monkeypatch.setenv("DLR_RECONCILE_S", "1")
     with refusing.client() as client:
         client.flushall()
-        messages = Messages(client, prefix)
+        messages = RedisQueues(client, prefix)
         client.lpush(f"{prefix}intake", *(message_of(number) for number in range(BACKLOG)))
         limit = client.info("memory")["used_memory"] - MISSING_BYTES
         with refusing.configured({"maxmemory": limit}, {"maxmemory": 0}):

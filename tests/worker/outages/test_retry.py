@@ -38,7 +38,7 @@ def test_work_is_done_again_until_what_is_away_is_back(error: Exception, caplog:
             raise left.pop()
         return "done"
 
-    assert retry.patiently(work) == "done"
+    assert retry.retry_while_away(work) == "done"
     assert "waiting" in caplog.text
     assert "Jane" not in caplog.text
 
@@ -50,7 +50,7 @@ def test_a_worker_that_stops_waits_no_longer(monkeypatch: pytest.MonkeyPatch) ->
         raise ConnectionError
 
     with pytest.raises(retry.Stopping):
-        retry.patiently(away)
+        retry.retry_while_away(away)
 
 
 def test_what_is_not_to_be_waited_for_is_raised_at_once() -> None:
@@ -58,7 +58,7 @@ def test_what_is_not_to_be_waited_for_is_raised_at_once() -> None:
         raise ModelRefused(Code.MODEL_NOT_ACTIVE)
 
     with pytest.raises(ModelRefused):
-        retry.patiently(refused, DATABASE_AWAY)
+        retry.retry_while_away(refused, DATABASE_AWAY)
 
 
 def test_a_value_that_the_database_refuses_is_not_waited_for() -> None:
@@ -66,4 +66,4 @@ def test_a_value_that_the_database_refuses_is_not_waited_for() -> None:
         raise DataError("SELECT 'Doe^Jane'", None, Exception())
 
     with pytest.raises(DataError):
-        retry.patiently(refused)
+        retry.retry_while_away(refused)

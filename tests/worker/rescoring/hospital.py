@@ -34,7 +34,7 @@ from worker.intake.accept import Intake
 from worker.rescoring.rescorer import Rescorer
 from worker.rescoring.stored_images import StoredImages
 from worker.scoring.bookkeeping import Bookkeeper
-from worker.scoring.leases import Pulse
+from worker.scoring.leases import LeaseKeeper
 from worker.scoring.pipeline import Pipeline
 
 
@@ -155,7 +155,7 @@ def opened(database: Database, folder: Path, machines: Machines) -> Iterator[Hos
         for card in engine.cards:
             ledger.register_model(session, card.record())
     source = ImageSource(storage, Dicomweb({}, max_bytes=1 << 20, timeout_s=5.0))
-    books = Bookkeeper(sessions, Pulse(sessions, lease_s=30.0), max_attempts=3, gather_s=0.01)
+    books = Bookkeeper(sessions, LeaseKeeper(sessions, lease_s=30.0), max_attempts=3, gather_s=0.01)
     shadows = session_factory(make_engine(database.shadow_url, SHADOW))
     try:
         yield Hospital(

@@ -9,11 +9,11 @@ import torch
 from sqlalchemy import text
 
 from db.writes import rescoring
-from db.writes.rescoring import Stand, Wanted
+from db.writes.rescoring import ScoreCounts, ScoresWanted
 from tests.worker.rescoring.hospital import Hospital
 from worker.errors import Unavailable
 from worker.inference.registry import Entry
-from worker.inference.single_model import LoneModel
+from worker.inference.single_model import SingleModel
 from worker.rescoring.rescorer import Done, Rescorer
 from worker.study import LesionImage, Score
 
@@ -33,14 +33,14 @@ def key_of(hospital: Hospital, version: str, name: str = "DLR_BM") -> int:
 def rescored(hospital: Hospital, version: str, rescorer: Rescorer | None = None, **options: object) -> Done:
     """One pass with one version of DLR_BM."""
     key = key_of(hospital, version)
-    model = LoneModel(entry_of(hospital, version), torch.device("cpu"))
-    return (rescorer or hospital.rescorer).run({key: model}, [Wanted(key)], **options)  # type: ignore[arg-type]
+    model = SingleModel(entry_of(hospital, version), torch.device("cpu"))
+    return (rescorer or hospital.rescorer).run({key: model}, [ScoresWanted(key)], **options)  # type: ignore[arg-type]
 
 
-def stand(hospital: Hospital, version: str) -> Stand:
+def stand(hospital: Hospital, version: str) -> ScoreCounts:
     key = key_of(hospital, version)
     with hospital.rescorer.sessions() as session:
-        return rescoring.stand(session, Wanted(key))
+        return rescoring.score_counts(session, ScoresWanted(key))
 
 
 def test_the_same_weights_under_another_name_give_the_scores_that_were_served(hospital: Hospital) -> None:
@@ -108,7 +108,7 @@ def test_what_is_not_as_it_was_is_refused_once_and_its_neighbours_are_scored(
     assert rescored(hospital, "2.0") == Done(is_whole=True), "it is not tried for ever"
     path.write_bytes(content)
     assert rescored(hospital, "2.0", again=True).scored.total() == 2, "unless somebody asks"
-    assert stand(hospital, "2.0") == Stand(3, {}, 0, 0)
+    assert stand(hospital, "2.0") == ScoreCounts(3, {}, 0, 0)
 
 
 def test_a_storage_that_is_away_costs_no_lesion_its_score(hospital: Hospital) -> None:
@@ -119,7 +119,7 @@ def test_a_storage_that_is_away_costs_no_lesion_its_score(hospital: Hospital) ->
     hospital.storage.rename(away)
     with pytest.raises(Unavailable):
         rescored(hospital, "2.0")
-    assert stand(hospital, "2.0") == Stand(0, {}, 0, 3)
+    assert stand(hospital, "2.0") == ScoreCounts(0, {}, 0, 3)
     away.rename(hospital.storage)
     assert rescored(hospital, "2.0").scored.total() == 3
 
@@ -153,14 +153,14 @@ def test_a_stop_ends_it_at_the_next_lesion_and_keeps_what_was_done(hospital: Hos
     stopped = threading.Event()
     rescorer = replace(hospital.rescorer, stopped=stopped, told=lambda *_: stopped.set())
     assert rescored(hospital, "2.0", rescorer) != Done(is_whole=True)
-    assert stand(hospital, "2.0") == Stand(1, {}, 0, 2)
+    assert stand(hospital, "2.0") == ScoreCounts(1, {}, 0, 2)
 
 
 def test_a_defect_met_on_one_lesion_is_on_record_and_stops_no_other(hospital: Hospital) -> None:
     hospital.scored(seed=1)
     hospital.scored(seed=2)
     hospital.add("2.0", seed=5)
-    key, model = key_of(hospital, "2.0"), LoneModel(entry_of(hospital, "2.0"), torch.device("cpu"))
+    key, model = key_of(hospital, "2.0"), SingleModel(entry_of(hospital, "2.0"), torch.device("cpu"))
 
     class Once:
         """Fails at its first lesion."""
@@ -174,7 +174,7 @@ def test_a_defect_met_on_one_lesion_is_on_record_and_stops_no_other(hospital: Ho
                 raise ZeroDivisionError
             return model.score(image)
 
-    done = hospital.rescorer.run({key: Once()}, [Wanted(key)])
+    done = hospital.rescorer.run({key: Once()}, [ScoresWanted(key)])
     assert (done.scored[key], done.refused[key, "internal_error"]) == (1, 1)
 
 
@@ -183,8 +183,8 @@ def test_both_models_versions_are_scored_from_one_reading(hospital: Hospital) ->
     for name in ("DLR_LH", "DLR_BM"):
         hospital.add("2.0", seed=5, name=name)
     keys = {name: key_of(hospital, "2.0", name) for name in ("DLR_LH", "DLR_BM")}
-    models = {key: LoneModel(entry_of(hospital, "2.0", name), torch.device("cpu")) for name, key in keys.items()}
-    done = hospital.rescorer.run(models, [Wanted(key) for key in keys.values()])
+    models = {key: SingleModel(entry_of(hospital, "2.0", name), torch.device("cpu")) for name, key in keys.items()}
+    done = hospital.rescorer.run(models, [ScoresWanted(key) for key in keys.values()])
     assert {name: done.scored[key] for name, key in keys.items()} == {"DLR_LH": 2, "DLR_BM": 2}
 
 

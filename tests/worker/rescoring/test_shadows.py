@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from db.writes import rescoring
 from tests.worker.rescoring.hospital import Hospital
-from worker.inference.single_model import LoneModel
+from worker.inference.single_model import SingleModel
 from worker.rescoring import shadows as shadows_module
 from worker.rescoring.shadows import Shadows
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def shadows(hospital: Hospital) -> Shadows:
-    return Shadows(hospital.registry, hospital.rescorer, partial(LoneModel, device=torch.device("cpu")))
+    return Shadows(hospital.registry, hospital.rescorer, partial(SingleModel, device=torch.device("cpu")))
 
 
 def versions(hospital: Hospital, model: str = "DLR_BM") -> list[set[str]]:

@@ -12,7 +12,7 @@ from db.writes import ledger
 from tests.conftest import Database
 from tests.db.samples import claim_one, finish_one, register, result, scored, study
 from tests.waiting import pace, until
-from worker.scoring.leases import Pulse
+from worker.scoring.leases import LeaseKeeper
 
 
 @pytest.fixture
@@ -21,10 +21,10 @@ def sessions(database: Database) -> sessionmaker[Session]:
 
 
 @pytest.fixture
-def pulse(sessions: sessionmaker[Session]) -> Iterator[Pulse]:
-    pulse = Pulse(sessions, lease_s=pace(1.2))
-    yield pulse
-    pulse.stop()
+def lease_keeper(sessions: sessionmaker[Session]) -> Iterator[LeaseKeeper]:
+    lease_keeper = LeaseKeeper(sessions, lease_s=pace(1.2))
+    yield lease_keeper
+    lease_keeper.stop()
 
 
 def stranded(sessions: sessionmaker[Session]) -> int:
@@ -34,47 +34,47 @@ def stranded(sessions: sessionmaker[Session]) -> int:
 
 
 def test_a_lease_is_prolonged_while_a_study_is_in_hand_and_runs_out_after(
-    sessions: sessionmaker[Session], pulse: Pulse
+    sessions: sessionmaker[Session], lease_keeper: LeaseKeeper
 ) -> None:
     with sessions.begin() as session:
         study_id = ledger.record_study(session, study()).study_id
-    assert pulse.take(study_id)
+    assert lease_keeper.take(study_id)
     with sessions.begin() as session:
-        claim = claim_one(session, study_id, 3, lease_s=pulse.lease_s)
+        claim = claim_one(session, study_id, 3, lease_s=lease_keeper.lease_s)
     assert claim is not None
-    pulse.claimed(study_id, claim.attempt)
+    lease_keeper.claimed(study_id, claim.attempt)
     now = text("SELECT clock_timestamp()")
     with sessions() as session:
-        given = session.scalar(now) + timedelta(seconds=pulse.lease_s)
+        given = session.scalar(now) + timedelta(seconds=lease_keeper.lease_s)
         until(lambda: session.scalar(now) > given)
     assert stranded(sessions) == 0
-    pulse.put_back(study_id)
+    lease_keeper.put_back(study_id)
     until(lambda: stranded(sessions) == 1)
 
 
-def test_a_study_is_taken_in_hand_once(pulse: Pulse, sessions: sessionmaker[Session]) -> None:
+def test_a_study_is_taken_in_hand_once(lease_keeper: LeaseKeeper, sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as session:
         study_id = ledger.record_study(session, study()).study_id
-    assert pulse.take(study_id)
-    assert not pulse.take(study_id)
-    pulse.put_back(study_id)
-    assert pulse.take(study_id)
+    assert lease_keeper.take(study_id)
+    assert not lease_keeper.take(study_id)
+    lease_keeper.put_back(study_id)
+    assert lease_keeper.take(study_id)
 
 
 def test_what_is_given_back_is_queued_again_uncounted_and_its_late_result_is_refused(
-    pulse: Pulse, sessions: sessionmaker[Session]
+    lease_keeper: LeaseKeeper, sessions: sessionmaker[Session]
 ) -> None:
     with sessions.begin() as session:
         register(session)
         ids = [ledger.record_study(session, study(f"1.2.{number}")).study_id for number in range(2)]
     claims = []
     for study_id in ids:
-        pulse.take(study_id)
+        lease_keeper.take(study_id)
         with sessions.begin() as session:
-            claims.append(claim_one(session, study_id, 3, lease_s=pulse.lease_s))
-        pulse.claimed(study_id, claims[-1].attempt)
-    pulse.put_back(ids[1])
-    assert pulse.give_back() == 1
+            claims.append(claim_one(session, study_id, 3, lease_s=lease_keeper.lease_s))
+        lease_keeper.claimed(study_id, claims[-1].attempt)
+    lease_keeper.put_back(ids[1])
+    assert lease_keeper.give_back() == 1
     with sessions.begin() as session:
         states = session.execute(text("SELECT state, attempts FROM study ORDER BY study_instance_uid")).all()
         assert not finish_one(session, result(claims[0], scored()))

@@ -35,7 +35,7 @@ from worker.imaging.decoder_pool import DecoderPool
 from worker.imaging.image_source import ImageSource
 from worker.intake.accept import Intake
 from worker.scoring.bookkeeping import Bookkeeper
-from worker.scoring.leases import Pulse
+from worker.scoring.leases import LeaseKeeper
 from worker.scoring.pipeline import Pipeline
 from worker.settings import get_settings
 from worker.study import LesionImage, QualityFinding, Score, Scores
@@ -103,7 +103,7 @@ def decoders() -> Iterator[DecoderPool]:
 def pipeline(
     sessions: sessionmaker[Session], device: SimulatedDevice, decoders: DecoderPool, tmp_path: Path
 ) -> Pipeline:
-    books = Bookkeeper(sessions, Pulse(sessions, lease_s=pace(5)), max_attempts=3, gather_s=0.01)
+    books = Bookkeeper(sessions, LeaseKeeper(sessions, lease_s=pace(5)), max_attempts=3, gather_s=0.01)
     source = ImageSource(tmp_path, Dicomweb({}, max_bytes=1 << 20, timeout_s=5.0))
     return Pipeline(books, device, source, decoders, inference_timeout_s=pace(5), end_worker=sys.exit)
 

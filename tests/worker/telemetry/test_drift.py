@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.telemetry.drift import FEWEST, LEAST_SHARE, psi, told
+from worker.telemetry.drift import FEWEST, LEAST_SHARE, psi, psi_of_enough
 
 COUNTS = st.lists(st.integers(0, 10_000), min_size=1, max_size=20).filter(any)
 
@@ -75,4 +75,4 @@ def test_bins_that_do_not_fit_and_nothing_at_all_are_no_index(
 
 @pytest.mark.parametrize(("values", "is_told"), [(0, False), (FEWEST - 2, False), (FEWEST, True)])
 def test_few_values_tell_nothing(values: int, is_told: bool) -> None:
-    assert (told((0.5, 0.5), (values, 0)) is not None) == is_told
+    assert (psi_of_enough((0.5, 0.5), (values, 0)) is not None) == is_told

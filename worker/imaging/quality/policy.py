@@ -7,7 +7,7 @@ from worker.image_access import QualityPolicies, QualityPolicy
 from worker.study import QualityFinding
 
 
-def warnings_of(findings: Sequence[QualityFinding], policies: QualityPolicies) -> tuple[QualityFinding, ...]:
+def quality_warnings(findings: Sequence[QualityFinding], policies: QualityPolicies) -> tuple[QualityFinding, ...]:
     """Return the findings that are warnings, in their order.
 
     Raises:

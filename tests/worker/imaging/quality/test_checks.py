@@ -17,7 +17,7 @@ from worker.errors import MEANINGS, Code, LesionRefused
 from worker.image_access import QualityPolicy
 from worker.imaging.dicom_file import Header
 from worker.imaging.quality.checks import quality_findings
-from worker.imaging.quality.policy import warnings_of
+from worker.imaging.quality.policy import quality_warnings
 from worker.imaging.regions import UltrasoundRegion
 from worker.phantom.phantom import phantom
 from worker.study import QualityFinding, Roi
@@ -248,11 +248,11 @@ def test_no_picture_and_no_header_breaks_a_check(
 
 def test_each_finding_warns_refuses_or_is_not_told_as_the_policies_say() -> None:
     found = (QualityFinding.COLOUR_IN_ROI, QualityFinding.OVERLAY_IN_ROI, QualityFinding.ROI_BLANK)
-    assert warnings_of(found, {}) == found
-    assert warnings_of(found, {QualityFinding.OVERLAY_IN_ROI: QualityPolicy.OFF}) == (found[0], found[2])
-    assert warnings_of(found, {QualityFinding.ROI_SATURATED: QualityPolicy.REFUSE}) == found
+    assert quality_warnings(found, {}) == found
+    assert quality_warnings(found, {QualityFinding.OVERLAY_IN_ROI: QualityPolicy.OFF}) == (found[0], found[2])
+    assert quality_warnings(found, {QualityFinding.ROI_SATURATED: QualityPolicy.REFUSE}) == found
     with pytest.raises(LesionRefused) as refused:
-        warnings_of(found, {found[0]: QualityPolicy.OFF, found[2]: QualityPolicy.REFUSE})
+        quality_warnings(found, {found[0]: QualityPolicy.OFF, found[2]: QualityPolicy.REFUSE})
     assert refused.value.code is Code.ROI_BLANK
 
 
