@@ -18,7 +18,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from tests.waiting import patience, until
-from worker.broker import transport
+from worker.broker import aof_rewriter, transport
 from worker.broker.aof_rewriter import AofRewriter
 from worker.broker.queues import RECORD_REFUSAL, SUBMIT_STUDY
 from worker.broker.redis_scripts import TAKEN, put_back
@@ -146,8 +146,8 @@ def test_a_file_that_takes_long_to_rewrite_is_rewritten_less_often(
         rested.set()
         raise SystemExit
 
-    monkeypatch.setattr(transport, "_rewriting_s", lambda _client: 3.0)
-    monkeypatch.setattr(transport, "time", SimpleNamespace(sleep=rest, monotonic=time.monotonic))
+    monkeypatch.setattr(aof_rewriter, "_rewriting_s", lambda _client: 3.0)
+    monkeypatch.setattr(aof_rewriter, "time", SimpleNamespace(sleep=rest, monotonic=time.monotonic))
     AofRewriter(own_redis.url(), interval_s=1.0).request()
     assert rested.wait(patience(10))
     assert rests == [30.0]
