@@ -135,8 +135,8 @@ def test_where_the_models_looked_is_in_the_page_with_scores_and_what_it_is_not(
 ) -> None:
     page = html(small, drawn, (looked_at(), looked_at("alarm", Why.FALSE_POSITIVE, "Of its 9 images 3 are shown.")))
     part = page[page.index("Where the models looked") :]
-    assert part.index("missed-1: missed cancer: advised down to BI-RADS 3") < part.index("alarm: benign, and malignant")
-    assert "It is no diagnosis." in " ".join(part.split())
+    assert part.index("missed-1: missed cancer: advised down to BI-RADS 3") < part.index("alarm: benign, but malignant")
+    assert "It is not a diagnosis." in " ".join(part.split())
     assert "DLR_BM 1.0: 0.49998, positive from 0.5." in " ".join(part.split())
     assert "Of its 9 images 3 are shown." in part
     assert f'src="data:image/png;base64,{b64encode(b"PNG of BM").decode()}"' in part

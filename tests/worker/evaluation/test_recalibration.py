@@ -161,7 +161,7 @@ def test_lesions_are_counted_apart_where_that_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("scores", "labels", "asked", "said"),
     [
-        ([0.2, 0.3, 0.7, 0.9], [False, False, True, True], {"fit_temperature": True, "coverage": None}, "part"),
+        ([0.2, 0.3, 0.7, 0.9], [False, False, True, True], {"fit_temperature": True, "coverage": None}, "separate"),
         ([0.2, 0.3, 0.7, 0.9], [True, True, True, True], {"fit_temperature": True, "coverage": None}, "both classes"),
         ([0.5, 0.5], [False, True], {"fit_temperature": False, "coverage": 0.9}, "takes 9 lesions at least"),
         ([], [], {"fit_temperature": True, "coverage": None}, "both classes"),

@@ -135,7 +135,7 @@ def test_an_entry_that_is_no_object_and_a_field_that_is_no_columns_are_bad_rows(
 def test_a_file_that_is_too_large_or_not_there_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "large.csv").open("wb") as file:
         file.truncate(MAX_BYTES + 1)
-    for name, reason in (("large.csv", "larger than"), ("none.csv", "not there")):
+    for name, reason in (("large.csv", "larger than"), ("none.csv", "does not exist")):
         with pytest.raises(SetupRefused, match="scores_invalid") as refused:
             read_scores(tmp_path / name)
         assert reason in refused.value.reason

@@ -95,7 +95,7 @@ def test_what_is_no_parquet_or_lacks_a_column_is_refused(tmp_path: Path) -> None
     for path, said in (
         (tmp_path / "text.parquet", "not Parquet"),
         (lacks, "patient_key"),
-        (tmp_path / "no.parquet", "there"),
+        (tmp_path / "no.parquet", "does not exist"),
     ):
         with pytest.raises(SetupRefused) as refused:
             read_cohort(path)
