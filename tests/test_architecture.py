@@ -56,7 +56,13 @@ def test_each_path_and_each_name_of_the_page_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["worker/gate.py", "worker.contract.StudyJob.age", "db.writes.claims", "tests/test_docs.py::test_nothing"]
+    "name",
+    [
+        "worker/no_such_module.py",
+        "worker.contract.StudyJob.no_such_field",
+        "db.writes.no_such_module",
+        "tests/test_docs.py::test_nothing",
+    ],
 )
 def test_a_name_that_is_stale_is_found(name: str) -> None:
     assert missing(f"see `{name}`, or `{ARCHITECTURE.relative_to(ROOT)}`") == [name]
