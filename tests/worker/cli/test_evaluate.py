@@ -143,8 +143,8 @@ def test_bad_rows_of_a_manifest_stop_it_before_any_is_scored(tmp_path: Path) -> 
     [
         ((), 2, "give exactly one"),
         (("--scores", "a.csv", "--from-database"), 2, "give exactly one"),
-        (("--scores", "none.csv"), 1, "scores_invalid: the file is not there"),
-        (("--manifest", "none.csv"), 1, "dataset_invalid: the manifest is not there"),
+        (("--scores", "none.csv"), 1, "scores_invalid: the file does not exist"),
+        (("--manifest", "none.csv"), 1, "dataset_invalid: the manifest does not exist"),
         (("--scores", "a.csv", "--bm-threshold", "2"), 2, "--bm-threshold"),
         (("--scores", "a.csv", "--output", "new", "--grad-cam", "5"), 2, "--manifest, for its images"),
         (("--from-database", "--output", "new", "--grad-cam", "5"), 2, "--manifest, for its images"),

@@ -73,7 +73,7 @@ def test_a_worker_that_ends_is_started_again_and_the_others_go_on(tmp_path: Path
         assert alive["inference-cpu-2"].cmdline()[-len(told) :] == told
         alive["inference-cpu"].kill()
         until(lambda: workers(process).get("inference-cpu", alive["inference-cpu"]) != alive["inference-cpu"])
-        assert "inference-cpu ended (SIGKILL); it starts again in 1 s" in output.read_text()
+        assert "inference-cpu exited (SIGKILL); it restarts in 1 s" in output.read_text()
         assert workers(process)["inference-cpu-2"] == alive["inference-cpu-2"]
         last = workers(process).values()
     assert not any(child.is_running() for child in last)
