@@ -10,6 +10,7 @@ from typing import Final
 from worker.errors import Code, LesionRefused, Unavailable
 from worker.image_access import Limits
 from worker.imaging.storage import open_regular
+from worker.outages.backoff import backoff_s
 
 FIRST_S: Final = 10.0
 """How long an entry is left alone once it could not be had, in seconds; each time after that twice as long."""
@@ -22,9 +23,9 @@ _BLOCK: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class _Wait:
-    """How long an entry is left alone, and until when on the monotonic clock, in seconds."""
+    """How often an entry could not be had, and until when it is left alone, on the monotonic clock, in seconds."""
 
-    wait_s: float
+    failures: int
     until: float
 
 
@@ -36,9 +37,9 @@ class Quarantine:
 
     def put(self, entry: Path) -> float:
         """Leave an entry alone; say for how many seconds."""
-        earlier = self._waits.get(entry)
-        wait_s = FIRST_S if earlier is None else min(earlier.wait_s * 2, LONGEST_S)
-        self._waits[entry] = _Wait(wait_s, time.monotonic() + wait_s)
+        failures = self._waits[entry].failures + 1 if entry in self._waits else 1
+        wait_s = backoff_s(failures, FIRST_S, LONGEST_S)
+        self._waits[entry] = _Wait(failures, time.monotonic() + wait_s)
         return wait_s
 
     def holds(self, entry: Path) -> bool:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from db.outages import DATABASE_AWAY, DatabaseAway
 from worker.errors import DlrError, ModelRefused, SetupRefused, Unavailable
+from worker.outages.backoff import backoff_s
 from worker.outages.redis_answers import AWAY as REDIS_AWAY
 from worker.outages.redis_answers import reason_of
 from worker.settings import get_settings
@@ -39,15 +40,16 @@ def retry_while_away(work: Callable[[], T], away: tuple[type[Exception], ...] = 
         Stopping: the worker ends.
         Exception: whatever else the work raises.
     """
-    wait_s = get_settings().retry_wait_s
+    first_s, failures = get_settings().retry_wait_s, 0
     while True:
         try:
             return work()
         except away as error:
+            failures += 1
+            wait_s = backoff_s(failures, first_s, LONGEST_WAIT_S)
             logger.warning("waiting %.0f s for a service: %s", wait_s, kind_of(error))
         if stopping.wait(wait_s):
             raise Stopping
-        wait_s = min(max(wait_s, 0.1) * 2, LONGEST_WAIT_S)
 
 
 def kind_of(error: BaseException) -> str:

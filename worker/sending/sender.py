@@ -16,6 +16,7 @@ from db.schema.vocabulary import DeliveryState
 from db.writes import outbox
 from worker.errors import Code, DlrError, Refused, SetupRefused, StudyRefused, Unavailable
 from worker.logs import story_of
+from worker.outages.backoff import backoff_s
 from worker.reporting.result import read_results
 from worker.sending.destination import Deliver, Opens, Parcel
 
@@ -207,4 +208,4 @@ class Sender:
         return DeliveryState.WAITING
 
     def _wait_s(self, failures: int) -> float:
-        return min(max(self.retry_wait_s, 0.1) * 2.0 ** min(failures - 1, 30), LONGEST_WAIT_S)
+        return backoff_s(failures, self.retry_wait_s, LONGEST_WAIT_S)

@@ -11,6 +11,7 @@ from threading import Event
 from types import TracebackType
 from typing import Self
 
+from worker.outages.backoff import backoff_s
 from worker.services.home import Home
 from worker.services.launch import wrapped
 
@@ -86,7 +87,7 @@ class Supervisor:
         for run in self._runs:
             if run.due is None and run.process.poll() is not None:
                 run.deaths = 1 if now - run.since > STEADY_SECONDS else run.deaths + 1
-                pause = min(FIRST_PAUSE_SECONDS * 2 ** (run.deaths - 1), LONGEST_PAUSE_SECONDS)
+                pause = backoff_s(run.deaths, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
                 run.due = now + pause
                 see = "" if run.log is None else f". See {run.log}"
                 self._say(

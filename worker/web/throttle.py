@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 
+from worker.outages.backoff import backoff_s
+
+FIRST_WAIT_S = 1.0
 FORGOTTEN_S = 3600.0
 MOST_KEYS = 10_000
 
@@ -58,4 +61,4 @@ class Throttle:
             tries.count = 0
         tries.count, tries.last = tries.count + 1, now
         if tries.count > self.free:
-            tries.until = now + min(2.0 ** min(tries.count - self.free - 1, 20), self.longest_wait_s)
+            tries.until = now + backoff_s(tries.count - self.free, FIRST_WAIT_S, self.longest_wait_s)
