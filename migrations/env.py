@@ -8,8 +8,8 @@ from sqlalchemy import NullPool, text
 
 from db.errors import DatabaseRefused, RoleRefused
 from db.migrate import LOCK_KEY, is_ours
-from db.schema.models import Base
 from db.schema.roles import OWNER, prepare_roles
+from db.schema.tables import TABLES
 from db.session import ENCODING, make_engine
 
 
@@ -33,7 +33,7 @@ def _migrate() -> None:
             raise RoleRefused(f"migrations run as {OWNER}; ask an administrator for: GRANT {OWNER} TO this user;")
         connection.execute(text(f"SET ROLE {OWNER}"))
         connection.commit()
-        context.configure(connection=connection, target_metadata=Base.metadata, include_object=is_ours)
+        context.configure(connection=connection, target_metadata=TABLES, include_object=is_ours)
         encoding = connection.scalar(text("SHOW server_encoding"))
         connection.commit()
         if encoding != ENCODING and not context.get_context().get_current_heads():

@@ -1,4 +1,4 @@
-"""The tables. Migrations make them; these classes are what the code reads and writes.
+"""The tables of studies. Migrations make them; these classes are what the code reads and writes.
 
 Times are timestamptz. A table's constraints say what a row may be, so that a defect of the software can not store an
 impossible result.
@@ -6,37 +6,29 @@ impossible result.
 
 import uuid
 from datetime import date, datetime
-from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
-    Date,
-    DateTime,
-    Double,
-    Enum,
     ForeignKey,
     ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
-    MetaData,
     String,
     Text,
     UniqueConstraint,
-    Uuid,
     func,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from db.schema.base import Base
 from db.schema.vocabulary import (
     AgeSource,
     Birads,
-    DeliveryState,
-    Destination,
     LesionState,
     Outcome,
     PathologyFinding,
@@ -48,57 +40,11 @@ from db.schema.vocabulary import (
     WorklistClass,
 )
 
-TYPE_NAMES: dict[type[StrEnum], str] = {
-    Priority: "priority",
-    StudyState: "study_state",
-    WorklistClass: "worklist_class",
-    LesionState: "lesion_state",
-    Birads: "birads",
-    Recommendation: "recommendation",
-    Outcome: "outcome",
-    AgeSource: "age_source",
-    RegionSource: "region_source",
-    PathologyFinding: "pathology_finding",
-    Destination: "destination",
-    DeliveryState: "delivery_state",
-}
-"""Each enumeration and the name of its PostgreSQL type."""
-
-
-def _enum(words: type[StrEnum]) -> Enum:
-    return Enum(words, name=TYPE_NAMES[words], values_callable=lambda members: [word.value for word in members])
-
-
 _OPEN = "is_current AND state IN ('queued', 'running')"
 _REFUSED = "study_instance_uid IS NULL AND purged_at IS NULL"
 _GATE = ", ".join(f"'{reason.value}'" for reason in QualityFinding)
 _ENDED = "is_current AND state IN ('done', 'partial', 'failed')"
-_WAITING = "state = 'waiting'"
-_FAILED = "state = 'failed'"
 _TO_BE_LOOKED_AT = "is_current AND state IN ('partial', 'failed') AND discarded_at IS NULL AND purged_at IS NULL"
-
-
-class Base(DeclarativeBase):
-    """The base of the tables; holds their metadata."""
-
-    metadata = MetaData(
-        naming_convention={
-            "pk": "pk_%(table_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        }
-    )
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        datetime: DateTime(timezone=True),
-        date: Date(),
-        uuid.UUID: Uuid(),
-        str: Text(),
-        float: Double(),
-        dict[str, Any]: JSONB(none_as_null=True),
-        **{words: _enum(words) for words in TYPE_NAMES},
-    }
 
 
 class StudyRow(Base):
@@ -351,51 +297,4 @@ class StudyEventRow(Base):
     __table_args__ = (
         Index("ix_study_event_study_id", "study_id", "id"),
         {"comment": "Append-only history of each study; a trigger refuses UPDATE, DELETE and TRUNCATE"},
-    )
-
-
-class DeliveryRow(Base):
-    """One result of a study that one destination is to have."""
-
-    __tablename__ = "delivery"
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    destination: Mapped[Destination]
-    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("study.id"))
-    event_id: Mapped[int] = mapped_column(BigInteger)
-    state: Mapped[DeliveryState] = mapped_column(server_default=DeliveryState.WAITING)
-    attempts: Mapped[int] = mapped_column(server_default=text("0"))
-    next_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    error_code: Mapped[str | None]
-    error_reason: Mapped[str | None]
-    sop_instance_uid: Mapped[str | None]
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    sent_at: Mapped[datetime | None]
-
-    __table_args__ = (
-        UniqueConstraint("event_id", "destination"),
-        CheckConstraint("attempts >= 0", "attempts"),
-        CheckConstraint("(state = 'sent') = (sent_at IS NOT NULL)", "sent_says_when"),
-        CheckConstraint("state <> 'failed' OR error_code IS NOT NULL", "failed_says_why"),
-        Index("ix_delivery_due", "destination", "next_at", "id", postgresql_where=text(_WAITING)),
-        Index("ix_delivery_failed", "destination", "id", postgresql_where=text(_FAILED)),
-        Index("ix_delivery_study_id", "study_id"),
-        {"comment": "The outbox: one result of a study (the event with which it ended) for one destination"},
-    )
-
-
-class OutboxRow(Base):
-    """How far one destination has followed the history of the studies."""
-
-    __tablename__ = "outbox"
-
-    destination: Mapped[Destination] = mapped_column(primary_key=True)
-    seen: Mapped[int] = mapped_column(BigInteger)
-    ahead: Mapped[int] = mapped_column(BigInteger)
-    ahead_xid: Mapped[int] = mapped_column(BigInteger)
-    looked_at: Mapped[datetime] = mapped_column(server_default=func.now())
-
-    __table_args__ = (
-        CheckConstraint("seen <= ahead", "seen_is_behind"),
-        {"comment": "For each destination: up to which event of the history every result has its delivery"},
     )

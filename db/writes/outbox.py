@@ -13,7 +13,8 @@ from sqlalchemy import ColumnElement, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db.schema.models import DeliveryRow, OutboxRow, StudyEventRow
+from db.schema.models import StudyEventRow
+from db.schema.outbox import DeliveryRow, OutboxRow
 from db.schema.records import DeliveryDetail, Due, OutboxState
 from db.schema.vocabulary import DeliveryState, Destination
 

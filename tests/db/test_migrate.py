@@ -11,7 +11,7 @@ from sqlalchemy import Connection, NullPool, create_engine, text
 
 from db.errors import RoleRefused
 from db.migrate import LOCK_KEY, PAGE_VIEWS, VIEWS, check, downgrade, upgrade
-from db.schema.models import Base
+from db.schema.tables import TABLES
 from db.session import driver_url, make_engine
 from tests.conftest import Database
 from tests.waiting import patience, until
@@ -164,7 +164,7 @@ def test_the_models_and_the_migration_declare_the_same_to_the_letter(
     database: Database, empty_database: Database
 ) -> None:
     engine = create_engine(driver_url(empty_database.owner_url), poolclass=NullPool)
-    Base.metadata.create_all(engine)
+    TABLES.create_all(engine)
     with engine.connect() as modelled, connect(database.owner_url) as migrated:
         for catalogue, query in CATALOGUE.items():
             wanted = {tuple(row) for row in modelled.execute(text(query))}

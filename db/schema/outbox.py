@@ -1,0 +1,60 @@
+"""The tables of what is delivered: the outbox, and each delivery of it."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.schema.base import Base
+from db.schema.vocabulary import DeliveryState, Destination
+
+_WAITING = "state = 'waiting'"
+_FAILED = "state = 'failed'"
+
+
+class DeliveryRow(Base):
+    """One result of a study that one destination is to have."""
+
+    __tablename__ = "delivery"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    destination: Mapped[Destination]
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("study.id"))
+    event_id: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[DeliveryState] = mapped_column(server_default=DeliveryState.WAITING)
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    next_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    error_code: Mapped[str | None]
+    error_reason: Mapped[str | None]
+    sop_instance_uid: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    sent_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        UniqueConstraint("event_id", "destination"),
+        CheckConstraint("attempts >= 0", "attempts"),
+        CheckConstraint("(state = 'sent') = (sent_at IS NOT NULL)", "sent_says_when"),
+        CheckConstraint("state <> 'failed' OR error_code IS NOT NULL", "failed_says_why"),
+        Index("ix_delivery_due", "destination", "next_at", "id", postgresql_where=text(_WAITING)),
+        Index("ix_delivery_failed", "destination", "id", postgresql_where=text(_FAILED)),
+        Index("ix_delivery_study_id", "study_id"),
+        {"comment": "The outbox: one result of a study (the event with which it ended) for one destination"},
+    )
+
+
+class OutboxRow(Base):
+    """How far one destination has followed the history of the studies."""
+
+    __tablename__ = "outbox"
+
+    destination: Mapped[Destination] = mapped_column(primary_key=True)
+    seen: Mapped[int] = mapped_column(BigInteger)
+    ahead: Mapped[int] = mapped_column(BigInteger)
+    ahead_xid: Mapped[int] = mapped_column(BigInteger)
+    looked_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (
+        CheckConstraint("seen <= ahead", "seen_is_behind"),
+        {"comment": "For each destination: up to which event of the history every result has its delivery"},
+    )
