@@ -20,7 +20,8 @@ from worker.settings import get_settings
 MADE_ONCE = (
     "worker.app",
     "worker.cli.submit",
-    "worker.doctor",
+    "worker.doctor.checks",
+    "worker.doctor.redis",
     "worker.demo.run",
     "worker.runtime",
     "worker.tasks",

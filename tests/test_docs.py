@@ -33,11 +33,11 @@ from tests.conftest import Database
 from tests.floors import floors_table
 from tests.test_compose import COMPOSE, PASSWORD, ROOT, composed_redis
 from tests.waiting import patience
-from worker import doctor
 from worker.broker import reconciler, transport
 from worker.broker.message_gate import read_message
 from worker.broker.queues import QUEUE_OF_TASK, SUBMIT_STUDY
 from worker.contract import StudyJob, parse_job
+from worker.doctor.postgresql import SILENT_S
 from worker.errors import MEANINGS
 from worker.exporter import exporter
 from worker.imaging import age
@@ -421,7 +421,7 @@ def test_the_queues_are_the_services() -> None:
         ("docs/decisions/0006-no-celery-retries.md", "doubling up to 10 s", waiting.LONGEST_WAIT_S == 10),
         ("docs/administrator.md", "doubled up to five minutes", sender.LONGEST_WAIT_S == 300),
         ("docs/conformance.md", "doubles up to five minutes", sender.LONGEST_WAIT_S == 300),
-        ("docs/administrator.md", "each destination within three minutes", doctor.SILENT_S == 180),
+        ("docs/administrator.md", "each destination within three minutes", SILENT_S == 180),
         ("docs/administrator.md", "back on the queue, after 5 seconds", reconciler.UNQUEUED_AFTER_S == 5),
         ("docs/administrator.md", "after 10 s is ended", connections.REQUEST_S == 10),
         ("docs/administrator.md", "not taken in two minutes", connections.ANSWER_S == 120),

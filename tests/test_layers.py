@@ -80,7 +80,6 @@ def test_the_hall_stays_small() -> None:
 
 
 LONGER = {
-    "worker/doctor.py",
     "worker/imaging/dicom_file.py",
     "worker/inference/registry.py",
 }

@@ -24,7 +24,8 @@ def health(
 
     Takes a few seconds at most, even if a server hangs.
     """
-    from worker.doctor import Health, receiver_answers, servers, worker_answers
+    from worker.doctor.checks import receiver_answers, servers, worker_answers
+    from worker.doctor.component import Health
 
     settings = get_settings()
     found = servers(settings) if worker is None and not receiver else []
@@ -43,7 +44,8 @@ def health(
 
 def doctor(fmt: FormatOption = Format.TABLE) -> None:
     """Check every component: its health, version and what is wrong. Exit status 1: something is down."""
-    from worker.doctor import Health, everything
+    from worker.doctor.checks import everything
+    from worker.doctor.component import Health
 
     found = everything(get_settings())
     print_rows([asdict(component) for component in found], COLUMNS, fmt, "components", CARD)

@@ -74,7 +74,7 @@ def shadow(
 @app.command()
 def health() -> None:
     """Health check. Exit status 0: a `dlr shadow` has polled the database within three minutes."""
-    from worker.doctor import SILENT_S
+    from worker.doctor.postgresql import SILENT_S
     from worker.runtime import SHADOW_NAME
 
     engine = make_engine(get_settings().require_shadow_database_url(), role=None, poolclass=NullPool)

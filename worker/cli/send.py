@@ -89,7 +89,7 @@ def retry(
 @app.command()
 def health(fmt: FormatOption = Format.TABLE) -> None:
     """Health check. Exit status 0: a sender has served each destination within three minutes."""
-    from worker.doctor import SILENT_S
+    from worker.doctor.postgresql import SILENT_S
     from worker.runtime import sessions
     from worker.sending.from_settings import destinations
 

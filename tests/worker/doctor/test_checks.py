@@ -10,7 +10,8 @@ from sqlalchemy import text
 from db.session import make_engine
 from tests.command_line import dlr
 from tests.conftest import Database
-from worker import doctor
+from worker.doctor.component import Component, Health, look_at
+from worker.doctor.postgresql import postgres
 from worker.network.port import free_port
 from worker.settings import get_settings
 
@@ -71,11 +72,11 @@ def test_a_table_for_people_has_every_row_too() -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_what_keeps_a_component_from_answering_is_told_as_what_it_is(error: Exception, said: str) -> None:
-    def look(_settings: object) -> doctor.Component:
+    def look(_settings: object) -> Component:
         raise error
 
-    row = doctor._look("models", look, get_settings())
-    assert (row.component, row.health) == ("models", doctor.Health.DOWN)
+    row = look_at("models", look, get_settings())
+    assert (row.component, row.health) == ("models", Health.DOWN)
     assert said in row.detail
     assert "Redis" not in row.detail
     assert "Jane" not in row.detail
@@ -86,5 +87,5 @@ def test_a_table_that_somebody_holds_is_told_as_that(database: Database, monkeyp
     get_settings.cache_clear()
     with make_engine(database.superuser_url, role=None).begin() as holder:
         holder.execute(text("LOCK TABLE study"))
-        found = doctor.postgres(get_settings())
+        found = postgres(get_settings())
     assert (found.health, "55P03" in found.detail) == ("down", True)
