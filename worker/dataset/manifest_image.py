@@ -14,7 +14,8 @@ from worker.dataset.manifest import ManifestRow
 from worker.errors import MEANINGS, Code, DlrError, LesionRefused, Refused
 from worker.image_access import DEFAULT_LIMITS, Limits
 from worker.imaging.age import resolve_age
-from worker.imaging.dicom_file import Header, open_dicom
+from worker.imaging.dicom_file import open_dicom
+from worker.imaging.header import Header
 from worker.imaging.layout import frame_index, pixel_layout
 from worker.imaging.lesion import MODALITIES
 from worker.imaging.pixels import decode_frame

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import Code, LesionRefused
-from worker.imaging.dicom_file import Header
+from worker.imaging.header import Header
 from worker.imaging.layout import PixelLayout
 
 _BYTE = 8

@@ -17,7 +17,8 @@ from pydicom.uid import (
 
 from worker.errors import Code, LesionRefused
 from worker.image_access import Limits
-from worker.imaging.dicom_file import DicomFile, Header
+from worker.imaging.dicom_file import DicomFile
+from worker.imaging.header import Header
 from worker.imaging.transfer_syntax import LOOKED_AT, check_pixel_data
 
 GREY: Final = ("MONOCHROME1", "MONOCHROME2")

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from worker.errors import MEANINGS, Code, LesionRefused
 from worker.image_access import Limits
 from worker.imaging.age import resolve_age
-from worker.imaging.dicom_file import DicomFile, Header, open_dicom
+from worker.imaging.dicom_file import DicomFile, open_dicom
+from worker.imaging.header import Header
 from worker.imaging.layout import PixelLayout, frame_index, pixel_layout
 from worker.imaging.pixels import decode_frame
 from worker.imaging.quality.checks import quality_findings

@@ -9,7 +9,7 @@ from pydicom.pixels.processing import apply_color_lut
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from worker.errors import Code, LesionRefused
-from worker.imaging.dicom_file import Header
+from worker.imaging.header import Header
 
 _COLOURS = ("Red", "Green", "Blue")
 _ENTRIES_8_BIT = 256

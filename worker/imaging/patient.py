@@ -7,7 +7,7 @@ from typing import Self
 
 from worker.errors import Code, StudyRefused
 from worker.imaging.character_set import written
-from worker.imaging.dicom_file import PADDING, Header
+from worker.imaging.header import PADDING, Header
 from worker.text import composed
 
 _LONGEST = 1024

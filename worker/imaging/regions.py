@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worker.errors import Code, LesionRefused
-from worker.imaging.dicom_file import Header
+from worker.imaging.header import Header
 from worker.study import RegionSource, Roi
 
 _TWO_DIMENSIONAL = 1

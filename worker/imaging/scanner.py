@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from worker.imaging.dicom_file import Header
+from worker.imaging.header import Header
 from worker.study import Scanner
 from worker.text import composed
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worker.imaging.dicom_file import Header
+from worker.imaging.header import Header
 from worker.imaging.regions import UltrasoundRegion, contains, is_tissue
 from worker.study import LesionSize, Roi
 

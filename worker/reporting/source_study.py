@@ -10,7 +10,8 @@ from pathlib import Path
 from worker.clinical.categories import Birads, Priority
 from worker.errors import Code, LesionRefused
 from worker.image_access import Limits
-from worker.imaging.dicom_file import DicomFile, Header, open_dicom
+from worker.imaging.dicom_file import DicomFile, open_dicom
+from worker.imaging.header import Header
 from worker.imaging.image_source import Folder, ImageSource
 from worker.imaging.study_files import StudyFiles, entry_of, fault_of, index_study, read_entry
 from worker.reporting.conforming import conforms

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, picture, write
-from worker.imaging.dicom_file import Header
+from worker.imaging.header import Header
 from worker.imaging.lesion import Marked, decode_lesions
 from worker.imaging.scanner import LONGEST_NAME, scanner_of
 from worker.study import Scanner

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.imaging.cropping import crop, to_grey
-from worker.imaging.dicom_file import Header
+from worker.imaging.header import Header
 from worker.imaging.quality.colour import colour_in_roi, doppler_in_roi, says_doppler, taken_apart
 from worker.imaging.quality.contrast import roi_blank, roi_saturated, roi_too_small
 from worker.imaging.quality.dual_view import seam_in_pixels, seam_of_regions

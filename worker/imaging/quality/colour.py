@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.imaging.dicom_file import Header
+from worker.imaging.header import Header
 from worker.imaging.regions import UltrasoundRegion, shared
 from worker.study import QualityFinding, Roi
 

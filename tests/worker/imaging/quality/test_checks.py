@@ -15,7 +15,7 @@ from pydicom.tag import Tag
 
 from worker.errors import MEANINGS, Code, LesionRefused
 from worker.image_access import QualityPolicy
-from worker.imaging.dicom_file import Header
+from worker.imaging.header import Header
 from worker.imaging.quality.checks import quality_findings
 from worker.imaging.quality.policy import quality_warnings
 from worker.imaging.regions import UltrasoundRegion
