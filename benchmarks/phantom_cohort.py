@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.machine import commit, machine
 from benchmarks.measuring import say_on_stderr
 from worker.inference.card import MODEL_NAMES
-from worker.inference.registry import WEIGHTS_FILE
+from worker.inference.version_folder import WEIGHTS_FILE
 from worker.training.config import DEMO, TrainingConfig
 
 OVER = {"over_image": "image alone", "over_age": "age alone", "over_without_age": "the same without age"}

@@ -79,13 +79,7 @@ def test_the_hall_stays_small() -> None:
     assert len(rooms) <= 4
 
 
-LONGER = {
-    "worker/imaging/dicom_file.py",
-    "worker/inference/registry.py",
-}
-
-
 @pytest.mark.parametrize("package", ["worker", "db"])
 def test_no_module_is_too_long_to_be_read_at_once(package: str) -> None:
     lines = {file: len(file.read_text("utf-8").splitlines()) for file in (ROOT / package).rglob("*.py")}
-    assert {str(file.relative_to(ROOT)) for file, count in lines.items() if count > 350} <= LONGER
+    assert {str(file.relative_to(ROOT)) for file, count in lines.items() if count > 350} == set()

@@ -7,22 +7,15 @@
 A version is never changed once it is there, and what is half written is never seen: folders and files appear by rename.
 """
 
-import shutil
-import tempfile
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from worker.durable_files import sync, write, written
+from worker.durable_files import written
 from worker.errors import Code, ModelRefused
 from worker.inference.card import MODEL_NAMES, ModelCard, ModelName, load_card
 from worker.inference.in_service import INTO_SERVICE, Change, Event, InService, change
-
-CARD_FILE = "card.json"
-WEIGHTS_FILE = "weights.safetensors"
-
-_HOW_IT_WAS_MADE = ("training", "created_at")
-"""Fields of a card that may differ when a version is made once more, by later code: its weights are the same."""
+from worker.inference.version_folder import CARD_FILE, WEIGHTS_FILE, put_in_place, staged, verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,25 +94,8 @@ class Registry:
     def _add(self, card_path: Path, weights_path: Path) -> ModelCard:
         card = load_card(card_path)
         folder = self._models_dir / card.name / card.version
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=folder.parent))
-        try:
-            staging.chmod(0o755)
-            write(staging / CARD_FILE, card.to_json().encode())
-            _copy(weights_path, staging / WEIGHTS_FILE)
-            _verify(card, staging / WEIGHTS_FILE)
-            sync(staging)
-            with self._service.locked():
-                if folder.exists():
-                    _refuse_other_content(card, folder)
-                    _mend(folder, staging)
-                    card = load_card(folder / CARD_FILE)
-                else:
-                    staging.rename(folder)
-                    sync(folder.parent)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-        return card
+        with staged(card, weights_path, folder.parent) as staging, self._service.locked():
+            return put_in_place(card, staging, folder)
 
     def list(self) -> tuple[Entry, ...]:
         """Return each version with a readable card, by name and time; ``check`` tells of the others."""
@@ -319,43 +295,9 @@ class Registry:
 
     def _sound(self, name: str, version: str) -> Entry:
         entry = self._entry(name, version)
-        _verify(entry.card, entry.weights_path)
+        verify(entry.card, entry.weights_path)
         return entry
 
     def _no_shadow(self, name: ModelName, version: str) -> tuple[Change, ...]:
         is_one = (name, version) in self._service.shadows()
         return (change(Event.UNSHADOWED, name, version),) if is_one else ()
-
-
-def _verify(card: ModelCard, weights_path: Path) -> None:
-    import torch
-
-    from worker.inference.weights import load_network
-
-    load_network(card, weights_path, torch.device("cpu"))
-
-
-def _refuse_other_content(card: ModelCard, folder: Path) -> None:
-    known = load_card(folder / CARD_FILE)
-    compared = [field for field in ModelCard.model_fields if field not in _HOW_IT_WAS_MADE]
-    differing = [field for field in compared if getattr(known, field) != getattr(card, field)]
-    if differing:
-        reason = f"{card.name} {card.version} already exists with another {', '.join(differing)}; give it a new version"
-        raise ModelRefused(Code.MODEL_EXISTS, reason)
-
-
-def _mend(folder: Path, staging: Path) -> None:
-    card, weights_path = load_card(folder / CARD_FILE), folder / WEIGHTS_FILE
-    try:
-        _verify(card, weights_path)
-    except ModelRefused:
-        (staging / WEIGHTS_FILE).replace(weights_path)
-        sync(folder)
-
-
-def _copy(source: Path, target: Path) -> None:
-    try:
-        shutil.copyfile(source, target)
-    except OSError:
-        raise ModelRefused(Code.WEIGHTS_MISSING) from None
-    sync(target)

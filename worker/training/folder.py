@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from worker.errors import Code, SetupRefused
-from worker.inference.registry import CARD_FILE, WEIGHTS_FILE
+from worker.inference.version_folder import CARD_FILE, WEIGHTS_FILE
 from worker.training.durable import write_json
 
 RUN_FILE = "run.json"
