@@ -1,39 +1,55 @@
 """Files that are there whole or not at all, also after a loss of power."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from worker.errors import Code, SetupRefused
-
 
 @contextmanager
-def written() -> Iterator[None]:
-    """Say that the registry can not be written, where that is so.
+def replacing(path: Path, *, mode: int = 0o666, alone: bool = True) -> Iterator[Path]:
+    """Give a draft beside a file: once it is written it takes the file's place, and where that fails it goes away.
+
+    Readers find the file that was there or the new one, and the new one is on the disk when this ends.
+
+    Args:
+        path: of the file, in a folder that is there.
+        mode: of the file, less the umask.
+        alone: nobody else writes it meanwhile, so that what a killed process left of its draft is overwritten.
 
     Raises:
-        SetupRefused: ``setting_invalid``.
+        OSError: it can not be written.
     """
+    draft = path.with_name(f".{path.name}.part" if alone else f".{path.name}.{secrets.token_hex(8)}.part")
+    draft.unlink(missing_ok=True)
     try:
-        yield
-    except OSError:
-        reason = "DLR_MODELS_DIR: the registry cannot be written; is there space, and does this user have permission?"
-        raise SetupRefused(Code.SETTING_INVALID, reason) from None
+        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+        yield draft
+        sync(draft)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put a file in another's place."""
+    with replacing(path) as draft:
+        draft.write_bytes(content)
+
+
+def write_private(path: Path, content: bytes, *, alone: bool = False) -> None:
+    """Put a file that its owner alone may read in another's place; several processes may do so at once."""
+    with replacing(path, mode=0o600, alone=alone) as draft:
+        draft.write_bytes(content)
 
 
 def write(path: Path, content: bytes) -> None:
     """Write a file, and wait until it is on the disk."""
     path.write_bytes(content)
     sync(path)
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Put a file in another's place: readers find the one or the other."""
-    draft = path.with_name(f".{path.name}")
-    write(draft, content)
-    draft.replace(path)
-    sync(path.parent)
 
 
 def append(path: Path, line: bytes) -> None:
@@ -57,19 +73,3 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600, all of it or nothing."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from worker.dataset.manifest import COLUMNS, REQUIRED_COLUMNS, Fault, Manifest, ManifestRow, cells_of, reason_of, row_of
-from worker.durable_files import write
+from worker.durable_files import write_private
 from worker.errors import Code, SetupRefused
 from worker.tables.parquet import is_parquet, pyarrow, read_parquet, text_of
 
@@ -64,14 +64,9 @@ def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
 def _put(path: Path, content: bytes) -> None:
     # Claims the name: what came to be there meanwhile is not overwritten.
     path.touch(0o600, exist_ok=False)
-    draft = path.with_name(f".{path.name}.part")
     try:
-        draft.unlink(missing_ok=True)
-        draft.touch(0o600)
-        write(draft, content)
-        draft.replace(path)
+        write_private(path, content, alone=True)
     except OSError:
-        draft.unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         raise
 

@@ -21,7 +21,8 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from worker.durable_files import append, replace, written
+from worker.durable_files import append, replace
+from worker.errors import Code, SetupRefused
 from worker.inference.card import MODEL_NAMES, ModelName
 
 ACTIVE_FILE = "active.json"
@@ -34,6 +35,20 @@ Version = tuple[ModelName, str]
 _SHADOWS: TypeAdapter[dict[ModelName, dict[str, AwareDatetime]]] = TypeAdapter(
     dict[ModelName, dict[str, AwareDatetime]]
 )
+
+
+@contextmanager
+def written() -> Iterator[None]:
+    """Say that the registry can not be written, where that is so.
+
+    Raises:
+        SetupRefused: ``setting_invalid``.
+    """
+    try:
+        yield
+    except OSError:
+        reason = "DLR_MODELS_DIR: the registry cannot be written; is there space, and does this user have permission?"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
 
 
 class Event(StrEnum):

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from worker.durable_files import written
 from worker.errors import Code, ModelRefused
 from worker.inference.card import MODEL_NAMES, ModelCard, ModelName, load_card
-from worker.inference.in_service import INTO_SERVICE, Change, Event, InService, change
+from worker.inference.in_service import INTO_SERVICE, Change, Event, InService, change, written
 from worker.inference.version_folder import CARD_FILE, WEIGHTS_FILE, put_in_place, staged, verify
 
 

@@ -7,7 +7,6 @@ by a UID: a folder is the SHA-256 of its Study Instance UID, a file that of its 
 
 import fcntl
 import hashlib
-import os
 import re
 import threading
 import time
@@ -18,6 +17,7 @@ from filecmp import cmp as same_content
 from pathlib import Path
 from typing import Final, Self
 
+from worker.durable_files import sync
 from worker.errors import Code, SetupRefused
 from worker.imaging.storage import RECEIVED
 
@@ -113,12 +113,12 @@ class Inbox:
                 arrived.unlink()
                 return key
             try:
-                _sync(arrived)
+                sync(arrived)
                 _make(folder)
                 # Marked first: a study that is open for nothing is closed again; one that nobody knows would be lost.
                 self._mark(key)
                 arrived.replace(target)
-                _sync(folder)
+                sync(folder)
             except OSError:
                 self._take_back(key, arrived)
                 raise
@@ -218,7 +218,7 @@ class Inbox:
         is_new = not mark.exists()
         mark.touch()
         if is_new:
-            _sync(self._marks)
+            sync(self._marks)
         with self._changed:
             self._open[key] = _Open(time.monotonic())
 
@@ -235,12 +235,4 @@ def _make(folder: Path) -> None:
     for one in (folder.parent, folder):
         if not one.exists():
             one.mkdir(exist_ok=True)
-            _sync(one.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync(one.parent)

@@ -1,13 +1,12 @@
 """Files into the storage root, by their content, so that a study's files can not be changed or mixed up later."""
 
 import hashlib
-import os
 import re
 import shutil
-import tempfile
 from pathlib import Path
 
 from worker.contract import can_be_named
+from worker.durable_files import replacing
 from worker.errors import Code, DlrError, SetupRefused, Unavailable
 from worker.imaging.storage import SUBMITTED, storage_fault
 
@@ -53,14 +52,7 @@ def is_copy(path: str) -> bool:
 
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".arriving-")
-    try:
-        with os.fdopen(descriptor, "wb") as copy, source.open("rb") as original:
+    with replacing(target, mode=0o600, alone=False) as draft:
+        with draft.open("wb") as copy, source.open("rb") as original:
             shutil.copyfileobj(original, copy)
-            copy.flush()
-            os.fsync(copy.fileno())
-        Path(name).chmod(0o640)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        draft.chmod(0o640)

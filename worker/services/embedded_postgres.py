@@ -102,7 +102,7 @@ class EmbeddedPostgres(EmbeddedServer):
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         password = data.with_name("superuser.password")
-        write_private(password, self.home.secret(SUPERUSER))
+        write_private(password, self.home.secret(SUPERUSER).encode())
         if program.account:
             os.chown(draft, program.account.uid, program.account.gid)
             os.chown(password, program.account.uid, program.account.gid)

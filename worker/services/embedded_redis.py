@@ -93,10 +93,10 @@ class EmbeddedRedis(EmbeddedServer):
         users, configuration = folder / "users.acl", folder / "redis.conf"
         allowed = (USER, SECRET, RULES), (SENDER, SENDER_SECRET, SENDER_RULES)
         lines = [f"user {user} on #{self._hash(secret)} {rules}\n" for user, secret, rules in allowed]
-        write_private(users, "".join(["user default off resetpass -@all\n", *lines]))
+        write_private(users, "".join(["user default off resetpass -@all\n", *lines]).encode())
         own = {"port": self.port, "dir": f'"{folder}"', "pidfile": f'"{pid_file}"', "aclfile": f'"{users}"'}
         lines = [f"{name} {value}\n" for name, value in {**CONFIGURATION, **own}.items()]
-        write_private(configuration, "".join(lines))
+        write_private(configuration, "".join(lines).encode())
         return configuration
 
     def _hash(self, secret: str) -> str:

@@ -51,7 +51,7 @@ class Home:
         """Return the generated secret ``name`` (32 random bytes as URL-safe text); the first call makes it."""
         file = self.secret_file(name)
         if not file.exists():
-            write_private(file, secrets.token_urlsafe(32))
+            write_private(file, secrets.token_urlsafe(32).encode())
         return file.read_text(encoding="utf-8").strip()
 
     def log_file(self, name: str) -> Path:
@@ -82,7 +82,7 @@ class Home:
     def announce(self, settings: Mapping[str, str | int]) -> None:
         """Say where the servers are, by the names of ``Settings``' fields: every other ``dlr`` command reads it."""
         self.folder("run")
-        write_private(self.path / SERVICES_FILE, json.dumps(dict(settings), indent=2) + "\n")
+        write_private(self.path / SERVICES_FILE, (json.dumps(dict(settings), indent=2) + "\n").encode())
 
     def withdraw(self) -> None:
         """Take the announcement back; one that a crash left behind as well."""

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, also after the power failed."""
+"""The files of a training, there whole or not at all."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,22 +10,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from worker.durable_files import sync
+from worker.durable_files import replacing, write_private
 from worker.errors import Code, SetupRefused
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file that its owner alone may read, beside its place, bring it to the disk, and rename it there.
+    """Write a file that its owner alone may read.
 
     Raises:
         SetupRefused: ``setting_invalid``; it can not be written.
     """
     with _written():
-        part = _part_of(path)
-        part.unlink(missing_ok=True)
-        part.touch(mode=0o600)
-        part.write_bytes(content)
-        _put(part, path)
+        write_private(path, content, alone=True)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -35,10 +31,8 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors as safetensors, never as a pickle."""
-    with _written():
-        part = _part_of(path)
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part)
-        _put(part, path)
+    with _written(), replacing(path) as draft:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, draft)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -67,13 +61,3 @@ def _written() -> Iterator[None]:
     except (OSError, SafetensorError):
         reason = "--output: a file cannot be written; is the disk full? What was saved stays; the training can resume"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
-
-
-def _part_of(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")
-
-
-def _put(part: Path, path: Path) -> None:
-    sync(part)
-    part.replace(path)
-    sync(path.parent)

@@ -106,7 +106,7 @@ class Accounts:
 
     def _write(self, accounts: dict[str, Account]) -> None:
         entries = {name: {"role": one.role.value, "hash": one.hash} for name, one in sorted(accounts.items())}
-        write_private(self.path, json.dumps({"accounts": entries}, indent=2) + "\n")
+        write_private(self.path, (json.dumps({"accounts": entries}, indent=2) + "\n").encode())
 
     @contextmanager
     def _held(self) -> Iterator[None]:

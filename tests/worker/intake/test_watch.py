@@ -457,7 +457,7 @@ def test_a_storage_into_which_nothing_can_be_copied_loses_no_entry(
             with FAULTS[fault](storage):
                 with pytest.raises(Unavailable, match="storage_unavailable"):
                     here.take(claimed)
-                assert not list(storage.rglob(".arriving-*"))
+                assert not list(storage.rglob(".*.part"))
             here.take(claimed)
     except MountingNotAllowed:
         pytest.skip("no disk can be mounted here")

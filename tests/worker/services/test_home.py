@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults.disks import FAULTS, MountingNotAllowed, small_disk
-from worker.durable_files import write_private
 from worker.errors import Code, SetupRefused
 from worker.services.home import LOG_BYTES_MAX, Home, database_url_of
 from worker.settings import Settings, get_settings
@@ -41,16 +39,6 @@ def test_a_secret_is_made_once_long_and_readable_by_its_user_alone(tmp_path: Pat
     assert len(secret) >= 43
     assert home.secret("flower") != secret
     assert mode(home.secret_file("redis")) == 0o600
-
-
-def test_a_file_is_replaced_whole_and_is_private_even_where_an_open_one_was(tmp_path: Path) -> None:
-    file = tmp_path / "services.json"
-    file.write_text("old")
-    file.chmod(0o644)
-    write_private(file, "new")
-    assert file.read_text() == "new"
-    assert mode(file) == 0o600
-    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_one_at_a_time_holds_a_home(tmp_path: Path) -> None:
@@ -130,18 +118,3 @@ def test_the_roles_of_somebody_elses_database_are_not_made_up(tmp_path: Path) ->
     with pytest.raises(SetupRefused) as refused:
         database_url_of(settings, "reader")
     assert refused.value.code is Code.SETTING_INVALID
-
-
-@pytest.mark.parametrize("fault", ["full", "without inodes", "read-only"])
-def test_a_private_file_that_can_not_be_written_leaves_the_one_before_and_nothing_else(
-    tmp_path: Path, fault: str
-) -> None:
-    try:
-        with small_disk(tmp_path / "disk") as disk:
-            write_private(disk / "secret", "old")
-            with FAULTS[fault](disk), pytest.raises(OSError, match=r"No space|Read-only"):
-                write_private(disk / "secret", "new")
-            assert [path.name for path in disk.iterdir()] == ["secret"]
-            assert (disk / "secret").read_text() == "old"
-    except MountingNotAllowed:
-        pytest.skip("no disk can be mounted here")

@@ -42,7 +42,7 @@ Moment = tuple[str, int]
 MOMENTS: dict[str, Moment] = {
     "before the first step": ("worker.training.fit._loss", 1),
     "in the first epoch": ("worker.training.fit._loss", 3),
-    "before the first checkpoint is in place": ("worker.training.durable._put", 2),
+    "before the first checkpoint is in place": ("worker.durable_files.sync", 3),
     "between the files of the first checkpoint": ("worker.training.checkpoint.write_json", 1),
     "between the first checkpoint and the log": ("worker.training.log.write_bytes", 2),
     "in the second epoch": ("worker.training.fit._loss", 5),
@@ -251,7 +251,7 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     def full(*_arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("worker.training.durable._put", full)
+    monkeypatch.setattr("worker.durable_files.sync", full)
     with pytest.raises(SetupRefused) as refused:
         finish(tmp_path / "run")
     assert (refused.value.code, "room" in refused.value.reason) == (Code.SETTING_INVALID, True)
