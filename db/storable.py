@@ -26,23 +26,23 @@ def storable_json(value: object) -> Any:
         return storable_text(value)
     try:
         written = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        fits = storable_text(written) == written and "\\u0000" not in written and _depth(value) <= _DEEPEST
+        fits = storable_text(written) == written and "\\u0000" not in written and not is_deeper(value, _DEEPEST)
     except (ValueError, TypeError, RecursionError):
         fits = False
     return value if fits else storable_text(_text(value))
 
 
-def _depth(value: object) -> int:
-    depth, level = 0, [value]
-    while level:
-        depth += 1
+def is_deeper(value: object, levels: int) -> bool:
+    """Say whether a JSON value is nested more than so many levels deep; one that holds no other has one level."""
+    level = [value]
+    for _ in range(levels):
         level = [
             part
             for whole in level
             if isinstance(whole, dict | list | tuple)
             for part in (whole.values() if isinstance(whole, dict) else whole)
         ]
-    return depth
+    return bool(level)
 
 
 def _text(value: object) -> str:

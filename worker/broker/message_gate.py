@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
+from db.storable import is_deeper
 from worker.broker.queues import INFER_STUDY, QUEUE_OF_TASK, RECORD_REFUSAL, SUBMIT_STUDY, TRACEPARENT
 from worker.broker.refused_identifiers import named_in_message, valid_named
 from worker.errors import MEANINGS, Code, JobRefused
@@ -143,21 +144,9 @@ def _decoded(data: bytes | str) -> object:
         value: object = json.loads(data)
     except (ValueError, RecursionError):
         raise JobRefused(Code.MESSAGE_UNDECODABLE) from None
-    if _is_deeper(value, _DEEPEST):
+    if is_deeper(value, _DEEPEST):
         raise JobRefused(Code.MESSAGE_UNDECODABLE, f"the message is nested more than {_DEEPEST} levels deep")
     return value
-
-
-def _is_deeper(value: object, levels: int) -> bool:
-    level = [value]
-    for _ in range(levels):
-        level = [
-            part
-            for whole in level
-            if isinstance(whole, dict | list)
-            for part in (whole.values() if isinstance(whole, dict) else whole)
-        ]
-    return bool(level)
 
 
 def _object(value: object) -> dict[str, Any]:
