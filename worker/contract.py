@@ -23,6 +23,7 @@ from worker.clinical.categories import Birads, Priority
 from worker.clinical.descriptors import descriptor_faults
 from worker.errors import Code, JobRefused
 from worker.schema_errors import flaws_of
+from worker.study import OnDicomweb
 from worker.text import composed, is_one_line
 
 SCHEMA_VERSION = 1
@@ -168,6 +169,11 @@ def parse_job(job: object) -> StudyJob:
     except RecursionError:
         code, reason = Code.JOB_INVALID, "the job is nested too deeply"
     raise JobRefused(code, reason)
+
+
+def images_of(job: StudyJob) -> tuple[str, ...] | OnDicomweb:
+    """Return where a job says that its images are."""
+    return tuple(job.images.paths) if isinstance(job.images, FilesSource) else OnDicomweb(job.images.server)
 
 
 def can_be_named(path: str) -> bool:

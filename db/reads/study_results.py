@@ -120,6 +120,7 @@ class StudyResult:
         study_id: the opaque one.
         study_instance_uid: ``None`` for a refused message and for a study whose identifiers were purged.
         state: ``done``, ``partial`` or ``failed`` once it has ended.
+        worklist_class: where it stands on the worklist; ``None`` until it has ended.
         paths: of its files, relative to the storage root; none where a server has them.
         dicomweb_server: the name of that server.
         lesions: in the job's order.
@@ -133,6 +134,7 @@ class StudyResult:
     is_current: bool
     priority: str
     state: str
+    worklist_class: str | None
     error_code: str | None
     error_reason: str | None
     finished_at: datetime | None
@@ -199,6 +201,7 @@ def _study(session: Session, row: StudyRow) -> StudyResult:
         is_current=row.is_current,
         priority=row.priority.value,
         state=row.state.value,
+        worklist_class=word_of(row.worklist_class),
         error_code=row.error_code,
         error_reason=row.error_reason,
         finished_at=row.finished_at,

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from db.writes.rescoring import StoredLesion, StoredStudy
 from worker.clinical.categories import Birads, Priority
-from worker.contract import FilesSource, StudyJob, parse_job
+from worker.contract import FilesSource, StudyJob, images_of, parse_job
 from worker.errors import Code, LesionRefused, Refused
 from worker.imaging.image_source import ImageSource
 from worker.intake.content_digest import is_unchanged
-from worker.scoring.pipeline import Decoders, images_of
+from worker.scoring.pipeline import Decoders
 from worker.study import Lesion, LesionImage, Roi, Study
 
 Loaded = LesionImage | Refused

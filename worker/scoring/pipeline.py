@@ -14,7 +14,7 @@ from db.outages import DATABASE_AWAY
 from db.schema.records import Claim, Ended
 from worker.clinical.categories import Priority
 from worker.clinical.restratify import restratify
-from worker.contract import FilesSource, LesionJob, StudyJob, parse_job
+from worker.contract import LesionJob, images_of, parse_job
 from worker.errors import Code, LesionRefused, Refused, Unavailable
 from worker.imaging.image_source import Folder, ImageSource
 from worker.imaging.study_files import StudyFiles
@@ -22,7 +22,7 @@ from worker.outages.retry import Stopping, retry_while_away
 from worker.scoring.bookkeeping import Bookkeeper, Suspect
 from worker.scoring.isolation import Isolation
 from worker.scoring.lesion_outcome import LesionOutcome, defect_of, tell
-from worker.study import Lesion, LesionImage, OnDicomweb, Roi, Scores, Study
+from worker.study import Lesion, LesionImage, Roi, Scores, Study
 from worker.telemetry.measures import Measures
 from worker.telemetry.traces import Span, Tracing
 
@@ -238,11 +238,6 @@ def study_of(claim: Claim) -> Study:
         images=images_of(job),
         lesions=tuple(_lesion_of(lesion) for lesion in job.lesions),
     )
-
-
-def images_of(job: StudyJob) -> tuple[str, ...] | OnDicomweb:
-    """Return where a job says that its images are."""
-    return tuple(job.images.paths) if isinstance(job.images, FilesSource) else OnDicomweb(job.images.server)
 
 
 def _by_frame(lesions: Sequence[Lesion]) -> list[list[Lesion]]:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 from db.schema.vocabulary import Destination, Outcome
 from worker.errors import Code, StudyRefused, Unavailable
 from worker.sending.destination import Deliver, Parcel
-from worker.sending.work_item import class_of
 
 if TYPE_CHECKING:
     from requests import Session
@@ -101,7 +100,7 @@ def event_of(parcel: Parcel, *, identifiers: bool) -> dict[str, Any]:
         "revision": result.revision,
         "state": result.state,
         "priority": result.priority,
-        "worklist_class": class_of(result).name.lower(),
+        "worklist_class": result.worklist_class,
         "lesions": len(result.lesions),
         "outcomes": counted,
         "error_code": result.error_code,

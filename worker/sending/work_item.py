@@ -9,8 +9,8 @@ from pydicom import Dataset
 from pydicom.uid import Comprehensive3DSRStorage
 from pydicom.valuerep import DT
 
-from worker.clinical.categories import Outcome, Priority
-from worker.clinical.priority import WorklistClass, step_priority, worklist_class
+from worker.clinical.categories import Priority
+from worker.clinical.priority import WorklistClass, step_priority
 from worker.reporting.conforming import require_conforming
 from worker.reporting.dicom_header import conforming, left_out
 from worker.reporting.identifiers import instance_uid, series_uid
@@ -135,14 +135,8 @@ def work_item(result: StudyResult, source: Source, worklist: Worklist, replaces:
     return item
 
 
-def class_of(result: StudyResult) -> WorklistClass:
-    """Return the class in which a result stands on the worklist."""
-    outcomes = [Outcome(lesion.outcome) for lesion in result.lesions if lesion.outcome is not None]
-    return worklist_class(outcomes, complete=bool(result.lesions) and len(outcomes) == len(result.lesions))
-
-
 def _schedule(item: Dataset, result: StudyResult, source: Source, worklist: Worklist) -> None:
-    kind = class_of(result)
+    kind = WorklistClass[str(result.worklist_class).upper()]
     item.ScheduledProcedureStepPriority = step_priority(kind, Priority(result.priority)).value
     item.ProcedureStepLabel, item.WorklistLabel = LABELS[kind], worklist.label
     item.ScheduledProcedureStepStartDateTime = DT(source.subject.local(result.endings[-1].at))

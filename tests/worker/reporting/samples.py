@@ -9,6 +9,8 @@ from uuid import UUID
 import numpy as np
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
+from worker.clinical.categories import Outcome
+from worker.clinical.priority import worklist_class
 from worker.demo.dicom import Header, write_ultrasound
 from worker.image_access import Limits
 from worker.imaging.image_source import Folder
@@ -110,6 +112,10 @@ def study(*lesions: LesionResult, paths: tuple[str, ...] = ("a.dcm",), **changes
         is_current=True,
         priority="routine",
         state="done" if all(fine) else "partial" if any(fine) else "failed",
+        worklist_class=worklist_class(
+            [Outcome(lesion.outcome) for lesion in lesions if lesion.outcome is not None],
+            complete=bool(lesions) and all(lesion.outcome is not None for lesion in lesions),
+        ).name.lower(),
         error_code=None,
         error_reason=None,
         finished_at=AT,

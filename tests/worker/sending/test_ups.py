@@ -22,7 +22,7 @@ from worker.errors import Code
 from worker.reporting.identifiers import instance_uid
 from worker.sending.from_settings import destinations
 from worker.sending.sender import Sender
-from worker.sending.work_item import LABELS, Performer, Worklist, class_of, work_item, work_item_uid
+from worker.sending.work_item import LABELS, Performer, Worklist, work_item, work_item_uid
 from worker.settings import Settings
 
 WORKLIST = Worklist("Breast ultrasound", "PACS", with_report=True)
@@ -166,7 +166,7 @@ def test_the_priority_follows_from_the_class_and_the_senders(
     made = [scored(sop, n, *one) if one else failed(sop, n) for n, one in enumerate(lesions, start=1)]
     result = study(*made, priority=priority)
     item = work_item(result, source_of(result, tmp_path), WORKLIST)
-    assert class_of(result) is WorklistClass[kind]
+    assert result.worklist_class == kind.lower()
     assert item.ScheduledProcedureStepPriority == expected
     assert item.ProcedureStepLabel == LABELS[WorklistClass[kind]]
 
