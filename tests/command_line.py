@@ -31,6 +31,11 @@ MADE_ONCE = (
 """Modules that hold, or have imported, what a process makes once of its settings: imported anew for each command."""
 
 
+def clean_environment(**variables: str) -> dict[str, str]:
+    """Return the environment with none of our variables but these."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("DLR_")} | variables
+
+
 def dlr(
     *arguments: object, environment: Mapping[str, str] | None = None, stdin: str = "", **variables: object
 ) -> "subprocess.CompletedProcess[str]":

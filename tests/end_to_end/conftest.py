@@ -70,8 +70,7 @@ class Service:
 
     def environment(self, **variables: str) -> dict[str, str]:
         """The variables of a process that finds this service, and these beside."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("DLR_")}
-        return clean | {"DLR_HOME": str(self.home)} | variables
+        return command_line.clean_environment(DLR_HOME=str(self.home)) | variables
 
     def dlr(self, *arguments: object, **variables: str) -> "subprocess.CompletedProcess[str]":
         """Run a dlr command as a user would who finds this service."""

@@ -12,6 +12,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import Comprehensive3DSRStorage
 
+from tests.command_line import clean_environment
 from tests.end_to_end.small_models import add_small_models
 from tests.waiting import patience
 from worker.network.port import free_port
@@ -33,7 +34,7 @@ def test_every_command_of_the_tutorial_does_what_the_page_says(tmp_path: Path) -
     script = "\n".join(commands for mark, commands in steps() if not mark)
     for port, free in ports.items():
         script = script.replace(port, free)
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("DLR_")}
+    clean = clean_environment()
     environment = clean | {
         "PATH": f"{Path(sys.executable).parent}:{clean['PATH']}",
         "DLR_HOME": str(tmp_path / "home"),

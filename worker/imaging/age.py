@@ -48,10 +48,6 @@ def resolve_age(job_age: float | None, patient_age: str | None, birth_date: str 
     return Age(float(job_age), AgeSource.JOB)
 
 
-def _stripped(value: str | None) -> str:
-    return (value or "").strip(" \0")
-
-
 def _header_age(patient_age: str, birth_date: str, study_date: str) -> Age:
     if patient_age:
         years = _age_string_years(patient_age)

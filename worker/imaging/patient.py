@@ -37,17 +37,11 @@ class PatientId:
         return cls(composed(said.text), _digest(stored), is_whole)
 
 
-def is_one_patient(patients: Iterable[PatientId]) -> bool:
-    """Say whether no two of these are of different patients.
+def require_one_patient(patients: Mapping[int, PatientId]) -> None:
+    """Refuse files of several patients.
 
     An ID that can not be read, since its file declares no character set or another, is that of a file which has the
     same bytes, or the text that these bytes are in some repertoire: what they mean, that file says.
-    """
-    return len(_told_apart(patients)) <= 1
-
-
-def require_one_patient(patients: Mapping[int, PatientId]) -> None:
-    """Refuse files of several patients.
 
     Args:
         patients: of each file, by its place among the study's files, from 1.

@@ -1,7 +1,6 @@
 """``dlr send``: stopped and killed, as a process of its own; run from cron, and asked what waits."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from tests.command_line import dlr
+from tests.command_line import clean_environment, dlr
 from tests.conftest import Database
 from tests.db.samples import writing
 from tests.waiting import patience, until
@@ -54,8 +53,7 @@ def port(tmp_path: Path) -> int:
 
 @pytest.fixture
 def environment(database: Database, root: Path, port: int) -> dict[str, str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("DLR_")}
-    return clean | {
+    return clean_environment() | {
         "DLR_HOME": str(root.parent / "home"),
         "DLR_DATABASE_URL": database.writer_url,
         "DLR_STORAGE_ROOT": str(root),

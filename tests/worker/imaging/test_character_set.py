@@ -1,6 +1,6 @@
 """Text in the character sets of PS3.5 (annexes H to K and the single-byte repertoires), and text that is in none."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 from unicodedata import normalize
@@ -17,7 +17,7 @@ from worker.errors import Code, StudyRefused
 from worker.imaging.character_set import CharacterSet, Text, read_texts
 from worker.imaging.dicom_file import open_dicom
 from worker.imaging.identity import read_identity
-from worker.imaging.patient import is_one_patient, require_one_patient
+from worker.imaging.patient import PatientId, require_one_patient
 from worker.text import composed, in_plain_letters, is_one_line, on_one_line
 
 SINGLE_BYTE = {
@@ -250,6 +250,14 @@ def test_texts_are_read_in_every_transfer_syntax(tmp_path: Path, syntax: str) ->
     read = dcmread(path)
     read_texts(read)
     assert read.AccessionNumber == "检查一号"
+
+
+def is_one_patient(patients: Sequence[PatientId]) -> bool:
+    try:
+        require_one_patient(dict(enumerate(patients, start=1)))
+    except StudyRefused:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("one", OF_ONE_SET)

@@ -1,6 +1,5 @@
 """What `dlr web` refuses to serve, and that it serves: over TLS and behind a proxy."""
 
-import os
 import socket
 import ssl
 import subprocess
@@ -16,7 +15,7 @@ import httpx2
 import pytest
 import trustme
 
-from tests.command_line import dlr
+from tests.command_line import clean_environment, dlr
 from tests.waiting import patience, until
 from tests.worker.web.conftest import PASSWORD
 from worker.errors import Code, SetupRefused
@@ -127,7 +126,7 @@ def running(
     """Serve the page as a process; nothing that is asked of it here needs the database."""
     url = f"{scheme}://127.0.0.1:{(port := free_port(folder / 'port'))}"
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("DLR_")},
+        **clean_environment(),
         "DLR_HOME": str(folder / "home"),
         "DLR_WEB_PORT": str(port),
         "DLR_WEB_ACCOUNTS": str(accounts_file),
