@@ -5,19 +5,18 @@ rows run for about an hour in all, two of them (``memory``, ``worklist``) for mo
 the folder for temporary files. ``--quick`` makes all small.
 """
 
-import argparse
 import json
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from benchmarks import database, end_to_end, endurance, imaging, models, queueing, serving, starting
 from benchmarks.machine import commit, machine
 from benchmarks.measuring import Figure, Say, as_markdown, say_on_stderr
-from worker.cli.output import Format, print_rows
+from benchmarks.program import asked_of, tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +57,14 @@ def run(name: str, say: Say, *, quick: bool) -> Figure:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=list(ROWS), metavar="ROW", help=f"of {', '.join(ROWS)}")
-    parser.add_argument("--quick", action="store_true", help="small numbers: minutes, and rougher")
-    parser.add_argument("--format", choices=["table", "json", "markdown"], default="table")
-    parser.add_argument(
-        "--out", type=Path, help="keep the figures in this JSON file: each row takes its last one's place"
+    asked = asked_of(
+        "python -m benchmarks",
+        __doc__,
+        ROWS,
+        arguments,
+        quick="small numbers: minutes, and rougher",
+        out="keep the figures in this JSON file: each row takes its last one's place",
     )
-    asked = parser.parse_args(arguments)
-    # So that what a row has started ends with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     figures: list[Figure] = []
     for name in asked.only or ROWS:
         say_on_stderr(f"{name}: starts")
@@ -77,12 +74,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         if asked.out:
             _keep(asked.out, figures[-1])
-    if asked.format == "json":
-        sys.stdout.write(_as_json(figures))
-    elif asked.format == "markdown":
-        sys.stdout.write(as_markdown(figures))
-    else:
-        print_rows([figure.as_row() for figure in figures], COLUMNS, Format.TABLE, title=machine()["summary"])
+    tell(
+        figures,
+        asked.format,
+        partial(_as_json, figures),
+        partial(as_markdown, figures),
+        columns=COLUMNS,
+        title=machine()["summary"],
+    )
     return 1 if any(figure.passed is False for figure in figures) else 0
 
 

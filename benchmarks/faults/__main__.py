@@ -1,20 +1,18 @@
 """``python -m benchmarks.faults``: do each fault, print the table; exit status 1 if a promise was not kept."""
 
-import argparse
 import json
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
+from functools import partial
 
 from benchmarks.faults import bombs, identifiers, mutants, poison, receiver, refusals, servers, workers
 from benchmarks.faults.disks import MountingNotAllowed
 from benchmarks.faults.service import Say
 from benchmarks.faults.table import Figure, as_markdown
 from benchmarks.measuring import say_on_stderr
-from worker.cli.output import Format, print_rows
+from benchmarks.program import asked_of, tell
 
 ROWS: dict[str, Callable[..., Figure]] = {
     "kill": workers.kill_the_tree,
@@ -49,14 +47,14 @@ def run(name: str, say: Say, *, quick: bool) -> Figure:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small numbers: minutes instead of hours")
-    parser.add_argument("--only", nargs="+", choices=list(ROWS), metavar="ROW", help=f"of {', '.join(ROWS)}")
-    parser.add_argument("--format", choices=["table", "json", "markdown"], default="table")
-    parser.add_argument("--out", type=Path, help="write the figures to this JSON file, after each row")
-    asked = parser.parse_args(arguments)
-    # So that what a row has started ends with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    asked = asked_of(
+        "python -m benchmarks.faults",
+        __doc__,
+        ROWS,
+        arguments,
+        quick="small numbers: minutes instead of hours",
+        out="write the figures to this JSON file, after each row",
+    )
     figures: list[Figure] = []
     for name in asked.only or ROWS:
         say_on_stderr(f"{name}: starts")
@@ -66,14 +64,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             figures.append(Figure(name, "not done: no disk can be mounted here", "", "", passed=False))
         say_on_stderr(f"{name}: {'kept' if figures[-1].passed else 'NOT KEPT'} after {figures[-1].seconds:.0f} s")
         if asked.out:
-            asked.out.write_text(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
-    if asked.format == "json":
-        json.dump([asdict(figure) for figure in figures], sys.stdout, indent=2)
-    elif asked.format == "markdown":
-        sys.stdout.write(as_markdown(figures))
-    else:
-        print_rows([figure.as_row() for figure in figures], COLUMNS, Format.TABLE, title="faults")
+            asked.out.write_text(_as_json(figures))
+    tell(
+        figures,
+        asked.format,
+        partial(_as_json, figures),
+        partial(as_markdown, figures),
+        columns=COLUMNS,
+        title="faults",
+    )
     return 0 if all(figure.passed for figure in figures) else 1
+
+
+def _as_json(figures: Sequence[Figure]) -> str:
+    return json.dumps([asdict(figure) for figure in figures], indent=2) + "\n"
 
 
 if __name__ == "__main__":
