@@ -7,11 +7,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
+from db.schema.vocabulary import AgeSource, RegionSource
 from worker.inference.card import CLASSES, MODEL_NAMES, ModelCard, ModelName
 from worker.inference.network import DlrNetwork
 from worker.inference.registry import Registry
 from worker.inference.weights import save_network
-from worker.study import Age, AgeSource, LesionImage, RegionSource, Roi
+from worker.study import Age, LesionImage, Roi
 
 SIZE = 224
 BACKBONE = "resnet50"

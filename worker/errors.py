@@ -15,6 +15,8 @@ for a person is in ``reason`` and is stored in the database.
 
 from enum import StrEnum
 
+from db.schema import vocabulary
+
 
 class Code(StrEnum):
     """Stable codes. A code is never renamed, and never used for something else."""
@@ -61,14 +63,14 @@ class Code(StrEnum):
     FRAME_NOT_FOUND = "frame_not_found"
     ROI_OUTSIDE_IMAGE = "roi_outside_image"
 
-    DOPPLER_IN_ROI = "doppler_in_roi"
-    COLOUR_IN_ROI = "colour_in_roi"
-    DUAL_VIEW_SEAM_IN_ROI = "dual_view_seam_in_roi"
-    OVERLAY_IN_ROI = "overlay_in_roi"
-    ROI_OUTSIDE_BMODE = "roi_outside_bmode"
-    ROI_TOO_SMALL = "roi_too_small"
-    ROI_BLANK = "roi_blank"
-    ROI_SATURATED = "roi_saturated"
+    DOPPLER_IN_ROI = vocabulary.QualityFinding.DOPPLER_IN_ROI.value
+    COLOUR_IN_ROI = vocabulary.QualityFinding.COLOUR_IN_ROI.value
+    DUAL_VIEW_SEAM_IN_ROI = vocabulary.QualityFinding.DUAL_VIEW_SEAM_IN_ROI.value
+    OVERLAY_IN_ROI = vocabulary.QualityFinding.OVERLAY_IN_ROI.value
+    ROI_OUTSIDE_BMODE = vocabulary.QualityFinding.ROI_OUTSIDE_BMODE.value
+    ROI_TOO_SMALL = vocabulary.QualityFinding.ROI_TOO_SMALL.value
+    ROI_BLANK = vocabulary.QualityFinding.ROI_BLANK.value
+    ROI_SATURATED = vocabulary.QualityFinding.ROI_SATURATED.value
 
     AGE_MISSING = "age_missing"
     AGE_IMPLAUSIBLE = "age_implausible"
@@ -77,7 +79,7 @@ class Code(StrEnum):
 
     SCORES_NOT_FINITE = "scores_not_finite"
     INFERENCE_FAILED = "inference_failed"
-    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    ATTEMPTS_EXHAUSTED = vocabulary.ATTEMPTS_EXHAUSTED
     INTERNAL_ERROR = "internal_error"
 
     PATHOLOGY_INVALID = "pathology_invalid"

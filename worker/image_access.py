@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from worker.study import QualityFinding
+from db.schema.vocabulary import QualityFinding
 
 
 @dataclass(frozen=True, slots=True)

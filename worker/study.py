@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from db.schema.vocabulary import AgeSource, QualityFinding, RegionSource
 from worker.clinical.categories import Birads, Priority
 
 if TYPE_CHECKING:
@@ -14,35 +14,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
-
-
-class AgeSource(StrEnum):
-    """Where a lesion's age came from."""
-
-    JOB = "job"
-    PATIENT_AGE = "patient_age"
-    BIRTH_DATE = "birth_date"
-
-
-class RegionSource(StrEnum):
-    """Where a lesion's region came from."""
-
-    JOB = "job"
-    ULTRASOUND_REGION = "ultrasound_region"
-    WHOLE_IMAGE = "whole_image"
-
-
-class QualityFinding(StrEnum):
-    """What speaks against scoring a lesion's region; `worker.imaging.quality.checks` finds it."""
-
-    DOPPLER_IN_ROI = "doppler_in_roi"
-    COLOUR_IN_ROI = "colour_in_roi"
-    DUAL_VIEW_SEAM_IN_ROI = "dual_view_seam_in_roi"
-    OVERLAY_IN_ROI = "overlay_in_roi"
-    ROI_OUTSIDE_BMODE = "roi_outside_bmode"
-    ROI_TOO_SMALL = "roi_too_small"
-    ROI_BLANK = "roi_blank"
-    ROI_SATURATED = "roi_saturated"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The words of the database's enumerations, in the order in which SQL sorts them.
 
-``db`` never imports ``worker``, so the words that the worker knows too are repeated here; a test compares them.
+``worker`` takes these words from here, all but the medicine: `worker.clinical` imports nothing, so its words are
+repeated, and a test compares them.
 """
 
 from enum import StrEnum
@@ -137,7 +138,10 @@ class DeliveryState(StrEnum):
 
 
 class QualityFinding(StrEnum):
-    """What speaks against a lesion's region; ``lesion.gate`` holds those that were warnings."""
+    """What speaks against scoring a lesion's region; ``lesion.gate`` holds those that were warnings.
+
+    Each is an error code too (`worker.errors.Code`), for where it is no warning.
+    """
 
     DOPPLER_IN_ROI = "doppler_in_roi"
     COLOUR_IN_ROI = "colour_in_roi"

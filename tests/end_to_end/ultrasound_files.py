@@ -10,8 +10,8 @@ from warnings import catch_warnings, simplefilter
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
 
+from db.schema.vocabulary import RegionSource
 from worker.errors import Code
-from worker.study import RegionSource
 
 JOB_AGE_YEARS = 47.0
 """The age of every job. No file of the table has a Patient's Age or a birth date, so it stands uncontradicted."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
 
+from db.schema.vocabulary import QualityFinding
 from worker.dataset.manifest import ManifestRow
 from worker.errors import MEANINGS, Code, DlrError, LesionRefused, Refused
 from worker.image_access import DEFAULT_LIMITS, Limits
@@ -22,7 +23,7 @@ from worker.imaging.pixels import decode_frame
 from worker.imaging.quality.checks import quality_findings
 from worker.imaging.regions import resolve_region, ultrasound_regions
 from worker.imaging.storage import confine, open_regular
-from worker.study import QualityFinding, Roi
+from worker.study import Roi
 
 _SAID = {
     Code.FILE_NOT_FOUND: "no file at that path, from the manifest's folder or --root on",

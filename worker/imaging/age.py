@@ -3,8 +3,9 @@
 import re
 from datetime import date
 
+from db.schema.vocabulary import AgeSource
 from worker.errors import Code, LesionRefused
-from worker.study import Age, AgeSource
+from worker.study import Age
 
 OLDEST_YEARS = 120.0
 TOLERANCE_YEARS = 1.0

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from db.schema.vocabulary import QualityFinding, RegionSource
 from worker.errors import MEANINGS, Code, LesionRefused
 from worker.image_access import Limits
 from worker.imaging.age import resolve_age
@@ -21,7 +22,7 @@ from worker.imaging.scanner import scanner_of
 from worker.imaging.spacing import size_of, spacing_at
 from worker.imaging.storage import PathInJson
 from worker.imaging.study_files import OnlyFile, confined, entry_of, fault_of
-from worker.study import Age, LesionSize, QualityFinding, RegionSource, Roi, Scanner
+from worker.study import Age, LesionSize, Roi, Scanner
 
 MODALITIES = ("US", "OT", "")
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from db.schema.vocabulary import RegionSource
 from worker.errors import Code, LesionRefused
 from worker.imaging.header import Header
-from worker.study import RegionSource, Roi
+from worker.study import Roi
 
 _TWO_DIMENSIONAL = 1
 _TISSUE = 1

@@ -6,9 +6,9 @@ reader of Assessment Category (111005, DCM) takes one for the other.
 
 from typing import Final, NamedTuple
 
+from db.schema.vocabulary import AgeSource, QualityFinding, RegionSource
 from worker.clinical.birads_codes import CATEGORIES, MEANINGS
 from worker.clinical.categories import Birads, Outcome, Recommendation
-from worker.study import AgeSource, QualityFinding, RegionSource
 
 OWN: Final = "99DLR"
 OWN_UID: Final = "2.25.177045756323611896799636850352734573293"

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from db.schema.vocabulary import AgeSource, QualityFinding, RegionSource
 from worker.clinical.categories import Outcome, Recommendation
 from worker.clinical.restratify import UNCERTAIN
 from worker.reporting import concepts
 from worker.reporting.concepts import Concept
 from worker.reporting.result import LesionResult, ModelScore, StudyResult
-from worker.study import AgeSource, QualityFinding, RegionSource
 
 ADVICE = "A recommendation of software, to be weighed by a radiologist. It is not a diagnosis."
 """On every document."""

@@ -14,6 +14,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from pydicom.valuerep import DA, TM
 
+from db.schema.vocabulary import QualityFinding
 from worker import __version__
 from worker.clinical.categories import Outcome
 from worker.clinical.probability import said
@@ -26,7 +27,6 @@ from worker.reporting.identifiers import DEVICE, instance_uid, series_uid
 from worker.reporting.lesion_content import ADVICE
 from worker.reporting.result import LesionResult, ModelScore, StudyResult
 from worker.reporting.source_study import Source, SourceImage
-from worker.study import QualityFinding
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -2,8 +2,8 @@
 
 from pydantic import BaseModel, Field
 
+from db.schema.vocabulary import QualityFinding
 from worker.image_access import QualityPolicies, QualityPolicy
-from worker.study import QualityFinding
 
 
 def _finding(found: str) -> QualityPolicy:

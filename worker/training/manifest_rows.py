@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from db.schema.vocabulary import AgeSource, RegionSource
 from worker.dataset.manifest import Manifest, ManifestRow, Split
 from worker.dataset.manifest_image import read_lesion
 from worker.errors import Code, LesionRefused, SetupRefused
 from worker.evaluation.lesions import by_lesion
 from worker.inference.card import ModelCard
 from worker.inference.engine import score_of
-from worker.study import Age, AgeSource, LesionImage, RegionSource, Score
+from worker.study import Age, LesionImage, Score
 from worker.training.labels import other_rule
 
 AVERAGED = (

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from db.schema.vocabulary import AgeSource
 from worker.errors import Code, LesionRefused
 from worker.imaging.age import resolve_age
-from worker.study import Age, AgeSource
+from worker.study import Age
 
 _days = st.dates(min_value=date(1900, 1, 1), max_value=date(2030, 12, 31))
 

@@ -8,12 +8,13 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
+from db.schema.vocabulary import AgeSource, RegionSource
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, lesion, picture, region, write
 from worker.errors import Code, LesionRefused
 from worker.imaging.lesion import Marked, RegionRefused, decode_lesions
 from worker.imaging.pixels import decode_frame
 from worker.imaging.study_files import StudyFiles, index_study, read_entry
-from worker.study import Age, AgeSource, Lesion, LesionImage, RegionSource, Roi
+from worker.study import Age, Lesion, LesionImage, Roi
 
 
 def _index(folder: Path, *names: str) -> StudyFiles:

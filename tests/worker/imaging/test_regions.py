@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from db.schema.vocabulary import RegionSource
 from worker.errors import LesionRefused
 from worker.imaging.regions import UltrasoundRegion, resolve_region
-from worker.study import RegionSource, Roi
+from worker.study import Roi
 
 _coordinate = st.integers(-(2**31), 2**32)
 

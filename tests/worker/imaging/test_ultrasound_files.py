@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
+from db.schema.vocabulary import AgeSource
 from tests.end_to_end.ultrasound_files import (
     JOB_AGE_YEARS,
     ULTRASOUND_FILES,
@@ -18,7 +19,7 @@ from tests.worker.imaging.dicom_files import lesion
 from worker.errors import LesionRefused
 from worker.image_access import Limits
 from worker.imaging.decoder_pool import DecoderPool
-from worker.study import AgeSource, LesionImage, LesionSize, Roi
+from worker.study import LesionImage, LesionSize, Roi
 
 _LIMITS = Limits(max_file_bytes=2 << 30, max_frame_pixels=50_000_000)
 

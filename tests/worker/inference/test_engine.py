@@ -11,12 +11,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from db.schema.vocabulary import AgeSource, RegionSource
 from tests.worker.inference.samples import registry_with_both, sample_card, write_model
 from tests.worker.inference.straight_line import straight_line_probabilities
 from worker.clinical.categories import Priority
 from worker.errors import Code, LesionRefused, ModelRefused, Unavailable
 from worker.inference.engine import Engine, load_engine, score_of
-from worker.study import Age, AgeSource, LesionImage, RegionSource, Roi, Scores
+from worker.study import Age, LesionImage, Roi, Scores
 
 pytestmark = pytest.mark.slow
 

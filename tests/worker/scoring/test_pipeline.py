@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db.reads import study_queries
 from db.reads.study_records import StudyDetail
 from db.schema.records import Claim, Ended, Held, ModelRecord, StudyResultRecord
+from db.schema.vocabulary import QualityFinding
 from db.session import make_engine, session_factory
 from db.writes import ledger
 from tests.conftest import Database
@@ -38,7 +39,7 @@ from worker.scoring.bookkeeping import Bookkeeper
 from worker.scoring.leases import LeaseKeeper
 from worker.scoring.pipeline import Pipeline
 from worker.settings import get_settings
-from worker.study import LesionImage, QualityFinding, Score, Scores
+from worker.study import LesionImage, Score, Scores
 
 
 class SimulatedDevice:

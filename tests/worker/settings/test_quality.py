@@ -2,9 +2,9 @@
 
 import pytest
 
+from db.schema.vocabulary import QualityFinding
 from worker.image_access import QualityPolicy
 from worker.settings import Settings
-from worker.study import QualityFinding
 
 
 def test_each_check_of_the_gate_warns_unless_its_setting_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from db.schema.vocabulary import AgeSource, RegionSource
 from tests.end_to_end.small_models import NOTICE, add_small_models
 from tests.shared import made_once
 from tests.worker.dataset.manifests import cohort, row, save_picture
@@ -15,7 +16,7 @@ from worker.errors import Code, ModelRefused, SetupRefused
 from worker.evaluation.lesions import Material
 from worker.inference.engine import load_engine
 from worker.inference.registry import Registry
-from worker.study import Age, AgeSource, LesionImage, RegionSource
+from worker.study import Age, LesionImage
 from worker.training.labels import LabelRule
 from worker.training.manifest_rows import AVERAGED, OTHER_RULE
 from worker.training.manifest_scoring import ScoredManifest, score_manifest

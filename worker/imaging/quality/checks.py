@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from db.schema.vocabulary import QualityFinding
 from worker.imaging.cropping import crop, to_grey
 from worker.imaging.header import Header
 from worker.imaging.quality.colour import colour_in_roi, doppler_in_roi, says_doppler, taken_apart
@@ -17,7 +18,7 @@ from worker.imaging.quality.contrast import roi_blank, roi_saturated, roi_too_sm
 from worker.imaging.quality.dual_view import seam_in_pixels, seam_of_regions
 from worker.imaging.quality.overlay import overlay_in_roi
 from worker.imaging.regions import UltrasoundRegion, is_tissue
-from worker.study import QualityFinding, Roi
+from worker.study import Roi
 
 MOST_OUTSIDE = 0.05
 """Share of a region's area that may lie outside of all B-mode regions of the header; a hand draws past an edge."""

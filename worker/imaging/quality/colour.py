@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from db.schema.vocabulary import QualityFinding
 from worker.imaging.header import Header
 from worker.imaging.regions import UltrasoundRegion, shared
-from worker.study import QualityFinding, Roi
+from worker.study import Roi
 
 CHROMA = 48
 """Levels between a pixel's largest and smallest of R, G and B. Lossy compression of grey stays below 20."""

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.study import QualityFinding, Roi
+from db.schema.vocabulary import QualityFinding
+from worker.study import Roi
 
 SHORTEST_SIDE = 16
 """Pixels. Below it a model sees an interpolation of a few grains of speckle."""

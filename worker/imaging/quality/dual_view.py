@@ -6,8 +6,9 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from db.schema.vocabulary import QualityFinding
 from worker.imaging.regions import UltrasoundRegion, extent, is_tissue, shared
-from worker.study import QualityFinding, Roi
+from worker.study import Roi
 
 LEAST_SHARE = 0.01
 """Share of a region that has to lie in each of two views."""

@@ -8,8 +8,8 @@ Not found: a dotted line alone, lines that are wider than three pixels, and grey
 import numpy as np
 from numpy.typing import NDArray
 
+from db.schema.vocabulary import QualityFinding
 from worker.imaging.quality.colour import Mask, in_plenty, without_lines
-from worker.study import QualityFinding
 
 BRIGHT = 128
 """Grey level of a stroke at least."""

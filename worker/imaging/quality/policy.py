@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from db.schema.vocabulary import QualityFinding
 from worker.errors import Code, LesionRefused
 from worker.image_access import QualityPolicies, QualityPolicy
-from worker.study import QualityFinding
 
 
 def quality_warnings(findings: Sequence[QualityFinding], policies: QualityPolicies) -> tuple[QualityFinding, ...]:

@@ -13,6 +13,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
+from db.schema.vocabulary import QualityFinding
 from worker.errors import MEANINGS, Code, LesionRefused
 from worker.image_access import QualityPolicy
 from worker.imaging.header import Header
@@ -20,7 +21,7 @@ from worker.imaging.quality.checks import quality_findings
 from worker.imaging.quality.policy import quality_warnings
 from worker.imaging.regions import UltrasoundRegion
 from worker.phantom.phantom import phantom
-from worker.study import QualityFinding, Roi
+from worker.study import Roi
 
 Picture = NDArray[np.uint8]
 ROWS, COLUMNS = 240, 320
