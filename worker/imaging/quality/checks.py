@@ -36,7 +36,7 @@ def quality_findings(
         header: of the file.
 
     Returns:
-        Each reason that was found, once, in the order of `worker.study.QualityFinding`.
+        Each reason that was found, once, in the order of `db.schema.vocabulary.QualityFinding`.
     """
     pixels = crop(frame, roi, 0)
     grey = to_grey(pixels)
