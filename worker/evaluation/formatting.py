@@ -10,7 +10,7 @@ from worker.evaluation.lesions import Source
 
 NOTHING = "–"
 TOO_FEW = "too few"
-NO_CANCERS = "they cannot be assessed, since no scored 4A lesion is malignant"
+NO_CANCERS = "they cannot be assessed, since no 4A lesion with scores is malignant"
 
 ADVICE = {
     Outcome.DOWNGRADED: "downgraded to 3",

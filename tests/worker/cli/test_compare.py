@@ -171,7 +171,7 @@ def test_what_advises_together_must_be_there(manifest: Path, tmp_path: Path, mon
         (("DLR_LH/1.0", "DLR_BM/2.0"), Code.MODEL_NOT_FOUND, "versions of different models"),
         (("DLR_BM/1.0", "DLR_BM/2.0", "--model", "DLR_LH"), Code.MODEL_NOT_FOUND, "are not both versions of DLR_LH"),
         (("DLR_BM/1.0", "2.0", "--split", "external"), Code.LESIONS_TOO_FEW, "of the split external: see --split"),
-        (("DLR_BM/1.0", "2.0", "--root", "none"), Code.DATASET_INVALID, "is not there"),
+        (("DLR_BM/1.0", "2.0", "--root", "none"), Code.DATASET_INVALID, "does not exist"),
     ],
 )
 def test_what_is_not_there_is_refused(manifest: Path, arguments: tuple[str, ...], code: Code, said: str) -> None:
