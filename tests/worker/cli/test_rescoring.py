@@ -153,7 +153,7 @@ def test_two_versions_are_compared_on_the_lesions_that_both_scored(hospital: Hos
     without = subprocess.run(
         [sys.executable, "-c", bare], env=hospital.environment, capture_output=True, text=True, check=False
     )
-    assert "the AUC needs the extra `train`" in without.stdout, without.stderr
+    assert "AUCs need the extra `train`" in without.stdout, without.stderr
     assert "sensitivity" in without.stdout
     assert "Assertion" not in without.stderr
     wrong = hospital.dlr("models", "compare", "DLR_LH/1.0", "low")
