@@ -131,13 +131,13 @@ class _Backfill:
         with counting_bar("scoring", total if limit is None else min(limit, total)) as advance:
             waited = Event()
 
-            def told(done: Done, waits: bool) -> None:
+            def on_progress(done: Done, waits: bool) -> None:
                 if waits and not waited.is_set():
                     stderr.print("paused while studies are waiting; it resumes by itself", highlight=False)
                     waited.set()
                 advance(done.lesions)
 
-            return replace(self.rescorer, told=told).run(models, wanted, limit=limit, again=again)
+            return replace(self.rescorer, on_progress=on_progress).run(models, wanted, limit=limit, again=again)
 
     def _register(self, entry: Entry) -> int:
         with self.rescorer.sessions.begin() as session:

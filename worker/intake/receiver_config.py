@@ -61,25 +61,25 @@ def receiver_config_of(settings: Settings) -> ReceiverConfig:
     )
 
 
-def echo(reception: ReceiverConfig) -> bool:
+def echo(config: ReceiverConfig) -> bool:
     """Ask a receiver of this host whether it answers: a C-ECHO, by somebody who may call it.
 
     Where senders have to show a certificate, that it takes a connection is all that is asked.
     """
     from pynetdicom import AE
 
-    address = _EVERYWHERE.get(reception.address, reception.address)
-    if reception.tls is not None and reception.tls.verify_mode is ssl.CERT_REQUIRED:
+    address = _EVERYWHERE.get(config.address, config.address)
+    if config.tls is not None and config.tls.verify_mode is ssl.CERT_REQUIRED:
         try:
-            socket.create_connection((address, reception.port), ANSWERS_S).close()
+            socket.create_connection((address, config.port), ANSWERS_S).close()
         except OSError:
             return False
         return True
-    entity = AE(ae_title=(reception.callers or (reception.ae_title,))[0])
+    entity = AE(ae_title=(config.callers or (config.ae_title,))[0])
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = ANSWERS_S
     entity.add_requested_context(VERIFICATION)
-    tls = None if reception.tls is None else (_of_ourselves(), address)
-    association = entity.associate(address, reception.port, ae_title=reception.ae_title, tls_args=tls)
+    tls = None if config.tls is None else (_of_ourselves(), address)
+    association = entity.associate(address, config.port, ae_title=config.ae_title, tls_args=tls)
     if not association.is_established:
         return False
     status = association.send_c_echo()

@@ -56,7 +56,7 @@ class Done:
         return self.scored.total() + self.refused.total()
 
 
-Told = Callable[[Done, bool], None]
+OnProgress = Callable[[Done, bool], None]
 """Is given what was done so far, and whether live work is waited for."""
 
 
@@ -68,13 +68,13 @@ class Rescorer:
         sessions: of ``dlr_shadow``.
         images: reads the lesions.
         stopped: ends a pass at the next lesion.
-        told: hears of each lesion.
+        on_progress: hears of each lesion.
     """
 
     sessions: sessionmaker[Session]
     images: StoredImages
     stopped: Event = field(default_factory=Event)
-    told: Told = lambda _done, _waits: None
+    on_progress: OnProgress = lambda _done, _waits: None
 
     def live_work_waits(self) -> bool:
         """Return whether a study is queued or runs."""
@@ -153,7 +153,7 @@ class Rescorer:
             done.refused[key, score.code.value] += 1
         else:
             done.scored[key] += 1
-        self.told(done, False)
+        self.on_progress(done, False)
 
     def _score(self, model: Model, image: Loaded) -> PredictionRecord | Refused:
         if not isinstance(image, LesionImage):
@@ -169,7 +169,7 @@ class Rescorer:
 
     def _let_live_work_pass(self, done: Done) -> None:
         while not self.stopped.is_set() and self.live_work_waits():
-            self.told(done, True)
+            self.on_progress(done, True)
             self.stopped.wait(LOOK_S)
 
     def _is_enough(self, done: Done, limit: int | None) -> bool:

@@ -136,7 +136,7 @@ def test_while_a_study_waits_no_lesion_is_scored(hospital: Hospital) -> None:
         assert not (waits and done.lesions)
         seen.set()
 
-    rescorer = replace(hospital.rescorer, told=hear)
+    rescorer = replace(hospital.rescorer, on_progress=hear)
     passing = threading.Thread(target=rescored, args=(hospital, "2.0", rescorer))
     passing.start()
     assert seen.wait(60)
@@ -151,7 +151,7 @@ def test_a_stop_ends_it_at_the_next_lesion_and_keeps_what_was_done(hospital: Hos
     hospital.scored(lesions=3)
     hospital.add("2.0", seed=5)
     stopped = threading.Event()
-    rescorer = replace(hospital.rescorer, stopped=stopped, told=lambda *_: stopped.set())
+    rescorer = replace(hospital.rescorer, stopped=stopped, on_progress=lambda *_: stopped.set())
     assert rescored(hospital, "2.0", rescorer) != Done(is_whole=True)
     assert stand(hospital, "2.0") == ScoreCounts(1, {}, 0, 2)
 

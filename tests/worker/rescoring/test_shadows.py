@@ -123,7 +123,7 @@ def test_it_runs_until_it_is_stopped(hospital: Hospital, shadows: Shadows, monke
     hospital.add("2.0", 5)
     hospital.registry.shadow("DLR_BM", "2.0")
     scored = threading.Event()
-    shadows.rescorer = replace(hospital.rescorer, told=lambda *_: scored.set())
+    shadows.rescorer = replace(hospital.rescorer, on_progress=lambda *_: scored.set())
     running = threading.Thread(target=shadows.run)
     running.start()
     hospital.scored()
