@@ -14,7 +14,8 @@ from worker.study import Roi
 def preprocess(frame: NDArray[np.uint8], region: Roi, preprocessing: Preprocessing) -> NDArray[np.float32]:
     """Crop, resize and normalize one lesion.
 
-    Training goes through this function too, so what a network learnt on is what it is served.
+    Workers and trainings do the same in two steps, `pixels_for_each` and the card's normalization on their device, and
+    tests compare the two.
 
     Args:
         frame: uint8, (rows, columns) grey or (rows, columns, 3) RGB.
