@@ -34,7 +34,7 @@ class Stopping(Exception):
 
 
 def retry_while_away(work: Callable[[], T], away: tuple[type[Exception], ...] = AWAY) -> T:
-    """Do work, and while something is away, wait and do it again: ``DLR_RETRY_WAIT_S``, doubled up to 10 s.
+    """Do work, and while something is away, wait and do it again: ``DLR_RETRY_WAIT_S``, then doubled up to 10 s.
 
     Raises:
         Stopping: the worker ends.
@@ -46,7 +46,7 @@ def retry_while_away(work: Callable[[], T], away: tuple[type[Exception], ...] = 
             return work()
         except away as error:
             failures += 1
-            wait_s = backoff_s(failures, first_s, LONGEST_WAIT_S)
+            wait_s = first_s if failures == 1 else backoff_s(failures, first_s, LONGEST_WAIT_S)
             logger.warning("waiting %.0f s for a service: %s", wait_s, kind_of(error))
         if stopping.wait(wait_s):
             raise Stopping
