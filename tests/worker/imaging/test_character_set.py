@@ -316,9 +316,9 @@ def test_what_can_not_be_read_is_no_other_patient_where_the_same_bytes_can(
     [
         ([("ISO_IR 192", b"A"), ("ISO_IR 192", b""), ("ISO_IR 192", b"B")], "files 1 and 3 of"),
         ([("ISO_IR 100", b"\xdc"), ("ISO_IR 100", b"\xdc"), ("ISO_IR 144", b"\xdc")], "files 1 and 3 of"),
-        ([("ISO_IR 192", b"A"), (None, b"\xdc")], "of file 2 of the study can not be read"),
-        ([(None, b"\xdc"), ("ISO_IR 192", "Ö".encode()), (None, b"\xdc")], "of file 1 of the study can not be read"),
-        ([(None, b"\xdc"), ("ISO_IR 100", b"\xdc"), ("ISO_IR 192", b"\xfc")], "of file 3 of the study can not be read"),
+        ([("ISO_IR 192", b"A"), (None, b"\xdc")], "of file 2 of the study cannot be read"),
+        ([(None, b"\xdc"), ("ISO_IR 192", "Ö".encode()), (None, b"\xdc")], "of file 1 of the study cannot be read"),
+        ([(None, b"\xdc"), ("ISO_IR 100", b"\xdc"), ("ISO_IR 192", b"\xfc")], "of file 3 of the study cannot be read"),
     ],
 )
 def test_a_refusal_says_which_file_is_another_patient_s_or_can_not_be_read(
