@@ -15,7 +15,7 @@ from benchmarks.samples import SIZE, cards, lesion, network
 from worker.clinical.categories import Priority
 from worker.inference.cpu import OpenVinoRunner, cpu_runner
 from worker.inference.engine import Engine
-from worker.inference.pair import ModelPair, Runner
+from worker.inference.model_pair import ModelPair, Runner
 
 RESNET50_FLOP = 8.2e9
 BATCH = 16

@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.machine import commit, machine
 from benchmarks.measuring import say_on_stderr
-from worker.inference.card import MODEL_NAMES
+from worker.inference.model_card import MODEL_NAMES
 from worker.inference.version_folder import WEIGHTS_FILE
 from worker.training.config import DEMO, TrainingConfig
 

@@ -21,7 +21,7 @@ from db.session import make_engine, session_factory
 from worker.broker.message_gate import TaskMessage, envelope
 from worker.broker.queues import INFER_STUDY
 from worker.contract import parse_job
-from worker.intake.accept import Intake
+from worker.intake.accept_study import Intake
 from worker.study import Roi
 
 OURS, PEER = "inference", "celery"

@@ -20,7 +20,7 @@ from benchmarks.measuring import rate_of
 from benchmarks.models import onnx_sessions, pair
 from worker.cli.output import Format, print_json, print_rows
 from worker.inference.cpu import OpenVinoRunner
-from worker.inference.pair import ModelPair, TorchRunner, probabilities
+from worker.inference.model_pair import ModelPair, TorchRunner, probabilities
 
 Run = Callable[..., NDArray[np.float32]]
 COLUMNS = ("way", "ms_an_image", "images_a_second", "starts_after_s", "differs_by")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from db.schema.vocabulary import AgeSource, RegionSource
-from worker.inference.card import CLASSES, MODEL_NAMES, ModelCard, ModelName
+from worker.inference.model_card import CLASSES, MODEL_NAMES, ModelCard, ModelName
 from worker.inference.network import DlrNetwork
 from worker.inference.registry import Registry
 from worker.inference.weights import save_network

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.samples import cards
 from worker.inference.engine import Engine
-from worker.inference.pair import Pixels
+from worker.inference.model_pair import Pixels
 
 FIXED_MS, PER_LESION_MS, BATCH = "BENCHMARK_FIXED_MS", "BENCHMARK_PER_LESION_MS", "DLR_BATCH_MAX"
 B_MS, A_MS, N_MAX = 19.0, 1.0, 64

@@ -16,7 +16,7 @@ from sqlalchemy.schema import SchemaItem
 
 import migrations
 from db.schema.base import TYPE_NAMES
-from db.schema.tables import TABLES
+from db.schema.metadata import TABLES
 from db.session import make_engine
 
 LOCK_KEY = 0x646C72  # "dlr"

@@ -8,8 +8,8 @@ from sqlalchemy import NullPool, text
 
 from db.errors import DatabaseRefused, RoleRefused
 from db.migrate import LOCK_KEY, is_ours
+from db.schema.metadata import TABLES
 from db.schema.roles import OWNER, prepare_roles
-from db.schema.tables import TABLES
 from db.session import ENCODING, make_engine
 
 

@@ -49,7 +49,7 @@ from worker.reporting.concepts import Concept
 from worker.sending import sender
 from worker.services.embedded_redis import RULES, USER
 from worker.settings import GROUPS, RENAMED, Settings
-from worker.telemetry.catalog import SERVICE, WORKER
+from worker.telemetry.metric_catalog import SERVICE, WORKER
 from worker.training.config import TrainingConfig
 from worker.web import accounts, connections
 

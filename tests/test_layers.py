@@ -12,11 +12,11 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("worker", "db", "migrations", "benchmarks", "tests")
 
 UPWARD = {
-    "worker/clinical/priority.py": "import worker.errors",
+    "worker/clinical/reading_order.py": "import worker.errors",
     "worker/errors.py": "from worker.clinical import categories",
-    "worker/imaging/pixels.py": "from worker.inference.card import ModelCard",
+    "worker/imaging/pixels.py": "from worker.inference.model_card import ModelCard",
     "worker/broker/queues.py": "from worker.app import app",
-    "worker/scoring/worklist_place.py": "from worker.intake.accept import Intake",
+    "worker/scoring/worklist_place.py": "from worker.intake.accept_study import Intake",
     "worker/evaluation/lesions.py": "from worker.training.held_out import judge",
     "worker/dataset/manifest.py": "from worker.training.config import TrainingConfig",
     "worker/web/accounts.py": "from worker.services.home import Home",

@@ -56,7 +56,7 @@ EXAMPLES = {
         QUEUE,
         (
             "worker/scoring/pipeline.py",  # a step of a trace
-            "worker/intake/accept.py",
+            "worker/intake/accept_study.py",
             "pyproject.toml",  # rooms
         ),
     ),

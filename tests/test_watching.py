@@ -17,7 +17,7 @@ from tests.commands import command_fault
 from tests.test_compose import ROOT
 from worker.broker.queues import QUEUES
 from worker.settings import Settings
-from worker.telemetry.catalog import SERVICE, WORKER, Metric
+from worker.telemetry.metric_catalog import SERVICE, WORKER, Metric
 from worker.telemetry.metrics_server import PORTS
 
 DEPLOY = ROOT / "deploy"

@@ -22,9 +22,9 @@ from pydantic_core import PydanticCustomError
 from worker.clinical.categories import Birads, Priority
 from worker.clinical.descriptors import descriptor_faults
 from worker.errors import Code, JobRefused
-from worker.schema_errors import flaws_of
 from worker.study import OnDicomweb
 from worker.text import composed, is_one_line
+from worker.validation_errors import flaws_of
 
 SCHEMA_VERSION = 1
 MAX_LESIONS = 1_000

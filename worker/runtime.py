@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from worker.broker.reconciler import Reconciler
     from worker.imaging.decoder_pool import DecoderPool
     from worker.inference.engine import Engine
-    from worker.intake.accept import Intake
+    from worker.intake.accept_study import Intake
     from worker.rescoring.rescorer import Rescorer
     from worker.scoring.leases import LeaseKeeper
     from worker.scoring.pipeline import Pipeline
@@ -98,7 +98,7 @@ def tracing() -> "Tracing":
 def intake() -> "Intake":
     """Return the process's intake."""
     from worker.app import enqueue
-    from worker.intake.accept import Intake
+    from worker.intake.accept_study import Intake
 
     return Intake(sessions(), get_settings().storage_root, enqueue, tracing(), decoders)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from worker.clinical.categories import Priority
 from worker.errors import Code, LesionRefused
-from worker.inference.card import CLASSES, MODEL_NAMES, ModelCard
+from worker.inference.model_card import CLASSES, MODEL_NAMES, ModelCard
 from worker.study import LesionImage, Score, Scores
 
 DEVICE_MS = "FAULTS_DEVICE_MS"

@@ -19,7 +19,7 @@ from worker.broker.message_gate import TaskMessage, envelope
 from worker.broker.queues import INFER_STUDY, SUBMIT_STUDY
 from worker.broker.redis_scripts import TAKEN
 from worker.contract import parse_job
-from worker.intake.accept import Intake
+from worker.intake.accept_study import Intake
 
 PATIENCE_S = 180
 BACK_WITHIN_S = 10.0

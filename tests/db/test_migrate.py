@@ -11,7 +11,7 @@ from sqlalchemy import Connection, NullPool, create_engine, text
 
 from db.errors import RoleRefused
 from db.migrate import LOCK_KEY, PAGE_VIEWS, VIEWS, check, downgrade, upgrade
-from db.schema.tables import TABLES
+from db.schema.metadata import TABLES
 from db.session import driver_url, make_engine
 from tests.conftest import Database
 from tests.waiting import patience, until

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from tests.shared import made_once
-from worker.inference.card import CLASSES, MODEL_NAMES, ModelCard, ModelName
+from worker.inference.model_card import CLASSES, MODEL_NAMES, ModelCard, ModelName
 from worker.inference.network import DlrNetwork
 from worker.inference.registry import Registry
 from worker.inference.weights import save_network

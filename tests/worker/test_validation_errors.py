@@ -16,10 +16,10 @@ from pydantic_core.core_schema import ErrorType
 from worker.cli.sentences import sentence_of
 from worker.contract import parse_job
 from worker.errors import DlrError
-from worker.inference.card import parse_card
+from worker.inference.model_card import parse_card
 from worker.monitoring.threshold_policy import read_policy
-from worker.schema_errors import _sentence, flaws_of
 from worker.training.config import read_config
+from worker.validation_errors import _sentence, flaws_of
 
 FOREIGN = re.compile(
     r"\b(Input|Field required|Extra inputs|should|valid (dictionary|string|integer)|Value error|ctx)\b"

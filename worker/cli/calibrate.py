@@ -13,7 +13,7 @@ from worker.clinical.categories import Birads
 from worker.dataset.manifest import Split
 from worker.errors import Code, SetupRefused
 from worker.extras import require_extra
-from worker.inference.card import ModelCard, load_card
+from worker.inference.model_card import ModelCard, load_card
 
 if TYPE_CHECKING:
     from worker.evaluation.ground_truth import Answers, Truth

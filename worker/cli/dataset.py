@@ -16,7 +16,7 @@ from worker.extras import require_extra
 
 if TYPE_CHECKING:
     from worker.dataset.check import Checked
-    from worker.dataset.importers.imported import Imported, OnProgress
+    from worker.dataset.importers.imported_dataset import Imported, OnProgress
     from worker.dataset.manifest import Fault
 
 app = typer.Typer(no_args_is_help=True)

@@ -9,8 +9,8 @@ import typer
 from db.reads.study_results import recorded_content
 from worker.cli.export import camera
 from worker.cli.models import Model
-from worker.cli.named import StudyArgument
 from worker.cli.output import Card, Format, FormatOption, print_rows, stderr, write_file
+from worker.cli.study_arguments import StudyArgument
 from worker.imaging.image_source import ImageSource
 from worker.intake.content_digest import is_unchanged
 from worker.reporting.explanation import Explanation, Seen, explanations, lesions_of

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.named import StudyArgument
 from worker.cli.output import stderr, write_file
+from worker.cli.study_arguments import StudyArgument
 from worker.errors import Code, SetupRefused, StudyRefused
 from worker.imaging.image_source import ImageSource
 from worker.reporting.documents import TEXTS, Camera, Document, Kind, documents_of

@@ -11,8 +11,8 @@ from db.reads.monitoring import downgraded_cancers, taken_back
 from db.schema.vocabulary import PathologyFinding
 from db.writes import pathology as on_record
 from worker.cli.failed import moment
+from worker.cli.operator import who_asks
 from worker.cli.output import Card, Format, FormatOption, Report, ReportOption, print_json, print_rows, stderr
-from worker.cli.person import who_asks
 from worker.errors import Code, SetupRefused
 from worker.monitoring.pathology_file import read_pathology
 from worker.monitoring.pathology_import import Imported, import_pathology

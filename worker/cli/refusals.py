@@ -9,7 +9,7 @@ from worker.cli.output import stderr
 from worker.cli.progress import progress_bar
 from worker.dataset.manifest import Fault, Manifest, Split
 from worker.errors import Code, SetupRefused
-from worker.inference.card import ModelCard
+from worker.inference.model_card import ModelCard
 
 
 def refuse_without(option: str, given: object, needed: str, there: object) -> None:

@@ -9,7 +9,7 @@ from db.errors import DatabaseRefused
 from db.outages import DatabaseAway
 from worker.extras import extra_with, hint
 from worker.outages.redis_answers import AWAY, reason_of
-from worker.schema_errors import flaws_of
+from worker.validation_errors import flaws_of
 
 MOST_FLAWS = 5
 """Things that are told of a document of ours that is not what its schema says."""

@@ -8,8 +8,8 @@ import typer
 
 from db.reads import study_queries
 from db.reads.study_records import LesionDetail, StudyDetail
-from worker.cli.named import StudyArgument
 from worker.cli.output import Card, Format, FormatOption, print_json, print_rows, stderr, stdout
+from worker.cli.study_arguments import StudyArgument
 from worker.clinical.restratify import UNCERTAIN
 from worker.reporting.lookup import look_up
 

@@ -16,7 +16,7 @@ from worker.extras import require_extra
 from worker.training.config import DEMO, Log, read_config
 
 if TYPE_CHECKING:
-    from worker.inference.card import ModelCard, ModelName
+    from worker.inference.model_card import ModelCard, ModelName
     from worker.training.cohort import Cohort
     from worker.training.config import TrainingConfig
 

@@ -17,7 +17,7 @@ from worker.clinical.categories import Birads
 from worker.clinical.descriptors import LEVELS, MEASURES, descriptor_faults
 from worker.contract import RoiJob, ShortText, StoragePath
 from worker.errors import Code
-from worker.schema_errors import Flaw, flaws_of
+from worker.validation_errors import Flaw, flaws_of
 
 ROI_COLUMNS = tuple(f"roi_{name}" for name in RoiJob.model_fields)
 DESCRIPTOR_COLUMNS = (*LEVELS, *MEASURES)

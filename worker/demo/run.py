@@ -19,7 +19,7 @@ from worker.broker.queues import QUEUE_OF_TASK, REDIS_PRIORITY, SUBMIT_STUDY
 from worker.clinical.categories import Priority
 from worker.demo.studies import MadeStudy, make_studies
 from worker.errors import Code, Unavailable
-from worker.inference.card import DEMO_NOTICE
+from worker.inference.model_card import DEMO_NOTICE
 from worker.inference.registry import Registry
 from worker.services.home import Home
 from worker.services.running_services import Services, running_services

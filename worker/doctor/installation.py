@@ -10,7 +10,7 @@ from worker.settings import Settings
 
 def models(settings: Settings) -> Component:
     """Read the active models' cards and hash their weights."""
-    from worker.inference.card import MODEL_NAMES
+    from worker.inference.model_card import MODEL_NAMES
     from worker.inference.registry import Registry
 
     registry = Registry(settings.models_dir)

@@ -23,8 +23,8 @@ from worker.evaluation.lesions import (
     named_apart,
     pairs_of,
 )
-from worker.schema_errors import Flaw, flaws_of
 from worker.tables.csv_json import TOO_MANY_CELLS, read_rows
+from worker.validation_errors import Flaw, flaws_of
 
 COLUMN_OF = {LH_MODEL: "high_risk_probability", BM_MODEL: "malignant_probability"}
 """The column of each model; another version's ends in ``_`` and its name."""

@@ -17,9 +17,9 @@ from worker.app import app
 from worker.broker.queues import QUEUES, REDIS_PRIORITY
 from worker.broker.reconciler import RedisQueues
 from worker.errors import MEANINGS
-from worker.inference.card import Reference
-from worker.telemetry import catalog, drift
-from worker.telemetry.catalog import Metric
+from worker.inference.model_card import Reference
+from worker.telemetry import drift, metric_catalog
+from worker.telemetry.metric_catalog import Metric
 
 STATEMENT_S = 5
 """How long PostgreSQL may take for what is asked at each scrape, in seconds."""
@@ -48,7 +48,7 @@ def ledger(sessions: sessionmaker[Session]) -> list[Sample]:
     """Say whether the ledger can be written, and what is open in it."""
     with _reading(sessions, STATEMENT_S) as session:
         read_only = metrics.is_read_only(session)
-    return [Sample(catalog.READ_ONLY, (), read_only), *open_studies(sessions)]
+    return [Sample(metric_catalog.READ_ONLY, (), read_only), *open_studies(sessions)]
 
 
 def open_studies(sessions: sessionmaker[Session]) -> list[Sample]:
@@ -65,9 +65,9 @@ def open_studies(sessions: sessionmaker[Session]) -> list[Sample]:
         key = one.state, one.code if one.code in set(MEANINGS) else OTHER
         to_look_at[key] = to_look_at.get(key, 0) + one.studies
     return [
-        *(Sample(catalog.STUDIES, labels, count) for labels, count in studies.items()),
-        *(Sample(catalog.OLDEST, (priority,), age) for priority, age in oldest.items()),
-        *(Sample(catalog.TO_LOOK_AT, labels, count) for labels, count in to_look_at.items()),
+        *(Sample(metric_catalog.STUDIES, labels, count) for labels, count in studies.items()),
+        *(Sample(metric_catalog.OLDEST, (priority,), age) for priority, age in oldest.items()),
+        *(Sample(metric_catalog.TO_LOOK_AT, labels, count) for labels, count in to_look_at.items()),
     ]
 
 
@@ -82,8 +82,8 @@ def ended_studies(sessions: sessionmaker[Session]) -> list[Sample]:
         studies[row.state, row.priority] += row.studies
         classes[row.worklist_class] += row.studies
     return [
-        *(Sample(catalog.STUDIES, labels, count) for labels, count in studies.items()),
-        *(Sample(catalog.WORKLIST, (word,), count) for word, count in classes.items()),
+        *(Sample(metric_catalog.STUDIES, labels, count) for labels, count in studies.items()),
+        *(Sample(metric_catalog.WORKLIST, (word,), count) for word, count in classes.items()),
     ]
 
 
@@ -94,7 +94,7 @@ def drifts(sessions: sessionmaker[Session], window: timedelta) -> list[Sample]:
         samples = [sample for card in metrics.model_cards(session) for sample in _drift(session, card, window)]
     counted = {(one.outcome, one.lh_version, one.bm_version): one.lesions for one in outcomes}
     labels = [(word.value, lh, bm) for _, lh, bm in counted for word in Outcome]
-    samples += [Sample(catalog.OUTCOMES, label, counted.get(label, 0)) for label in dict.fromkeys(labels)]
+    samples += [Sample(metric_catalog.OUTCOMES, label, counted.get(label, 0)) for label in dict.fromkeys(labels)]
     return samples
 
 
@@ -109,7 +109,7 @@ def _drift(session: Session, stored: StoredCard, window: timedelta) -> Iterator[
         counts = binned(session, stored.name, stored.version, histogram.edges, window)
         index = drift.psi_of_enough(histogram.shares, counts)
         if index is not None:
-            yield Sample(catalog.DRIFT, (stored.name, stored.version, variable), index)
+            yield Sample(metric_catalog.DRIFT, (stored.name, stored.version, variable), index)
 
 
 def reference_of(card: Mapping[str, Any]) -> Reference | None:
@@ -125,8 +125,11 @@ def messages(held: RedisQueues) -> list[Sample]:
     held.probe()
     waiting = held.waiting_by_step()
     return [
-        *(Sample(catalog.QUEUED, (queue, _PRIORITY_OF_STEP[step]), count) for (queue, step), count in waiting.items()),
-        Sample(catalog.AT_WORK, (), held.at_work()),
+        *(
+            Sample(metric_catalog.QUEUED, (queue, _PRIORITY_OF_STEP[step]), count)
+            for (queue, step), count in waiting.items()
+        ),
+        Sample(metric_catalog.AT_WORK, (), held.at_work()),
     ]
 
 
@@ -134,7 +137,7 @@ def workers() -> list[Sample]:
     """Say how many workers answer, on every host."""
     answers = app.control.inspect(timeout=ANSWER_S).active_queues() or {}
     serving = [queue["name"] for queues in answers.values() for queue in queues]
-    return [Sample(catalog.WORKERS, (queue,), serving.count(queue)) for queue in QUEUES]
+    return [Sample(metric_catalog.WORKERS, (queue,), serving.count(queue)) for queue in QUEUES]
 
 
 @contextmanager

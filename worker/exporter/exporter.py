@@ -22,7 +22,7 @@ from worker.exporter import collectors
 from worker.exporter.collectors import Sample
 from worker.outages.retry import kind_of
 from worker.settings import Settings
-from worker.telemetry import catalog
+from worker.telemetry import metric_catalog
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class Exporter(Collector):
         )
         answers = {question.component: question.end(began) for question in self._questions}
         samples = [sample for answer in answers.values() for sample in answer or ()]
-        samples += [Sample(catalog.UP, (name,), answer is not None) for name, answer in answers.items()]
+        samples += [Sample(metric_catalog.UP, (name,), answer is not None) for name, answer in answers.items()]
         return _families(samples)
 
 

@@ -66,7 +66,7 @@ def model_input(
     """Crop, resize (`model_pixels`) and normalize one lesion: ``(value / 255 - mean) / std`` of three channels.
 
     The inference engine takes the uint8 pixels to its device and does this last step there
-    (`worker.inference.pair`), in the same order and in float32 too.
+    (`worker.inference.model_pair`), in the same order and in float32 too.
 
     Args:
         frame: and all that follow up to ``channels``: as `model_pixels` takes them.

@@ -19,7 +19,7 @@ from worker.imaging.dicom_file import DicomFile
 from worker.imaging.encapsulation import encoded_frame
 from worker.imaging.grayscale import displayed
 from worker.imaging.layout import GREY, PALETTE, PixelLayout
-from worker.imaging.palette import coloured
+from worker.imaging.palette_colour import coloured
 from worker.imaging.photometric import SUB_SAMPLED, colours_without_codestream, decoded_colours
 from worker.imaging.storage import storage_fault
 from worker.imaging.stored_bits import cut_out

@@ -23,7 +23,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, Validati
 
 from worker.durable_files import append, replace
 from worker.errors import Code, SetupRefused
-from worker.inference.card import MODEL_NAMES, ModelName
+from worker.inference.model_card import MODEL_NAMES, ModelName
 
 ACTIVE_FILE = "active.json"
 SHADOW_FILE = "shadow.json"

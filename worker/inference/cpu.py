@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from worker.inference.pair import ModelPair, Pixels, Runner, TorchRunner
+from worker.inference.model_pair import ModelPair, Pixels, Runner, TorchRunner
 
 if TYPE_CHECKING:
     from openvino import CompiledModel, InferRequest

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worker.inference.pair import ModelPair, Pixels
+from worker.inference.model_pair import ModelPair, Pixels
 
 if TYPE_CHECKING:
     from torch.cuda import _POOL_HANDLE

@@ -15,10 +15,10 @@ from worker.batcher import Batcher
 from worker.clinical.categories import Priority
 from worker.clinical.conformal import conformal_set
 from worker.errors import Code, LesionRefused, ModelRefused, Unavailable
-from worker.inference.card import ModelCard
 from worker.inference.cpu import cpu_runner
 from worker.inference.devices import choose_device
-from worker.inference.pair import ModelPair, Pixels, Runner, TorchRunner, probabilities, temperatures_of
+from worker.inference.model_card import ModelCard
+from worker.inference.model_pair import ModelPair, Pixels, Runner, TorchRunner, probabilities, temperatures_of
 from worker.inference.preprocess import pixels_for_each
 from worker.inference.registry import Registry
 from worker.inference.weights import load_network

@@ -15,10 +15,10 @@ from PIL import Image
 from worker.errors import Code, LesionRefused, ModelRefused
 from worker.imaging.cropping import crop_slices, model_pixels
 from worker.imaging.heat_map import Heat, HeatMap
-from worker.inference.card import ModelCard
 from worker.inference.engine import score_of
+from worker.inference.model_card import ModelCard
+from worker.inference.model_pair import ScoringNetwork, probabilities, temperatures_of
 from worker.inference.network import DlrNetwork
-from worker.inference.pair import ScoringNetwork, probabilities, temperatures_of
 from worker.inference.registry import Entry, Registry
 from worker.inference.weights import load_network
 from worker.reporting.result import LesionResult, ModelScore

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from db.schema.records import ModelRecord
 from worker.clinical.conformal import fewest_lesions
 from worker.errors import Code, ModelRefused
-from worker.schema_errors import flaws_of
+from worker.validation_errors import flaws_of
 
 MAX_CARD_BYTES = 1 << 20
 _REASON_FAULTS = 5

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from worker.inference.card import ModelCard
+from worker.inference.model_card import ModelCard
 from worker.inference.network import DlrNetwork
 from worker.inference.preprocess import same_crop
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from worker.errors import Code, ModelRefused
-from worker.inference.card import BACKBONES
+from worker.inference.model_card import BACKBONES
 
 EMBEDDING_WIDTH = 128
 AGE_FEATURES = 16

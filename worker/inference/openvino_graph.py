@@ -11,8 +11,8 @@ from openvino import opset15 as ops
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from worker.inference.model_pair import ModelPair, ScoringNetwork
 from worker.inference.network import DlrNetwork
-from worker.inference.pair import ModelPair, ScoringNetwork
 
 _ANY = -1
 

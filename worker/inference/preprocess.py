@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.imaging.cropping import model_input, model_pixels
-from worker.inference.card import Preprocessing
+from worker.inference.model_card import Preprocessing
 from worker.study import Roi
 
 

@@ -2,7 +2,7 @@
 
     <models_dir>/<name>/<version>/card.json
     <models_dir>/<name>/<version>/weights.safetensors
-    <models_dir>/active.json, shadow.json, history.jsonl    which are used: `worker.inference.in_service`
+    <models_dir>/active.json, shadow.json, history.jsonl    which are used: `worker.inference.active_versions`
 
 A version is never changed once it is there, and what is half written is never seen: folders and files appear by rename.
 """
@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 
 from worker.errors import Code, ModelRefused
-from worker.inference.card import MODEL_NAMES, ModelCard, ModelName, load_card
-from worker.inference.in_service import INTO_SERVICE, Change, Event, InService, change, written
+from worker.inference.active_versions import INTO_SERVICE, Change, Event, InService, change, written
+from worker.inference.model_card import MODEL_NAMES, ModelCard, ModelName, load_card
 from worker.inference.version_folder import CARD_FILE, WEIGHTS_FILE, put_in_place, staged, verify
 
 

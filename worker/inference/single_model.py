@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from worker.errors import Code, LesionRefused, ModelRefused, Unavailable
-from worker.inference.card import ModelCard
 from worker.inference.engine import score_of
-from worker.inference.pair import Pixels, ScoringNetwork, probabilities, temperatures_of
+from worker.inference.model_card import ModelCard
+from worker.inference.model_pair import Pixels, ScoringNetwork, probabilities, temperatures_of
 from worker.inference.preprocess import pixels_for_each
 from worker.inference.registry import Entry
 from worker.inference.weights import load_network

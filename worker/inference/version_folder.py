@@ -8,7 +8,7 @@ from pathlib import Path
 
 from worker.durable_files import sync, write
 from worker.errors import Code, ModelRefused
-from worker.inference.card import ModelCard, load_card
+from worker.inference.model_card import ModelCard, load_card
 
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "weights.safetensors"

@@ -9,7 +9,7 @@ from safetensors.torch import load, save_file
 from torch import Tensor
 
 from worker.errors import Code, ModelRefused
-from worker.inference.card import ModelCard
+from worker.inference.model_card import ModelCard
 from worker.inference.network import DlrNetwork
 
 _SHOWN = 3

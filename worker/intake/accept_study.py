@@ -20,7 +20,7 @@ from worker.clinical.categories import Priority
 from worker.contract import LesionJob, StudyJob
 from worker.errors import DlrError
 from worker.intake.content_digest import content_digest
-from worker.intake.reencoded import Images, is_reencoded
+from worker.intake.reencoded_copy import Images, is_reencoded
 from worker.intake.storage_copy import is_copy
 from worker.scoring.worklist_place import place_of, place_of_failed
 from worker.telemetry.traces import Tracing

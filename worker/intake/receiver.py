@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from worker.errors import Code, Refused, SetupRefused, StudyRefused, Unavailable
 from worker.image_access import Limits
 from worker.imaging.identity import read_identity, study_named_in
-from worker.intake.accept import Intake
+from worker.intake.accept_study import Intake
 from worker.intake.inbox import Inbox
 from worker.intake.incoming_instance import IncomingInstance
 from worker.intake.job_builder import BuiltJob, build_job

@@ -16,7 +16,7 @@ from worker.contract import parse_job
 from worker.errors import Code, DlrError, JobRefused, Refused, SetupRefused
 from worker.image_access import Limits
 from worker.imaging.identity import is_directory, read_identity, study_named_in
-from worker.intake.accept import Intake
+from worker.intake.accept_study import Intake
 from worker.intake.job_builder import build_job, job_of
 from worker.intake.lesion_sources import Instance
 from worker.intake.lesions_file import LESIONS, MarkedLesions, name_lesions, read_lesions

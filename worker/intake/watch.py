@@ -23,7 +23,7 @@ from worker.broker.refused_identifiers import named_in_message
 from worker.errors import Code, DlrError, JobRefused, SetupRefused, Unavailable
 from worker.image_access import Limits
 from worker.imaging.identity import study_named_in
-from worker.intake.accept import Intake
+from worker.intake.accept_study import Intake
 from worker.intake.quarantine import Quarantine, can_be_read
 from worker.intake.submit import Overrides, Submission, plan, submit_one
 from worker.outages.retry import AWAY

@@ -13,8 +13,8 @@ from pydantic_core import PydanticCustomError
 from db.schema.vocabulary import PathologyFinding
 from worker.contract import ShortText
 from worker.errors import Code
-from worker.schema_errors import Flaw, flaws_of
 from worker.tables.csv_json import read_rows
+from worker.validation_errors import Flaw, flaws_of
 
 _NEEDED = ("study", "lesion_id", "result", "reported_on")
 _COLUMNS = (*_NEEDED, "histology")

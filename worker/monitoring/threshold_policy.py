@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from db.schema.vocabulary import BM_MODEL, LH_MODEL
 from worker.errors import Code, SetupRefused
-from worker.schema_errors import flaws_of
+from worker.validation_errors import flaws_of
 
 MAX_BYTES = 1 << 20
 _REASON_FAULTS = 5

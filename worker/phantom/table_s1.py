@@ -47,7 +47,7 @@ def class_table(*, malignant: bool) -> ClassTable:
     lesions = 0
     spreads: dict[str, Spread] = {}
     counts: dict[str, dict[str, int]] = {}
-    with files("worker.training").joinpath("table_s1.csv").open(encoding="utf-8") as lines:
+    with files("worker.phantom").joinpath("table_s1.csv").open(encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
             feature, level, value = row["feature"], row["level"], row[column]
             if feature == "n":

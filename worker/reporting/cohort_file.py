@@ -13,9 +13,9 @@ from worker.clinical.descriptors import LEVELS, MEASURES
 from worker.contract import Descriptors, ShortText
 from worker.errors import MEANINGS, Code, SetupRefused
 from worker.reporting.cohort_table import AGE, FEATURES, CohortLesion
-from worker.schema_errors import Flaw, flaws_of
 from worker.tables.csv_json import TOO_MANY_CELLS, read_rows
 from worker.tables.parquet import is_parquet, read_parquet, text_of
+from worker.validation_errors import Flaw, flaws_of
 
 NEEDED = ("pathology", "lesion_id", "patient_key")
 """The columns that each manifest has; ``birads``, ``excluded`` and those of Table S1's features may be left out."""

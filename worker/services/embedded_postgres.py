@@ -20,9 +20,9 @@ from db.schema.roles import OWNER, ROLES
 from worker.durable_files import write_private
 from worker.errors import Code, SetupRefused, Unavailable
 from worker.network.port import LOOPBACK, free_port
-from worker.services.account import server_account
 from worker.services.embedded_server import EmbeddedServer, wheel_folder
 from worker.services.launch import Account, wrapped
+from worker.services.os_account import server_account
 from worker.services.server_process import ServerProgram
 
 DATABASE = "dlr"

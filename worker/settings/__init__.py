@@ -2,7 +2,7 @@
 
 from worker.settings.described import Described, by_group, described
 from worker.settings.environment import PREFIX, SERVICES_FILE, default_home
-from worker.settings.reading import get_settings, isolated, use_device
+from worker.settings.loading import get_settings, isolated, use_device
 from worker.settings.renamed import RENAMED, OldName, old_names
 from worker.settings.settings import GROUPS, Settings
 

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from worker.errors import Code, SetupRefused
-from worker.schema_errors import Flaw, flaws_of
 from worker.settings.environment import PREFIX, SERVICES_FILE, default_home, names, variable
 from worker.settings.renamed import RENAMED, OldName, old_names
 from worker.settings.settings import Settings
+from worker.validation_errors import Flaw, flaws_of
 
 logger = logging.getLogger(__name__)
 

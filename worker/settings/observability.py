@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, SecretStr
 from worker.settings.addresses import WebUrl
 
 
-class WatchingSettings(BaseModel, frozen=True):
+class ObservabilitySettings(BaseModel, frozen=True):
     """How the service is watched."""
 
     flower_user: str = Field(default="admin", min_length=1, description="User that may sign in to Flower")

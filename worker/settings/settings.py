@@ -17,7 +17,7 @@ from worker.settings.addresses import secret, with_password
 from worker.settings.environment import PREFIX, variable
 from worker.settings.home import HomeSettings
 from worker.settings.images import ImageSettings
-from worker.settings.page import PageSettings
+from worker.settings.observability import ObservabilitySettings
 from worker.settings.quality import QualitySettings
 from worker.settings.receiving import ReceiverSettings
 from worker.settings.rescoring import RescoringSettings
@@ -25,7 +25,7 @@ from worker.settings.sending import SenderSettings
 from worker.settings.servers import ServerSettings
 from worker.settings.sources import sources
 from worker.settings.tls import TlsFiles, postgres_url, redis_url
-from worker.settings.watching import WatchingSettings
+from worker.settings.web import WebSettings
 from worker.settings.workers import WorkerSettings
 
 GROUPS: Final[Mapping[str, type[BaseModel]]] = {
@@ -35,10 +35,10 @@ GROUPS: Final[Mapping[str, type[BaseModel]]] = {
     "Images": ImageSettings,
     "Image quality": QualitySettings,
     "Receiving by DICOM": ReceiverSettings,
-    "The worklist page": PageSettings,
+    "The worklist page": WebSettings,
     "Shadows and backfills": RescoringSettings,
     "Sending results": SenderSettings,
-    "Flower, metrics, traces and logs": WatchingSettings,
+    "Flower, metrics, traces and logs": ObservabilitySettings,
 }
 """The groups by their titles, in the order in which they are shown."""
 
@@ -56,10 +56,10 @@ _TLS_FILES: Final = (
 
 
 class Settings(  # the last first: pydantic takes the fields of the last base first
-    WatchingSettings,
+    ObservabilitySettings,
     SenderSettings,
     RescoringSettings,
-    PageSettings,
+    WebSettings,
     ReceiverSettings,
     QualitySettings,
     ImageSettings,

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, SecretStr
 from worker.settings.addresses import PostgresUrl, required
 
 
-class PageSettings(BaseModel, frozen=True):
+class WebSettings(BaseModel, frozen=True):
     """How browsers reach the worklist page."""
 
     web_address: str = Field(default="127.0.0.1", description="Address on which the worklist page (`dlr web`) listens")

@@ -7,9 +7,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from db.schema.vocabulary import ENDED_STATES
 from worker.clinical.categories import Outcome, Priority
 from worker.errors import Code
-from worker.telemetry import catalog
-from worker.telemetry.catalog import Metric
+from worker.telemetry import metric_catalog
 from worker.telemetry.measures import Measures
+from worker.telemetry.metric_catalog import Metric
 
 
 class PrometheusMeasures(Measures):
@@ -19,15 +19,15 @@ class PrometheusMeasures(Measures):
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._batch = self._histogram(catalog.BATCH_SIZE)
-        self._device = self._histogram(catalog.DEVICE_TIME)
-        self._decode = self._histogram(catalog.DECODE_TIME)
-        self._ended = self._counter(catalog.STUDIES_ENDED)
-        self._study = self._histogram(catalog.STUDY_TIME)
-        self._scored = self._counter(catalog.LESIONS_SCORED)
-        self._failed = self._counter(catalog.LESIONS_FAILED)
-        self._refused = self._counter(catalog.REFUSED)
-        self._attempts = self._counter(catalog.ATTEMPTS_FAILED)
+        self._batch = self._histogram(metric_catalog.BATCH_SIZE)
+        self._device = self._histogram(metric_catalog.DEVICE_TIME)
+        self._decode = self._histogram(metric_catalog.DECODE_TIME)
+        self._ended = self._counter(metric_catalog.STUDIES_ENDED)
+        self._study = self._histogram(metric_catalog.STUDY_TIME)
+        self._scored = self._counter(metric_catalog.LESIONS_SCORED)
+        self._failed = self._counter(metric_catalog.LESIONS_FAILED)
+        self._refused = self._counter(metric_catalog.REFUSED)
+        self._attempts = self._counter(metric_catalog.ATTEMPTS_FAILED)
         # There from the start, at 0: Prometheus sees no increase in a series that begins at 1.
         for reason in ("defect", "away"):
             self._attempts.labels(reason)

@@ -14,12 +14,12 @@ import torch
 from worker import __version__
 from worker.evaluation.discrimination import Auc, AucDifference
 from worker.evaluation.scores_file import COLUMN_OF
-from worker.inference.card import CLASSES, ModelCard, ModelName
+from worker.inference.model_card import CLASSES, ModelCard, ModelName
 from worker.inference.network import DlrNetwork
 from worker.inference.weights import sha256_of
+from worker.training.checkpoint_files import write_bytes, write_tensors
 from worker.training.cohort import Lesions, sizes_of
 from worker.training.config import TrainingConfig
-from worker.training.durable import write_bytes, write_tensors
 from worker.training.folder import TrainingFolder
 from worker.training.held_out import Discrimination, Judged
 from worker.training.labels import LabelRule

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from worker.training.durable import damaged, read_tensors, write_json, write_tensors
+from worker.training.checkpoint_files import damaged, read_tensors, write_json, write_tensors
 
 STATE_FILE = "state.json"
 _NETWORK, _OPTIMIZER = "network.", "optimizer."

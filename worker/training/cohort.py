@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from worker.dataset.manifest import Category, Split
 from worker.errors import Code, SetupRefused
-from worker.inference.card import DEMO_NOTICE
+from worker.inference.model_card import DEMO_NOTICE
 from worker.inference.preprocess import pixels_for_each
 from worker.phantom.phantom import phantom
 from worker.phantom.table_s1 import class_table

@@ -13,8 +13,8 @@ from pydantic_core import PydanticCustomError
 
 from worker.clinical.categories import Birads
 from worker.errors import Code, SetupRefused
-from worker.inference.card import Backbone, Preprocessing
-from worker.schema_errors import Flaw, flaws_of
+from worker.inference.model_card import Backbone, Preprocessing
+from worker.validation_errors import Flaw, flaws_of
 
 MAX_BYTES = 1 << 20
 DEMO_SEED = 20261123

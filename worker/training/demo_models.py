@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worker.errors import ModelRefused
-from worker.inference.card import DEMO_NOTICE, MODEL_NAMES, ModelCard, ModelName
+from worker.inference.model_card import DEMO_NOTICE, MODEL_NAMES, ModelCard, ModelName
 from worker.inference.registry import Entry, Registry
 from worker.training.artefacts import version_prefix
 from worker.training.cohort import Cohort, phantom_cohort

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from worker.errors import Code, SetupRefused
 from worker.inference.version_folder import CARD_FILE, WEIGHTS_FILE
-from worker.training.durable import write_json
+from worker.training.checkpoint_files import write_json
 
 RUN_FILE = "run.json"
 LOG_FILE = "log.csv"

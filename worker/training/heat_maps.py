@@ -8,8 +8,8 @@ from worker.dataset.manifest import ManifestRow
 from worker.errors import LesionRefused
 from worker.evaluation.examples import Example, HeatPicture, Shown, Threshold
 from worker.imaging.heat_map import heat_picture
-from worker.inference.card import ModelCard
 from worker.inference.gradcam import grad_cam, loaded
+from worker.inference.model_card import ModelCard
 from worker.inference.network import DlrNetwork
 from worker.study import LesionImage
 from worker.training.manifest_rows import image_of

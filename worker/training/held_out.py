@@ -11,7 +11,7 @@ from worker.dataset.manifest import Split
 from worker.evaluation.discrimination import Auc, AucDifference, auc, compare_aucs
 from worker.evaluation.lesions import by_lesion
 from worker.evaluation.thresholds import youden_threshold
-from worker.inference.card import Reference
+from worker.inference.model_card import Reference
 from worker.inference.network import DlrNetwork
 from worker.training.augment import normalized_ages
 from worker.training.cohort import CohortRow, Lesions

@@ -6,7 +6,7 @@ from typing import Literal
 from worker.clinical.categories import Birads
 from worker.dataset.manifest import Category
 from worker.errors import Code, SetupRefused
-from worker.inference.card import ModelCard, ModelName
+from worker.inference.model_card import ModelCard, ModelName
 from worker.training.config import TrainingConfig
 
 _FOURS = (Birads.LOW_SUSPICION, Birads.MODERATE_SUSPICION, Birads.HIGH_SUSPICION)

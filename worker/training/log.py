@@ -8,8 +8,8 @@ from typing import Any
 
 from worker.errors import Code, SetupRefused
 from worker.training.checkpoint import Progress
+from worker.training.checkpoint_files import write_bytes
 from worker.training.config import Log
-from worker.training.durable import write_bytes
 from worker.training.folder import TrainingFolder
 
 COLUMNS = ("epoch", "loss", "validation_auc", "seconds")

@@ -11,8 +11,8 @@ from worker.dataset.manifest import Manifest, ManifestRow, Split
 from worker.dataset.manifest_image import read_lesion
 from worker.errors import Code, LesionRefused, SetupRefused
 from worker.evaluation.lesions import by_lesion
-from worker.inference.card import ModelCard
 from worker.inference.engine import score_of
+from worker.inference.model_card import ModelCard
 from worker.study import Age, LesionImage, Score
 from worker.training.labels import other_rule
 

@@ -9,8 +9,8 @@ from worker.clinical.categories import Priority
 from worker.dataset.manifest import Manifest, ManifestRow, Split
 from worker.errors import LesionRefused
 from worker.evaluation.lesions import JudgedLesion, Material, Scorer, Source, pairs_of
-from worker.inference.card import ModelCard
 from worker.inference.engine import Engine, load_engine
+from worker.inference.model_card import ModelCard
 from worker.study import Score, Scores
 from worker.training.manifest_rows import AVERAGED, Reading, about_rules, mean_score, places_by_lesion
 

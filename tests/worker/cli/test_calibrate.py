@@ -16,7 +16,7 @@ from worker.cli.main import app
 from worker.clinical.categories import Birads
 from worker.errors import Code, DlrError, ModelRefused, SetupRefused
 from worker.evaluation.recalibration import rescaled
-from worker.inference.card import ModelCard, load_card
+from worker.inference.model_card import ModelCard, load_card
 from worker.inference.registry import Registry
 from worker.training.labels import LabelRule
 

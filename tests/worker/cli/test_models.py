@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from tests.worker.inference.samples import registry_with_both, write_model
 from worker.cli.main import app
 from worker.errors import Code, ModelRefused
-from worker.inference.card import DEMO_NOTICE
+from worker.inference.model_card import DEMO_NOTICE
 from worker.settings import get_settings
 
 

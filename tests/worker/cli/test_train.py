@@ -15,7 +15,7 @@ from worker.cli.main import app
 from worker.dataset.manifest import ManifestRow, Split
 from worker.dataset.manifest_file import read_manifest, write_manifest
 from worker.errors import Code, SetupRefused
-from worker.inference.card import load_card
+from worker.inference.model_card import load_card
 
 pytestmark = pytest.mark.slow
 

@@ -34,7 +34,7 @@ from worker.exporter.exporter import Exporter, Question, exporter_of
 from worker.services.embedded_redis import EmbeddedRedis
 from worker.services.home import Home
 from worker.settings import Settings, get_settings
-from worker.telemetry import catalog
+from worker.telemetry import metric_catalog
 from worker.telemetry.drift import FEWEST
 
 MONTH = timedelta(days=30)
@@ -202,7 +202,7 @@ def test_messages_are_counted_by_queue_and_priority(redis_url: str) -> None:
 # --- one scrape
 
 
-ONE = Sample(catalog.OLDEST, ("stat",), 1)
+ONE = Sample(metric_catalog.OLDEST, ("stat",), 1)
 
 
 def values(exporter: Exporter, name: str) -> dict[tuple[str, ...], float]:
@@ -311,7 +311,7 @@ def test_the_catalogue_is_all_that_it_exports_and_each_of_it(
         family.name: {name for sample in family.samples for name in sample.labels}
         for family in exporter_of(settings).collect()
     }
-    assert exported == {metric.name: set(metric.labels) for metric in catalog.SERVICE}
+    assert exported == {metric.name: set(metric.labels) for metric in metric_catalog.SERVICE}
 
 
 def test_nothing_it_says_holds_an_identifier(reader: sessionmaker[Session], ours: sessionmaker[Session]) -> None:

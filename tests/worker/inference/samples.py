@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.shared import made_once
-from worker.inference.card import CLASSES, ModelCard
+from worker.inference.model_card import CLASSES, ModelCard
 from worker.inference.registry import Registry
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.worker.inference.test_pair import _pair
+from tests.worker.inference.test_model_pair import _pair
 from worker.inference.cuda import MOST_BUCKETS, CudaRunner, Layout, buckets
-from worker.inference.pair import TorchRunner, probabilities
+from worker.inference.model_pair import TorchRunner, probabilities
 
 
 @given(st.integers(1, 512))

@@ -17,10 +17,10 @@ from tests.worker.inference.samples import sample_card
 from tests.worker.reporting.samples import scored
 from worker.errors import Code, LesionRefused, ModelRefused
 from worker.imaging.cropping import model_pixels
-from worker.inference.card import CLASSES, MODEL_NAMES, ModelCard
 from worker.inference.gradcam import SAME_SCORE, GradCam, grad_cam, loaded
+from worker.inference.model_card import CLASSES, MODEL_NAMES, ModelCard
+from worker.inference.model_pair import ScoringNetwork
 from worker.inference.network import DlrNetwork
-from worker.inference.pair import ScoringNetwork
 from worker.inference.registry import Registry
 from worker.reporting.result import LesionResult, ModelScore
 from worker.study import Roi

@@ -8,7 +8,7 @@ import pytest
 
 from tests.worker.inference.samples import card_fields, sample_card
 from worker.errors import Code, ModelRefused
-from worker.inference.card import load_card
+from worker.inference.model_card import load_card
 
 
 def _refusal(path: Path, content: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from worker.errors import Code
-from worker.inference.card import BACKBONES, ModelCard
+from worker.inference.model_card import BACKBONES, ModelCard
 from worker.inference.network import DlrNetwork
 
 PAGE = Path(__file__).parents[3].joinpath("docs", "model-owner.md").read_text(encoding="utf-8")

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tests.worker.inference.samples import sample_card, sample_network
-from worker.inference.card import BACKBONES
 from worker.inference.cpu import OpenVinoRunner, cpu_runner
-from worker.inference.pair import ModelPair, TorchRunner, probabilities, temperatures_of
+from worker.inference.model_card import BACKBONES
+from worker.inference.model_pair import ModelPair, TorchRunner, probabilities, temperatures_of
 
 pytestmark = pytest.mark.slow
 

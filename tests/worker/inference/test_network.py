@@ -8,7 +8,7 @@ from torchvision import models
 
 from tests.worker.inference.samples import sample_network
 from worker.errors import Code, ModelRefused
-from worker.inference.card import Backbone
+from worker.inference.model_card import Backbone
 from worker.inference.network import DlrNetwork, resnet
 
 

@@ -16,7 +16,7 @@ from tests.worker.test_contract import JOB
 from worker.clinical.categories import Priority
 from worker.contract import parse_job
 from worker.errors import Code, JobRefused
-from worker.intake.accept import Intake
+from worker.intake.accept_study import Intake
 from worker.intake.content_digest import is_unchanged
 
 PATH = JOB["images"]["paths"][0]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.worker.intake.test_accept import PATH, job
+from tests.worker.intake.test_accept_study import PATH, job
 from worker.errors import Unavailable
 from worker.intake.content_digest import content_digest, is_unchanged
 

@@ -35,7 +35,7 @@ from tests.worker.intake.segmentations import Drawn, write_segmentation
 from worker.contract import parse_job
 from worker.errors import Code, LesionRefused, SetupRefused, Unavailable
 from worker.intake import receiver
-from worker.intake.accept import Intake
+from worker.intake.accept_study import Intake
 from worker.intake.inbox import Inbox
 from worker.intake.receiver import (
     CANNOT_UNDERSTAND,

@@ -16,8 +16,8 @@ from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, dataset
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from worker.contract import parse_job
 from worker.imaging.decoder_pool import DecoderPool
-from worker.intake import reencoded
-from worker.intake.accept import Intake
+from worker.intake import reencoded_copy
+from worker.intake.accept_study import Intake
 from worker.intake.inbox import Inbox
 from worker.intake.lesions_file import MarkedLesions
 from worker.intake.receiver import Receiver
@@ -153,7 +153,7 @@ def test_what_takes_too_long_is_a_new_revision(intake: Intake, storage: Path, mo
     write(storage / "a.dcm", FRAME)
     write(storage / "b.dcm", FRAME, RLELossless)
     intake.accept(job("a.dcm"), "queue")
-    monkeypatch.setattr(reencoded, "LONGEST_S", 0)
+    monkeypatch.setattr(reencoded_copy, "LONGEST_S", 0)
     assert intake.accept(job("b.dcm"), "queue").change == "revised"
 
 

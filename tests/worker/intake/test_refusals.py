@@ -20,7 +20,7 @@ from tests.worker.intake.reports import Finding, rectangle, write_report
 from worker.contract import parse_job
 from worker.errors import Code, JobRefused
 from worker.imaging.identity import study_named_in
-from worker.intake.accept import Intake
+from worker.intake.accept_study import Intake
 from worker.intake.inbox import Inbox
 from worker.intake.lesions_file import MarkedLesions
 from worker.intake.receiver import Receiver

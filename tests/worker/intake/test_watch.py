@@ -29,7 +29,7 @@ from tests.worker.imaging.dicom_files import LIMITS, STUDY_UID, picture, write
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from worker.errors import SetupRefused, Unavailable
 from worker.intake import quarantine, watch
-from worker.intake.accept import Intake
+from worker.intake.accept_study import Intake
 from worker.intake.watch import DropFolder, Watcher
 
 

@@ -16,7 +16,7 @@ from tests.outages import A_REFUSAL, A_STUDY, DEFECT, OUTAGES, away
 from tests.waiting import until
 from worker import runtime, tasks
 from worker.errors import MEANINGS, Code
-from worker.intake.accept import Intake
+from worker.intake.accept_study import Intake
 from worker.outages import retry
 from worker.settings import get_settings
 from worker.tasks import TaskFailed

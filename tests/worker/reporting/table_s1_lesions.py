@@ -17,7 +17,7 @@ BEFORE_ROUNDING = {
 
 def published() -> list[dict[str, str]]:
     """The rows of Table S1."""
-    with files("worker.training").joinpath("table_s1.csv").open(encoding="utf-8") as lines:
+    with files("worker.phantom").joinpath("table_s1.csv").open(encoding="utf-8") as lines:
         return list(csv.DictReader(lines))
 
 

@@ -30,7 +30,7 @@ from worker.imaging.decoder_pool import DecoderPool
 from worker.imaging.image_source import ImageSource
 from worker.inference.engine import Engine, load_engine
 from worker.inference.registry import Registry
-from worker.intake.accept import Intake
+from worker.intake.accept_study import Intake
 from worker.rescoring.rescorer import Rescorer
 from worker.rescoring.stored_images import StoredImages
 from worker.scoring.bookkeeping import Bookkeeper

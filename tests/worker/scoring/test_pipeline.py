@@ -34,7 +34,7 @@ from worker.errors import MEANINGS, Code, LesionRefused, Unavailable
 from worker.image_access import Dicomweb, Limits, QualityPolicy, Server
 from worker.imaging.decoder_pool import DecoderPool
 from worker.imaging.image_source import ImageSource
-from worker.intake.accept import Intake
+from worker.intake.accept_study import Intake
 from worker.scoring.bookkeeping import Bookkeeper
 from worker.scoring.leases import LeaseKeeper
 from worker.scoring.pipeline import Pipeline

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from worker.errors import Code, SetupRefused
-from worker.services import account
-from worker.services.account import server_account
+from worker.services import os_account
 from worker.services.launch import Account, wrapped
+from worker.services.os_account import server_account
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 NOBODY = 65534
@@ -35,7 +35,7 @@ def test_new_data_belongs_to_nobody_and_old_data_keeps_its_owner(tmp_path: Path)
 
 @as_root
 def test_without_the_capability_a_closed_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(account, "_permitted_capabilities", lambda: 0)
+    monkeypatch.setattr(os_account, "_permitted_capabilities", lambda: 0)
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     with pytest.raises(SetupRefused) as refused:

@@ -12,7 +12,7 @@ from worker.clinical.categories import Outcome, Priority
 from worker.errors import Code, SetupRefused
 from worker.runtime import measures
 from worker.settings import get_settings
-from worker.telemetry import catalog
+from worker.telemetry import metric_catalog
 from worker.telemetry.exposition import PrometheusMeasures
 from worker.telemetry.measures import Measures
 from worker.telemetry.metrics_server import serve
@@ -69,7 +69,7 @@ def test_the_catalogue_is_all_that_a_worker_exports_and_each_of_it() -> None:
         for family in made.registry.collect()
         if not family.name.startswith("process_")
     }
-    assert exported == {metric.name.removesuffix("_total"): set(metric.labels) for metric in catalog.WORKER}
+    assert exported == {metric.name.removesuffix("_total"): set(metric.labels) for metric in metric_catalog.WORKER}
 
 
 def test_a_counter_with_labels_is_there_from_the_start_at_0() -> None:
@@ -79,7 +79,9 @@ def test_a_counter_with_labels_is_there_from_the_start_at_0() -> None:
         for family in made.registry.collect()
         if family.type == "counter" and not family.name.startswith("process_")
     }
-    assert began == {metric.name.removesuffix("_total"): {0} for metric in catalog.WORKER if metric.kind == "counter"}
+    assert began == {
+        metric.name.removesuffix("_total"): {0} for metric in metric_catalog.WORKER if metric.kind == "counter"
+    }
 
 
 def test_a_batch_that_fails_is_timed_too() -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.worker.training.small import cohort_row, config, phantoms
 from worker.dataset.manifest import Split
 from worker.errors import Code, SetupRefused
-from worker.inference.card import DEMO_NOTICE
+from worker.inference.model_card import DEMO_NOTICE
 from worker.inference.preprocess import preprocess
 from worker.phantom.phantom import phantom
 from worker.training.augment import normalized

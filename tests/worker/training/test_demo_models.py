@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.inference.samples import write_model
-from worker.inference.card import DEMO_NOTICE
+from worker.inference.model_card import DEMO_NOTICE
 from worker.inference.registry import Registry
 from worker.training.config import DEMO, Phantoms, TrainingConfig, read_config
 from worker.training.demo_models import DemoModel, make_demo_models

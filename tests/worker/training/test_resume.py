@@ -30,8 +30,8 @@ from tests.shared import made_once
 from tests.waiting import patience, until
 from tests.worker.training.small import config, phantoms
 from worker.errors import Code, SetupRefused
-from worker.inference.card import ModelName, load_card
-from worker.training.durable import write_json
+from worker.inference.model_card import ModelName, load_card
+from worker.training.checkpoint_files import write_json
 from worker.training.train import Running, identity_of, train
 
 pytestmark = pytest.mark.slow

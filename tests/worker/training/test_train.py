@@ -19,7 +19,7 @@ from worker.cli.main import app
 from worker.dataset.manifest import Split
 from worker.errors import Code, SetupRefused
 from worker.evaluation.scores_file import read_scores
-from worker.inference.card import DEMO_NOTICE, load_card
+from worker.inference.model_card import DEMO_NOTICE, load_card
 from worker.inference.network import DlrNetwork
 from worker.inference.registry import Registry
 from worker.training import log
@@ -128,7 +128,7 @@ def test_the_scores_are_those_of_lesions_that_were_held_out_and_can_be_evaluated
 
 
 def test_a_score_is_what_the_written_weights_give(run: Path) -> None:
-    from worker.inference.pair import ScoringNetwork, probabilities
+    from worker.inference.model_pair import ScoringNetwork, probabilities
     from worker.inference.weights import load_network
 
     card, cohort = load_card(run / "card.json"), phantoms(config(**RUN))

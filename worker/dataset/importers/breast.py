@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from worker.clinical.descriptors import LEVELS
-from worker.dataset.importers import imported
-from worker.dataset.importers.imported import Imported, OnProgress, relative
+from worker.dataset.importers import imported_dataset
+from worker.dataset.importers.imported_dataset import Imported, OnProgress, relative
 from worker.dataset.manifest import ManifestRow
 from worker.dataset.manifest_image import read_picture
 from worker.errors import Code, LesionRefused, SetupRefused
@@ -43,7 +43,7 @@ def import_breast(source: Path, root: Path, on_progress: OnProgress) -> Imported
     """
     books = [path for path in sorted(source.glob("*.xlsx")) if not path.name.startswith("~")]
     if len(books) != 1:
-        raise imported.refused(f"one .xlsx is expected in it, and there are {len(books)}")
+        raise imported_dataset.refused(f"one .xlsx is expected in it, and there are {len(books)}")
     table = _table(books[0])
     images = source / IMAGES if (source / IMAGES).is_dir() else source
     rows = []
@@ -64,11 +64,11 @@ def _table(path: Path) -> list[dict[str, str]]:
         cells = list(book.worksheets[0].iter_rows(values_only=True, max_row=_MAX_ROWS))
         book.close()
     except Exception:  # noqa: BLE001  openpyxl raises many things on what is no workbook
-        raise imported.refused("the workbook cannot be read") from None
+        raise imported_dataset.refused("the workbook cannot be read") from None
     names = [_text(cell) for cell in cells[0]] if cells else []
     missing = [name for name in COLUMNS if name not in names]
     if missing:
-        raise imported.refused(f"the workbook's first sheet has no column {', '.join(missing)}")
+        raise imported_dataset.refused(f"the workbook's first sheet has no column {', '.join(missing)}")
     rows = [dict(zip(names, map(_text, row), strict=False)) for row in cells[1:]]
     return [row for row in rows if row["CaseID"]]
 
@@ -81,15 +81,15 @@ def _text(cell: Any) -> str:
 def _row(line: Mapping[str, str], images: Path, root: Path) -> ManifestRow:
     masks = [name.strip() for name in line["Mask_tumor_filename"].split("&") if name.strip()]
     if any(Path(name).name != name for name in (line["Image_filename"], *masks)):
-        raise imported.refused("the workbook has an invalid file name")
-    image, pathology = images / line["Image_filename"], imported.pathology_of(line["Classification"])
+        raise imported_dataset.refused("the workbook has an invalid file name")
+    image, pathology = images / line["Image_filename"], imported_dataset.pathology_of(line["Classification"])
     reason = _reason(line, image, [images / mask for mask in masks])
-    return imported.made_row(
+    return imported_dataset.made_row(
         {
             "image": relative(image, root),
             "mask": relative(images / masks[0], root) if reason is None else None,
             "age_years": _age(line["Age"]),
-            "birads": imported.category_of(line["BIRADS"]),
+            "birads": imported_dataset.category_of(line["BIRADS"]),
             "pathology": pathology,
             "descriptors": descriptors_of(line),
             "patient_key": f"breast-{line['CaseID']}",
@@ -102,17 +102,17 @@ def _row(line: Mapping[str, str], images: Path, root: Path) -> ManifestRow:
 
 def _reason(line: Mapping[str, str], image: Path, masks: list[Path]) -> str | None:
     if line["Classification"].lower() == "normal":
-        return imported.NO_LESION
-    if imported.pathology_of(line["Classification"]) is None:
-        return imported.PATHOLOGY_UNKNOWN
+        return imported_dataset.NO_LESION
+    if imported_dataset.pathology_of(line["Classification"]) is None:
+        return imported_dataset.PATHOLOGY_UNKNOWN
     try:
         frame = read_picture(image)
     except LesionRefused:
-        return imported.IMAGE_UNREADABLE
+        return imported_dataset.IMAGE_UNREADABLE
     if not masks:
-        return imported.MASK_MISSING
+        return imported_dataset.MASK_MISSING
     # The category and the descriptors are the image's: with two lesions, nobody can say whose.
-    return imported.LABEL_NOT_OF_ONE_LESION if len(masks) > 1 else imported.mask_fault(masks[0], frame)
+    return imported_dataset.LABEL_NOT_OF_ONE_LESION if len(masks) > 1 else imported_dataset.mask_fault(masks[0], frame)
 
 
 def _age(text: str) -> float | None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.dataset.importers import imported
-from worker.dataset.importers.imported import Imported, OnProgress, relative
+from worker.dataset.importers import imported_dataset
+from worker.dataset.importers.imported_dataset import Imported, OnProgress, relative
 from worker.dataset.manifest import ManifestRow
 from worker.dataset.manifest_image import mask_roi, read_picture
 from worker.errors import LesionRefused
@@ -42,7 +42,7 @@ def import_bus_bra(source: Path, root: Path, on_progress: OnProgress) -> Importe
     """
     folder = next((each for each in (source, source / "BUSBRA") if (each / "bus_data.csv").is_file()), None)
     if folder is None:
-        raise imported.refused("there is no bus_data.csv in it")
+        raise imported_dataset.refused("there is no bus_data.csv in it")
     table = _table(folder / "bus_data.csv")
     rows = []
     for done, line in enumerate(table, start=1):
@@ -57,25 +57,25 @@ def _table(path: Path) -> list[dict[str, str]]:
             reader = csv.DictReader(file, restval="", restkey="")
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
-                raise imported.refused(f"bus_data.csv has no column {', '.join(missing)}")
+                raise imported_dataset.refused(f"bus_data.csv has no column {', '.join(missing)}")
             return list(reader)
     except (OSError, UnicodeDecodeError, csv.Error):
-        raise imported.refused("bus_data.csv cannot be read") from None
+        raise imported_dataset.refused("bus_data.csv cannot be read") from None
 
 
 def _row(line: Mapping[str, str], folder: Path, root: Path) -> ManifestRow:
     name = line["ID"].strip()
     if not name or Path(name).name != name:
-        raise imported.refused("bus_data.csv has an ID that is not a valid file name")
+        raise imported_dataset.refused("bus_data.csv has an ID that is not a valid file name")
     image = folder / "Images" / f"{name}.png"
     mask = folder / "Masks" / f"mask_{name.removeprefix('bus_')}.png"
-    pathology = imported.pathology_of(line["Pathology"])
-    reason = _reason(line, image, mask) or (imported.PATHOLOGY_UNKNOWN if pathology is None else None)
-    return imported.made_row(
+    pathology = imported_dataset.pathology_of(line["Pathology"])
+    reason = _reason(line, image, mask) or (imported_dataset.PATHOLOGY_UNKNOWN if pathology is None else None)
+    return imported_dataset.made_row(
         {
             "image": relative(image, root),
             "mask": relative(mask, root) if reason is None else None,
-            "birads": imported.category_of(line["BIRADS"]),
+            "birads": imported_dataset.category_of(line["BIRADS"]),
             "pathology": pathology,
             "patient_key": f"bus-bra-{line['Case'].strip()}",
             # 722 benign and 342 malignant tumours of 1064 patients, so one each: a patient's images are views of it,
@@ -91,13 +91,13 @@ def _reason(line: Mapping[str, str], image: Path, mask: Path) -> str | None:
     try:
         frame = read_picture(image)
     except LesionRefused:
-        return imported.IMAGE_UNREADABLE
-    fault = imported.mask_fault(mask, frame)
+        return imported_dataset.IMAGE_UNREADABLE
+    fault = imported_dataset.mask_fault(mask, frame)
     if fault is not None:
         return fault
     if not _same_size(line, frame):
-        return imported.SIZE_DIFFERS
-    return None if _same_place(line["BBOX"], mask_roi(mask)[0]) else imported.BBOX_DIFFERS
+        return imported_dataset.SIZE_DIFFERS
+    return None if _same_place(line["BBOX"], mask_roi(mask)[0]) else imported_dataset.BBOX_DIFFERS
 
 
 def _same_size(line: Mapping[str, str], frame: NDArray[np.uint8]) -> bool:

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.dataset.importers import imported
-from worker.dataset.importers.imported import Imported, OnProgress, relative
+from worker.dataset.importers import imported_dataset
+from worker.dataset.importers.imported_dataset import Imported, OnProgress, relative
 from worker.dataset.manifest import ManifestRow, Pathology
 from worker.dataset.manifest_image import read_picture
 from worker.errors import LesionRefused
@@ -49,13 +49,13 @@ def import_busi(source: Path, root: Path, on_progress: OnProgress) -> Imported:
     """
     folder = next((each for each in (source, source / "Dataset_BUSI_with_GT") if (each / "benign").is_dir()), None)
     if folder is None:
-        raise imported.refused("there is no folder `benign` in it")
+        raise imported_dataset.refused("there is no folder `benign` in it")
     images = [(name, path) for name in CLASSES for path in _images(folder / name)]
     frames: list[NDArray[np.uint8] | None] = []
     for done, (_, path) in enumerate(images, start=1):
         frames.append(_frame(path))
         on_progress(done, len(images))
-    twice = imported.duplicates(frames, [name for name, _ in images])
+    twice = imported_dataset.duplicates(frames, [name for name, _ in images])
     rows = [
         row
         for (name, path), frame, reason in zip(images, frames, twice, strict=True)
@@ -99,31 +99,31 @@ def _rows(
     plain = {
         "image": relative(path, root),
         "patient_key": f"busi-{name}-{_number(path) or path.stem}"[:64],
-        "pathology": imported.pathology_of(name),
+        "pathology": imported_dataset.pathology_of(name),
         "site": "busi",
     }
     if frame is None or reason is not None:
-        yield imported.made_row(plain | {"lesion_id": "1", "excluded": reason})
+        yield imported_dataset.made_row(plain | {"lesion_id": "1", "excluded": reason})
         return
     for number, mask in enumerate(masks, start=1):
-        fault = imported.mask_fault(mask, frame)
+        fault = imported_dataset.mask_fault(mask, frame)
         known = {"lesion_id": str(number), "mask": relative(mask, root), "excluded": fault}
-        yield imported.made_row(plain | known)
+        yield imported_dataset.made_row(plain | known)
 
 
 def _reason(name: str, path: Path, frame: NDArray[np.uint8] | None, twice: str | None, masks: int) -> str | None:
     if frame is None:
-        return imported.IMAGE_UNREADABLE
-    if twice == imported.DUPLICATE_OF_OTHER_CLASS:
+        return imported_dataset.IMAGE_UNREADABLE
+    if twice == imported_dataset.DUPLICATE_OF_OTHER_CLASS:
         return twice
     if name == "normal":
-        return imported.NO_LESION
+        return imported_dataset.NO_LESION
     if _number(path) in AXILLA[name]:
-        return imported.AXILLA
+        return imported_dataset.AXILLA
     if twice is not None:
         return twice
     if not masks:
-        return imported.MASK_MISSING
+        return imported_dataset.MASK_MISSING
     # A malignant image says that one of its lesions is; a benign one, that all of them are.
     several = masks > 1 and name == Pathology.MALIGNANT
-    return imported.LABEL_NOT_OF_ONE_LESION if several else None
+    return imported_dataset.LABEL_NOT_OF_ONE_LESION if several else None

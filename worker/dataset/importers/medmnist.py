@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from worker.dataset.importers import imported
-from worker.dataset.importers.imported import Imported, OnProgress, relative
+from worker.dataset.importers import imported_dataset
+from worker.dataset.importers.imported_dataset import Imported, OnProgress, relative
 from worker.dataset.manifest import ManifestRow, Pathology, Split
 
 LABELS = {0: Pathology.MALIGNANT, 1: Pathology.BENIGN}
@@ -43,7 +43,7 @@ def import_medmnist(source: Path, root: Path, images: Path, on_progress: OnProgr
     try:
         images.mkdir()
     except OSError:
-        raise imported.refused(
+        raise imported_dataset.refused(
             f"the folder {images.name} for the images already exists, or cannot be created"
         ) from None
     frames, known = [], []
@@ -53,7 +53,7 @@ def import_medmnist(source: Path, root: Path, images: Path, on_progress: OnProgr
         frames.append(frame)
         known.append((name, number, path, label))
         on_progress(done, total)
-    twice = imported.duplicates(frames, [label for *_, label in known])
+    twice = imported_dataset.duplicates(frames, [label for *_, label in known])
     rows = [_row(*each, root, reason) for each, reason in zip(known, twice, strict=True)]
     return Imported(tuple(rows), NOTES)
 
@@ -77,15 +77,17 @@ def _arrays(source: Path) -> Arrays:
     try:
         with zipfile.ZipFile(source) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
-                raise imported.refused(f"the file inflates to more than {MAX_BYTES} bytes")
+                raise imported_dataset.refused(f"the file inflates to more than {MAX_BYTES} bytes")
         with np.load(source, allow_pickle=False) as file:
             found = {name: (file[f"{name}_images"], file[f"{name}_labels"].reshape(-1)) for name in SPLITS}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
-        raise imported.refused("it is not an npz with train_images, train_labels and those of val and test") from None
+        raise imported_dataset.refused(
+            "it is not an npz with train_images, train_labels and those of val and test"
+        ) from None
     for images, labels in found.values():
         grey = images.dtype == np.uint8 and images.ndim == 3
         if not grey or len(images) != len(labels) or not set(np.unique(labels)) <= set(LABELS):
-            raise imported.refused("its images are not (N, rows, columns) of bytes with a label 0 or 1 each")
+            raise imported_dataset.refused("its images are not (N, rows, columns) of bytes with a label 0 or 1 each")
     return found
 
 

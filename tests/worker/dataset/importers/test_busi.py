@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests.worker.dataset.manifests import picture, save_mask, save_picture
 from worker.dataset.importers.busi import import_busi
-from worker.dataset.importers.imported import Imported
+from worker.dataset.importers.imported_dataset import Imported
 from worker.errors import Code, SetupRefused
 
 

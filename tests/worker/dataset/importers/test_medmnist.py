@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from worker.dataset import check
-from worker.dataset.importers.imported import Imported
+from worker.dataset.importers.imported_dataset import Imported
 from worker.dataset.importers.medmnist import import_medmnist
 from worker.dataset.manifest import Pathology, Split
 from worker.dataset.manifest_file import read_manifest, write_manifest
