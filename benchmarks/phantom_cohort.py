@@ -25,7 +25,7 @@ OVER = {"over_image": "image alone", "over_age": "age alone", "over_without_age"
 """What image and age are held against: FC2, the age, and a classifier that was trained alike and told no age."""
 
 FIRST_SEED = 2
-"""The second stage's learning rates were found on the phantoms of seed 1, so these can not tell how good they are."""
+"""The second stage's learning rates were found on the phantoms of seed 1, so these cannot tell how good they are."""
 
 _Z = 1.959963984540054
 

@@ -71,7 +71,7 @@ _OF_THE_CONNECTION = (psycopg2.OperationalError, psycopg2.InterfaceError)
 
 
 class DatabaseAway(OperationalError):
-    """PostgreSQL can not do this now. Its session is gone; the same work can be done in a new one, later.
+    """PostgreSQL cannot do this now. Its session is gone; the same work can be done in a new one, later.
 
     Attributes:
         sqlstate: the server's, also of a connection that it refused; ``None`` where it did not answer.

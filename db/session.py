@@ -44,7 +44,7 @@ def make_engine(
         poolclass: SQLAlchemy's ``NullPool`` for a connection that is used once; else its default pool.
 
     Raises:
-        RoleRefused: on connecting, when the login user can not act as the role.
+        RoleRefused: on connecting, when the login user cannot act as the role.
     """
     engine = create_engine(
         driver_url(url),

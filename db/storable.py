@@ -8,7 +8,7 @@ _DEEPEST = 200
 
 
 def storable_text(text: str) -> str:
-    """Return the text with what PostgreSQL can not hold, NUL and lone surrogates, written as escapes."""
+    """Return the text with what PostgreSQL cannot hold, NUL and lone surrogates, written as escapes."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
@@ -49,4 +49,4 @@ def _text(value: object) -> str:
     try:
         return json.dumps(value, default=repr)
     except (ValueError, TypeError, RecursionError):
-        return f"a {type(value).__name__} that JSON can not write"
+        return f"a {type(value).__name__} that JSON cannot write"

@@ -19,7 +19,7 @@ def replacing(path: Path, *, mode: int = 0o666, alone: bool = True) -> Iterator[
         alone: nobody else writes it meanwhile, so that what a killed process left of its draft is overwritten.
 
     Raises:
-        OSError: it can not be written.
+        OSError: it cannot be written.
     """
     draft = path.with_name(f".{path.name}.part" if alone else f".{path.name}.{secrets.token_hex(8)}.part")
     draft.unlink(missing_ok=True)

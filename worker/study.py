@@ -123,7 +123,7 @@ class Score:
         positive: the positive probability reached the threshold.
         predicted_class: the positive class if ``positive``, else the other.
         threshold: the card's.
-        conformal_set: the classes that the model can not rule out, in the card's order; ``None`` where the card does
+        conformal_set: the classes that the model cannot rule out, in the card's order; ``None`` where the card does
             not ask.
     """
 

@@ -112,4 +112,4 @@ def _sentence(kind: str, message: str, context: Mapping[str, Any]) -> str:
     if kind in _SENTENCES:
         shown = {name: f"{value:g}" if isinstance(value, float) else value for name, value in context.items()}
         return _SENTENCES[kind].format_map(shown)
-    return "can not be used" if kind in _OTHERS else message
+    return "cannot be used" if kind in _OTHERS else message

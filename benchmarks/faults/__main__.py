@@ -36,7 +36,7 @@ def run(name: str, say: Say, *, quick: bool) -> Figure:
     """Do one row; a row that breaks is a figure too.
 
     Raises:
-        MountingNotAllowed: it can not be done here.
+        MountingNotAllowed: it cannot be done here.
     """
     started = time.monotonic()
     try:

@@ -22,7 +22,7 @@ class ScoreRow:
     """What one version of a model said of a lesion: the positive probability, its threshold, and its notice.
 
     Attributes:
-        conformal_set: the classes that it can not rule out; ``None`` where its card did not ask.
+        conformal_set: the classes that it cannot rule out; ``None`` where its card did not ask.
     """
 
     model: str

@@ -107,7 +107,7 @@ class ScoredLesion:
         high_risk_probability: DLR_LH, 0 to 1; positive from ``lh_threshold`` on.
         malignant_probability: DLR_BM, 0 to 1; positive from ``bm_threshold`` on.
         malignant: what pathology said; ``None`` where it said nothing.
-        lh_set: the classes that DLR_LH can not rule out; ``None`` where its card did not ask.
+        lh_set: the classes that DLR_LH cannot rule out; ``None`` where its card did not ask.
         bm_set: likewise for DLR_BM.
     """
 

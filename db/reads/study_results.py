@@ -44,7 +44,7 @@ class ModelScore:
         notice: what the model is not for; ``None`` where its card says nothing.
         negative_class: such as ``low_risk`` or ``benign``; its probability is 0 to 1, and so is the positive one's.
         predicted_class: the positive class where its probability reached the threshold, else the negative one.
-        conformal_set: the classes that it can not rule out; ``None`` where its card does not ask.
+        conformal_set: the classes that it cannot rule out; ``None`` where its card does not ask.
     """
 
     model: str

@@ -43,11 +43,11 @@ class ComparedLesion:
         birads: the radiologist's category; ``None`` where it is not known, and 4 where its letter is not.
         a_probability: the first version's, of the positive class, 0 to 1; positive from ``a_threshold`` on.
         b_probability: the second version's; likewise.
-        a_set: the classes that the first version can not rule out; ``None`` where its card does not ask.
+        a_set: the classes that the first version cannot rule out; ``None`` where its card does not ask.
         b_set: the second version's; likewise.
         other_positive: what the other model says, by the score that advice rests on: of a lesion on record, the current
             advice.
-        other_set: the classes that it can not rule out; likewise.
+        other_set: the classes that it cannot rule out; likewise.
         malignant: what pathology said; ``None`` where it said nothing.
     """
 

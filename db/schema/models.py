@@ -1,6 +1,6 @@
 """The tables of studies. Migrations make them; these classes are what the code reads and writes.
 
-Times are timestamptz. A table's constraints say what a row may be, so that a defect of the software can not store an
+Times are timestamptz. A table's constraints say what a row may be, so that a defect of the software cannot store an
 impossible result.
 """
 
@@ -253,7 +253,7 @@ class RestratificationRow(Base):
         UniqueConstraint(
             "lesion_id", "lh_prediction_id", "bm_prediction_id", "rule_version", name="uq_restratification_natural"
         ),
-        # Over two columns: a recommendation can not rest on another lesion's scores.
+        # Over two columns: a recommendation cannot rest on another lesion's scores.
         ForeignKeyConstraint(["lh_prediction_id", "lesion_id"], ["prediction.id", "prediction.lesion_id"]),
         ForeignKeyConstraint(["bm_prediction_id", "lesion_id"], ["prediction.id", "prediction.lesion_id"]),
         CheckConstraint("lh_prediction_id <> bm_prediction_id", "two_models"),

@@ -166,7 +166,7 @@ class PredictionRecord:
     """What one version of a model said about one lesion; probabilities are 0 to 1.
 
     Attributes:
-        conformal_set: the classes that it can not rule out; ``None`` where its card does not ask.
+        conformal_set: the classes that it cannot rule out; ``None`` where its card does not ask.
     """
 
     model_name: str

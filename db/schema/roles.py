@@ -18,7 +18,7 @@ ROLES = (OWNER, WRITER, READER, WEB, SHADOW)
 _GUESTS = ", ".join((WRITER, READER, WEB, SHADOW))
 
 # Another database of the same server may be migrated at this moment, hence the exception. Who creates a role without
-# being a superuser administers it but can not yet become it, hence the GRANT.
+# being a superuser administers it but cannot yet become it, hence the GRANT.
 _CREATE = """
 DO $$
 BEGIN
@@ -51,7 +51,7 @@ def prepare_roles(connection: Connection) -> None:
     Where nothing is missing nothing is written: a start does not fail for a database that is read-only for now.
 
     Raises:
-        RoleRefused: something is missing that the login user can not create; the message holds the SQL for an
+        RoleRefused: something is missing that the login user cannot create; the message holds the SQL for an
             administrator.
     """
     there = set(connection.scalars(text("SELECT rolname FROM pg_roles WHERE rolname LIKE 'dlr%'")))

@@ -81,14 +81,14 @@ def record_refusal(
     study_instance_uid: str | None = None,
     accession_number: str | None = None,
 ) -> UUID:
-    """Keep a message that can not be a study; the same message again adds an event and no row.
+    """Keep a message that cannot be a study; the same message again adds an event and no row.
 
     One that was retired, and comes again, is what its study came to last: it is listed again.
 
     Args:
         session: the caller commits.
         content_digest: SHA-256 of the message, lower-case hexadecimal.
-        raw: the message, JSON of any kind; what ``jsonb`` can not hold is kept as escaped text.
+        raw: the message, JSON of any kind; what ``jsonb`` cannot hold is kept as escaped text.
         code: why it was refused.
         reason: the same as a sentence, without values of the message.
         source: the way in.

@@ -1,4 +1,4 @@
-"""What a task tells Celery when it can not go on."""
+"""What a task tells Celery when it cannot go on."""
 
 import pytest
 from celery.exceptions import Reject

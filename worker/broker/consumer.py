@@ -45,7 +45,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         _wait_for(exc)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Connect anew, after a moment where Redis answers, but that it can not."""
+        """Connect anew, after a moment where Redis answers, but that it cannot."""
         super().on_connection_error_after_connected(exc)
         if isinstance(exc, REFUSALS):
             _wait_for(exc)

@@ -4,7 +4,7 @@ Anyone who can reach Redis can push anything. Before Celery looks at a message, 
 message protocol 2 (https://docs.celeryq.dev/en/stable/internals/protocol.html), keeps the arguments of a task that this
 worker has, and drops all else: representations of the arguments (they would show identifiers in Flower and in logs),
 callbacks and chains (they would let a message start other tasks), times, and any name of the sender's; the trace that a
-job is a part of (``traceparent``) comes through where it is of W3C's form. What can not be read becomes the task
+job is a part of (``traceparent``) comes through where it is of W3C's form. What cannot be read becomes the task
 ``dlr.record_refusal``, so that it ends in the ledger and never in a log.
 """
 

@@ -128,7 +128,7 @@ class Reconciler:
     def _lost_by_redis(self, on_their_way: int) -> list[Queued]:
         """Find studies that are queued in the ledger and have no message.
 
-        A study at work has a message too, or had one: a lesser count of messages than this can not be explained.
+        A study at work has a message too, or had one: a lesser count of messages than this cannot be explained.
         """
         with self.sessions() as session:
             queued, running = ledger.count_open(session)

@@ -1,4 +1,4 @@
-"""By what a person looks for something that can not be a study: the identifiers in it that are valid in themselves."""
+"""By what a person looks for something that cannot be a study: the identifiers in it that are valid in themselves."""
 
 import base64
 import json

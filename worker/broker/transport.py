@@ -268,7 +268,7 @@ class Transport(kombu_redis.Transport):
 
     Channel = Channel
     connection_errors = (*kombu_redis.Transport.connection_errors, *REFUSALS)
-    """What Celery waits for and connects anew after. An answer that Redis can not is no less of an outage than silence,
+    """What Celery waits for and connects anew after. An answer that Redis cannot is no less of an outage than silence,
     and kombu's own list would let it end the worker."""
 
     gathers = False

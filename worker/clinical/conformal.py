@@ -1,4 +1,4 @@
-"""Split conformal sets: the classes that a model can not rule out for a lesion.
+"""Split conformal sets: the classes that a model cannot rule out for a lesion.
 
 A set holds the true class of a lesion with at least the chosen probability, the coverage, over lesions that are
 exchangeable with those that it was calibrated on. That holds for the lesions as a whole, and for no single one of them.

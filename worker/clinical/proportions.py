@@ -126,7 +126,7 @@ def compare(counts: Mapping[Outcome, int]) -> Comparison:
     """Hold the rates of 4A lesions against the study's, by Pearson's chi-squared test of goodness of fit.
 
     The test takes the study's rates for exact. They are of 148 lesions, so with thousands of lesions it finds
-    differences that those can not tell; ``differs`` therefore also asks for a rate outside of the study's own interval.
+    differences that those cannot tell; ``differs`` therefore also asks for a rate outside of the study's own interval.
 
     Args:
         counts: lesions of each arm, from 0; other outcomes are left out, and an arm that is missing has none.

@@ -9,7 +9,7 @@ RULE_VERSION = "fig-s5/1"
 """Stored with each outcome; changes whenever the rule below changes."""
 
 CONFORMAL_RULE_VERSION = f"{RULE_VERSION}+conformal/1"
-"""Stored in its place where a model said which classes it can not rule out."""
+"""Stored in its place where a model said which classes it cannot rule out."""
 
 UNCERTAIN = "The models are not certain: the lesion stays in 4A."
 """Said to people with each outcome that is ``uncertain``."""
@@ -47,7 +47,7 @@ def restratify(
         original: the radiologist's category.
         high_risk: DLR_LH reached its card's threshold for "high risk".
         malignant: DLR_BM reached its card's threshold for "malignant".
-        lh_set: the classes that DLR_LH can not rule out, ``low_risk`` and ``high_risk``; ``None``: it was not asked.
+        lh_set: the classes that DLR_LH cannot rule out, ``low_risk`` and ``high_risk``; ``None``: it was not asked.
         bm_set: likewise for DLR_BM, ``benign`` and ``malignant``.
 
     Returns:

@@ -20,7 +20,7 @@ class FlowStep:
         step: ``found``, ``excluded`` or ``included``.
         of: which of them: why excluded; of the included, a BI-RADS category, an age or a split; empty for all.
         rows: how many.
-        patients: that they are of. A row that can not be read counts as a row and as no patient or lesion.
+        patients: that they are of. A row that cannot be read counts as a row and as no patient or lesion.
         lesions: that they are of.
         benign: lesions that pathology called so.
         malignant: lesions that pathology called so.

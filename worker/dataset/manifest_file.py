@@ -18,7 +18,7 @@ _NUMBERS = ("age_years", "distance_lesion_to_nipple_mm", "distance_lesion_to_sur
 
 
 def read_manifest(path: Path, root: Path | None = None) -> Manifest:
-    """Read a manifest. Rows that can not be read are faults; no image is looked at.
+    """Read a manifest. Rows that cannot be read are faults; no image is looked at.
 
     Args:
         path: Parquet where it ends in ``.parquet``, else CSV in UTF-8 with commas or semicolons.
@@ -47,7 +47,7 @@ def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
     It is there whole, or not at all: half a manifest would be read as a smaller one.
 
     Raises:
-        SetupRefused: ``dataset_invalid``: something is there already, or the folder can not be written;
+        SetupRefused: ``dataset_invalid``: something is there already, or the folder cannot be written;
             ``setting_invalid``: Parquet without the extra.
     """
     require_free(path)

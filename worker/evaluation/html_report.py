@@ -51,7 +51,7 @@ def check_writable(folder: Path) -> None:
     """Make sure that a report can go to a folder, before the work that it takes.
 
     Raises:
-        SetupRefused: ``setting_invalid``: it holds something, is no folder, or can not be made.
+        SetupRefused: ``setting_invalid``: it holds something, is no folder, or cannot be made.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

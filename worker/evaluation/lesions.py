@@ -69,7 +69,7 @@ class JudgedLesion:
         size_mm: its largest extent, above 0.
         site: where its image was made.
         split: what it is for; ``None`` where that was not said.
-        sets: the classes that a version can not rule out, by the versions whose cards ask.
+        sets: the classes that a version cannot rule out, by the versions whose cards ask.
     """
 
     lesion_id: str

@@ -88,7 +88,7 @@ def recalibrated(
     Raises:
         SetupRefused: ``lesions_too_few``: a temperature needs lesions of both classes that the scores do not part
             wholly, and a coverage takes so many lesions.
-        ModelRefused: ``card_invalid``: the version is no version, or the threshold can not be carried over.
+        ModelRefused: ``card_invalid``: the version is no version, or the threshold cannot be carried over.
     """
     changes: dict[str, Any] = {"version": version, "created_at": (created_at or datetime.now(UTC)).isoformat()}
     if fit_temperature:

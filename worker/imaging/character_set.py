@@ -1,7 +1,7 @@
 r"""Text of DICOM elements, read in their Specific Character Set (PS3.3, C.12.1.1.2; PS3.5, 6.1.2).
 
 Escape sequences of ISO/IEC 2022 are followed here and not by pydicom, which knows no ISO_IR 203, leaves those of
-ISO 2022 IR 58 in the text, takes what follows ``ESC ( B`` for Latin-1, and replaces what it can not decode.
+ISO 2022 IR 58 in the text, takes what follows ``ESC ( B`` for Latin-1, and replaces what it cannot decode.
 
 What a file declares is taken at its word, if its bytes allow it. Where they do not, or nothing is declared, bytes that
 are UTF-8 are read as that; in all else, each byte that has no meaning is written as PS3.5 (6.1.2.3) shows it, such as

@@ -173,7 +173,7 @@ class DecoderPool:
             other: the same.
 
         Returns:
-            ``False`` also where nobody can say: one can not be read, or both not be decoded in the time for one file.
+            ``False`` also where nobody can say: one cannot be read, or both not be decoded in the time for one file.
         """
         try:
             answer, _ = self._ask(CompareImages(str(one), str(other)))
@@ -192,7 +192,7 @@ class DecoderPool:
             age_years: the job's, if it gives one.
 
         Returns:
-            For each lesion, in their order, its image, which shares the frame with the others', or why it can not be
+            For each lesion, in their order, its image, which shares the frame with the others', or why it cannot be
             scored: any code of a file, of pixels, of a region, of an age or of a quality check, ``decoder_crashed`` or
             ``decode_timeout``.
 

@@ -93,7 +93,7 @@ class Header:
         return float(number) if isfinite(number) else None
 
     def items(self, keyword: str) -> list["Header"]:
-        """Return a sequence's items; none where it can not be parsed."""
+        """Return a sequence's items; none where it cannot be parsed."""
         if keyword not in self.dataset:
             return []
         try:

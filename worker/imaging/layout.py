@@ -66,7 +66,7 @@ class PixelLayout:
 
 
 def pixel_layout(file: DicomFile, limits: Limits) -> PixelLayout:
-    """Read the layout of a file's pixels and refuse what can not, or may not, be decoded.
+    """Read the layout of a file's pixels and refuse what cannot, or may not, be decoded.
 
     Raises:
         LesionRefused: ``file_truncated``, ``pixels_missing``, ``pixels_too_large``, ``transfer_syntax_unsupported``,

@@ -64,7 +64,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class RegionRefused:
-    """Why a lesion of a readable frame can not be scored: ``roi_outside_image`` or ``pixels_uniform``."""
+    """Why a lesion of a readable frame cannot be scored: ``roi_outside_image`` or ``pixels_uniform``."""
 
     code: Code
     reason: str

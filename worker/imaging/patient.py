@@ -40,14 +40,14 @@ class PatientId:
 def require_one_patient(patients: Mapping[int, PatientId]) -> None:
     """Refuse files of several patients.
 
-    An ID that can not be read, since its file declares no character set or another, is that of a file which has the
+    An ID that cannot be read, since its file declares no character set or another, is that of a file which has the
     same bytes, or the text that these bytes are in some repertoire: what they mean, that file says.
 
     Args:
         patients: of each file, by its place among the study's files, from 1.
 
     Raises:
-        StudyRefused: ``patient_mismatch``; the reason says which file, and whether its Patient ID can not be read.
+        StudyRefused: ``patient_mismatch``; the reason says which file, and whether its Patient ID cannot be read.
     """
     ids = _told_apart(patients.values())
     if len(ids) <= 1:

@@ -37,7 +37,7 @@ def decoded_colours(photometric: str, stream: Codestream) -> Colours:
         stream: the codestream, of three components, and none that is not known.
 
     Raises:
-        LesionRefused: ``photometric_unsupported``; the two can not be reconciled.
+        LesionRefused: ``photometric_unsupported``; the two cannot be reconciled.
     """
     if len(stream.colours) > 1:
         raise _contradiction("the codestream contradicts itself on its colours")

@@ -67,7 +67,7 @@ def same_image(
         ``False`` also where there is more to compare than `MOST_PIXELS`.
 
     Raises:
-        LesionRefused: one of them can not be read, or decoded.
+        LesionRefused: one of them cannot be read, or decoded.
         Unavailable: ``storage_unavailable``.
     """
     with open_dicom(one, limits, TEXTS) as first, open_dicom(other, limits, TEXTS) as second:

@@ -28,7 +28,7 @@ def cut_out(containers: Samples, layout: PixelLayout, stream: Codestream | None 
         Integers of Bits Allocated bits, signed as Pixel Representation says, in the same shape.
 
     Raises:
-        LesionRefused: ``photometric_unsupported``; where a sample is, or whether it is negative, can not be told.
+        LesionRefused: ``photometric_unsupported``; where a sample is, or whether it is negative, cannot be told.
     """
     low = layout.high_bit + 1 - layout.bits_stored
     if stream is not None:

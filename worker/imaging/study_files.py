@@ -23,7 +23,7 @@ _LONGEST_UID = 1024
 
 @dataclass(frozen=True, slots=True)
 class FailedFile:
-    """A file that can not be used: why, and the SOP Instance UID that it claims, where it could be read that far."""
+    """A file that cannot be used: why, and the SOP Instance UID that it claims, where it could be read that far."""
 
     refused: LesionRefused
     sop_instance_uid: str | None = None
@@ -51,7 +51,7 @@ class StudyFiles:
     Attributes:
         paths: the confined, absolute path of each readable image, by SOP Instance UID.
         ambiguous: SOP Instance UIDs that two different files claim.
-        failed: the files that can not be used, in the job's order.
+        failed: the files that cannot be used, in the job's order.
         only: the study's only file, in place of the others.
     """
 
@@ -178,7 +178,7 @@ def _reached(root: Path) -> Path:
 
 
 def fault_of(entry: FileEntry, study_instance_uid: str) -> Code | None:
-    """Say why a file can not be used for a study; ``None`` when it can."""
+    """Say why a file cannot be used for a study; ``None`` when it can."""
     study = entry.study_instance_uid
     # A file that was cut may have lost its UIDs with the rest.
     if not entry.whole and study in (study_instance_uid, ""):

@@ -39,7 +39,7 @@ _SHADOWS: TypeAdapter[dict[ModelName, dict[str, AwareDatetime]]] = TypeAdapter(
 
 @contextmanager
 def written() -> Iterator[None]:
-    """Say that the registry can not be written, where that is so.
+    """Say that the registry cannot be written, where that is so.
 
     Raises:
         SetupRefused: ``setting_invalid``.
@@ -117,7 +117,7 @@ class InService:
             yield
 
     def active(self) -> dict[ModelName, str]:
-        """Return what is active. A file that can not be read says that nothing is, so activating mends it."""
+        """Return what is active. A file that cannot be read says that nothing is, so activating mends it."""
         try:
             chosen = json.loads((self._folder / ACTIVE_FILE).read_bytes())
         except (OSError, ValueError):
@@ -127,7 +127,7 @@ class InService:
         return {name: chosen[name] for name in MODEL_NAMES if isinstance(chosen.get(name), str)}
 
     def shadows(self) -> dict[Version, datetime]:
-        """Return the shadows, and since when each is one. A file that can not be read says that there are none."""
+        """Return the shadows, and since when each is one. A file that cannot be read says that there are none."""
         try:
             found = _SHADOWS.validate_json((self._folder / SHADOW_FILE).read_bytes())
         except (OSError, ValidationError):

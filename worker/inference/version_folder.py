@@ -23,7 +23,7 @@ def staged(card: ModelCard, weights_path: Path, parent: Path) -> Iterator[Path]:
 
     Raises:
         ModelRefused: ``weights_missing``, ``weights_hash_mismatch``, ``weights_shape_mismatch``.
-        OSError: it can not be written.
+        OSError: it cannot be written.
     """
     parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=parent))
@@ -43,7 +43,7 @@ def put_in_place(card: ModelCard, staging: Path, folder: Path) -> ModelCard:
 
     Raises:
         ModelRefused: ``model_exists``: another one is there.
-        OSError: it can not be written.
+        OSError: it cannot be written.
     """
     if not folder.exists():
         staging.rename(folder)

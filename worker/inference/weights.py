@@ -67,7 +67,7 @@ def sha256_of(path: Path) -> str:
     """Return a file's SHA-256 in lower-case hexadecimal.
 
     Raises:
-        ModelRefused: ``weights_missing``, when the file is not there or can not be read.
+        ModelRefused: ``weights_missing``, when the file is not there or cannot be read.
     """
     return hashlib.sha256(_read(path)).hexdigest()
 

@@ -94,7 +94,7 @@ class Intake:
         return committed
 
     def refuse(self, raw: object, refused: DlrError, source: str, named: Named | None = None) -> UUID:
-        """Keep what can not be a study: its content (JSON of any kind), the code and the reason; in the database only.
+        """Keep what cannot be a study: its content (JSON of any kind), the code and the reason; in the database only.
 
         A study that is accepted later retires what was refused of it.
 

@@ -1,4 +1,4 @@
-"""What of a folder can not be had for now, through no fault of its neighbours: each is tried again, later and later."""
+"""What of a folder cannot be had for now, through no fault of its neighbours: each is tried again, later and later."""
 
 import os
 import time

@@ -113,7 +113,7 @@ class Receiver:
             self.retry_while_away(self.look_at_all)
 
     def look_at_all(self) -> None:
-        """Close the studies that are due. One whose files can not be read for now keeps no other waiting.
+        """Close the studies that are due. One whose files cannot be read for now keeps no other waiting.
 
         Raises:
             Unavailable: ``storage_unavailable``, or ``internal_error`` of a study that could not even be refused; of

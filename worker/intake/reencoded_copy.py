@@ -40,7 +40,7 @@ def is_reencoded(
 
     Returns:
         ``False`` also where nobody can say: files of the revision are gone or have changed, images are not files, one
-        can not be decoded, two of them claim one SOP Instance UID, it takes longer than `LONGEST_S`, or decoders are
+        cannot be decoded, two of them claim one SOP Instance UID, it takes longer than `LONGEST_S`, or decoders are
         not installed.
     """
     if _fields(job) != _fields(known.job) or not is_unchanged(known.job, known.digest, storage_root):

@@ -1,4 +1,4 @@
-"""Files into the storage root, by their content, so that a study's files can not be changed or mixed up later."""
+"""Files into the storage root, by their content, so that a study's files cannot be changed or mixed up later."""
 
 import hashlib
 import re
@@ -16,11 +16,11 @@ _COPY = re.compile(rf"{SUBMITTED}/[0-9a-f]{{2}}/[0-9a-f]{{64}}\.dcm")
 def path_in_storage(path: Path, storage_root: Path) -> str:
     """Return the path of a file relative to the storage root; a file from elsewhere is copied in first.
 
-    So is one whose path a job can not say, since it is not UTF-8, or has a line break or a backslash in it. The copy is
+    So is one whose path a job cannot say, since it is not UTF-8, or has a line break or a backslash in it. The copy is
     named by the SHA-256 of its content, never by a UID, and is on the disk before this returns.
 
     Raises:
-        Unavailable: ``storage_unavailable``, when the file cannot be read or the storage can not be written.
+        Unavailable: ``storage_unavailable``, when the file cannot be read or the storage cannot be written.
     """
     real = path.resolve()
     root = storage_root.resolve()

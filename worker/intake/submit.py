@@ -25,7 +25,7 @@ from worker.intake.storage_copy import path_in_storage, text_fault
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One job to hand in, or what is known of a file that can not become one.
+    """One job to hand in, or what is known of a file that cannot become one.
 
     Attributes:
         name: the file or folder as the user gave it.
@@ -122,8 +122,8 @@ def plan(
 
     Raises:
         SetupRefused: ``setting_invalid``, when a path is not there, DICOM files come without lesions, or lesions and
-            studies can not be told to belong together.
-        Unavailable: ``storage_unavailable``, when a file can not be read or copied.
+            studies cannot be told to belong together.
+        Unavailable: ``storage_unavailable``, when a file cannot be read or copied.
     """
     for path in paths:
         if not path.exists():

@@ -55,7 +55,7 @@ class DropFolder:
     Attributes:
         root: the folder.
         claims: what this watcher has at hand.
-        quarantine: entries of the folder that can not be claimed for now.
+        quarantine: entries of the folder that cannot be claimed for now.
     """
 
     root: Path
@@ -68,7 +68,7 @@ class DropFolder:
         """Join the watchers of a folder.
 
         Raises:
-            SetupRefused: ``setting_invalid``; there is no such folder, it can not be written, or it is in the storage,
+            SetupRefused: ``setting_invalid``; there is no such folder, it cannot be written, or it is in the storage,
                 whose files stay.
         """
         real = root.resolve()
@@ -98,7 +98,7 @@ class DropFolder:
         """Claim an entry in which nothing has changed for so long; ``None`` when there is none.
 
         Raises:
-            OSError: the folder is away. An entry that can not be claimed, while others can, is set aside.
+            OSError: the folder is away. An entry that cannot be claimed, while others can, is set aside.
         """
         before = time.time() - settle_s
         entries = sorted(self.root.iterdir())
@@ -140,7 +140,7 @@ class DropFolder:
             _write(target.with_name(f"{target.name}.txt"), why)
 
     def give_back(self, claims: Path) -> int:
-        """Put back what a watcher had at hand; say how much. What can not be moved stays, for the next who tries."""
+        """Put back what a watcher had at hand; say how much. What cannot be moved stays, for the next who tries."""
         entries = [entry for entry in claims.iterdir() if entry.name not in (_LOCK, _PROBE)]
         count = 0
         for entry in entries:
@@ -179,7 +179,7 @@ class Watcher:
         limits: the largest file.
         settle_s: an entry that has not changed for so long is whole.
         retry_while_away: does work again while a server is away; raises when the process ends.
-        quarantine: entries at hand that can not be read for now.
+        quarantine: entries at hand that cannot be read for now.
     """
 
     folder: DropFolder
@@ -209,7 +209,7 @@ class Watcher:
         return self.quarantine.due() or self.folder.claim(self.settle_s)
 
     def take(self, claimed: Path) -> None:
-        """Hand in one entry that is claimed, and put it where it belongs; set it aside if it alone can not be.
+        """Hand in one entry that is claimed, and put it where it belongs; set it aside if it alone cannot be.
 
         Raises:
             Unavailable: ``storage_unavailable``; the folder or the storage is away.
@@ -304,7 +304,7 @@ def _short(name: str) -> str:
 def _is_gone(path: Path) -> bool:
     try:
         path.lstat()
-    except OSError as error:  # a name whose file can not be looked at is there
+    except OSError as error:  # a name whose file cannot be looked at is there
         return isinstance(error, FileNotFoundError)
     return False
 
@@ -316,7 +316,7 @@ def _changed(entry: Path) -> float:
 
     Raises:
         FileNotFoundError: something in it has gone, so it changes just now.
-        OSError: it can not be looked at.
+        OSError: it cannot be looked at.
     """
     inside: Iterable[Path] = entry.rglob("*") if entry.is_dir() else ()
     return max(path.lstat().st_ctime for path in (entry, *inside))

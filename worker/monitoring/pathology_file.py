@@ -58,7 +58,7 @@ class PathologyLine(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that can not be taken. ``line`` counts from 1: a line of CSV, an entry of JSON; ``reason`` has no value."""
+    """A row that cannot be taken. ``line`` counts from 1: a line of CSV, an entry of JSON; ``reason`` has no value."""
 
     line: int
     code: Code

@@ -29,7 +29,7 @@ class Imported:
         rows: rows in the file, empty lines left out.
         changes: how many of them were ``new``, ``corrected``, ``unchanged`` or ``outdated``; all 0 where nothing was
             written.
-        bad: the rows that can not be taken, by their lines.
+        bad: the rows that cannot be taken, by their lines.
     """
 
     rows: int

@@ -1,4 +1,4 @@
-"""What Redis answers when it can not do as it is asked, and what a person is told of it.
+"""What Redis answers when it cannot do as it is asked, and what a person is told of it.
 
 Redis's error answers begin with a word of their own (https://redis.io/docs/latest/develop/reference/protocol-spec/,
 "Simple errors"). None of them is a reason to end a worker: it waits, as for a Redis that is away. An answer's text is
@@ -56,7 +56,7 @@ _SENTENCES: Final[Mapping[str, str]] = {
 """What is told by a sentence behind the word ERR."""
 
 AWAY: Final = (RedisError, BrokerError)
-"""What redis-py and kombu raise when Redis is away, or answers that it can not."""
+"""What redis-py and kombu raise when Redis is away, or answers that it cannot."""
 
 REFUSALS: Final = (ResponseError, InvalidResponse)
 """What redis-py raises of an answer that kombu takes for the end of a worker."""

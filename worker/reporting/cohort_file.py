@@ -48,7 +48,7 @@ class CohortLine(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line that can not be taken. ``line`` counts from 1, the header's; ``reason`` has no value of the line."""
+    """A line that cannot be taken. ``line`` counts from 1, the header's; ``reason`` has no value of the line."""
 
     line: int
     code: Code
@@ -61,7 +61,7 @@ class CohortManifest:
 
     Attributes:
         lines: the lesions by their lines.
-        bad: the lines that can not be taken, in their order.
+        bad: the lines that cannot be taken, in their order.
         excluded: how many lines say in ``excluded`` why they are left out; nothing else of them is looked at.
         repeated: how many lines say the same of a lesion as an earlier one, as where each image has a line.
         absent: Table S1's features that the file has no column of.

@@ -43,16 +43,16 @@ def patient_and_study(subject: Subject, result: StudyResult) -> Dataset:
 
 
 def conforming(subject: Subject, result: StudyResult) -> dict[str, str]:
-    """Return what the images say of patient and study, by keyword; empty where the attribute can not hold it."""
+    """Return what the images say of patient and study, by keyword; empty where the attribute cannot hold it."""
     said = _said(subject, result)
     return {keyword: value if conforms(dictionary_VR(keyword), value) else "" for keyword, value in said.items()}
 
 
 def left_out(subject: Subject, result: StudyResult) -> tuple[str, ...]:
-    """Return a line for each value that its attribute can not hold, for a place where any text may stand."""
+    """Return a line for each value that its attribute cannot hold, for a place where any text may stand."""
     said, held = _said(subject, result), conforming(subject, result)
     return tuple(
-        f"{dictionary_description(keyword)}, of a form that its attribute can not hold: {value}"
+        f"{dictionary_description(keyword)}, of a form that its attribute cannot hold: {value}"
         for keyword, value in said.items()
         if value != held[keyword]
     )

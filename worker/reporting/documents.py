@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     """Decodes the frame that a lesion is on: uint8, (rows, columns) grey or (rows, columns, 3) RGB."""
 
     Look = Callable[[LesionResult, ModelScore, NDArray[np.uint8]], HeatMap]
-    """Says where in a frame the model of a lesion's score looked; where that can not be said, it raises a refusal."""
+    """Says where in a frame the model of a lesion's score looked; where that cannot be said, it raises a refusal."""
 
 
 logger = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ def _pictures(result: StudyResult, source: Source, camera: Camera) -> Iterator[t
 
 
 def _heats(look: "Look", lesion: LesionResult, frame: "NDArray[np.uint8]") -> "dict[str, HeatMap]":
-    """Where the models of a lesion looked, by name; without those of which that can not be said (any more)."""
+    """Where the models of a lesion looked, by name; without those of which that cannot be said (any more)."""
     heats = {}
     for score in lesion.scores:
         with suppress(Refused):

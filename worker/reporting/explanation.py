@@ -23,7 +23,7 @@ NO_DIAGNOSIS = "A heat map shows where a model looked, not why, and not whether 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Where a model looked in a lesion, or why that can not be shown: one of ``png`` and ``refused`` is there.
+    """Where a model looked in a lesion, or why that cannot be shown: one of ``png`` and ``refused`` is there.
 
     Attributes:
         lesion: of the study.
@@ -58,7 +58,7 @@ class Seen:
 
 
 def explanations(lesions: Sequence[LesionResult], models: Sequence[str], seen: Seen) -> Iterator[Explanation]:
-    """Show where models looked in lesions; one that can not be shown does not stop the others.
+    """Show where models looked in lesions; one that cannot be shown does not stop the others.
 
     The region, the age and the versions are those that the scores on record rest on.
 

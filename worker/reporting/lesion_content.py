@@ -96,7 +96,7 @@ def _advice(lesion: LesionResult) -> Iterator[ContentItem]:
 
 
 def classes_of(conformal_set: Sequence[str]) -> str:
-    """Say which classes a model can not rule out; none is said too."""
+    """Say which classes a model cannot rule out; none is said too."""
     return " or ".join(name.replace("_", " ") for name in conformal_set) or "none"
 
 

@@ -1,4 +1,4 @@
-"""One pass through the stored lesions: those that lack a version's score get it, or the reason why they can not."""
+"""One pass through the stored lesions: those that lack a version's score get it, or the reason why they cannot."""
 
 import logging
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The pixels of stored lesions, read as they were when they were scored, or why that can not be done any more."""
+"""The pixels of stored lesions, read as they were when they were scored, or why that cannot be done any more."""
 
 from dataclasses import dataclass
 from itertools import groupby

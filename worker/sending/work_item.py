@@ -156,7 +156,7 @@ def _schedule(item: Dataset, result: StudyResult, source: Source, worklist: Work
 def _inputs(result: StudyResult, source: Source, worklist: Worklist) -> list[Dataset]:
     """Name what is to be read: the images of the lesions, a series at a time, and our report on them.
 
-    An image that says no series can not be referred to; a report on it is refused, so there is none to name.
+    An image that says no series cannot be referred to; a report on it is refused, so there is none to name.
     """
     said = [image for image in source.images.values() if image.series_instance_uid]
     images = sorted(said, key=lambda image: (image.series_instance_uid, image.sop_instance_uid))

@@ -59,7 +59,7 @@ class EmbeddedPostgres(EmbeddedServer):
         """Start the server, whatever the last run left behind, and see that the database and its roles are there.
 
         Raises:
-            SetupRefused: ``setting_invalid``, when this installation or this folder can not run it.
+            SetupRefused: ``setting_invalid``, when this installation or this folder cannot run it.
             Unavailable: ``service_unavailable``, when it does not come up.
         """
         folder = self.home.folder("postgres").resolve()

@@ -60,7 +60,7 @@ class EmbeddedRedis(EmbeddedServer):
         """Start the server, whatever the last run left behind, and wait until it has read its data.
 
         Raises:
-            SetupRefused: ``setting_invalid``, when this installation can not run it.
+            SetupRefused: ``setting_invalid``, when this installation cannot run it.
             Unavailable: ``service_unavailable``, when it does not come up.
         """
         folder = self.home.folder("redis").resolve()

@@ -32,7 +32,7 @@ class Home:
         """Return a folder of the home, made with mode 0700 (the home as well) if it is new.
 
         Raises:
-            SetupRefused: ``setting_invalid``, when it can not be made.
+            SetupRefused: ``setting_invalid``, when it cannot be made.
         """
         folder = self.path / name
         try:

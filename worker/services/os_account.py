@@ -17,7 +17,7 @@ def server_account(data: Path, *must_reach: Path) -> Account | None:
     """Return the account to run a server with, which keeps its files in ``data``; None: the one we are.
 
     An ordinary user's server runs as that user. Root's runs as the owner of ``data``, else as ``nobody``, which has an
-    entry in every system (initdb wants a name for its user). Such a user can not enter the folders below /root or a
+    entry in every system (initdb wants a name for its user). Such a user cannot enter the folders below /root or a
     home of mode 0700, so one capability goes with it, to search and read; the folders' modes stay as they are.
 
     Raises:

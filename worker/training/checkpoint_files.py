@@ -18,7 +18,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file that its owner alone may read.
 
     Raises:
-        SetupRefused: ``setting_invalid``; it can not be written.
+        SetupRefused: ``setting_invalid``; it cannot be written.
     """
     with _written():
         write_private(path, content, alone=True)

@@ -243,6 +243,6 @@ def _toml(path: Path) -> dict[str, Any]:
             raise SetupRefused(Code.CONFIG_INVALID, f"the configuration is larger than {MAX_BYTES} bytes")
         return tomllib.loads(content.decode("utf-8"))
     except OSError:
-        raise SetupRefused(Code.CONFIG_INVALID, "the configuration is not there or can not be read") from None
+        raise SetupRefused(Code.CONFIG_INVALID, "the configuration is not there or cannot be read") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError):
         raise SetupRefused(Code.CONFIG_INVALID, "the configuration is not TOML in UTF-8") from None

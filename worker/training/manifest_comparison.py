@@ -69,7 +69,7 @@ def compare_on_manifest(
 ) -> ComparedManifest:
     """Score the rows of a split with all versions, each as its card says, by float32 on the processor.
 
-    An image that one version of a match can not score is left out for all of it.
+    An image that one version of a match cannot score is left out for all of it.
 
     Args:
         manifest: its rows and its root.

@@ -70,7 +70,7 @@ def team(device: str, batch: int) -> Iterator[Team]:
         batch: lesions a step, which the processes share.
 
     Raises:
-        SetupRefused: ``setting_invalid``: no such device; ``config_invalid``: the batch can not be shared out.
+        SetupRefused: ``setting_invalid``: no such device; ``config_invalid``: the batch cannot be shared out.
     """
     if processes() == 1:
         yield Team(0, 1, choose_device(device))

@@ -23,7 +23,7 @@ def new_network(config: TrainingConfig) -> DlrNetwork:
     """Make a network to train; what is drawn at random follows from the seed.
 
     Raises:
-        SetupRefused: ``weights_unavailable``: torchvision's weights can not be fetched, or the file is not there or
+        SetupRefused: ``weights_unavailable``: torchvision's weights cannot be fetched, or the file is not there or
             does not fit.
     """
     with torch.random.fork_rng(devices=[]):

@@ -66,7 +66,7 @@ class Accounts:
         """Return all accounts by name; none where there is no file.
 
         Raises:
-            SetupRefused: ``setting_invalid``, where the file can not be read or is not one of these.
+            SetupRefused: ``setting_invalid``, where the file cannot be read or is not one of these.
         """
         try:
             read = _File.model_validate_json(self.path.read_bytes())
@@ -85,7 +85,7 @@ class Accounts:
         """Add an account, or give one another role and password; return whether it is new.
 
         Raises:
-            SetupRefused: ``setting_invalid``; a name or a password that can not be one, or the file as for `list`.
+            SetupRefused: ``setting_invalid``; a name or a password that cannot be one, or the file as for `list`.
         """
         _check(name, password)
         with self._held():

@@ -56,7 +56,7 @@ def end(sessions: Sessions, uid: str = "1.2.3", *lesions: Any, **changes: Any) -
 
 
 def age_history(database: Database, by: timedelta) -> None:
-    """Let what is on record have happened earlier; the history itself can not be changed."""
+    """Let what is on record have happened earlier; the history itself cannot be changed."""
     with closing(psycopg2.connect(database.superuser_url)) as connection, connection, connection.cursor() as cursor:
         cursor.execute("ALTER TABLE study_event DISABLE TRIGGER append_only")
         cursor.execute("UPDATE study_event SET at = at - %s", (by,))

@@ -81,7 +81,7 @@ def test_a_worker_refuses_a_redis_that_forgets(
     with set_up(server, configuration):
         refused = dlr_process("worker", "--queue", "intake", **servers)
     assert refused.returncode == 1
-    assert "error: setting_invalid: Redis would lose jobs" in refused.stderr
+    assert "error: setting_invalid: Redis may lose jobs" in refused.stderr
     assert said in refused.stderr
     assert "DLR_REDIS_MAY_FORGET" in refused.stderr
 
@@ -116,7 +116,7 @@ def test_where_the_user_may_not_ask_that_is_said_and_nothing_is_refused(server: 
     with server.user("-info"), Redis.from_url(server.server.url()) as client:
         found = durability_of(client)
     assert not found.forgets
-    assert "can not be looked at" in found.risks[0]
+    assert "cannot check whether it keeps accepted jobs" in found.risks[0]
 
 
 @pytest.mark.parametrize(("syncs", "forgets"), [("no", True), ("everysec", False)])

@@ -1,4 +1,4 @@
-"""A table of scores: what its columns mean, and what is said of a row that can not be read."""
+"""A table of scores: what its columns mean, and what is said of a row that cannot be read."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a frame's colours are: the codestream's word, the header's, or a refusal where both can not be true."""
+"""What a frame's colours are: the codestream's word, the header's, or a refusal where both cannot be true."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One version by itself scores as the engine does, and says which lesion it can not score."""
+"""One version by itself scores as the engine does, and says which lesion it cannot score."""
 
 from pathlib import Path
 

@@ -249,7 +249,7 @@ def test_two_segmentations_that_claim_one_uid_are_not_chosen_from(tmp_path: Path
     assert len(lesions(*images, report, segmentation, segmentation)) == 1
 
 
-# --- objects that can not be used
+# --- objects that cannot be used
 
 
 def without_content(path: Path) -> None:

@@ -269,7 +269,7 @@ def test_a_name_that_is_long_or_no_text_ends_no_watch(
 
 
 UNREADABLE = Path("/proc/self/mem")
-"""A regular file whose first byte can not be read: EIO, as of a bad block."""
+"""A regular file whose first byte cannot be read: EIO, as of a bad block."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What Redis answers when it can not, told by its reason and waited for; each answer is one of a real server."""
+"""What Redis answers when it cannot, told by its reason and waited for; each answer is one of a real server."""
 
 import json
 import os

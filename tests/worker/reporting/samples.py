@@ -83,7 +83,7 @@ def scored(sop: str, ordinal: int = 1, lh: float = 0.9, bm: float = 0.8, **chang
 
 
 def uncertain(sop: str, ordinal: int = 1) -> LesionResult:
-    """Low risk and benign, and DLR_BM can not rule malignant out."""
+    """Low risk and benign, and DLR_BM cannot rule malignant out."""
     return replace(
         scored(sop, ordinal, outcome="maintained", recommended="4A", rule_version="fig-s5/1+conformal/1"),
         lh=replace(score("DLR_LH", 0.1), conformal_set=("low_risk",)),

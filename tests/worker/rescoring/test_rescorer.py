@@ -1,4 +1,4 @@
-"""Stored lesions get another version's score, each once, and what can not be read any more is said so and left."""
+"""Stored lesions get another version's score, each once, and what cannot be read any more is said so and left."""
 
 import threading
 from dataclasses import replace

@@ -82,7 +82,7 @@ def duplicates(frames: Sequence[NDArray[np.uint8] | None], classes: Sequence[str
 
 
 def mask_fault(mask: Path, frame: NDArray[np.uint8]) -> str | None:
-    """Say why a mask can not be used for an image; ``None`` when it can."""
+    """Say why a mask cannot be used for an image; ``None`` when it can."""
     if not mask.is_file():
         return MASK_MISSING
     try:

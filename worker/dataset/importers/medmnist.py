@@ -35,7 +35,7 @@ def import_medmnist(source: Path, root: Path, images: Path, on_progress: OnProgr
         on_progress: told how many images are done, and of how many.
 
     Raises:
-        SetupRefused: ``dataset_invalid``; not such a file, or the folder can not be made.
+        SetupRefused: ``dataset_invalid``; not such a file, or the folder cannot be made.
     """
     relative(images, root)
     arrays = _arrays(source)

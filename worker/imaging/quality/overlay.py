@@ -73,7 +73,7 @@ def _moved(grey: NDArray[np.uint8], down: int, across: int) -> NDArray[np.uint8]
 
 
 def _coloured_strokes(coloured: Mask | None) -> bool:
-    """Whether thin lines are coloured. Beside colour in plenty that can not be told from its ragged edges."""
+    """Whether thin lines are coloured. Beside colour in plenty that cannot be told from its ragged edges."""
     if coloured is None or np.count_nonzero(coloured) < LEAST_COLOURED or in_plenty(coloured):
         return False
     solid = int(np.count_nonzero(without_lines(coloured)))

@@ -66,7 +66,7 @@ document.addEventListener("keydown", (event) => {
   studies[Math.min(Math.max(at + step, 0), studies.length - 1)].focus();
 });
 
-/** A picture that can not be made says so. */
+/** A picture that cannot be made says so. */
 for (const picture of document.querySelectorAll("figure img")) {
   const fail = () => {
     const sentence = document.createElement("p");
