@@ -114,7 +114,7 @@ def test_a_file_that_changed_or_went_is_never_shown_as_what_was_scored(
     image.save_as(file)
     changed = explain(service, study_id, "--output", tmp_path / "out")
     assert (changed.returncode, changed.stdout) == (1, "")
-    assert "image_changed: a file of the study is gone or is not, byte for byte" in changed.stderr
+    assert "image_changed: a file of the study is gone or is not byte for byte" in changed.stderr
     file.unlink()
     gone = explain(service, study_id, "--output", tmp_path / "out")
     assert (gone.returncode, "file_not_found" in gone.stderr) == (1, True)

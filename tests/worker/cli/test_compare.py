@@ -123,9 +123,7 @@ def test_people_read_the_same_in_tables_and_what_to_know(manifest: Path) -> None
     assert done.exit_code == 3, done.output
     assert "DLR_BM: A is 1.0, B is 2.0\nof 7 lesions, 1 are left out\nALERT downgraded_cancer" in done.stdout
     assert "left out: 1 rows of splits that are not scored, 1 rows: age_missing\n" in done.stdout
-    assert (
-        "note: DLR_BM: the advice under each version is with the score of DLR_LH 1.0, which is active." in done.stdout
-    )
+    assert "note: DLR_BM: the advice under each version uses the score of the active DLR_LH 1.0." in done.stdout
     assert "against pathology, on 6 lesions" in done.stdout
     assert "against the radiologist's category" not in done.stdout
     assert "(DeLong, paired)" in done.stdout

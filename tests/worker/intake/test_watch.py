@@ -275,7 +275,7 @@ UNREADABLE = Path("/proc/self/mem")
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is set aside is tried again at the next look."""
-    monkeypatch.setattr(quarantine, "FIRST_S", 0.0)
+    monkeypatch.setattr(quarantine, "backoff_s", lambda *_: 0.0)
 
 
 def take_next(watcher: Watcher) -> Path:
@@ -491,10 +491,10 @@ def test_an_entry_stays_at_hand_while_nothing_can_be_written(
     assert studies(sessions) == [("queued", "watch", None)]
 
 
+@pytest.mark.usefixtures("at_once")
 def test_an_entry_whose_refusal_meets_a_defect_is_kept_and_the_others_go_on(
-    watcher: Made, drop: Path, database: Database, sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+    watcher: Made, drop: Path, database: Database, sessions: sessionmaker[Session]
 ) -> None:
-    monkeypatch.setattr(quarantine, "FIRST_S", 0)
     (drop / "a job.json").write_text("{")
     study(drop / "one")
     one = watcher()

@@ -175,7 +175,8 @@ def test_a_worker_waits_for_a_redis_that_answers_with_errors_from_its_start_on(
 
 
 BROKEN = """
-from worker import tasks, transport
+from worker import tasks
+from worker.broker import transport
 from worker.cli.main import main
 
 def broken(*_):

@@ -98,7 +98,7 @@ def test_a_shadow_that_is_not_sound_is_left_out_and_the_others_score(
     hospital.scored()
     with caplog.at_level(logging.ERROR):
         assert shadows.look().scored.total() == 1
-    assert "the shadow DLR_BM 2.0 is left out: weights_hash_mismatch" in caplog.text
+    assert "the shadow DLR_BM 2.0 is skipped: weights_hash_mismatch" in caplog.text
     assert versions(hospital) == [{"1.0", "3.0"}]
 
 

@@ -254,7 +254,7 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("worker.durable_files.sync", full)
     with pytest.raises(SetupRefused) as refused:
         finish(tmp_path / "run")
-    assert (refused.value.code, "room" in refused.value.reason) == (Code.SETTING_INVALID, True)
+    assert (refused.value.code, "is the disk full" in refused.value.reason) == (Code.SETTING_INVALID, True)
 
 
 def test_a_damaged_checkpoint_is_said(tmp_path: Path, left: Path) -> None:
