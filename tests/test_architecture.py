@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import NullPool, make_url, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.schema.models import StudyRow
 from db.schema.roles import ROLES
+from db.schema.tables import StudyRow
 from db.schema.vocabulary import DeliveryState, Event, StudyState
 from db.session import make_engine
 from db.writes import ledger

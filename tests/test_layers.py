@@ -21,7 +21,7 @@ UPWARD = {
     "worker/dataset/manifest.py": "from worker.training.config import TrainingConfig",
     "worker/web/accounts.py": "from worker.services.home import Home",
     "worker/study.py": "from worker.telemetry.measures import Measures",
-    "db/schema/models.py": "from db.reads import study_queries",
+    "db/schema/tables.py": "from db.reads import study_queries",
     "db/reads/study_queries.py": "from db.writes import ledger",
     "db/session.py": "from worker.errors import Code",
     "db/writes/history.py": "import migrations",

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from db.reads.model_notices import notice_of
-from db.schema.models import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
+from db.schema.tables import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
 from db.schema.vocabulary import PathologyFinding
 
 

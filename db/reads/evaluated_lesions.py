@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import Session, aliased
 
-from db.schema.models import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
+from db.schema.tables import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
 from db.schema.vocabulary import PathologyFinding
 
 STREAM_ROWS = 10_000

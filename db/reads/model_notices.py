@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, case, func
 
-from db.schema.models import ModelRow
+from db.schema.tables import ModelRow
 
 
 def notice_of(lh_model: type[ModelRow], bm_model: type[ModelRow]) -> ColumnElement[Any]:

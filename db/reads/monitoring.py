@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from db.reads.model_notices import notice_of
-from db.schema.models import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
+from db.schema.tables import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
 from db.schema.vocabulary import Outcome, PathologyFinding
 
 STREAM_ROWS = 10_000

@@ -23,8 +23,8 @@ from db.reads.study_records import (
     SummaryRow,
     WorklistRow,
 )
-from db.schema.models import LesionRow, PredictionRow, RestratificationRow, StudyRow
 from db.schema.records import Box, Ended, WorklistKey
+from db.schema.tables import LesionRow, PredictionRow, RestratificationRow, StudyRow
 from db.schema.vocabulary import ENDED_STATES, OPEN_STATES, Event, LesionState, StudyState
 from db.storable import looked_for, storable_text
 

@@ -12,8 +12,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased, selectinload
 
 from db.reads.study_queries import box_of, named_by, word_of
-from db.schema.models import LesionRow, ModelRow, PredictionRow, RestratificationRow, StudyEventRow, StudyRow
 from db.schema.records import Box
+from db.schema.tables import LesionRow, ModelRow, PredictionRow, RestratificationRow, StudyEventRow, StudyRow
 from db.schema.vocabulary import ENDED_STATES, Event, LesionState
 
 _ENDINGS = tuple(Event(state.value) for state in ENDED_STATES)

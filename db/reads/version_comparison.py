@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Select, and_, case, func, select
 from sqlalchemy.orm import Session, aliased
 
-from db.schema.models import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
+from db.schema.tables import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
 from db.schema.vocabulary import LH_MODEL, PathologyFinding
 
 STREAM_ROWS = 10_000

@@ -22,8 +22,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from db.schema.models import LesionRow, StudyRow
 from db.schema.records import Claim, Claimed, FailedPlace, Place, Queued
+from db.schema.tables import LesionRow, StudyRow
 from db.schema.vocabulary import (
     ATTEMPTS_EXHAUSTED,
     OPEN_STATES,

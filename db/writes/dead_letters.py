@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Text, case, cast, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
-from db.schema.models import LesionRow, PathologyRow, StudyRow
 from db.schema.records import Queued
+from db.schema.tables import LesionRow, PathologyRow, StudyRow
 from db.schema.vocabulary import ENDED_STATES, Event, LesionState, StudyState
 from db.storable import storable_text
 from db.writes.history import note

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Table, insert
 from sqlalchemy.orm import Session
 
-from db.schema.models import StudyEventRow
+from db.schema.tables import StudyEventRow
 from db.schema.vocabulary import Event
 from db.storable import storable_json
 

@@ -7,8 +7,8 @@ from sqlalchemy import ColumnElement, Table, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, defer
 
-from db.schema.models import LesionRow, StudyRow
 from db.schema.records import FailedPlace, LesionRecord, Recorded, StudyRecord
+from db.schema.tables import LesionRow, StudyRow
 from db.schema.vocabulary import ENDED_STATES, Change, Event, Priority, StudyState, WorklistClass
 from db.storable import storable_json, storable_text
 from db.writes.history import note, note_all

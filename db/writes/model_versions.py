@@ -7,8 +7,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db.errors import ModelConflict
-from db.schema.models import ModelRow
 from db.schema.records import ModelRecord
+from db.schema.tables import ModelRow
 
 SCALE: Final[dict[str, Any]] = {"temperature": 1.0, "threshold": None, "conformal": None}
 """What of a card a score and its class depend on, beside the weights, and its value where a card has none."""

@@ -13,9 +13,9 @@ from sqlalchemy import ColumnElement, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db.schema.models import StudyEventRow
 from db.schema.outbox import DeliveryRow, OutboxRow
 from db.schema.records import DeliveryDetail, Due, OutboxState
+from db.schema.tables import StudyEventRow
 from db.schema.vocabulary import DeliveryState, Destination
 
 JUST_NOW = timedelta(minutes=1)

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, Table, column, insert, select, tab
 from sqlalchemy.orm import Session, aliased
 
 from db.reads.study_queries import IS_STUDY
-from db.schema.models import LesionRow, PathologyRow, RestratificationRow, StudyRow
+from db.schema.tables import LesionRow, PathologyRow, RestratificationRow, StudyRow
 from db.schema.vocabulary import Event, PathologyChange, PathologyFinding
 from db.storable import looked_for
 from db.writes.history import note_all

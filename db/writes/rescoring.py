@@ -17,8 +17,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db.reads.study_queries import box_of
-from db.schema.models import LesionRow, ModelRow, PredictionRefusalRow, PredictionRow, StudyRow
 from db.schema.records import Box, ModelRecord, PredictionRecord
+from db.schema.tables import LesionRow, ModelRow, PredictionRefusalRow, PredictionRow, StudyRow
 from db.schema.vocabulary import OPEN_STATES, LesionState, StudyState
 from db.writes.model_versions import put_on_record
 from db.writes.results import prediction_values

@@ -9,8 +9,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db.errors import ModelUnknown, ResultInconsistent
-from db.schema.models import LesionRow, ModelRow, PredictionRow, RestratificationRow, StudyRow
 from db.schema.records import Held, HeldLesion, LesionResultRecord, ModelRecord, PredictionRecord, StudyResultRecord
+from db.schema.tables import LesionRow, ModelRow, PredictionRow, RestratificationRow, StudyRow
 from db.schema.vocabulary import BM_MODEL, LH_MODEL, Event, LesionState, StudyState, WorklistClass
 from db.storable import storable_text
 from db.writes.claims import AT_WORK

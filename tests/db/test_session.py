@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.errors import RoleRefused
 from db.reads import study_queries
-from db.schema.models import StudyRow
+from db.schema.tables import StudyRow
 from db.session import make_engine, session_factory
 from db.writes import ledger
 from tests.conftest import Database

@@ -12,7 +12,7 @@ import typer
 from db.reads import study_queries
 from db.reads.study_records import FailedRow
 from db.writes import ledger
-from worker.cli.operator import make_sure, who_asks
+from worker.cli.confirmation import make_sure, who_asks
 from worker.cli.output import Card, Format, FormatOption, print_rows, stderr
 from worker.cli.study import show as show_study
 from worker.cli.study_arguments import StudiesArgument, StudyArgument

@@ -10,8 +10,8 @@ import typer
 from db.reads.monitoring import downgraded_cancers, taken_back
 from db.schema.vocabulary import PathologyFinding
 from db.writes import pathology as on_record
+from worker.cli.confirmation import who_asks
 from worker.cli.failed import moment
-from worker.cli.operator import who_asks
 from worker.cli.output import Card, Format, FormatOption, Report, ReportOption, print_json, print_rows, stderr
 from worker.errors import Code, SetupRefused
 from worker.monitoring.pathology_file import read_pathology

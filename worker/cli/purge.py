@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from db.writes import ledger
-from worker.cli.operator import make_sure, who_asks
+from worker.cli.confirmation import make_sure, who_asks
 from worker.cli.output import Format, FormatOption, print_rows, stderr
 from worker.cli.progress import counting_bar
 from worker.intake.inbox import is_received, with_their_studies

@@ -7,8 +7,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.reads import study_queries
-from db.schema.models import StudyRow
 from db.schema.records import Claim
+from db.schema.tables import StudyRow
 from db.writes import ledger
 from tests.db.samples import claim_one, claimed, ended, failed_place, finish_one, lesion, refused, result, scored, study
 

@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from db.errors import ModelConflict
 from db.reads import study_queries
 from db.reads.study_results import study_results
-from db.schema.models import LesionRow, StudyEventRow, StudyRow
 from db.schema.records import ModelRecord, Recorded
+from db.schema.tables import LesionRow, StudyEventRow, StudyRow
 from db.schema.vocabulary import Priority
 from db.writes import ledger, rescoring
 from db.writes.pathology import find_studies

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.errors import ModelUnknown, ResultInconsistent
 from db.reads import study_queries
-from db.schema.models import PredictionRow, RestratificationRow
 from db.schema.records import Claim, LesionResultRecord
+from db.schema.tables import PredictionRow, RestratificationRow
 from db.writes import ledger
 from tests.db.samples import (
     claim_one,
