@@ -4,12 +4,8 @@ from typing import Annotated
 
 import typer
 
-StudyArgument = Annotated[
-    str, typer.Argument(help="Id (or its first 8 characters), Study Instance UID or accession number")
-]
+StudyArgument = Annotated[str, typer.Argument(help="Id or its beginning, Study Instance UID or accession number")]
 StudiesArgument = Annotated[
     list[str] | None,
-    typer.Argument(
-        help="Ids (or their first 8 characters), Study Instance UIDs or accession numbers; or use the options"
-    ),
+    typer.Argument(help="Ids or their beginnings, Study Instance UIDs or accession numbers; or use the options"),
 ]
