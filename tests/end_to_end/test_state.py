@@ -1,4 +1,4 @@
-"""`dlr health`, `dlr doctor`, `dlr settings`: how the service is. When a server hangs: `worker/cli/test_hung.py`."""
+"""`dlr health`, `dlr doctor` and `dlr settings`. When a server hangs: `tests/worker/cli/test_hung.py`."""
 
 import json
 import subprocess

@@ -77,7 +77,7 @@ class LeaseKeeper:
             try:
                 with self._sessions.begin() as session:
                     ledger.extend_leases(session, claims, self.lease_s)
-            except Exception as error:  # noqa: BLE001  a pulse that ended would prolong no lease ever again
+            except Exception as error:  # noqa: BLE001  a thread that ended would renew no lease ever again
                 logger.warning("leases could not be renewed: %s", kind_of(error))
 
     def _claims(self) -> dict[UUID, int]:
