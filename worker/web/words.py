@@ -22,7 +22,7 @@ class Label:
 
 CLASSES: Mapping[str, Label] = {
     "upgraded": Label("Upgrade advised", "▲", "At least one 4A lesion that both models call high"),
-    "needs_attention": Label("Needs review", "!", "Some or all lesions were not scored: a person has to look"),
+    "needs_attention": Label("Not fully scored", "!", "Some or all lesions were not scored: a person has to look"),
     "maintained": Label(
         "Keep 4A", "■", "A 4A lesion on which the models disagree or are not certain, and none upgraded"
     ),
