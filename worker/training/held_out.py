@@ -16,9 +16,9 @@ from worker.inference.network import DlrNetwork
 from worker.training.augment import normalized_ages
 from worker.training.cohort import CohortRow, Lesions
 from worker.training.config import TrainingConfig
-from worker.training.drift_reference import reference_of
 from worker.training.fit import embed, positive_probabilities
 from worker.training.processes import Team
+from worker.training.reference import reference_of
 
 THRESHOLD_DIGITS = 4
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from worker.inference.model_card import Histogram
 from worker.telemetry.drift import psi
-from worker.training.drift_reference import BINS, reference_of
+from worker.training.reference import BINS, reference_of
 
 
 def counts(histogram: Histogram, values: np.ndarray) -> list[int]:
