@@ -28,6 +28,8 @@ from worker.settings import get_settings
 # Networks this small are quicker on one thread, and each core has a process that runs tests. PyTorch reads this when it
 # is imported, here and in the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A terminal's width that the environment has, as under pytest, would decide what commands print.
+os.environ.pop("COLUMNS", None)
 
 TEMPLATE = "migrated"
 END_TO_END = "tests/end_to_end/"

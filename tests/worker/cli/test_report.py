@@ -196,7 +196,7 @@ def test_a_missed_cancer_is_named_first_and_is_an_exit_status_of_its_own(databas
     recorded(ledger, "1.2", (0.9, 0.9))
     reported(ledger, {missed: ["malignant"]})
     ledger.commit()
-    done = dlr(database, "restratification", COLUMNS=120)
+    done = dlr(database, "restratification")
     assert done.returncode == 3
     real, demo = done.stdout.split("ALERT downgraded_cancer: 1 malignant lesions were advised down to BI-RADS 3")
     assert (str(missed) in demo, str(missed) in real, DEMO in demo) == (True, False, True)
