@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from benchmarks import database, end_to_end, endurance, imaging, models, queueing, serving, starting
@@ -77,8 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tell(
         figures,
         asked.format,
-        partial(_as_json, figures),
-        partial(as_markdown, figures),
+        _as_json,
+        as_markdown,
         columns=COLUMNS,
         title=machine()["summary"],
     )

@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from worker.cli.output import Format, print_rows
 
@@ -14,6 +14,9 @@ class AsRow(Protocol):
     """A figure that can be told as a row."""
 
     def as_row(self) -> dict[str, object]: ...
+
+
+FigureT = TypeVar("FigureT", bound=AsRow)
 
 
 def asked_of(
@@ -34,10 +37,10 @@ def asked_of(
 
 
 def tell(
-    figures: Sequence[AsRow],
+    figures: Sequence[FigureT],
     fmt: str,
-    as_json: Callable[[], str],
-    as_markdown: Callable[[], str],
+    as_json: Callable[[Sequence[FigureT]], str],
+    as_markdown: Callable[[Sequence[FigureT]], str],
     *,
     columns: Sequence[str],
     title: str,
@@ -45,8 +48,8 @@ def tell(
     """Print figures as was asked."""
     match fmt:
         case "json":
-            sys.stdout.write(as_json())
+            sys.stdout.write(as_json(figures))
         case "markdown":
-            sys.stdout.write(as_markdown())
+            sys.stdout.write(as_markdown(figures))
         case _:
             print_rows([figure.as_row() for figure in figures], columns, Format.TABLE, title=title)

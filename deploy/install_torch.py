@@ -75,7 +75,7 @@ def choose(asked: str | None, cpu_index: str = CPU_INDEX, within_s: float = PROB
 
 
 def probe(index: str, within_s: float) -> str | None:
-    """Return why an index can not be used, or ``None``: it lists a torch that fits, for this Python and processor.
+    """Return why an index cannot be used, or ``None``: it lists a torch that fits, for this Python and processor.
 
     The time covers the whole answer, the look-up of the name included, which no timeout of a socket does.
     """

@@ -23,8 +23,8 @@ def replacing(path: Path, *, mode: int = 0o666, alone: bool = True) -> Iterator[
     """
     draft = path.with_name(f".{path.name}.part" if alone else f".{path.name}.{secrets.token_hex(8)}.part")
     draft.unlink(missing_ok=True)
+    os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
     try:
-        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
         yield draft
         sync(draft)
         draft.replace(path)

@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 
 from benchmarks.faults import bombs, identifiers, mutants, poison, receiver, refusals, servers, workers
 from benchmarks.faults.disks import MountingNotAllowed
@@ -68,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tell(
         figures,
         asked.format,
-        partial(_as_json, figures),
-        partial(as_markdown, figures),
+        _as_json,
+        as_markdown,
         columns=COLUMNS,
         title="faults",
     )

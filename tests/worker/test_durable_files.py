@@ -78,3 +78,16 @@ def test_the_mode_is_that_of_any_file_less_the_umask_unless_it_is_given(tmp_path
     finally:
         os.umask(before)
     assert [mode(tmp_path / name) for name in ("shared", "private")] == [0o640, 0o600]
+
+
+def test_the_draft_of_another_writer_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = tmp_path / ".file.part"
+
+    def taken(*_: object) -> int:
+        others.write_text("another's")
+        raise FileExistsError
+
+    monkeypatch.setattr("worker.durable_files.os.open", taken)
+    with pytest.raises(FileExistsError), replacing(tmp_path / "file"):
+        pass
+    assert others.read_bytes() == b"another's"

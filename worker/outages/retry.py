@@ -46,6 +46,7 @@ def retry_while_away(work: Callable[[], T], away: tuple[type[Exception], ...] = 
             return work()
         except away as error:
             failures += 1
+            # The first wait is the setting's, be it none or longer than the longest of those that follow.
             wait_s = first_s if failures == 1 else backoff_s(failures, first_s, LONGEST_WAIT_S)
             logger.warning("waiting %.0f s for a service: %s", wait_s, kind_of(error))
         if stopping.wait(wait_s):
