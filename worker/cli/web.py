@@ -19,9 +19,10 @@ USER_COLUMNS = ("name", "role")
 
 
 class Role(StrEnum):
-    """What an account may see (`worker.web.accounts.WebRole`)."""
+    """What an account may see and do (`worker.web.accounts.WebRole`)."""
 
     READER = "reader"
+    RADIOLOGIST = "radiologist"
     ADMINISTRATOR = "administrator"
 
 
@@ -56,9 +57,10 @@ def web(
 @users.command()
 def add(
     name: Annotated[str, typer.Argument(help="Lower-case letters, digits, dots and dashes")],
-    role: Annotated[Role, typer.Option(help="administrator also sees history and the reasons of failures")] = (
-        Role.READER
-    ),
+    role: Annotated[
+        Role,
+        typer.Option(help="radiologist may give verdicts; administrator also sees history and the reasons of failures"),
+    ] = Role.READER,
 ) -> None:
     """Add an account, or change its password and role, which ends its sessions.
 

@@ -30,9 +30,12 @@ _HASHER = PasswordHasher()
 
 
 class WebRole(StrEnum):
-    """``reader``: the worklist and its studies. ``administrator``: reasons of failures and the history as well."""
+    """``reader``: the worklist and its studies. ``radiologist``: may give verdicts as well. ``administrator``: as a
+    reader, with the reasons of failures and the history.
+    """
 
     READER = "reader"
+    RADIOLOGIST = "radiologist"
     ADMINISTRATOR = "administrator"
 
 

@@ -28,6 +28,11 @@ class Session:
         """Whether reasons of failures and the history are shown."""
         return self.role is WebRole.ADMINISTRATOR
 
+    @property
+    def is_radiologist(self) -> bool:
+        """Whether verdicts may be given."""
+        return self.role is WebRole.RADIOLOGIST
+
 
 @dataclass(slots=True)
 class Sessions:

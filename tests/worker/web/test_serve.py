@@ -103,9 +103,10 @@ def test_accounts_are_added_listed_and_removed_by_a_script() -> None:
     assert dlr("web", "user", "add", "anna", stdin=f"{PASSWORD}\n").returncode == 0
     short = dlr("web", "user", "add", "bea", stdin="short\n")
     assert (short.returncode, "short" in short.stderr.replace("shorter", "")) == (1, False)
-    assert dlr("web", "user", "add", "chief", "--role", "administrator", stdin=f"{PASSWORD}\n").returncode == 0
+    for name, role in (("chief", "administrator"), ("dora", "radiologist")):
+        assert dlr("web", "user", "add", name, "--role", role, stdin=f"{PASSWORD}\n").returncode == 0
     listed = dlr("web", "user", "list", "--format", "csv").stdout
-    assert listed.split() == ["name,role", "anna,reader", "chief,administrator"]
+    assert listed.split() == ["name,role", "anna,reader", "chief,administrator", "dora,radiologist"]
     assert dlr("web", "user", "remove", "anna").returncode == 0
     assert dlr("web", "user", "remove", "anna").returncode == 1
     assert PASSWORD not in get_settings().web_accounts.read_text()

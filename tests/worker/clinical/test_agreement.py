@@ -1,0 +1,93 @@
+"""A radiologist's final category beside the advice: what it makes of a 4A lesion, and how far the two agree."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.clinical.agreement import Override, kappa, outcome_of, override_of
+from worker.clinical.categories import Outcome
+
+DOWN, KEEP, UP = Outcome.DOWNGRADED, Outcome.MAINTAINED, Outcome.UPGRADED
+
+MADE_OF_4A = {
+    "0": None, "1": DOWN, "2": DOWN, "3": DOWN, "4": None, "4A": KEEP, "4B": UP, "4C": UP, "5": UP, "6": UP,
+}  # fmt: skip
+
+# Each advice and final category, with the override where the radiologist agrees, and where he does not.
+OVERRIDES = {
+    (DOWN, "0"): (None, "let_go"),
+    (DOWN, "1"): (None, "other"),
+    (DOWN, "2"): (None, "other"),
+    (DOWN, "3"): (None, "let_go"),
+    (DOWN, "4"): ("let_go", "let_go"),
+    (DOWN, "4A"): ("let_go", "let_go"),
+    (DOWN, "4B"): ("let_go", "let_go"),
+    (DOWN, "4C"): ("let_go", "let_go"),
+    (DOWN, "5"): ("let_go", "let_go"),
+    (DOWN, "6"): ("let_go", "let_go"),
+    (KEEP, "0"): (None, "other"),
+    (KEEP, "1"): ("too_high", "too_high"),
+    (KEEP, "2"): ("too_high", "too_high"),
+    (KEEP, "3"): ("too_high", "too_high"),
+    (KEEP, "4"): (None, "other"),
+    (KEEP, "4A"): (None, "other"),
+    (KEEP, "4B"): ("too_low", "too_low"),
+    (KEEP, "4C"): ("too_low", "too_low"),
+    (KEEP, "5"): ("too_low", "too_low"),
+    (KEEP, "6"): ("too_low", "too_low"),
+    (UP, "0"): (None, "other"),
+    (UP, "1"): ("too_high", "too_high"),
+    (UP, "2"): ("too_high", "too_high"),
+    (UP, "3"): ("too_high", "too_high"),
+    (UP, "4"): (None, "other"),
+    (UP, "4A"): ("too_high", "too_high"),
+    (UP, "4B"): (None, "other"),
+    (UP, "4C"): (None, "other"),
+    (UP, "5"): (None, "other"),
+    (UP, "6"): (None, "other"),
+}
+
+PAIRS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), max_size=30)
+
+
+@pytest.mark.parametrize(("final", "made"), MADE_OF_4A.items())
+def test_a_final_category_downgrades_keeps_or_upgrades_a_4a_lesion(final: str, made: Outcome | None) -> None:
+    assert outcome_of(final) is made
+
+
+@pytest.mark.parametrize(("said", "overrides"), OVERRIDES.items(), ids=str)
+def test_each_verdict_overrides_its_advice_in_one_way_or_not_at_all(
+    said: tuple[Outcome, str], overrides: tuple[str | None, str]
+) -> None:
+    advised, final = said
+    assert (override_of(advised, final, agrees=True), override_of(advised, final, agrees=False)) == overrides
+    assert override_of(advised, final, agrees=None) == overrides[0]
+
+
+def test_advice_that_would_have_let_a_lesion_go_is_the_first_of_the_overrides() -> None:
+    assert list(Override) == ["let_go", "too_low", "too_high", "other"]
+
+
+# The figures are those of sklearn.metrics.cohen_kappa_score, version 1.9.1.
+@pytest.mark.parametrize(
+    ("counts", "wanted"),
+    [
+        ({"aa": 50, "ab": 26, "ac": 24, "ba": 24, "bb": 4, "bc": 32, "ca": 6, "cb": 30, "cc": 4}, -0.0923076923),
+        ({"aa": 20, "ab": 5, "ba": 10, "bb": 15}, 0.4),
+        ({"aa": 3, "bb": 4}, 1.0),
+        ({"aa": 3}, None),
+        ({}, None),
+    ],
+)
+def test_kappa_is_the_one_that_another_program_finds(counts: dict[str, int], wanted: float | None) -> None:
+    found = kappa([(pair[0], pair[1]) for pair, count in counts.items() for _ in range(count)])
+    assert found == (wanted if wanted is None else pytest.approx(wanted, abs=1e-9))
+
+
+@given(PAIRS)
+def test_kappa_does_not_depend_on_who_is_named_first(pairs: list[tuple[str, str]]) -> None:
+    found, mirrored = kappa(pairs), kappa([(second, first) for first, second in pairs])
+    assert (found is None) == (mirrored is None)
+    if found is not None:
+        assert mirrored == pytest.approx(found)
+        assert -1 <= found <= 1
