@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("worker", "db", "migrations", "benchmarks", "tests")
 
 UPWARD = {
-    "worker/clinical/reading_order.py": "import worker.errors",
+    "worker/clinical/reading_order/outcome_class.py": "import worker.errors",
     "worker/errors.py": "from worker.clinical import categories",
     "worker/imaging/pixels.py": "from worker.inference.model_card import ModelCard",
     "worker/broker/queues.py": "from worker.app import app",

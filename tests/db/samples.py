@@ -24,7 +24,7 @@ from db.session import make_engine, session_factory
 from db.writes import ledger
 from tests.conftest import Database
 from worker.clinical.categories import Birads, Outcome, Priority
-from worker.clinical.reading_order import place
+from worker.clinical.reading_order.outcome_class import place
 from worker.clinical.restratify import restratify
 
 DEMO = "demo, synthetic, not for clinical use"

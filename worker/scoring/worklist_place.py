@@ -1,8 +1,8 @@
-"""The rule of the worklist (`worker.clinical.reading_order`) in the ledger's words."""
+"""The rule of the worklist (`worker.clinical.reading_order.outcome_class`) in the ledger's words."""
 
 from db.schema.records import Place, WorklistKey
 from worker.clinical.categories import Outcome, Priority
-from worker.clinical.reading_order import place
+from worker.clinical.reading_order.outcome_class import place
 
 
 def place_of(key: WorklistKey) -> Place:

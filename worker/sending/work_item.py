@@ -10,7 +10,7 @@ from pydicom.uid import Comprehensive3DSRStorage
 from pydicom.valuerep import DT
 
 from worker.clinical.categories import Priority
-from worker.clinical.reading_order import WorklistClass, step_priority
+from worker.clinical.reading_order.outcome_class import WorklistClass, step_priority
 from worker.reporting.conforming import require_conforming
 from worker.reporting.dicom_header import conforming, left_out
 from worker.reporting.identifiers import instance_uid, series_uid

@@ -6,7 +6,7 @@ import pytest
 
 from db.schema import vocabulary
 from worker.clinical import categories
-from worker.clinical.reading_order import WorklistClass
+from worker.clinical.reading_order.outcome_class import WorklistClass
 from worker.errors import Code
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from worker.clinical.categories import Outcome
-from worker.clinical.reading_order import worklist_class
+from worker.clinical.reading_order.outcome_class import worklist_class
 from worker.demo.dicom import Header, write_ultrasound
 from worker.image_access import Limits
 from worker.imaging.image_source import Folder

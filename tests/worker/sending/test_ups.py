@@ -17,7 +17,7 @@ from tests.db.samples import scored as lesion_scored
 from tests.waiting import pace
 from tests.worker.reporting.samples import failed, mixed, scored, source_of, study, write_image
 from tests.worker.sending.hospital import FAILED, SENT, Archive, deliveries, end_study, running, settle
-from worker.clinical.reading_order import WorklistClass
+from worker.clinical.reading_order.outcome_class import WorklistClass
 from worker.errors import Code
 from worker.reporting.identifiers import instance_uid
 from worker.sending.from_settings import destinations

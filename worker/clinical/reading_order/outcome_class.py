@@ -1,4 +1,4 @@
-"""The order of the worklist: who is read first. The rule lives here and nowhere else."""
+"""The first order of the worklist, by what became of its lesions, and the classes that it reads in."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.clinical.categories import Outcome, Priority
-from worker.clinical.reading_order import WorklistClass, place, worklist_class
+from worker.clinical.reading_order.outcome_class import WorklistClass, place, worklist_class
 
 UP, KEPT, NA, DOWN = Outcome.UPGRADED, Outcome.MAINTAINED, Outcome.NOT_APPLICABLE, Outcome.DOWNGRADED
 

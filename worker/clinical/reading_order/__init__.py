@@ -1,0 +1,1 @@
+"""The order of the worklist: who is read first, by a policy that is data and that a site can change."""
