@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING
 
 from db.schema.vocabulary import AgeSource, QualityFinding, RegionSource
@@ -87,6 +88,19 @@ class Scanner:
 
 
 @dataclass(frozen=True, slots=True)
+class Examination:
+    """What the header says of the examination; never for a log.
+
+    Attributes:
+        laterality: ``left``, ``right`` or ``both``: the breast that the image shows, by Image Laterality (0020,0062).
+        study_date: Study Date (0008,0020).
+    """
+
+    laterality: str | None = None
+    study_date: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LesionImage:
     """One lesion, ready for the models' preprocessing.
 
@@ -99,6 +113,7 @@ class LesionImage:
         quality_warnings: what speaks against the region, and was let pass as a warning.
         size: of the job's ROI; ``None`` without one, or where the pixels' spacing is not known.
         scanner: where the image came from.
+        examination: which breast it shows, and when.
     """
 
     lesion_id: str
@@ -109,6 +124,7 @@ class LesionImage:
     quality_warnings: tuple[QualityFinding, ...] = ()
     size: LesionSize | None = None
     scanner: Scanner = Scanner()
+    examination: Examination = Examination()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from datetime import date
 
 from db.schema.vocabulary import AgeSource
 from worker.errors import Code, LesionRefused
+from worker.imaging.header import date_in
 from worker.study import Age
 
 OLDEST_YEARS = 120.0
@@ -12,7 +13,6 @@ TOLERANCE_YEARS = 1.0
 """Patient's Age counts completed years, so it may lie up to a year below the true age."""
 
 _AGE_STRING = re.compile(r"([0-9]{3})([DWMY])")
-_DATE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})|([0-9]{4})\.([0-9]{2})\.([0-9]{2})")
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 
 
@@ -76,7 +76,7 @@ def _age_string_years(text: str) -> float | None:
 
 def _years_between(birth_date: str, study_date: str) -> float | None:
     """Completed years, and the part of the year since the last birthday."""
-    birth, study = _date(birth_date), _date(study_date)
+    birth, study = date_in(birth_date), date_in(study_date)
     if birth is None or study is None or birth > study:
         return None
     years = study.year - birth.year - (study < _birthday(birth, study.year))
@@ -87,14 +87,3 @@ def _years_between(birth_date: str, study_date: str) -> float | None:
 def _birthday(birth: date, year: int) -> date:
     leap_day = (birth.month, birth.day) == (2, 29) and not (year % 4 == 0 and (year % 100 != 0 or year % 400 == 0))
     return date(year, 3, 1) if leap_day else birth.replace(year=year)
-
-
-def _date(text: str) -> date | None:
-    found = _DATE.fullmatch(text)
-    if found is None:
-        return None
-    year, month, day = (int(part) for part in found.groups() if part is not None)
-    try:
-        return date(year, month, day)
-    except ValueError:
-        return None

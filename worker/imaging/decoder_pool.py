@@ -39,6 +39,7 @@ from worker.imaging.decoder_process import (
     RequestFailed,
     SharedFrame,
 )
+from worker.imaging.examination import LATERALITIES
 from worker.imaging.lesion import Marked, Region, RegionRefused
 from worker.imaging.quality.policy import quality_warnings
 from worker.imaging.regions import lies_within
@@ -218,7 +219,15 @@ class DecoderPool:
         except LesionRefused as refused:
             return refused
         return LesionImage(
-            lesion.lesion_id, frame, region.roi, region.source, answer.age, warnings, region.size, answer.scanner
+            lesion.lesion_id,
+            frame,
+            region.roi,
+            region.source,
+            answer.age,
+            warnings,
+            region.size,
+            answer.scanner,
+            answer.examination,
         )
 
     def _decoded(
@@ -301,7 +310,9 @@ def is_sound(answer: LesionsDecoded, limits: Limits) -> bool:
     sizes = [side for region in regions if region.size for side in (region.size.width_mm, region.size.height_mm)]
     measured = all(0 < side < math.inf for side in sizes)
     named = all(len(name or "") <= LONGEST_SCANNER for name in (answer.scanner.model, answer.scanner.site))
-    return inside and measured and named and colours in ([], [COLOURS]) and rows * columns <= limits.max_frame_pixels
+    sided = answer.examination.laterality in (None, *LATERALITIES.values())
+    shaped = colours in ([], [COLOURS]) and rows * columns <= limits.max_frame_pixels
+    return inside and measured and named and sided and shaped
 
 
 def _ending(returncode: int) -> str:

@@ -28,7 +28,7 @@ from worker.imaging.lesion import Marked, Region, RegionRefused, decode_lesions
 from worker.imaging.reencoding import same_image
 from worker.imaging.storage import PathInJson
 from worker.imaging.study_files import FileEntry, read_entry
-from worker.study import Age, Scanner
+from worker.study import Age, Examination, Scanner
 
 HEADER_MEMORY: Final = 64 << 20
 """Bytes of address space that reading a header may take, beside what a deflated file inflates to."""
@@ -81,6 +81,7 @@ class LesionsDecoded:
     shape: tuple[int, int] | tuple[int, int, int]
     age: Age
     scanner: Scanner
+    examination: Examination
     regions: tuple[Region | RegionRefused, ...]
     kind: Literal["lesions"] = "lesions"
 
@@ -190,7 +191,8 @@ def _answer(request: Request, limits: Limits) -> tuple[Answer, NDArray[np.uint8]
         return RequestFailed(error.code, error.reason, isinstance(error, Unavailable)), None
     except MemoryError:
         return RequestFailed(Code.PIXELS_TOO_LARGE, MEANINGS[Code.PIXELS_TOO_LARGE], again=False), None
-    return LesionsDecoded(_shape(decoded.frame), decoded.age, decoded.scanner, decoded.regions), decoded.frame
+    shape, frame = _shape(decoded.frame), decoded.frame
+    return LesionsDecoded(shape, decoded.age, decoded.scanner, decoded.examination, decoded.regions), frame
 
 
 def _shape(frame: NDArray[np.uint8]) -> tuple[int, int] | tuple[int, int, int]:

@@ -46,6 +46,7 @@ _KEYWORDS = [
     "PatientID",
     "PatientBirthDate",
     "PatientAge",
+    "ImageLaterality",
     "SequenceOfUltrasoundRegions",
     "PixelSpacing",
     "PixelSpacingCalibrationType",

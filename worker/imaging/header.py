@@ -4,8 +4,10 @@ pydicom parses the elements; their values are read here, since pydicom's own con
 they do not like into warnings and logs.
 """
 
+import re
 import struct
 from dataclasses import dataclass, replace
+from datetime import date
 from math import isfinite
 from typing import Literal
 
@@ -18,6 +20,7 @@ from worker.imaging.character_set import CharacterSet, Text, declared_in
 PADDING = " \0\t\n\v\f\r"
 """Spaces and NUL, and the ends of lines that systems leave behind what was typed."""
 
+_DATE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})|([0-9]{4})\.([0-9]{2})\.([0-9]{2})")
 _INTEGER_VRS = ("US", "SS", "UL", "SL", "IS")
 _WIDE = ("UL", "SL")
 _SIGNED = ("SS", "SL")
@@ -105,3 +108,15 @@ class Header:
     def _element(self, keyword: str) -> RawDataElement | None:
         element = self.dataset.get_item(keyword, keep_deferred=True) if keyword in self.dataset else None
         return element if isinstance(element, RawDataElement) else None
+
+
+def date_in(text: str) -> date | None:
+    """Return the day that a DA element's text names: ``YYYYMMDD``, or the older ``YYYY.MM.DD`` (PS3.5, 6.2)."""
+    found = _DATE.fullmatch(text)
+    if found is None:
+        return None
+    year, month, day = (int(part) for part in found.groups() if part is not None)
+    try:
+        return date(year, month, day)
+    except ValueError:
+        return None

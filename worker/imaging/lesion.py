@@ -13,6 +13,7 @@ from worker.errors import MEANINGS, Code, LesionRefused
 from worker.image_access import Limits
 from worker.imaging.age import resolve_age
 from worker.imaging.dicom_file import DicomFile, open_dicom
+from worker.imaging.examination import examination_of
 from worker.imaging.header import Header
 from worker.imaging.layout import PixelLayout, frame_index, pixel_layout
 from worker.imaging.pixels import decode_frame
@@ -22,7 +23,7 @@ from worker.imaging.scanner import scanner_of
 from worker.imaging.spacing import size_of, spacing_at
 from worker.imaging.storage import PathInJson
 from worker.imaging.study_files import OnlyFile, confined, entry_of, fault_of
-from worker.study import Age, LesionSize, Roi, Scanner
+from worker.study import Age, Examination, LesionSize, Roi, Scanner
 
 MODALITIES = ("US", "OT", "")
 
@@ -77,6 +78,7 @@ class Decoded:
     frame: NDArray[np.uint8]
     age: Age
     scanner: Scanner
+    examination: Examination
     regions: tuple[Region | RegionRefused, ...]
 
 
@@ -91,7 +93,7 @@ def decode_lesions(
         before_pixels: called with the layout once all checks have passed.
 
     Returns:
-        The frame, the age, the scanner, and one region or refusal a lesion, in their order.
+        The frame, the age, the scanner, the examination, and one region or refusal a lesion, in their order.
 
     Raises:
         LesionRefused: none of these lesions can be scored; any code of a file, of pixels or of an age, and
@@ -108,7 +110,7 @@ def decode_lesions(
         layout = pixel_layout(file, limits)
         index = frame_index(layout, marked.frame)
         age = _age(file.header, marked.age_years)
-        scanner = scanner_of(file.header)
+        scanner, examination = scanner_of(file.header), examination_of(file.header)
         known = ultrasound_regions(file.header)
         regions = _regions(marked.rois, layout, known, file.header)
         before_pixels(layout)
@@ -118,7 +120,8 @@ def decode_lesions(
     def findings(roi: Roi) -> tuple[QualityFinding, ...]:
         return quality_findings(frame, roi, known, file.header)
 
-    return Decoded(frame, age, scanner, tuple(_with_content(region, frame, findings) for region in regions))
+    found = tuple(_with_content(region, frame, findings) for region in regions)
+    return Decoded(frame, age, scanner, examination, found)
 
 
 def _regions(

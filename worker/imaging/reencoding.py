@@ -41,6 +41,7 @@ TEXTS: Final = (
     "PatientSex",
     "PatientAge",
     "Laterality",
+    "ImageLaterality",
     "BurnedInAnnotation",
     "PixelSpacingCalibrationType",
 )

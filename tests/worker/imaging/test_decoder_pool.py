@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from worker.errors import Code, DlrError, LesionRefused, StudyRefused, Unavailab
 from worker.imaging.decoder_pool import DecoderPool, is_sound
 from worker.imaging.decoder_process import LesionsDecoded
 from worker.imaging.lesion import Marked, Region, decode_lesions
-from worker.study import LesionImage, Roi, Scanner
+from worker.study import Examination, LesionImage, Roi, Scanner
 
 HASTY_S = pace(2.0)
 """A decoder has to start in it, too."""
@@ -147,7 +148,8 @@ def test_the_storage_may_have_a_name_of_any_bytes(pool: DecoderPool, tmp_path: P
 def test_a_decoder_gives_the_pixels_region_and_age_that_reading_here_gives(
     pool: DecoderPool, tmp_path: Path, colour: bool
 ) -> None:
-    path = write(tmp_path / "a.dcm", picture(colour=colour), Manufacturer="Acme", InstitutionName="Example Hospital")
+    header = {"InstitutionName": "Example Hospital", "ImageLaterality": "R", "StudyDate": "20261123"}
+    path = write(tmp_path / "a.dcm", picture(colour=colour), Manufacturer="Acme", **header)
     here = decode_lesions(Marked(str(path), SOP_UID, 1, (Roi(3, 4, 20, 10),), 47.0), LIMITS)
     there = load(pool, path, Roi(3, 4, 20, 10))
     assert np.array_equal(there.frame, here.frame)
@@ -155,6 +157,7 @@ def test_a_decoder_gives_the_pixels_region_and_age_that_reading_here_gives(
     assert here.regions == (Region(there.region, there.region_source, there.size, there.quality_warnings),)
     assert there.quality_warnings
     assert there.scanner == here.scanner == Scanner("Acme", "Example Hospital")
+    assert there.examination == here.examination == Examination("right", date(2026, 11, 23))
     assert there.age == here.age
 
 
@@ -357,12 +360,12 @@ def test_a_decoder_needs_neither_torch_nor_celery_nor_a_database() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-def answered(scanner: str = "Acme", **region: Any) -> LesionsDecoded:
+def answered(scanner: str = "Acme", laterality: str | None = "left", **region: Any) -> LesionsDecoded:
     said = {"roi": {"x": 0, "y": 0, "width": 20, "height": 20}, "source": "job"} | region
     age = {"years": 47.0, "source": "job"}
-    return TypeAdapter(LesionsDecoded).validate_python(
-        {"shape": [48, 64], "age": age, "scanner": {"model": scanner}, "regions": [said]}
-    )
+    examination = {"laterality": laterality, "study_date": date(2026, 11, 23)}
+    image = {"shape": [48, 64], "age": age, "scanner": {"model": scanner}, "examination": examination}
+    return TypeAdapter(LesionsDecoded).validate_python(image | {"regions": [said]})
 
 
 @pytest.mark.parametrize(
@@ -372,10 +375,12 @@ def answered(scanner: str = "Acme", **region: Any) -> LesionsDecoded:
         answered(size={"width_mm": 1.0, "height_mm": math.inf}),
         answered(roi={"x": 60, "y": 0, "width": 20, "height": 20}),
         answered(scanner="x" * 1000),
+        answered(laterality="x"),
     ],
 )
 def test_what_a_decoder_says_and_can_not_be_is_not_taken(answer: LesionsDecoded) -> None:
     assert is_sound(answered(size={"width_mm": 1.0, "height_mm": 2.0}), LIMITS)
+    assert is_sound(answered(laterality=None), LIMITS)
     assert not is_sound(answer, LIMITS)
 
 

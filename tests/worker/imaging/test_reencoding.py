@@ -101,6 +101,7 @@ def test_a_lossy_copy_is_another_image(tmp_path: Path, frames: NDArray[np.uint8]
     [
         {"PatientAge": "048Y"},
         {"PatientID": "P2"},
+        {"ImageLaterality": "L"},
         {"PatientName": "Other^Name"},
         {"SOPInstanceUID": "1.2.3.4"},
         {"ImageType": ["ORIGINAL", "PRIMARY", "", "0010"]},
