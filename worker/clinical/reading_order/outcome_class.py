@@ -2,9 +2,10 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 
 from worker.clinical.categories import Outcome, Priority
+from worker.clinical.reading_order.policy import StepPriority
 
 _PRIORITY_RANK = {Priority.STAT: 0, Priority.URGENT: 1, Priority.ROUTINE: 2}
 _PROBABILITY_STEPS = 10**9
@@ -19,14 +20,6 @@ class WorklistClass(IntEnum):
     MAINTAINED = 3
     NOT_APPLICABLE = 4
     DOWNGRADED = 5
-
-
-class StepPriority(StrEnum):
-    """Scheduled Procedure Step Priority (0074,1200); PS3.3, C.30.1: HIGH is as STAT, LOW is as ROUTINE."""
-
-    HIGH = "HIGH"
-    MEDIUM = "MEDIUM"
-    LOW = "LOW"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,212 @@
+"""Where a study stands: what holds under every policy, and under the default alone."""
+
+from functools import cmp_to_key
+from itertools import pairwise
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tests.worker.clinical.reading_order.studies import (
+    categories,
+    outcome_of,
+    probabilities,
+    scored,
+    studies,
+    study,
+)
+from worker.clinical.categories import Birads, Outcome, Priority
+from worker.clinical.conformal import conformal_set
+from worker.clinical.reading_order.facts import LesionFacts, StudyFacts
+from worker.clinical.reading_order.place import order_of, place, place_reason
+from worker.clinical.reading_order.policy import BUILT_IN, Policy, built_in
+from worker.clinical.restratify import restratify
+
+POLICIES = [built_in(label) for label in BUILT_IN]
+SUSPICION = built_in("suspicion/2")
+by_policy = pytest.mark.parametrize("policy", POLICIES, ids=BUILT_IN)
+
+Listed = tuple[StudyFacts, int]
+"""A study, and its place in the order of arrival."""
+
+
+def compare(policy: Policy, a: Listed, b: Listed) -> int:
+    a_key, b_key = (place(policy, a[0]).order, a[1]), (place(policy, b[0]).order, b[1])
+    return (a_key > b_key) - (a_key < b_key)
+
+
+@by_policy
+@given(st.lists(studies(), max_size=8), st.randoms())
+def test_the_order_is_total_and_does_not_depend_on_where_it_starts(
+    policy: Policy, these: list[StudyFacts], random: object
+) -> None:
+    listed = list(zip(these, range(len(these)), strict=True))
+    key = cmp_to_key(lambda a, b: compare(policy, a, b))
+    in_order = sorted(listed, key=key)
+    shuffled = list(listed)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert sorted(shuffled, key=key) == in_order
+    for a in listed:
+        for b in listed:
+            assert compare(policy, a, b) == -compare(policy, b, a)
+            assert (compare(policy, a, b) == 0) is (a is b)
+    for first, second in pairwise(in_order):
+        assert compare(policy, first, second) < 0
+
+
+@by_policy
+@given(studies())
+def test_a_place_says_what_decided(policy: Policy, one: StudyFacts) -> None:
+    at = place(policy, one)
+    rule = policy.rules[at.rule - 1]
+    assert rule in policy.tiers[at.tier - 1].rules
+    assert at.tier_name == policy.tiers[at.tier - 1].name
+    assert (at.lesion is None) is (rule.is_of_study or not one.lesions)
+    assert 0 < at.order < 2**63
+    assert at.order == order_of(policy, at.tier, one.priority, category=at.category, probability=at.probability)
+    assert ("waiting" in at.marks, "corrected" in at.marks) == (one.state == "waiting", one.corrected)
+
+
+@by_policy
+@given(studies())
+def test_the_order_of_lesions_does_not_matter(policy: Policy, one: StudyFacts) -> None:
+    turned = one._replace(lesions=one.lesions[::-1])
+    at, other = place(policy, one), place(policy, turned)
+    assert (at.tier, at.rule, at.probability, at.order) == (other.tier, other.rule, other.probability, other.order)
+    assert set(at.marks) == set(other.marks)
+
+
+# --- the default is monotone
+
+
+def raised_to(study_facts: StudyFacts, index: int, lesion: LesionFacts) -> StudyFacts:
+    lesions = list(study_facts.lesions)
+    lesions[index] = lesion
+    return study_facts._replace(lesions=tuple(lesions))
+
+
+def never_sinks(study_facts: StudyFacts, raised: StudyFacts) -> None:
+    before, after = place(SUSPICION, study_facts), place(SUSPICION, raised)
+    assert after.order <= before.order, (study_facts, raised)
+
+
+ASCENDING = ("2", "3", "4A", "4", "4B", "4C", "5")
+
+
+@given(studies(), st.data())
+def test_a_higher_priority_never_moves_a_study_down(one: StudyFacts, data: st.DataObject) -> None:
+    ranks = list(Priority)
+    higher = data.draw(st.sampled_from(ranks[: ranks.index(one.priority) + 1]))
+    never_sinks(one, one._replace(priority=higher))
+
+
+@given(studies(), st.booleans(), st.data())
+def test_a_higher_category_never_moves_a_study_down(one: StudyFacts, certain: bool, data: st.DataObject) -> None:
+    from_two = [index for index, lesion in enumerate(one.lesions) if lesion.category in ASCENDING]
+    assume(from_two)
+    index = data.draw(st.sampled_from(from_two))
+    lesion = one.lesions[index]
+    higher = data.draw(st.sampled_from(ASCENDING[ASCENDING.index(str(lesion.category)) :]))
+    outcome = lesion.outcome
+    if outcome is not None and higher != lesion.category:
+        outcome = outcome_of(
+            higher, high_risk=bool(lesion.high_risk), malignant=bool(lesion.malignant), certain=certain
+        )
+    never_sinks(one, raised_to(one, index, lesion._replace(category=higher, outcome=outcome)))
+
+
+def judged(
+    category: str | None, lh: float, bm: float, thresholds: tuple[float, float], quantile: float | None
+) -> LesionFacts:
+    """A lesion as it is scored: classes at their thresholds, conformal sets if asked for, and the outcome of both."""
+    high_risk, malignant = lh >= thresholds[0], bm >= thresholds[1]
+    outcome = Outcome.NOT_APPLICABLE
+    if category in set(Birads):
+        sets: dict[str, tuple[str, ...]] = {}
+        if quantile is not None:
+            sets["lh_set"] = conformal_set((("low_risk", 1 - lh), ("high_risk", lh)), quantile)
+            sets["bm_set"] = conformal_set((("benign", 1 - bm), ("malignant", bm)), quantile)
+        outcome = restratify(Birads(category), high_risk=high_risk, malignant=malignant, **sets).outcome
+    return LesionFacts(category, "scored", outcome, high_risk, malignant, lh, bm)
+
+
+@given(
+    studies().filter(lambda one: one.state in ("done", "partial")),
+    categories,
+    st.tuples(probabilities, probabilities),
+    st.tuples(probabilities, probabilities),
+    st.none() | probabilities,
+)
+def test_a_higher_probability_never_moves_a_study_down(
+    one: StudyFacts,
+    category: str | None,
+    first: tuple[float, float],
+    second: tuple[float, float],
+    quantile: float | None,
+) -> None:
+    index = next(index for index, lesion in enumerate(one.lesions) if lesion.state == "scored")
+    for lh, other_lh in ((first[0], first[0]), (min(first), max(first))):
+        lower = judged(category, lh, min(second), (0.4, 0.6), quantile)
+        higher = judged(category, other_lh, max(second), (0.4, 0.6), quantile)
+        never_sinks(raised_to(one, index, lower), raised_to(one, index, higher))
+
+
+# --- what is said
+
+
+def test_the_reason_names_the_lesion_that_decided() -> None:
+    kept = scored("4A", high_risk=False, malignant=True)
+    upgraded = scored("4A", high_risk=True, malignant=True)
+    one = study("done", kept, upgraded)
+    assert place_reason(SUSPICION, place(SUSPICION, one), one) == (
+        "Lesion 2, BI-RADS 4A: both models are high, so a category above 4A is advised"
+    )
+
+
+def test_a_study_that_decides_is_told_without_a_lesion() -> None:
+    one = study("failed", LesionFacts("4A", "failed"), priority=Priority.STAT)
+    at = place(SUSPICION, one)
+    assert place_reason(SUSPICION, at, one) == "No lesion was scored (marked STAT: before all tiers)"
+    assert place_reason(built_in("outcome/1"), at._replace(rule=3), one) == "No lesion was scored"
+    nothing = study("waiting")
+    assert place_reason(SUSPICION, place(SUSPICION, nothing), nothing) == "It has no scores yet"
+
+
+def test_a_lesion_without_a_category_is_told_as_such() -> None:
+    one = study("waiting", LesionFacts(None, "waiting"))
+    assert place_reason(SUSPICION, place(SUSPICION, one), one) == (
+        "Lesion 1, no BI-RADS category: it has no scores yet"
+    )
+
+
+def test_of_lesions_that_match_one_rule_the_most_suspicious_is_named() -> None:
+    lesions = [scored("4C", high_risk=False, malignant=False, probability=p) for p in (0.2, 0.6, 0.4)]
+    assert place(SUSPICION, study("done", *lesions)).lesion == 2
+    assert place(SUSPICION, study("done", *lesions, scored("5", high_risk=False, malignant=False))).lesion == 4
+
+
+def test_a_discordant_lesion_is_marked_wherever_its_study_stands() -> None:
+    discordant = scored("2", high_risk=True, malignant=True)
+    one = study("done", discordant, scored("5", high_risk=True, malignant=True))._replace(corrected=True)
+    at = place(SUSPICION, one)
+    assert (at.tier_name, at.lesion, at.marks) == ("suspicious", 2, ("corrected", "discordant"))
+
+
+def test_facts_that_contradict_each_other_are_looked_at() -> None:
+    kept_4a = LesionFacts("4A", "scored", Outcome.NOT_APPLICABLE, False, False, 0.1, 0.1)
+    for lesion in (kept_4a, kept_4a._replace(outcome=None), LesionFacts("4A", "waiting"), LesionFacts("4A", "failed")):
+        assert place(SUSPICION, study("done", lesion)).tier_name == "to_be_looked_at"
+
+
+@by_policy
+@pytest.mark.parametrize("probability", [-0.01, 1.01, float("nan"), float("inf")])
+def test_what_is_not_a_probability_is_refused(policy: Policy, probability: float) -> None:
+    lesion = scored("5", high_risk=True, malignant=True, probability=probability)
+    with pytest.raises(ValueError, match="probability"):
+        place(policy, study("done", lesion))
+
+
+@by_policy
+def test_what_is_no_category_is_refused(policy: Policy) -> None:
+    with pytest.raises(ValueError, match="category"):
+        place(policy, study("waiting", LesionFacts("4D", "waiting")))
