@@ -35,6 +35,11 @@ class WebSettings(BaseModel, frozen=True):
     web_session_s: int = Field(
         default=28800, ge=60, le=604800, description="Seconds after which a reader has to sign in again"
     )
+    web_language: str | None = Field(
+        default=None,
+        description="Language of the page for everybody, such as `de`; unset: each browser's own, English where the "
+        "page does not have it",
+    )
     web_database_url: PostgresUrl | None = Field(
         default=None, description="The database, as a user with the role dlr_web; unset: that of a running `dlr up`"
     )

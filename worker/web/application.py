@@ -21,7 +21,9 @@ from worker.errors import DlrError
 from worker.logs import story_of
 from worker.outages.retry import kind_of
 from worker.web import pages, signing_in
-from worker.web.site import HERE, Site, site_of
+from worker.web.languages import gettext_noop
+from worker.web.rendering import HERE
+from worker.web.site import Site, site_of
 
 logger = logging.getLogger(__name__)
 
@@ -42,20 +44,21 @@ HEADERS = {
 TLS_HEADERS = {"Strict-Transport-Security": "max-age=31536000"}
 
 SENTENCES = {
-    400: "The request could not be understood.",
-    403: "This form is not yours, or has expired. Go back, reload the page, and submit it again.",
-    404: "There is no such page, or the study is no longer on the list.",
-    405: "This is not possible here.",
-    413: "The request is too large.",
-    500: "An error occurred. Details are in the log.",
-    503: "The service is not responding. Nothing is lost; please try again in a minute.",
+    400: gettext_noop("The request could not be understood."),
+    403: gettext_noop("This form is not yours, or has expired. Go back, reload the page, and submit it again."),
+    404: gettext_noop("There is no such page, or the study is no longer on the list."),
+    405: gettext_noop("This is not possible here."),
+    413: gettext_noop("The request is too large."),
+    500: gettext_noop("An error occurred. Details are in the log."),
+    503: gettext_noop("The service is not responding. Nothing is lost; please try again in a minute."),
 }
-
+"""What a reader is told instead of a page, by its status."""
 
 UNKNOWN_HOST = (
     "This page is not configured for the host name in the request. If it should be, for example behind a proxy, the "
     "administrator adds the name to DLR_WEB_HOSTS.\n"
 )
+"""For whoever sets the page up, and in English: it is seen before there is a page."""
 
 NAMES_TOLD = 100
 """Names that the log tells of at most; anybody can make some up."""
@@ -180,4 +183,4 @@ def _defect(request: Request, _error: Exception) -> Response:
 def _said(request: Request, status: int) -> Response:
     site = site_of(request)
     sentence = SENTENCES.get(status, SENTENCES[400 if status < 500 else 500])
-    return site.page("error.html", None, status, sentence=sentence)
+    return site.page(request, "error.html", None, status, sentence=sentence)

@@ -62,6 +62,7 @@ def worklist(request: Request, site: Site, who: Session) -> Response:
         found = worklist_page.excerpt(session, wanted, ROWS, 0 if last is None else last.position)
     further = {**chosen, "after": str(found.rows[-1].study_id)} if found.more else None
     return site.page(
+        request,
         "worklist.html",
         who,
         groups=_groups(found.rows),
@@ -77,7 +78,7 @@ def worklist(request: Request, site: Site, who: Session) -> Response:
     )
 
 
-def search(_request: Request, site: Site, who: Session, form: Form) -> Response:
+def search(request: Request, site: Site, who: Session, form: Form) -> Response:
     """Show the studies whose accession number has a part. It comes in a form, so that no address and no log has it."""
     part = composed(form.get("accession_number", "").replace("\0", "").strip())[:LONGEST_SEARCH]
     if not part:
@@ -87,6 +88,7 @@ def search(_request: Request, site: Site, who: Session, form: Form) -> Response:
         waiting = worklist_page.waiting_like(session, part, ROWS)
         refused = worklist_page.refused(session, ROWS, part) if who.is_administrator else []
     return site.page(
+        request,
         "search.html",
         who,
         part=part,
@@ -98,13 +100,13 @@ def search(_request: Request, site: Site, who: Session, form: Form) -> Response:
     )
 
 
-def refused(_request: Request, site: Site, who: Session) -> Response:
+def refused(request: Request, site: Site, who: Session) -> Response:
     """Show administrators what could not be a study."""
     if not who.is_administrator:
         raise HTTPException(404)
     with site.database() as session:
         rows = worklist_page.refused(session, ROWS + 1)
-    return site.page("refused.html", who, rows=rows[:ROWS], more=len(rows) > ROWS)
+    return site.page(request, "refused.html", who, rows=rows[:ROWS], more=len(rows) > ROWS)
 
 
 def study(request: Request, site: Site, who: Session) -> Response:
@@ -123,6 +125,7 @@ def study(request: Request, site: Site, who: Session) -> Response:
     logger.info("%s opened study %s", who.name, study_id)
     places = {one.position: one for one in beside}
     return site.page(
+        request,
         "study.html",
         who,
         study_id=study_id,

@@ -13,6 +13,7 @@ from worker.errors import Code, SetupRefused
 from worker.imaging.decoder_pool import DecoderPool
 from worker.network.port import require_free
 from worker.settings import Settings
+from worker.web import languages
 from worker.web.accounts import Accounts
 from worker.web.application import make_application
 from worker.web.connections import CONNECTIONS, Connection
@@ -33,13 +34,15 @@ def check(settings: Settings) -> None:
     """Refuse to serve what would not be safe.
 
     Raises:
-        SetupRefused: ``setting_invalid``: nobody may sign in, TLS is half set up, or the page would be reached from
-            other machines without TLS or without a name.
+        SetupRefused: ``setting_invalid``: nobody may sign in, TLS is half set up, there is no such language, or the
+            page would be reached from other machines without TLS or without a name.
     """
     if not Accounts(settings.web_accounts).list():
         raise _refused("there is no account yet: run `dlr web user add NAME`, which asks for a password")
     if (settings.web_certificate is None) != (settings.web_key is None):
         raise _refused("DLR_WEB_CERTIFICATE and DLR_WEB_KEY go together: set both, or none")
+    if settings.web_language not in (None, *languages.codes()):
+        raise _refused(f"DLR_WEB_LANGUAGE is none of the page's languages: {', '.join(languages.codes())}")
     for variable, file in (("DLR_WEB_CERTIFICATE", settings.web_certificate), ("DLR_WEB_KEY", settings.web_key)):
         if file is not None and not _can_be_read(file):
             raise _refused(f"{variable} {file} is not a readable file")
@@ -123,6 +126,7 @@ def make_site(settings: Settings, engine: Engine) -> Site:
         sessions=Sessions(accounts, settings.web_session_s),
         pictures=Pictures(settings.storage_root, decoders),
         secure=is_encrypted(settings),
+        language=settings.web_language,
     )
 
 

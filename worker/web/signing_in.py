@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from worker.web.accounts import is_right
+from worker.web.languages import gettext_noop
 from worker.web.sessions import FORM_COOKIE, Session
 from worker.web.site import Site, site_of
 
@@ -99,16 +100,16 @@ def _sign_in(request: Request, form: Form) -> Response:
     close, wide = (f"{name} from {address}",), (f"account {name}", f"address {address}")
     wait = site.close_tries.wait_s(*close) or site.wide_tries.wait_s(*wide)
     if wait > 0:
-        response = _ask(
-            request, site, study, f"Too many attempts. Please wait {math.ceil(wait)} s, then try again.", 429
-        )
+        too_many = gettext_noop("Too many attempts. Please wait {seconds} s, then try again.")
+        said = site.language_of(request)(too_many).format(seconds=math.ceil(wait))
+        response = _ask(request, site, study, said, 429)
         response.headers["Retry-After"] = str(math.ceil(wait))
         return response
     account = site.accounts.find(name)
     if not is_right(account, password) or account is None:
         # A name that no account has may be a password in the wrong field.
         logger.warning("sign-in refused from %s: %s", address, "no such account" if account is None else account.name)
-        return _ask(request, site, study, "The name or the password is wrong.", 401)
+        return _ask(request, site, study, gettext_noop("The name or the password is wrong."), 401)
     site.close_tries.passed(*close)
     site.wide_tries.passed(*wide)
     logger.info("%s signed in as %s", account.name, account.role)
@@ -121,14 +122,14 @@ def _sign_in(request: Request, form: Form) -> Response:
 def _why_not_ours(request: Request, site: Site) -> str:
     """Say why a form is not taken: it is old, or the browser kept no cookie, as it does not where there is no TLS."""
     if FORM_COOKIE in request.cookies:
-        return "The form has expired. Please sign in again."
+        return gettext_noop("The form has expired. Please sign in again.")
     if site.secure and request.url.scheme == "http":
         logger.warning(
             "refused: a form without its cookie, over http. Browsers keep this page's cookies only under https; "
             "a proxy with TLS has to be in DLR_WEB_BEHIND_PROXY and send X-Forwarded-Proto"
         )
-        return "Your browser did not keep the cookie, which needs HTTPS. Please use an https:// address."
-    return "Your browser did not keep the cookie. Please allow cookies for this page, and sign in again."
+        return gettext_noop("Your browser did not keep the cookie, which needs HTTPS. Please use an https:// address.")
+    return gettext_noop("Your browser did not keep the cookie. Please allow cookies for this page, and sign in again.")
 
 
 def sign_out(_request: Request, site: Site, who: Session, _form: Form) -> Response:
@@ -144,7 +145,7 @@ def sign_out(_request: Request, site: Site, who: Session, _form: Form) -> Respon
 def _ask(request: Request, site: Site, study: UUID | None, said: str = "", status: int = 200) -> Response:
     holder = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(16)
     token = site.sessions.form_token(holder)
-    response = site.page("sign_in.html", None, status, token=token, said=said, study=study)
+    response = site.page(request, "sign_in.html", None, status, token=token, said=said, study=study)
     site.set_cookie(response, FORM_COOKIE, holder)
     return response
 

@@ -3,39 +3,23 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from sqlalchemy import text
 from sqlalchemy.orm import Session as DatabaseSession
 from sqlalchemy.orm import sessionmaker
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from worker import __version__
-from worker.web import words
+from worker.web import languages
 from worker.web.accounts import Accounts
+from worker.web.languages import Language
 from worker.web.pictures import Pictures
+from worker.web.rendering import templates
 from worker.web.sessions import FORM_COOKIE, SESSION_COOKIE, Session, Sessions
 from worker.web.throttle import Throttle
 
-HERE = Path(__file__).parent
 STATEMENT_TIMEOUT_S = 20
-
-
-def _environment() -> Environment:
-    loader = FileSystemLoader(HERE / "templates")
-    environment = Environment(
-        loader=loader, autoescape=select_autoescape(), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.globals |= {
-        "words": words,
-        "version": __version__,
-        "zone": words.zone,
-    }
-    environment.filters |= {"moment": words.moment, "second": words.second, "probability": words.probability}
-    return environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +29,7 @@ class Site:
     Attributes:
         reading: database sessions of the role ``dlr_web``.
         secure: the page is reached over TLS alone, so its cookies are too.
+        language: of everybody, one of `languages.codes`; ``None``: each browser's own.
     """
 
     reading: sessionmaker[DatabaseSession]
@@ -52,9 +37,9 @@ class Site:
     sessions: Sessions
     pictures: Pictures
     secure: bool
+    language: str | None = None
     close_tries: Throttle = field(default_factory=lambda: Throttle(free=4, longest_wait_s=300))
     wide_tries: Throttle = field(default_factory=lambda: Throttle(free=20, longest_wait_s=60))
-    templates: Environment = field(default_factory=_environment, repr=False)
 
     @contextmanager
     def database(self) -> Iterator[DatabaseSession]:
@@ -68,11 +53,20 @@ class Site:
         """Return who asks; ``None`` for somebody who has not signed in."""
         return self.sessions.read(request.cookies.get(SESSION_COOKIE))
 
-    def page(self, template: str, who: Session | None, status: int = 200, **values: Any) -> HTMLResponse:
+    def language_of(self, request: Request) -> Language:
+        """Return the language in which a request is answered."""
+        if self.language is not None:
+            return languages.language(self.language)
+        return languages.asked_for(request.headers.get("accept-language", ""))
+
+    def page(
+        self, request: Request, template: str, who: Session | None, status: int = 200, **values: Any
+    ) -> HTMLResponse:
         """Make a page."""
+        language = self.language_of(request)
         token = "" if who is None else self.sessions.form_token(who.id)
-        text_of = self.templates.get_template(template).render(who=who, form_token=token, **values)
-        return HTMLResponse(text_of, status)
+        html = templates(language).get_template(template).render(who=who, form_token=token, **values)
+        return HTMLResponse(html, status, {"Content-Language": language.code})
 
     def set_cookie(self, response: Response, name: str, value: str) -> None:
         """Give the browser a cookie that no script and no other site can use."""

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from db.reads.study_records import WorklistRow
 from db.reads.worklist_page_records import LesionResultRow
 from worker.clinical.probability import said
 from worker.clinical.restratify import UNCERTAIN
 from worker.errors import MEANINGS, Code
+from worker.web.languages import Language, gettext_noop
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A word for people, its sign, and an explanation."""
+    """A word for people, its sign, and an explanation; both texts in English."""
 
     word: str
     sign: str
@@ -21,97 +21,133 @@ class Label:
 
 
 CLASSES: Mapping[str, Label] = {
-    "upgraded": Label("Upgrade advised", "▲", "At least one 4A lesion that both models call high"),
-    "needs_attention": Label("Not fully scored", "!", "Some or all lesions were not scored: a person has to look"),
-    "maintained": Label(
-        "Keep 4A", "■", "A 4A lesion on which the models disagree or are not certain, and none upgraded"
+    "upgraded": Label(
+        gettext_noop("Upgrade advised"), "▲", gettext_noop("At least one 4A lesion that both models call high")
     ),
-    "not_applicable": Label("No advice", "○", "Scored lesions that are not 4A; they keep their category"),
-    "downgraded": Label("Downgrade advised", "▼", "Every lesion is 4A, and both models call each of them low"),
+    "needs_attention": Label(
+        gettext_noop("Not fully scored"),
+        "!",
+        gettext_noop("Some or all lesions were not scored: a person has to look"),
+    ),
+    "maintained": Label(
+        gettext_noop("Keep 4A"),
+        "■",
+        gettext_noop("A 4A lesion on which the models disagree or are not certain, and none upgraded"),
+    ),
+    "not_applicable": Label(
+        gettext_noop("No advice"), "○", gettext_noop("Scored lesions that are not 4A; they keep their category")
+    ),
+    "downgraded": Label(
+        gettext_noop("Downgrade advised"),
+        "▼",
+        gettext_noop("Every lesion is 4A, and both models call each of them low"),
+    ),
 }
 """The classes of the worklist, in its order."""
 
 OUTCOMES: Mapping[str, Label] = {
-    "upgraded": Label("Upgrade advised", "▲", "above 4A: the study behind the rule names no category"),
-    "maintained": Label("Keep 4A", "■", "no change"),
-    "not_applicable": Label("No advice", "○", "the rule applies only to 4A, so the category is unchanged"),
-    "downgraded": Label("Downgrade advised", "▼", "to BI-RADS 3"),
+    "upgraded": Label(
+        gettext_noop("Upgrade advised"), "▲", gettext_noop("above 4A: the study behind the rule names no category")
+    ),
+    "maintained": Label(gettext_noop("Keep 4A"), "■", gettext_noop("no change")),
+    "not_applicable": Label(
+        gettext_noop("No advice"), "○", gettext_noop("the rule applies only to 4A, so the category is unchanged")
+    ),
+    "downgraded": Label(gettext_noop("Downgrade advised"), "▼", gettext_noop("to BI-RADS 3")),
 }
 
 STATES: Mapping[str, str] = {
-    "done": "Scored",
-    "partial": "Partly scored",
-    "failed": "Not scored",
-    "queued": "Waiting",
-    "running": "Being scored",
+    "done": gettext_noop("Scored"),
+    "partial": gettext_noop("Partly scored"),
+    "failed": gettext_noop("Not scored"),
+    "queued": gettext_noop("Waiting"),
+    "running": gettext_noop("Being scored"),
 }
 
-PRIORITIES: Mapping[str, str] = {"stat": "Stat", "urgent": "Urgent", "routine": "Routine"}
+PRIORITIES: Mapping[str, str] = {
+    "stat": gettext_noop("Stat"),
+    "urgent": gettext_noop("Urgent"),
+    "routine": gettext_noop("Routine"),
+}
 
 AGE_SOURCES: Mapping[str, str] = {
-    "job": "given with the study",
-    "patient_age": "Patient's Age in the DICOM header",
-    "birth_date": "birth date and study date in the DICOM header",
+    "job": gettext_noop("given with the study"),
+    "patient_age": gettext_noop("Patient's Age in the DICOM header"),
+    "birth_date": gettext_noop("birth date and study date in the DICOM header"),
 }
 
 REGION_SOURCES: Mapping[str, str] = {
-    "job": "as the radiologist marked it",
-    "ultrasound_region": "no ROI was given: the B-mode region of the DICOM header",
-    "whole_image": "no ROI was given: the whole image",
+    "job": gettext_noop("region as the radiologist marked it"),
+    "ultrasound_region": gettext_noop("no ROI was given: the B-mode region of the DICOM header"),
+    "whole_image": gettext_noop("no ROI was given: the whole image"),
 }
 
-
-def rule_of(lesion: LesionResultRow) -> str:
-    """Say why a scored lesion has its advice (`worker.clinical.restratify`), from what is on record."""
-    classes = f"DLR_LH says {plain(lesion.lh_class)} and DLR_BM says {plain(lesion.bm_class)}"
-    if lesion.uncertain:
-        return f"{classes}. {not_ruled_out(lesion)} {UNCERTAIN}"
-    match lesion.outcome:
-        case "upgraded":
-            return f"{classes}: both high, so a 4A lesion is advised above 4A."
-        case "downgraded":
-            return f"{classes}: both low, so a 4A lesion is advised down to BI-RADS 3."
-        case "maintained":
-            return f"{classes}: they disagree, so a 4A lesion stays 4A."
-        case _:
-            return f"{classes}. The rule applies only to BI-RADS 4A, so {lesion.original} stays {lesion.original}."
+MODEL_CLASSES: Mapping[str, str] = {
+    "high_risk": gettext_noop("high risk"),
+    "low_risk": gettext_noop("low risk"),
+    "malignant": gettext_noop("malignant"),
+    "benign": gettext_noop("benign"),
+}
+"""What the models say."""
 
 
-def not_ruled_out(lesion: LesionResultRow) -> str:
-    """Say which classes the models cannot rule out, for the models that were asked."""
-    asked = (("DLR_LH", lesion.lh_conformal_set), ("DLR_BM", lesion.bm_conformal_set))
-    said_of = [f"{name}: {' or '.join(map(plain, found)) or 'none'}" for name, found in asked if found is not None]
-    return f"Not ruled out: {'; '.join(said_of)}."
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the page says of values on record, in one language."""
+
+    language: Language
+
+    def rule_of(self, lesion: LesionResultRow) -> str:
+        """Say why a scored lesion has its advice (`worker.clinical.restratify`), from what is on record."""
+        reason = self.language(_REASONS.get("uncertain" if lesion.uncertain else lesion.outcome or "", _NOT_4A)).format(
+            high_risk=self.plain(lesion.lh_class),
+            malignant=self.plain(lesion.bm_class),
+            category=lesion.original,
+        )
+        if not lesion.uncertain:
+            return reason
+        return f"{reason} {self.not_ruled_out(lesion)} {self.language(UNCERTAIN)}"
+
+    def not_ruled_out(self, lesion: LesionResultRow) -> str:
+        """Say which classes the models cannot rule out, for the models that were asked."""
+        sets = {"DLR_LH": lesion.lh_conformal_set, "DLR_BM": lesion.bm_conformal_set}
+        either, none = self.language(gettext_noop(" or ")), self.language(gettext_noop("none"))
+        classes = [
+            f"{name}: {either.join(map(self.plain, one)) or none}" for name, one in sets.items() if one is not None
+        ]
+        return self.language(gettext_noop("Not ruled out: {classes}.")).format(classes="; ".join(classes))
+
+    def what_to_do(self, code: str | None) -> str | None:
+        """Return what an error code means and what to do."""
+        return None if code is None or code not in set(Code) else self.language(MEANINGS[Code(code)])
+
+    def plain(self, word: str | None) -> str:
+        """Return a word of a card or of the history as people write it: ``high_risk`` is high risk."""
+        return self.language((word or "").replace("_", " "))
 
 
-def what_to_do(code: str | None) -> str | None:
-    """Return what an error code means and what to do."""
-    return None if code is None or code not in set(Code) else MEANINGS[Code(code)]
+_NOT_4A = gettext_noop(
+    "DLR_LH says {high_risk} and DLR_BM says {malignant}. The rule applies only to BI-RADS 4A, so {category} stays "
+    "{category}."
+)
+
+_REASONS: Mapping[str, str] = {
+    "uncertain": gettext_noop("DLR_LH says {high_risk} and DLR_BM says {malignant}."),
+    "upgraded": gettext_noop(
+        "DLR_LH says {high_risk} and DLR_BM says {malignant}: both high, so a 4A lesion is advised above 4A."
+    ),
+    "downgraded": gettext_noop(
+        "DLR_LH says {high_risk} and DLR_BM says {malignant}: both low, so a 4A lesion is advised down to BI-RADS 3."
+    ),
+    "maintained": gettext_noop(
+        "DLR_LH says {high_risk} and DLR_BM says {malignant}: they disagree, so a 4A lesion stays 4A."
+    ),
+}
 
 
 def notices_of(rows: Iterable[WorklistRow | LesionResultRow]) -> list[str]:
     """Return the notices of the models behind these results, each once."""
     return sorted({row.notice for row in rows if row.notice})
-
-
-def moment(at: datetime | None) -> str:
-    """Format a time in this machine's time zone."""
-    return "" if at is None else f"{at.astimezone():%d %b %Y %H:%M}"
-
-
-def zone() -> str:
-    """Name this machine's time zone."""
-    return datetime.now().astimezone().strftime("%Z")
-
-
-def second(at: datetime) -> str:
-    """Format a time to the second in this machine's time zone."""
-    return f"{at.astimezone():%d %b %Y %H:%M:%S}"
-
-
-def plain(word: str | None) -> str:
-    """Return a word of a card or of the history as people write it: ``high_risk`` is high risk."""
-    return (word or "").replace("_", " ")
 
 
 def probability(value: float | None, threshold: float | None = None) -> str:

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import pytest
 from argon2 import PasswordHasher
-from jinja2 import Environment
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.testclient import TestClient
@@ -24,7 +23,7 @@ from worker.web import accounts
 from worker.web.accounts import Accounts, WebRole
 from worker.web.application import make_application
 from worker.web.serve import make_site
-from worker.web.site import Site, _environment
+from worker.web.site import Site
 
 PASSWORD = "correct horse battery"
 HOST = "127.0.0.1"
@@ -73,12 +72,6 @@ def settings(database: Database, accounts_file: Path, tmp_path: Path, monkeypatc
 
 
 @pytest.fixture(scope="module")
-def templates() -> Environment:
-    """Templates are compiled when they are first shown."""
-    return _environment()
-
-
-@pytest.fixture(scope="module")
 def decoders() -> Iterator[DecoderPool]:
     """Decoders start when a first picture is asked for, and know nothing of a site."""
     made = get_settings()
@@ -88,10 +81,10 @@ def decoders() -> Iterator[DecoderPool]:
 
 
 @pytest.fixture
-def site(settings: Settings, templates: Environment, decoders: DecoderPool) -> Iterator[Site]:
+def site(settings: Settings, decoders: DecoderPool) -> Iterator[Site]:
     engine = make_engine(settings.require_web_database_url(), role=WEB)
     site = make_site(settings, engine)
-    yield replace(site, templates=templates, pictures=replace(site.pictures, decoders=decoders))
+    yield replace(site, pictures=replace(site.pictures, decoders=decoders))
     engine.dispose()
 
 

@@ -29,19 +29,19 @@ async function look() {
   try {
     answer = await fetch(poll, { cache: "no-store", redirect: "error" });
   } catch {
-    say("The service is not responding: this page may be out of date.");
+    say(news.dataset.away);
     return;
   }
   if (answer.status === 401) {
-    say("Your session has ended.", "Sign in again", location.href);
+    say(news.dataset.ended, news.dataset.signIn, location.href);
     return;
   }
   if (answer.status === 404) {
-    say("This study is no longer on the list.", "Worklist", "/");
+    say(news.dataset.gone, news.dataset.list, "/");
     return;
   }
   if (!answer.ok) {
-    say("The service is not responding: this page may be out of date.");
+    say(news.dataset.away);
     return;
   }
   const now = await answer.json();
@@ -71,7 +71,7 @@ for (const picture of document.querySelectorAll("figure img")) {
   const fail = () => {
     const sentence = document.createElement("p");
     sentence.className = "no-picture";
-    sentence.textContent = "No image available: the file is missing, or is not the one that was scored.";
+    sentence.textContent = news.dataset.noPicture;
     picture.replaceWith(sentence);
   };
   if (picture.complete && picture.naturalWidth === 0) fail();
