@@ -102,7 +102,7 @@ class Table:
         """Refuse the keys that nobody asked for: a slip must not silently change who is read first."""
         for key in self._content:
             if key not in self._asked:
-                self.problem(_quoted(key), f"is unknown here; allowed: {', '.join(self._asked)}")
+                self.problem(_shortened(key), f"is unknown here; allowed: {', '.join(self._asked)}")
 
     def _header(self, key: str) -> str:
         return "tier.rule" if self._path else key
@@ -126,5 +126,9 @@ class Table:
 
 
 def _quoted(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST_QUOTED else f"{text[:_LONGEST_QUOTED]}..."
+    return _shortened(repr(value))
+
+
+def _shortened(text: str) -> str:
+    printable = text if text.isprintable() else repr(text)
+    return printable if len(printable) <= _LONGEST_QUOTED else f"{printable[:_LONGEST_QUOTED]}..."

@@ -1,7 +1,7 @@
 """What a policy of reading order may look at: a study, its lesions, and what the models said of each."""
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import pairwise, product
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
@@ -81,8 +81,8 @@ def as_seen(study: StudyState, lesion: LesionFacts) -> Seen:
     return Seen(study, lesion)
 
 
-def every_lesion(high_risk_points: tuple[float, ...], malignant_points: tuple[float, ...]) -> Iterator[Seen]:
-    """Yield every lesion that a study may have, with these probabilities of the two models.
+def every_lesion(high_risk_bounds: tuple[float, ...], malignant_bounds: tuple[float, ...]) -> Iterator[Seen]:
+    """Yield every lesion that rules which compare the two probabilities with these bounds can tell apart.
 
     Only what can be: a 4A lesion is upgraded if both models are high, downgraded if neither is, and can always be kept
     (a model may be uncertain); other categories get no advice.
@@ -93,10 +93,51 @@ def every_lesion(high_risk_points: tuple[float, ...], malignant_points: tuple[fl
         yield Seen("failed", LesionFacts(category, "failed"))
         for high_risk, malignant in product((False, True), repeat=2):
             for outcome in _outcomes(category, high_risk, malignant):
-                for points in product(high_risk_points, malignant_points):
-                    lesion = LesionFacts(category, "scored", outcome, high_risk, malignant, *points)
+                for probabilities in product(points(high_risk_bounds), points(malignant_bounds)):
+                    lesion = LesionFacts(category, "scored", outcome, high_risk, malignant, *probabilities)
                     yield Seen("done", lesion)
                     yield Seen("partial", lesion)
+
+
+def points(bounds: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the bounds, and a probability below, between and above them."""
+    edges = (0.0, *bounds, 1.0)
+    return tuple(sorted({*bounds, *((low + high) / 2 for low, high in pairwise(edges))}))
+
+
+def said(seen: Seen, bounds: tuple[tuple[float, ...], tuple[float, ...]]) -> str:
+    """Say a lesion in words: ``a BI-RADS 4B lesion on which both models are high``.
+
+    Args:
+        seen: the lesion.
+        bounds: what rules compare the probabilities of DLR_LH and DLR_BM with; one that has none is left out.
+    """
+    lesion = seen.lesion
+    name = _name(lesion)
+    if lesion.state == "waiting":
+        return f"{name} that waits for its scores"
+    of_study = {"partial": " (in a study that was scored in part)", "failed": " (in a failed study)"}
+    if lesion.state == "failed":
+        return f"{name} that could not be scored{of_study.get(seen.study, '')}"
+    models = {
+        (True, True): "both models are high",
+        (False, False): "both models are low",
+        (True, False): "DLR_LH alone is high",
+        (False, True): "DLR_BM alone is high",
+    }[bool(lesion.high_risk), bool(lesion.malignant)]
+    probabilities = lesion.high_risk_probability, lesion.malignant_probability
+    compared = zip(("DLR_LH", "DLR_BM"), probabilities, bounds, strict=True)
+    numbers = ", ".join(f"{model} {probability:g}" for model, probability, its_bounds in compared if its_bounds)
+    return f"{name} on which {models}{numbers and f' ({numbers})'}{of_study.get(seen.study, '')}"
+
+
+def _name(lesion: LesionFacts) -> str:
+    """Name a lesion with its article: ``a kept BI-RADS 4A lesion``."""
+    if lesion.category is None:
+        return "a lesion without a category"
+    advice = {Outcome.UPGRADED: "an upgraded", Outcome.MAINTAINED: "a kept", Outcome.DOWNGRADED: "a downgraded"}
+    article = "a" if lesion.outcome is None else advice.get(lesion.outcome, "a")
+    return f"{article} BI-RADS {lesion.category} lesion"
 
 
 def _outcomes(category: str | None, high_risk: bool, malignant: bool) -> tuple[Outcome, ...]:

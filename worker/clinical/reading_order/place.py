@@ -65,15 +65,15 @@ class _Compiled:
         self.tiers = len(policy.tiers)
         first = {priority: group for group, priority in enumerate(policy.before_all)}
         self.group = {priority: first.get(priority, len(first)) for priority in Priority}
-        self.high_risk_bounds, self.malignant_bounds = policy.bounds()
+        self.high_risk_bounds, self.malignant_bounds = policy.bounds
         self.has_bounds = bool(self.high_risk_bounds or self.malignant_bounds)
         self.matches: dict[tuple[object, ...], _Match] = {}
 
     def match(self, study: StudyFacts, lesion: LesionFacts) -> _Match:
-        key: tuple[object, ...] = (study.state, *lesion[:5])
+        key: tuple[object, ...] = (study.state, lesion[:5])
         if self.has_bounds:
-            low, malignant = lesion.high_risk_probability, lesion.malignant_probability
-            key = (*key, _region(self.high_risk_bounds, low), _region(self.malignant_bounds, malignant))
+            high_risk, malignant = lesion[5:]
+            key = (*key, _region(self.high_risk_bounds, high_risk), _region(self.malignant_bounds, malignant))
         found = self.matches.get(key)
         if found is None:
             found = self.matches[key] = self._first_match(study, lesion)

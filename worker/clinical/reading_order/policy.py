@@ -5,15 +5,15 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from itertools import chain
-from math import inf, nextafter
+from math import inf, isfinite
 from typing import Final, get_args
 
 from worker.clinical.categories import Outcome, Priority
 from worker.clinical.reading_order.document import Table
-from worker.clinical.reading_order.facts import CATEGORIES, UNKNOWN, LesionState, Seen, StudyState, every_lesion
+from worker.clinical.reading_order.facts import CATEGORIES, UNKNOWN, LesionState, Seen, StudyState, every_lesion, said
 
 DEFAULT: Final = "suspicion/2"
 BUILT_IN: Final = (DEFAULT, "outcome/1")
@@ -22,7 +22,7 @@ BUILT_IN: Final = (DEFAULT, "outcome/1")
 LARGEST_FILE: Final = 64 * 1024
 MOST_TIERS: Final = 32
 MOST_RULES: Final = 256
-MOST_BOUNDS: Final = 8
+MOST_BOUNDS: Final = 4
 """Different numbers that the rules of a policy may compare a model's probability with."""
 
 ORDER: Final = ("priority", "category", "probability")
@@ -30,7 +30,7 @@ ORDER: Final = ("priority", "category", "probability")
 
 _MOST_HOLES_SAID = 5
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
-_CATEGORY_WORDS = tuple(UNKNOWN if category is None else category for category in CATEGORIES)
+_CATEGORY_WORDS = tuple(sorted(UNKNOWN if category is None else category for category in CATEGORIES))
 
 
 class StepPriority(StrEnum):
@@ -65,7 +65,7 @@ class Rule:
         study: the study's state is one of these.
         high_risk: whether DLR_LH reached its threshold.
         malignant: whether DLR_BM reached its threshold.
-        high_risk_probability: lowest and highest probability of DLR_LH, both included.
+        high_risk_probability: lowest and highest probability of DLR_LH, both included; infinite for no bound.
         malignant_probability: the same of DLR_BM.
         mark: a word that a study gets if one of its lesions matches, whatever tier the study stands in.
     """
@@ -149,13 +149,14 @@ class Policy:
         """``name/version``."""
         return f"{self.name}/{self.version}"
 
-    @property
+    @cached_property
     def rules(self) -> tuple[Rule, ...]:
         """All rules in their order; `Place.rule` counts them from 1."""
         return tuple(chain.from_iterable(tier.rules for tier in self.tiers))
 
+    @cached_property
     def bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return what the rules compare the probabilities of DLR_LH and of DLR_BM with, in ascending order."""
+        """What the rules compare the probabilities of DLR_LH and of DLR_BM with, in ascending order."""
         return (
             _sorted(rule.high_risk_probability for rule in self.rules),
             _sorted(rule.malignant_probability for rule in self.rules),
@@ -203,16 +204,9 @@ def built_in_document(label: str) -> str:
     return files(__package__).joinpath(f"{label.replace('/', '-')}.toml").read_text("utf-8")
 
 
-def points(bounds: tuple[float, ...]) -> tuple[float, ...]:
-    """Return a probability in each region that bounds make, themselves included; 0.5 where there are none."""
-    beside = {near for bound in bounds for near in (nextafter(bound, -inf), bound, nextafter(bound, inf))}
-    return tuple(sorted(point for point in beside if 0 <= point <= 1)) or (0.5,)
-
-
 def everything(policy: Policy) -> Iterator[Seen]:
     """Yield every lesion of a study that the policy could tell apart."""
-    high_risk, malignant = policy.bounds()
-    return every_lesion(points(high_risk), points(malignant))
+    return every_lesion(*policy.bounds)
 
 
 def holes(policy: Policy) -> list[str]:
@@ -221,30 +215,10 @@ def holes(policy: Policy) -> list[str]:
     left_out: dict[tuple[object, ...], str] = {}
     for seen in everything(policy):
         if not any(rule.matches(seen) for rule in rules):
-            left_out.setdefault((seen.lesion.category, seen.study, seen.lesion.state), said(seen))
+            left_out.setdefault((seen.lesion.category, seen.study, seen.lesion.state), said(seen, policy.bounds))
     found = [f"tier: no rule holds {one}; a last rule without conditions holds all" for one in left_out.values()]
     more = len(found) - _MOST_HOLES_SAID
     return found if more <= 0 else [*found[:_MOST_HOLES_SAID], f"tier: no rule holds {more} more kinds of lesion"]
-
-
-def said(seen: Seen) -> str:
-    """Say a lesion in words: ``a 4B lesion on which both models are high``."""
-    category, lesion = seen.lesion.category, seen.lesion
-    name = {None: "a lesion without a category", "4": "a lesion of 4 without a letter"}.get(category)
-    name = name or f"a {category} lesion"
-    if lesion.state == "waiting":
-        return f"{name} that waits for its scores"
-    of_study = {"partial": " (in a study that was scored in part)", "failed": " (in a failed study)"}
-    if lesion.state == "failed":
-        return f"{name} that could not be scored{of_study.get(seen.study, '')}"
-    models = {
-        (True, True): "both models are high",
-        (False, False): "both models are low",
-        (True, False): "DLR_LH alone is high",
-        (False, True): "DLR_BM alone is high",
-    }[bool(lesion.high_risk), bool(lesion.malignant)]
-    advice = "" if lesion.outcome is Outcome.NOT_APPLICABLE else f", {lesion.outcome},"
-    return f"{name}{advice} on which {models}{of_study.get(seen.study, '')}"
 
 
 def _policy(table: Table) -> Policy:
@@ -259,7 +233,7 @@ def _policy(table: Table) -> Policy:
     policy = Policy(name, version, title, description, tuple(map(Priority, before_all)), tuple(tiers))
     if len(policy.rules) > MOST_RULES:
         table.problem("tier", f"there are {len(policy.rules)} rules, and at most {MOST_RULES} are allowed")
-    if max(map(len, policy.bounds())) > MOST_BOUNDS:
+    if max(map(len, policy.bounds)) > MOST_BOUNDS:
         table.problem("tier", f"a probability is compared with more than {MOST_BOUNDS} different numbers")
     return policy
 
@@ -312,7 +286,7 @@ def _range(table: Table, key: str) -> tuple[float, float] | None:
         return None
     if lowest is not None and highest is not None and lowest > highest:
         table.problem(f"min_{key}", f"is above max_{key}")
-    return 0.0 if lowest is None else lowest, 1.0 if highest is None else highest
+    return -inf if lowest is None else lowest, inf if highest is None else highest
 
 
 def _within(probability: float | None, bounds: tuple[float, float] | None) -> bool:
@@ -320,4 +294,4 @@ def _within(probability: float | None, bounds: tuple[float, float] | None) -> bo
 
 
 def _sorted(ranges: Iterator[tuple[float, float] | None]) -> tuple[float, ...]:
-    return tuple(sorted({bound for one in ranges if one is not None for bound in one}))
+    return tuple(sorted({bound for one in ranges if one is not None for bound in one if isfinite(bound)}))

@@ -1,0 +1,141 @@
+"""What is found in a policy before it is applied."""
+
+import pytest
+
+from tests.worker.clinical.reading_order.policies import HEAD, REST, SITE, first_rule
+from worker.clinical.categories import Priority
+from worker.clinical.reading_order.check import Finding, findings
+from worker.clinical.reading_order.policy import Policy, Rule, StepPriority, Tier, built_in, parse_policy
+
+
+def said(policy: Policy) -> list[tuple[str, str, str]]:
+    return [(finding.code.value, finding.where, finding.sentence) for finding in findings(policy)]
+
+
+def test_the_default_has_none() -> None:
+    assert findings(built_in("suspicion/2")) == ()
+
+
+def test_of_the_first_order_what_was_wrong_with_it_is_found() -> None:
+    assert set(said(built_in("outcome/1"))) == {
+        (
+            "sinks_by_category",
+            "tier[4].rule[1]",
+            (
+                "a BI-RADS 5 lesion on which both models are low stands below a kept BI-RADS 4A lesion on which both "
+                "models are low"
+            ),
+        ),
+        (
+            "sinks_by_category",
+            "tier[4].rule[1]",
+            (
+                "a BI-RADS 5 lesion on which both models are high stands below an upgraded BI-RADS 4A lesion on which "
+                "both models are high"
+            ),
+        ),
+        (
+            "sinks_by_category",
+            "tier[2].rule[1]",
+            (
+                "a BI-RADS 5 lesion on which both models are high (in a study that was scored in part) stands below an "
+                "upgraded BI-RADS 4A lesion on which both models are high (in a study that was scored in part)"
+            ),
+        ),
+        (
+            "sinks_by_category",
+            "tier[5].rule[1]",
+            (
+                "a downgraded BI-RADS 4A lesion on which both models are low stands below a BI-RADS 2 lesion on which "
+                "both models are low"
+            ),
+        ),
+    }
+
+
+FOUND = [
+    (
+        SITE.replace('["stat"]', '["urgent"]'),
+        ("sinks_by_priority", "before_all", "a study marked stat stands below the same study marked urgent"),
+    ),
+    (
+        SITE.replace('["stat"]', '["urgent", "stat"]'),
+        ("sinks_by_priority", "before_all", "a study marked stat stands below the same study marked urgent"),
+    ),
+    (
+        first_rule('category = ["4A"]'),
+        (
+            "sinks_by_category",
+            "tier[2].rule[1]",
+            "a BI-RADS 5 lesion that waits for its scores stands below a BI-RADS 4A lesion that waits for its scores",
+        ),
+    ),
+    (
+        first_rule("max_malignant_probability = 0.5\nmalignant = false\nhigh_risk = false"),
+        (
+            "sinks_by_probability",
+            "tier[2].rule[1]",
+            (
+                "a lesion without a category on which DLR_LH alone is high (DLR_BM 0.25) stands below a lesion without a "
+                "category on which both models are low (DLR_BM 0.25)"
+            ),
+        ),
+    ),
+    (
+        first_rule("max_high_risk_probability = 0.5"),
+        (
+            "sinks_by_probability",
+            "tier[2].rule[1]",
+            (
+                "a lesion without a category on which both models are low (DLR_LH 0.75) stands below a lesion without a "
+                "category on which both models are low (DLR_LH 0.5)"
+            ),
+        ),
+    ),
+    (
+        first_rule('outcome = ["maintained"]'),
+        (
+            "sinks_by_probability",
+            "tier[2].rule[1]",
+            (
+                "an upgraded BI-RADS 4A lesion on which both models are high stands below a kept BI-RADS 4A lesion on "
+                "which DLR_BM alone is high"
+            ),
+        ),
+    ),
+    (
+        first_rule('category = ["3"]\noutcome = ["upgraded"]'),
+        ("unreachable_rule", "tier[1].rule[1]", "the rule never decides: no lesion can meet all its conditions"),
+    ),
+    (
+        HEAD + REST + '[[tier.rule]]\ncategory = ["5"]\nreason = "too late"',
+        (
+            "unreachable_rule",
+            "tier[1].rule[2]",
+            "the rule never decides: every lesion that it holds stands earlier, such as by tier[1].rule[1]",
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), FOUND)
+def test_it_is_found_with_its_place_and_an_example(text: str, expected: tuple[str, str, str]) -> None:
+    assert expected in said(parse_policy(text))
+
+
+def test_a_site_may_have_none() -> None:
+    assert findings(parse_policy(SITE)) == ()
+    assert findings(parse_policy(first_rule("min_malignant_probability = 0.9\nmalignant = true"))) == ()
+
+
+def test_a_rule_that_marks_is_no_idle_one() -> None:
+    text = HEAD + REST + '[[tier.rule]]\ncategory = ["5"]\nreason = "too late"\nmark = "five"'
+    assert findings(parse_policy(text)) == ()
+
+
+def test_holes_are_found_in_a_policy_that_was_not_read_from_a_file() -> None:
+    tier = Tier("first", "First", StepPriority.HIGH, (), (Rule("its category", category=("5",)),))
+    found = findings(Policy("site", 1, "t", "d", (Priority.STAT,), (tier,)))
+    assert {(finding.code.value, finding.where) for finding in found} == {("hole", "tier")}
+    assert isinstance(found[0], Finding)
+    assert found[0].sentence.startswith("no rule holds a lesion without a category that waits")
