@@ -76,8 +76,8 @@ FOUND = [
             "sinks_by_probability",
             "tier[2].rule[1]",
             (
-                "a lesion without a category on which DLR_LH alone is high (DLR_BM 0.25) stands below a lesion without a "
-                "category on which both models are low (DLR_BM 0.25)"
+                "a lesion without a category on which DLR_LH alone is high (DLR_BM 0.25) stands below a lesion without "
+                "a category on which both models are low (DLR_BM 0.25)"
             ),
         ),
     ),
@@ -87,8 +87,8 @@ FOUND = [
             "sinks_by_probability",
             "tier[2].rule[1]",
             (
-                "a lesion without a category on which both models are low (DLR_LH 0.75) stands below a lesion without a "
-                "category on which both models are low (DLR_LH 0.5)"
+                "a lesion without a category on which both models are low (DLR_LH 0.75) stands below a lesion without "
+                "a category on which both models are low (DLR_LH 0.5)"
             ),
         ),
     ),
