@@ -165,7 +165,7 @@ class Policy:
 
 @lru_cache(maxsize=16)
 def parse_policy(text: str) -> Policy:
-    """Read a policy from a TOML document.
+    """Read a policy from a TOML document, whose language is in docs/reading-order.md.
 
     Raises:
         PolicyRefused: it is none. Unknown keys are refused, and so is a policy that leaves out a lesion.

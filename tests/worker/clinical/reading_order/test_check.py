@@ -1,11 +1,14 @@
 """What is found in a policy before it is applied."""
 
+import re
+
 import pytest
 
+from tests.places import ROOT
 from tests.worker.clinical.reading_order.policies import HEAD, REST, SITE, first_rule
 from worker.clinical.categories import Priority
-from worker.clinical.reading_order.check import Finding, findings
-from worker.clinical.reading_order.policy import Policy, Rule, StepPriority, Tier, built_in, parse_policy
+from worker.clinical.reading_order.check import Finding, FindingCode, findings
+from worker.clinical.reading_order.policy import Policy, PolicyRefused, Rule, StepPriority, Tier, built_in, parse_policy
 
 
 def said(policy: Policy) -> list[tuple[str, str, str]]:
@@ -139,3 +142,22 @@ def test_holes_are_found_in_a_policy_that_was_not_read_from_a_file() -> None:
     assert {(finding.code.value, finding.where) for finding in found} == {("hole", "tier")}
     assert isinstance(found[0], Finding)
     assert found[0].sentence.startswith("no rule holds a lesion without a category that waits")
+
+
+PAGE = (ROOT / "docs" / "reading-order.md").read_text("utf-8")
+
+
+def test_the_example_of_the_page_is_a_policy_without_findings() -> None:
+    [example] = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert findings(parse_policy(example)) == ()
+
+
+def test_the_page_names_each_condition_each_word_and_each_finding() -> None:
+    with pytest.raises(PolicyRefused) as refused:
+        parse_policy(first_rule('category = ["?"]\noutcome = ["?"]\nstate = ["?"]\nstudy = ["?"]\nno_such_key = 1'))
+    listed = re.findall(r"allowed: (.*?)(?=; tier|$)", str(refused.value))
+    allowed = {word for words in listed for word in words.split(", ")}
+    assert {"min_malignant_probability", "mark", "unknown", "upgraded", "partial"} <= allowed
+    in_backticks = set(re.findall(r"`([^`\n]+)`", PAGE))
+    assert allowed - in_backticks == set()
+    assert set(FindingCode) - {FindingCode.HOLE} <= in_backticks
