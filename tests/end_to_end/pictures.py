@@ -46,7 +46,7 @@ def take(executable: str, url: str, home: Path, target: Path) -> None:
     """Take the pictures of a running page."""
     password = (home / "secrets" / "web").read_text()
     with chromium(executable) as browser:
-        page = context_of(browser, device_scale_factor=SCALE).new_page()
+        page = context_of(browser, device_scale_factor=SCALE, color_scheme="dark").new_page()
         until(lambda: _serves(page, url))
         sign_in(page, url, "admin", password)
         page.screenshot(path=target / "worklist.png")

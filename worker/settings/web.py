@@ -1,8 +1,9 @@
 """Settings of `dlr web`, the worklist page."""
 
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from worker.settings.addresses import PostgresUrl, required
 
@@ -35,6 +36,13 @@ class WebSettings(BaseModel, frozen=True):
     web_session_s: int = Field(
         default=28800, ge=60, le=604800, description="Seconds after which a reader has to sign in again"
     )
+    web_idle_minutes: int = Field(
+        default=30, ge=1, le=10080, description="Minutes without a page being opened after which a reader is signed out"
+    )
+    web_time_zone: str | None = Field(
+        default=None,
+        description="Time zone of the page's times, by its IANA name, such as `Europe/Berlin`; unset: the machine's",
+    )
     web_language: str | None = Field(
         default=None,
         description="Language of the page for everybody, such as `de`; unset: each browser's own, English where the "
@@ -46,6 +54,14 @@ class WebSettings(BaseModel, frozen=True):
     web_database_password: SecretStr | None = Field(
         default=None, description="Password for a DLR_WEB_DATABASE_URL without one"
     )
+
+    @field_validator("web_time_zone")
+    @classmethod
+    def _is_a_time_zone(cls, name: str | None) -> str | None:
+        try:
+            return None if name is None else ZoneInfo(name).key
+        except (KeyError, ValueError, OSError):
+            raise ValueError("is not the IANA name of a time zone, such as Europe/Berlin") from None
 
     def require_web_database_url(self) -> str:
         """Return the URL of the worklist page, or say how to get one (``setting_invalid``)."""

@@ -18,7 +18,7 @@ from db.reads.study_records import WorklistRow
 from db.reads.worklist_page_records import WaitingRow, WorklistFilter, WorklistState
 from worker.errors import Refused
 from worker.text import composed
-from worker.web import words
+from worker.web import appearance, words
 from worker.web.pictures import Kind
 from worker.web.sessions import Session
 from worker.web.signing_in import Form
@@ -176,6 +176,16 @@ def study_state(request: Request, site: Site, _who: Session) -> Response:
     if row is None and waiting is None:
         raise HTTPException(404)
     return JSONResponse({"mark": _study_mark(row, waiting)})
+
+
+def choose_scheme(_request: Request, site: Site, _who: Session, form: Form) -> Response:
+    """Remember light or dark in the browser, and go back to the page that was shown."""
+    response = RedirectResponse(appearance.own_page(form.get("page", "")), 303)
+    chosen = form.get("scheme", "")
+    site.set_cookie(
+        response, appearance.COOKIE, chosen if chosen in appearance.SCHEMES else "", appearance.REMEMBERED_S
+    )
+    return response
 
 
 def _study_mark(row: WorklistRow | None, waiting: WaitingRow | None) -> str:

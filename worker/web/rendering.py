@@ -2,11 +2,12 @@
 
 from functools import lru_cache
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from worker import __version__
-from worker.web import words
+from worker.web import appearance, words
 from worker.web.languages import Language
 from worker.web.times import Clock
 
@@ -17,9 +18,10 @@ POLICIES = {"ext.i18n.trimmed": True}
 
 
 @lru_cache(maxsize=16)
-def templates(language: Language) -> Environment:
-    """Return the templates in a language: ``_`` and ``trans`` are gettext's, and ``translated`` is for what was marked
-    in the code.
+def templates(language: Language, zone: ZoneInfo | None) -> Environment:
+    """Return the templates in a language and a time zone.
+
+    ``_`` and ``trans`` are gettext's; ``translated`` is for what was marked in the code.
     """
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
@@ -31,12 +33,13 @@ def templates(language: Language) -> Environment:
     )
     environment.policies |= POLICIES
     environment.install_gettext_translations(language.catalogue, newstyle=True)  # type: ignore[attr-defined]  # ext.i18n
-    clock = Clock(language)
+    clock = Clock(language, zone)
     environment.globals |= {
         "language": language,
         "words": words.Words(language),
         "clock": clock,
         "version": __version__,
+        "SCHEMES": appearance.SCHEMES,
         **{name: getattr(words, name) for name in TABLES},
     }
     environment.filters |= {

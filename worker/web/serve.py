@@ -3,6 +3,7 @@
 import logging
 from ipaddress import ip_address
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import uvicorn
 from sqlalchemy import Engine
@@ -123,10 +124,11 @@ def make_site(settings: Settings, engine: Engine) -> Site:
     return Site(
         reading=session_factory(engine),
         accounts=accounts,
-        sessions=Sessions(accounts, settings.web_session_s),
+        sessions=Sessions(accounts, settings.web_session_s, settings.web_idle_minutes * 60),
         pictures=Pictures(settings.storage_root, decoders),
         secure=is_encrypted(settings),
         language=settings.web_language,
+        zone=None if settings.web_time_zone is None else ZoneInfo(settings.web_time_zone),
     )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import math
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -41,40 +42,55 @@ class Sessions:
     Attributes:
         accounts: who there is.
         seconds: for which a session is valid.
+        idle_s: seconds without a page after which it ends.
     """
 
     accounts: Accounts
     seconds: int
+    idle_s: int
     _key: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
-    _ended: dict[str, float] = field(default_factory=dict)
+    _active: dict[str, float] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     def begin(self, account: Account) -> str:
         """Return the cookie of a new session."""
         told = {"id": secrets.token_urlsafe(16), "name": account.name, "mark": _mark(account)}
+        now = time.time()
+        with self._lock:
+            self._active = {one: at for one, at in self._active.items() if now - at < self.idle_s}
+            self._active[told["id"]] = now
         return self._serializer.dumps(told)
 
-    def read(self, cookie: str | None) -> Session | None:
-        """Return the session of a cookie; ``None`` if it was not made here, has expired, was ended, or its account
-        was removed or given another password or role.
+    def read(self, cookie: str | None, *, is_activity: bool = True) -> Session | None:
+        """Return the session of a cookie; ``None`` if it was not made here, has expired, was ended or idle for too
+        long, or its account was removed or given another password or role.
+
+        Args:
+            cookie: as the browser sent it.
+            is_activity: somebody asks, and not a page by itself.
         """
         try:
             told = self._serializer.loads(cookie or "", max_age=self.seconds)
         except BadData:
             return None
         account = self.accounts.find(told["name"])
-        with self._lock:
-            ended = told["id"] in self._ended
-        if ended or account is None or not hmac.compare_digest(_mark(account), told["mark"]):
+        if account is None or not hmac.compare_digest(_mark(account), told["mark"]):
             return None
-        return Session(told["id"], account.name, account.role)
+        return Session(told["id"], account.name, account.role) if self._is_active(told["id"], is_activity) else None
+
+    def _is_active(self, session_id: str, is_activity: bool) -> bool:
+        now = time.time()
+        with self._lock:
+            if now - self._active.get(session_id, -math.inf) >= self.idle_s:
+                return False
+            if is_activity:
+                self._active[session_id] = now
+        return True
 
     def end(self, session: Session) -> None:
         """Sign somebody out: a copy of the cookie is worth nothing any more."""
-        now = time.time()
         with self._lock:
-            self._ended = {one: until for one, until in self._ended.items() if until > now}
-            self._ended[session.id] = now + self.seconds
+            self._active.pop(session.id, None)
 
     def form_token(self, holder: str) -> str:
         """Return the hidden field of a form (CSRF): of a session's id, or of the form cookie before there is one."""

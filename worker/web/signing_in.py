@@ -28,12 +28,18 @@ FormPage = Callable[[Request, Site, Session, Form], Response]
 
 
 def for_readers(page: Page, *, sign_in: bool = True) -> Callable[[Request], Response]:
-    """Let a page be seen by whoever signed in; send others to sign in, or refuse them where nobody would see that."""
+    """Let a page be seen by whoever signed in, and send others to sign in.
+
+    Args:
+        page: what is shown.
+        sign_in: it is a page that somebody opens. What a page asks for by itself is refused in its stead, and is no
+            sign that anybody is there.
+    """
 
     @wraps(page)
     def guarded(request: Request) -> Response:
         site = site_of(request)
-        who = site.session(request)
+        who = site.session(request, is_activity=sign_in)
         if who is not None:
             return page(request, site, who)
         if not sign_in:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session as DatabaseSession
@@ -11,7 +12,7 @@ from sqlalchemy.orm import sessionmaker
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from worker.web import languages
+from worker.web import appearance, languages
 from worker.web.accounts import Accounts
 from worker.web.languages import Language
 from worker.web.pictures import Pictures
@@ -30,6 +31,7 @@ class Site:
         reading: database sessions of the role ``dlr_web``.
         secure: the page is reached over TLS alone, so its cookies are too.
         language: of everybody, one of `languages.codes`; ``None``: each browser's own.
+        zone: of the times; ``None``: this machine's.
     """
 
     reading: sessionmaker[DatabaseSession]
@@ -38,6 +40,7 @@ class Site:
     pictures: Pictures
     secure: bool
     language: str | None = None
+    zone: ZoneInfo | None = None
     close_tries: Throttle = field(default_factory=lambda: Throttle(free=4, longest_wait_s=300))
     wide_tries: Throttle = field(default_factory=lambda: Throttle(free=20, longest_wait_s=60))
 
@@ -49,9 +52,9 @@ class Site:
             session.execute(text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_S}s'"))
             yield session
 
-    def session(self, request: Request) -> Session | None:
+    def session(self, request: Request, *, is_activity: bool = True) -> Session | None:
         """Return who asks; ``None`` for somebody who has not signed in."""
-        return self.sessions.read(request.cookies.get(SESSION_COOKIE))
+        return self.sessions.read(request.cookies.get(SESSION_COOKIE), is_activity=is_activity)
 
     def language_of(self, request: Request) -> Language:
         """Return the language in which a request is answered."""
@@ -65,14 +68,19 @@ class Site:
         """Make a page."""
         language = self.language_of(request)
         token = "" if who is None else self.sessions.form_token(who.id)
-        html = templates(language).get_template(template).render(who=who, form_token=token, **values)
+        around = {
+            "who": who,
+            "form_token": token,
+            "scheme": appearance.scheme_of(request),
+            "shown_page": appearance.shown_page(request),
+        }
+        html = templates(language, self.zone).get_template(template).render(around | values)
         return HTMLResponse(html, status, {"Content-Language": language.code})
 
-    def set_cookie(self, response: Response, name: str, value: str) -> None:
-        """Give the browser a cookie that no script and no other site can use."""
-        response.set_cookie(
-            name, value, max_age=self.sessions.seconds, path="/", secure=self.secure, httponly=True, samesite="strict"
-        )
+    def set_cookie(self, response: Response, name: str, value: str, seconds: int | None = None) -> None:
+        """Give the browser a cookie that no script and no other site can use, for as long as a session or as given."""
+        age = self.sessions.seconds if seconds is None else seconds
+        response.set_cookie(name, value, max_age=age, path="/", secure=self.secure, httponly=True, samesite="strict")
 
     def drop_cookies(self, response: Response) -> None:
         """Take both cookies back."""

@@ -72,6 +72,26 @@ def test_a_session_ends_when_its_time_is_over(site: Site, sign_in: SignIn, monke
     assert reader.get("/").status_code == 303
 
 
+def test_a_session_ends_when_nobody_opens_a_page_and_a_page_that_looks_for_news_is_nobody(
+    site: Site, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, now = sign_in(), time.time()
+    assert site.sessions.idle_s == 30 * 60
+
+    def minutes_later(minutes: float) -> None:
+        monkeypatch.setattr(time, "time", lambda: now + minutes * 60)
+
+    minutes_later(29)
+    assert reader.get("/").status_code == 200
+    minutes_later(58)
+    assert reader.get("/state").status_code == 200
+    minutes_later(59.1)
+    assert reader.get("/state").status_code == 401
+    assert reader.get("/").status_code == 303
+    sign_in()
+    assert reader.get("/").status_code == 303
+
+
 def test_signing_out_ends_a_copy_of_the_cookie_too(sign_in: SignIn, stranger: TestClient) -> None:
     reader = sign_in()
     stranger.cookies.set(SESSION_COOKIE, reader.cookies[SESSION_COOKIE])
@@ -113,7 +133,7 @@ def client_cookie_of_another_server(site: Site) -> str:
 
     account = site.accounts.find("admin")
     assert account is not None
-    return Sessions(site.accounts, site.sessions.seconds).begin(account)
+    return Sessions(site.accounts, site.sessions.seconds, site.sessions.idle_s).begin(account)
 
 
 def test_a_form_of_another_browser_is_refused(site: Site, stranger: TestClient) -> None:

@@ -33,7 +33,7 @@ async function look() {
     return;
   }
   if (answer.status === 401) {
-    say(news.dataset.ended, news.dataset.signIn, location.href);
+    location.reload(); // and so to the form to sign in: nothing of a patient stays on a screen that nobody looks at
     return;
   }
   if (answer.status === 404) {
@@ -48,7 +48,7 @@ async function look() {
   for (const shown of document.querySelectorAll("[data-count]")) {
     shown.textContent = now[shown.dataset.count] ?? shown.textContent;
   }
-  say(now.mark === mark ? "" : sentence, action, location.href);
+  say(!mark || now.mark === mark ? "" : sentence, action, location.href);
 }
 
 if (main.dataset.poll) {
