@@ -55,6 +55,19 @@ def waiting_like(session: Session, accession_number: str, limit: int) -> list[Wa
     return [WaitingRow(*row) for row in session.execute(query)]
 
 
+def named(session: Session, accession_number: str, study_instance_uid: str) -> list[UUID]:
+    """Return the current studies of an accession number or, where it is empty, of a Study Instance UID; two at most."""
+    name = "accession_number" if accession_number else "study_instance_uid"
+    value = accession_number or study_instance_uid
+    study_id: ColumnElement[UUID] = column("study_id")
+    views = ["worklist", "waiting_study"] if accession_number else ["worklist"]
+    found = [
+        session.scalars(select(study_id).select_from(table(view)).where(column(name) == looked_for(value)).limit(2))
+        for view in views
+    ]
+    return [one for studies in found for one in studies][:2]
+
+
 def refused(session: Session, limit: int, accession_number: str | None = None) -> list[FailedRow]:
     """Return messages that could not be a study, the latest first, ``limit`` at most.
 

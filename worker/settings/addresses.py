@@ -52,6 +52,17 @@ def required(url: SecretStr | None, variable: str) -> str:
     return url.get_secret_value()
 
 
+def _is_viewer(url: str) -> str:
+    _is_web(url)
+    places = re.findall(r"\{([^{}]*)\}", url)
+    rest = re.sub(r"\{[^{}]*\}", "", url)
+    if not places or set(places) - {"study_instance_uid", "accession_number"} or re.search(r"[{}\s\"<>\\]", rest):
+        raise ValueError("has to name {study_instance_uid} or {accession_number}, and nothing else in braces")
+    if "{" in urlsplit(url).netloc:
+        raise ValueError("has to name the same server for every study")
+    return url
+
+
 def _server(url: SecretStr, drivers: Collection[str], form: str) -> URL:
     try:
         parsed = make_url(url.get_secret_value())
@@ -165,6 +176,9 @@ PostgresUrl = Annotated[SecretStr, AfterValidator(_is_postgresql)]
 
 RedisUrl = Annotated[SecretStr, AfterValidator(_is_redis)]
 """The URL of one Redis server, in the same form."""
+
+ViewerUrl = Annotated[str, AfterValidator(_is_viewer)]
+"""The URL of a viewer of images, with places for a study's values."""
 
 WebUrl = Annotated[str, AfterValidator(_is_web)]
 """The URL of an HTTP server."""

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from worker.settings.addresses import PostgresUrl, required
+from worker.settings.addresses import PostgresUrl, ViewerUrl, required
 
 
 class WebSettings(BaseModel, frozen=True):
@@ -47,6 +47,11 @@ class WebSettings(BaseModel, frozen=True):
         default=None,
         description="Language of the page for everybody, such as `de`; unset: each browser's own, English where the "
         "page does not have it",
+    )
+    web_viewer_url: ViewerUrl | None = Field(
+        default=None,
+        description="URL of the PACS viewer, to which each study links; `{study_instance_uid}` and "
+        "`{accession_number}` stand for the study's",
     )
     web_database_url: PostgresUrl | None = Field(
         default=None, description="The database, as a user with the role dlr_web; unset: that of a running `dlr up`"

@@ -20,7 +20,7 @@ from db.outages import DATABASE_AWAY
 from worker.errors import DlrError
 from worker.logs import story_of
 from worker.outages.retry import kind_of
-from worker.web import pages, signing_in
+from worker.web import finding, pages, signing_in
 from worker.web.languages import gettext_noop
 from worker.web.rendering import HERE
 from worker.web.site import Site, site_of
@@ -135,7 +135,10 @@ def make_application(site: Site, hosts: list[str]) -> ASGIApp:
     routes = [
         Route("/", reader(pages.worklist)),
         Route("/state", reader(pages.worklist_state, sign_in=False)),
-        Route("/search", form(pages.search), methods=["POST"]),
+        Route("/search", form(finding.search), methods=["POST"]),
+        Route("/search/{word}", reader(finding.found)),
+        Route("/open", finding.open_by_link, methods=["GET", "POST"]),
+        Route("/open/{word}", finding.opened),
         Route("/refused", reader(pages.refused)),
         Route(a_study, reader(pages.study)),
         Route(f"{a_study}/state", reader(pages.study_state, sign_in=False)),

@@ -17,19 +17,17 @@ from db.reads import worklist_page
 from db.reads.study_records import WorklistRow
 from db.reads.worklist_page_records import WaitingRow, WorklistFilter, WorklistState
 from worker.errors import Refused
-from worker.text import composed
 from worker.web import appearance, words
 from worker.web.pictures import Kind
 from worker.web.sessions import Session
 from worker.web.signing_in import Form
 from worker.web.site import Site
+from worker.web.viewer import viewer_url
 
 logger = logging.getLogger(__name__)
 
 ROWS = 50
 """Studies on one page of the worklist."""
-
-LONGEST_SEARCH = 64
 
 _ORDINAL = re.compile(r"[0-9]{1,9}")
 """A place in a study, in few enough digits for PostgreSQL; of thousands, Python itself makes no number."""
@@ -65,7 +63,7 @@ def worklist(request: Request, site: Site, who: Session) -> Response:
         request,
         "worklist.html",
         who,
-        groups=_groups(found.rows),
+        groups=groups_of(found.rows),
         notices=words.notices_of(found.rows),
         state=state,
         mark=_mark(state),
@@ -75,28 +73,6 @@ def worklist(request: Request, site: Site, who: Session) -> Response:
         moved=after is not None and last is None,
         start_url=_url(chosen),
         further_url=None if further is None else _url(further),
-    )
-
-
-def search(request: Request, site: Site, who: Session, form: Form) -> Response:
-    """Show the studies whose accession number has a part. It comes in a form, so that no address and no log has it."""
-    part = composed(form.get("accession_number", "").replace("\0", "").strip())[:LONGEST_SEARCH]
-    if not part:
-        return RedirectResponse("/", 303)
-    with site.database() as session:
-        found = worklist_page.excerpt(session, WorklistFilter(accession_number=part), ROWS)
-        waiting = worklist_page.waiting_like(session, part, ROWS)
-        refused = worklist_page.refused(session, ROWS, part) if who.is_administrator else []
-    return site.page(
-        request,
-        "search.html",
-        who,
-        part=part,
-        groups=_groups(found.rows),
-        more=found.more,
-        waiting=waiting,
-        refused=refused,
-        notices=words.notices_of(found.rows),
     )
 
 
@@ -120,7 +96,8 @@ def study(request: Request, site: Site, who: Session) -> Response:
         beside = (
             [] if row is None else worklist_page.excerpt(session, WorklistFilter(), 3, max(row.position - 2, 0)).rows
         )
-    if row is None and waiting is None:
+    head = row or waiting
+    if head is None:
         raise HTTPException(404)
     logger.info("%s opened study %s", who.name, study_id)
     places = {one.position: one for one in beside}
@@ -130,7 +107,8 @@ def study(request: Request, site: Site, who: Session) -> Response:
         who,
         study_id=study_id,
         row=row,
-        head=row or waiting,
+        head=head,
+        viewer=viewer_url(site.viewer_url, None if row is None else row.study_instance_uid, head.accession_number),
         mark=_study_mark(row, waiting),
         lesions=lesions,
         pictured=pictured,
@@ -199,7 +177,7 @@ def _mark(state: WorklistState) -> str:
     return hashlib.sha256(f"{state.listed} {state.changed_at}".encode()).hexdigest()[:16]
 
 
-def _groups(rows: Sequence[WorklistRow]) -> list[Group]:
+def groups_of(rows: Sequence[WorklistRow]) -> list[Group]:
     """Put rows that stand together under their class; their order stays the view's."""
     return [
         Group(name, words.CLASSES[name], tuple(those)) for name, those in groupby(rows, lambda row: row.worklist_class)

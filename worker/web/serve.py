@@ -128,6 +128,7 @@ def make_site(settings: Settings, engine: Engine) -> Site:
         pictures=Pictures(settings.storage_root, decoders),
         secure=is_encrypted(settings),
         language=settings.web_language,
+        viewer_url=settings.web_viewer_url,
         zone=None if settings.web_time_zone is None else ZoneInfo(settings.web_time_zone),
     )
 

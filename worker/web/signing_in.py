@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
@@ -21,6 +22,8 @@ from worker.web.site import Site, site_of
 logger = logging.getLogger(__name__)
 
 LARGEST_FORM_BYTES = 8192
+
+_WORD = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 Form = Mapping[str, str]
 Page = Callable[[Request, Site, Session], Response]
@@ -87,8 +90,8 @@ def sign_in_page(request: Request) -> Response:
     """Show the form; who has signed in already is led on."""
     site = site_of(request)
     if site.session(request) is not None:
-        return RedirectResponse("/", 303)
-    return _ask(request, site, _study(request.query_params.get("study")))
+        return RedirectResponse(_target(request.query_params), 303)
+    return _ask(request, site, request.query_params)
 
 
 async def sign_in(request: Request) -> Response:
@@ -98,28 +101,28 @@ async def sign_in(request: Request) -> Response:
 
 
 def _sign_in(request: Request, form: Form) -> Response:
-    site, study = site_of(request), _study(form.get("study"))
+    site = site_of(request)
     name, password = form.get("name", "").strip().lower(), form.get("password", "")
     if not site.sessions.is_our_form(request.cookies.get(FORM_COOKIE), form.get("token")):
-        return _ask(request, site, study, _why_not_ours(request, site), 403)
+        return _ask(request, site, form, _why_not_ours(request, site), 403)
     address = request.client.host if request.client else "?"
     close, wide = (f"{name} from {address}",), (f"account {name}", f"address {address}")
     wait = site.close_tries.wait_s(*close) or site.wide_tries.wait_s(*wide)
     if wait > 0:
         too_many = gettext_noop("Too many attempts. Please wait {seconds} s, then try again.")
         said = site.language_of(request)(too_many).format(seconds=math.ceil(wait))
-        response = _ask(request, site, study, said, 429)
+        response = _ask(request, site, form, said, 429)
         response.headers["Retry-After"] = str(math.ceil(wait))
         return response
     account = site.accounts.find(name)
     if not is_right(account, password) or account is None:
         # A name that no account has may be a password in the wrong field.
         logger.warning("sign-in refused from %s: %s", address, "no such account" if account is None else account.name)
-        return _ask(request, site, study, gettext_noop("The name or the password is wrong."), 401)
+        return _ask(request, site, form, gettext_noop("The name or the password is wrong."), 401)
     site.close_tries.passed(*close)
     site.wide_tries.passed(*wide)
     logger.info("%s signed in as %s", account.name, account.role)
-    response = RedirectResponse("/" if study is None else f"/studies/{study}", 303)
+    response = RedirectResponse(_target(form), 303)
     site.drop_cookies(response)
     site.set_cookie(response, "dlr_session", site.sessions.begin(account))
     return response
@@ -148,17 +151,31 @@ def sign_out(_request: Request, site: Site, who: Session, _form: Form) -> Respon
     return response
 
 
-def _ask(request: Request, site: Site, study: UUID | None, said: str = "", status: int = 200) -> Response:
+def _ask(request: Request, site: Site, given: Mapping[str, str], said: str = "", status: int = 200) -> Response:
     holder = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(16)
     token = site.sessions.form_token(holder)
-    response = site.page(request, "sign_in.html", None, status, token=token, said=said, study=study)
+    response = site.page(
+        request, "sign_in.html", None, status, token=token, said=said, study=_study(given), link=_link(given)
+    )
     site.set_cookie(response, FORM_COOKIE, holder)
     return response
 
 
-def _study(text: str | None) -> UUID | None:
-    """Where to go on after signing in: a study, and nothing else that an address could name."""
+def _target(given: Mapping[str, str]) -> str:
+    """Where to go on after signing in: a study, a link from another system, and nothing else that could be named."""
+    study, link = _study(given), _link(given)
+    if study is not None:
+        return f"/studies/{study}"
+    return "/" if link is None else f"/open/{link}"
+
+
+def _study(given: Mapping[str, str]) -> UUID | None:
     try:
-        return None if not text else UUID(text)
+        return UUID(given.get("study", ""))
     except ValueError:
         return None
+
+
+def _link(given: Mapping[str, str]) -> str | None:
+    word = given.get("open", "")
+    return word if _WORD.fullmatch(word) else None

@@ -17,6 +17,7 @@ from worker.web.accounts import Accounts
 from worker.web.languages import Language
 from worker.web.pictures import Pictures
 from worker.web.rendering import templates
+from worker.web.searches import Searches
 from worker.web.sessions import FORM_COOKIE, SESSION_COOKIE, Session, Sessions
 from worker.web.throttle import Throttle
 
@@ -32,6 +33,9 @@ class Site:
         secure: the page is reached over TLS alone, so its cookies are too.
         language: of everybody, one of `languages.codes`; ``None``: each browser's own.
         zone: of the times; ``None``: this machine's.
+        viewer_url: of the PACS viewer (`worker.web.viewer`).
+        searches: by readers.
+        links: from other systems, which anybody can make.
     """
 
     reading: sessionmaker[DatabaseSession]
@@ -41,6 +45,9 @@ class Site:
     secure: bool
     language: str | None = None
     zone: ZoneInfo | None = None
+    viewer_url: str | None = None
+    searches: Searches = field(default_factory=lambda: Searches(kept_s=8 * 3600))
+    links: Searches = field(default_factory=lambda: Searches(kept_s=1800))
     close_tries: Throttle = field(default_factory=lambda: Throttle(free=4, longest_wait_s=300))
     wide_tries: Throttle = field(default_factory=lambda: Throttle(free=20, longest_wait_s=60))
 

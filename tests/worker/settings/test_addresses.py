@@ -35,6 +35,21 @@ NO_REDIS = (
         *(("REDIS_URL", value, "rediss://") for value in NO_REDIS),
         *(("TRACES_URL", value, "https://host:port") for value in ("grpc://h:4317", "h:4318", "http://", "http://h:x")),
         *(("SEND_WEBHOOK_URL", value, "http") for value in ("ftp://h/x", "h", "mailto:a@b")),
+        *(("WEB_VIEWER_URL", f"{scheme}://h/{{accession_number}}", "https://") for scheme in ("ftp", "javascript", "")),
+        *(
+            ("WEB_VIEWER_URL", f"https://{rest}", "{study_instance_uid}")
+            for rest in (
+                "h/view",
+                "h/{patient}",
+                "h/{accession_number}/{}",
+                "h/{accession_number",
+                "h/{accession_number!r}",
+                "h/{0}",
+                "h/ {accession_number}",
+                'h/"{accession_number}',
+            )
+        ),
+        ("WEB_VIEWER_URL", "https://{accession_number}.h/", "same server"),
         *((name, "AET@h:99999", "65535") for name in ("SEND_PACS", "SEND_UPS")),
         *((name, "AET@h:0", "65535") for name in ("SEND_PACS", "SEND_UPS")),
     ],
@@ -54,6 +69,7 @@ def test_an_address_of_another_kind_is_refused_with_what_is_accepted(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("WEB_VIEWER_URL", "https://pacs:8443/view?study={study_instance_uid}&an={accession_number}#x"),
         ("DATABASE_URL", "postgresql+psycopg2://u@h:5432/d"),
         ("DATABASE_URL", "postgresql://u@/d?host=/var/run/postgresql"),
         ("REDIS_URL", "redis://h"),

@@ -114,6 +114,15 @@ def sign_in(site: Site) -> Callable[..., TestClient]:
     return make
 
 
+def search(client: TestClient, part: str) -> str:
+    """Search as the form does, and return the page that is shown."""
+    form = {"accession_number": part, "token": token_in(client, "/")}
+    answer = client.post("/search", data=form)
+    assert answer.status_code == 303
+    assert part not in answer.headers["location"]
+    return client.get(answer.headers["location"]).text
+
+
 def token_in(client: TestClient, page: str) -> str:
     """Return the hidden field of a page's forms."""
     found = re.search(r'name="token" value="(\w+)"', client.get(page).text)

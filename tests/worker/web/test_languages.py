@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from db.writes import ledger
 from tests.db.samples import DEMO, ended, failed_place, lesion, refused, scored, study
 from tests.worker.web import catalogues
-from tests.worker.web.conftest import Kept, client_of, token_in
+from tests.worker.web.conftest import Kept, client_of, search, token_in
 from worker.errors import Code, SetupRefused
 from worker.settings import Settings
 from worker.web import languages
@@ -176,10 +176,10 @@ def test_every_word_of_every_page_is_translated(
             failed_place=failed_place, study_instance_uid=None, accession_number="ACC-77",
         )  # fmt: skip
     admin = sign_in("admin")
-    form = {"accession_number": "acc", "token": token_in(admin, "/")}
     pages = {name: admin.get(name).text for name in ("/", "/?state=failed&class=upgraded", "/refused", "/nowhere")}
     pages |= {str(one): admin.get(f"/studies/{one}").text for one in (kept.study_id, several, waiting)}
-    pages |= {"search": admin.post("/search", data=form).text, "sign-in": stranger.get("/sign-in").text}
+    pages |= {"search": search(admin, "acc"), "sign-in": stranger.get("/sign-in").text}
+    pages["onwards"] = stranger.get("/open/x").text
     pages["wrong"] = stranger.post("/sign-in", data={"token": token_in(stranger, "/sign-in"), "name": "x"}).text
     for html in pages.values():
         assert "⟦" in html

@@ -1,7 +1,6 @@
 import re
 from collections.abc import Callable
 from io import BytesIO
-from unicodedata import normalize
 from uuid import uuid4
 
 import numpy as np
@@ -13,7 +12,7 @@ from starlette.testclient import TestClient
 from db.reads import study_queries
 from db.writes import ledger
 from tests.db.samples import DEMO, ended, failed_place, lesion, refused, register, scored, study
-from tests.worker.web.conftest import Kept, token_in
+from tests.worker.web.conftest import Kept, search
 from worker.errors import MEANINGS, Code
 from worker.web import pages
 from worker.web.application import HEADERS
@@ -84,32 +83,6 @@ def test_a_filter_leaves_rows_out_in_the_same_order(sessions: sessionmaker[Sessi
         ]
         assert wanted
         assert listed_ids(reader.get(f"/?{query}").text) == wanted, query
-
-
-def test_a_search_is_a_form_and_finds_a_part_in_any_case(sessions: sessionmaker[Session], sign_in: SignIn) -> None:
-    list_several(sessions, 12)
-    reader = sign_in()
-    form = {"accession_number": "a01", "token": token_in(reader, "/")}
-    with sessions.begin() as session:
-        ledger.record_study(session, study("1.9", "9", accession_number="XA017"))
-    html = reader.post("/search", data=form).text
-    assert sorted(re.findall(r'href="/studies/[^"]+">(\w+)</a>', html)) == ["A010", "A011", "XA017"]
-    assert reader.get("/search?accession_number=a01").status_code == 405
-
-
-def test_a_search_finds_letters_that_were_typed_in_parts(sessions: sessionmaker[Session], sign_in: SignIn) -> None:
-    number = "\uac80" * 30
-    with sessions.begin() as session:
-        ledger.record_study(session, study("1.9", "9", accession_number=number))
-    reader = sign_in()
-    form = {"accession_number": normalize("NFD", number), "token": token_in(reader, "/")}
-    assert f">{number}</a>" in reader.post("/search", data=form).text
-
-
-def test_a_search_without_the_hidden_field_of_this_session_is_refused(site: Site, sign_in: SignIn) -> None:
-    reader, other = sign_in(), sign_in("admin")
-    for token in ("", "0" * 64, token_in(other, "/")):
-        assert reader.post("/search", data={"accession_number": "A", "token": token}).status_code == 403
 
 
 def test_what_waits_is_counted_and_the_mark_changes_with_the_list(
@@ -242,8 +215,7 @@ def test_what_was_refused_is_for_administrators_on_a_page_of_its_own(
     for said in ("ACC-77", "1.2.3", "lesions_missing", "receive", "&lt;b&gt;no"):
         assert said in html, said
     for who, found in ((reader, False), (admin, True)):
-        form = {"accession_number": "acc-7", "token": token_in(who, "/")}
-        assert ("ACC-77" in who.post("/search", data=form).text) is found
+        assert ("ACC-77" in search(who, "acc-7")) is found
     with sessions.begin() as session:
         ledger.record_study(session, study("1.2.3"))
     assert "ACC-77" not in admin.get("/refused").text
@@ -269,8 +241,8 @@ def test_a_name_of_any_direction_turns_no_text_beside_it(
         study_id = ended(session, study(accession_number=name, lesions=(lesion(name),)), scored(name)).study_id
         ledger.record_study(session, study("1.9", "9", accession_number=name))
     reader = sign_in("reader")
-    search = reader.post("/search", data={"accession_number": name, "token": token_in(reader, "/")}).text
-    for page, tag in ((reader.get(f"/studies/{study_id}").text, "small"), (search, "a"), (search, "b")):
+    found = search(reader, name)
+    for page, tag in ((reader.get(f"/studies/{study_id}").text, "small"), (found, "a"), (found, "b")):
         assert len(re.findall(f"<bdi><{tag}[^<]*>{name}</{tag}></bdi>", page)) == 1
 
 
