@@ -6,12 +6,9 @@ from typing import NamedTuple
 
 from worker.clinical.categories import Priority
 from worker.clinical.reading_order.facts import CATEGORIES, CATEGORY_RANK, LesionFacts, Seen, StudyFacts, as_seen
-from worker.clinical.reading_order.policy import Policy, StepPriority
+from worker.clinical.reading_order.policy import CORRECTED, WAITING, Policy, StepPriority
 
 __all__ = ["LesionFacts", "Place", "StudyFacts", "order_of", "place", "place_reason", "step_priority"]
-
-WAITING, CORRECTED = "waiting", "corrected"
-"""Marks that every policy has; others are those of its rules."""
 
 _PROBABILITY_STEPS = 10**9
 _PRIORITY_RANK = {Priority.STAT: 0, Priority.URGENT: 1, Priority.ROUTINE: 2}
@@ -114,7 +111,7 @@ def place(policy: Policy, study: StudyFacts) -> Place:
     else:
         matches = [compiled.match(study, lesion) for lesion in lesions]
         decides = min(range(len(lesions)), key=lambda index: (*matches[index][:2], _rest(study, lesions[index])))
-        highest = min(range(len(lesions)), key=lambda index: matches[index].category_rank)
+        highest = min(range(len(lesions)), key=lambda index: CATEGORIES.index(lesions[index].category))
         rule, rank, number = matches[decides].rule, matches[highest].category_rank, decides + 1
         category = lesions[highest].category
         marks = tuple(dict.fromkeys(mark for match in matches for mark in match.marks))

@@ -28,6 +28,11 @@ MOST_BOUNDS: Final = 4
 ORDER: Final = ("priority", "category", "probability")
 """What a tier may be sorted by; arrival always comes last."""
 
+WAITING: Final = "waiting"
+CORRECTED: Final = "corrected"
+OWN_MARKS: Final = (WAITING, CORRECTED)
+"""Marks that a study gets under every policy; others are those of its rules."""
+
 _MOST_HOLES_SAID = 5
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _CATEGORY_WORDS = tuple(sorted(UNKNOWN if category is None else category for category in CATEGORIES))
@@ -264,6 +269,8 @@ def _rule(table: Table) -> Rule:
         _name(table, "mark") if table.has("mark") else None,
     )
     table.optional("mark")
+    if rule.mark in OWN_MARKS:
+        table.problem("mark", f"{' and '.join(OWN_MARKS)} are given to studies by the software itself")
     table.close()
     return rule
 

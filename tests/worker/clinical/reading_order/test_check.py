@@ -1,14 +1,29 @@
 """What is found in a policy before it is applied."""
 
 import re
+from math import inf
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.places import ROOT
 from tests.worker.clinical.reading_order.policies import HEAD, REST, SITE, first_rule
-from worker.clinical.categories import Priority
+from tests.worker.clinical.reading_order.studies import RAISED
+from worker.clinical.categories import Outcome, Priority
 from worker.clinical.reading_order.check import Finding, FindingCode, findings
-from worker.clinical.reading_order.policy import Policy, PolicyRefused, Rule, StepPriority, Tier, built_in, parse_policy
+from worker.clinical.reading_order.facts import CATEGORIES
+from worker.clinical.reading_order.place import place
+from worker.clinical.reading_order.policy import (
+    ORDER,
+    Policy,
+    PolicyRefused,
+    Rule,
+    StepPriority,
+    Tier,
+    built_in,
+    parse_policy,
+)
 
 
 def said(policy: Policy) -> list[tuple[str, str, str]]:
@@ -142,6 +157,43 @@ def test_holes_are_found_in_a_policy_that_was_not_read_from_a_file() -> None:
     assert {(finding.code.value, finding.where) for finding in found} == {("hole", "tier")}
     assert isinstance(found[0], Finding)
     assert found[0].sentence.startswith("no rule holds a lesion without a category that waits")
+
+
+# --- what is found is what there is: policies of any kind, and studies of several lesions
+
+conditions = st.fixed_dictionaries(
+    {},
+    optional={
+        "category": st.lists(st.sampled_from(CATEGORIES), min_size=1, max_size=4).map(tuple),
+        "outcome": st.sampled_from(Outcome).map(lambda outcome: (outcome,)),
+        "study": st.sampled_from(["waiting", "partial", "done"]).map(lambda state: (state,)),
+        "high_risk": st.booleans(),
+        "malignant": st.booleans(),
+        "malignant_probability": st.sampled_from([(0.5, inf), (-inf, 0.5)]),
+    },
+)
+orders = st.lists(st.sampled_from(ORDER), unique=True).map(tuple)
+rules = st.lists(conditions.map(lambda one: Rule("r", **one)), min_size=1, max_size=2).map(tuple)
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Policy:
+    tiers = [
+        Tier(f"t{number}", "T", StepPriority.LOW, draw(orders), draw(rules))
+        for number in range(draw(st.integers(1, 3)))
+    ]
+    last = Tier("last", "Last", StepPriority.LOW, draw(orders), (Rule("r"),))
+    before_all = draw(st.lists(st.sampled_from(Priority), unique=True, max_size=2))
+    return Policy("any", 1, "t", "d", tuple(before_all), (*tiers, last))
+
+
+@given(policies(), st.data())
+def test_where_nothing_is_found_no_study_sinks(policy: Policy, data: st.DataObject) -> None:
+    found = {finding.code for finding in findings(policy)}
+    for what, pairs in RAISED.items():
+        if f"sinks_by_{what}" not in found:
+            one, more = data.draw(pairs)
+            assert place(policy, more).order <= place(policy, one).order
 
 
 PAGE = (ROOT / "docs" / "reading-order.md").read_text("utf-8")

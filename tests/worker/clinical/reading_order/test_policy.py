@@ -145,6 +145,10 @@ REFUSED = [
         first_rule("min_malignant_probability = 0.9\nmax_malignant_probability = 0.1"),
         "tier[1].rule[1].min_malignant_probability: is above max_malignant_probability",
     ),
+    (
+        first_rule('mark = "waiting"'),
+        "tier[1].rule[1].mark: waiting and corrected are given to studies by the software",
+    ),
     (first_rule('mark = "To do"'), "tier[1].rule[1].mark: is no word"),
     (HEAD + FIRST, "tier: no rule holds a lesion without a category that waits for its scores; a last rule without"),
     (HEAD + FIRST, "tier: no rule holds a lesion without a category that could not be scored (in a failed study)"),
