@@ -72,11 +72,11 @@ def as_seen(study: StudyState, lesion: LesionFacts) -> Seen:
     """Return a lesion with what may be known of it: all if it was scored, else its category.
 
     A study that waits is seen by its categories alone, even if lesions have scores of an earlier attempt. A lesion
-    that should be scored and lacks a part of its result is as one that failed.
+    that should be scored and lacks its outcome or a class is as one that failed.
     """
     if study == "waiting":
         return Seen(study, LesionFacts(lesion.category, "waiting"))
-    if lesion.state != "scored" or None in lesion[2:]:
+    if lesion.state != "scored" or None in (lesion.outcome, lesion.high_risk, lesion.malignant):
         return Seen(study, LesionFacts(lesion.category, "failed"))
     return Seen(study, lesion)
 

@@ -178,8 +178,7 @@ def _order(compiled: _Compiled, tier: int, priority: Priority, category_rank: in
     of_group, of_priority, of_category, of_probability = compiled.weights[tier - 1]
     rest = 0
     if probability is not None:
-        if not 0.0 <= probability <= 1.0:
-            raise ValueError("a probability lies within 0 and 1")
+        _require(probability)
         rest = 1 + round((1.0 - probability) * _PROBABILITY_STEPS)
     return (
         (compiled.group[priority] * compiled.tiers + tier) * of_group
@@ -201,7 +200,15 @@ def _weights(order: tuple[str, ...]) -> tuple[int, int, int, int]:
 
 def _region(bounds: tuple[float, ...], probability: float | None) -> int:
     """Number the bounds and what lies between them, so that equal numbers match the same rules."""
-    return -1 if probability is None else bisect_left(bounds, probability) + bisect_right(bounds, probability)
+    if probability is None:
+        return -1
+    _require(probability)
+    return bisect_left(bounds, probability) + bisect_right(bounds, probability)
+
+
+def _require(probability: float) -> None:
+    if not 0.0 <= probability <= 1.0:
+        raise ValueError("a probability lies within 0 and 1")
 
 
 def _known(study: StudyFacts, lesion: LesionFacts) -> float | None:

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.worker.clinical.reading_order.policies import first_rule
 from tests.worker.clinical.reading_order.studies import RAISED, scored, studies, study
 from worker.clinical.categories import Outcome, Priority
 from worker.clinical.reading_order.facts import LesionFacts, StudyFacts
 from worker.clinical.reading_order.place import order_of, place, place_reason
-from worker.clinical.reading_order.policy import BUILT_IN, Policy, built_in
+from worker.clinical.reading_order.policy import BUILT_IN, Policy, built_in, built_in_document, parse_policy
 
 POLICIES = [built_in(label) for label in BUILT_IN]
 SUSPICION = built_in("suspicion/2")
@@ -136,3 +137,20 @@ def test_what_is_not_a_probability_is_refused(policy: Policy, probability: float
 def test_what_is_no_category_is_refused(policy: Policy) -> None:
     with pytest.raises(ValueError, match="category"):
         place(policy, study("waiting", LesionFacts("4D", "waiting")))
+
+
+def test_what_was_placed_before_does_not_matter() -> None:
+    """Matches are kept by what the rules can tell apart."""
+    text = first_rule("min_malignant_probability = 0.5")
+    whole = scored("4A", high_risk=False, malignant=False, probability=0.5)
+    unknown = whole._replace(malignant_probability=None, high_risk_probability=None)
+    for lesions in ((whole, unknown), (unknown, whole)):
+        # Another text, and so another policy.
+        text += "\n"
+        policy, suspicion = parse_policy(text), parse_policy(built_in_document("suspicion/2") + text.count("\n") * "\n")
+        tiers = {lesion: place(policy, study("done", lesion)).tier for lesion in lesions}
+        assert tiers == {whole: 1, unknown: 2}
+        assert {place(suspicion, study("done", lesion)).tier_name for lesion in lesions} == {"low"}
+    with pytest.raises(ValueError, match="probability"):
+        place(parse_policy(text + "\n"), study("done", whole._replace(malignant_probability=float("nan"))))
+    assert place(parse_policy(text + "\n"), study("done", whole)).tier == 1
