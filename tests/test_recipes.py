@@ -49,6 +49,7 @@ EXAMPLES = {
     ),
     "Add a column to the worklist": Example("uncertain"),
     "Change the 4A threshold": Example("threshold"),
+    "Change the default reading order": Example("suspicion|suspicious"),
     "Change which status C-STORE answers": Example("A700|OUT_OF_RESOURCES", "A700|OUT_OF_RESOURCES"),
     "Add or rename a queue": Example(
         QUEUE,

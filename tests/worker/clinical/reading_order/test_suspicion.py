@@ -128,7 +128,7 @@ def test_what_is_to_be_looked_at_is_sorted_by_urgency_category_and_probability()
         order(priority, category, probability)
         for priority in (Priority.URGENT, Priority.ROUTINE)
         for category in ("0", "4B", "4", "4A", "3", "6", "2", "1")
-        for probability in (None, 0.9, 0.1)
+        for probability in (None, 1.0, 0.9, 0.1)
     ]
     assert sorted(set(in_order)) == in_order
     assert order(Priority.URGENT, None, 0.5) == order(Priority.URGENT, "0", 0.5)
@@ -141,7 +141,7 @@ def test_inside_a_tier_urgent_comes_first_then_what_is_not_known_then_the_higher
         lesion = scored("4A", high_risk=True, malignant=False, probability=probability)
         return place(POLICY, study("done", lesion, priority=priority)).order
 
-    in_order = [order(priority, p) for priority in (Priority.URGENT, Priority.ROUTINE) for p in (None, 0.9, 0.1)]
+    in_order = [order(priority, p) for priority in (Priority.URGENT, Priority.ROUTINE) for p in (None, 1.0, 0.9, 0.1)]
     assert sorted(set(in_order)) == in_order
 
 
