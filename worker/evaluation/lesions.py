@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from db.schema.vocabulary import BM_MODEL, LH_MODEL
-from worker.clinical.categories import Birads
+from worker.clinical.categories import Birads, Priority
 from worker.dataset.manifest import Category, Split
 
 GIVEN = "given"
@@ -70,6 +70,8 @@ class JudgedLesion:
         site: where its image was made.
         split: what it is for; ``None`` where that was not said.
         sets: the classes that a version cannot rule out, by the versions whose cards ask.
+        study: an opaque key of the study that it is of; ``None`` where it is not known.
+        priority: the study's, as its sender gave it; ``None`` where it is not known.
     """
 
     lesion_id: str
@@ -82,6 +84,8 @@ class JudgedLesion:
     site: str | None = None
     split: Split | None = None
     sets: Mapping[Scorer, tuple[str, ...]] = field(default_factory=dict)
+    study: str | None = None
+    priority: Priority | None = None
 
 
 @dataclass(frozen=True, slots=True)

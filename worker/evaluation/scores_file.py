@@ -1,7 +1,7 @@
-"""A table of scores, CSV or JSON: a row a lesion, and a column a version of a model."""
+"""A table of scores, CSV, JSON or Parquet: a row a lesion, and a column a version of a model."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from db.schema.vocabulary import BM_MODEL, LH_MODEL
+from worker.clinical.categories import Priority
 from worker.contract import ShortText
 from worker.dataset.manifest import Category, Fault, Pathology, Split
 from worker.errors import Code, SetupRefused
@@ -24,6 +25,7 @@ from worker.evaluation.lesions import (
     pairs_of,
 )
 from worker.tables.csv_json import TOO_MANY_CELLS, read_rows
+from worker.tables.parquet import is_parquet, read_parquet, text_of
 from worker.validation_errors import Flaw, flaws_of
 
 COLUMN_OF = {LH_MODEL: "high_risk_probability", BM_MODEL: "malignant_probability"}
@@ -32,6 +34,7 @@ COLUMN_OF = {LH_MODEL: "high_risk_probability", BM_MODEL: "malignant_probability
 _VERSION = r"[a-z0-9][a-z0-9._-]{0,63}"
 _SCORE_COLUMN = re.compile(rf"({'|'.join(COLUMN_OF.values())})(?:_({_VERSION}))?")
 _NEEDED = ("lesion_id", "pathology")
+_WORDS = ("lesion_id", "patient_key", "study_id", "birads", "site")
 
 _Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _Extent = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
@@ -50,11 +53,13 @@ class ScoresLine(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    lesion_id: ShortText = Field(description="Unique in the file, or of the patient")
+    lesion_id: ShortText = Field(description="Unique in the file, or of the patient, or of the study")
     pathology: Annotated[Pathology, BeforeValidator(_lower)] = Field(description="benign or malignant")
     patient_key: ShortText | None = Field(
         default=None, description="A pseudonym: the same for all lesions of a patient"
     )
+    study_id: ShortText | None = Field(default=None, description="A pseudonym: the same for all lesions of a study")
+    priority: Annotated[Priority | None, BeforeValidator(_lower)] = Field(default=None, description="Of the study")
     birads: Annotated[Category | None, BeforeValidator(_upper)] = Field(default=None, description="The radiologist's")
     age_years: float | None = Field(default=None, ge=0, le=120, allow_inf_nan=False)
     width_mm: _Extent | None = None
@@ -72,9 +77,10 @@ COLUMNS = tuple(name for name in ScoresLine.model_fields if name != "scores")
 
 @dataclass(frozen=True, slots=True)
 class ScoresFile:
-    """What a table holds: the lesions, and the rows that are none."""
+    """What a table holds: the lesions, those of them without any score, and the rows that are none."""
 
     material: Material
+    unscored: tuple[JudgedLesion, ...]
     bad: tuple[Fault, ...]
 
 
@@ -82,7 +88,8 @@ def read_scores(path: Path) -> ScoresFile:
     """Read a table of scores.
 
     Args:
-        path: UTF-8, CSV with commas or semicolons, or a JSON list of objects; 64 MiB at most.
+        path: Parquet where it ends in ``.parquet``; else UTF-8, CSV with commas or semicolons, or a JSON list of
+            objects, 64 MiB at most.
 
     Raises:
         SetupRefused: ``scores_invalid``: it is not there, too large, neither, has other columns, or no score although
@@ -90,19 +97,37 @@ def read_scores(path: Path) -> ScoresFile:
     """
     lines: dict[int, ScoresLine] = {}
     bad: list[Fault] = []
-    for number, row in read_rows(path, Code.SCORES_INVALID, "lesions", _header_fault):
+    for number, row in _rows(path):
         try:
             lines[number] = _line(row)
         except ValidationError as invalid:
             faults = flaws_of(invalid)
             bad.append(Fault(number, Code.ROW_INVALID, "; ".join(dict.fromkeys(_sentence(fault) for fault in faults))))
     repeated = _repeated(lines)
-    bad += [Fault(number, Code.ROW_REPEATED, "another row has this lesion_id and patient_key") for number in repeated]
+    bad += [
+        Fault(number, Code.ROW_REPEATED, "another row has this lesion_id, patient_key and study_id")
+        for number in repeated
+    ]
     sound = [line for number, line in lines.items() if number not in repeated]
     if not bad and not any(line.scores for line in sound):
         reason = f"no row has a score: give a column {' or '.join(COLUMN_OF.values())}"
         raise SetupRefused(Code.SCORES_INVALID, reason)
-    return ScoresFile(_material(sound), tuple(sorted(bad, key=lambda fault: fault.line)))
+    names = named_apart([(_whose(line), line.lesion_id) for line in sound])
+    named = list(zip(names, sound, strict=True))
+    unscored = tuple(_lesion(name, line, {}) for name, line in named if not line.scores)
+    return ScoresFile(_material(named), unscored, tuple(sorted(bad, key=lambda fault: fault.line)))
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Any]]:
+    if not is_parquet(path):
+        return read_rows(path, Code.SCORES_INVALID, "lesions", _header_fault)
+    rows = read_parquet(path, _header_fault, Code.SCORES_INVALID)
+    return ((number, {name: _texts(name, cell) for name, cell in row.items()}) for number, row in rows)
+
+
+def _texts(name: str, cell: object) -> object:
+    """A cell as CSV would have it, where a column holds words: others may have stored them as numbers."""
+    return text_of(cell) if name in _WORDS else cell
 
 
 def _header_fault(names: Sequence[str]) -> str | None:
@@ -138,27 +163,30 @@ def _scorer(column: str) -> Scorer:
 
 def _repeated(lines: Mapping[int, ScoresLine]) -> set[int]:
     """The rows whose lesion an earlier row has."""
-    seen: set[tuple[str | None, str]] = set()
+    seen: set[tuple[str | None, str | None, str]] = set()
     repeated = set()
     for number, line in lines.items():
-        key = (line.patient_key, line.lesion_id)
+        key = (line.patient_key, line.study_id, line.lesion_id)
         if key in seen:
             repeated.add(number)
         seen.add(key)
     return repeated
 
 
-def _material(lines: Sequence[ScoresLine]) -> Material:
-    scored = [line for line in lines if line.scores]
-    scorers = {column: _scorer(column) for line in scored for column in line.scores}
-    names = named_apart([(line.patient_key, line.lesion_id) for line in scored])
+def _whose(line: ScoresLine) -> str | None:
+    return "/".join(filter(None, (line.patient_key, line.study_id))) or None
+
+
+def _material(named: Sequence[tuple[str, ScoresLine]]) -> Material:
+    scored = [(name, line) for name, line in named if line.scores]
+    scorers = {column: _scorer(column) for _, line in scored for column in line.scores}
     ordered = tuple(sorted(scorers.values(), key=lambda one: (one.model, one.version != GIVEN)))
     return Material(
         source=Source.SCORES,
-        lesions=tuple(_lesion(name, line, scorers) for name, line in zip(names, scored, strict=True)),
+        lesions=tuple(_lesion(name, line, scorers) for name, line in scored),
         scorers=ordered,
         pairs=pairs_of(ordered),
-        left_out={"without scores": len(lines) - len(scored)},
+        left_out={"without scores": len(named) - len(scored)},
     )
 
 
@@ -173,6 +201,8 @@ def _lesion(name: str, line: ScoresLine, scorers: Mapping[str, Scorer]) -> Judge
         size_mm=largest_mm(line.width_mm, line.height_mm, line.size_mm),
         site=line.site,
         split=line.split,
+        study=line.study_id,
+        priority=line.priority,
     )
 
 

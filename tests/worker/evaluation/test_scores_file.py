@@ -3,8 +3,11 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
+from worker.clinical.categories import Priority
 from worker.dataset.manifest import Split
 from worker.errors import Code, SetupRefused
 from worker.evaluation.lesions import Scorer
@@ -39,6 +42,30 @@ def test_every_column_is_read(tmp_path: Path) -> None:
     assert (one.age_years, one.size_mm, one.site, one.split) == (47.5, 20.5, "North", Split.TEST)
     assert one.scores == {Scorer("DLR_LH", "given"): 0.7, GIVEN: 0.9}
     assert (found.bad, found.material.left_out) == ((), {"without scores": 0})
+
+
+def test_a_lesion_may_say_its_study_and_how_soon_that_is_wanted(tmp_path: Path) -> None:
+    found = read(tmp_path, f"{HEADER},study_id,priority", "L1,benign,0.5,S1,STAT", "L1,benign,,S2,", "L2,benign,0.5,,")
+    first, last = found.material.lesions
+    assert (first.lesion_id, first.study, first.priority) == ("S1/L1", "S1", Priority.STAT)
+    assert (last.lesion_id, last.study, last.priority) == ("L2", None, None)
+    [unscored] = found.unscored
+    assert (unscored.lesion_id, unscored.study, dict(unscored.scores)) == ("S2/L1", "S2", {})
+    assert read(tmp_path, f"{HEADER},study_id", "L1,benign,0.5,S1", "L1,benign,0.5,S1").bad[0].line == 3
+
+
+def test_parquet_says_the_same(tmp_path: Path) -> None:
+    columns = {
+        "lesion_id": [1.0, 2.0],
+        "pathology": ["benign", "malignant"],
+        "malignant_probability": [0.25, None],
+        "birads": [3.0, None],
+    }
+    parquet.write_table(pa.table(columns), tmp_path / "scores.parquet")
+    found = read_scores(tmp_path / "scores.parquet")
+    [one] = found.material.lesions
+    assert (one.lesion_id, one.malignant, one.scores, one.birads) == ("1", False, {GIVEN: 0.25}, "3")
+    assert [other.lesion_id for other in found.unscored] == ["2"]
 
 
 def test_json_says_the_same(tmp_path: Path) -> None:
