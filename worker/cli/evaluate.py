@@ -95,7 +95,7 @@ def evaluate(
     from worker.evaluation.evaluation import evaluate as evaluated
 
     if output is not None:
-        from worker.evaluation.html_report import check_writable
+        from worker.evaluation.report_folder import check_writable
 
         check_writable(output)
     material, bad, images = _material(scores, manifest, root, since, split, skip_bad=skip_bad)
@@ -163,7 +163,8 @@ def _shown(images: "ScoredManifest", found: "Evaluation", split: Split, count: i
 
 
 def _write(found: "Evaluation", output: Path, shown: "Sequence[Shown]") -> None:
-    from worker.evaluation.html_report import REPORT_FILE, write_report
+    from worker.evaluation.html_report import write_report
+    from worker.evaluation.report_folder import REPORT_FILE
 
     write_report(found, output, shown)
     stderr.print(f"written: {output / REPORT_FILE}", markup=False, highlight=False, soft_wrap=True)

@@ -38,7 +38,7 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "path",
     "text.parse_math": False,
 }
-_SQUARE, _WIDE = (4.6, 4.4), (6.4, 3.8)
+SQUARE, WIDE = (4.6, 4.4), (6.4, 3.8)
 _LINES = ((0, ()), (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
 _GREYS = ("0", "0.35", "0.55", "0.2")
 _BIOPSY = 0.02
@@ -74,19 +74,19 @@ def plots(evaluation: Evaluation) -> Iterator[Plot]:
 
 def _plots_of(question: Question, judged: Judged) -> Iterator[Plot]:
     who, of = f"{judged.model} {judged.version}", f"{question.truth.value}-{_file_name(judged)}"
-    yield _drawn(
+    yield drawn(
         f"scores-{of}", f"Scores of {who}", "How many lesions had each score, by what they turned out to be.",
-        _WIDE, lambda axes: _histogram(axes, question, judged),
+        WIDE, lambda axes: _histogram(axes, question, judged),
     )  # fmt: skip
     if judged.calibration is not None:
-        yield _drawn(
+        yield drawn(
             f"reliability-{of}", f"Reliability of {who}", "Observed rate against predicted probability, in ten bins.",
-            _SQUARE, lambda axes: _reliability(axes, judged),
+            SQUARE, lambda axes: _reliability(axes, judged),
         )  # fmt: skip
     if judged.decision_curve:
-        yield _drawn(
+        yield drawn(
             f"decision-{of}", f"Decision curve of {who}", "Net benefit against the probability one would act from.",
-            _WIDE, lambda axes: _decision(axes, judged),
+            WIDE, lambda axes: _decision(axes, judged),
         )  # fmt: skip
 
 
@@ -94,7 +94,16 @@ def _file_name(judged: Judged) -> str:
     return f"{judged.model.lower().replace('_', '-')}-{judged.version}"
 
 
-def _drawn(name: str, title: str, alt: str, size: tuple[float, float], draw: Callable[[Axes], None]) -> Plot:
+def drawn(name: str, title: str, alt: str, size: tuple[float, float], draw: Callable[[Axes], None]) -> Plot:
+    """Draw one plot in the style of all.
+
+    Args:
+        name: of its files, without an ending.
+        title: a caption.
+        alt: what it shows, for those who do not see it.
+        size: inches.
+        draw: draws it.
+    """
     with _styled():
         figure = Figure(figsize=size, layout="constrained")
         draw(figure.add_subplot())
@@ -124,7 +133,7 @@ def _roc_plot(question: Question) -> Plot:
         axes.legend(loc="lower right")
 
     said = ", ".join(f"{one.model} {one.version}: {area(one.auc)}" for one in question.judged)
-    return _drawn(f"roc-{question.truth.value}", f"ROC: {question.positive}", f"ROC curves. {said}.", _SQUARE, draw)
+    return drawn(f"roc-{question.truth.value}", f"ROC: {question.positive}", f"ROC curves. {said}.", SQUARE, draw)
 
 
 def _roc(axes: Axes, judged: Judged, line: object, grey: str) -> None:
@@ -205,4 +214,4 @@ def _flow_plot(one: Restratification, name: str) -> Plot:
 
     said = "; ".join(f"{ADVICE[arm.outcome]}: {arm.share.count}, {arm.malignant.count} malignant" for arm in one.arms)
     title = f"Re-stratification of BI-RADS 4A: DLR_LH {one.lh_version} with DLR_BM {one.bm_version}"
-    return _drawn(name, title, f"Bars. {said}.", _WIDE, draw)
+    return drawn(name, title, f"Bars. {said}.", WIDE, draw)
