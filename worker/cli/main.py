@@ -47,7 +47,7 @@ class _Commands(LazyGroup):
             Entry("monitor", "worker.cli.monitor", "monitor", "Check for missed cancers and drifting rates."),
             Entry("pathology", "worker.cli.pathology", "app", "Import and list pathology results."),
             Entry("replay", "worker.cli.replay", "replay", "Show what other thresholds would have advised."),
-            Entry("report", "worker.cli.report", "app", "Compute Table S1 and Fig. S5 of your lesions."),
+            Entry("report", "worker.cli.report", "app", "Compute Table S1, Fig. S5 and waits for reading."),
         ),
         "Models": (
             Entry("models", "worker.cli.models", "models", "Add, activate, compare and check models."),

@@ -1,4 +1,4 @@
-"""``dlr report``: the study's Table S1 and Fig. S5 for your own lesions."""
+"""``dlr report``: the study's Table S1 and Fig. S5 for your own lesions, and how long studies wait to be read."""
 
 import sys
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ import typer
 from worker.cli import report_rows
 from worker.cli.monitor import SinceOption
 from worker.cli.output import Format, FormatOption, print_json, print_rows, stderr, stdout, writing_to
+from worker.cli.report_reading_order import reading_order
 from worker.errors import Code, SetupRefused
 from worker.reporting.cohort_file import CohortManifest, read_cohort
 from worker.reporting.cohort_table import cohort_table
@@ -20,6 +21,7 @@ from worker.reporting.recorded_cohort import NoticedTable, recorded_cohort
 from worker.reporting.restratification_flow import Flow, flows
 
 app = typer.Typer(no_args_is_help=True)
+app.command("reading-order")(reading_order)
 
 EXIT_MISSED_CANCER = 3
 

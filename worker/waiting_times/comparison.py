@@ -14,11 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import Code, SetupRefused
+from worker.waiting_times.setting import Workload
 from worker.waiting_times.simulator import Minutes, Ranks, waits
-from worker.waiting_times.workload import Days, Studies, Workload, draw_days
+from worker.waiting_times.workload import Days, Studies, draw_days
 
 FEWEST_OF_A_KIND = 10
 """Below so many patients with a cancer, or without, there are no intervals: the draws would be of the same few."""
+
+LONGER = 10
+"""How many times as many days the figures are of as each resample is: by chance alone a figure would else leave its
+interval.
+"""
 
 _PERCENTILES = (2.5, 97.5)
 
@@ -111,7 +117,7 @@ def compare(
         pool: at least one study of each kind.
         orders: each study's place under each order, lowest first, equal ones by their arrival; int64 (S,).
         work: of a day.
-        days: how many are simulated, each time.
+        days: how many are simulated for each resample; for the figures `LONGER` times as many.
         resamples: how often patients and days are drawn anew for the intervals; 0 for none.
         seed: the same one gives the same figures.
         on_progress: told how many simulations are done, and of how many.
@@ -123,7 +129,7 @@ def compare(
     rng = np.random.default_rng(seed)
     patients = int(pool.patients.max()) + 1
     times = resamples if _has_intervals(pool, patients) else 0
-    found = [_measure(pool, np.arange(len(pool.cancers)), orders, work, days, rng)]
+    found = [_measure(pool, np.arange(len(pool.cancers)), orders, work, LONGER * days, rng)]
     for done in range(1, times + 1):
         found.append(_measure(pool, _resampled(pool, patients, rng), orders, work, days, rng))
         if on_progress is not None:

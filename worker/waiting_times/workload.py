@@ -2,49 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from math import log1p, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.waiting_times.setting import ReadingTime, Workload
 from worker.waiting_times.simulator import Minutes
 
 Studies = NDArray[np.int64]
-
-
-class ReadingTime(StrEnum):
-    """How reading times are spread around their mean."""
-
-    EXPONENTIAL = "exponential"
-    FIXED = "fixed"
-    LOGNORMAL = "lognormal"
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """A day's work.
-
-    Attributes:
-        readers: at least 1; they share one list.
-        per_day: studies that come on a day, in the mean, above 0; they come at random (Poisson).
-        hours: in which they come, above 0. What is then on the list is read before the day ends.
-        reading_minutes: that a study takes, in the mean, above 0; it is the same for every study and reader.
-        reading_time: how it is spread.
-        variation: of ``lognormal`` the standard deviation over the mean, above 0.
-    """
-
-    readers: int = 2
-    per_day: float = 76.8
-    hours: float = 8.0
-    reading_minutes: float = 10.0
-    reading_time: ReadingTime = ReadingTime.EXPONENTIAL
-    variation: float = 0.5
-
-    @property
-    def utilization(self) -> float:
-        """The share of the readers' time that the studies of a day take; above 1, more comes than they can read."""
-        return self.per_day * self.reading_minutes / (self.readers * self.hours * 60)
 
 
 @dataclass(frozen=True, slots=True)

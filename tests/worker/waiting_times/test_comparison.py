@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from worker.errors import SetupRefused
 from worker.waiting_times import closed_form
 from worker.waiting_times.comparison import Comparison, Pool, compare, first_tenth
+from worker.waiting_times.setting import Workload
 from worker.waiting_times.simulator import Ranks
-from worker.waiting_times.workload import Workload
 
 STUDIES = 200
 ALIKE = np.zeros(STUDIES, np.int64)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from worker.waiting_times.setting import ReadingTime, Workload
 from worker.waiting_times.simulator import waits
-from worker.waiting_times.workload import Days, ReadingTime, Workload, draw_days
+from worker.waiting_times.workload import Days, draw_days
 
 MANY = 2000
 
