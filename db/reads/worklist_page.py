@@ -65,7 +65,7 @@ def named(session: Session, accession_number: str, study_instance_uid: str) -> l
         session.scalars(select(study_id).select_from(table(view)).where(column(name) == looked_for(value)).limit(2))
         for view in views
     ]
-    return [one for studies in found for one in studies][:2]
+    return list(dict.fromkeys(one for studies in found for one in studies))[:2]
 
 
 def refused(session: Session, limit: int, accession_number: str | None = None) -> list[FailedRow]:

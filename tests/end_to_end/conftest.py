@@ -148,6 +148,9 @@ def service(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> I
     settings = {f"{name}_PORT": "0" for name in ("FLOWER", "WEB", "METRICS", "EXPORTER")} | {
         "HOME": str(tmp_path_factory.mktemp("service")),
         "TRACES_URL": collector.url,
+        "WEB_TIME_ZONE": "Asia/Kolkata",
+        "WEB_VIEWER_URL": "https://pacs.example.org/view?study={study_instance_uid}",
+        "WEB_HEAT_MAPS": str(tmp_path_factory.mktemp("heat-maps")),
     }
     variables = {f"DLR_{name}": value for name, value in settings.items()} | PROMPT_SPANS
     with ExitStack() as stack:

@@ -4,10 +4,12 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import Browser, Page, StorageState, expect
+from playwright.sync_api import Browser, Page, Route, StorageState, expect
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from tests.end_to_end.browser import chromium, context_of, require_chromium, sign_in, violations
@@ -55,8 +57,9 @@ def browser() -> Iterator[Browser]:
         yield opened
 
 
-def hand_in(service: Service, folder: Path, number: int, *birads: str) -> Patient:
-    header = Header(generate_uid(), f"Roe^Mary{number}", f"MRN{number}", f"PAGE{number}", "20261123", "19790517")
+def hand_in(service: Service, folder: Path, number: int, *birads: str, accession: str = "") -> Patient:
+    accession = accession or f"PAGE{number}"
+    header = Header(generate_uid(), f"Roe^Mary{number}", f"MRN{number}", accession, "20261123", "19790517")
     drawn = phantom(number, malignant=bool(number % 2), rows=192, columns=256)
     path = service.storage_root / f"roe-{number}.dcm"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,6 +140,42 @@ def test_a_search_finds_a_study_and_its_number_is_in_no_address(reader: Reader, 
     expect(reader.page.get_by_role("heading", name="Search results")).to_be_visible()
     assert reader.listed() == [patients[0].study_id]
     assert not [one for one in reader.asked if number.lower() in one.lower()]
+    reader.page.locator("tr.study th a").click()
+    reader.page.go_back()
+    expect(reader.page.get_by_role("heading", name="Search results")).to_be_visible()
+    assert reader.listed() == [patients[0].study_id]
+
+
+def test_a_link_of_another_site_opens_the_study_of_who_has_signed_in(reader: Reader, patients: list[Patient]) -> None:
+    number = patients[0].header.accession_number
+    page = reader.page
+    page.goto(reader.url.replace("127.0.0.1", "localhost") + "/sign-in")  # to a browser another site
+    page.evaluate(
+        "url => { const a = document.createElement('a'); document.body.append(a); a.href = url; a.click(); }",
+        f"{reader.url}/open?accession={number}",
+    )
+    page.wait_for_url(f"**/studies/{patients[0].study_id}")
+    expect(page.get_by_role("heading", name=number)).to_be_visible()
+    assert [one for one in reader.asked if number in one] == [f"{reader.url}/open?accession={number}"]
+    page.go_back()
+    assert number not in page.url
+
+
+def test_a_study_leads_to_the_viewer_and_says_its_times_at_the_site_and_in_utc(
+    reader: Reader, patients: list[Patient]
+) -> None:
+    page = reader.page
+    page.goto(f"{reader.url}/studies/{patients[0].study_id}")
+    viewer = page.get_by_role("link", name="Open in the PACS viewer")
+    assert viewer.get_attribute("href") == (
+        f"https://pacs.example.org/view?study={patients[0].header.study_instance_uid}"
+    )
+    assert viewer.get_attribute("rel") == "noopener noreferrer"
+    received = page.locator("time").first
+    utc = datetime.fromisoformat(received.get_attribute("datetime") or "").astimezone(UTC)
+    assert received.get_attribute("title") == f"{utc:%Y-%m-%d %H:%M:%S} UTC"
+    expect(received).to_contain_text(f"{utc.astimezone(ZoneInfo('Asia/Kolkata')):%H:%M}")
+    expect(page.get_by_text("Times are Asia/Kolkata")).to_be_visible()
 
 
 def test_a_study_shows_its_pictures_its_scores_and_why(reader: Reader, patients: list[Patient]) -> None:
@@ -185,6 +224,172 @@ def test_it_is_walked_by_keys_alone(reader: Reader) -> None:
     page.wait_for_url("**/studies/*")
 
 
+def test_keys_work_at_once_on_the_list_and_on_a_study(reader: Reader) -> None:
+    page, ids = reader.page, reader.listed()
+    studies = page.locator("tr.study th a")
+    page.keyboard.press("j")
+    expect(studies.nth(0)).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    expect(studies.nth(1)).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/studies/{ids[1]}")
+    for key, place in (("k", 0), ("ArrowRight", 1), ("ArrowLeft", 0), ("j", 1)):
+        page.keyboard.press(key)
+        page.wait_for_url(f"**/studies/{ids[place]}")
+    page.keyboard.press("/")
+    page.keyboard.type("jk?")
+    expect(page.get_by_label("Accession number")).to_have_value("jk?")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    page.get_by_role("heading", level=1).click()
+    page.keyboard.press("u")
+    expect(page.get_by_role("heading", name="Worklist")).to_be_visible()
+
+
+def test_a_question_mark_shows_the_keys_and_escape_closes_them(reader: Reader) -> None:
+    page = reader.page
+    dialog = page.get_by_role("dialog", name="Keyboard")
+    for open_it in (lambda: page.keyboard.press("?"), lambda: page.get_by_role("button", name="Keyboard").click()):
+        open_it()
+        expect(dialog).to_be_visible()
+        page.keyboard.press("j")
+        expect(dialog.get_by_role("button", name="Close")).to_be_focused()
+        page.keyboard.press("Escape")
+        expect(dialog).to_be_hidden()
+
+
+def test_a_picture_is_enlarged_by_keys_and_by_the_mouse(reader: Reader, patients: list[Patient]) -> None:
+    page = reader.page
+    page.goto(f"{reader.url}/studies/{patients[0].study_id}")
+    page.locator("a.zoom").first.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="The picture, larger")
+    picture, scale = dialog.locator("img"), dialog.locator("output")
+    expect(picture).to_have_attribute("alt", "Lesion 1 with its surroundings, as stored")
+    expect(scale).to_have_text("100 %")
+    whole = picture.bounding_box()
+    page.keyboard.press("+")
+    expect(scale).to_have_text("150 %")
+    larger = picture.bounding_box()
+    assert whole is not None
+    assert larger is not None
+    assert larger["width"] == pytest.approx(1.5 * whole["width"], rel=0.05)
+    picture.hover()
+    page.mouse.wheel(0, -100)
+    expect(scale).to_have_text("188 %")
+    dialog.get_by_role("button", name="Whole picture").click()
+    expect(scale).to_have_text("100 %")
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+
+
+def test_a_heat_map_that_was_made_is_switched_on_and_off(
+    reader: Reader, service: Service, patients: list[Patient]
+) -> None:
+    page, study = reader.page, patients[0].study_id
+    folder = service.services.settings.web_heat_maps
+    assert folder is not None
+    page.goto(f"{reader.url}/studies/{study}")
+    expect(page.get_by_role("group", name="Heat map")).to_have_count(0)
+    assert service.dlr("explain", study, "--output", folder).returncode == 0
+    page.reload()
+    lesion = page.locator(".lesion").first
+    heat, crop = lesion.locator(".heat.DLR_LH"), lesion.locator(".crop")
+    expect(heat).to_be_hidden()
+    lesion.get_by_role("radio", name="DLR_LH").check()
+    expect(heat.get_by_role("img")).to_be_visible()
+    expect(crop).to_be_hidden()
+    assert heat.locator("img").evaluate("one => one.decode().then(() => one.naturalWidth)") > 300
+    assert violations(page) == []
+    lesion.get_by_role("radio", name="off").check()
+    expect(heat).to_be_hidden()
+    expect(crop).to_be_visible()
+
+
+# --- how it looks
+
+
+def ground(page: Page) -> str:
+    return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+
+def test_it_is_light_or_dark_as_the_system_has_it_and_as_a_reader_chose(reader: Reader) -> None:
+    page, grounds = reader.page, {}
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        grounds[scheme] = ground(page)
+    assert grounds["light"] != grounds["dark"]
+    for chosen in ("Light", "Dark"):
+        page.get_by_role("button", name=chosen, exact=True).click()
+        page.goto(reader.url)
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            assert ground(page) == grounds[chosen.lower()]
+    page.get_by_role("button", name="As the system").click()
+    assert ground(page) == grounds["dark"]
+
+
+def test_on_paper_it_is_white_and_without_what_can_only_be_clicked(reader: Reader, patients: list[Patient]) -> None:
+    page = reader.page
+    page.emulate_media(media="print", color_scheme="dark")
+    for address in ("/", f"/studies/{patients[0].study_id}"):
+        page.goto(reader.url + address)
+        assert ground(page) == "rgb(255, 255, 255)"
+        assert page.get_by_role("button").count() == 0
+        expect(page.get_by_text("Advice for a radiologist, never a diagnosis.")).to_be_visible()
+
+
+NARROW = {"phone": (360, 740), "200 %": (720, 450)}
+
+
+@pytest.mark.parametrize("size", NARROW)
+def test_a_narrow_window_has_cards_and_is_never_scrolled_sideways(
+    size: str, reader: Reader, patients: list[Patient]
+) -> None:
+    page = reader.page
+    width, height = NARROW[size]
+    page.set_viewport_size({"width": width, "height": height})
+    for address in ("/", f"/studies/{patients[0].study_id}", "/nowhere"):
+        page.goto(reader.url + address)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, address
+    page.goto(reader.url)
+    assert page.locator("tr.study").first.evaluate("one => getComputedStyle(one).display") == "grid"
+    region = page.locator(".scroll").first
+    assert region.evaluate("one => one.scrollWidth <= one.clientWidth")
+    label = page.locator("tr.study td.birads").first.evaluate("one => getComputedStyle(one, '::before').content")
+    assert label == '"BI-RADS"'
+
+
+def test_a_long_accession_number_squeezes_nothing(reader: Reader, service: Service, tmp_path: Path) -> None:
+    patient = hand_in(service, tmp_path, 104, "4A", accession="W" * 16)
+    page = reader.page
+
+    def lengthen(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace("W" * 16, "W" * 64))
+
+    page.route("**/", lengthen)
+    page.goto(reader.url)
+    row = page.locator(f"tr.study:has(a[href$='{patient.study_id}'])")
+    expect(row).to_contain_text("W" * 64)
+    assert page.locator(".scroll").first.evaluate("one => one.scrollWidth <= one.clientWidth")
+    assert (row.locator("time").bounding_box() or {})["height"] < 30
+    assert (row.locator("th").bounding_box() or {})["width"] < 320
+
+
+def test_a_session_that_ended_leaves_nothing_of_a_patient_on_the_screen(
+    reader: Reader, patients: list[Patient]
+) -> None:
+    page = reader.page
+    page.clock.install()
+    page.goto(f"{reader.url}/studies/{patients[0].study_id}")
+    expect(page.get_by_role("heading", name="Lesion 1")).to_be_visible()
+    page.context.clear_cookies()
+    page.clock.run_for(5_000)
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert page.url.endswith(f"/sign-in?study={patients[0].study_id}")
+
+
 def test_news_is_said_politely_and_moves_nothing(
     reader: Reader, service: Service, tmp_path: Path, patients: list[Patient]
 ) -> None:
@@ -209,27 +414,31 @@ def test_news_is_said_politely_and_moves_nothing(
     expect(news).to_be_empty()
 
 
-@pytest.mark.parametrize("name", ["sign-in", "worklist", "study", "search", "refused", "nowhere"])
+@pytest.mark.parametrize("width", [1440, 360])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["sign-in", "worklist", "study", "search", "refused", "nowhere", "keys"])
 def test_axe_finds_nothing_to_complain_of(
-    name: str, browser: Browser, reader: Reader, patients: list[Patient], service: Service
+    name: str, scheme: str, width: int, browser: Browser, reader: Reader, patients: list[Patient], service: Service
 ) -> None:
     page = reader.page
+    if name == "sign-in":
+        page = context_of(browser).new_page()
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     if name == "refused":
         service.push({"study_instance_uid": "1.2.3.77", "accession_number": "REFUSED-77", "priority": "STAT"})
         service.until(lambda: service.sql("SELECT FROM failed_study WHERE accession_number = 'REFUSED-77'"))
-        page.goto(reader.url)
-        page.get_by_role("link", name="Refused").click()
-        expect(page.get_by_role("rowheader", name="REFUSED-77")).to_be_visible()
-        assert violations(page) == []
-        return
-    if name == "sign-in":
-        page = context_of(browser).new_page()
-    addresses = {"sign-in": "/sign-in", "study": f"/studies/{patients[0].study_id}", "nowhere": "/nowhere"}
+    study = f"/studies/{patients[0].study_id}"
+    addresses = {"sign-in": "/sign-in", "study": study, "nowhere": "/nowhere", "refused": "/refused"}
     page.goto(reader.url + addresses.get(name, "/"))
     if name == "search":
         page.get_by_label("Accession number").fill("page")
         page.get_by_role("button", name="Find").click()
         expect(page.get_by_role("heading", name="Search results")).to_be_visible()
+    if name == "refused":
+        expect(page.get_by_role("rowheader", name="REFUSED-77")).to_be_visible()
+    if name == "keys":
+        page.keyboard.press("?")
     assert violations(page) == []
 
 

@@ -13,7 +13,7 @@ from worker.cli.output import Card, Format, FormatOption, print_rows, stderr, wr
 from worker.cli.study_arguments import StudyArgument
 from worker.imaging.image_source import ImageSource
 from worker.intake.content_digest import is_unchanged
-from worker.reporting.explanation import Explanation, Seen, explanations, lesions_of
+from worker.reporting.explanation import Explanation, Seen, explanations, lesions_of, picture_name
 from worker.reporting.result import LesionResult, StudyResult, read_results
 from worker.reporting.source_study import opened
 from worker.settings import Settings, get_settings
@@ -87,8 +87,8 @@ def _explanations(
 
 
 def _row(result: StudyResult, one: Explanation, folder: Path) -> dict[str, object]:
-    """Write a picture, and say what it is of; its file's name names nobody."""
-    path = folder / f"{result.study_id}.{one.lesion.ordinal}.{one.model.lower().replace('_', '-')}.png"
+    """Write a picture, and say what it is of."""
+    path = folder / picture_name(result.study_id, one.lesion.ordinal, one.model)
     if one.png is not None:
         write_file(path, one.png)
     score, refused = one.score, one.refused

@@ -21,6 +21,17 @@ NO_DIAGNOSIS = "A heat map shows where a model looked, not why, and not whether 
 """On every one."""
 
 
+def picture_name(study_id: object, ordinal: int, model: str) -> str:
+    """Return the name of a picture's file, which names nobody.
+
+    Args:
+        study_id: the study's opaque id.
+        ordinal: the lesion's, from 1.
+        model: ``DLR_LH`` or ``DLR_BM``.
+    """
+    return f"{study_id}.{ordinal}.{model.lower().replace('_', '-')}.png"
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """Where a model looked in a lesion, or why that cannot be shown: one of ``png`` and ``refused`` is there.

@@ -53,6 +53,9 @@ class WebSettings(BaseModel, frozen=True):
         description="URL of the PACS viewer, to which each study links; `{study_instance_uid}` and "
         "`{accession_number}` stand for the study's",
     )
+    web_heat_maps: Path | None = Field(
+        default=None, description="Folder of heat maps that `dlr explain --output` wrote, shown with their studies"
+    )
     web_database_url: PostgresUrl | None = Field(
         default=None, description="The database, as a user with the role dlr_web; unset: that of a running `dlr up`"
     )

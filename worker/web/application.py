@@ -144,6 +144,7 @@ def make_application(site: Site, hosts: list[str]) -> ASGIApp:
         Route(f"{a_study}/state", reader(pages.study_state, sign_in=False)),
         Route(f"{a_study}/lesions/{{ordinal}}/{{kind}}.png", reader(pages.picture, sign_in=False)),
         Route("/scheme", form(pages.choose_scheme), methods=["POST"]),
+        Route(f"{a_study}/lesions/{{ordinal}}/heat/{{model}}.png", reader(pages.heat_map, sign_in=False)),
         Route("/sign-in", signing_in.sign_in_page),
         Route("/sign-in", signing_in.sign_in, methods=["POST"]),
         Route("/sign-out", form(signing_in.sign_out), methods=["POST"]),

@@ -100,6 +100,7 @@ def study(request: Request, site: Site, who: Session) -> Response:
     if head is None:
         raise HTTPException(404)
     logger.info("%s opened study %s", who.name, study_id)
+    ended = None if row is None else row.finished_at
     places = {one.position: one for one in beside}
     return site.page(
         request,
@@ -112,6 +113,7 @@ def study(request: Request, site: Site, who: Session) -> Response:
         mark=_study_mark(row, waiting),
         lesions=lesions,
         pictured=pictured,
+        heat_maps={one.ordinal: site.heat_maps.models(study_id, one.ordinal, ended) for one in lesions},
         notices=words.notices_of(lesions),
         history=history,
         count=count,
@@ -122,10 +124,9 @@ def study(request: Request, site: Site, who: Session) -> Response:
 
 def picture(request: Request, site: Site, who: Session) -> Response:
     """Give a picture of a lesion, made from its file now."""
-    study_id, kind = request.path_params["study_id"], request.path_params["kind"]
-    if kind not in set(Kind) or not _ORDINAL.fullmatch(request.path_params["ordinal"]):
+    study_id, kind, ordinal = request.path_params["study_id"], request.path_params["kind"], _ordinal(request)
+    if kind not in set(Kind):
         raise HTTPException(404)
-    ordinal = int(request.path_params["ordinal"])
     with site.database() as session:
         image = worklist_page.lesion_image(session, study_id, ordinal)
     if image is None:
@@ -136,6 +137,18 @@ def picture(request: Request, site: Site, who: Session) -> Response:
         logger.warning("no picture of lesion %d of study %s: %s", ordinal, study_id, refused.code)
         raise HTTPException(404) from None
     logger.debug("%s saw lesion %d of study %s", who.name, ordinal, study_id)
+    return Response(png, media_type="image/png")
+
+
+def heat_map(request: Request, site: Site, _who: Session) -> Response:
+    """Give a heat map of a lesion, if there is one of its result."""
+    study_id, ordinal = request.path_params["study_id"], _ordinal(request)
+    with site.database() as session:
+        row = worklist_page.listed(session, study_id)
+    ended = None if row is None else row.finished_at
+    png = site.heat_maps.png(study_id, ordinal, request.path_params["model"], ended)
+    if png is None:
+        raise HTTPException(404)
     return Response(png, media_type="image/png")
 
 
@@ -186,6 +199,13 @@ def groups_of(rows: Sequence[WorklistRow]) -> list[Group]:
 
 def _url(query: dict[str, str]) -> str:
     return f"/?{urlencode(query)}" if query else "/"
+
+
+def _ordinal(request: Request) -> int:
+    text = request.path_params["ordinal"]
+    if not _ORDINAL.fullmatch(text):
+        raise HTTPException(404)
+    return int(text)
 
 
 def _uuid(text: str) -> UUID:

@@ -18,6 +18,7 @@ from worker.web import languages
 from worker.web.accounts import Accounts
 from worker.web.application import make_application
 from worker.web.connections import CONNECTIONS, Connection
+from worker.web.heat_maps import HeatMaps
 from worker.web.pictures import Pictures
 from worker.web.sessions import Sessions
 from worker.web.site import Site
@@ -128,6 +129,7 @@ def make_site(settings: Settings, engine: Engine) -> Site:
         pictures=Pictures(settings.storage_root, decoders),
         secure=is_encrypted(settings),
         language=settings.web_language,
+        heat_maps=HeatMaps(settings.web_heat_maps),
         viewer_url=settings.web_viewer_url,
         zone=None if settings.web_time_zone is None else ZoneInfo(settings.web_time_zone),
     )

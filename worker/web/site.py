@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, Response
 
 from worker.web import appearance, languages
 from worker.web.accounts import Accounts
+from worker.web.heat_maps import HeatMaps
 from worker.web.languages import Language
 from worker.web.pictures import Pictures
 from worker.web.rendering import templates
@@ -33,6 +34,7 @@ class Site:
         secure: the page is reached over TLS alone, so its cookies are too.
         language: of everybody, one of `languages.codes`; ``None``: each browser's own.
         zone: of the times; ``None``: this machine's.
+        heat_maps: of lesions.
         viewer_url: of the PACS viewer (`worker.web.viewer`).
         searches: by readers.
         links: from other systems, which anybody can make.
@@ -45,6 +47,7 @@ class Site:
     secure: bool
     language: str | None = None
     zone: ZoneInfo | None = None
+    heat_maps: HeatMaps = field(default_factory=lambda: HeatMaps(None))
     viewer_url: str | None = None
     searches: Searches = field(default_factory=lambda: Searches(kept_s=8 * 3600))
     links: Searches = field(default_factory=lambda: Searches(kept_s=1800))

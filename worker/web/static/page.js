@@ -56,23 +56,112 @@ if (main.dataset.poll) {
   document.addEventListener("visibilitychange", () => document.hidden || look());
 }
 
-/** Arrow keys, j and k go from study to study, while one of them has the focus. */
-const studies = [...document.querySelectorAll("tr.study a")];
-document.addEventListener("keydown", (event) => {
-  const at = studies.indexOf(document.activeElement);
-  const step = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1 }[event.key];
-  if (at < 0 || !step || event.ctrlKey || event.altKey || event.metaKey) return;
-  event.preventDefault();
-  studies[Math.min(Math.max(at + step, 0), studies.length - 1)].focus();
+/** On a list, keys go from study to study, at once: the first key goes to the first one. */
+const studies = [...document.querySelectorAll("tr.study th a")];
+let at = -1;
+document.addEventListener("focusin", () => {
+  const focused = studies.indexOf(document.activeElement);
+  if (focused >= 0) at = focused;
 });
+function walk(step) {
+  at = Math.min(Math.max(at + step, 0), studies.length - 1);
+  studies[at].focus();
+}
+
+/** Follow a link of the page, if it has it. */
+function go(selector) {
+  const link = document.querySelector(selector);
+  if (link) link.click();
+  return Boolean(link);
+}
+function focusOn(selector) {
+  const field = document.querySelector(selector);
+  if (field) field.focus();
+  return Boolean(field);
+}
+
+const next = () => (studies.length ? walk(1) : go("a[rel=next]"));
+const previous = () => (studies.length ? walk(-1) : go("a[rel=prev]"));
+const KEYS = {
+  j: next,
+  k: previous,
+  ArrowDown: () => (studies.length ? walk(1) : false),
+  ArrowUp: () => (studies.length ? walk(-1) : false),
+  ArrowRight: () => (studies.length ? false : go("a[rel=next]")),
+  ArrowLeft: () => (studies.length ? false : go("a[rel=prev]")),
+  u: () => go(".around a, .brand"),
+  g: () => focusOn("#place"),
+  "/": () => focusOn("#accession"),
+  "?": () => keys && keys.showModal(),
+};
+
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest?.("input, select, textarea, dialog[open]");
+  const act = Object.hasOwn(KEYS, event.key) ? KEYS[event.key] : null;
+  if (typing || !act || event.ctrlKey || event.altKey || event.metaKey) return;
+  if (act() !== false) event.preventDefault();
+});
+
+const keys = document.getElementById("keys");
+for (const button of document.querySelectorAll("button[data-opens]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => document.getElementById(button.dataset.opens).showModal());
+}
+
+/** A picture is shown larger, in a dialog; without a script its link shows it by itself. */
+const zoom = document.getElementById("zoom");
+if (zoom) {
+  const picture = zoom.querySelector("img");
+  const shown = zoom.querySelector("output");
+  let scale = 1;
+  const fit = (factor) => {
+    const [before, ground] = [scale, picture.parentElement];
+    scale = Math.min(Math.max(factor, 1), 8);
+    const middle = [ground.scrollLeft + ground.clientWidth / 2, ground.scrollTop + ground.clientHeight / 2];
+    picture.style.width = picture.style.height = `${scale * 100}%`;
+    shown.textContent = `${Math.round(scale * 100)} %`;
+    ground.scrollTo(
+      (middle[0] * scale) / before - ground.clientWidth / 2,
+      (middle[1] * scale) / before - ground.clientHeight / 2,
+    );
+  };
+  const STEPS = { "+": 1.5, "=": 1.5, "-": 1 / 1.5, 0: 0 };
+  for (const link of document.querySelectorAll("a.zoom")) {
+    link.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      picture.src = link.href;
+      picture.alt = link.querySelector("img").alt;
+      zoom.showModal();
+      fit(1);
+    });
+  }
+  zoom.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || !Object.hasOwn(STEPS, event.key)) return;
+    event.preventDefault();
+    fit(scale * STEPS[event.key]);
+  });
+  for (const button of zoom.querySelectorAll("button[value]")) {
+    button.addEventListener("click", () => fit(scale * STEPS[button.value]));
+  }
+  picture.parentElement.addEventListener(
+    "wheel",
+    (event) => {
+      event.preventDefault();
+      fit(scale * (event.deltaY < 0 ? 1.25 : 0.8));
+    },
+    { passive: false },
+  );
+}
 
 /** A picture that cannot be made says so. */
 for (const picture of document.querySelectorAll("figure img")) {
   const fail = () => {
+    const whole = picture.closest("a.zoom") ?? picture;
     const sentence = document.createElement("p");
     sentence.className = "no-picture";
     sentence.textContent = news.dataset.noPicture;
-    picture.replaceWith(sentence);
+    whole.replaceWith(sentence);
   };
   if (picture.complete && picture.naturalWidth === 0) fail();
   else picture.addEventListener("error", fail);
