@@ -8,7 +8,7 @@ import typer
 from worker.cli.output import Format, FormatOption, print_rows, stderr, stdout
 from worker.cli.progress import counting_bar
 from worker.errors import Code, SetupRefused
-from worker.extras import require_extra
+from worker.extras import is_installed, require_extra
 from worker.settings import get_settings, isolated
 from worker.training.config import DEMO_SEED
 
@@ -18,8 +18,9 @@ def demo(
 ) -> None:
     """Run PostgreSQL, Redis, both workers and Flower, push 12 phantom studies and a damaged one, and show the results.
 
-    The demo has its own home, DLR_HOME/demo, and touches neither your studies nor your servers. Exit status 0: every
-    study ended in the expected state.
+    Then say how much sooner cancers would be read, simulated on a cohort of phantoms. The demo has its own home,
+    DLR_HOME/demo, and touches neither your studies nor your servers. Exit status 0: every study ended in the expected
+    state.
     """
     for extra in ("worker", "embedded"):
         require_extra(extra, "`dlr demo`")
@@ -42,12 +43,23 @@ def demo(
         stdout.print(f"\n{answer.sql};\n", style="dim", markup=False, highlight=False)
         columns = list(answer.rows[0]) if answer.rows else []
         print_rows(answer.rows, columns, Format.TABLE, title=answer.title)
+    if is_installed("train"):
+        _print_waits(home, seed)
     wrong = [ending for ending in endings if not ending.is_right]
     for ending in wrong:
         _say(f"{ending.name}: ended {ending.state}, expected {ending.expected}")
     if wrong:
         raise typer.Exit(1)
     _say(f"{len(endings)} studies ended as expected. To keep a service running: dlr up")
+
+
+def _print_waits(home: Path, seed: int) -> None:
+    from worker.demo.phantom_list import phantoms_waiting, sentences
+
+    _say("simulating how long phantoms would wait to be read")
+    stdout.print("")
+    for sentence in sentences(phantoms_waiting(home / "models", home, seed)):
+        stdout.print(sentence, markup=False, highlight=False)
 
 
 def demo_studies(
