@@ -59,6 +59,8 @@ NEEDS = {
     "pathology import CSV": None,
     "pathology list": None,
     "report cohort": None,
+    "report reading-order --scores CSV": "train",
+    "report reading-order --manifest CSV": "train",
     "report restratification": None,
     "dataset import busi FOLDER --output OUT": "worker",
     "dataset validate CSV": "worker",
