@@ -15,10 +15,11 @@ def order_name(order: str) -> str:
 
 def said_of(found: WaitingTimes) -> str:
     """Say what was simulated: ``600 studies, 248 of them cancers. 1000 days, each 76.8 studies in 8 hours; ...``."""
-    size, work = found.cohort, found.setting.work
+    size, work, share_of = found.cohort, found.setting.work, found.setting.cancer_share
+    come = "" if share_of is None else f" ({100 * share_of:.3g} % of them cancers)"
     return (
         f"{size.studies} studies, {size.cancers} of them cancers. {LONGER * found.setting.days} days, each "
-        f"{work.per_day:.4g} studies in {work.hours:.4g} hours; {work.readers} readers, "
+        f"{work.per_day:.4g} studies{come} in {work.hours:.4g} hours; {work.readers} readers, "
         f"{work.reading_minutes:.4g} minutes a study ({work.reading_time.value}), "
         f"{100 * found.utilization:.0f} % of their time."
     )

@@ -13,6 +13,8 @@ from worker.waiting_times.document import WaitingTimes, schema, to_json
 
 DOCUMENT_FILE, SCHEMA_FILE = "waiting-times.json", "waiting-times.schema.json"
 
+TITLE = "How long studies wait: the mean, a bar for its 95 % interval, and dashes to the 90th percentile"
+
 _TEMPLATE = Path(__file__).parent / "templates" / "waiting-times.html"
 _ROW = 0.18
 """How far cancers stand above the others of an order, in rows."""
@@ -41,15 +43,13 @@ def plot_of(found: WaitingTimes) -> Plot:
             _line(axes, place - _ROW, figures.cancers_mean, figures.cancers_p90, "0", "o", "cancers" if label else None)
             _line(axes, place + _ROW, figures.others_mean, figures.others_p90, "0.55", "s", "others" if label else None)
         axes.set_yticks(range(len(found.orders)), [formatting.order_name(order) for order in found.orders])
-        axes.set(
-            xlabel="Minutes until a study is opened: mean with its 95 % interval, dashes up to the 90th percentile"
-        )
+        axes.set(xlabel="Minutes until a study is opened")
         axes.set_xlim(left=0)
         axes.set_ylim(len(found.orders) - 0.5, -0.5)
         axes.legend(loc="best")
 
     said = "; ".join(f"{formatting.order_name(order)}: {_said(one)}" for order, one in found.orders.items())
-    return drawn("waits", "How long studies wait to be opened", f"Mean waits. {said}.", WIDE, draw)
+    return drawn("waits", TITLE, f"Mean waits. {said}.", WIDE, draw)
 
 
 def _line(axes: Axes, at: float, mean: Estimate, most: Estimate, grey: str, mark: str, label: str | None) -> None:

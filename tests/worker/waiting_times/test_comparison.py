@@ -110,7 +110,7 @@ def test_long_work_says_how_far_it_is() -> None:
 
 def test_studies_come_with_the_share_of_cancers_that_is_asked_for() -> None:
     # The fewer cancers share the first class, the shorter they wait in it: Cobham's one reader, in a long day.
-    work = Workload(readers=1, per_day=400_000, hours=400_000 / 4, reading_minutes=10)
+    work = Workload(readers=1, per_day=60_000, hours=60_000 / 4, reading_minutes=10)
     for share in (0.1, 0.5):
         of = pool(cancer_share=share)
         found = compare(of, {"policy": perfect(of)}, work, days=1, resamples=0, seed=3).orders["policy"]

@@ -83,6 +83,7 @@ def test_numbers_are_said_with_their_intervals() -> None:
     assert minutes(Estimate(12.84, 11.5, 14.96)) == "12.8 (11.5 to 15.0)"
     assert minutes(Estimate(-4.9)) == "-4.9"
     assert share(Estimate(0.208, 0.177, 0.2369)) == "20.8 % (17.7 to 23.7)"
+    assert "76.8 studies (5 % of them cancers) in 8 hours" in said_of(found(replace(SETTING, cancer_share=0.05)))
     assert said_of(found()).endswith(
         "50 days, each 76.8 studies in 8 hours; 2 readers, 10 minutes a study (exponential), 80 % of their time."
     )
