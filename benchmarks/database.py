@@ -25,7 +25,6 @@ from db.schema.records import (
 from db.session import make_engine, session_factory
 from db.writes import ledger
 from worker.scoring.bookkeeping import MOST_AT_ONCE
-from worker.scoring.worklist_place import place_of_failed
 from worker.services.running_services import Services, running_services
 from worker.settings import isolated
 
@@ -81,7 +80,7 @@ def write(say: Say, *, quick: bool) -> Figure:
 def _claimed(sessions: sessionmaker[Session], numbers: list[int]) -> list[Claim]:
     with sessions.begin() as session:
         studies = [ledger.record_study(session, _study(number)).study_id for number in numbers]
-        claimed = ledger.claim(session, studies, 3, lease_s=600, failed_place=place_of_failed)
+        claimed = ledger.claim(session, studies, 3, lease_s=600)
     return list(claimed.claims.values())
 
 
@@ -108,9 +107,7 @@ def _result(claim: Claim) -> StudyResultRecord:
     lesion = LesionResultRecord(
         "L1", "scored", None, None, 47.0, "job", (10, 20, 30, 40), "job", predictions=parts, assessment=advice
     )
-    return StudyResultRecord(
-        claim.study_id, claim.attempt, "done", None, None, "upgraded", claim.attempt, 0.75, lesions=(lesion,)
-    )
+    return StudyResultRecord(claim.study_id, claim.attempt, "done", None, None, "upgraded", 0.75, lesions=(lesion,))
 
 
 def worklist(say: Say, *, quick: bool) -> Figure:
@@ -184,13 +181,11 @@ _STEP = 500_000
 _ID = "md5(n::text)::uuid"
 _FILL = (
     f"""INSERT INTO study (id, study_instance_uid, content_digest, job, source, state, attempts, claims, finished_at,
-            worklist_class, worklist_order, malignant_probability, received_at)
+            worklist_class, malignant_probability, received_at)
         SELECT {_ID}, '1.2.3.' || n, lpad(to_hex(n), 64, '0'), '{{"schema_version": 1}}', 'benchmark',
             'done', 1, 1, now(),
             (CASE WHEN n %% 100 < 18 THEN 'upgraded' WHEN n %% 100 < 72 THEN 'maintained' ELSE 'downgraded' END
             )::worklist_class,
-            (CASE WHEN n %% 100 < 18 THEN 0 WHEN n %% 100 < 72 THEN 2 ELSE 4 END)::bigint * 1000000000
-                + ('x' || substr(md5(n::text), 1, 7))::bit(28)::integer,
             0.5, now() - n * interval '1 second'
         FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n""",
     f"""INSERT INTO lesion (id, study_id, lesion_id, ordinal, sop_instance_uid, frame, birads, state)
@@ -211,4 +206,11 @@ _FILL = (
             )::outcome, '4A',
             (CASE WHEN n %% 100 < 18 THEN '>4A' WHEN n %% 100 < 72 THEN '4A' ELSE '3' END)::recommendation
         FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n""",
+    f"""INSERT INTO worklist_entry (study_id, policy_id, tier, rule, lesion, category, probability, place_order,
+            arrived_at, is_read)
+        SELECT {_ID}, policy_id, tier, rule, 1, '4A', 0.5,
+            tier * 1000000000::bigint + ('x' || substr(md5(n::text), 1, 7))::bit(28)::integer,
+            now() - n * interval '1 second', false
+        FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n
+        JOIN reading_order_rule ON rule = CASE WHEN n %% 100 < 18 THEN 2 WHEN n %% 100 < 72 THEN 7 ELSE 10 END""",
 )

@@ -32,10 +32,19 @@ VIEWS = (
     "study_count",
     "model_card",
     "lesion_score",
+    "reading_order_tier",
 )
 """The public interface for SQL users."""
 
-PAGE_VIEWS = ("worklist_place", "waiting_study", "worklist_state", "lesion_image", "study_history")
+PAGE_VIEWS = (
+    "worklist_place",
+    "worklist_position",
+    "listed_study",
+    "waiting_study",
+    "worklist_state",
+    "lesion_image",
+    "study_history",
+)
 """What the worklist page reads beside them; not stable, and for ``dlr_web`` alone."""
 
 

@@ -5,14 +5,13 @@ from uuid import uuid4
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
-from db.schema.records import FailedPlace
 from db.writes.intake import record_refusal
 
 LOOKS = 5
 """How often two connections are asked, in turn, which process of the server serves them."""
 
 
-def try_write(session: Session, failed_place: FailedPlace) -> None:
+def try_write(session: Session) -> None:
     """Write what every message can become in the end, a refusal, and take it back.
 
     Raises:
@@ -20,7 +19,7 @@ def try_write(session: Session, failed_place: FailedPlace) -> None:
         DatabaseRefused, SQLAlchemyError: nor can it later, unless somebody mends it.
     """
     digest = f"{uuid4().hex}{uuid4().hex}"
-    record_refusal(session, digest, {}, "internal_error", "a probe", "probe", failed_place=failed_place)
+    record_refusal(session, digest, {}, "internal_error", "a probe", "probe")
     session.rollback()
 
 

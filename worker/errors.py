@@ -117,6 +117,7 @@ class Code(StrEnum):
     NO_EARLIER_VERSION = "no_earlier_version"
 
     SETTING_INVALID = "setting_invalid"
+    READING_ORDER_INVALID = "reading_order_invalid"
     STUDY_NOT_FOUND = "study_not_found"
     STUDY_NOT_ENDED = "study_not_ended"
     RESULT_MISSING = "result_missing"
@@ -286,6 +287,7 @@ MEANINGS: dict[Code, str] = {
         "The version's card has no metrics. Add them to its card under a new version, or activate with --force."
     ),
     Code.NO_EARLIER_VERSION: "No earlier version was active (`dlr models history`). Activate one by name.",
+    Code.READING_ORDER_INVALID: "A policy of reading order cannot be used; the reason says what is wrong, and where.",
     Code.SETTING_INVALID: "A setting is missing or wrong; the reason names its DLR_ variable.",
     Code.STUDY_NOT_FOUND: "The database has no such study. Check the id, or find the study with `dlr worklist`.",
     Code.STUDY_NOT_ENDED: "The study is still queued or running, so it has no result yet. Try again later.",

@@ -7,20 +7,24 @@ from typing import Any
 
 from benchmarks.faults.service import FaultService
 from benchmarks.faults.studies import MadeStudy
-from db.schema.records import WorklistKey
-from worker.scoring.worklist_place import place_of
+from worker.clinical.categories import Outcome, Priority
+from worker.clinical.reading_order.facts import LesionFacts, StudyFacts
+from worker.clinical.reading_order.place import place
+from worker.clinical.reading_order.policy import DEFAULT, built_in
 
 _STUDIES = """
 SELECT study_instance_uid AS uid, count(*) AS rows, count(*) FILTER (WHERE is_current) AS current,
        max(state::text) AS state, max(priority::text) AS priority, max(worklist_class::text) AS class,
-       max(worklist_order) AS place, max(malignant_probability) AS malignant, max(attempts) AS attempts,
-       max(error_code) AS code
-FROM study WHERE study_instance_uid = ANY(%s) GROUP BY study_instance_uid
+       max(place_order) AS place, max(attempts) AS attempts, max(error_code) AS code
+FROM study LEFT JOIN worklist_entry ON study_id = id AND is_current
+WHERE study_instance_uid = ANY(%s) GROUP BY study_instance_uid
 """
 _LESIONS = """
 SELECT s.study_instance_uid AS uid, l.lesion_id, l.state::text, l.age_years,
        array_agg(m.name ORDER BY p.id) FILTER (WHERE m.name IS NOT NULL) AS models,
        array_agg(p.positive_probability ORDER BY p.id) FILTER (WHERE m.name IS NOT NULL) AS scores,
+       array_agg(p.positive ORDER BY p.id) FILTER (WHERE m.name IS NOT NULL) AS classes,
+       max(l.birads::text) AS category,
        (SELECT count(*) FROM restratification r WHERE r.lesion_id = l.id) AS advice,
        (SELECT max(r.outcome::text) FROM restratification r WHERE r.lesion_id = l.id AND r.is_current) AS outcome
 FROM study s JOIN lesion l ON l.study_id = s.id LEFT JOIN prediction p ON p.lesion_id = l.id
@@ -96,10 +100,18 @@ def _row_faults(row: dict[str, Any], lesions: list[dict[str, Any]], ends: int) -
     complete = all(lesion["state"] == "scored" for lesion in lesions)
     if (row["state"] == "done") != complete or (row["state"] == "failed") != (not outcomes):
         faults.append(f"{row['state']} contradicts its lesions")
-    place = place_of(WorklistKey(outcomes, complete, row["priority"], row["malignant"]))
-    if place != (row["class"], row["place"]):
+    facts = StudyFacts(Priority(row["priority"]), row["state"], tuple(map(_facts, lesions)))
+    if place(built_in(DEFAULT), facts).order != row["place"]:
         faults.append("stands at another place on the worklist than its lesions say")
     return faults
+
+
+def _facts(lesion: dict[str, Any]) -> LesionFacts:
+    if lesion["state"] != "scored":
+        return LesionFacts(lesion["category"], lesion["state"])
+    scores = dict(zip(lesion["models"], zip(lesion["classes"], lesion["scores"], strict=True), strict=True))
+    (high_risk, lh), (malignant, bm) = scores["DLR_LH"], scores["DLR_BM"]
+    return LesionFacts(lesion["category"], "scored", Outcome(lesion["outcome"]), high_risk, malignant, lh, bm)
 
 
 def _score_faults(study: MadeStudy, row: dict[str, Any], lesions: list[dict[str, Any]]) -> list[str]:

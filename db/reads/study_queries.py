@@ -23,9 +23,11 @@ from db.reads.study_records import (
     SummaryRow,
     WorklistRow,
 )
-from db.schema.records import Box, Ended, WorklistKey
+from db.schema.records import Box, Ended
 from db.schema.tables import LesionRow, PredictionRow, RestratificationRow, StudyRow
-from db.schema.vocabulary import ENDED_STATES, OPEN_STATES, Event, LesionState, StudyState
+from db.schema.vocabulary import OPEN_STATES, Event, PolicyState, StudyState
+from db.schema.worklist import ReadingOrderPolicyRow
+from db.schema.worklist_records import StudyPlace
 from db.storable import looked_for, storable_text
 
 IS_STUDY: Final = StudyRow.is_current & StudyRow.study_instance_uid.is_not(None)
@@ -37,13 +39,26 @@ _ANY_ID: Final = str(UUID(int=0))
 _BEGINNING: Final = re.compile(r"(?=[0-9-]*[a-f])[0-9a-f-]{4,35}|[0-9]{8}[0-9a-f-]{0,27}")
 
 
-def worklist(session: Session, limit: int | None = None) -> list[WorklistRow]:
-    """Return the worklist in reading order, the first ``limit`` studies of it."""
+def worklist(session: Session, limit: int | None = None, *, read: bool = True) -> list[WorklistRow]:
+    """Return the first ``limit`` studies of the worklist, in reading order; with ``read`` those that were read too."""
     query = _from_view(WorklistRow, "worklist").order_by(column("position"))
+    if not read:
+        query = query.where(column("read_at").is_(None))
     if limit is not None:
         # Not LIMIT, under which PostgreSQL sums up every study before it sorts them.
         query = query.where(column("position") <= limit)
     return [WorklistRow(*row) for row in session.execute(query)]
+
+
+def active_policy(session: Session) -> str:
+    """Return the document of the policy that orders the worklist."""
+    active = ReadingOrderPolicyRow.state == PolicyState.ACTIVE
+    return session.scalars(select(ReadingOrderPolicyRow.document).where(active)).one()
+
+
+def policy_documents(session: Session, label: str) -> set[str]:
+    """Return the documents that were applied under a label."""
+    return set(session.scalars(select(ReadingOrderPolicyRow.document).where(ReadingOrderPolicyRow.label == label)))
 
 
 def failed(
@@ -106,30 +121,11 @@ def ended(session: Session, study_id: UUID) -> Ended | None:
     return Ended(state.value, row.error_code, row.attempts)
 
 
-def worklist_key(session: Session, study_id: UUID) -> WorklistKey | None:
-    """Return what decides the place of a current study that has ended; ``None`` for any other."""
-    study = session.execute(
-        select(StudyRow.priority, StudyRow.malignant_probability).where(
-            StudyRow.id == study_id, StudyRow.is_current, StudyRow.state.in_(ENDED_STATES)
-        )
-    ).one_or_none()
-    if study is None:
-        return None
-    lesions = session.execute(
-        select(LesionRow.state, RestratificationRow.outcome)
-        .outerjoin(
-            RestratificationRow,
-            (RestratificationRow.lesion_id == LesionRow.id) & RestratificationRow.is_current,
-        )
-        .where(LesionRow.study_id == study_id)
-        .order_by(LesionRow.ordinal)
-    ).all()
-    return WorklistKey(
-        outcomes=tuple(lesion.outcome.value for lesion in lesions if lesion.outcome is not None),
-        complete=bool(lesions) and all(lesion.state is LesionState.SCORED for lesion in lesions),
-        priority=study.priority.value,
-        malignant_probability=study.malignant_probability,
-    )
+def study_place(session: Session, study_id: UUID) -> StudyPlace | None:
+    """Return where a study stands on the worklist; ``None`` for one that is not on it."""
+    query = _from_view(StudyPlace, "listed_study").where(column("study_id") == study_id)
+    row = session.execute(query).one_or_none()
+    return None if row is None else StudyPlace(*row)
 
 
 def study_details(session: Session, key: UUID | str) -> list[StudyDetail]:
@@ -157,7 +153,7 @@ def study_details(session: Session, key: UUID | str) -> list[StudyDetail]:
         )
         .execution_options(populate_existing=True)
     )
-    return [_study(row) for row in rows]
+    return [_study(row, study_place(session, row.id)) for row in rows]
 
 
 def named_by(key: UUID | str) -> ColumnElement[bool]:
@@ -196,7 +192,9 @@ def _spelt(key: UUID | str) -> set[str]:
     return {storable_text(str(key)), looked_for(str(key))}  # earlier versions stored what was typed
 
 
-def _from_view(record: type[WorklistRow | FailedRow | SummaryRow], name: str) -> "Select[*tuple[Any, ...]]":
+def _from_view(
+    record: type[WorklistRow | FailedRow | SummaryRow | StudyPlace], name: str
+) -> "Select[*tuple[Any, ...]]":
     columns: list[ColumnElement[Any]] = [column(field.name) for field in fields(record)]
     return select(*columns).select_from(table(name))
 
@@ -211,7 +209,7 @@ def _as_uuid(key: UUID | str) -> UUID | None:
     return study_id if str(study_id) == key.lower() else None  # UUID() also takes 32 digits for one
 
 
-def _study(row: StudyRow) -> StudyDetail:
+def _study(row: StudyRow, place: StudyPlace | None) -> StudyDetail:
     return StudyDetail(
         study_id=row.id,
         study_instance_uid=row.study_instance_uid or row.named_study_uid,
@@ -226,6 +224,7 @@ def _study(row: StudyRow) -> StudyDetail:
         error_code=row.error_code,
         error_reason=row.error_reason,
         worklist_class=word_of(row.worklist_class),
+        place=place,
         malignant_probability=row.malignant_probability,
         received_at=row.received_at,
         started_at=row.started_at,

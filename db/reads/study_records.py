@@ -2,25 +2,26 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from db.schema.records import Box
+from db.schema.worklist_records import StudyPlace
 
 
 @dataclass(frozen=True, slots=True)
 class WorklistRow:
     """One row of the view ``worklist``; the view's comments say what each column means."""
 
-    position: int
+    position: int | None
     study_id: UUID
     study_instance_uid: str | None
     accession_number: str | None
     revision: int
     priority: str
-    worklist_class: str
+    worklist_class: str | None
     state: str
     lesions: int
     lesions_scored: int
@@ -34,9 +35,23 @@ class WorklistRow:
     error_code: str | None
     error_reason: str | None
     received_at: datetime
-    finished_at: datetime
+    finished_at: datetime | None
     notice: str | None
     uncertain: int
+    tier: str
+    tier_title: str
+    place_reason: str
+    marks: list[str]
+    source: str
+    site: str | None
+    scanner_model: str | None
+    laterality: str | None
+    study_date: date | None
+    age_years: float | None
+    images: int
+    read_at: datetime | None
+    read_by: str | None
+    policy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +168,7 @@ class StudyDetail:
     error_code: str | None
     error_reason: str | None
     worklist_class: str | None
+    place: StudyPlace | None
     malignant_probability: float | None
     received_at: datetime
     started_at: datetime | None

@@ -11,10 +11,11 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased, selectinload
 
-from db.reads.study_queries import box_of, named_by, word_of
+from db.reads.study_queries import box_of, named_by, study_place, word_of
 from db.schema.records import Box
 from db.schema.tables import LesionRow, ModelRow, PredictionRow, RestratificationRow, StudyEventRow, StudyRow
 from db.schema.vocabulary import ENDED_STATES, Event, LesionState
+from db.schema.worklist_records import StudyPlace
 
 _ENDINGS = tuple(Event(state.value) for state in ENDED_STATES)
 
@@ -120,7 +121,8 @@ class StudyResult:
         study_id: the opaque one.
         study_instance_uid: ``None`` for a refused message and for a study whose identifiers were purged.
         state: ``done``, ``partial`` or ``failed`` once it has ended.
-        worklist_class: where it stands on the worklist; ``None`` until it has ended.
+        worklist_class: what became of its 4A lesions; ``None`` until it has ended.
+        place: where it stands on the worklist; ``None`` where it is not on it.
         paths: of its files, relative to the storage root; none where a server has them.
         dicomweb_server: the name of that server.
         lesions: in the job's order.
@@ -135,6 +137,7 @@ class StudyResult:
     priority: str
     state: str
     worklist_class: str | None
+    place: StudyPlace | None
     error_code: str | None
     error_reason: str | None
     finished_at: datetime | None
@@ -202,6 +205,7 @@ def _study(session: Session, row: StudyRow) -> StudyResult:
         priority=row.priority.value,
         state=row.state.value,
         worklist_class=word_of(row.worklist_class),
+        place=study_place(session, row.id),
         error_code=row.error_code,
         error_reason=row.error_reason,
         finished_at=row.finished_at,

@@ -1,17 +1,34 @@
 """Every read of the worklist page, from views alone: as the role ``dlr_web``."""
 
+from collections.abc import Sequence
 from dataclasses import fields
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, column, func, select, table
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    DateTime,
+    Select,
+    Uuid,
+    column,
+    func,
+    literal,
+    select,
+    table,
+    tuple_,
+)
 from sqlalchemy.orm import Session
 
-from db.reads.study_records import FailedRow, WorklistRow
+from db.reads.study_records import FailedRow
 from db.reads.worklist_page_records import (
     HistoryRow,
     LesionImageRow,
     LesionResultRow,
+    ListedRow,
+    TierCount,
     WaitingRow,
     WorklistFilter,
     WorklistPart,
@@ -19,28 +36,61 @@ from db.reads.worklist_page_records import (
 )
 from db.storable import looked_for
 
+COUNTED = 10_000
+"""Places and studies that are counted exactly: no question counts the whole list."""
 
-def excerpt(session: Session, wanted: WorklistFilter, size: int, behind: int = 0) -> WorklistPart:
-    """Return up to ``size`` wanted rows of the worklist that stand behind a position, in the view's order.
+_PLACES = table("worklist_place")
+_study_id: ColumnElement[UUID] = column("study_id", Uuid())
+_ORDER: tuple[ColumnElement[Any], ...] = (
+    column("is_read", Boolean()),
+    column("place_order", BigInteger()),
+    column("arrived_at", DateTime(timezone=True)),
+    _study_id,
+)
+
+
+def excerpt(session: Session, wanted: WorklistFilter, size: int, behind: UUID | None = None) -> WorklistPart:
+    """Return up to ``size`` wanted rows of the worklist, in reading order.
 
     Args:
-        session: of a role that reads the view ``worklist``.
+        session: of the role ``dlr_web``.
         wanted: which rows.
         size: rows at most.
-        behind: a position, 0 for the beginning.
+        behind: only those that stand behind this study; ``None``, or one that is not on the list: from the beginning.
     """
-    place: ColumnElement[int] = column("position")
-    wanted_places = select(place).select_from(table("worklist_place")).where(place > behind, *_conditions(wanted))
-    places = session.scalars(wanted_places.order_by(place).limit(size + 1)).all()
-    # By their places and not by LIMIT, under which PostgreSQL sums up every study before it sorts them.
-    rows = session.execute(_rows_of("worklist", WorklistRow).where(place.in_(places[:size])).order_by(place))
-    return WorklistPart(tuple(WorklistRow(*row) for row in rows), len(places) > size)
+    places = select(_study_id).select_from(_PLACES).where(*_conditions(wanted))
+    if behind is not None and (last := _place(session, behind)) is not None:
+        places = places.where(tuple_(*_ORDER) > last)
+    found = session.scalars(places.order_by(*_ORDER).limit(size + 1)).all()
+    return WorklistPart(tuple(_rows(session, found[:size])), len(found) > size)
 
 
-def listed(session: Session, study_id: UUID) -> WorklistRow | None:
+def listed(session: Session, study_id: UUID) -> ListedRow | None:
     """Return a study's row of the worklist; ``None`` for one that is not on it."""
-    row = session.execute(_rows_of("worklist", WorklistRow).where(column("study_id") == study_id)).one_or_none()
-    return None if row is None else WorklistRow(*row)
+    return next(iter(_rows(session, [study_id])), None)
+
+
+def beside(session: Session, study_id: UUID) -> tuple[UUID | None, UUID | None]:
+    """Return the studies that stand right before and right behind one among those that are, or are not, read."""
+    place = _place(session, study_id)
+    if place is None:
+        return None, None
+    among = select(_study_id).select_from(_PLACES).where(column("is_read") == place[0]).limit(1)
+    backwards = [part.desc() for part in _ORDER]
+    before = session.scalar(among.where(tuple_(*_ORDER) < place).order_by(*backwards))
+    return before, session.scalar(among.where(tuple_(*_ORDER) > place).order_by(*_ORDER))
+
+
+def tier_counts(session: Session) -> list[TierCount]:
+    """Return the tiers of the active policy in their order, and how many studies in each are to be read."""
+    tiers = table("reading_order_tier", *map(column, ("tier_number", "tier", "tier_title"))).alias("tiers")
+    places = table("worklist_place", *map(column, ("tier_number", "is_read"))).alias("places")
+    to_read = select(literal(1)).where(places.c.tier_number == tiers.c.tier_number, ~places.c.is_read)
+    counted = select(func.count()).select_from(to_read.limit(COUNTED + 1).correlate(tiers).lateral()).scalar_subquery()
+    rows = session.execute(
+        select(tiers.c.tier_number, tiers.c.tier, tiers.c.tier_title, counted).order_by(tiers.c.tier_number)
+    )
+    return [TierCount(*row) for row in rows]
 
 
 def waiting(session: Session, study_id: UUID) -> WaitingRow | None:
@@ -115,9 +165,41 @@ def history(session: Session, study_id: UUID) -> list[HistoryRow]:
     return [HistoryRow(*row) for row in session.execute(query)]
 
 
+def _place(session: Session, study_id: UUID) -> tuple[Any, ...] | None:
+    row = session.execute(select(*_ORDER).select_from(_PLACES).where(_study_id == study_id)).one_or_none()
+    return None if row is None else tuple(row)
+
+
+def _rows(session: Session, study_ids: Sequence[UUID]) -> list[ListedRow]:
+    """Return the rows of studies in the order given, those that are on the list."""
+    names = [field.name for field in fields(ListedRow)][1:]
+    columns: list[ColumnElement[Any]] = [column(name) for name in names]
+    query = select(*columns).select_from(table("listed_study")).where(_study_id.in_(study_ids))
+    rows: dict[UUID, Any] = {row.study_id: row for row in session.execute(query)}
+    place: ColumnElement[int] = column("position")
+    counted = select(_study_id, place).select_from(table("worklist_position")).where(_study_id.in_(study_ids))
+    positions = {row.study_id: row.position for row in session.execute(counted)}
+    return [ListedRow(positions.get(one), *rows[one]) for one in study_ids if one in rows]
+
+
 def _conditions(wanted: WorklistFilter) -> list[ColumnElement[bool]]:
-    words = {"worklist_class": wanted.worklist_class, "state": wanted.state, "priority": wanted.priority}
+    words = {
+        "worklist_class": wanted.worklist_class,
+        "state": wanted.state,
+        "priority": wanted.priority,
+        "tier_number": wanted.tier,
+        "site": wanted.site,
+        "scanner_model": wanted.scanner_model,
+        "is_read": wanted.read,
+    }
     conditions: list[ColumnElement[bool]] = [column(name) == word for name, word in words.items() if word is not None]
+    received: ColumnElement[datetime] = column("received_at")
+    if wanted.received_from is not None:
+        conditions.append(received >= wanted.received_from)
+    if wanted.received_before is not None:
+        conditions.append(received < wanted.received_before)
+    if wanted.laterality is not None:
+        conditions.append(column("laterality").in_((wanted.laterality, "both")))
     if wanted.accession_number is not None:
         conditions.append(_has_part(wanted.accession_number))
     return conditions

@@ -14,6 +14,10 @@ class WorklistFilter:
     """Which studies of the worklist are wanted; ``None`` is any, and every condition has to hold.
 
     Attributes:
+        tier: its number in the policy, from 1.
+        laterality: ``left`` or ``right``; a study of both breasts is of either.
+        received_from: received then or later; ``received_before``: earlier.
+        read: whether it was read.
         accession_number: a part of it, in any case.
     """
 
@@ -21,13 +25,44 @@ class WorklistFilter:
     state: str | None = None
     priority: str | None = None
     accession_number: str | None = None
+    tier: int | None = None
+    site: str | None = None
+    scanner_model: str | None = None
+    laterality: str | None = None
+    received_from: datetime | None = None
+    received_before: datetime | None = None
+    read: bool | None = False
+
+
+@dataclass(frozen=True, slots=True)
+class TierCount:
+    """A tier of the active policy, and how many studies in it are to be read; 10,001 stands for more than 10,000."""
+
+    tier_number: int
+    tier: str
+    tier_title: str
+    studies: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRow(WorklistRow):
+    """One row of the view ``listed_study``: a row of the worklist, and the parts of its ``place_reason``.
+
+    Attributes:
+        position: ``None`` beyond the first 10,000 places.
+    """
+
+    reason: str
+    deciding_lesion: int | None
+    deciding_birads: str | None
+    is_before_all: bool
 
 
 @dataclass(frozen=True, slots=True)
 class WorklistPart:
     """Some rows of the worklist in its order, and whether there are more behind them."""
 
-    rows: tuple[WorklistRow, ...]
+    rows: tuple[ListedRow, ...]
     more: bool
 
 

@@ -3,20 +3,14 @@
 Enumerations are words of `db.schema.vocabulary`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 Box = tuple[int, int, int, int]
 """(x, y, width, height) in pixels of the stored frame; (x, y) is the top left pixel, counted from 0."""
-
-Place = tuple[str, int]
-"""A worklist class and the integer that sorts all ended studies, lowest first."""
-
-FailedPlace = Callable[[str], Place]
-"""Says, for a priority, where a study of which nothing was scored stands. The rule is the caller's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +121,12 @@ class Claimed:
     Attributes:
         claims: the studies to work on.
         suspects: studies that were started before and did not end, where those were not to be claimed.
+        exhausted: studies that were started as often as is allowed, and have failed now.
     """
 
     claims: Mapping[UUID, Claim]
-    suspects: frozenset[UUID]
+    suspects: frozenset[UUID] = frozenset()
+    exhausted: frozenset[UUID] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +202,7 @@ class LesionResultRecord:
         size_mm: (width, height) of the lesion's ROI in millimetres; ``None`` where the spacing is not known.
         scanner_model: manufacturer and model of the scanner.
         site: institution or station of the scanner.
+        laterality: ``left``, ``right`` or ``both``: the breast that its image shows.
     """
 
     lesion_id: str
@@ -220,6 +217,7 @@ class LesionResultRecord:
     size_mm: tuple[float, float] | None = None
     scanner_model: str | None = None
     site: str | None = None
+    laterality: str | None = None
     predictions: tuple[PredictionRecord, ...] = ()
     assessment: AssessmentRecord | None = None
 
@@ -241,25 +239,10 @@ class StudyResultRecord:
     error_code: str | None
     error_reason: str | None
     worklist_class: str
-    worklist_order: int
     malignant_probability: float | None
     lesions: tuple[LesionResultRecord, ...]
+    study_date: date | None = None
     detail: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class WorklistKey:
-    """What an ended study is sorted by on the worklist (`worker.scoring.worklist_place`).
-
-    Attributes:
-        outcomes: one for each lesion that was scored.
-        complete: every lesion was scored.
-    """
-
-    outcomes: tuple[str, ...]
-    complete: bool
-    priority: str
-    malignant_probability: float | None
 
 
 @dataclass(frozen=True, slots=True)

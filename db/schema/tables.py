@@ -29,6 +29,7 @@ from db.schema.base import Base
 from db.schema.vocabulary import (
     AgeSource,
     Birads,
+    Laterality,
     LesionState,
     Outcome,
     PathologyFinding,
@@ -43,7 +44,6 @@ from db.schema.vocabulary import (
 _OPEN = "is_current AND state IN ('queued', 'running')"
 _REFUSED = "study_instance_uid IS NULL AND purged_at IS NULL"
 _GATE = ", ".join(f"'{reason.value}'" for reason in QualityFinding)
-_ENDED = "is_current AND state IN ('done', 'partial', 'failed')"
 _TO_BE_LOOKED_AT = "is_current AND state IN ('partial', 'failed') AND discarded_at IS NULL AND purged_at IS NULL"
 
 
@@ -71,7 +71,6 @@ class StudyRow(Base):
     error_code: Mapped[str | None]
     error_reason: Mapped[str | None]
     worklist_class: Mapped[WorklistClass | None]
-    worklist_order: Mapped[int | None] = mapped_column(BigInteger)
     malignant_probability: Mapped[float | None]
     received_at: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]
@@ -81,6 +80,13 @@ class StudyRow(Base):
     discard_reason: Mapped[str | None]
     purged_at: Mapped[datetime | None]
     traceparent: Mapped[str | None]
+    site: Mapped[str | None]
+    scanner_model: Mapped[str | None]
+    laterality: Mapped[Laterality | None]
+    study_date: Mapped[date | None]
+    read_at: Mapped[datetime | None]
+    read_by: Mapped[str | None]
+    read_tier: Mapped[str | None]
 
     lesions: Mapped[list["LesionRow"]] = relationship(order_by="LesionRow.ordinal", back_populates="study")
     events: Mapped[list["StudyEventRow"]] = relationship(order_by="StudyEventRow.id")
@@ -95,21 +101,22 @@ class StudyRow(Base):
         ),
         CheckConstraint(
             "purged_at IS NULL OR num_nonnulls(study_instance_uid, named_study_uid, accession_number, error_reason, "
-            "discard_reason) = 0 AND job = '{}'",
+            "discard_reason, site, study_date) = 0 AND job = '{}'",
             "purged_has_no_identifiers",
         ),
         CheckConstraint("named_study_uid IS NULL OR study_instance_uid IS NULL", "named_is_refused"),
         CheckConstraint("traceparent ~ '^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'", "traceparent"),
         CheckConstraint("state <> 'failed' OR error_code IS NOT NULL", "failed_says_why"),
         CheckConstraint(
-            "(state IN ('done', 'partial', 'failed')) = "
-            "(finished_at IS NOT NULL AND worklist_class IS NOT NULL AND worklist_order IS NOT NULL)",
-            "ended_has_a_place",
+            "(state IN ('done', 'partial', 'failed')) = (finished_at IS NOT NULL AND worklist_class IS NOT NULL)",
+            "ended_has_a_class",
         ),
         Index("uq_study_current", "study_instance_uid", unique=True, postgresql_where=text("is_current")),
         Index("uq_study_refused", "content_digest", unique=True, postgresql_where=text(_REFUSED)),
-        Index("ix_study_worklist", "worklist_order", "received_at", "id", postgresql_where=text(_ENDED)),
-        Index("ix_study_failed", "worklist_order", "received_at", "id", postgresql_where=text(_TO_BE_LOOKED_AT)),
+        CheckConstraint(
+            "num_nonnulls(read_at, read_tier) IN (0, 2) AND (read_by IS NULL OR read_at IS NOT NULL)", "read"
+        ),
+        Index("ix_study_failed", "worklist_class", "priority", "received_at", postgresql_where=text(_TO_BE_LOOKED_AT)),
         Index("ix_study_queue", "priority", "received_at", postgresql_where=text(_OPEN)),
         Index("ix_study_accession_number", "accession_number"),
         Index("ix_study_named_study_uid", "named_study_uid", postgresql_where=text("named_study_uid IS NOT NULL")),
@@ -150,6 +157,7 @@ class LesionRow(Base):
     aspect_ratio: Mapped[float | None]
     scanner_model: Mapped[str | None]
     site: Mapped[str | None]
+    laterality: Mapped[Laterality | None]
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
 
     study: Mapped[StudyRow] = relationship(back_populates="lesions")

@@ -38,11 +38,11 @@ OPEN_STATES = (StudyState.QUEUED, StudyState.RUNNING)
 """States of a study that still waits for its result."""
 
 ENDED_STATES = (StudyState.DONE, StudyState.PARTIAL, StudyState.FAILED)
-"""States of a study that stands on the worklist."""
+"""States of a study that has ended."""
 
 
 class WorklistClass(StrEnum):
-    """The classes of the worklist, in reading order."""
+    """What became of an ended study's 4A lesions; the tiers of the reading order ``outcome/1``."""
 
     UPGRADED = "upgraded"
     NEEDS_ATTENTION = "needs_attention"
@@ -113,6 +113,35 @@ class RegionSource(StrEnum):
     WHOLE_IMAGE = "whole_image"
 
 
+class Laterality(StrEnum):
+    """The breast that an image, or a study's images, show."""
+
+    LEFT = "left"
+    RIGHT = "right"
+    BOTH = "both"
+
+
+class PolicyState(StrEnum):
+    """How far a policy of reading order is: its places are being computed, are served, or were."""
+
+    BUILDING = "building"
+    ACTIVE = "active"
+    RETIRED = "retired"
+
+
+class Mark(StrEnum):
+    """What a place on the worklist is marked with.
+
+    ``waiting``: not scored yet. ``corrected`` and ``requeued``: the place of an earlier result, kept until the new one
+    is there. ``discordant``: both models are high on a lesion of BI-RADS 1, 2 or 3.
+    """
+
+    WAITING = "waiting"
+    CORRECTED = "corrected"
+    REQUEUED = "requeued"
+    DISCORDANT = "discordant"
+
+
 class PathologyFinding(StrEnum):
     """What pathology said of a lesion."""
 
@@ -172,6 +201,7 @@ class Event(StrEnum):
     DISCARDED = "discarded"
     PURGED = "purged"
     PATHOLOGY = "pathology"
+    UNREAD = "unread"
     DONE = "done"
     PARTIAL = "partial"
     FAILED = "failed"

@@ -27,7 +27,7 @@ CROSS JOIN LATERAL (
 ) AS summary
 WHERE study.is_current AND study.state IN ('partial', 'failed')
     AND study.discarded_at IS NULL AND study.purged_at IS NULL
-ORDER BY study.worklist_order, study.received_at, study.id;
+ORDER BY study.worklist_class, study.priority, study.received_at, study.id;
 
 COMMENT ON VIEW failed_study IS
     'Studies without a full result, and refused messages: what a person has to look at and why; in reading order';

@@ -46,9 +46,18 @@ SELECT
     lesion.site,
     advice.uncertain,
     lh.conformal_set AS lh_conformal_set,
-    bm.conformal_set AS bm_conformal_set
+    bm.conformal_set AS bm_conformal_set,
+    study.received_at,
+    study.priority,
+    study.source,
+    study.study_date,
+    lesion.laterality,
+    rule.tier_name AS tier
 FROM study
 JOIN lesion ON lesion.study_id = study.id
+LEFT JOIN worklist_entry AS entry ON entry.study_id = study.id
+    AND entry.policy_id = (SELECT id FROM reading_order_policy WHERE state = 'active')
+LEFT JOIN reading_order_rule AS rule ON rule.policy_id = entry.policy_id AND rule.rule = entry.rule
 LEFT JOIN restratification AS advice ON advice.lesion_id = lesion.id AND advice.is_current
 LEFT JOIN prediction AS lh ON lh.id = advice.lh_prediction_id
 LEFT JOIN prediction AS bm ON bm.id = advice.bm_prediction_id
@@ -113,3 +122,10 @@ COMMENT ON COLUMN lesion_result.uncertain IS
 COMMENT ON COLUMN lesion_result.lh_conformal_set IS
     'Classes that DLR_LH can not rule out at the coverage on its card: {}, one or both; null where the card does not ask';
 COMMENT ON COLUMN lesion_result.bm_conformal_set IS 'Classes that DLR_BM can not rule out, as lh_conformal_set';
+COMMENT ON COLUMN lesion_result.received_at IS 'When this revision of the study arrived';
+COMMENT ON COLUMN lesion_result.priority IS 'The sender''s: stat, urgent or routine (sorts in this order)';
+COMMENT ON COLUMN lesion_result.source IS 'How the study arrived: queue, submit, receive, ...';
+COMMENT ON COLUMN lesion_result.study_date IS 'Study Date (0008,0020); null until it is scored, and once purged';
+COMMENT ON COLUMN lesion_result.laterality IS
+    'left, right or both, from Image Laterality (0020,0062) of its image; null where the image does not say it';
+COMMENT ON COLUMN lesion_result.tier IS 'Tier of the study in the reading order; null where the study is not listed';

@@ -1,6 +1,7 @@
 """Writes while a study is worked on: claimed, given back, queued again."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -22,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from db.schema.records import Claim, Claimed, FailedPlace, Place, Queued
+from db.schema.records import Claim, Claimed, Queued
 from db.schema.tables import LesionRow, StudyRow
 from db.schema.vocabulary import (
     ATTEMPTS_EXHAUSTED,
@@ -100,7 +101,6 @@ def claim(
     max_attempts: int,
     *,
     lease_s: float,
-    failed_place: FailedPlace,
     worker: str | None = None,
     suspects_too: bool = True,
 ) -> Claimed:
@@ -108,8 +108,7 @@ def claim(
 
     The claim is a lease: its worker prolongs it while it lives (``extend_leases``). A study that runs under a lease is
     left to its worker; once the lease has run out it is claimed anew, and the former worker's result is refused
-    (``finish``). A study that was started ``max_attempts`` times is set ``failed`` (``attempts_exhausted``) instead,
-    at the place that the caller's rule gives for its priority.
+    (``finish``). A study that was started ``max_attempts`` times is set ``failed`` (``attempts_exhausted``) instead.
 
     Args:
         session: the caller commits.
@@ -117,24 +116,21 @@ def claim(
             revision is passed over.
         max_attempts: starts of a study before it is failed.
         lease_s: seconds until a worker that says nothing more counts as dead.
-        failed_place: the worklist's rule.
         worker: who claims them, for the studies' history: a process of a host.
         suspects_too: whether a study that was started before and did not end is claimed too; its worker may have died
             of it.
     """
     claims = _started(session, _START_NEW, study_ids, lease_s)
     rest = set(study_ids) - claims.keys()
-    suspects: frozenset[UUID] = frozenset()
+    started = Claimed({})
     if rest:
-        started, suspects = _claim_started(
-            session, rest, max_attempts, lease_s, failed_place, suspects_too=suspects_too
-        )
-        claims |= started
+        started = _claim_started(session, rest, max_attempts, lease_s, suspects_too=suspects_too)
+        claims |= started.claims
     note_all(
         session,
         [(one.study_id, Event.CLAIMED, {"attempt": one.attempt, "worker": worker}) for one in claims.values()],
     )
-    return Claimed(claims, suspects)
+    return replace(started, claims=claims)
 
 
 def _claim_started(
@@ -142,25 +138,25 @@ def _claim_started(
     study_ids: Collection[UUID],
     max_attempts: int,
     lease_s: float,
-    failed_place: FailedPlace,
     *,
     suspects_too: bool,
-) -> tuple[dict[UUID, Claim], frozenset[UUID]]:
+) -> Claimed:
     """Claim studies that were started before and did not end, or fail them, or say which they are."""
     found = session.execute(
-        select(StudyRow.id, StudyRow.attempts, StudyRow.claims, StudyRow.priority)
+        select(StudyRow.id, StudyRow.attempts, StudyRow.claims)
         .where(_ASKED, *_CLAIMABLE, _STUDIES.c.attempts > 0)
         .order_by(StudyRow.id)
         .with_for_update(),
         {"ids": list(study_ids)},
     ).all()
     if not suspects_too:
-        return {}, frozenset(study.id for study in found)
-    for study in found:
-        if study.attempts >= max_attempts:
-            _exhaust(session, study.id, study.attempts, study.claims, failed_place(study.priority.value))
+        return Claimed({}, suspects=frozenset(study.id for study in found))
+    exhausted = [study for study in found if study.attempts >= max_attempts]
+    for study in exhausted:
+        _exhaust(session, study.id, study.attempts, study.claims)
     wanted = [study.id for study in found if study.attempts < max_attempts]
-    return _started(session, _START, wanted, lease_s) if wanted else {}, frozenset()
+    claims = _started(session, _START, wanted, lease_s) if wanted else {}
+    return Claimed(claims, exhausted=frozenset(study.id for study in exhausted))
 
 
 def _started(
@@ -315,8 +311,7 @@ def _lease(seconds: float) -> ColumnElement[datetime]:
     return func.now() + timedelta(seconds=seconds)
 
 
-def _exhaust(session: Session, study_id: UUID, attempts: int, claims: int, place: Place) -> None:
-    worklist_class, worklist_order = place
+def _exhaust(session: Session, study_id: UUID, attempts: int, claims: int) -> None:
     reason = f"the study was started {attempts} times and never ended"
     session.execute(
         update(StudyRow)
@@ -325,8 +320,7 @@ def _exhaust(session: Session, study_id: UUID, attempts: int, claims: int, place
             state=StudyState.FAILED,
             error_code=ATTEMPTS_EXHAUSTED,
             error_reason=reason,
-            worklist_class=WorklistClass(worklist_class),
-            worklist_order=worklist_order,
+            worklist_class=WorklistClass.NEEDS_ATTENTION,
             finished_at=func.now(),
         )
     )

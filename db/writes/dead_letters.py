@@ -13,6 +13,7 @@ from db.schema.vocabulary import ENDED_STATES, Event, LesionState, StudyState
 from db.storable import storable_text
 from db.writes.history import note
 from db.writes.outbox import forget
+from db.writes.worklist import remove_entries
 
 _DEAD = (
     StudyRow.is_current,
@@ -49,7 +50,6 @@ def requeue(session: Session, study_id: UUID, by: str = "unknown") -> Queued | N
             error_code=None,
             error_reason=None,
             worklist_class=None,
-            worklist_order=None,
             malignant_probability=None,
             claimed_at=None,
             started_at=None,
@@ -152,9 +152,13 @@ def purge(session: Session, before: datetime, by: str, limit: int) -> tuple[int,
             error_reason=None,
             discard_reason=None,
             traceparent=None,
+            site=None,
+            study_date=None,
+            read_by=None,
             purged_at=func.now(),
         )
     )
+    remove_entries(session, ids)
     forget(session, ids)
     for study_id in ids:
         note(session, study_id, Event.PURGED, {"by": by, "ended_before": before.isoformat()})

@@ -7,9 +7,9 @@ from sqlalchemy import ColumnElement, Table, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, defer
 
-from db.schema.records import FailedPlace, LesionRecord, Recorded, StudyRecord
+from db.schema.records import LesionRecord, Recorded, StudyRecord
 from db.schema.tables import LesionRow, StudyRow
-from db.schema.vocabulary import ENDED_STATES, Change, Event, Priority, StudyState, WorklistClass
+from db.schema.vocabulary import Change, Event, Priority, StudyState, WorklistClass
 from db.storable import storable_json, storable_text
 from db.writes.history import note, note_all
 
@@ -27,9 +27,9 @@ def record_study(session: Session, record: StudyRecord) -> Recorded:
 
     Other content under a known Study Instance UID becomes a new revision, queued; the one before it is kept and leaves
     the worklist. The content of an earlier revision, delivered late, changes nothing. Else a more urgent priority is
-    taken over, a less urgent one is not, and the history says so; where the study has ended, the caller then places it
-    anew (``study_queries.worklist_key``, ``set_worklist_place``) in the same transaction. Messages that were refused
-    and name this study are retired; so are those that name no study, and its accession number.
+    taken over, a less urgent one is not, and the history says so. The caller places the study on the worklist in the
+    same transaction. Messages that were refused and name this study are retired; so are those that name no study, and
+    its accession number.
     """
     recorded = None
     while recorded is None:  # a study that is purged between the two is a new one
@@ -76,7 +76,6 @@ def record_refusal(
     reason: str,
     source: str,
     *,
-    failed_place: FailedPlace,
     priority: str = Priority.ROUTINE.value,
     study_instance_uid: str | None = None,
     accession_number: str | None = None,
@@ -92,7 +91,6 @@ def record_refusal(
         code: why it was refused.
         reason: the same as a sentence, without values of the message.
         source: the way in.
-        failed_place: the worklist's rule, by which refused messages are listed too.
         priority: the message's, where it could be read.
         study_instance_uid: the message's, where it names a valid one.
         accession_number: the same.
@@ -100,7 +98,6 @@ def record_refusal(
     Returns:
         The ledger's id of the message.
     """
-    worklist_class, worklist_order = failed_place(priority)
     study_id: UUID | None = session.scalar(
         insert(StudyRow)
         .values(
@@ -114,8 +111,7 @@ def record_refusal(
             state=StudyState.FAILED,
             error_code=code,
             error_reason=storable_text(reason),
-            worklist_class=WorklistClass(worklist_class),
-            worklist_order=worklist_order,
+            worklist_class=WorklistClass.NEEDS_ATTENTION,
             finished_at=func.now(),
         )
         .on_conflict_do_nothing(index_elements=[StudyRow.content_digest], index_where=_IS_REFUSED)
@@ -158,17 +154,6 @@ def _retire(session: Session, *which: ColumnElement[bool], by: str) -> None:
         .execution_options(synchronize_session=False)
     )
     note_all(session, [(row.id, Event.RETIRED, {"by": by, "code": row.error_code}) for row in retired.all()])
-
-
-def set_worklist_place(session: Session, study_id: UUID, worklist_class: str, worklist_order: int) -> bool:
-    """Place a study that has ended anew; ``False`` when it has not ended or is not current."""
-    placed = session.scalar(
-        update(StudyRow)
-        .where(StudyRow.id == study_id, StudyRow.is_current, StudyRow.state.in_(ENDED_STATES))
-        .values(worklist_class=WorklistClass(worklist_class), worklist_order=worklist_order)
-        .returning(StudyRow.id)
-    )
-    return placed is not None
 
 
 def _again(session: Session, record: StudyRecord, current: StudyRow) -> Recorded:

@@ -8,7 +8,7 @@ beside any number of other processes. Other modules write pathology's results (`
 
 from db.writes.claims import claim, count_open, extend_leases, fail_attempt, release, requeue_expired, requeue_lost
 from db.writes.dead_letters import discard, on_record, purge, purgeable, requeue
-from db.writes.intake import record_refusal, record_study, retire_earlier, set_worklist_place
+from db.writes.intake import record_refusal, record_study, retire_earlier
 from db.writes.results import finish, hold, register_model
 
 __all__ = [
@@ -30,5 +30,4 @@ __all__ = [
     "requeue_expired",
     "requeue_lost",
     "retire_earlier",
-    "set_worklist_place",
 ]

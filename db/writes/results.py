@@ -1,6 +1,6 @@
 """Writes when an attempt has ended: lesions, predictions and advice, all or nothing."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from typing import Any, cast
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from db.errors import ModelUnknown, ResultInconsistent
 from db.schema.records import Held, HeldLesion, LesionResultRecord, ModelRecord, PredictionRecord, StudyResultRecord
 from db.schema.tables import LesionRow, ModelRow, PredictionRow, RestratificationRow, StudyRow
-from db.schema.vocabulary import BM_MODEL, LH_MODEL, Event, LesionState, StudyState, WorklistClass
+from db.schema.vocabulary import BM_MODEL, LH_MODEL, Event, Laterality, LesionState, StudyState, WorklistClass
 from db.storable import storable_text
 from db.writes.claims import AT_WORK
 from db.writes.history import note_all
@@ -88,8 +88,7 @@ def register_model(session: Session, model: ModelRecord) -> None:
 def hold(session: Session, attempts: Mapping[UUID, int]) -> dict[UUID, Held]:
     """Hold studies still that run under these attempts, until the caller commits.
 
-    Read it in the transaction of ``finish``, to place a study by a priority that was raised while it ran. A study whose
-    attempt is not the last any more is left out.
+    Read it in the transaction of ``finish``. A study whose attempt is not the last any more is left out.
     """
     rows = session.execute(_HOLD, {"attempts": list(attempts.items())})
     held: dict[UUID, tuple[str, dict[str, HeldLesion]]] = {}
@@ -145,9 +144,23 @@ def _study_values(result: StudyResultRecord) -> dict[str, Any]:
         "error_code": result.error_code,
         "error_reason": _storable(result.error_reason),
         "worklist_class": WorklistClass(result.worklist_class),
-        "worklist_order": result.worklist_order,
         "malignant_probability": result.malignant_probability,
+        "site": _storable(_first(lesion.site for lesion in result.lesions)),
+        "scanner_model": _storable(_first(lesion.scanner_model for lesion in result.lesions)),
+        "laterality": _sides({lesion.laterality for lesion in result.lesions if lesion.laterality}),
+        "study_date": result.study_date,
     }
+
+
+def _first(names: Iterable[str | None]) -> str | None:
+    return next((name for name in names if name is not None), None)
+
+
+def _sides(lateralities: Set[str]) -> Laterality | None:
+    """Sum the sides of a study's images up; an image that does not say its side says nothing of the others."""
+    if not lateralities:
+        return None
+    return Laterality(next(iter(lateralities))) if len(lateralities) == 1 else Laterality.BOTH
 
 
 def _history(result: StudyResultRecord) -> dict[str, Any]:
@@ -240,6 +253,7 @@ def _lesion_values(lesion: LesionResultRecord, key: int) -> dict[str, Any]:
         "aspect_ratio": None if lesion.size_mm is None else lesion.size_mm[1] / lesion.size_mm[0],
         "scanner_model": _storable(lesion.scanner_model),
         "site": _storable(lesion.site),
+        "laterality": lesion.laterality,
     }
 
 

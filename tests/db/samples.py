@@ -23,20 +23,16 @@ from db.schema.records import (
 from db.session import make_engine, session_factory
 from db.writes import ledger
 from tests.conftest import Database
-from worker.clinical.categories import Birads, Outcome, Priority
-from worker.clinical.reading_order.outcome_class import place
+from worker.clinical.categories import Birads, Outcome
+from worker.clinical.reading_order.outcome_class import worklist_class
 from worker.clinical.restratify import restratify
+from worker.scoring.worklist_place import place_studies
 
 DEMO = "demo, synthetic, not for clinical use"
 
 
 def digest(content: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
-
-
-def failed_place(priority: str) -> tuple[str, int]:
-    at = place((), complete=False, priority=Priority(priority), malignant_probability=None)
-    return at.worklist_class.name.lower(), at.order
 
 
 def lesion(name: str = "L1", birads: str = "4A", **changes: Any) -> LesionRecord:
@@ -130,19 +126,24 @@ def result(claim: Claim, *lesions: LesionResultRecord, **changes: Any) -> StudyR
     complete = len(done) == len(lesions)
     highest = max((part.predictions[1].positive_probability for part in done), default=None)
     outcomes = [Outcome(part.assessment.outcome) for part in done if part.assessment]
-    at = place(outcomes, complete=complete, priority=Priority(claim.priority), malignant_probability=highest)
     whole = StudyResultRecord(
         study_id=claim.study_id,
         attempt=claim.attempt,
         state="failed" if not done else "done" if complete else "partial",
         error_code=None if complete else "age_missing",
         error_reason=None,
-        worklist_class=at.worklist_class.name.lower(),
-        worklist_order=at.order,
+        worklist_class=worklist_class(outcomes, complete=complete).name.lower(),
         malignant_probability=highest,
         lesions=lesions,
     )
     return replace(whole, **changes)
+
+
+def arrived(session: Session, record: StudyRecord) -> Recorded:
+    """Record a study and place it, as the intake does."""
+    recorded = ledger.record_study(session, record)
+    place_studies(session, [recorded.study_id])
+    return recorded
 
 
 def claimed(session: Session, study_id: UUID, max_attempts: int = 3) -> Claim:
@@ -154,17 +155,20 @@ def claimed(session: Session, study_id: UUID, max_attempts: int = 3) -> Claim:
 def claim_one(
     session: Session, study_id: UUID, max_attempts: int = 3, lease_s: float = -1, **options: Any
 ) -> Claim | None:
-    claimed = ledger.claim(session, [study_id], max_attempts, lease_s=lease_s, failed_place=failed_place, **options)
+    claimed = ledger.claim(session, [study_id], max_attempts, lease_s=lease_s, **options)
     assert not claimed.suspects
+    place_studies(session, claimed.exhausted)
     return claimed.claims.get(study_id)
 
 
 def finish_one(session: Session, record: StudyResultRecord) -> bool:
-    return bool(ledger.finish(session, [record]))
+    written = ledger.finish(session, [record])
+    place_studies(session, written)
+    return bool(written)
 
 
 def ended(session: Session, record: StudyRecord, *lesions: LesionResultRecord) -> Recorded:
-    """Record a study and give it its result."""
-    recorded = ledger.record_study(session, record)
+    """Record a study, give it its result, and place it."""
+    recorded = arrived(session, record)
     assert finish_one(session, result(claimed(session, recorded.study_id), *lesions))
     return recorded

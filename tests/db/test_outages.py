@@ -18,7 +18,7 @@ from db.session import make_engine, session_factory
 from db.writes import ledger, outbox
 from tests import outages
 from tests.conftest import Database
-from tests.db.samples import failed_place, study
+from tests.db.samples import study
 from worker.services.embedded_postgres import EmbeddedPostgres
 from worker.services.home import Home
 from worker.settings import Settings
@@ -272,10 +272,8 @@ def test_a_standby_refuses_each_write_as_an_outage_and_takes_it_once_it_is_the_p
         writes: dict[str, Callable[[Session], object]] = {
             "a study": lambda session: ledger.record_study(session, study("1.2.4")),
             "a study that is known": lambda session: ledger.record_study(session, study()),
-            "a refusal": lambda session: try_write(session, failed_place),
-            "a claim": lambda session: ledger.claim(
-                session, [before.study_id], 3, lease_s=5, failed_place=failed_place
-            ),
+            "a refusal": lambda session: try_write(session),
+            "a claim": lambda session: ledger.claim(session, [before.study_id], 3, lease_s=5),
             "what is stranded": ledger.requeue_expired,
             "a destination": lambda session: outbox.switch_on(session, Destination.WEBHOOK),
         }

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from worker.cli.output import Format, FormatOption, print_rows, stderr
+from worker.cli.progress import counting_bar
 from worker.settings import get_settings
 
 app = typer.Typer(no_args_is_help=True)
@@ -24,8 +25,20 @@ def upgrade() -> None:
     """Upgrade the schema to this version. Several machines may run it at once."""
     from db.migrate import upgrade as migrate
 
-    migrate(get_settings().require_owner_url())
+    url = get_settings().require_owner_url()
+    migrate(url)
+    _complete_places(url)
     stderr.print("the schema is up to date")
+
+
+def _complete_places(url: str) -> None:
+    """Place the studies that were on record before the reading order was a policy: once, minutes for millions."""
+    from db.schema.roles import OWNER
+    from db.session import make_engine, session_factory
+    from worker.scoring.reading_policy import complete_places
+
+    with counting_bar("places on the worklist", None) as advance:
+        complete_places(session_factory(make_engine(url, role=OWNER)), advance)
 
 
 @app.command()

@@ -100,12 +100,14 @@ def requeue(
     """
     from worker.app import enqueue, set_command_timeout
     from worker.runtime import sessions
+    from worker.scoring.worklist_place import place_studies
 
     set_command_timeout()
     rows = []
     for study_id, state, error_code in _targets("requeue", studies, code, since, until, yes=yes):
         with sessions().begin() as session:
             queued = ledger.requeue(session, study_id, who_asks())
+            place_studies(session, [study_id])
         if queued:
             enqueue(queued)
         result = "queued again" if queued else _NOT_QUEUED
@@ -130,11 +132,13 @@ def discard(
     They leave this list, and failed studies leave the worklist. They stay on record and can be requeued.
     """
     from worker.runtime import sessions
+    from worker.scoring.worklist_place import place_studies
 
     rows = []
     for study_id, state, error_code in _targets("discard", studies, code, since, until, yes=yes):
         with sessions().begin() as session:
             done = ledger.discard(session, study_id, reason, who_asks())
+            place_studies(session, [study_id])
         result = "discarded" if done else "not discarded: it is not failed or partial, or is discarded already"
         rows.append({"study_id": study_id, "state": state, "error_code": error_code, "result": result, "done": done})
     _report(rows, fmt, "discarded")

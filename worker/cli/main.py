@@ -36,7 +36,7 @@ class _Commands(LazyGroup):
             Entry("demo-studies", "worker.cli.demo", "demo_studies", "Write phantom studies to practise with."),
         ),
         "Read and send results": (
-            Entry("worklist", "worker.cli.study", "worklist", "Show the worklist, in reading order."),
+            Entry("worklist", "worker.cli.worklist", "app", "Show the worklist; change its reading order."),
             Entry("show", "worker.cli.study", "show", "Show a study: lesions, scores, advice, history."),
             Entry("failed", "worker.cli.failed", "app", "List, requeue or discard failed studies."),
             Entry("explain", "worker.cli.explain", "explain", "Draw Grad-CAM heat maps of a study's lesions."),

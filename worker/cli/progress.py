@@ -9,8 +9,8 @@ from worker.cli.output import stderr
 
 
 @contextmanager
-def counting_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar of ``total`` things; give a function that takes how many are done."""
+def counting_bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a bar of ``total`` things, or of nobody knows how many; give a function that takes how many are done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=stderr) as progress:
         task = progress.add_task(what, total=total)

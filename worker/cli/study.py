@@ -1,32 +1,16 @@
-"""``dlr worklist`` and ``dlr show``: studies, for people and for programs."""
+"""``dlr show``: a study, for people and for programs."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from db.reads import study_queries
 from db.reads.study_records import LesionDetail, StudyDetail
-from worker.cli.output import Card, Format, FormatOption, print_json, print_rows, stderr, stdout
+from db.schema.worklist_records import StudyPlace
+from worker.cli.output import Card, Format, FormatOption, print_json, print_rows, stdout
 from worker.cli.study_arguments import StudyArgument
 from worker.clinical.restratify import UNCERTAIN
 from worker.reporting.lookup import look_up
 
-WORKLIST_COLUMNS = (
-    "position", "study_id", "study_instance_uid", "accession_number", "revision", "priority", "worklist_class", "state",
-    "highest_birads", "lesions", "lesions_scored", "upgraded", "maintained", "downgraded", "not_applicable",
-    "malignant_probability", "high_risk_probability", "error_code", "error_reason", "received_at", "finished_at",
-    "notice", "uncertain",
-)  # fmt: skip
-WORKLIST_COLUMNS_FOR_PEOPLE = (
-    "position", "study_id", "accession_number", "priority", "class", "state", "birads", "4A_lesions", "malignant",
-    "error_code", "notice",
-)  # fmt: skip
-WORKLIST_CARD = Card(
-    ("position", "study_id", "class", "4A_lesions", "error_code"),
-    ("priority", "birads", "malignant", "high_risk", "state", "accession_number", "finished", "notice"),
-)
 LESION_COLUMNS = (
     "lesion_id", "state", "birads", "outcome", "recommended", "uncertain", "high_risk_probability",
     "malignant_probability", "age_years", "age_source", "region_source", "gate", "width_mm", "height_mm",
@@ -37,39 +21,6 @@ LESION_COLUMNS = (
 LESION_CARD = Card(("lesion_id", "outcome"), [name for name in LESION_COLUMNS[1:] if name != "outcome"])
 EVENT_COLUMNS = ("at", "actor", "event", "detail")
 EVENT_CARD = Card(("at", "event"), ("actor", "detail"))
-
-
-def worklist(
-    limit: Annotated[int, typer.Option(min=1, help="Maximum number of studies")] = 50, fmt: FormatOption = Format.TABLE
-) -> None:
-    """Show the worklist: upgraded studies first, then those that need attention. A recommendation only."""
-    from worker.runtime import sessions
-
-    with sessions()() as session:
-        rows = [asdict(row) for row in study_queries.worklist(session, limit)]
-        counts = study_queries.counts_by_state(session)
-    if fmt is Format.TABLE:
-        print_rows([row | _short(row) for row in rows], WORKLIST_COLUMNS_FOR_PEOPLE, fmt, "worklist", WORKLIST_CARD)
-    else:
-        print_rows(rows, WORKLIST_COLUMNS, fmt)
-    waiting = counts["queued"] + counts["running"]
-    if waiting:
-        stderr.print(f"{waiting} more studies are queued or running and are not on the list yet")
-
-
-def _short(row: Mapping[str, Any]) -> dict[str, Any]:
-    arms = ("upgraded", "maintained", "downgraded")
-    counts = [f"{row[arm]} {arm}" for arm in arms if row[arm]]
-    if row["uncertain"]:
-        counts.append(f"models uncertain about {row['uncertain']}")
-    return {
-        "class": row["worklist_class"],
-        "birads": row["highest_birads"],
-        "4A_lesions": ", ".join(counts),
-        "malignant": row["malignant_probability"],
-        "high_risk": row["high_risk_probability"],
-        "finished": row["finished_at"],
-    }
 
 
 def show(
@@ -96,12 +47,12 @@ def show(
 
 def _show(study: StudyDetail) -> None:
     rows = [_lesion_row(lesion) for lesion in study.lesions]
-    head = asdict(study) | {"lesions": len(study.lesions)}
+    head = asdict(study) | {"lesions": len(study.lesions)} | _place(study.place)
     if study.refused:
         stdout.print("a message that was refused: it is not a study until it is submitted again", markup=False)
     for name in ("study_id", "study_instance_uid", "accession_number", "revision", "is_current", "priority", "state",
-                 "worklist_class", "malignant_probability", "error_code", "error_reason", "attempts", "source",
-                 "received_at", "finished_at"):  # fmt: skip
+                 "tier", "place_reason", "marks", "read_at", "read_by", "worklist_class", "malignant_probability",
+                 "error_code", "error_reason", "attempts", "source", "received_at", "finished_at"):  # fmt: skip
         if head[name] is not None:
             stdout.print(f"{name.replace('_', ' '):22} {head[name]}", markup=False, highlight=False)
     said = [row | {"uncertain": UNCERTAIN if row["uncertain"] else None} for row in rows]
@@ -109,6 +60,13 @@ def _show(study: StudyDetail) -> None:
     events = [{"at": event.at, "actor": event.actor, "event": event.event, "detail": dict(event.detail)}
               for event in study.events]  # fmt: skip
     print_rows(events, EVENT_COLUMNS, Format.TABLE, "history", EVENT_CARD)
+
+
+def _place(place: StudyPlace | None) -> dict[str, Any]:
+    names = ("tier", "place_reason", "marks", "read_at", "read_by")
+    if place is None:
+        return dict.fromkeys(names)
+    return {name: getattr(place, name) for name in names} | {"marks": ", ".join(place.marks) or None}
 
 
 def _lesion_row(lesion: LesionDetail) -> dict[str, Any]:

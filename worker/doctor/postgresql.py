@@ -18,7 +18,6 @@ from db.session import ENCODING, make_engine, session_factory
 from db.writes import outbox
 from worker.doctor.component import LOOK_S, Component, Health, look_at
 from worker.errors import Code, Unavailable
-from worker.scoring.worklist_place import place_of_failed
 from worker.settings import Settings
 
 LOCK_S = 3.0
@@ -49,7 +48,7 @@ def _postgres(engine: Engine) -> Component:
         version = str(session.scalar(text("SHOW server_version"))).split()[0]
         encoding = session.scalar(text("SHOW server_encoding"))
         try:
-            probe.try_write(session, place_of_failed)
+            probe.try_write(session)
         except DatabaseAway as away:
             if away.sqlstate not in NO_SCHEMA:  # which is the next look's
                 return Component("PostgreSQL", Health.DOWN, version, f"cannot be written: {away.sentence}")

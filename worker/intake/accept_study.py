@@ -11,9 +11,9 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.reads import study_queries
 from db.reads.study_results import current_content
 from db.schema.records import LesionRecord, Queued, Recorded, StudyRecord
+from db.schema.vocabulary import Change
 from db.writes import ledger
 from worker.broker.refused_identifiers import Named, named_in
 from worker.clinical.categories import Priority
@@ -22,10 +22,13 @@ from worker.errors import DlrError
 from worker.intake.content_digest import content_digest
 from worker.intake.reencoded_copy import Images, is_reencoded
 from worker.intake.storage_copy import is_copy
-from worker.scoring.worklist_place import place_of, place_of_failed
+from worker.scoring.worklist_place import place_studies
 from worker.telemetry.traces import Tracing
 
 logger = logging.getLogger(__name__)
+
+_MOVES = {Change.NEW, Change.REVISED, Change.PRIORITY_RAISED}
+"""Changes after which a study stands at another place on the worklist, or on it for the first time."""
 
 Enqueue = Callable[[Queued], None]
 """Queues a study for inference."""
@@ -119,7 +122,6 @@ class Intake:
                 code,
                 reason,
                 source,
-                failed_place=place_of_failed,
                 priority=named.priority or Priority.ROUTINE.value,
                 study_instance_uid=named.study_instance_uid,
                 accession_number=named.accession_number,
@@ -132,16 +134,10 @@ class Intake:
 
 
 def _committed(session: Session, recorded: Recorded) -> Recorded:
-    if recorded.change == "priority_raised":
-        _place_anew(session, recorded.study_id)
+    if recorded.change in _MOVES:
+        place_studies(session, [recorded.study_id])
     session.commit()
     return recorded
-
-
-def _place_anew(session: Session, study_id: UUID) -> None:
-    key = study_queries.worklist_key(session, study_id)
-    if key is not None:
-        ledger.set_worklist_place(session, study_id, *place_of(key))
 
 
 def _study_record(job: StudyJob, digest: str, source: str, traceparent: str | None) -> StudyRecord:

@@ -17,12 +17,11 @@ from db.reads import study_queries
 from db.schema.records import Claim, Claimed, Ended, StudyResultRecord
 from db.writes import ledger
 from worker.batcher import Batcher
-from worker.clinical.categories import Priority
 from worker.errors import Code
 from worker.logs import story_of
 from worker.scoring.leases import LeaseKeeper
 from worker.scoring.lesion_outcome import LesionOutcome, result_record
-from worker.scoring.worklist_place import place_of_failed
+from worker.scoring.worklist_place import place_studies
 
 MOST_AT_ONCE = 64
 """Studies in one transaction."""
@@ -121,10 +120,10 @@ class Bookkeeper:
                 study_ids,
                 self._max_attempts,
                 lease_s=self.lease_keeper.lease_s,
-                failed_place=place_of_failed,
                 worker=self.lease_keeper.worker,
                 suspects_too=suspects_too,
             )
+            place_studies(session, claimed.exhausted)
         for claim in claimed.claims.values():
             self.lease_keeper.claimed(claim.study_id, claim.attempt)
         return claimed
@@ -133,11 +132,10 @@ class Bookkeeper:
         with self.sessions.begin() as session:
             held = ledger.hold(session, {result.claim.study_id: result.claim.attempt for result in results})
             records = {
-                claim.study_id: result_record(claim, Priority(held[claim.study_id].priority), outcomes)
-                for claim, outcomes in results
-                if claim.study_id in held
+                claim.study_id: result_record(claim, outcomes) for claim, outcomes in results if claim.study_id in held
             }
             written = ledger.finish(session, list(records.values()), held)
+            place_studies(session, written)
         return [_ended(records[claim.study_id], claim) if claim.study_id in written else None for claim, _ in results]
 
 

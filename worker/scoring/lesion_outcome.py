@@ -10,13 +10,12 @@ from db.schema.records import (
     LesionResultRecord,
     PredictionRecord,
     StudyResultRecord,
-    WorklistKey,
 )
 from worker.clinical.categories import Priority
+from worker.clinical.reading_order.outcome_class import worklist_class
 from worker.clinical.restratify import Assessment
 from worker.errors import Code, DlrError, LesionRefused
 from worker.logs import story_of
-from worker.scoring.worklist_place import place_of
 from worker.study import Lesion, LesionImage, Score, Scores
 from worker.telemetry.measures import Measures
 
@@ -34,23 +33,23 @@ class LesionOutcome:
     refused: DlrError | None = None
 
 
-def result_record(claim: Claim, priority: Priority, outcomes: Sequence[LesionOutcome]) -> StudyResultRecord:
-    """Sum a study up: its state, its place on the worklist, and one record a lesion."""
+def result_record(claim: Claim, outcomes: Sequence[LesionOutcome]) -> StudyResultRecord:
+    """Sum a study up: its state, its class, and one record a lesion."""
     refused = [(outcome.lesion, outcome.refused) for outcome in outcomes if outcome.refused is not None]
-    assessed = [outcome.assessment.outcome.value for outcome in outcomes if outcome.assessment is not None]
+    assessed = [outcome.assessment.outcome for outcome in outcomes if outcome.assessment is not None]
     malignant = [outcome.scores.bm.positive_probability for outcome in outcomes if outcome.scores is not None]
-    highest = max(malignant, default=None)
-    worklist_class, order = place_of(WorklistKey(tuple(assessed), not refused, priority.value, highest))
+    images = [outcome.image for outcome in outcomes if outcome.image is not None]
+    dates = [image.examination.study_date for image in images if image.examination.study_date]
     return StudyResultRecord(
         study_id=claim.study_id,
         attempt=claim.attempt,
         state="done" if not refused else "partial" if assessed else "failed",
         error_code=refused[0][1].code.value if refused else None,
         error_reason="; ".join(f"{lesion.lesion_id}: {error.reason}" for lesion, error in refused) or None,
-        worklist_class=worklist_class,
-        worklist_order=order,
-        malignant_probability=highest,
+        worklist_class=worklist_class(assessed, complete=not refused).name.lower(),
+        malignant_probability=max(malignant, default=None),
         lesions=tuple(_lesion_record(outcome) for outcome in outcomes),
+        study_date=min(dates, default=None),
         detail=_details(outcomes),
     )
 
@@ -72,6 +71,7 @@ def _lesion_record(outcome: LesionOutcome) -> LesionResultRecord:
         size_mm=None if size is None else (size.width_mm, size.height_mm),
         scanner_model=None if image is None else image.scanner.model,
         site=None if image is None else image.scanner.site,
+        laterality=None if image is None else image.examination.laterality,
         predictions=() if scores is None else (prediction_record(scores.lh), prediction_record(scores.bm)),
         assessment=None if assessment is None else _assessment(assessment),
     )

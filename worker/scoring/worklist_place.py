@@ -1,21 +1,166 @@
-"""The rule of the worklist (`worker.clinical.reading_order.outcome_class`) in the ledger's words."""
+"""Each study's place on the worklist: the policy (`worker.clinical.reading_order`) in the ledger's words."""
 
-from db.schema.records import Place, WorklistKey
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import cast
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from db.reads.standings import kept_places, standings
+from db.schema.vocabulary import OPEN_STATES, Mark
+from db.schema.worklist_records import EntryRecord, KeptPlace, LesionStanding, ServedPolicy, StudyStanding
+from db.writes import worklist
 from worker.clinical.categories import Outcome, Priority
-from worker.clinical.reading_order.outcome_class import place
+from worker.clinical.reading_order.facts import CATEGORY_RANK, LesionFacts, LesionState, StudyFacts, StudyState
+from worker.clinical.reading_order.place import Place, order_of, place
+from worker.clinical.reading_order.policy import Policy, parse_policy
+
+_KEEPS = {Mark.CORRECTED.value, Mark.REQUEUED.value}
 
 
-def place_of(key: WorklistKey) -> Place:
-    """Return the worklist class and order of a study that has ended."""
-    at = place(
-        [Outcome(outcome) for outcome in key.outcomes],
-        complete=key.complete,
-        priority=Priority(key.priority),
-        malignant_probability=key.malignant_probability,
+def place_studies(session: Session, study_ids: Collection[UUID]) -> None:
+    """Place studies anew, or take them off the worklist; call it in the transaction that changed them.
+
+    A study that waits for its next result, corrected or queued again, keeps the place of its last one, unless the
+    correction has a lesion that is new or of a higher category: then the earlier of that place and of the one that
+    these lesions give it. A study that was read, and now stands in another tier, is to be read again.
+
+    Args:
+        session: of ``dlr_writer``; the caller commits.
+        study_ids: the ledger's.
+    """
+    if not study_ids:
+        return
+    policies = worklist.served_policies(session)
+    found = standings(session, study_ids)
+    listed = [study for study in found if study.listed]
+    waiting = [study.study_id for study in listed if study.state in OPEN_STATES]
+    kept = kept_places(session, waiting) if waiting else {}
+    entries = [
+        _entry(policy, study, _of_policy(kept.get(study.study_id, ()), policy, study))
+        for study in listed
+        for policy in policies
+    ]
+    again = _other_tiers(policies, listed, entries)
+    worklist.mark_unread(session, again)
+    unread = {study_id for study_id, _, _ in again}
+    worklist.put_entries(
+        session, [replace(entry, is_read=entry.is_read and entry.study_id not in unread) for entry in entries]
     )
-    return at.worklist_class.name.lower(), at.order
+    former = {place.entry.study_id for places in kept.values() for place in places} - set(waiting)
+    worklist.remove_entries(session, former | {study.study_id for study in found if not study.listed})
 
 
-def place_of_failed(priority: str) -> Place:
-    """Return the worklist class and order of a study of which nothing was scored."""
-    return place_of(WorklistKey((), complete=False, priority=priority, malignant_probability=None))
+def place_unplaced(session: Session, study_ids: Collection[UUID], policy: ServedPolicy) -> None:
+    """Place those studies that have no place under a policy yet; they stay as they are until the caller commits."""
+    found = standings(session, study_ids, hold=True)
+    entries = [_entry(policy, study, None) for study in found if study.listed]
+    worklist.put_entries(session, entries, only_new=True)
+
+
+def facts_of(study: StudyStanding) -> StudyFacts:
+    """Return what a policy looks at."""
+    return StudyFacts(
+        priority=Priority(study.priority),
+        state="waiting" if study.state in OPEN_STATES else cast("StudyState", study.state),
+        lesions=tuple(_lesion(lesion) for lesion in study.lesions),
+    )
+
+
+@lru_cache(maxsize=8)
+def policy_of(document: str) -> Policy:
+    """Return the policy that a document on record says."""
+    return parse_policy(document)
+
+
+def _entry(policy: ServedPolicy, study: StudyStanding, kept: KeptPlace | None) -> EntryRecord:
+    rule = policy_of(policy.document)
+    if kept is None:
+        return _record(policy, study, place(rule, facts_of(study)))
+    stays = _kept(rule, study, kept)
+    raised = [lesion for lesion in study.lesions if _is_raised(lesion, kept.categories)]
+    if not raised:
+        return stays
+    moved = _record(policy, study, place(rule, facts_of(replace(study, lesions=tuple(raised)))))
+    if moved.place_order >= stays.place_order:
+        return stays
+    decided_by = None if moved.lesion is None else study.lesions.index(raised[moved.lesion - 1]) + 1
+    return replace(moved, lesion=decided_by)
+
+
+def _record(policy: ServedPolicy, study: StudyStanding, at: Place) -> EntryRecord:
+    return EntryRecord(
+        study_id=study.study_id,
+        policy_key=policy.key,
+        tier=at.tier,
+        rule=at.rule,
+        lesion=at.lesion,
+        category=at.category,
+        probability=at.probability,
+        place_order=at.order,
+        arrived_at=study.received_at,
+        is_read=study.read_tier is not None,
+        marks=at.marks,
+    )
+
+
+def _kept(policy: Policy, study: StudyStanding, kept: KeptPlace) -> EntryRecord:
+    """Give a study a former place, by its own priority; the marks say that its next result is not there yet."""
+    former = kept.entry
+    why = Mark.REQUEUED if former.study_id == study.study_id and Mark.CORRECTED not in former.marks else Mark.CORRECTED
+    marks = [Mark.WAITING, why, *(mark for mark in former.marks if mark == Mark.DISCORDANT)]
+    return replace(
+        former,
+        study_id=study.study_id,
+        place_order=order_of(
+            policy, former.tier, Priority(study.priority), category=former.category, probability=former.probability
+        ),
+        is_read=study.read_tier is not None,
+        marks=tuple(mark.value if isinstance(mark, Mark) else mark for mark in marks),
+    )
+
+
+def _of_policy(places: Iterable[KeptPlace], policy: ServedPolicy, study: StudyStanding) -> KeptPlace | None:
+    """Return the place of the last result under a policy: the study's own, or that of the revision before it."""
+    for kept in sorted(places, key=lambda kept: kept.entry.study_id != study.study_id):
+        marks = set(kept.entry.marks)
+        if kept.entry.policy_key == policy.key:
+            return kept if Mark.WAITING not in marks or marks & _KEEPS else None
+    return None
+
+
+def _is_raised(lesion: LesionStanding, before: Mapping[str, str]) -> bool:
+    former = before.get(lesion.lesion_id)
+    return former is None or CATEGORY_RANK[lesion.category] < CATEGORY_RANK[former]
+
+
+def _other_tiers(
+    policies: Sequence[ServedPolicy], studies: Sequence[StudyStanding], entries: Sequence[EntryRecord]
+) -> list[tuple[UUID, str, str]]:
+    """Return the studies that were read in another tier of the active policy than they stand in now, and both."""
+    active = next(policy for policy in policies if policy.active)
+    names = [tier.name for tier in policy_of(active.document).tiers]
+    now = {
+        entry.study_id: f"{active.label} {names[entry.tier - 1]}" for entry in entries if entry.policy_key == active.key
+    }
+    return [
+        (study.study_id, study.read_tier, now[study.study_id])
+        for study in studies
+        if study.read_tier is not None
+        and study.read_tier.startswith(f"{active.label} ")
+        and study.read_tier != now[study.study_id]
+    ]
+
+
+def _lesion(lesion: LesionStanding) -> LesionFacts:
+    return LesionFacts(
+        category=lesion.category,
+        state=cast("LesionState", lesion.state),
+        outcome=None if lesion.outcome is None else Outcome(lesion.outcome),
+        high_risk=lesion.high_risk,
+        malignant=lesion.malignant,
+        high_risk_probability=lesion.high_risk_probability,
+        malignant_probability=lesion.malignant_probability,
+    )

@@ -101,6 +101,8 @@ def event_of(parcel: Parcel, *, identifiers: bool) -> dict[str, Any]:
         "state": result.state,
         "priority": result.priority,
         "worklist_class": result.worklist_class,
+        "tier": None if result.place is None else result.place.tier,
+        "place_reason": None if result.place is None else result.place.place_reason,
         "lesions": len(result.lesions),
         "outcomes": counted,
         "error_code": result.error_code,

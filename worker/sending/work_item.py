@@ -10,7 +10,9 @@ from pydicom.uid import Comprehensive3DSRStorage
 from pydicom.valuerep import DT
 
 from worker.clinical.categories import Priority
-from worker.clinical.reading_order.outcome_class import WorklistClass, step_priority
+from worker.clinical.reading_order.outcome_class import WorklistClass
+from worker.clinical.reading_order.place import step_priority
+from worker.clinical.reading_order.policy import StepPriority
 from worker.reporting.conforming import require_conforming
 from worker.reporting.dicom_header import conforming, left_out
 from worker.reporting.identifiers import instance_uid, series_uid
@@ -137,7 +139,8 @@ def work_item(result: StudyResult, source: Source, worklist: Worklist, replaces:
 
 def _schedule(item: Dataset, result: StudyResult, source: Source, worklist: Worklist) -> None:
     kind = WorklistClass[str(result.worklist_class).upper()]
-    item.ScheduledProcedureStepPriority = step_priority(kind, Priority(result.priority)).value
+    tier = StepPriority.MEDIUM if result.place is None else StepPriority(result.place.step_priority)
+    item.ScheduledProcedureStepPriority = step_priority(tier, Priority(result.priority)).value
     item.ProcedureStepLabel, item.WorklistLabel = LABELS[kind], worklist.label
     item.ScheduledProcedureStepStartDateTime = DT(source.subject.local(result.endings[-1].at))
     # CID 9231.

@@ -13,10 +13,12 @@ from redis.exceptions import RedisError
 from db.errors import RoleRefused
 from db.migrate import upgrade
 from db.schema.roles import OWNER, READER, SHADOW, WEB, WRITER
+from db.session import make_engine, session_factory
 from worker.broker.durability import durability_of
 from worker.errors import Code, SetupRefused
 from worker.network.port import free_port, is_free, require_free
 from worker.outages.redis_answers import reason_of
+from worker.scoring.reading_policy import complete_places
 from worker.services.embedded_postgres import EmbeddedPostgres
 from worker.services.embedded_redis import EmbeddedRedis
 from worker.services.flower import flower_command, flower_is_installed
@@ -208,5 +210,6 @@ def _port(name: str, home: Home, settings: Settings, say: Callable[[str], None])
 def _migrate(settings: Settings) -> None:
     try:
         upgrade(settings.require_owner_url())
+        complete_places(session_factory(make_engine(settings.require_owner_url(), role=OWNER)))
     except RoleRefused as refused:
         raise SetupRefused(Code.SETTING_INVALID, f"DLR_DATABASE_OWNER_URL: {refused}") from None

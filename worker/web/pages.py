@@ -14,8 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from db.reads import worklist_page
-from db.reads.study_records import WorklistRow
-from db.reads.worklist_page_records import WaitingRow, WorklistFilter, WorklistState
+from db.reads.worklist_page_records import ListedRow, WaitingRow, WorklistFilter, WorklistState
 from worker.errors import Refused
 from worker.web import appearance, words
 from worker.web.pictures import Kind
@@ -42,11 +41,11 @@ FILTERS = {
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows of one class that stand together."""
+    """Rows of one tier that stand together."""
 
     name: str
     label: words.Label
-    rows: tuple[WorklistRow, ...]
+    rows: tuple[ListedRow, ...]
 
 
 def worklist(request: Request, site: Site, who: Session) -> Response:
@@ -57,7 +56,7 @@ def worklist(request: Request, site: Site, who: Session) -> Response:
     with site.database() as session:
         last = None if after is None else worklist_page.listed(session, _uuid(after))
         state = worklist_page.worklist_state(session)
-        found = worklist_page.excerpt(session, wanted, ROWS, 0 if last is None else last.position)
+        found = worklist_page.excerpt(session, wanted, ROWS, None if last is None else last.study_id)
     further = {**chosen, "after": str(found.rows[-1].study_id)} if found.more else None
     return site.page(
         request,
@@ -93,15 +92,12 @@ def study(request: Request, site: Site, who: Session) -> Response:
         lesions, pictured = worklist_page.lesions(session, study_id), worklist_page.pictured(session, study_id)
         history = worklist_page.history(session, study_id) if who.is_administrator else []
         count = worklist_page.worklist_state(session).listed
-        beside = (
-            [] if row is None else worklist_page.excerpt(session, WorklistFilter(), 3, max(row.position - 2, 0)).rows
-        )
+        before, behind = worklist_page.beside(session, study_id)
     head = row or waiting
     if head is None:
         raise HTTPException(404)
     logger.info("%s opened study %s", who.name, study_id)
     ended = None if row is None else row.finished_at
-    places = {one.position: one for one in beside}
     return site.page(
         request,
         "study.html",
@@ -117,8 +113,8 @@ def study(request: Request, site: Site, who: Session) -> Response:
         notices=words.notices_of(lesions),
         history=history,
         count=count,
-        before=None if row is None else places.get(row.position - 1),
-        behind=None if row is None else places.get(row.position + 1),
+        before=before,
+        behind=behind,
     )
 
 
@@ -179,10 +175,10 @@ def choose_scheme(_request: Request, site: Site, _who: Session, form: Form) -> R
     return response
 
 
-def _study_mark(row: WorklistRow | None, waiting: WaitingRow | None) -> str:
+def _study_mark(row: ListedRow | None, waiting: WaitingRow | None) -> str:
     """Return what changes when a study's result does."""
     if row is not None:
-        return f"{row.state} {row.revision} {row.finished_at.isoformat()}"
+        return f"{row.state} {row.revision} {row.finished_at}"
     return "" if waiting is None else waiting.state
 
 
@@ -190,10 +186,11 @@ def _mark(state: WorklistState) -> str:
     return hashlib.sha256(f"{state.listed} {state.changed_at}".encode()).hexdigest()[:16]
 
 
-def groups_of(rows: Sequence[WorklistRow]) -> list[Group]:
-    """Put rows that stand together under their class; their order stays the view's."""
+def groups_of(rows: Sequence[ListedRow]) -> list[Group]:
+    """Put rows that stand together under their tier; their order stays the view's."""
     return [
-        Group(name, words.CLASSES[name], tuple(those)) for name, those in groupby(rows, lambda row: row.worklist_class)
+        Group(name, words.tier(name, title), tuple(those))
+        for (name, title), those in groupby(rows, lambda row: (row.tier, row.tier_title))
     ]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from db.reads.study_records import WorklistRow
-from db.reads.worklist_page_records import LesionResultRow
+from db.reads.worklist_page_records import LesionResultRow, ListedRow
 from worker.clinical.probability import said
 from worker.clinical.restratify import UNCERTAIN
 from worker.errors import MEANINGS, Code
@@ -44,6 +44,21 @@ CLASSES: Mapping[str, Label] = {
     ),
 }
 """The classes of the worklist, in its order."""
+
+TIER_SIGNS: Mapping[str, str] = {
+    "suspicious": "▲",
+    "to_be_looked_at": "!",
+    "undecided": "■",
+    "low": "▽",
+    "negative": "○",
+}
+"""Signs of the tiers of the default reading order; a tier of another policy has its name alone."""
+
+
+def tier(name: str, title: str) -> Label:
+    """Return the heading of a tier of the active policy, whose title is the policy's."""
+    return Label(title, TIER_SIGNS.get(name, "•"), "")
+
 
 OUTCOMES: Mapping[str, Label] = {
     "upgraded": Label(
@@ -117,6 +132,19 @@ class Words:
         ]
         return self.language(gettext_noop("Not ruled out: {classes}.")).format(classes="; ".join(classes))
 
+    def place_reason(self, row: ListedRow) -> str:
+        """Say why a study stands where it stands, as the column ``place_reason`` does."""
+        reason = self.language(row.reason)
+        if row.deciding_lesion is None or row.deciding_birads is None:
+            said = reason[:1].upper() + reason[1:]
+        else:
+            of_lesion = self.language(gettext_noop("Lesion {number}, BI-RADS {category}: {reason}"))
+            said = of_lesion.format(number=row.deciding_lesion, category=row.deciding_birads, reason=reason)
+        kept = [self.language(sentence) for mark, sentence in _KEPT.items() if mark in row.marks]
+        first = self.language(gettext_noop("({priority}: before all tiers)"))
+        before_all = [first.format(priority=self.language(PRIORITIES[row.priority]))] if row.is_before_all else []
+        return " ".join((*kept, said, *before_all))
+
     def what_to_do(self, code: str | None) -> str | None:
         """Return what an error code means and what to do."""
         return None if code is None or code not in set(Code) else self.language(MEANINGS[Code(code)])
@@ -125,6 +153,11 @@ class Words:
         """Return a word of a card or of the history as people write it: ``high_risk`` is high risk."""
         return self.language((word or "").replace("_", " "))
 
+
+_KEPT: Mapping[str, str] = {
+    "corrected": gettext_noop("Keeps its place until the correction is scored."),
+    "requeued": gettext_noop("Keeps its place until it is scored again."),
+}
 
 _NOT_4A = gettext_noop(
     "DLR_LH says {high_risk} and DLR_BM says {malignant}. The rule applies only to BI-RADS 4A, so {category} stays "

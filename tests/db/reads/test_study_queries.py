@@ -9,7 +9,20 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.reads import study_queries
 from db.writes import ledger
-from tests.db.samples import DEMO, claimed, ended, finish_one, lesion, model, refused, register, result, scored, study
+from tests.db.samples import (
+    DEMO,
+    arrived,
+    claimed,
+    ended,
+    finish_one,
+    lesion,
+    model,
+    refused,
+    register,
+    result,
+    scored,
+    study,
+)
 
 
 def test_the_worklist_is_in_reading_order(sessions: sessionmaker[Session]) -> None:
@@ -27,7 +40,7 @@ def test_the_worklist_is_in_reading_order(sessions: sessionmaker[Session]) -> No
             ended(session, record, lesion_result)
     with sessions.begin() as session:
         rows = study_queries.worklist(session)
-        assert [row.study_instance_uid for row in rows] == ["1.7", "1.6", "1.5", "1.4", "1.3", "1.2", "1.1"]
+        assert [row.study_instance_uid for row in rows] == ["1.7", "1.2", "1.6", "1.5", "1.4", "1.3", "1.1"]
         assert [row.position for row in rows] == [1, 2, 3, 4, 5, 6, 7]
         assert study_queries.worklist(session, limit=3) == rows[:3]
 
@@ -38,11 +51,11 @@ def test_studies_of_one_class_and_score_are_read_as_they_arrived(
     sessions: sessionmaker[Session], order: list[int]
 ) -> None:
     with sessions.begin() as session:
-        session.execute(text("UPDATE study SET is_current = false"))
+        session.execute(text("DELETE FROM worklist_entry"))
     studies = []
     for number in range(4):
         with sessions.begin() as session:
-            studies.append(ledger.record_study(session, study(f"1.{number}.{uuid4().int}")).study_id)
+            studies.append(arrived(session, study(f"1.{number}.{uuid4().int}")).study_id)
     for number in order:
         with sessions.begin() as session:
             assert finish_one(session, result(claimed(session, studies[number]), scored()))

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import fields
 from uuid import uuid4
 
 import pytest
@@ -7,13 +8,15 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.migrate import PAGE_VIEWS
 from db.reads import study_queries, worklist_page
-from db.reads.worklist_page_records import WorklistFilter
+from db.reads.study_records import WorklistRow
+from db.reads.worklist_page_records import ListedRow, WorklistFilter
 from db.schema.roles import WEB
 from db.session import make_engine, session_factory
 from db.writes import ledger
 from tests.conftest import Database
-from tests.db.samples import claim_one, digest, ended, failed_place, lesion, refused, scored, study
+from tests.db.samples import claim_one, digest, ended, lesion, refused, scored, study
 from tests.db.schema.test_roles import DENIED, TABLES, sqlstate
+from worker.scoring.worklist_place import place_studies
 
 
 @pytest.fixture
@@ -27,6 +30,11 @@ def page_engine(database: Database) -> Iterator[Engine]:
 def reading(page_engine: Engine) -> sessionmaker[Session]:
     """Sessions of dlr_web."""
     return session_factory(page_engine)
+
+
+def as_listed(row: ListedRow) -> WorklistRow:
+    """The row of the view ``worklist``."""
+    return WorklistRow(*(getattr(row, field.name) for field in fields(WorklistRow)))
 
 
 def list_several(sessions: sessionmaker[Session], count: int) -> None:
@@ -44,15 +52,16 @@ def test_the_rows_are_those_of_the_view_in_its_order(
     with sessions() as session:
         wanted = study_queries.worklist(session)
     with reading() as session:
-        pages, behind = [], 0
+        pages: list[tuple[ListedRow, ...]] = []
+        behind = None
         while True:
             part = worklist_page.excerpt(session, WorklistFilter(), 5, behind)
             pages.append(part.rows)
             if not part.more:
                 break
-            behind = part.rows[-1].position
+            behind = part.rows[-1].study_id
     assert [len(rows) for rows in pages] == [5, 5, 5, 2]
-    assert [row for rows in pages for row in rows] == wanted
+    assert [as_listed(row) for rows in pages for row in rows] == wanted
 
 
 def test_what_was_refused_is_no_study_of_the_list_and_is_found_beside_it(
@@ -67,7 +76,6 @@ def test_what_was_refused_is_no_study_of_the_list_and_is_found_beside_it(
                 "job_invalid",
                 "no",
                 "queue",
-                failed_place=failed_place,
                 accession_number=number,
             )
             for number in ("A-1", "A-2", "B-1")
@@ -108,7 +116,7 @@ def test_a_condition_leaves_rows_out_and_changes_no_position(
         ]
     with reading() as session:
         found = worklist_page.excerpt(session, wanted, 50)
-    assert list(found.rows) == expected
+    assert [as_listed(row) for row in found.rows] == expected
     assert not found.more
 
 
@@ -151,11 +159,12 @@ def test_its_places_and_counts_are_those_of_the_worklist(
     with sessions.begin() as session:
         aside = study_queries.failed(session)[0]
         assert ledger.discard(session, aside.study_id, "seen", "me")
+        place_studies(session, [aside.study_id])
         worklist = [(row.position, row.study_id) for row in study_queries.worklist(session)]
         claim_one(session, ledger.record_study(session, study("1.2.99", "99")).study_id)
     with reading() as session:
         state = worklist_page.worklist_state(session)
-        places = session.execute(text("SELECT position, study_id FROM worklist_place ORDER BY position")).all()
+        places = session.execute(text("SELECT position, study_id FROM worklist_position ORDER BY position")).all()
     assert [tuple(place) for place in places] == worklist
     assert (state.listed, state.queued, state.running) == (len(worklist), 0, 1)
 

@@ -50,7 +50,7 @@ def reader(database: Database, sessions: sessionmaker[Session]) -> Engine:
 
 def test_a_reader_sees_every_view(reader: Engine) -> None:
     empty = dict.fromkeys(("failed_study", "pathology_result", "downgraded_cancer"), 0)
-    counts = {"restratification_summary": 4, "model_card": 2, "lesion_score": 2, **empty}
+    counts = {"restratification_summary": 4, "reading_order_tier": 5, "model_card": 2, "lesion_score": 2, **empty}
     with reader.connect() as connection:
         seen = {view: len(connection.execute(text(f"SELECT * FROM {view}")).all()) for view in VIEWS}
     assert seen == {view: counts.get(view, 1) for view in VIEWS}

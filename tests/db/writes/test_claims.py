@@ -3,14 +3,13 @@ from uuid import uuid4
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.reads import study_queries
 from db.schema.records import Claim
-from db.schema.tables import StudyRow
 from db.writes import ledger
-from tests.db.samples import claim_one, claimed, ended, failed_place, finish_one, lesion, refused, result, scored, study
+from tests.db.samples import arrived, claim_one, claimed, ended, finish_one, lesion, refused, result, scored, study
+from worker.scoring.worklist_place import place_studies
 
 
 def test_a_claim_holds_what_is_needed_to_work(sessions: sessionmaker[Session]) -> None:
@@ -47,7 +46,6 @@ def test_a_study_that_kills_its_workers_is_failed_and_stands_where_a_person_look
         assert row.lesion_errors == "L1: attempts_exhausted; L2: attempts_exhausted"
         [listed] = study_queries.worklist(session)
         assert listed.worklist_class == "needs_attention"
-        assert session.scalar(select(StudyRow.worklist_order)) == failed_place("stat")[1]
         [detail] = study_queries.study_details(session, study_id)
         assert [event.event for event in detail.events] == ["received", "claimed", "claimed", "claimed", "failed"]
 
@@ -115,7 +113,9 @@ def test_a_failed_or_partial_study_can_be_queued_again_with_all_its_attempts(ses
     with sessions.begin() as session:
         assert ledger.requeue(session, study_id)
         assert not ledger.requeue(session, study_id)
-        assert study_queries.worklist(session) == []
+        place_studies(session, [study_id])
+        [row] = study_queries.worklist(session)
+        assert (row.state, row.marks) == ("queued", ["waiting", "requeued"])
         [detail] = study_queries.study_details(session, study_id)
         assert [part.state for part in detail.lesions] == ["scored", "waiting"]
     with sessions.begin() as session:
@@ -149,25 +149,26 @@ def test_a_worker_from_before_a_requeue_can_not_write_its_result(sessions: sessi
         st.sampled_from(["push", "revise", "claim", "finish", "fail", "stale", "release", "requeue"]), max_size=25
     )
 )
-def test_whatever_happens_a_study_is_either_waiting_for_work_or_on_the_worklist(
+def test_whatever_happens_a_study_is_on_the_worklist_once_and_marked_while_it_waits(
     sessions: sessionmaker[Session], steps: list[str]
 ) -> None:
     uid = f"1.2.{uuid4().int}"
     content = 0
     claims: list[Claim] = []
     with sessions.begin() as session:
-        study_id = ledger.record_study(session, study(uid, "0")).study_id
+        study_id = arrived(session, study(uid, "0")).study_id
     for step in steps:
         with sessions.begin() as session:
             if step == "revise":
                 content += 1
             if step in {"push", "revise"}:
-                study_id = ledger.record_study(session, study(uid, str(content))).study_id
+                study_id = arrived(session, study(uid, str(content))).study_id
             elif step == "claim":
                 claim = claim_one(session, study_id, 2, lease_s=-1)
                 claims += [claim] if claim else []
             elif step == "requeue":
                 ledger.requeue(session, study_id)
+                place_studies(session, [study_id])
             elif claims:
                 claim = claims[0] if step == "stale" else claims[-1]
                 if step == "release":
@@ -176,5 +177,6 @@ def test_whatever_happens_a_study_is_either_waiting_for_work_or_on_the_worklist(
                     finish_one(session, result(claim, refused() if step == "fail" else scored()))
         with sessions.begin() as session:
             [state] = study_queries.states(session, [study_id]).values()
-            listed = [row.study_id for row in study_queries.worklist(session) if row.study_instance_uid == uid]
-            assert listed == ([] if state in {"queued", "running"} else [study_id])
+            [listed] = [row for row in study_queries.worklist(session) if row.study_instance_uid == uid]
+            assert (listed.study_id, listed.state) == (study_id, state)
+            assert ("waiting" in listed.marks) is (state in {"queued", "running"})

@@ -12,7 +12,8 @@ from db.schema.records import Queued
 from db.session import make_engine
 from db.writes import ledger
 from tests.conftest import Database
-from tests.db.samples import claim_one, claimed, ended, failed_place, finish_one, lesion, refused, result, scored, study
+from tests.db.samples import claim_one, claimed, ended, finish_one, lesion, refused, result, scored, study
+from worker.scoring.worklist_place import place_studies
 
 ANNE = "anne@ward"
 UID, ACCESSION, LESION = "1.2.3.4.5", "ACC-77", "left breast of Mary Roe"
@@ -71,6 +72,7 @@ def test_a_discarded_study_leaves_both_lists_and_stays_on_record(sessions: sessi
         study_id = failed_study(session)
         assert ledger.discard(session, study_id, "scanned again under another number", ANNE)
         assert not ledger.discard(session, study_id, "again", ANNE)
+        place_studies(session, [study_id])
         assert study_queries.failed(session) == study_queries.worklist(session) == []
         assert history(session, study_id)[-1] == ("discarded", {"by": ANNE, "from": "failed", "code": "age_missing"})
         kept = session.execute(text("SELECT state::text, discard_reason FROM study")).one()
@@ -88,9 +90,7 @@ def test_a_partial_study_that_is_discarded_keeps_its_place(sessions: sessionmake
 
 def test_a_refused_message_can_be_discarded_and_never_queued(sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as session:
-        refusal = ledger.record_refusal(
-            session, "a" * 64, {"x": 1}, "job_invalid", "no", "queue", failed_place=failed_place
-        )
+        refusal = ledger.record_refusal(session, "a" * 64, {"x": 1}, "job_invalid", "no", "queue")
         assert not ledger.requeue(session, refusal, ANNE)
         assert ledger.discard(session, refusal, "sender's test", ANNE)
         assert study_queries.worklist(session) == []
@@ -215,7 +215,6 @@ def test_a_refused_message_is_purged_and_the_same_can_be_refused_anew(
                 "job_invalid",
                 "no",
                 "queue",
-                failed_place=failed_place,
                 study_instance_uid=UID,
                 accession_number=ACCESSION,
             )

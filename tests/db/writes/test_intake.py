@@ -20,7 +20,7 @@ from db.schema.tables import LesionRow, StudyEventRow, StudyRow
 from db.schema.vocabulary import Priority
 from db.writes import ledger, rescoring
 from db.writes.pathology import find_studies
-from tests.db.samples import claim_one, claimed, digest, ended, failed_place, lesion, model, refused, scored, study
+from tests.db.samples import arrived, claim_one, claimed, digest, ended, lesion, model, scored, study
 from worker.errors import Code
 
 
@@ -41,7 +41,6 @@ def refuse(
         Code.JOB_INVALID.value,
         "lesions: missing",
         named.pop("source", None) or "queue",
-        failed_place=failed_place,
         priority=priority,
         **named,
     )
@@ -88,34 +87,15 @@ def test_a_priority_rises_and_never_falls(
         assert claimed(session, recorded.study_id).priority == kept
 
 
-def test_a_study_that_ended_can_be_placed_anew_when_its_priority_rises(sessions: sessionmaker[Session]) -> None:
-    with sessions.begin() as session:
-        recorded = ended(session, study(lesions=(lesion("L1"), lesion("L2"))), scored("L1", bm=0.7), refused("L2"))
-        assert ledger.record_study(session, study(priority="stat")).state == "partial"
-        standing = study_queries.worklist_key(session, recorded.study_id)
-        assert standing is not None
-        assert (standing.outcomes, standing.complete) == (("upgraded",), False)
-        assert (standing.priority, standing.malignant_probability) == ("stat", 0.7)
-        assert ledger.set_worklist_place(session, recorded.study_id, "upgraded", 7)
-        assert session.scalar(select(StudyRow.worklist_order)) == 7
-
-
-def test_a_study_that_has_not_ended_has_no_place(sessions: sessionmaker[Session]) -> None:
-    with sessions.begin() as session:
-        recorded = ledger.record_study(session, study())
-        assert study_queries.worklist_key(session, recorded.study_id) is None
-        assert not ledger.set_worklist_place(session, recorded.study_id, "upgraded", 7)
-
-
-def test_other_content_is_a_new_revision_and_takes_the_earlier_one_off_the_worklist(
+def test_other_content_is_a_new_revision_and_takes_the_earlier_one_s_place_on_the_worklist(
     sessions: sessionmaker[Session],
 ) -> None:
     with sessions.begin() as session:
         first = ended(session, study(content="a"), scored())
-        second = ledger.record_study(session, study(content="b", lesions=(lesion("L1", "5"),)))
+        second = arrived(session, study(content="b", lesions=(lesion("L1", "5"),)))
         assert (second.revision, second.change, second.state) == (2, "revised", "queued")
         assert second.study_id != first.study_id
-        assert study_queries.worklist(session) == []
+        assert [row.study_id for row in study_queries.worklist(session)] == [second.study_id]
         assert events(session, first.study_id)[-1] == "superseded"
         assert events(session, second.study_id) == ["revised"]
         [detail] = study_queries.study_details(session, "1.2.3")

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db.schema.vocabulary import DeliveryState, Destination
 from db.writes import ledger, outbox
 from tests.conftest import Database
-from tests.db.samples import claimed, ended, failed_place, finish_one, refused, register, result, scored, study
+from tests.db.samples import claimed, ended, finish_one, refused, register, result, scored, study
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -190,7 +190,7 @@ def test_what_was_put_aside_and_what_was_no_study_is_not_delivered(sessions: Ses
     switch_on(sessions)
     study_id = end(sessions, "1.2.3", refused())
     with sessions.begin() as session:
-        ledger.record_refusal(session, "a" * 64, {}, "job_invalid", "no", "queue", failed_place=failed_place)
+        ledger.record_refusal(session, "a" * 64, {}, "job_invalid", "no", "queue")
         ledger.discard(session, study_id, "done by hand", "me")
     assert make(sessions) == 0
 
@@ -286,7 +286,7 @@ def test_a_reader_hears_of_each_change_of_the_worklist_and_of_nothing_else(sessi
         assert finish_one(session, result(claimed(session, study_id), scored()))
     assert heard(listener, sessions) == [payload(study_id, "done")]
     with sessions.begin() as session:
-        other = ledger.record_refusal(session, "a" * 64, {}, "job_invalid", "no", "queue", failed_place=failed_place)
+        other = ledger.record_refusal(session, "a" * 64, {}, "job_invalid", "no", "queue")
     assert heard(listener, sessions) == [payload(other, "failed")]
     with sessions.begin() as session:
         ledger.discard(session, other, "done by hand", "me")

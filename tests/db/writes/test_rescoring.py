@@ -248,7 +248,9 @@ def test_the_role_of_shadows_can_do_nothing_else(shadow: Engine) -> None:
         "INSERT INTO study_event (study_id, event) VALUES (gen_random_uuid(), 'done')",
         "INSERT INTO pathology (lesion_id, result) VALUES (1, 'benign')",
         "INSERT INTO delivery (destination, study_id, event_id) VALUES ('pacs', gen_random_uuid(), 1)",
-        "UPDATE study SET worklist_order = 0",
+        "UPDATE worklist_entry SET place_order = 0",
+        "UPDATE reading_order_policy SET state = 'retired'",
+        "SELECT 1 FROM worklist_entry",
         "UPDATE study SET state = 'queued'",
         "UPDATE lesion SET state = 'failed'",
         "UPDATE prediction SET positive_probability = 0",
@@ -346,7 +348,7 @@ def told(sessions: sessionmaker[Session]) -> list[Any]:
             sorted(metrics.failed_studies(session), key=str),
             metrics.binned_probabilities(session, "DLR_BM", "1.0", (0.0, 0.5, 1.0), month),
             metrics.binned_probabilities(session, "DLR_BM", "2.0", (0.0, 0.5, 1.0), month),
-            [study_queries.worklist_key(session, study_id) for study_id in studies],
+            [study_queries.study_place(session, study_id) for study_id in studies],
             [study_results(session, study_id) for study_id in studies],
         ]
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from db.writes import ledger
 from tests import command_line
 from tests.conftest import Database
-from tests.db.samples import ended, failed_place, refused, study, writing
+from tests.db.samples import ended, refused, study, writing
 from worker.cli import output
 from worker.cli.failed import moment
 from worker.cli.main import app
@@ -82,7 +82,6 @@ def ids(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
                 "lesions_missing",
                 "no",
                 "receive",
-                failed_place=failed_place,
                 study_instance_uid="1.9",
                 accession_number="ACC-77",
             )

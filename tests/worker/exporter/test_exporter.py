@@ -22,7 +22,7 @@ from db.schema.records import ModelRecord
 from db.session import make_engine, session_factory
 from db.writes import ledger
 from tests.conftest import Database
-from tests.db.samples import digest, ended, failed_place, lesion, refused, register, scored, study
+from tests.db.samples import digest, ended, lesion, refused, register, scored, study
 from tests.waiting import pace, patience
 from worker.app import celery_settings
 from worker.broker.reconciler import RedisQueues
@@ -85,8 +85,8 @@ def test_studies_are_counted_by_state_priority_class_and_code(
         ended(session, study("1.2", "b", priority="stat"), scored(lh=0.1, bm=0.1))
         two = (lesion("L1"), lesion("L2"))
         ended(session, study("1.3", "c", lesions=two), scored("L1"), refused("L2"))
-        ledger.record_refusal(session, digest("x"), {}, "job_invalid", "no", "queue", failed_place=failed_place)
-        ledger.record_refusal(session, digest("y"), {}, "a code of later", "no", "queue", failed_place=failed_place)
+        ledger.record_refusal(session, digest("x"), {}, "job_invalid", "no", "queue")
+        ledger.record_refusal(session, digest("y"), {}, "a code of later", "no", "queue")
         ledger.record_study(session, study("1.4", "d", priority="urgent"))
         ledger.record_study(session, study("1.5", "e"))
         session.execute(text("UPDATE study SET received_at = now() - interval '90 s' WHERE study_instance_uid = '1.5'"))
@@ -306,7 +306,7 @@ def test_the_catalogue_is_all_that_it_exports_and_each_of_it(
     monkeypatch.setattr("worker.exporter.collectors.app", app)  # as in a process that was started with these settings
     with ours.begin() as session:
         score(session, FEWEST, "1.0", REFERENCE)
-        ledger.record_refusal(session, digest("x"), {}, "job_invalid", "no", "queue", failed_place=failed_place)
+        ledger.record_refusal(session, digest("x"), {}, "job_invalid", "no", "queue")
     exported = {
         family.name: {name for sample in family.samples for name in sample.labels}
         for family in exporter_of(settings).collect()

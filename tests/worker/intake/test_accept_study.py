@@ -122,11 +122,11 @@ def test_a_more_urgent_push_moves_a_study_that_has_ended_up_the_worklist(
     with sessions.begin() as session:
         assert claim_one(session, recorded.study_id, 1, lease_s=-1) is None
     with sessions() as session:
-        before = session.scalar(text("SELECT worklist_order FROM study"))
+        before = session.scalar(text("SELECT place_order FROM worklist_entry"))
     queue.messages.clear()
     assert intake.accept(job(priority="stat"), "queue").change == "priority_raised"
     with sessions() as session:
-        after = session.scalar(text("SELECT worklist_order FROM study"))
+        after = session.scalar(text("SELECT place_order FROM worklist_entry"))
     assert after < before
     assert queue.messages == []
 

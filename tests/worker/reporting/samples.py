@@ -9,8 +9,12 @@ from uuid import UUID
 import numpy as np
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from worker.clinical.categories import Outcome
+from db.schema.worklist_records import StudyPlace
+from worker.clinical.categories import Outcome, Priority
+from worker.clinical.reading_order.facts import LesionFacts, StudyFacts, StudyState
 from worker.clinical.reading_order.outcome_class import worklist_class
+from worker.clinical.reading_order.place import place, place_reason
+from worker.clinical.reading_order.policy import DEFAULT, built_in
 from worker.demo.dicom import Header, write_ultrasound
 from worker.image_access import Limits
 from worker.imaging.image_source import Folder
@@ -102,6 +106,29 @@ def failed(sop: str, ordinal: int = 1, code: str = "pixels_uniform", **changes: 
     return replace(scored(sop, ordinal), **{**nothing, **said, **changes})
 
 
+def _place(lesions: tuple[LesionResult, ...]) -> StudyPlace:
+    scored = [lesion.error_code is None for lesion in lesions]
+    facts = [
+        LesionFacts(
+            lesion.birads,
+            "scored" if lesion.error_code is None else "failed",
+            None if lesion.outcome is None else Outcome(lesion.outcome),
+            *(
+                None if score is None else score.predicted_class == score.positive_class
+                for score in (lesion.lh, lesion.bm)
+            ),
+            *(None if score is None else score.positive_probability for score in (lesion.lh, lesion.bm)),
+        )
+        for lesion in lesions
+    ]
+    state: StudyState = "done" if all(scored) else "partial" if any(scored) else "failed"
+    policy, of_study = built_in(DEFAULT), StudyFacts(Priority.ROUTINE, state, tuple(facts))
+    at = place(policy, of_study)
+    tier = policy.tiers[at.tier - 1]
+    reason = place_reason(policy, at, of_study)
+    return StudyPlace(policy.label, tier.name, tier.title, reason, list(at.marks), None, None, tier.step_priority.value)
+
+
 def study(*lesions: LesionResult, paths: tuple[str, ...] = ("a.dcm",), **changes: Any) -> StudyResult:
     fine = [lesion.error_code is None for lesion in lesions]
     whole = StudyResult(
@@ -112,6 +139,7 @@ def study(*lesions: LesionResult, paths: tuple[str, ...] = ("a.dcm",), **changes
         is_current=True,
         priority="routine",
         state="done" if all(fine) else "partial" if any(fine) else "failed",
+        place=_place(lesions),
         worklist_class=worklist_class(
             [Outcome(lesion.outcome) for lesion in lesions if lesion.outcome is not None],
             complete=bool(lesions) and all(lesion.outcome is not None for lesion in lesions),

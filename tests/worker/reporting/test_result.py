@@ -12,7 +12,6 @@ from tests.db.samples import (
     DEMO,
     claimed,
     ended,
-    failed_place,
     finish_one,
     lesion,
     refused,
@@ -105,9 +104,7 @@ def refusal_of(session: Session, key: object) -> Code:
 def test_what_has_no_result_is_refused_with_a_code(sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as session:
         waiting = ledger.record_study(session, study("1.1"))
-        message = ledger.record_refusal(
-            session, "a" * 64, {"x": 1}, "job_invalid", "no", "queue", failed_place=failed_place
-        )
+        message = ledger.record_refusal(session, "a" * 64, {"x": 1}, "job_invalid", "no", "queue")
         former = ended(session, study("1.2"), scored())
         ended(session, study("1.2", content="b"), scored())
         assert refusal_of(session, waiting.study_id) is Code.STUDY_NOT_ENDED

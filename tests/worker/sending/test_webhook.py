@@ -67,6 +67,8 @@ def test_a_receiver_hears_what_became_of_a_study_and_not_whose_it_is(
         "state": "done",
         "priority": "routine",
         "worklist_class": "upgraded",
+        "tier": "suspicious",
+        "place_reason": "Lesion 1, BI-RADS 4A: both models are high, so a category above 4A is advised",
         "lesions": 1,
         "outcomes": {"upgraded": 1, "maintained": 0, "not_applicable": 0, "downgraded": 0},
         "error_code": None,

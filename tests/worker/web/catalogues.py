@@ -14,6 +14,7 @@ from babel.messages.pofile import read_po, write_po
 
 from db.schema.vocabulary import Event
 from tests.places import ROOT
+from worker.clinical.reading_order.policy import BUILT_IN, built_in
 from worker.clinical.restratify import UNCERTAIN
 from worker.errors import MEANINGS
 from worker.web.accounts import WebRole
@@ -46,6 +47,12 @@ def _said_elsewhere() -> Iterator[tuple[str, str]]:
     """What the page shows of rooms that know nothing of languages."""
     yield from (("worker/errors.py", meaning) for meaning in MEANINGS.values())
     yield "worker/clinical/restratify.py", UNCERTAIN
+    for policy in map(built_in, BUILT_IN):
+        for tier in policy.tiers:
+            yield from (
+                (f"worker/clinical/reading_order/{policy.name}-{policy.version}.toml", said)
+                for said in (tier.title, *(rule.reason for rule in tier.rules))
+            )
     yield from (("db/schema/vocabulary.py", event.value.replace("_", " ")) for event in Event)
     yield from (("worker/web/accounts.py", role.value) for role in WebRole)
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from starlette.testclient import TestClient
 
 from db.writes import ledger
-from tests.db.samples import DEMO, ended, failed_place, lesion, refused, scored, study
+from tests.db.samples import DEMO, arrived, ended, lesion, refused, scored, study
 from tests.worker.web import catalogues
 from tests.worker.web.conftest import Kept, client_of, search, token_in
 from worker.errors import Code, SetupRefused
@@ -170,11 +170,9 @@ def test_every_word_of_every_page_is_translated(
     with sessions.begin() as session:
         partly = study("1.2.5", "partly", accession_number="ACC2", lesions=(lesion("ACC-L1"), lesion("ACC-L2")))
         several = ended(session, partly, scored("ACC-L1"), refused("ACC-L2")).study_id
-        waiting = ledger.record_study(session, study("1.9", "9", accession_number="ACC3")).study_id
-        ledger.record_refusal(
-            session, "a" * 64, {}, "lesions_missing", "<b>no</b> lesion", "receive",
-            failed_place=failed_place, study_instance_uid=None, accession_number="ACC-77",
-        )  # fmt: skip
+        waiting = arrived(session, study("1.9", "9", accession_number="ACC3")).study_id
+        why = ("lesions_missing", "<b>no</b> lesion", "receive")
+        ledger.record_refusal(session, "a" * 64, {}, *why, accession_number="ACC-77")
     admin = sign_in("admin")
     pages = {name: admin.get(name).text for name in ("/", "/?state=failed&class=upgraded", "/refused", "/nowhere")}
     pages |= {str(one): admin.get(f"/studies/{one}").text for one in (kept.study_id, several, waiting)}

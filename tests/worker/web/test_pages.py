@@ -11,9 +11,10 @@ from starlette.testclient import TestClient
 
 from db.reads import study_queries
 from db.writes import ledger
-from tests.db.samples import DEMO, ended, failed_place, lesion, refused, register, scored, study
+from tests.db.samples import DEMO, arrived, ended, lesion, refused, register, scored, study
 from tests.worker.web.conftest import Kept, search
 from worker.errors import MEANINGS, Code
+from worker.scoring.worklist_place import place_studies
 from worker.web import pages
 from worker.web.application import HEADERS
 from worker.web.site import Site
@@ -61,6 +62,7 @@ def test_a_study_that_left_the_list_between_two_pages_hides_no_other(
     failed = next(row for row in rows[:3] if row.state == "failed")
     with sessions.begin() as session:
         assert ledger.discard(session, failed.study_id, "seen", "me")
+        place_studies(session, [failed.study_id])
     after = sign_in().get(f"/?after={rows[3].study_id}").text
     assert listed_ids(after) == [str(row.study_id) for row in rows[4:8]]
     gone = sign_in().get(f"/?after={failed.study_id}").text
@@ -178,10 +180,10 @@ def test_its_history_and_reasons_are_for_administrators_alone(sessions: sessionm
 
 def test_a_study_that_waits_has_a_page_too(sessions: sessionmaker[Session], sign_in: SignIn) -> None:
     with sessions.begin() as session:
-        study_id = ledger.record_study(session, study()).study_id
+        study_id = arrived(session, study()).study_id
     reader = sign_in()
-    assert "It appears on the worklist once it has been processed." in reader.get(f"/studies/{study_id}").text
-    assert reader.get(f"/studies/{study_id}/state").json() == {"mark": "queued"}
+    assert "Lesion 1, BI-RADS 4A: it has no scores yet" in reader.get(f"/studies/{study_id}").text
+    assert reader.get(f"/studies/{study_id}/state").json()["mark"].startswith("queued")
 
 
 def test_what_is_not_there_is_said_so(sign_in: SignIn) -> None:
@@ -203,7 +205,6 @@ def test_what_was_refused_is_for_administrators_on_a_page_of_its_own(
             "lesions_missing",
             "<b>no</b> lesion",
             "receive",
-            failed_place=failed_place,
             study_instance_uid="1.2.3",
             accession_number="ACC-77",
         )

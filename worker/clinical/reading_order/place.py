@@ -148,12 +148,12 @@ def order_of(policy: Policy, tier: int, priority: Priority, *, category: str | N
     return _order(_compiled(policy), tier, priority, CATEGORY_RANK[category], probability)
 
 
-def step_priority(policy: Policy, place: Place, priority: Priority) -> StepPriority:
+def step_priority(of_tier: StepPriority, priority: Priority) -> StepPriority:
     """Say how urgent it is to read a study, in the three levels that DICOM has for a work item.
 
-    HIGH if the sender wants it soon (stat or urgent), else what the policy says of the tier.
+    HIGH if the sender wants it soon (stat or urgent), else what the policy says of the study's tier.
     """
-    return StepPriority.HIGH if priority is not Priority.ROUTINE else policy.tiers[place.tier - 1].step_priority
+    return StepPriority.HIGH if priority is not Priority.ROUTINE else of_tier
 
 
 def place_reason(policy: Policy, place: Place, study: StudyFacts) -> str:

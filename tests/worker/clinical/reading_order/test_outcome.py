@@ -58,7 +58,9 @@ def test_the_tiers_are_the_classes_of_the_worklist(study: StudyFacts) -> None:
     assert at.probability == known
     soon = study.priority is not Priority.ROUTINE or kind is WorklistClass.UPGRADED
     low = StepPriority.LOW if kind is WorklistClass.DOWNGRADED else StepPriority.MEDIUM
-    assert step_priority(POLICY, at, study.priority) is (StepPriority.HIGH if soon else low)
+    assert step_priority(POLICY.tiers[at.tier - 1].step_priority, study.priority) is (
+        StepPriority.HIGH if soon else low
+    )
 
 
 @given(ended, waiting, waiting)

@@ -151,4 +151,6 @@ def test_inside_a_tier_urgent_comes_first_then_what_is_not_known_then_the_higher
 )
 def test_a_work_item_is_as_urgent_as_its_tier_or_its_sender(category: str, expected: str, priority: Priority) -> None:
     at = place(POLICY, study("done", scored(category, high_risk=False, malignant=False), priority=priority))
-    assert step_priority(POLICY, at, priority) == ("HIGH" if priority != "routine" else expected)
+    assert step_priority(POLICY.tiers[at.tier - 1].step_priority, priority) == (
+        "HIGH" if priority != "routine" else expected
+    )

@@ -1,0 +1,113 @@
+"""The tables of the worklist: policies of reading order, and each listed study's place under them."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    SmallInteger,
+    String,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.schema.base import Base
+from db.schema.vocabulary import PolicyState
+
+
+class ReadingOrderPolicyRow(Base):
+    """A policy of reading order, each time that it was applied."""
+
+    __tablename__ = "reading_order_policy"
+
+    id: Mapped[int] = mapped_column(Integer, Identity(always=True), primary_key=True)
+    label: Mapped[str]
+    document: Mapped[str]
+    digest: Mapped[str] = mapped_column(String(64))
+    before_all: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    state: Mapped[PolicyState]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    placed_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint("digest ~ '^[0-9a-f]{64}$'", "digest"),
+        Index("uq_reading_order_policy_active", "state", unique=True, postgresql_where=text("state = 'active'")),
+        Index("uq_reading_order_policy_building", "state", unique=True, postgresql_where=text("state = 'building'")),
+        {"comment": "Policies of reading order, each time one was applied; the active one says where a study stands"},
+    )
+
+
+class ReadingOrderRuleRow(Base):
+    """One rule of a policy, as the worklist says it in words."""
+
+    __tablename__ = "reading_order_rule"
+
+    policy_id: Mapped[int] = mapped_column(ForeignKey("reading_order_policy.id"), primary_key=True)
+    rule: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    tier: Mapped[int] = mapped_column(SmallInteger)
+    tier_name: Mapped[str]
+    tier_title: Mapped[str]
+    reason: Mapped[str]
+    step_priority: Mapped[str]
+
+    __table_args__ = (
+        CheckConstraint("step_priority IN ('HIGH', 'MEDIUM', 'LOW')", "step_priority"),
+        CheckConstraint("rule >= 1 AND tier >= 1", "counts_from_one"),
+        {"comment": "Each policy's rules, from 1 in the order of its document, and the tier that each leads to"},
+    )
+
+
+class ReadingOrderSwitchRow(Base):
+    """One change of the policy that is active. Rows are added and never changed."""
+
+    __tablename__ = "reading_order_switch"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    actor: Mapped[str] = mapped_column(server_default=text("SESSION_USER"))
+    by: Mapped[str]
+    before: Mapped[str]
+    after: Mapped[str]
+
+    __table_args__ = ({"comment": "Append-only history of the active policy of reading order"},)
+
+
+class WorklistEntryRow(Base):
+    """A listed study's place under one policy."""
+
+    __tablename__ = "worklist_entry"
+
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("study.id"), primary_key=True)
+    policy_id: Mapped[int] = mapped_column(primary_key=True)
+    tier: Mapped[int] = mapped_column(SmallInteger)
+    rule: Mapped[int] = mapped_column(SmallInteger)
+    lesion: Mapped[int | None] = mapped_column(SmallInteger)
+    category: Mapped[str | None]
+    probability: Mapped[float | None]
+    place_order: Mapped[int] = mapped_column(BigInteger)
+    arrived_at: Mapped[datetime]
+    is_read: Mapped[bool]
+    marks: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'::text[]"))
+    changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["policy_id", "rule"],
+            ["reading_order_rule.policy_id", "reading_order_rule.rule"],
+            name="fk_worklist_entry_rule",
+        ),
+        CheckConstraint("probability BETWEEN 0 AND 1", "probability"),
+        Index("ix_worklist_entry_place", "policy_id", "is_read", "place_order", "arrived_at", "study_id"),
+        Index("ix_worklist_entry_tier", "policy_id", "is_read", "tier", "place_order", "arrived_at", "study_id"),
+        Index("ix_worklist_entry_changed_at", "policy_id", "changed_at"),
+        {"comment": "Where each listed study stands, one row a policy that is active or being built"},
+    )

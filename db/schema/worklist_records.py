@@ -1,0 +1,149 @@
+"""The plain values of the worklist: policies, what a study is placed by, and its place.
+
+Enumerations are words of `db.schema.vocabulary`. The rule is the caller's (`worker.clinical.reading_order`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class ServedPolicy:
+    """A policy under which each listed study has a place: the active one, or one whose places are being computed.
+
+    Attributes:
+        key: the database's.
+        label: name and version, such as ``suspicion/2``.
+        document: the policy's TOML.
+        placed: every listed study has its place.
+    """
+
+    key: int
+    label: str
+    document: str
+    active: bool
+    placed: bool
+
+
+class RuleRecord(NamedTuple):
+    """A rule of a policy in words: its place in the document, from 1, and the tier that it leads to.
+
+    ``step_priority`` is HIGH, MEDIUM or LOW: Scheduled Procedure Step Priority (0074,1200) of routine studies in it.
+    """
+
+    rule: int
+    tier: int
+    tier_name: str
+    tier_title: str
+    reason: str
+    step_priority: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRecord:
+    """A policy to put on record.
+
+    Attributes:
+        document: its TOML.
+        before_all: the sender's priorities that go before all tiers.
+    """
+
+    label: str
+    document: str
+    before_all: tuple[str, ...]
+    rules: tuple[RuleRecord, ...]
+
+
+class LesionStanding(NamedTuple):
+    """What a lesion counts for. Without scores ``outcome`` and all that follows is ``None``; probabilities are 0 to 1.
+
+    Attributes:
+        category: the radiologist's.
+        high_risk: DLR_LH reached its threshold; ``malignant``: DLR_BM did.
+    """
+
+    lesion_id: str
+    category: str
+    state: str
+    outcome: str | None
+    high_risk: bool | None
+    malignant: bool | None
+    high_risk_probability: float | None
+    malignant_probability: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StudyStanding:
+    """What a study is placed by.
+
+    Attributes:
+        listed: it belongs on the worklist.
+        read_tier: policy and tier (``suspicion/2 low``) under which it was read; ``None``: it is to be read.
+        lesions: in the job's order.
+    """
+
+    study_id: UUID
+    priority: str
+    state: str
+    revision: int
+    listed: bool
+    received_at: datetime
+    read_tier: str | None
+    lesions: tuple[LesionStanding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRecord:
+    """A study's place under one policy.
+
+    Attributes:
+        tier: from 1; ``rule`` likewise, over the whole policy.
+        lesion: the ordinal of the lesion that decided; ``None``: the study as a whole did.
+        category: the highest that it is sorted by; ``probability`` likewise.
+        place_order: the lowest is read first; of equals the earlier ``arrived_at``.
+    """
+
+    study_id: UUID
+    policy_key: int
+    tier: int
+    rule: int
+    lesion: int | None
+    category: str | None
+    probability: float | None
+    place_order: int
+    arrived_at: datetime
+    is_read: bool
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPlace:
+    """A place that a study, or the revision before it, has: a study that waits for its next result keeps it.
+
+    Attributes:
+        categories: of the lesions that it was of, by the sender's names.
+    """
+
+    entry: EntryRecord
+    categories: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPlace:
+    """Where a listed study stands, in words; the comments of the view ``worklist`` say what each means.
+
+    Attributes:
+        step_priority: as in `RuleRecord`.
+    """
+
+    policy: str
+    tier: str
+    tier_title: str
+    place_reason: str
+    marks: list[str]
+    read_at: datetime | None
+    read_by: str | None
+    step_priority: str

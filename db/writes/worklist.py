@@ -1,0 +1,184 @@
+"""Writes of the worklist: the policies of reading order, and each listed study's place under them.
+
+Who changes a study places it anew in the same transaction (`worker.scoring.worklist_place`). A policy is registered and
+made active under a lock that every such transaction shares, so that none misses a policy that is being built.
+"""
+
+from collections.abc import Collection, Sequence
+from hashlib import sha256
+from typing import cast
+from uuid import UUID
+
+from sqlalchemy import Table, delete, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from db.reads.standings import LISTED
+from db.schema.tables import StudyRow
+from db.schema.vocabulary import Event, PolicyState
+from db.schema.worklist import ReadingOrderPolicyRow, ReadingOrderRuleRow, ReadingOrderSwitchRow, WorklistEntryRow
+from db.schema.worklist_records import EntryRecord, PolicyRecord, ServedPolicy
+from db.writes.history import note_all
+
+POLICY_LOCK = 0x706C61636573  # "places"
+"""The advisory lock that who places studies shares, and who changes the policies holds alone."""
+
+_STUDIES, _ENTRIES = (cast("Table", row.__table__) for row in (StudyRow, WorklistEntryRow))
+
+_new = insert(_ENTRIES)
+_PUT = _new.on_conflict_do_update(
+    index_elements=[_ENTRIES.c.study_id, _ENTRIES.c.policy_id],
+    set_={
+        **{
+            name: _new.excluded[name]
+            for name in ("tier", "rule", "lesion", "category", "probability", "place_order", "arrived_at", "is_read")
+        },
+        "marks": _new.excluded.marks,
+        "changed_at": func.now(),
+    },
+)
+_PUT_NEW = _new.on_conflict_do_nothing()
+_NEXT = select(_STUDIES.c.id).where(LISTED).order_by(_STUDIES.c.id)
+
+
+def served_policies(session: Session) -> list[ServedPolicy]:
+    """Return the policies under which a study is placed; they stay so until the caller's transaction ends."""
+    session.execute(text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": POLICY_LOCK})
+    rows = session.execute(
+        select(ReadingOrderPolicyRow)
+        .where(ReadingOrderPolicyRow.state.in_((PolicyState.ACTIVE, PolicyState.BUILDING)))
+        .order_by(ReadingOrderPolicyRow.id)
+        .execution_options(populate_existing=True)
+    ).scalars()
+    return [
+        ServedPolicy(row.id, row.label, row.document, row.state is PolicyState.ACTIVE, row.placed_at is not None)
+        for row in rows
+    ]
+
+
+def put_entries(session: Session, entries: Collection[EntryRecord], *, only_new: bool = False) -> None:
+    """Write places; in one order by everybody, so that no two transactions wait for each other.
+
+    Args:
+        session: the caller commits.
+        entries: one a study and policy.
+        only_new: leave a place that is there already as it is.
+    """
+    if entries:
+        ordered = sorted(entries, key=lambda entry: (entry.study_id, entry.policy_key))
+        session.execute(_PUT_NEW if only_new else _PUT, [_values(entry) for entry in ordered])
+
+
+def remove_entries(session: Session, study_ids: Collection[UUID]) -> None:
+    """Take studies off the worklist, under every policy."""
+    if study_ids:
+        session.execute(delete(_ENTRIES).where(_ENTRIES.c.study_id.in_(study_ids)))
+
+
+def mark_unread(session: Session, tiers: Sequence[tuple[UUID, str, str]]) -> None:
+    """Put studies back among those that are to be read: (study, the tier that they were read in, the tier now)."""
+    if not tiers:
+        return
+    session.execute(
+        update(_STUDIES)
+        .where(_STUDIES.c.id.in_([study_id for study_id, _, _ in tiers]))
+        .values(read_at=None, read_by=None, read_tier=None)
+    )
+    note_all(session, [(study_id, Event.UNREAD, {"from": before, "to": now}) for study_id, before, now in tiers])
+
+
+def listed_after(session: Session, last: UUID | None, limit: int) -> list[UUID]:
+    """Return the next ``limit`` studies of the worklist by id, behind the last one."""
+    query = _NEXT if last is None else _NEXT.where(_STUDIES.c.id > last)
+    return list(session.scalars(query.limit(limit)))
+
+
+def register_policy(session: Session, policy: PolicyRecord) -> int:
+    """Put a policy on record, to be built: from the commit on, every study that changes is placed under it too.
+
+    It takes the place of another that was being built, the same one included: places are never mixed.
+
+    Returns:
+        The database's key of it.
+    """
+    _hold_policies(session)
+    session.execute(
+        update(ReadingOrderPolicyRow)
+        .where(ReadingOrderPolicyRow.state == PolicyState.BUILDING)
+        .values(state=PolicyState.RETIRED)
+    )
+    key: int | None = session.scalar(
+        insert(ReadingOrderPolicyRow)
+        .values(
+            label=policy.label,
+            document=policy.document,
+            digest=sha256(policy.document.encode()).hexdigest(),
+            before_all=list(policy.before_all),
+            state=PolicyState.BUILDING,
+        )
+        .returning(ReadingOrderPolicyRow.id)
+    )
+    assert key is not None  # noqa: S101
+    rows = [{"policy_id": key, **rule._asdict()} for rule in policy.rules]
+    session.execute(insert(ReadingOrderRuleRow), rows)
+    return key
+
+
+def note_placed(session: Session, policy_key: int) -> None:
+    """Note that every listed study has a place under a policy."""
+    session.execute(
+        update(ReadingOrderPolicyRow)
+        .where(ReadingOrderPolicyRow.id == policy_key)
+        .values(placed_at=func.coalesce(ReadingOrderPolicyRow.placed_at, func.now()))
+    )
+
+
+def activate_policy(session: Session, policy_key: int, by: str) -> str:
+    """Make a policy that was built the active one, and keep who did so; it returns the label of the one before."""
+    _hold_policies(session)
+    policy = session.get_one(ReadingOrderPolicyRow, policy_key, populate_existing=True)
+    active = session.scalars(
+        select(ReadingOrderPolicyRow).where(ReadingOrderPolicyRow.state == PolicyState.ACTIVE)
+    ).one()
+    active.state = PolicyState.RETIRED
+    session.flush()
+    policy.state = PolicyState.ACTIVE
+    session.add(ReadingOrderSwitchRow(by=by, before=active.label, after=policy.label))
+    session.flush()
+    return active.label
+
+
+def forget_places(session: Session, limit: int) -> int:
+    """Remove ``limit`` places of policies that are not served any more; returns how many there were."""
+    retired = select(ReadingOrderPolicyRow.id).where(ReadingOrderPolicyRow.state == PolicyState.RETIRED)
+    old = (
+        select(_ENTRIES.c.study_id, _ENTRIES.c.policy_id)
+        .where(_ENTRIES.c.policy_id.in_(retired.scalar_subquery()))
+        .limit(limit)
+    ).subquery()
+    removed = session.execute(
+        delete(_ENTRIES)
+        .where(_ENTRIES.c.study_id == old.c.study_id, _ENTRIES.c.policy_id == old.c.policy_id)
+        .returning(_ENTRIES.c.study_id)
+    )
+    return len(removed.all())
+
+
+def _hold_policies(session: Session) -> None:
+    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": POLICY_LOCK})
+
+
+def _values(entry: EntryRecord) -> dict[str, object]:
+    return {
+        "study_id": entry.study_id,
+        "policy_id": entry.policy_key,
+        "tier": entry.tier,
+        "rule": entry.rule,
+        "lesion": entry.lesion,
+        "category": entry.category,
+        "probability": entry.probability,
+        "place_order": entry.place_order,
+        "arrived_at": entry.arrived_at,
+        "is_read": entry.is_read,
+        "marks": list(entry.marks),
+    }

@@ -1,0 +1,1 @@
+"""The policies of reading order as migrations made them active, frozen: ``<policy>.<revision>.toml``."""

@@ -1,0 +1,280 @@
+"""The reading order is a policy: each listed study has a place under it, from its arrival on.
+
+The policy that becomes active is ``suspicion/2``, frozen in `migrations.policies`. Where studies are on record,
+`dlr db upgrade` computes their places afterwards (`worker.scoring.reading_policy`): no rule is repeated here in SQL.
+"""
+
+import tomllib
+from hashlib import sha256
+from importlib.resources import files
+
+import sqlalchemy as sa
+from alembic import op
+
+from migrations.views import view_of
+
+revision = "0013"
+down_revision = "0012"
+branch_labels = None
+depends_on = None
+
+POLICY = "suspicion-2.0013.toml"
+
+TYPES = """
+CREATE TYPE laterality AS ENUM ('left', 'right', 'both');
+CREATE TYPE policy_state AS ENUM ('building', 'active', 'retired');
+"""
+TABLES = """
+CREATE TABLE reading_order_policy (
+    id         integer GENERATED ALWAYS AS IDENTITY,
+    label      text NOT NULL,
+    document   text NOT NULL,
+    digest     varchar(64) NOT NULL,
+    before_all text[] NOT NULL,
+    state      policy_state NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    placed_at  timestamptz,
+    CONSTRAINT pk_reading_order_policy PRIMARY KEY (id),
+    CONSTRAINT ck_reading_order_policy_digest CHECK (digest ~ '^[0-9a-f]{64}$')
+);
+CREATE UNIQUE INDEX uq_reading_order_policy_active ON reading_order_policy (state) WHERE state = 'active';
+CREATE UNIQUE INDEX uq_reading_order_policy_building ON reading_order_policy (state) WHERE state = 'building';
+COMMENT ON TABLE reading_order_policy IS
+    'Policies of reading order, each time one was applied; the active one says where a study stands';
+
+CREATE TABLE reading_order_rule (
+    policy_id  integer NOT NULL,
+    rule       smallint NOT NULL,
+    tier       smallint NOT NULL,
+    tier_name  text NOT NULL,
+    tier_title text NOT NULL,
+    reason     text NOT NULL,
+    step_priority text NOT NULL,
+    CONSTRAINT pk_reading_order_rule PRIMARY KEY (policy_id, rule),
+    CONSTRAINT fk_reading_order_rule_policy_id FOREIGN KEY (policy_id) REFERENCES reading_order_policy (id),
+    CONSTRAINT ck_reading_order_rule_step_priority CHECK (step_priority IN ('HIGH', 'MEDIUM', 'LOW')),
+    CONSTRAINT ck_reading_order_rule_counts_from_one CHECK (rule >= 1 AND tier >= 1)
+);
+COMMENT ON TABLE reading_order_rule IS
+    'Each policy''s rules, from 1 in the order of its document, and the tier that each leads to';
+
+CREATE TABLE reading_order_switch (
+    id     bigint GENERATED ALWAYS AS IDENTITY,
+    at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    actor  text NOT NULL DEFAULT SESSION_USER,
+    by     text NOT NULL,
+    before text NOT NULL,
+    after  text NOT NULL,
+    CONSTRAINT pk_reading_order_switch PRIMARY KEY (id)
+);
+COMMENT ON TABLE reading_order_switch IS 'Append-only history of the active policy of reading order';
+CREATE FUNCTION reading_order_switch_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'reading_order_switch is append-only' USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+REVOKE ALL ON FUNCTION reading_order_switch_is_append_only() FROM PUBLIC;
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON reading_order_switch
+    FOR EACH STATEMENT EXECUTE FUNCTION reading_order_switch_is_append_only();
+
+CREATE TABLE worklist_entry (
+    study_id    uuid NOT NULL,
+    policy_id   integer NOT NULL,
+    tier        smallint NOT NULL,
+    rule        smallint NOT NULL,
+    lesion      smallint,
+    category    text,
+    probability double precision,
+    place_order bigint NOT NULL,
+    arrived_at  timestamptz NOT NULL,
+    is_read     boolean NOT NULL,
+    marks       text[] NOT NULL DEFAULT '{}'::text[],
+    changed_at  timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT pk_worklist_entry PRIMARY KEY (study_id, policy_id),
+    CONSTRAINT fk_worklist_entry_study_id FOREIGN KEY (study_id) REFERENCES study (id),
+    CONSTRAINT fk_worklist_entry_rule FOREIGN KEY (policy_id, rule) REFERENCES reading_order_rule (policy_id, rule),
+    CONSTRAINT ck_worklist_entry_probability CHECK (probability BETWEEN 0 AND 1)
+);
+CREATE INDEX ix_worklist_entry_place ON worklist_entry (policy_id, is_read, place_order, arrived_at, study_id);
+CREATE INDEX ix_worklist_entry_tier ON worklist_entry (policy_id, is_read, tier, place_order, arrived_at, study_id);
+CREATE INDEX ix_worklist_entry_changed_at ON worklist_entry (policy_id, changed_at);
+COMMENT ON TABLE worklist_entry IS
+    'Where each listed study stands, one row a policy that is active or being built';
+"""
+COLUMNS = """
+ALTER TABLE lesion ADD COLUMN laterality laterality;
+ALTER TABLE study
+    ADD COLUMN site text,
+    ADD COLUMN scanner_model text,
+    ADD COLUMN laterality laterality,
+    ADD COLUMN study_date date,
+    ADD COLUMN read_at timestamptz,
+    ADD COLUMN read_by text,
+    ADD COLUMN read_tier text,
+    DROP CONSTRAINT ck_study_ended_has_a_place,
+    DROP CONSTRAINT ck_study_purged_has_no_identifiers,
+    ADD CONSTRAINT ck_study_ended_has_a_class CHECK (
+        (state IN ('done', 'partial', 'failed')) = (finished_at IS NOT NULL AND worklist_class IS NOT NULL)
+    ),
+    ADD CONSTRAINT ck_study_read CHECK (
+        num_nonnulls(read_at, read_tier) IN (0, 2) AND (read_by IS NULL OR read_at IS NOT NULL)
+    ),
+    ADD CONSTRAINT ck_study_purged_has_no_identifiers CHECK (
+        purged_at IS NULL
+        OR num_nonnulls(
+            study_instance_uid, named_study_uid, accession_number, error_reason, discard_reason, site, study_date
+        ) = 0 AND job = '{}'
+    );
+UPDATE study SET site = first.site, scanner_model = first.scanner_model
+FROM (
+    SELECT DISTINCT ON (study_id) study_id, site, scanner_model FROM lesion
+    WHERE site IS NOT NULL OR scanner_model IS NOT NULL ORDER BY study_id, ordinal
+) AS first
+WHERE first.study_id = study.id AND study.purged_at IS NULL;
+"""
+# The order of a class, a priority and a probability was one number, which is worked out here for the step down.
+ORDER = """
+UPDATE study SET worklist_order =
+    (array_position(enum_range(NULL::worklist_class), worklist_class)::bigint * 10
+        + array_position(enum_range(NULL::priority), priority) - 1) * 10000000000
+    + coalesce(1 + round((1 - malignant_probability) * 1000000000)::bigint, 0)
+WHERE worklist_class IS NOT NULL;
+"""
+NO_ORDER = """
+DROP TRIGGER notify_changed ON study;
+ALTER TABLE study DROP COLUMN worklist_order;
+CREATE TRIGGER notify_changed AFTER UPDATE ON study
+    FOR EACH ROW WHEN (
+        (OLD.finished_at, OLD.is_current, OLD.discarded_at, OLD.purged_at)
+        IS DISTINCT FROM (NEW.finished_at, NEW.is_current, NEW.discarded_at, NEW.purged_at)
+        OR NEW.finished_at IS NOT NULL AND OLD.priority IS DISTINCT FROM NEW.priority
+    ) EXECUTE FUNCTION study_notify();
+CREATE INDEX ix_study_failed ON study (worklist_class, priority, received_at)
+    WHERE is_current AND state IN ('partial', 'failed') AND discarded_at IS NULL AND purged_at IS NULL;
+"""
+BACK = """
+DROP TRIGGER notify_changed ON study;
+DROP INDEX ix_study_failed;
+ALTER TABLE lesion DROP COLUMN laterality;
+ALTER TABLE study
+    DROP CONSTRAINT ck_study_ended_has_a_class,
+    DROP CONSTRAINT ck_study_read,
+    DROP CONSTRAINT ck_study_purged_has_no_identifiers,
+    DROP COLUMN site,
+    DROP COLUMN scanner_model,
+    DROP COLUMN laterality,
+    DROP COLUMN study_date,
+    DROP COLUMN read_at,
+    DROP COLUMN read_by,
+    DROP COLUMN read_tier,
+    ADD CONSTRAINT ck_study_ended_has_a_place CHECK (
+        (state IN ('done', 'partial', 'failed'))
+        = (finished_at IS NOT NULL AND worklist_class IS NOT NULL AND worklist_order IS NOT NULL)
+    ),
+    ADD CONSTRAINT ck_study_purged_has_no_identifiers CHECK (
+        purged_at IS NULL
+        OR num_nonnulls(study_instance_uid, named_study_uid, accession_number, error_reason, discard_reason) = 0
+            AND job = '{}'
+    );
+CREATE INDEX ix_study_worklist ON study (worklist_order, received_at, id)
+    WHERE is_current AND state IN ('done', 'partial', 'failed');
+CREATE INDEX ix_study_failed ON study (worklist_order, received_at, id)
+    WHERE is_current AND state IN ('partial', 'failed') AND discarded_at IS NULL AND purged_at IS NULL;
+CREATE TRIGGER notify_changed AFTER UPDATE ON study
+    FOR EACH ROW WHEN (
+        (OLD.finished_at, OLD.worklist_order, OLD.is_current, OLD.discarded_at, OLD.purged_at)
+        IS DISTINCT FROM (NEW.finished_at, NEW.worklist_order, NEW.is_current, NEW.discarded_at, NEW.purged_at)
+    ) EXECUTE FUNCTION study_notify();
+"""
+GRANTS = """
+REVOKE ALL ON reading_order_policy, reading_order_rule, reading_order_switch, worklist_entry FROM PUBLIC;
+REVOKE ALL ON worklist_place, worklist_position, listed_study, reading_order_tier FROM PUBLIC;
+GRANT SELECT, INSERT, UPDATE ON reading_order_policy TO dlr_writer;
+GRANT SELECT, INSERT ON reading_order_rule, reading_order_switch TO dlr_writer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON worklist_entry TO dlr_writer;
+GRANT SELECT ON worklist_place, worklist_position, listed_study TO dlr_web;
+GRANT SELECT ON listed_study TO dlr_writer;
+GRANT SELECT ON reading_order_tier TO dlr_writer, dlr_reader, dlr_web;
+"""
+REPLACED = ("lesion_result", "worklist", "failed_study", "worklist_state")
+NEW = ("worklist_place", "worklist_position", "listed_study", "reading_order_tier")
+BEFORE = (
+    *(("0001", view) for view in ("lesion_result", "worklist", "restratification_summary", "failed_study")),
+    *(("0005", "lesion_result"), ("0003", "worklist"), ("0011", "lesion_result"), ("0011", "worklist")),
+    *(("0012", view) for view in ("lesion_result", "failed_study", "worklist")),
+)
+GRANTS_BEFORE = """
+REVOKE ALL ON worklist, lesion_result, restratification_summary, failed_study FROM PUBLIC;
+REVOKE ALL ON worklist_place, worklist_state FROM PUBLIC;
+GRANT SELECT ON worklist, lesion_result, restratification_summary, failed_study TO dlr_writer, dlr_reader, dlr_web;
+GRANT SELECT ON worklist_place, worklist_state TO dlr_web;
+"""
+TABLE_NAMES = ("worklist_entry", "reading_order_switch", "reading_order_rule", "reading_order_policy")
+
+
+def _policy() -> None:
+    """Make ``suspicion/2`` the active policy; it has placed every study where there is none."""
+    document = files("migrations.policies").joinpath(POLICY).read_text(encoding="utf-8")
+    policy = tomllib.loads(document)
+    connection = op.get_bind()
+    key = connection.scalar(
+        sa.text(
+            "INSERT INTO reading_order_policy (label, document, digest, before_all, state, placed_at) "
+            "VALUES (:label, :document, :digest, :before_all, 'active', "
+            "(SELECT now() WHERE NOT EXISTS (SELECT FROM study))) RETURNING id"
+        ),
+        {
+            "label": f"{policy['name']}/{policy['version']}",
+            "document": document,
+            "digest": sha256(document.encode()).hexdigest(),
+            "before_all": policy["before_all"],
+        },
+    )
+    rules = [(number, tier, rule) for number, tier in enumerate(policy["tier"], start=1) for rule in tier["rule"]]
+    connection.execute(
+        sa.text("INSERT INTO reading_order_rule VALUES (:policy, :rule, :tier, :name, :title, :reason, :step)"),
+        [
+            {
+                "policy": key,
+                "rule": place,
+                "tier": number,
+                "name": tier["name"],
+                "title": tier["title"],
+                "reason": rule["reason"],
+                "step": tier["step_priority"],
+            }
+            for place, (number, tier, rule) in enumerate(rules, start=1)
+        ],
+    )
+
+
+def upgrade() -> None:
+    for statements in (TYPES, TABLES, COLUMNS):
+        op.execute(statements)
+    _policy()
+    op.execute("DROP VIEW worklist_place")
+    for view in (*REPLACED, *NEW):
+        op.execute(view_of(revision, view))
+    op.execute(NO_ORDER)
+    op.execute(GRANTS)
+
+
+def downgrade() -> None:
+    op.execute("ALTER TABLE study ADD COLUMN worklist_order bigint")
+    op.execute(ORDER)
+    for view in (*reversed(NEW), "worklist_state", "worklist"):
+        op.execute(f"DROP VIEW {view}")
+    for view in ("restratification_summary", "failed_study", "lesion_result"):
+        op.execute(f"DROP VIEW {view}")
+    for earlier, view in BEFORE:
+        op.execute(view_of(earlier, view))
+    for earlier in ("0007", "0012"):
+        for view in ("worklist_place", "worklist_state"):
+            op.execute(view_of(earlier, view))
+    op.execute(BACK)
+    op.execute(GRANTS_BEFORE)
+    for table in TABLE_NAMES:
+        op.execute(f"DROP TABLE {table}")
+    op.execute("DROP FUNCTION reading_order_switch_is_append_only()")
+    for name in ("policy_state", "laterality"):
+        op.execute(f"DROP TYPE {name}")

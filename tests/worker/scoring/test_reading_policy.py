@@ -1,0 +1,127 @@
+"""Another policy of reading order: who would move, the places under it, the switch."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session, sessionmaker
+
+from db.reads import study_queries
+from tests.db.samples import arrived, ended, lesion, scored, study
+from worker.clinical.reading_order.policy import built_in, built_in_document
+from worker.scoring import reading_policy
+from worker.scoring.reading_policy import apply_policy, complete_places, moves
+
+OUTCOME = built_in("outcome/1")
+CASES = [("5", 0.9, 0.9), ("4A", 0.9, 0.9), ("4A", 0.9, 0.1), ("4A", 0.1, 0.1), ("2", 0.1, 0.1)]
+
+
+@pytest.fixture
+def listed(sessions: sessionmaker[Session]) -> sessionmaker[Session]:
+    for number, (birads, lh, bm) in enumerate(CASES):
+        with sessions.begin() as session:
+            record = study(f"1.2.{number}", str(number), lesions=(lesion(birads=birads),))
+            ended(session, record, scored(lh=lh, bm=bm, birads=birads))
+    return sessions
+
+
+def order(sessions: sessionmaker[Session]) -> list[str]:
+    with sessions() as session:
+        return [str(row.study_instance_uid)[-1] for row in study_queries.worklist(session)]
+
+
+def apply(sessions: sessionmaker[Session], label: str) -> str:
+    told: list[int] = []
+    before = apply_policy(sessions, built_in(label), built_in_document(label), "anne", told.append)
+    assert told == sorted(told)
+    return before
+
+
+def test_the_list_follows_the_policy_that_is_applied_and_back(
+    listed: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading_policy, "BATCH", 2)
+    assert order(listed) == ["0", "1", "2", "3", "4"]
+    assert apply(listed, "outcome/1") == "suspicion/2"
+    assert order(listed) == ["1", "2", "0", "4", "3"]
+    with listed() as session:
+        assert {row.policy for row in study_queries.worklist(session)} == {"outcome/1"}
+        assert session.scalar(text("SELECT count(*) FROM worklist_entry")) == len(CASES)
+    assert apply(listed, "suspicion/2") == "outcome/1"
+    assert order(listed) == ["0", "1", "2", "3", "4"]
+    with listed() as session:
+        switches = session.execute(text("SELECT by, before, after FROM reading_order_switch ORDER BY id")).all()
+    assert [tuple(row) for row in switches] == [
+        ("anne", "suspicion/2", "outcome/1"),
+        ("anne", "outcome/1", "suspicion/2"),
+    ]
+
+
+def test_studies_that_change_while_a_policy_is_built_have_their_place_under_both(
+    listed: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading_policy, "BATCH", 2)
+    came: list[Any] = []
+
+    def meanwhile(_done: int) -> None:
+        if len(came) == 3:
+            return
+        number = 10 + len(came)
+        with listed.begin() as session:
+            came.append(arrived(session, study(f"1.2.{number}", str(number))))
+            record = study("1.2.3", "3", lesions=(lesion(birads="4A"),), priority="urgent")
+            assert arrived(session, record).priority == "urgent"
+        assert len(order(listed)) == len(CASES) + len(came)
+
+    apply_policy(listed, OUTCOME, built_in_document("outcome/1"), "anne", meanwhile)
+    assert len(came) == 3
+    with listed() as session:
+        rows = {str(row.study_instance_uid): row for row in study_queries.worklist(session)}
+        assert len(rows) == len(CASES) + len(came)
+        assert (rows["1.2.3"].priority, rows["1.2.3"].tier) == ("urgent", "downgraded")
+        assert {rows[f"1.2.{10 + number}"].tier for number in range(3)} == {"waiting"}
+
+
+def test_one_that_is_broken_off_changes_nothing_and_can_be_done_again(listed: sessionmaker[Session]) -> None:
+    def break_off(_done: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        apply_policy(listed, OUTCOME, built_in_document("outcome/1"), "anne", break_off)
+    assert order(listed) == ["0", "1", "2", "3", "4"]
+    assert apply(listed, "outcome/1") == "suspicion/2"
+    assert order(listed) == ["1", "2", "0", "4", "3"]
+    with listed() as session:
+        assert session.scalar(text("SELECT count(*) FROM worklist_entry")) == len(CASES)
+
+
+def test_the_history_of_the_switches_is_append_only(listed: sessionmaker[Session]) -> None:
+    apply(listed, "outcome/1")
+    for statement in ("UPDATE reading_order_switch SET by = 'x'", "DELETE FROM reading_order_switch"):
+        with pytest.raises(Exception, match="42501"), listed.begin() as session:
+            session.execute(text(statement))
+
+
+def test_who_would_move_is_said_before(listed: sessionmaker[Session]) -> None:
+    found = moves(listed, OUTCOME, lambda _: None)
+    assert found.tiers == {
+        ("suspicious", "not_applicable"): 1,
+        ("suspicious", "upgraded"): 1,
+        ("undecided", "maintained"): 1,
+        ("low", "downgraded"): 1,
+        ("negative", "not_applicable"): 1,
+    }
+    assert [(move.before, move.after) for move in found.moves[:1]] == [(1, 3)]
+    assert order(listed) == ["0", "1", "2", "3", "4"]
+
+
+def test_the_studies_of_before_are_placed_after_an_upgrade(listed: sessionmaker[Session]) -> None:
+    with listed.begin() as session:
+        session.execute(text("DELETE FROM worklist_entry"))
+        session.execute(text("UPDATE reading_order_policy SET placed_at = NULL"))
+    assert order(listed) == []
+    complete_places(listed)
+    assert order(listed) == ["0", "1", "2", "3", "4"]
+    complete_places(listed)
+    with listed() as session:
+        assert session.scalar(text("SELECT placed_at IS NOT NULL FROM reading_order_policy"))
