@@ -9,7 +9,7 @@ import pytest
 
 from db.reads.study_records import WorklistRow
 from tests.places import ROOT, files, missing
-from worker.cli.study import WORKLIST_COLUMNS
+from worker.cli.worklist import COLUMNS as WORKLIST_COLUMNS
 from worker.clinical.restratify import restratify
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")

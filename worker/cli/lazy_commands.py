@@ -42,7 +42,9 @@ class CommandStub(TyperCommand):
             found = getattr(import_module(module), attribute)
         holder = typer.Typer(rich_markup_mode=MARKUP)
         if isinstance(found, typer.Typer):
-            holder.add_typer(found, name=name, help=short_help)
+            holder.add_typer(found, name=name, short_help=short_help)
+            if found.registered_callback is None:
+                holder.registered_groups[-1].help = short_help
         else:
             holder.command(name, short_help=short_help)(found)
         command = typer.main.get_group(holder).commands[name]

@@ -7,16 +7,24 @@ from typing import Annotated, Any
 import typer
 
 from db.reads import study_queries
+from worker.cli.lazy_commands import COMMANDS, Entry, LazyGroup
 from worker.cli.output import Card, Format, FormatOption, print_rows, stderr
 
-app = typer.Typer()
+
+class _Worklist(LazyGroup):
+    panels = {  # noqa: RUF012
+        COMMANDS: (Entry("policy", "worker.cli.policy", "app", "Show, check, compare and apply a reading order."),)
+    }
+
+
+app = typer.Typer(cls=_Worklist)
 
 COLUMNS = (
     "position", "study_id", "study_instance_uid", "accession_number", "revision", "priority", "worklist_class", "state",
     "highest_birads", "lesions", "lesions_scored", "upgraded", "maintained", "downgraded", "not_applicable",
     "malignant_probability", "high_risk_probability", "error_code", "error_reason", "received_at", "finished_at",
-    "notice", "uncertain", "tier", "place_reason", "marks", "source", "site", "scanner_model", "laterality",
-    "study_date", "age_years", "images", "read_at", "read_by", "policy",
+    "notice", "uncertain", "tier", "tier_title", "place_reason", "marks", "source", "site", "scanner_model",
+    "laterality", "study_date", "age_years", "images", "read_at", "read_by", "policy",
 )  # fmt: skip
 COLUMNS_FOR_PEOPLE = (
     "position", "study_id", "accession_number", "priority", "tier", "birads", "malignant", "why", "state", "error_code",
