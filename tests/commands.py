@@ -35,6 +35,8 @@ def command_fault(words: Sequence[str]) -> str | None:
     while (commands := commands_of(command)) and rest and not rest[0].startswith("-"):
         name = rest.pop(0)
         if name not in commands:
+            if command.invoke_without_command:  # what follows belongs to it, such as the next command of a pipe
+                break
             return f"there is no command {name} in {' '.join(words)}"
         command = commands[name]
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
