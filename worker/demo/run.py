@@ -30,8 +30,8 @@ POLL_S = 0.25
 
 QUERIES = {
     "The worklist, in reading order": (
-        "SELECT position, accession_number, priority, worklist_class, state, highest_birads AS birads, lesions,\n"
-        "       upgraded, maintained, downgraded, round(malignant_probability::numeric, 3) AS malignant, notice\n"
+        "SELECT position, accession_number, priority, tier, state, highest_birads AS birads, lesions,\n"
+        "       round(malignant_probability::numeric, 3) AS malignant, place_reason, notice\n"
         "FROM worklist ORDER BY position"
     ),
     "What became of the BI-RADS 4A lesions": (

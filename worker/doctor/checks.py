@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from worker import __version__
 from worker.doctor.component import Component, Health, Look, look_at
 from worker.doctor.installation import device, flower, models, page, receiver, storage
-from worker.doctor.postgresql import delivery, postgres, postgres_and_pooler, schema, studies
+from worker.doctor.postgresql import delivery, postgres, postgres_and_pooler, reading_order, schema, studies
 from worker.doctor.redis import queues, redis, worker_called, workers
 from worker.settings import Settings
 
@@ -23,6 +23,7 @@ def everything(settings: Settings) -> list[Component]:
     others: Sequence[tuple[str, Look]] = (
         ("queues", queues),
         ("studies", studies),
+        ("reading order", reading_order),
         ("workers", workers),
         ("models", models),
         ("device", device),

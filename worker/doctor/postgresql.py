@@ -15,7 +15,7 @@ from db.migrate import check
 from db.outages import NO_SCHEMA, DatabaseAway
 from db.reads import study_queries
 from db.session import ENCODING, make_engine, session_factory
-from db.writes import outbox
+from db.writes import outbox, worklist
 from worker.doctor.component import LOOK_S, Component, Health, look_at
 from worker.errors import Code, Unavailable
 from worker.settings import Settings
@@ -90,6 +90,20 @@ def studies(settings: Settings) -> Component:
         waits = (datetime.now(UTC) - oldest).total_seconds()
         said += f"; the oldest unfinished one arrived {waits:.0f} s ago"
     return Component("studies", Health.OK, None, said)
+
+
+def reading_order(settings: Settings) -> Component:
+    """Name the active policy of reading order, and say where places are still to be computed."""
+    policies = _asked(settings, worklist.served_policies)
+    active = next(policy for policy in policies if policy.active)
+    if not active.placed:
+        detail = "studies of before the upgrade have no place on the worklist yet: run `dlr db upgrade`"
+        return Component("reading order", Health.WARNING, active.label, detail)
+    built = next((policy.label for policy in policies if not policy.active), None)
+    if built is not None:
+        detail = f"{built} is being applied, or was broken off: then run `dlr worklist policy apply` again"
+        return Component("reading order", Health.WARNING, active.label, detail)
+    return Component("reading order", Health.OK, active.label, "every study has its place")
 
 
 def delivery(settings: Settings) -> Component:

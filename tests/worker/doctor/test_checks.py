@@ -11,13 +11,13 @@ from db.session import make_engine
 from tests.command_line import dlr
 from tests.conftest import Database
 from worker.doctor.component import Component, Health, look_at
-from worker.doctor.postgresql import postgres
+from worker.doctor.postgresql import postgres, reading_order
 from worker.network.port import free_port
 from worker.settings import get_settings
 
 ALL = [
-    "dlr-worker", "PostgreSQL", "schema", "Redis", "queues", "studies", "workers", "models", "device", "storage",
-    "Flower", "worklist page", "delivery",
+    "dlr-worker", "PostgreSQL", "schema", "Redis", "queues", "studies", "reading order", "workers", "models",
+    "device", "storage", "Flower", "worklist page", "delivery",
 ]  # fmt: skip
 
 
@@ -40,10 +40,37 @@ def test_with_nothing_running_every_component_has_its_row() -> None:
 def test_with_redis_down_the_others_are_looked_at(database: Database, tmp_path: Path) -> None:
     nobody = f"redis://127.0.0.1:{free_port(tmp_path / 'port')}/0"
     found = rows(DLR_DATABASE_URL=database.writer_url, DLR_REDIS_URL=nobody)
-    assert [found[name]["health"] for name in ("PostgreSQL", "schema", "studies")] == ["ok"] * 3
+    assert [found[name]["health"] for name in ("PostgreSQL", "schema", "studies", "reading order")] == ["ok"] * 4
+    assert found["reading order"]["version"] == "suspicion/2"
     for name in ("Redis", "queues", "workers"):
         assert found[name]["health"] == "down"
         assert "connection refused" in found[name]["detail"]
+
+
+BUILDING = (
+    "INSERT INTO reading_order_policy (label, document, digest, before_all, state) "
+    "SELECT 'site/1', document, digest, '{}', 'building' FROM reading_order_policy"
+)
+
+
+@pytest.mark.parametrize(
+    ("statement", "detail"),
+    [
+        ("UPDATE reading_order_policy SET placed_at = NULL", "dlr db upgrade"),
+        (BUILDING, "site/1 is being applied"),
+    ],
+)
+def test_places_that_are_still_to_be_computed_are_told(
+    database: Database, statement: str, detail: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine(database.writer_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
+    monkeypatch.setenv("DLR_DATABASE_URL", database.writer_url)
+    get_settings.cache_clear()
+    found = look_at("reading order", reading_order, get_settings())
+    assert (found.health, detail in found.detail) == (Health.WARNING, True)
 
 
 def test_with_postgresql_down_the_others_are_looked_at(redis_url: str, tmp_path: Path) -> None:
