@@ -7,11 +7,11 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, and_, func, select
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from db.schema.tables import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
-from db.schema.vocabulary import PathologyFinding
+from db.schema.vocabulary import Birads, PathologyFinding
 
 STREAM_ROWS = 10_000
 """Rows that a streamed read holds at a time."""
@@ -84,6 +84,34 @@ def judged_lesions(session: Session, since: datetime | None = None) -> Iterator[
         _, study_id, lesion_id, birads, *rest = rows[0]
         age_years, width_mm, height_mm, site, malignant = rest[:5]
         yield JudgedRow(study_id, lesion_id, birads.value, age_years, width_mm, height_mm, site, malignant, scores)
+
+
+def judged_studies(session: Session, since: datetime | None = None) -> dict[UUID, bool]:
+    """Say of each current study that pathology reported on whether it is a cancer.
+
+    A malignant lesion of category 6 makes it none: that cancer was known before it was read.
+
+    Args:
+        session: of ``dlr_writer``.
+        since: only studies of which a lesion's current advice was given then or later.
+    """
+    malignant = and_(PathologyRow.result == PathologyFinding.MALIGNANT, LesionRow.birads != Birads.KNOWN_MALIGNANCY)
+    query = _with_pathology(select(StudyRow.id, func.bool_or(malignant)), since)
+    return {row[0]: row[1] for row in session.execute(query.group_by(StudyRow.id))}
+
+
+def advising_notices(session: Session, since: datetime | None = None) -> list[tuple[str, str, str]]:
+    """Return name, version and notice of the models that advise on those lesions now, if they have one."""
+    query = _with_pathology(select(ModelRow.name, ModelRow.version, ModelRow.notice).distinct(), since)
+    if since is None:
+        query = query.join(RestratificationRow, _IS_ITS_ADVICE)
+    advising = or_(
+        PredictionRow.id == RestratificationRow.lh_prediction_id,
+        PredictionRow.id == RestratificationRow.bm_prediction_id,
+    )
+    query = query.join(PredictionRow, advising).join(ModelRow, ModelRow.id == PredictionRow.model_id)
+    query = query.where(ModelRow.notice != "").order_by(ModelRow.name, ModelRow.version)
+    return [(row[0], row[1], row[2]) for row in session.execute(query)]
 
 
 def advising_pairs(session: Session, since: datetime | None = None) -> list[tuple[str, str]]:

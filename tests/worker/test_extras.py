@@ -61,6 +61,7 @@ NEEDS = {
     "report cohort": None,
     "report reading-order --scores CSV": "train",
     "report reading-order --manifest CSV": "train",
+    "report reading-order --from-database": "train",
     "report restratification": None,
     "dataset import busi FOLDER --output OUT": "worker",
     "dataset validate CSV": "worker",

@@ -1,16 +1,18 @@
 """``dlr report reading-order``: how long cancers, and all others, would wait under several orders of the worklist."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.monitor import SinceOption
 from worker.cli.output import Card, Format, FormatOption, print_json, print_rows, stderr, stdout
 from worker.cli.policy_given import policy_given
 from worker.cli.progress import progress_bar
 from worker.cli.refusals import refuse_bad_rows, refuse_without, sound_manifest
-from worker.clinical.reading_order.policy import DEFAULT
+from worker.clinical.reading_order.policy import DEFAULT, Policy
 from worker.dataset.manifest import Split
 from worker.errors import Code
 from worker.evaluation.evaluation_options import SEED, Options
@@ -39,13 +41,16 @@ def reading_order(
     manifest: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Manifest whose lesions the active models score now")
     ] = None,
+    from_database: Annotated[
+        bool, typer.Option("--from-database", help="Studies on record that have a pathology result")
+    ] = False,
     policy: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="FILE|LABEL",
-            help="Policy of reading order",
+            help=f"Policy of reading order (default: {DEFAULT}; with --from-database the active one)",
         ),
-    ] = DEFAULT,
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Write a report to this new or empty folder")
     ] = None,
@@ -80,6 +85,7 @@ def reading_order(
     ] = None,
     split: Annotated[Split, typer.Option(help="Split to take, where lesions have one")] = Split.TEST,
     root: Annotated[Path | None, typer.Option(help="With --manifest: folder that its paths are relative to")] = None,
+    since: SinceOption = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out bad rows instead of stopping")] = False,
     resamples: Annotated[
         int, typer.Option(min=0, max=100_000, help="Bootstrap resamples; 0 for no intervals")
@@ -92,11 +98,12 @@ def reading_order(
     The orders: as they arrive, by the sender's priority alone, by the policy outcome/1, and by the site's policy.
     Exit status 3: bad rows were left out. 1: a row is bad, and nothing was simulated.
     """
-    if (scores is None) == (manifest is None):
-        raise typer.BadParameter("give exactly one", param_hint="--scores, --manifest")
+    if sum((scores is not None, manifest is not None, from_database)) != 1:
+        raise typer.BadParameter("give exactly one", param_hint="--scores, --manifest, --from-database")
     if utilization is not None and per_day is not None:
         raise typer.BadParameter("give one of the two", param_hint="--utilization, --per-day")
     refuse_without("--root", root, "--manifest", manifest)
+    refuse_without("--since", since, "--from-database", from_database or None)
     require_extra("train", "dlr report reading-order", "sklearn")
     from worker.waiting_times.document import waiting_times
 
@@ -104,11 +111,16 @@ def reading_order(
         from worker.evaluation.report_folder import check_writable
 
         check_writable(output)
-    listed_by = policy_given(policy)
+    asked = None if policy is None else policy_given(policy)
     options = Options(lh_threshold=lh_threshold, bm_threshold=bm_threshold, split=split)
     comes = per_day or (UTILIZATION if utilization is None else utilization) * readers * hours * 60 / reading_minutes
     work = Workload(readers, comes, hours, reading_minutes, reading_time, reading_variation)
-    cohort, bad = _cohort(scores, manifest, root, options, skip_bad=skip_bad)
+    if from_database:
+        cohort, active = _recorded(since)
+        listed_by, bad = asked or active, False
+    else:
+        cohort, bad = _judged(scores, manifest, root, options, skip_bad=skip_bad)
+        listed_by = asked or policy_given(DEFAULT)
     with progress_bar("simulations") as on_progress:
         found = waiting_times(cohort, listed_by, Setting(work, days, cancer_share, resamples, seed), on_progress)
     if output is not None:
@@ -117,7 +129,16 @@ def reading_order(
     raise typer.Exit(EXIT_LOOK if bad else 0)
 
 
-def _cohort(
+def _recorded(since: datetime | None) -> "tuple[Cohort, Policy]":
+    """Return the studies on record, and the policy that lists them."""
+    from worker.runtime import sessions
+    from worker.waiting_times.recorded_cohort import active_policy, recorded_cohort
+
+    with sessions()() as session:
+        return recorded_cohort(session, since), active_policy(session)
+
+
+def _judged(
     scores: Path | None, manifest: Path | None, root: Path | None, options: Options, *, skip_bad: bool
 ) -> "tuple[Cohort, bool]":
     """Return the studies, and whether rows were left out."""

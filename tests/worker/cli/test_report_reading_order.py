@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from tests import command_line
+from tests.conftest import Database
+from tests.db.samples import DEMO, ended, scored, study, writing
+from tests.db.writes.test_pathology import report as pathology
 from tests.worker.dataset.manifests import cohort
 from tests.worker.evaluation.samples import BM, LH, many
 from tests.worker.inference.samples import registry_with_both
@@ -102,6 +105,28 @@ def test_a_manifest_is_scored_by_the_active_models(tmp_path: Path) -> None:
     assert any("a test's" in notice for notice in found["notices"])
 
 
+def test_the_studies_on_record_are_listed_by_the_active_policy(database: Database) -> None:
+    with writing(database) as sessions, sessions.begin() as session:
+        for number in range(24):
+            uid, cancer = f"1.{number}", number % 2 == 0
+            ended(session, study(uid, accession_number=uid, priority=("stat", "routine")[number % 3 == 0]),
+                  scored(bm=0.9 if cancer else 0.1))  # fmt: skip
+            pathology(session, uid, "malignant" if cancer else "benign")
+    found = answer("--from-database", DLR_DATABASE_URL=database.writer_url)
+    assert (found["source"], found["cohort"]["studies"], found["cohort"]["cancers"]) == ("database", 24, 12)
+    assert found["policy"] == "suspicion/2"
+    assert any(DEMO in notice for notice in found["notices"])
+    assert not any("priority" in notice for notice in found["notices"])
+    other = answer("--from-database", "--policy", "outcome/1", "--since", "1d", DLR_DATABASE_URL=database.writer_url)
+    assert (other["policy"], other["cohort"]["studies"]) == ("outcome/1", 24)
+
+
+def test_a_ledger_without_pathology_has_nothing_to_list(database: Database) -> None:
+    done = dlr("--from-database", DLR_DATABASE_URL=database.writer_url)
+    assert done.returncode == 1
+    assert "lesions_too_few" in done.stderr
+
+
 def test_bad_rows_stop_it_unless_they_are_to_be_left_out(table: Path, tmp_path: Path) -> None:
     path = tmp_path / "bad.csv"
     path.write_text(table.read_text() + "L1,S999,perhaps,4A,routine,0.1,0.1\n")
@@ -119,7 +144,9 @@ def test_bad_rows_stop_it_unless_they_are_to_be_left_out(table: Path, tmp_path: 
         ((), 2, "give exactly one"),
         (("--scores", "a.csv", "--manifest", "b.csv"), 2, "give exactly one"),
         (("--scores", "a.csv", "--per-day", "10", "--utilization", "0.5"), 2, "give one of the two"),
+        (("--scores", "a.csv", "--from-database"), 2, "give exactly one"),
         (("--scores", "a.csv", "--root", "."), 2, "needs --manifest"),
+        (("--scores", "a.csv", "--since", "30d"), 2, "needs --from-database"),
         (("--scores", "none.csv"), 1, "scores_invalid"),
         (("--scores", "none.csv", "--policy", "none/9"), 1, "policy_invalid: none/9 is neither"),
         (("--scores", "none.csv", "--cancer-share", "1"), 2, "--cancer-share"),
