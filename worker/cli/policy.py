@@ -1,24 +1,16 @@
 """``dlr worklist policy``: the reading order, shown, checked, compared with another, and changed."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from worker.cli.confirmation import make_sure, who_asks
 from worker.cli.output import Card, Format, FormatOption, print_json, print_rows, stderr
+from worker.cli.policy_given import policy_given
 from worker.cli.progress import counting_bar
 from worker.clinical.reading_order.check import findings
-from worker.clinical.reading_order.policy import (
-    BUILT_IN,
-    LARGEST_FILE,
-    Policy,
-    PolicyRefused,
-    Rule,
-    built_in_document,
-    parse_policy,
-)
+from worker.clinical.reading_order.policy import BUILT_IN, Policy, Rule, parse_policy
 from worker.errors import Code, SetupRefused
 
 app = typer.Typer(no_args_is_help=True)
@@ -41,7 +33,7 @@ def show(
     fmt: FormatOption = Format.TABLE,
 ) -> None:
     """Show a policy: its tiers in reading order, and what is in each."""
-    shown, document = _active() if policy is None else _read(policy)
+    shown, document = _active() if policy is None else policy_given(policy)
     if toml:
         sys.stdout.write(document)
         return
@@ -72,7 +64,7 @@ def check(policy: PolicyArgument, fmt: FormatOption = Format.TABLE) -> None:
 
     Exit status 1: the file is no policy. 3: it is one, and a person should look at what was found.
     """
-    checked, _ = _read(policy)
+    checked, _ = policy_given(policy)
     rows = [{"code": found.code.value, "where": found.where, "what": found.sentence} for found in findings(checked)]
     print_rows(rows, FINDING_COLUMNS, fmt, f"{checked.label}: findings")
     raise typer.Exit(3 if rows else 0)
@@ -88,7 +80,7 @@ def diff(
     from worker.runtime import sessions
     from worker.scoring.reading_policy import moves
 
-    compared, _ = _read(policy)
+    compared, _ = policy_given(policy)
     with counting_bar("studies", None) as advance:
         found = moves(sessions(), compared, advance)
     tiers = [{"from": now, "to": then, "studies": number} for (now, then), number in sorted(found.tiers.items())]
@@ -124,7 +116,7 @@ def apply(
     from worker.runtime import sessions
     from worker.scoring.reading_policy import apply_policy
 
-    applied, document = _read(policy)
+    applied, document = policy_given(policy)
     found = findings(applied)
     if found and applied.label not in BUILT_IN and not force:
         reason = f"{applied.label}: {found[0].where}: {found[0].sentence}"
@@ -161,23 +153,6 @@ def _active() -> tuple[Policy, str]:
     with sessions()() as session:
         document = active_policy(session)
     return parse_policy(document), document
-
-
-def _read(policy: str) -> tuple[Policy, str]:
-    if policy in BUILT_IN:
-        document = built_in_document(policy)
-        return parse_policy(document), document
-    try:
-        with Path(policy).open("rb") as file:
-            document = file.read(LARGEST_FILE + 1).decode("utf-8")
-        return parse_policy(document), document
-    except (OSError, UnicodeDecodeError) as error:
-        kind = getattr(error, "strerror", None) or "it is not UTF-8"
-        built_in = ", ".join(BUILT_IN)
-        reason = f"{policy} cannot be read: {kind}; built in are {built_in}"
-        raise SetupRefused(Code.READING_ORDER_INVALID, reason) from None
-    except PolicyRefused as refused:
-        raise SetupRefused(Code.READING_ORDER_INVALID, f"{policy}: {'; '.join(refused.problems)}") from None
 
 
 def _refuse_other_content(policy: Policy, document: str) -> None:

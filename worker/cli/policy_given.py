@@ -2,25 +2,34 @@
 
 from pathlib import Path
 
-from worker.clinical.reading_order.policy import BUILT_IN, LARGEST_FILE, Policy, PolicyRefused, built_in, parse_policy
+from worker.clinical.reading_order.policy import (
+    BUILT_IN,
+    LARGEST_FILE,
+    Policy,
+    PolicyRefused,
+    built_in_document,
+    parse_policy,
+)
 from worker.errors import Code, SetupRefused
 
 
-def policy_given(given: str) -> Policy:
-    """Return the policy that a label names, or that a TOML file holds.
+def policy_given(policy: str) -> tuple[Policy, str]:
+    """Return the policy that a label names, or that a TOML file holds, and the document.
 
     Raises:
-        SetupRefused: ``policy_invalid``: there is no such file, or it is no policy; every problem is named.
+        SetupRefused: ``reading_order_invalid``: there is no such file, or it is no policy; every problem is named.
     """
-    if given in BUILT_IN:
-        return built_in(given)
+    if policy in BUILT_IN:
+        document = built_in_document(policy)
+        return parse_policy(document), document
     try:
-        with Path(given).open("rb") as file:
-            content = file.read(LARGEST_FILE + 1).decode("utf-8")
-    except (OSError, UnicodeDecodeError):
-        reason = f"{given} is neither {' nor '.join(BUILT_IN)}, nor a file that can be read"
-        raise SetupRefused(Code.POLICY_INVALID, reason) from None
-    try:
-        return parse_policy(content)
+        with Path(policy).open("rb") as file:
+            document = file.read(LARGEST_FILE + 1).decode("utf-8")
+        return parse_policy(document), document
+    except (OSError, UnicodeDecodeError) as error:
+        kind = getattr(error, "strerror", None) or "it is not UTF-8"
+        built_in = ", ".join(BUILT_IN)
+        reason = f"{policy} cannot be read: {kind}; built in are {built_in}"
+        raise SetupRefused(Code.READING_ORDER_INVALID, reason) from None
     except PolicyRefused as refused:
-        raise SetupRefused(Code.POLICY_INVALID, "; ".join(refused.problems)) from None
+        raise SetupRefused(Code.READING_ORDER_INVALID, f"{policy}: {'; '.join(refused.problems)}") from None

@@ -12,7 +12,7 @@ from worker.cli.output import Card, Format, FormatOption, print_json, print_rows
 from worker.cli.policy_given import policy_given
 from worker.cli.progress import progress_bar
 from worker.cli.refusals import refuse_bad_rows, refuse_without, sound_manifest
-from worker.clinical.reading_order.policy import DEFAULT, Policy
+from worker.clinical.reading_order.policy import DEFAULT, Policy, built_in, parse_policy
 from worker.dataset.manifest import Split
 from worker.errors import Code
 from worker.evaluation.evaluation_options import SEED, Options
@@ -111,7 +111,7 @@ def reading_order(
         from worker.evaluation.report_folder import check_writable
 
         check_writable(output)
-    asked = None if policy is None else policy_given(policy)
+    asked = None if policy is None else policy_given(policy)[0]
     options = Options(lh_threshold=lh_threshold, bm_threshold=bm_threshold, split=split)
     comes = per_day or (UTILIZATION if utilization is None else utilization) * readers * hours * 60 / reading_minutes
     work = Workload(readers, comes, hours, reading_minutes, reading_time, reading_variation)
@@ -120,7 +120,7 @@ def reading_order(
         listed_by, bad = asked or active, False
     else:
         cohort, bad = _judged(scores, manifest, root, options, skip_bad=skip_bad)
-        listed_by = asked or policy_given(DEFAULT)
+        listed_by = asked or built_in(DEFAULT)
     with progress_bar("simulations") as on_progress:
         found = waiting_times(cohort, listed_by, Setting(work, days, cancer_share, resamples, seed), on_progress)
     if output is not None:
@@ -131,11 +131,12 @@ def reading_order(
 
 def _recorded(since: datetime | None) -> "tuple[Cohort, Policy]":
     """Return the studies on record, and the policy that lists them."""
+    from db.reads.study_queries import active_policy
     from worker.runtime import sessions
-    from worker.waiting_times.recorded_cohort import active_policy, recorded_cohort
+    from worker.waiting_times.recorded_cohort import recorded_cohort
 
     with sessions()() as session:
-        return recorded_cohort(session, since), active_policy(session)
+        return recorded_cohort(session, since), parse_policy(active_policy(session))
 
 
 def _judged(

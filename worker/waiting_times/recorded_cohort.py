@@ -1,4 +1,4 @@
-"""The studies on record that pathology reported on, as they are listed, and the policy that lists them."""
+"""The studies on record that pathology reported on, as the worklist has them."""
 
 from datetime import datetime
 
@@ -7,12 +7,10 @@ from sqlalchemy.orm import Session
 from db.reads.evaluated_lesions import advising_notices, judged_studies
 from db.reads.standings import standings
 from db.schema.vocabulary import OPEN_STATES, StudyState
-from db.writes.worklist import served_policies
-from worker.clinical.reading_order.policy import Policy
 from worker.errors import Code, SetupRefused
 from worker.evaluation.caveats import STUDIES
 from worker.evaluation.lesions import Source
-from worker.scoring.worklist_place import facts_of, policy_of
+from worker.scoring.worklist_place import facts_of
 from worker.waiting_times.cohort import Cohort, ListedStudy
 
 VERIFIED = (
@@ -53,8 +51,3 @@ def recorded_cohort(session: Session, since: datetime | None = None) -> Cohort:
         left_out={reason: count for reason, count in left_out.items() if count},
         notices=(*notices, STUDIES, VERIFIED),
     )
-
-
-def active_policy(session: Session) -> Policy:
-    """Return the policy that orders the worklist."""
-    return next(policy_of(one.document) for one in served_policies(session) if one.active)

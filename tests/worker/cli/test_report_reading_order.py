@@ -148,7 +148,7 @@ def test_bad_rows_stop_it_unless_they_are_to_be_left_out(table: Path, tmp_path: 
         (("--scores", "a.csv", "--root", "."), 2, "needs --manifest"),
         (("--scores", "a.csv", "--since", "30d"), 2, "needs --from-database"),
         (("--scores", "none.csv"), 1, "scores_invalid"),
-        (("--scores", "none.csv", "--policy", "none/9"), 1, "policy_invalid: none/9 is neither"),
+        (("--scores", "none.csv", "--policy", "none/9"), 1, "reading_order_invalid: none/9 cannot be read"),
         (("--scores", "none.csv", "--cancer-share", "1"), 2, "--cancer-share"),
     ],
 )
@@ -162,5 +162,5 @@ def test_every_problem_of_a_policy_is_named_before_anything_is_read(tmp_path: Pa
     (tmp_path / "own.toml").write_text('name = "Own"\nversion = 0\n')
     done = dlr("--scores", "none.csv", "--policy", tmp_path / "own.toml")
     assert done.returncode == 1
-    assert "policy_invalid: " in done.stderr
+    assert "reading_order_invalid: " in done.stderr
     assert done.stderr.count("; ") >= 2

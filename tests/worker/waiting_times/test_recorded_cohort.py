@@ -15,7 +15,7 @@ from worker.clinical.reading_order.facts import LesionFacts
 from worker.errors import Code, SetupRefused
 from worker.evaluation.caveats import STUDIES
 from worker.evaluation.lesions import Source
-from worker.waiting_times.recorded_cohort import VERIFIED, active_policy, recorded_cohort
+from worker.waiting_times.recorded_cohort import VERIFIED, recorded_cohort
 
 LATER = datetime.now(UTC) + timedelta(days=1)
 
@@ -85,8 +85,3 @@ def test_without_such_studies_there_is_nothing_to_list(sessions: sessionmaker[Se
         with pytest.raises(SetupRefused):
             recorded_cohort(session, since=LATER)
         assert len(recorded_cohort(session).studies) == 1
-
-
-def test_the_policy_is_the_one_that_orders_the_worklist(sessions: sessionmaker[Session]) -> None:
-    with sessions.begin() as session:
-        assert active_policy(session).label == "suspicion/2"
