@@ -17,5 +17,9 @@ class ModelUnknown(DatabaseRefused, LookupError):
     """A prediction names a model and version that nobody registered."""
 
 
+class VerdictOutdated(DatabaseRefused):
+    """A reading names a revision, or advice, that is no longer current."""
+
+
 class ResultInconsistent(DatabaseRefused, ValueError):
     """A result does not fit the study on record: a strange lesion, or ``done`` with a lesion that is not scored."""

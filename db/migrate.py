@@ -33,6 +33,7 @@ VIEWS = (
     "model_card",
     "lesion_score",
     "reading_order_tier",
+    "lesion_verdict",
 )
 """The public interface for SQL users."""
 
@@ -44,6 +45,8 @@ PAGE_VIEWS = (
     "worklist_state",
     "lesion_image",
     "study_history",
+    "study_verdict",
+    "lesion_advice",
 )
 """What the worklist page reads beside them; not stable, and for ``dlr_web`` alone."""
 

@@ -149,6 +149,28 @@ class PathologyFinding(StrEnum):
     MALIGNANT = "malignant"
 
 
+class FinalCategory(StrEnum):
+    """The category that a radiologist ends at, in order of suspicion. ``4`` is 4 without a letter."""
+
+    INCOMPLETE = "0"
+    NEGATIVE = "1"
+    BENIGN = "2"
+    PROBABLY_BENIGN = "3"
+    SUSPICIOUS = "4"
+    LOW_SUSPICION = "4A"
+    MODERATE_SUSPICION = "4B"
+    HIGH_SUSPICION = "4C"
+    HIGHLY_SUGGESTIVE = "5"
+    KNOWN_MALIGNANCY = "6"
+
+
+class ReadingSource(StrEnum):
+    """How a reading came."""
+
+    PAGE = "page"
+    IMPORT = "import"
+
+
 class Destination(StrEnum):
     """Where results are delivered to."""
 
@@ -202,6 +224,7 @@ class Event(StrEnum):
     PURGED = "purged"
     PATHOLOGY = "pathology"
     UNREAD = "unread"
+    READ = "read"
     DONE = "done"
     PARTIAL = "partial"
     FAILED = "failed"
@@ -209,6 +232,15 @@ class Event(StrEnum):
 
 class PathologyChange(StrEnum):
     """What a reported result changed."""
+
+    NEW = "new"
+    CORRECTED = "corrected"
+    UNCHANGED = "unchanged"
+    OUTDATED = "outdated"
+
+
+class VerdictChange(StrEnum):
+    """What a verdict changed; ``outdated``: it is kept, and a later reading's counts."""
 
     NEW = "new"
     CORRECTED = "corrected"

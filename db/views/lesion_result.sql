@@ -52,7 +52,12 @@ SELECT
     study.source,
     study.study_date,
     lesion.laterality,
-    rule.tier_name AS tier
+    rule.tier_name AS tier,
+    (
+        SELECT verdict.final_birads FROM verdict JOIN reading ON reading.id = verdict.reading_id
+        WHERE verdict.lesion_id = lesion.id
+        ORDER BY reading.read_at DESC, reading.recorded_at DESC, reading.id DESC LIMIT 1
+    ) AS verdict
 FROM study
 JOIN lesion ON lesion.study_id = study.id
 LEFT JOIN worklist_entry AS entry ON entry.study_id = study.id
@@ -129,3 +134,5 @@ COMMENT ON COLUMN lesion_result.study_date IS 'Study Date (0008,0020); null unti
 COMMENT ON COLUMN lesion_result.laterality IS
     'left, right or both, from Image Laterality (0020,0062) of its image; null where the image does not say it';
 COMMENT ON COLUMN lesion_result.tier IS 'Tier of the study in the reading order; null where the study is not listed';
+COMMENT ON COLUMN lesion_result.verdict IS
+    'BI-RADS category that a radiologist ended at, as in lesion_verdict.final_birads; null where nobody gave a verdict';

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from db.schema.records import Queued
 from db.schema.tables import LesionRow, PathologyRow, StudyRow
+from db.schema.verdicts import ReadingRow, VerdictRow
 from db.schema.vocabulary import ENDED_STATES, Event, LesionState, StudyState
 from db.storable import storable_text
 from db.writes.history import note
@@ -101,7 +102,8 @@ def purge(session: Session, before: datetime, by: str, limit: int) -> tuple[int,
 
     Gone are the UIDs, the accession number, the job and its digest, lesion ids (an ordinal takes their place),
     descriptors, reasons and sites; of the age, whole years stay, and 90 stands for more; of pathology, benign or
-    malignant stays, without code and day. Revisions that a newer one replaced are purged by the time that they arrived.
+    malignant stays, without code and day; of verdicts, remarks and readers go. Revisions that a newer one replaced are
+    purged by the time that they arrived.
     Why rows stay: docs/decisions/0012-a-purge-keeps-the-rows.md.
 
     Args:
@@ -159,6 +161,13 @@ def purge(session: Session, before: datetime, by: str, limit: int) -> tuple[int,
         )
     )
     remove_entries(session, ids)
+    session.execute(update(ReadingRow).where(ReadingRow.study_id.in_(ids)).values(reader=None))
+    session.execute(
+        update(VerdictRow)
+        .where(VerdictRow.lesion_id.in_(select(LesionRow.id).where(of_these)))
+        .values(remark=None)
+        .execution_options(synchronize_session=False)
+    )
     forget(session, ids)
     for study_id in ids:
         note(session, study_id, Event.PURGED, {"by": by, "ended_before": before.isoformat()})

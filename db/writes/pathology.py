@@ -29,11 +29,13 @@ class FoundStudy:
     Attributes:
         is_current: no other revision has replaced it.
         purged: its identifiers are gone, and with them the names of its lesions.
+        revision: from 1.
     """
 
     study_id: UUID
     is_current: bool
     purged: bool
+    revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +100,12 @@ def find_studies(session: Session, keys: Collection[str]) -> dict[str, list[Foun
     """
     named = _ids_of(session, keys)
     rows = session.execute(
-        select(StudyRow.id, StudyRow.is_current, StudyRow.purged_at)
+        select(StudyRow.id, StudyRow.is_current, StudyRow.purged_at, StudyRow.revision)
         .where(StudyRow.id.in_({study_id for _, study_id in named}))
         .order_by(StudyRow.id)
         .with_for_update(key_share=True, read=True)
     )
-    studies = {row.id: FoundStudy(row.id, row.is_current, row.purged_at is not None) for row in rows}
+    studies = {row.id: FoundStudy(row.id, row.is_current, row.purged_at is not None, row.revision) for row in rows}
     found = defaultdict(list)
     for key, study_id in sorted(named):
         found[key].append(studies[study_id])

@@ -66,7 +66,22 @@ def test_up_down_and_up_again_leaves_the_schema_that_the_software_expects(empty_
     downgrade(url, "base")
     with connect(url) as connection:
         assert objects(connection) == set()
-    numbers = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013")
+    numbers = (
+        "0001",
+        "0002",
+        "0003",
+        "0004",
+        "0005",
+        "0006",
+        "0007",
+        "0008",
+        "0009",
+        "0010",
+        "0011",
+        "0012",
+        "0013",
+        "0014",
+    )
     assert check(url) == [f"migration {number} is pending" for number in numbers]
     upgrade(url)
     with connect(url) as connection:
@@ -116,7 +131,7 @@ def test_messages_that_were_refused_before_get_their_names_and_end_where_their_s
         assert connection.scalar(text("SELECT count(*) FROM failed_study WHERE refused")) == 3
 
 
-@pytest.mark.parametrize("former", ["0004", "0009", "0011"])
+@pytest.mark.parametrize("former", ["0004", "0009", "0011", "0013"])
 def test_a_step_down_leaves_the_views_and_their_rights_as_they_were_before_the_step_up(
     empty_database: Database, former: str
 ) -> None:

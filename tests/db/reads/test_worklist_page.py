@@ -190,9 +190,11 @@ def test_a_lesion_has_an_image_once_its_region_is_known(
         ]
 
 
-def test_the_page_reads_no_table_and_changes_nothing(sessions: sessionmaker[Session], database: Database) -> None:
+def test_the_page_reads_no_table_but_of_who_is_there_and_changes_nothing(
+    sessions: sessionmaker[Session], database: Database
+) -> None:
     engine = make_engine(database.web_url, role=None)
-    for table in TABLES:
+    for table in set(TABLES) - {"open_study"}:
         for statement in ("SELECT 1 FROM {}", "DELETE FROM {}", "TRUNCATE {}"):
             assert sqlstate(engine, statement.format(table)) == DENIED, (table, statement)
     for statement in ("SET ROLE dlr_writer", "UPDATE study_history SET event = 'never'", "CREATE TABLE mine (id int)"):

@@ -23,6 +23,9 @@ TABLES = (
     "prediction_refusal",
     "restratification",
     "pathology",
+    "reading",
+    "verdict",
+    "open_study",
     "study_event",
     "delivery",
     "outbox",
@@ -49,7 +52,7 @@ def reader(database: Database, sessions: sessionmaker[Session]) -> Engine:
 
 
 def test_a_reader_sees_every_view(reader: Engine) -> None:
-    empty = dict.fromkeys(("failed_study", "pathology_result", "downgraded_cancer"), 0)
+    empty = dict.fromkeys(("failed_study", "pathology_result", "downgraded_cancer", "lesion_verdict"), 0)
     counts = {"restratification_summary": 4, "reading_order_tier": 5, "model_card": 2, "lesion_score": 2, **empty}
     with reader.connect() as connection:
         seen = {view: len(connection.execute(text(f"SELECT * FROM {view}")).all()) for view in VIEWS}
