@@ -75,6 +75,8 @@ class Code(StrEnum):
     STUDY_NOT_CURRENT = "study_not_current"
     LESION_NOT_FOUND = "lesion_not_found"
     RESULT_CONTRADICTORY = "result_contradictory"
+    VERDICT_INVALID = "verdict_invalid"
+    VERDICT_OUTDATED = "verdict_outdated"
     POLICY_INVALID = "policy_invalid"
     SCORES_INVALID = "scores_invalid"
     LESIONS_TOO_FEW = "lesions_too_few"
@@ -235,7 +237,9 @@ MEANINGS: dict[Code, str] = {
         "The id belongs to a purged study, or to a revision that has been replaced. Use the current one."
     ),
     Code.LESION_NOT_FOUND: "The study has no lesion with that name. `dlr show` lists them.",
-    Code.RESULT_CONTRADICTORY: "The file has two different results for this lesion on one day. Keep the right one.",
+    Code.RESULT_CONTRADICTORY: "The file contradicts itself about this lesion on one day. Keep the right row.",
+    Code.VERDICT_INVALID: "The file of verdicts, or a row of it, cannot be read. Nothing was imported.",
+    Code.VERDICT_OUTDATED: "The study has been revised, scored again or taken off the list. Have it read again.",
     Code.POLICY_INVALID: "The policy cannot be read or does not follow its schema; the reason names the field.",
     Code.SCORES_INVALID: "The table of scores, or a row of it, cannot be read. Nothing was evaluated.",
     Code.LESIONS_TOO_FEW: (

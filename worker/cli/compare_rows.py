@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from db.reads.version_comparison import Coverage
 from db.schema.vocabulary import LH_MODEL
-from worker.cli.monitor import comparison_document, comparison_row, counted
+from worker.cli.monitor import comparison_document, comparison_row
 from worker.cli.output import Card, Format, print_rows, stdout
+from worker.cli.proportion_cells import counted
 from worker.clinical.proportions import ARMS
 from worker.dataset.manifest import Split
 from worker.evaluation.lesions import Source

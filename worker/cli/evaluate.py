@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.monitor import SinceOption, percent
+from worker.cli.monitor import SinceOption
 from worker.cli.output import Card, Format, Report, ReportOption, print_json, print_rows, stderr, stdout
 from worker.cli.progress import progress_bar
+from worker.cli.proportion_cells import percent
 from worker.cli.refusals import refuse_bad_rows, refuse_without, sound_manifest
 from worker.dataset.manifest import Split
 from worker.errors import Code

@@ -46,6 +46,7 @@ class _Commands(LazyGroup):
         "Watch the advice": (
             Entry("monitor", "worker.cli.monitor", "monitor", "Check for missed cancers and drifting rates."),
             Entry("pathology", "worker.cli.pathology", "app", "Import and list pathology results."),
+            Entry("verdict", "worker.cli.verdict", "app", "Import and list radiologists' verdicts."),
             Entry("replay", "worker.cli.replay", "replay", "Show what other thresholds would have advised."),
             Entry("report", "worker.cli.report", "app", "Compute Table S1, Fig. S5 and waits for reading."),
         ),

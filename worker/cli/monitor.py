@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli.failed import moment
-from worker.cli.output import Card, Format, Report, ReportOption, print_json, print_rows, stdout
+from worker.cli.output import Card, Format, FormatOption, print_json, print_rows, stdout
+from worker.cli.proportion_cells import counted, percent
+from worker.cli.verdict_rows import print_csv, print_verdicts, verdicts_document
 from worker.clinical.categories import Outcome
 from worker.clinical.proportions import (
     ARMS,
@@ -20,6 +22,7 @@ from worker.clinical.proportions import (
     study_rate,
 )
 from worker.monitoring.monitor import By, Rates, Watched, watch
+from worker.monitoring.verdicts import Heard, hear
 
 EXIT_ALERT = 3
 
@@ -42,25 +45,30 @@ SinceOption = Annotated[
 def monitor(
     by: Annotated[By | None, typer.Option(help="Also show the rates for each of these")] = None,
     since: SinceOption = None,
-    fmt: ReportOption = Report.TABLE,
+    fmt: FormatOption = Format.TABLE,
 ) -> None:
-    """Compare the advice on 4A lesions with the study's rates and with pathology.
+    """Compare the advice on 4A lesions with the study's rates, with pathology and with radiologists' verdicts.
 
-    Lists first the cancers that were advised down, then the rates of downgraded, maintained and upgraded lesions with
-    their 95 % intervals. Exit status 3: there is an alert, and a person has to look.
+    Lists first the cancers that were advised down, then advice that radiologists found too low, then the rates of
+    downgraded, maintained and upgraded lesions and of agreement, with 95 % intervals. Exit status 3: there is an alert,
+    and a person has to look.
     """
     from worker.runtime import sessions
 
     with sessions()() as session:
-        seen = watch(session, by, since)
-    if fmt is Report.JSON:
-        print_json({"since": since, "by": by, "study": _study()} | _document(seen))
-    else:
-        _print(seen)
+        seen, heard = watch(session, by, since), hear(session, by, since)
+    match fmt:
+        case Format.JSON:
+            verdicts = {"verdicts": verdicts_document(heard)}
+            print_json({"since": since, "by": by, "study": _study()} | _document(seen) | verdicts)
+        case Format.CSV:
+            print_csv((*seen.totals, *seen.groups), (*heard.totals, *heard.groups))
+        case _:
+            _print(seen, heard)
     raise typer.Exit(EXIT_ALERT if seen.alerts else 0)
 
 
-def _print(seen: Watched) -> None:
+def _print(seen: Watched, heard: Heard) -> None:
     for alert in seen.alerts:
         stdout.print(f"ALERT {alert.alarm.value}: {alert.sentence}", style="red", markup=False, highlight=False)
     if seen.cancers:
@@ -75,6 +83,7 @@ def _print(seen: Watched) -> None:
     )
     print_rows([_study_pathology_row(), *map(_pathology_row, rates)], PATHOLOGY_COLUMNS, Format.TABLE,
                title="malignant, of those with a pathology result")  # fmt: skip
+    print_verdicts(heard)
     if not seen.alerts:
         stdout.print("no alert", highlight=False)
 
@@ -144,18 +153,6 @@ def comparison_row(comparison: Comparison) -> dict[str, object]:
         "p_value": None if comparison.p_value is None else f"{comparison.p_value:.2g}",
         "against_the_study": comparison.verdict.value.replace("_", " "),
     }
-
-
-def percent(one: Proportion) -> str:
-    """Return a proportion as people read it: ``27.7 % (21.1-35.4)``, or a dash where there is nothing."""
-    if one.rate is None:
-        return "–"
-    return f"{100 * one.rate:.1f} % ({100 * one.low:.1f}–{100 * one.high:.1f})"
-
-
-def counted(one: Proportion) -> str:
-    """Return a proportion with what it was counted from: ``22 of 27: 81.5 % (63.3-91.8)``."""
-    return f"{one.count} of {one.total}" + ("" if one.rate is None else f": {percent(one)}")
 
 
 def _study_row() -> dict[str, object]:

@@ -1,6 +1,7 @@
 """How far a radiologist's final category agrees with the advice on a 4A lesion."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Mapping
 from enum import StrEnum
 
 from worker.clinical.categories import Outcome
@@ -58,22 +59,23 @@ def override_of(advised: Outcome, final: str, agrees: bool | None) -> Override |
     return Override.TOO_LOW if made is Outcome.UPGRADED else Override.TOO_HIGH
 
 
-def kappa(pairs: Iterable[tuple[str, str]]) -> float | None:
+def kappa(counts: Mapping[tuple[str, str], int]) -> float | None:
     """Return Cohen's unweighted kappa: agreement beyond what chance would give; 1 is complete, 0 is chance's.
 
     Source: J. Cohen, Educ. Psychol. Meas. 20 (1960) 37.
 
     Args:
-        pairs: what each of the two said of one lesion.
+        counts: of each pair of what the one and the other said of a lesion, the number of lesions, from 0.
 
     Returns:
-        -1 to 1; ``None`` where there are no pairs, or where both always said the same one thing.
+        -1 to 1; ``None`` where there are no lesions, or where both always said the same one thing.
     """
-    said = list(pairs)
-    if not said:
-        return None
-    observed = sum(one == other for one, other in said) / len(said)
-    words = {word for pair in said for word in pair}
-    firsts, seconds = zip(*said, strict=True)
-    chance = sum(firsts.count(word) * seconds.count(word) for word in words) / len(said) ** 2
-    return None if chance == 1 else (observed - chance) / (1 - chance)
+    total = sum(counts.values())
+    firsts, seconds = Counter[str](), Counter[str]()
+    for (first, second), count in counts.items():
+        firsts[first] += count
+        seconds[second] += count
+    agreed = sum(count for (first, second), count in counts.items() if first == second)
+    by_chance = sum(firsts[word] * seconds[word] for word in firsts)
+    # Both times the total's square, so that nothing is rounded before the last step.
+    return None if by_chance == total**2 else (agreed * total - by_chance) / (total**2 - by_chance)

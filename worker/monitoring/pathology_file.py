@@ -13,8 +13,8 @@ from pydantic_core import PydanticCustomError
 from db.schema.vocabulary import PathologyFinding
 from worker.contract import ShortText
 from worker.errors import Code
+from worker.monitoring.imported_rows import BadRow, invalid_row
 from worker.tables.csv_json import read_rows
-from worker.validation_errors import Flaw, flaws_of
 
 _NEEDED = ("study", "lesion_id", "result", "reported_on")
 _COLUMNS = (*_NEEDED, "histology")
@@ -57,15 +57,6 @@ class PathologyLine(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class BadRow:
-    """A row that cannot be taken. ``line`` counts from 1: a line of CSV, an entry of JSON; ``reason`` has no value."""
-
-    line: int
-    code: Code
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class PathologyFile:
     """What a file holds: the results by their lines, and the rows that are none."""
 
@@ -87,18 +78,9 @@ def read_pathology(path: Path) -> PathologyFile:
         try:
             lines[line] = PathologyLine.model_validate(row)
         except ValidationError as invalid:
-            faults = flaws_of(invalid)
-            bad.append(BadRow(line, Code.ROW_INVALID, "; ".join(_sentence(fault) for fault in faults)))
+            bad.append(invalid_row(line, invalid, _COLUMNS))
     return PathologyFile(lines, tuple(bad))
 
 
 def _header_fault(names: Sequence[str]) -> str | None:
     return None if set(_NEEDED) <= set(names) <= set(_COLUMNS) else _HEADER
-
-
-def _sentence(fault: Flaw) -> str:
-    # A name that is not a column's came with the file, and may be anything.
-    place = [str(part) for part in fault.place if part in _COLUMNS]
-    if fault.kind == "extra_forbidden":
-        return "more cells, or other fields, than there are columns"
-    return f"{place[0]}: {fault.sentence}" if place else fault.sentence

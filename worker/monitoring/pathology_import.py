@@ -3,22 +3,20 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from db.schema.vocabulary import PathologyChange
 from db.writes.pathology import (
-    FoundLesion,
-    FoundStudy,
     PathologyRecord,
     find_lesions,
     find_studies,
     hold_imports,
     record_pathology,
 )
-from worker.errors import MEANINGS, Code
-from worker.monitoring.pathology_file import BadRow, PathologyFile, PathologyLine
+from worker.errors import Code
+from worker.monitoring.imported_rows import BadRow, lesion_of, refused_row
+from worker.monitoring.pathology_file import PathologyFile, PathologyLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +65,12 @@ def _resolve(
     lesions = find_lesions(session, {study.study_id for found in studies.values() for study in found})
     records, bad = {}, []
     for number, line in lines.items():
-        lesion = _lesion(line, studies.get(line.study, ()), lesions)
+        lesion = lesion_of(line.lesion_id, studies.get(line.study, ()), lesions)
         if isinstance(lesion, Code):
-            bad.append(BadRow(number, lesion, MEANINGS[lesion]))
+            bad.append(refused_row(number, lesion))
         else:
             records[number] = PathologyRecord(lesion, line.result.value, line.histology, line.reported_on)
     return records, bad
-
-
-def _lesion(
-    line: PathologyLine, studies: Sequence[FoundStudy], lesions: Mapping[tuple[UUID, str], FoundLesion]
-) -> FoundLesion | Code:
-    """The lesion that a row is of, or why there is none. A row that could be of two is of none."""
-    if not studies:
-        return Code.STUDY_NOT_FOUND
-    if len(studies) > 1:
-        return Code.STUDY_AMBIGUOUS
-    [study] = studies
-    if study.purged or not study.is_current:
-        return Code.STUDY_NOT_CURRENT
-    return lesions.get((study.study_id, line.lesion_id), Code.LESION_NOT_FOUND)
 
 
 def _contradictory(records: Mapping[int, PathologyRecord]) -> list[BadRow]:
@@ -94,9 +78,8 @@ def _contradictory(records: Mapping[int, PathologyRecord]) -> list[BadRow]:
     of_a_day = defaultdict(list)
     for number, record in records.items():
         of_a_day[record.lesion.key, record.reported_on].append(number)
-    code = Code.RESULT_CONTRADICTORY
     return [
-        BadRow(number, code, MEANINGS[code])
+        refused_row(number, Code.RESULT_CONTRADICTORY)
         for numbers in of_a_day.values()
         if len({records[number] for number in numbers}) > 1
         for number in numbers

@@ -1,0 +1,85 @@
+"""A file of radiologists' verdicts, CSV or JSON: each row a verdict, or a fault with its line and no value of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from db.schema.verdicts import LONGEST_REMARK
+from db.schema.vocabulary import FinalCategory
+from worker.contract import ShortText
+from worker.errors import Code
+from worker.monitoring.imported_rows import BadRow, invalid_row
+from worker.tables.csv_json import read_rows
+
+_NEEDED = ("study", "revision", "lesion_id", "final_birads", "reader", "read_at")
+_COLUMNS = (*_NEEDED, "lh_version", "bm_version", "agrees", "remark")
+_HEADER = f"line 1 names the columns {', '.join(_NEEDED)}, any of {', '.join(_COLUMNS[len(_NEEDED) :])}, and no others"
+_ANSWERS = {"true": True, "yes": True, "false": False, "no": False}
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _answer(value: object) -> object:
+    return _ANSWERS.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _past(at: datetime) -> datetime:
+    if at > datetime.now(UTC) + timedelta(minutes=5):  # the clocks of two systems differ a little
+        raise PydanticCustomError("future", "a time that is not in the future")
+    return at.astimezone(UTC)
+
+
+class VerdictLine(BaseModel):
+    """One verdict, as the file has it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    study: ShortText = Field(description="The ledger's id, the Study Instance UID or the accession number")
+    revision: Annotated[int, Field(strict=False, ge=1)] = Field(description="The revision that was read, from 1")
+    lesion_id: ShortText = Field(description="The lesion's name in the job")
+    final_birads: Annotated[FinalCategory, Field(strict=False), BeforeValidator(_upper)]
+    reader: ShortText = Field(description="Who gave the verdict")
+    read_at: Annotated[AwareDatetime, Field(strict=False), AfterValidator(_past)] = Field(
+        description="When, ISO 8601 with its time zone"
+    )
+    lh_version: ShortText | None = Field(default=None, description="The version of DLR_LH whose result was shown")
+    bm_version: ShortText | None = Field(default=None, description="The version of DLR_BM whose result was shown")
+    agrees: Annotated[bool | None, BeforeValidator(_answer)] = Field(default=None, description="With the advice")
+    remark: str | None = Field(default=None, min_length=1, max_length=LONGEST_REMARK)
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictFile:
+    """What a file holds: the verdicts by their lines, and the rows that are none."""
+
+    lines: Mapping[int, VerdictLine]
+    bad: tuple[BadRow, ...]
+
+
+def read_verdicts(path: Path) -> VerdictFile:
+    """Read a file of verdicts: JSON where it starts with a bracket, else CSV with commas or semicolons.
+
+    Args:
+        path: UTF-8, 64 MiB at most.
+
+    Raises:
+        SetupRefused: ``verdict_invalid``: it is not there, too large, neither, or has other columns.
+    """
+    lines, bad = {}, []
+    for line, row in read_rows(path, Code.VERDICT_INVALID, "verdicts", _header_fault):
+        try:
+            lines[line] = VerdictLine.model_validate(row)
+        except ValidationError as invalid:
+            bad.append(invalid_row(line, invalid, _COLUMNS))
+    return VerdictFile(lines, tuple(bad))
+
+
+def _header_fault(names: Sequence[str]) -> str | None:
+    return None if set(_NEEDED) <= set(names) <= set(_COLUMNS) else _HEADER
