@@ -20,10 +20,11 @@ from db.outages import DATABASE_AWAY
 from worker.errors import DlrError
 from worker.logs import story_of
 from worker.outages.retry import kind_of
-from worker.web import finding, pages, signing_in
+from worker.web import finding, pages, signing_in, verdicts
 from worker.web.languages import gettext_noop
 from worker.web.rendering import HERE
 from worker.web.site import Site, site_of
+from worker.web.verdict_form import LARGEST_BYTES, MOST_FIELDS
 
 logger = logging.getLogger(__name__)
 
@@ -141,6 +142,7 @@ def make_application(site: Site, hosts: list[str]) -> ASGIApp:
         Route("/open/{word}", finding.opened),
         Route("/refused", reader(pages.refused)),
         Route(a_study, reader(pages.study)),
+        Route(f"{a_study}/reading", form(verdicts.mark_read, LARGEST_BYTES, MOST_FIELDS), methods=["POST"]),
         Route(f"{a_study}/state", reader(pages.study_state, sign_in=False)),
         Route(f"{a_study}/lesions/{{ordinal}}/{{kind}}.png", reader(pages.picture, sign_in=False)),
         Route("/scheme", form(pages.choose_scheme), methods=["POST"]),

@@ -14,13 +14,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from db.reads import worklist_page
+from db.reads.verdicts import others_reading
 from db.reads.worklist_page_records import ListedRow, WaitingRow, WorklistFilter, WorklistState
 from worker.errors import Refused
 from worker.web import appearance, words
 from worker.web.pictures import Kind
+from worker.web.presence import note_presence, open_elsewhere
 from worker.web.sessions import Session
 from worker.web.signing_in import Form
 from worker.web.site import Site
+from worker.web.verdict_form import CATEGORIES, Answer, verdicts_shown
 from worker.web.viewer import viewer_url
 
 logger = logging.getLogger(__name__)
@@ -86,8 +89,16 @@ def refused(request: Request, site: Site, who: Session) -> Response:
 
 def study(request: Request, site: Site, who: Session) -> Response:
     """Show one study: each lesion, its pictures, its scores and why it has its advice."""
+    page = study_page(request, site, who)
+    note_presence(site, request.path_params["study_id"], who)
+    return page
+
+
+def study_page(request: Request, site: Site, who: Session, answer: Answer | None = None) -> Response:
+    """Show one study, with an answer to its form that has to be corrected, if there is one."""
     study_id = request.path_params["study_id"]
     with site.database() as session:
+        verdicts = verdicts_shown(session, study_id, who, answer)
         row, waiting = worklist_page.listed(session, study_id), worklist_page.waiting(session, study_id)
         lesions, pictured = worklist_page.lesions(session, study_id), worklist_page.pictured(session, study_id)
         history = worklist_page.history(session, study_id) if who.is_administrator else []
@@ -102,7 +113,11 @@ def study(request: Request, site: Site, who: Session) -> Response:
         request,
         "study.html",
         who,
+        200 if answer is None else 422,
         study_id=study_id,
+        verdicts=verdicts,
+        others=open_elsewhere(site.language_of(request), verdicts.others),
+        categories=CATEGORIES,
         row=row,
         head=head,
         viewer=viewer_url(site.viewer_url, None if row is None else row.study_instance_uid, head.accession_number),
@@ -155,14 +170,18 @@ def worklist_state(_request: Request, site: Site, _who: Session) -> Response:
     return JSONResponse({"mark": _mark(state), "listed": state.listed, "waiting": state.queued + state.running})
 
 
-def study_state(request: Request, site: Site, _who: Session) -> Response:
-    """Say how far a study is."""
+def study_state(request: Request, site: Site, who: Session) -> Response:
+    """Say how far a study is, and who else has it open."""
     study_id = request.path_params["study_id"]
     with site.database() as session:
         row, waiting = worklist_page.listed(session, study_id), worklist_page.waiting(session, study_id)
+        others = others_reading(session, study_id, who.name)
     if row is None and waiting is None:
         raise HTTPException(404)
-    return JSONResponse({"mark": _study_mark(row, waiting)})
+    note_presence(site, study_id, who)
+    return JSONResponse(
+        {"mark": _study_mark(row, waiting), "others": open_elsewhere(site.language_of(request), others)}
+    )
 
 
 def choose_scheme(_request: Request, site: Site, _who: Session, form: Form) -> Response:

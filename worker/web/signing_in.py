@@ -22,6 +22,7 @@ from worker.web.site import Site, site_of
 logger = logging.getLogger(__name__)
 
 LARGEST_FORM_BYTES = 8192
+MOST_FIELDS = 20
 
 _WORD = re.compile(r"[\w-]{1,64}", re.ASCII)
 
@@ -53,12 +54,20 @@ def for_readers(page: Page, *, sign_in: bool = True) -> Callable[[Request], Resp
     return guarded
 
 
-def for_forms_of_readers(page: FormPage) -> Callable[[Request], Awaitable[Response]]:
-    """Let a form be sent by whoever signed in, if it is one that we made for this session."""
+def for_forms_of_readers(
+    page: FormPage, largest: int = LARGEST_FORM_BYTES, fields: int = MOST_FIELDS
+) -> Callable[[Request], Awaitable[Response]]:
+    """Let a form be sent by whoever signed in, if it is one that we made for this session.
+
+    Args:
+        page: what answers it.
+        largest: bytes of it, at most.
+        fields: of it, at most.
+    """
 
     @wraps(page)
     async def guarded(request: Request) -> Response:
-        form = await read_form(request)
+        form = await read_form(request, largest, fields)
         return await run_in_threadpool(answer, request, form)
 
     def answer(request: Request, form: Form) -> Response:
@@ -73,15 +82,15 @@ def for_forms_of_readers(page: FormPage) -> Callable[[Request], Awaitable[Respon
     return guarded
 
 
-async def read_form(request: Request) -> Form:
+async def read_form(request: Request, largest: int = LARGEST_FORM_BYTES, fields: int = MOST_FIELDS) -> Form:
     """Read a form of a bounded size; anything else is refused (413, or 400)."""
     body = b""
     async for part in request.stream():
         body += part
-        if len(body) > LARGEST_FORM_BYTES:
+        if len(body) > largest:
             raise HTTPException(413)
     try:
-        return dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=20, errors="strict"))
+        return dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=fields, errors="strict"))
     except ValueError:
         raise HTTPException(400) from None
 

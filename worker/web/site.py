@@ -62,6 +62,13 @@ class Site:
             session.execute(text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_S}s'"))
             yield session
 
+    @contextmanager
+    def recording(self) -> Iterator[DatabaseSession]:
+        """Give a short transaction that writes, and commit it."""
+        with self.reading.begin() as session:
+            session.execute(text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_S}s'"))
+            yield session
+
     def session(self, request: Request, *, is_activity: bool = True) -> Session | None:
         """Return who asks; ``None`` for somebody who has not signed in."""
         return self.sessions.read(request.cookies.get(SESSION_COOKIE), is_activity=is_activity)

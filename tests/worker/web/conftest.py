@@ -44,9 +44,10 @@ def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def accounts_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A reader and an administrator."""
+    """A reader, a radiologist and an administrator."""
     file = tmp_path_factory.mktemp("accounts") / "accounts.json"
-    for name, role in (("reader", WebRole.READER), ("admin", WebRole.ADMINISTRATOR)):
+    accounts_of = {"reader": WebRole.READER, "bea": WebRole.RADIOLOGIST, "carl": WebRole.RADIOLOGIST}
+    for name, role in (accounts_of | {"admin": WebRole.ADMINISTRATOR}).items():
         with mock.patch.object(accounts, "_HASHER", CHEAP):
             Accounts(file).put(name, role, PASSWORD)
     return file
