@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.failed import moment
 from worker.cli.output import Format, FormatOption, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.progress import progress_bar
 from worker.errors import Code, SetupRefused
@@ -28,12 +30,13 @@ SPLIT_COLUMNS = ("split", "fold", "rows", "share", "patients", "benign", "malign
 
 
 class Layout(StrEnum):
-    """A public data set, by its layout."""
+    """A public data set, by its layout; or what is on record here."""
 
     BUSI = "busi"
     BUS_BRA = "bus-bra"
     BREAST = "breast"
     MEDMNIST = "medmnist"
+    LEDGER = "ledger"
 
 
 class By(StrEnum):
@@ -50,21 +53,54 @@ OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Manifest to 
 
 @app.command("import")
 def import_dataset(
-    layout: Annotated[Layout, typer.Argument(help="Which data set it is")],
-    source: Annotated[Path, typer.Argument(help="Its folder; for medmnist, the .npz file")],
+    layout: Annotated[Layout, typer.Argument(help="Which data set it is; ledger: your own stored lesions")],
     output: OutputOption,
+    source: Annotated[
+        Path | None, typer.Argument(help="Its folder; for medmnist, the .npz file; for ledger, nothing")
+    ] = None,
     root: RootOption = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="ledger: file of the secret that makes the patients' keys; created if there is none"),
+    ] = None,
+    label_from_verdicts: Annotated[
+        bool,
+        typer.Option("--label-from-verdicts", help="ledger: without pathology, label by the final BI-RADS category"),
+    ] = False,
+    trained_on: Annotated[
+        list[Path] | None,
+        typer.Option(help="ledger: manifest that a model was trained on, to mark its lesions; may be repeated"),
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=moment, metavar="TIME", help="ledger: only studies received since then: ISO 8601, or 90d (ago)"
+        ),
+    ] = None,
     fmt: ReportOption = Report.TABLE,
 ) -> None:
-    """Make a manifest of a public data set that you have downloaded. Rows left out are in it too, with the reason.
+    """Make a manifest of a public data set that you have downloaded, or of stored lesions with pathology or a verdict.
 
-    Duplicate images are found by their content. Read the data set's licence: none allows every use.
+    Rows left out are in it too, with the reason. Duplicate images of a public data set are found by their content. Read
+    its licence: none allows every use.
     """
     from worker.dataset.manifest_file import require_free, write_manifest
 
     require_free(output)
-    with progress_bar("images") as on_progress:
-        imported = _imported(layout, source, output, root or output.parent, on_progress)
+    if layout is Layout.LEDGER:
+        if source is not None or key is None:
+            raise typer.BadParameter("ledger has no SOURCE, and needs --key")
+        require_extra("worker", "dlr dataset import ledger", "PIL")
+        from worker.cli.dataset_ledger import imported_ledger
+
+        imported = imported_ledger(
+            output, root or output.parent, key, since, trained_on or (), label_from_verdicts=label_from_verdicts
+        )
+    elif source is None or key or label_from_verdicts or trained_on or since:
+        raise typer.BadParameter("a public data set needs SOURCE, and takes no option of ledger")
+    else:
+        with progress_bar("images") as on_progress:
+            imported = _imported(layout, source, output, root or output.parent, on_progress)
     write_manifest(output, imported.rows)
     left_out = Counter(row.excluded for row in imported.rows if row.excluded is not None)
     rows = [{"excluded": reason, "rows": count} for reason, count in left_out.most_common()]
@@ -89,7 +125,7 @@ def _imported(layout: Layout, source: Path, output: Path, root: Path, on_progres
             return bus_bra.import_bus_bra(source, root, on_progress)
         case Layout.BREAST:
             return breast.import_breast(source, root, on_progress)
-        case Layout.MEDMNIST:
+        case _:
             return medmnist.import_medmnist(source, root, output.with_name(f"{output.stem}-images"), on_progress)
 
 

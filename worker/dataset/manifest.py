@@ -107,6 +107,11 @@ class ManifestRow(BaseModel):
     excluded: str | None = Field(
         default=None, pattern=r"^[a-z][a-z0-9_]{0,63}$", description="Why the row is left out: a short code"
     )
+    trained_on: str | None = Field(
+        default=None,
+        max_length=1_000,
+        description="Versions of models that were trained on it; `dataset split` puts such a patient into train",
+    )
     split: Annotated[Split | None, BeforeValidator(_lower)] = Field(
         default=None, description="Written by `dataset split`"
     )

@@ -54,13 +54,18 @@ def fingerprint(root: Path, row: ManifestRow, frame: NDArray[np.uint8], limits: 
         LesionRefused: the codes of a file.
         Unavailable: ``storage_unavailable``.
     """
-    shape = ",".join(map(str, frame.shape)).encode()
     return Fingerprint(
         file_sha256=file_sha256(confine(root, row.image), limits),
         mask_sha256=file_sha256(confine(root, row.mask), limits) if row.mask is not None else "",
-        pixels_sha256=hashlib.sha256(shape + b":" + np.ascontiguousarray(frame).tobytes()).hexdigest(),
+        pixels_sha256=pixels_sha256(frame),
         look=difference_hash(frame),
     )
+
+
+def pixels_sha256(frame: NDArray[np.uint8]) -> str:
+    """Return the SHA-256 of a decoded frame and its shape: the same whatever file it is stored in."""
+    shape = ",".join(map(str, frame.shape)).encode()
+    return hashlib.sha256(shape + b":" + np.ascontiguousarray(frame).tobytes()).hexdigest()
 
 
 def file_sha256(path: Path, limits: Limits = DEFAULT_LIMITS) -> str:

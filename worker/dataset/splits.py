@@ -14,6 +14,7 @@ from worker.errors import Code, SetupRefused
 Rows = Mapping[int, ManifestRow]
 Pairs = Sequence[tuple[int, int]]
 _INTERNAL = (Split.TRAIN, Split.VALIDATION, Split.TEST)
+_TRAIN = _INTERNAL.index(Split.TRAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,9 @@ def _shared_out(rows: Rows, pairs: Pairs, plan: Plan) -> dict[int, Split]:
     for at in sorted(range(len(groups)), key=lambda at: -len(groups[at])):
         # What the squared distance from the wanted number of rows grows by, each stratum by its size.
         growth = counts[at] * (2 * (given - shares * totals) + counts[at]) / totals
-        chosen = int(np.argmin(growth.sum(axis=1)))
+        # A version that was trained on a patient can not be tested on him, beside one that is trained now.
+        is_known = any(rows[line].trained_on for line in groups[at])
+        chosen = _TRAIN if is_known else int(np.argmin(growth.sum(axis=1)))
         given[chosen] += counts[at]
         splits |= dict.fromkeys(groups[at], list(plan.shares)[chosen])
     return splits

@@ -3,17 +3,27 @@
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Protocol
 
 from db.writes.rescoring import StoredLesion, StoredStudy
 from worker.clinical.categories import Birads, Priority
 from worker.contract import FilesSource, StudyJob, images_of, parse_job
 from worker.errors import Code, LesionRefused, Refused
 from worker.imaging.image_source import ImageSource
+from worker.imaging.storage import confine
+from worker.imaging.study_files import FileEntry
 from worker.intake.content_digest import is_unchanged
 from worker.scoring.pipeline import Decoders
 from worker.study import Lesion, LesionImage, Roi, Study
 
 Loaded = LesionImage | Refused
+
+
+class Reading(Decoders, Protocol):
+    """Decoders that also say whose one file is (`worker.imaging.decoder_pool.DecoderPool`)."""
+
+    def entry(self, path: Path) -> FileEntry:
+        """Read the header of one file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +37,7 @@ class StoredImages:
     """
 
     source: ImageSource
-    decoders: Decoders
+    decoders: Reading
     storage_root: Path
 
     def load(self, study: StoredStudy) -> dict[int, Loaded]:
@@ -54,6 +64,25 @@ class StoredImages:
             return loaded
         changed = LesionRefused(Code.IMAGE_CHANGED)
         return {key: changed if isinstance(one, LesionImage) else one for key, one in loaded.items()}
+
+    def patient(self, study: StoredStudy) -> str:
+        """Return the Patient ID (0010,0020) in a study's files; empty where none of them has one that can be read.
+
+        Raises:
+            Unavailable: as `load`.
+        """
+        try:
+            with self.source.folder(_study_of(study, parse_job(study.job))) as folder:
+                return next(filter(None, (self._patient_in(folder.root, path) for path in folder.paths)), "")
+        except Refused:
+            return ""
+
+    def _patient_in(self, root: Path, path: str) -> str:
+        try:
+            patient = self.decoders.entry(confine(root, path)).patient
+        except LesionRefused:
+            return ""
+        return patient.text if patient.is_whole else ""
 
     def _decoded(self, study: StoredStudy, job: StudyJob) -> dict[int, Loaded]:
         loaded: dict[int, Loaded] = {}

@@ -66,6 +66,17 @@ def test_no_patient_is_in_two_splits_and_each_split_is_near_its_share(
         assert abs(counts[split] - share * len(rows)) <= 2 * max(sizes)
 
 
+def test_whom_a_version_was_trained_on_is_trained_on_again_and_never_tested_on() -> None:
+    rows = {
+        line: one.model_copy(update={"trained_on": "DLR_BM 7"}) if one.patient_key in ("P3", "P4", "P5") else one
+        for line, one in table([2] * 40).items()
+    }
+    for seed in range(5):
+        splits = splits_of(split_rows(rows, [], Plan(seed=seed)))
+        assert {next(iter(splits[patient]))[0] for patient in ("P3", "P4", "P5")} == {Split.TRAIN}
+        assert {split for found in splits.values() for split, _ in found} == set(Plan().shares)
+
+
 @settings(max_examples=20)
 @given(SIZES, st.integers(0, 1000))
 def test_each_class_is_spread_as_all_rows_are(sizes: list[int], seed: int) -> None:

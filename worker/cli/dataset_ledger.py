@@ -1,0 +1,71 @@
+"""``dlr dataset import ledger``: what is on record, as a manifest."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from worker.cli.progress import progress_bar
+from worker.settings import get_settings
+
+if TYPE_CHECKING:
+    from worker.dataset.importers.imported_dataset import Imported
+
+
+def imported_ledger(
+    output: Path,
+    root: Path,
+    key: Path,
+    since: datetime | None,
+    trained_on: Sequence[Path],
+    *,
+    label_from_verdicts: bool,
+) -> "Imported":
+    """Make a manifest of the stored lesions with pathology or a verdict; pictures go into a folder beside it.
+
+    Args:
+        output: the manifest's path, which the pictures' folder is named by.
+        root: what its paths are relative to.
+        key: the file of the secret by which patients get their keys.
+        since: only studies that arrived then or later.
+        trained_on: manifests that versions in the registry may have been trained on.
+        label_from_verdicts: label lesions without pathology by their final category.
+
+    Raises:
+        SetupRefused: ``dataset_invalid``.
+        Unavailable: a server or the storage is away.
+    """
+    from worker.dataset.check import check
+    from worker.dataset.importers.imported_dataset import Imported
+    from worker.dataset.manifest_file import read_manifest
+    from worker.imaging.decoder_pool import DecoderPool
+    from worker.imaging.image_source import ImageSource, remove_abandoned
+    from worker.inference.registry import Registry
+    from worker.rescoring.stored_images import StoredImages
+    from worker.rescoring.training_manifest import LedgerImporter, key_of, versions_by_pixels
+    from worker.runtime import sessions
+
+    settings = get_settings()
+    cards = [entry.card for entry in Registry(settings.models_dir).list()]
+    with progress_bar("manifests") as on_progress:
+        checked = [check(read_manifest(path), on_progress=on_progress) for path in trained_on]
+    versions, unknown = versions_by_pixels(checked, cards)
+    remove_abandoned()
+    decoders = DecoderPool(settings.limits, settings.decoders, settings.decode_timeout_s)
+    images = StoredImages(ImageSource(settings.storage_root, settings.dicomweb), decoders, settings.storage_root)
+    importer = LedgerImporter(
+        sessions(),
+        images,
+        output.with_name(f"{output.stem}-images"),
+        root,
+        key_of(key),
+        label_from_verdicts=label_from_verdicts,
+        trained_on=versions,
+    )
+    try:
+        with progress_bar("studies") as on_progress:
+            imported = importer.run(since, on_progress)
+    finally:
+        decoders.close()
+    not_known = f"not known what these were trained on, so nothing is marked for them: {', '.join(unknown)}"
+    return Imported(imported.rows, (*imported.notes, *([not_known] if unknown else [])))

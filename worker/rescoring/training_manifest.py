@@ -1,0 +1,209 @@
+"""Stored lesions with pathology or a verdict, as a manifest to train on: by opaque keys, with pictures beside it.
+
+No identifier goes into it: patients and pictures have keyed hashes for names, and the pictures have no header.
+"""
+
+import hashlib
+import hmac
+import io
+import secrets
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from sqlalchemy.orm import Session, sessionmaker
+
+from db.reads.labelled_lesions import LabelledLesion, LabelledStudy, labelled_ids, labelled_study
+from db.writes.rescoring import StoredLesion, StoredStudy
+from worker.clinical.descriptors import descriptor_faults
+from worker.dataset.check import Checked
+from worker.dataset.importers.imported_dataset import Imported, made_row, refused, relative
+from worker.dataset.manifest import ManifestRow, Pathology, Split
+from worker.dataset.near_duplicates import pixels_sha256
+from worker.durable_files import write_private
+from worker.errors import Refused
+from worker.inference.model_card import ModelCard
+from worker.rescoring.stored_images import Loaded, StoredImages
+from worker.study import LesionImage
+
+NO_PATHOLOGY = "no_pathology"
+PATIENT_UNKNOWN = "patient_unknown"
+
+KEY_BYTES = 32
+NOTES = (
+    "pictures are whole frames without a header; a name that is burned into one is still in it",
+    "lesions with pathology or a verdict are no sample of all lesions: most downgraded ones are never biopsied",
+)
+LABELLED_BY_VERDICT = (
+    "without pathology, a final category of 1 to 3 counts as benign here, and of 5 and 6 as malignant: a reader's "
+    "opinion who had seen the models' advice"
+)
+
+_BENIGN, _MALIGNANT = frozenset({"1", "2", "3"}), frozenset({"5", "6"})
+
+
+def key_of(path: Path) -> bytes:
+    """Return the secret by which patients get their keys; made on first use, and readable by its owner alone.
+
+    Raises:
+        SetupRefused: ``dataset_invalid``: it cannot be read or made, or is no such key.
+    """
+    try:
+        if not path.exists():
+            write_private(path, secrets.token_bytes(KEY_BYTES).hex().encode() + b"\n")
+        key = bytes.fromhex(path.read_text("ascii"))
+    except (OSError, ValueError):
+        raise refused("the file of --key cannot be read or made, or holds no key") from None
+    if len(key) < KEY_BYTES:
+        raise refused("the file of --key holds no key")
+    return key
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerImporter:
+    """Makes a manifest of what is on record.
+
+    Attributes:
+        sessions: of ``dlr_writer``.
+        images: reads the stored images.
+        pictures: the folder that pictures are written into.
+        root: what the manifest's paths are relative to; ``pictures`` is below it.
+        key: a secret: the same key gives the same patient the same key in another manifest.
+        label_from_verdicts: label a lesion without pathology by its final category, where that says enough.
+        trained_on: versions of models by the SHA-256 of the pixels that they were trained on.
+    """
+
+    sessions: sessionmaker[Session]
+    images: StoredImages
+    pictures: Path
+    root: Path
+    key: bytes
+    label_from_verdicts: bool = False
+    trained_on: Mapping[str, str] | None = None
+
+    def run(self, since: datetime | None, on_progress: Callable[[int, int], None]) -> Imported:
+        """Read each study with a labelled lesion.
+
+        Args:
+            since: only studies that arrived then or later.
+            on_progress: told how many studies are done, and of how many.
+
+        Raises:
+            SetupRefused: ``dataset_invalid``: pictures cannot be written, or would not be below the root.
+            Unavailable: the storage or the DICOMweb server is away.
+        """
+        relative(self.pictures, self.root)
+        self.pictures.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self.sessions() as session:
+            ids = labelled_ids(session, since)
+        rows: list[ManifestRow] = []
+        for done, study_id in enumerate(ids, start=1):
+            with self.sessions() as session:
+                study = labelled_study(session, study_id)
+            rows += [] if study is None else self._rows(study)
+            on_progress(done, len(ids))
+        notes = (*NOTES, LABELLED_BY_VERDICT) if self.label_from_verdicts else NOTES
+        return Imported(tuple(rows), notes)
+
+    def _rows(self, study: LabelledStudy) -> Iterator[ManifestRow]:
+        stored = _stored(study)
+        loaded, patient = self.images.load(stored), self.images.patient(stored)
+        for lesion in study.lesions:
+            yield self._row(study, lesion, loaded[lesion.key], patient)
+
+    def _row(self, study: LabelledStudy, lesion: LabelledLesion, loaded: Loaded, patient: str) -> ManifestRow:
+        pathology = self._pathology(lesion)
+        reason = _reason(loaded, patient, pathology)
+        picture = self.pictures / f"{self._hash('image', study.study_id, lesion.sop_instance_uid, lesion.frame)}.png"
+        trained_on = None
+        if reason is None and isinstance(loaded, LesionImage):
+            _write(picture, loaded.frame)
+            trained_on = (self.trained_on or {}).get(pixels_sha256(loaded.frame))
+        x, y, width, height = lesion.region
+        return made_row(
+            {
+                "image": relative(picture, self.root),
+                "roi": {"x": x, "y": y, "width": width, "height": height},
+                "age_years": lesion.age_years,
+                "birads": lesion.final_birads or lesion.birads,
+                "pathology": pathology,
+                "descriptors": {} if descriptor_faults(lesion.descriptors) else dict(lesion.descriptors),
+                "patient_key": self._hash("patient", patient or study.study_id),
+                "lesion_id": f"{study.study_id}-{lesion.ordinal}",
+                "site": lesion.site,
+                "excluded": reason,
+                "trained_on": trained_on,
+            }
+        )
+
+    def _pathology(self, lesion: LabelledLesion) -> Pathology | None:
+        if lesion.malignant is not None:
+            return Pathology.MALIGNANT if lesion.malignant else Pathology.BENIGN
+        if self.label_from_verdicts and lesion.final_birads in _BENIGN | _MALIGNANT:
+            return Pathology.MALIGNANT if lesion.final_birads in _MALIGNANT else Pathology.BENIGN
+        return None
+
+    def _hash(self, *of: Any) -> str:
+        return hmac.new(self.key, "\0".join(map(str, of)).encode(), hashlib.sha256).hexdigest()[:KEY_BYTES]
+
+
+def _reason(loaded: Loaded, patient: str, pathology: Pathology | None) -> str | None:
+    """Why a lesion is left out: what its image was refused for, or what is not known of it."""
+    if isinstance(loaded, Refused):
+        return loaded.code.value
+    if not patient:
+        return PATIENT_UNKNOWN
+    return NO_PATHOLOGY if pathology is None else None
+
+
+def _stored(study: LabelledStudy) -> StoredStudy:
+    lesions = tuple(
+        StoredLesion(one.key, one.sop_instance_uid, one.frame, one.region, one.age_years, ()) for one in study.lesions
+    )
+    return StoredStudy(study.study_id, study.study_instance_uid, study.content_digest, study.job, lesions)
+
+
+def _write(path: Path, frame: NDArray[np.uint8]) -> None:
+    if path.exists():
+        return
+    content = io.BytesIO()
+    Image.fromarray(frame).save(content, "PNG")
+    try:
+        write_private(path, content.getvalue())
+    except OSError:
+        raise refused("a picture cannot be written: is there space?") from None
+
+
+def versions_by_pixels(checked: Iterable[Checked], cards: Iterable[ModelCard]) -> tuple[dict[str, str], list[str]]:
+    """Find which versions were trained on which images, as far as manifests and cards tell.
+
+    Args:
+        checked: manifests with splits, looked at; one whose digest is on a card is what that version was trained on.
+        cards: of the registry.
+
+    Returns:
+        The versions by the SHA-256 of an image's pixels, for the images of train and validation (thresholds are chosen
+        on that); and those versions whose training data is not known, since no manifest has the digest on their card.
+    """
+    learned = {one.digest: _learned(one) for one in checked}
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    unknown = []
+    for card in sorted(cards, key=lambda card: (card.name, card.version)):
+        name = f"{card.name} {card.version}"
+        images = learned.get(str(card.training.get("data_digest")))
+        if images is None:
+            unknown.append(name)
+        for pixels in images or ():
+            found[pixels].append(name)
+    return {pixels: ", ".join(names) for pixels, names in found.items()}, unknown
+
+
+def _learned(checked: Checked) -> set[str]:
+    splits = (Split.TRAIN, Split.VALIDATION)
+    return {checked.prints[line].pixels_sha256 for line, row in checked.sound.items() if row.split in splits}
