@@ -52,13 +52,11 @@ class StudyFacts(NamedTuple):
         priority: the sender's.
         state: ``waiting`` for its result, or how it ended.
         lesions: in their order in the study.
-        corrected: it took the place of a revision, and has no result of its own yet.
     """
 
     priority: Priority
     state: StudyState
     lesions: tuple[LesionFacts, ...]
-    corrected: bool = False
 
 
 class Seen(NamedTuple):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from worker.clinical.categories import Priority
 from worker.clinical.reading_order.facts import CATEGORIES, CATEGORY_RANK, LesionFacts, Seen, StudyFacts, as_seen
-from worker.clinical.reading_order.policy import CORRECTED, WAITING, Policy, StepPriority
+from worker.clinical.reading_order.policy import WAITING, Policy, StepPriority
 
 __all__ = ["LesionFacts", "Place", "StudyFacts", "order_of", "place", "place_reason", "step_priority"]
 
@@ -27,7 +27,7 @@ class Place(NamedTuple):
         category: the highest among the lesions, by the order of `CATEGORIES`; ``None``: one of them is not known.
         probability: the highest malignant probability among the lesions, 0 to 1; ``None``: none is known.
         order: sorts all studies under this policy, lowest first; fits a bigint. Equal ones are read as they arrived.
-        marks: what else a reader should know: ``waiting``, ``corrected``, and the marks of the policy's rules that one
+        marks: what else a reader should know: ``waiting``, and the marks of the policy's rules that one
             of the lesions matches, such as ``discordant``.
     """
 
@@ -117,8 +117,8 @@ def place(policy: Policy, study: StudyFacts) -> Place:
         marks = tuple(dict.fromkeys(mark for match in matches for mark in match.marks))
         known = [one for lesion in lesions if (one := _known(study, lesion)) is not None]
         probability = max(known, default=None)
-    if study.state == WAITING or study.corrected:
-        marks = (*((WAITING,) if study.state == WAITING else ()), *((CORRECTED,) if study.corrected else ()), *marks)
+    if study.state == WAITING:
+        marks = (WAITING, *marks)
     tier = compiled.tier_of[rule]
     return Place(
         tier,

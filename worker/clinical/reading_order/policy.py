@@ -29,8 +29,7 @@ ORDER: Final = ("priority", "category", "probability")
 """What a tier may be sorted by; arrival always comes last."""
 
 WAITING: Final = "waiting"
-CORRECTED: Final = "corrected"
-OWN_MARKS: Final = (WAITING, CORRECTED)
+OWN_MARKS: Final = (WAITING, "corrected", "requeued")
 """Marks that a study gets under every policy; others are those of its rules."""
 
 _MOST_HOLES_SAID = 5
@@ -270,7 +269,7 @@ def _rule(table: Table) -> Rule:
     )
     table.optional("mark")
     if rule.mark in OWN_MARKS:
-        table.problem("mark", f"{' and '.join(OWN_MARKS)} are given to studies by the software itself")
+        table.problem("mark", f"{', '.join(OWN_MARKS)} are given to studies by the software itself")
     table.close()
     return rule
 

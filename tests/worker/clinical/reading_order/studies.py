@@ -57,7 +57,7 @@ def studies(draw: st.DrawFn) -> StudyFacts:
     else:
         of_state = {"waiting": waiting_lesions, "done": scored_lesions, "failed": failed_lesions}[state]
         lesions = draw(st.lists(of_state, min_size=1 if state == "done" else 0, max_size=4))
-    return StudyFacts(draw(priorities), state, tuple(lesions), corrected=draw(st.booleans()))
+    return StudyFacts(draw(priorities), state, tuple(lesions))
 
 
 # --- two studies that differ by what is raised in one of them

@@ -56,7 +56,7 @@ def test_a_place_says_what_decided(policy: Policy, one: StudyFacts) -> None:
     assert (at.lesion is None) is (rule.is_of_study or not one.lesions)
     assert 0 < at.order < 2**63
     assert at.order == order_of(policy, at.tier, one.priority, category=at.category, probability=at.probability)
-    assert ("waiting" in at.marks, "corrected" in at.marks) == (one.state == "waiting", one.corrected)
+    assert ("waiting" in at.marks) == (one.state == "waiting")
 
 
 @by_policy
@@ -114,9 +114,9 @@ def test_of_lesions_that_match_one_rule_the_most_suspicious_is_named() -> None:
 
 def test_a_discordant_lesion_is_marked_wherever_its_study_stands() -> None:
     discordant = scored("2", high_risk=True, malignant=True)
-    one = study("done", discordant, scored("5", high_risk=True, malignant=True))._replace(corrected=True)
+    one = study("done", discordant, scored("5", high_risk=True, malignant=True))
     at = place(SUSPICION, one)
-    assert (at.tier_name, at.lesion, at.marks) == ("suspicious", 2, ("corrected", "discordant"))
+    assert (at.tier_name, at.lesion, at.marks) == ("suspicious", 2, ("discordant",))
 
 
 def test_facts_that_contradict_each_other_are_looked_at() -> None:

@@ -147,7 +147,7 @@ REFUSED = [
     ),
     (
         first_rule('mark = "waiting"'),
-        "tier[1].rule[1].mark: waiting and corrected are given to studies by the software",
+        "tier[1].rule[1].mark: waiting, corrected, requeued are given to studies by the software",
     ),
     (first_rule('mark = "To do"'), "tier[1].rule[1].mark: is no word"),
     (HEAD + FIRST, "tier: no rule holds a lesion without a category that waits for its scores; a last rule without"),
