@@ -34,6 +34,8 @@ VIEWS = (
     "lesion_score",
     "reading_order_tier",
     "lesion_verdict",
+    "study_result",
+    "study_history",
 )
 """The public interface for SQL users."""
 
@@ -44,7 +46,6 @@ PAGE_VIEWS = (
     "waiting_study",
     "worklist_state",
     "lesion_image",
-    "study_history",
     "study_verdict",
     "lesion_advice",
 )

@@ -120,6 +120,9 @@ def test_the_columns_of_the_worklist_are_one_list() -> None:
     assert sorted(WORKLIST_COLUMNS) == sorted(columns)
     latest = max((ROOT / "migrations" / "views").glob("worklist.*.sql"))
     assert latest.read_text("utf-8") == sql
+    result = (ROOT / "db" / "views" / "study_result.sql").read_text("utf-8")
+    without_position = re.findall(r"^COMMENT ON COLUMN study_result\.(\w+)", result, re.MULTILINE)
+    assert sorted(without_position) == sorted({*columns, "tier_number", "is_read"} - {"position"})
 
 
 def test_the_rule_of_4a_is_asked_for_yes_or_no_and_knows_no_threshold() -> None:

@@ -119,6 +119,7 @@ class StudyRow(Base):
         Index("ix_study_failed", "worklist_class", "priority", "received_at", postgresql_where=text(_TO_BE_LOOKED_AT)),
         Index("ix_study_queue", "priority", "received_at", postgresql_where=text(_OPEN)),
         Index("ix_study_accession_number", "accession_number"),
+        Index("ix_study_received_at", "received_at"),
         Index("ix_study_named_study_uid", "named_study_uid", postgresql_where=text("named_study_uid IS NOT NULL")),
         {"comment": "One revision of a study, or one refused message (study_instance_uid is null)"},
     )

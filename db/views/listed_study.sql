@@ -1,5 +1,6 @@
 -- The rows of the view worklist without their positions, which cost a count: the page asks for those that it shows.
-CREATE VIEW listed_study WITH (security_barrier = true) AS
+-- The lesions are joined from the left, so that a question that asks nothing of them looks none up.
+CREATE OR REPLACE VIEW listed_study WITH (security_barrier = true) AS
 SELECT
     study.id AS study_id,
     study.study_instance_uid,
@@ -60,7 +61,7 @@ FROM worklist_entry AS entry
 JOIN reading_order_policy AS policy ON policy.id = entry.policy_id
 JOIN reading_order_rule AS rule ON rule.policy_id = entry.policy_id AND rule.rule = entry.rule
 JOIN study ON study.id = entry.study_id
-CROSS JOIN LATERAL (
+LEFT JOIN LATERAL (
     SELECT
         count(*)::integer AS lesions,
         count(*) FILTER (WHERE result.state = 'scored')::integer AS lesions_scored,
@@ -79,7 +80,7 @@ CROSS JOIN LATERAL (
         max(result.original) FILTER (WHERE result.ordinal = entry.lesion) AS deciding_birads
     FROM lesion_result AS result
     WHERE result.study_id = entry.study_id
-) AS summary
+) AS summary ON true
 WHERE entry.policy_id = (SELECT id FROM reading_order_policy WHERE state = 'active');
 
 COMMENT ON VIEW listed_study IS 'The rows of the view worklist without their positions, and what they are sorted by; for the page';

@@ -4,11 +4,13 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy.orm import Session, sessionmaker
 
+from db.reads.verdicts import shown_advice
 from db.schema.records import (
     AssessmentRecord,
     Claim,
@@ -20,8 +22,10 @@ from db.schema.records import (
     StudyRecord,
     StudyResultRecord,
 )
+from db.schema.vocabulary import ReadingSource
 from db.session import make_engine, session_factory
 from db.writes import ledger
+from db.writes.verdicts import LesionVerdict, Reading, record_reading
 from tests.conftest import Database
 from worker.clinical.categories import Birads, Outcome
 from worker.clinical.reading_order.outcome_class import worklist_class
@@ -172,3 +176,13 @@ def ended(session: Session, record: StudyRecord, *lesions: LesionResultRecord) -
     recorded = arrived(session, record)
     assert finish_one(session, result(claimed(session, recorded.study_id), *lesions))
     return recorded
+
+
+def read(
+    session: Session, study_id: UUID, reader: str, final: str, *, agrees: bool | None = None, at: datetime | None = None
+) -> None:
+    """Mark a study as read, with the same verdict on each of its scored lesions."""
+    shown = shown_advice(session, [study_id])
+    advice = [one.advice for one in shown.values()]
+    verdicts = [LesionVerdict(lesion, agrees, final) for lesion in shown]
+    assert record_reading(session, Reading(uuid4(), study_id, reader, ReadingSource.IMPORT, advice, verdicts, at))
