@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Select,
+    Text,
     Uuid,
     column,
     func,
@@ -30,6 +31,7 @@ from db.reads.worklist_page_records import (
     ListedRow,
     TierCount,
     WaitingRow,
+    WorklistChoices,
     WorklistFilter,
     WorklistPart,
     WorklistState,
@@ -63,6 +65,54 @@ def excerpt(session: Session, wanted: WorklistFilter, size: int, behind: UUID | 
         places = places.where(tuple_(*_ORDER) > last)
     found = session.scalars(places.order_by(*_ORDER).limit(size + 1)).all()
     return WorklistPart(tuple(_rows(session, found[:size])), len(found) > size)
+
+
+_NAMES = ("accession_number", "study_instance_uid")
+
+SORTED_BY = {
+    "received": "received_at",
+    "accession": "accession_number",
+    "priority": "priority",
+    "scanner": "scanner_model",
+}
+"""What the worklist can be sorted by beside its own order, and the column for it."""
+
+
+def sorted_excerpt(session: Session, wanted: WorklistFilter, by: str, size: int, skip: int) -> WorklistPart:
+    """Return wanted rows in another order than that of reading, of those that stand first in it.
+
+    Args:
+        session: of the role ``dlr_web``.
+        wanted: which rows; of these the first 10,000 in reading order are sorted.
+        by: one of `SORTED_BY`; the latest is first, of everything else the lowest.
+        size: rows at most.
+        skip: rows before them.
+    """
+    key: ColumnElement[Any] = column(SORTED_BY[by])
+    first = select(key, *_ORDER).select_from(_PLACES).where(*_conditions(wanted)).order_by(*_ORDER).limit(COUNTED)
+    places = first.subquery()
+    value = places.c[SORTED_BY[by]]
+    order = [
+        (value.desc() if by == "received" else value.asc()).nulls_last(),
+        *(places.c[str(one.key)] for one in _ORDER),
+    ]
+    query = select(places.c.study_id).order_by(*order).offset(skip).limit(size + 1)
+    found: Sequence[UUID] = session.scalars(query).all()
+    return WorklistPart(tuple(_rows(session, found[:size])), len(found) > size)
+
+
+def choices(session: Session) -> WorklistChoices:
+    """Return the sites and scanners of the studies that stand first."""
+    site, scanner = (column(name, Text()) for name in ("site", "scanner_model"))
+    first = select(site, scanner).select_from(_PLACES).order_by(*_ORDER).limit(COUNTED // 10).subquery()
+    found = session.execute(select(first.c.site, first.c.scanner_model).distinct()).all()
+    return WorklistChoices(*(tuple(sorted({row[place] for row in found if row[place]})) for place in (0, 1)))
+
+
+def at_place(session: Session, place: int) -> UUID | None:
+    """Return the study at a place of the list; ``None`` for a place beyond those that are counted."""
+    query = select(_study_id).select_from(table("worklist_position")).where(column("position") == place)
+    return session.scalar(query)
 
 
 def listed(session: Session, study_id: UUID) -> ListedRow | None:
@@ -99,23 +149,26 @@ def waiting(session: Session, study_id: UUID) -> WaitingRow | None:
     return None if row is None else WaitingRow(*row)
 
 
-def waiting_like(session: Session, accession_number: str, limit: int) -> list[WaitingRow]:
-    """Return studies that have not ended and whose accession number has this part, ``limit`` at most."""
-    query = _rows_of("waiting_study", WaitingRow).where(_has_part(accession_number)).limit(limit)
-    return [WaitingRow(*row) for row in session.execute(query)]
+def named(session: Session, name: str) -> list[UUID]:
+    """Return the listed studies of an accession number or a Study Instance UID."""
+    places = select(_study_id).select_from(_PLACES).limit(COUNTED)
+    found = [session.scalars(places.where(column(one) == looked_for(name))).all() for one in _NAMES]
+    return list(dict.fromkeys(one for studies in found for one in studies))
 
 
-def named(session: Session, accession_number: str, study_instance_uid: str) -> list[UUID]:
-    """Return the current studies of an accession number or, where it is empty, of a Study Instance UID; two at most."""
-    name = "accession_number" if accession_number else "study_instance_uid"
-    value = accession_number or study_instance_uid
-    study_id: ColumnElement[UUID] = column("study_id")
-    views = ["worklist", "waiting_study"] if accession_number else ["worklist"]
-    found = [
-        session.scalars(select(study_id).select_from(table(view)).where(column(name) == looked_for(value)).limit(2))
-        for view in views
-    ]
-    return list(dict.fromkeys(one for studies in found for one in studies))[:2]
+def searched(session: Session, text: str, size: int) -> WorklistPart:
+    """Return up to ``size`` listed studies, read or not, in reading order.
+
+    Those whose accession number or Study Instance UID is this text; where there is none, those with a lesion of this
+    id; and where there is none either, those whose accession number has it as a part.
+    """
+    of_lesion = select(_study_id).select_from(table("lesion_result")).where(column("lesion_id") == looked_for(text))
+    ids = named(session, text) or session.scalars(of_lesion.distinct().limit(COUNTED)).all()
+    places = select(_study_id).select_from(_PLACES).where(_study_id.in_(ids)).order_by(*_ORDER).limit(size + 1)
+    found = session.scalars(places).all() if ids else []
+    if not found:
+        return excerpt(session, WorklistFilter(accession_number=text, read=None), size)
+    return WorklistPart(tuple(_rows(session, found[:size])), len(found) > size)
 
 
 def refused(session: Session, limit: int, accession_number: str | None = None) -> list[FailedRow]:

@@ -35,6 +35,14 @@ class WorklistFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class WorklistChoices:
+    """What a filter may suggest."""
+
+    sites: tuple[str, ...]
+    scanners: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TierCount:
     """A tier of the active policy, and how many studies in it are to be read; 10,001 stands for more than 10,000."""
 

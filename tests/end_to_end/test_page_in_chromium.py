@@ -135,7 +135,7 @@ def test_the_order_is_that_of_the_view_and_a_filter_keeps_it(reader: Reader, ser
 
 def test_a_search_finds_a_study_and_its_number_is_in_no_address(reader: Reader, patients: list[Patient]) -> None:
     number = patients[0].header.accession_number
-    reader.page.get_by_label("Accession number").fill(number.lower())
+    reader.page.get_by_role("textbox", name="Search").fill(number.lower())
     reader.page.get_by_role("button", name="Find").click()
     expect(reader.page.get_by_role("heading", name="Search results")).to_be_visible()
     assert reader.listed() == [patients[0].study_id]
@@ -209,7 +209,7 @@ def test_it_is_walked_by_keys_alone(reader: Reader) -> None:
     assert page.evaluate(outline) == "solid"
     page.keyboard.press("Enter")
     studies = page.locator("tr.study th a")
-    for _ in range(12):
+    for _ in range(40):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.closest('tr.study') !== null"):
             break
@@ -238,11 +238,48 @@ def test_keys_work_at_once_on_the_list_and_on_a_study(reader: Reader) -> None:
         page.wait_for_url(f"**/studies/{ids[place]}")
     page.keyboard.press("/")
     page.keyboard.type("jk?")
-    expect(page.get_by_label("Accession number")).to_have_value("jk?")
+    expect(page.get_by_role("textbox", name="Search")).to_have_value("jk?")
     expect(page.get_by_role("dialog")).to_be_hidden()
     page.get_by_role("heading", level=1).click()
     page.keyboard.press("u")
     expect(page.get_by_role("heading", name="Worklist")).to_be_visible()
+
+
+def test_a_tier_is_shown_alone_and_a_place_is_gone_to_by_keys(reader: Reader, service: Service) -> None:
+    page = reader.page
+    page.get_by_role("navigation", name="Tiers").get_by_role("link", name="Low").click()
+    expect(page.locator("tr.group")).to_have_count(1)
+    where = WORKLIST.replace(" ORDER", " WHERE tier = 'low' ORDER")
+    assert reader.listed() == [row["study_id"] for row in service.sql(where)][:50]
+    for place, row in ((2, service.sql(WORKLIST)[1]), (1, service.sql(WORKLIST)[0])):
+        page.keyboard.press("g")
+        page.keyboard.type(str(place))
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**/studies/{row['study_id']}")
+        expect(page.get_by_text(f"Place {place} of")).to_be_visible()
+
+
+def test_another_order_leads_back_to_that_of_reading(reader: Reader) -> None:
+    page, ids = reader.page, reader.listed()
+    page.get_by_role("link", name="Received").click()
+    expect(page.get_by_text("This is not the reading order")).to_be_visible()
+    assert sorted(reader.listed()) == sorted(ids)
+    assert violations(page) == []
+    page.get_by_role("link", name="Back to the reading order").click()
+    expect(page.get_by_text("This is not the reading order")).to_be_hidden()
+    assert reader.listed() == ids
+
+
+def test_a_german_browser_gets_a_german_page(
+    browser: Browser, url: str, signed_in: StorageState, patients: list[Patient]
+) -> None:
+    page = context_of(browser, storage_state=signed_in, locale="de-DE").new_page()
+    for address, heading in (("/", "Arbeitsliste"), (f"/studies/{patients[0].study_id}", "Läsion 1 L1")):
+        page.goto(url + address)
+        expect(page.get_by_role("heading", name=heading)).to_be_visible()
+        assert page.evaluate("document.documentElement.lang") == "de"
+        assert violations(page) == []
+    page.context.close()
 
 
 def test_a_question_mark_shows_the_keys_and_escape_closes_them(reader: Reader) -> None:
@@ -432,7 +469,7 @@ def test_axe_finds_nothing_to_complain_of(
     addresses = {"sign-in": "/sign-in", "study": study, "nowhere": "/nowhere", "refused": "/refused"}
     page.goto(reader.url + addresses.get(name, "/"))
     if name == "search":
-        page.get_by_label("Accession number").fill("page")
+        page.get_by_role("textbox", name="Search").fill("page")
         page.get_by_role("button", name="Find").click()
         expect(page.get_by_role("heading", name="Search results")).to_be_visible()
     if name == "refused":

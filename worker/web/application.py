@@ -20,7 +20,7 @@ from db.outages import DATABASE_AWAY
 from worker.errors import DlrError
 from worker.logs import story_of
 from worker.outages.retry import kind_of
-from worker.web import finding, pages, signing_in, verdicts
+from worker.web import finding, listing, pages, signing_in, verdicts
 from worker.web.languages import gettext_noop
 from worker.web.rendering import HERE
 from worker.web.site import Site, site_of
@@ -134,12 +134,13 @@ def make_application(site: Site, hosts: list[str]) -> ASGIApp:
     reader, form = signing_in.for_readers, signing_in.for_forms_of_readers
     a_study = "/studies/{study_id:uuid}"
     routes = [
-        Route("/", reader(pages.worklist)),
-        Route("/state", reader(pages.worklist_state, sign_in=False)),
+        Route("/", reader(listing.worklist)),
+        Route("/state", reader(listing.worklist_state, sign_in=False)),
         Route("/search", form(finding.search), methods=["POST"]),
         Route("/search/{word}", reader(finding.found)),
         Route("/open", finding.open_by_link, methods=["GET", "POST"]),
         Route("/open/{word}", finding.opened),
+        Route("/place", reader(listing.place)),
         Route("/refused", reader(pages.refused)),
         Route(a_study, reader(pages.study)),
         Route(f"{a_study}/reading", form(verdicts.mark_read, LARGEST_BYTES, MOST_FIELDS), methods=["POST"]),

@@ -9,12 +9,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from db.reads import worklist_page
-from db.reads.worklist_page_records import WorklistFilter
 from worker.text import composed
 from worker.web import words
 from worker.web.languages import gettext_noop
-from worker.web.pages import ROWS, groups_of
-from worker.web.searches import Wanted
+from worker.web.listing import ROWS, groups_of
 from worker.web.sessions import Session
 from worker.web.signing_in import Form, read_form
 from worker.web.site import Site, site_of
@@ -25,28 +23,25 @@ FORGOTTEN: Final = gettext_noop("This search is no longer kept. Please search ag
 
 def search(_request: Request, site: Site, _who: Session, form: Form) -> Response:
     """Take what is searched for, and show what is found at an address without it."""
-    part = _clean(form.get("accession_number", ""))
-    return RedirectResponse(f"/search/{site.searches.keep(Wanted(part))}" if part else "/", 303)
+    text = _clean(form.get("text", "") or form.get("accession_number", ""))
+    return RedirectResponse(f"/search/{site.searches.keep(text)}" if text else "/", 303)
 
 
 def found(request: Request, site: Site, who: Session) -> Response:
     """Show the studies that a search finds."""
-    wanted = site.searches.find(request.path_params["word"])
-    if wanted is None:
+    text = site.searches.find(request.path_params["word"])
+    if text is None:
         return site.page(request, "error.html", who, 404, sentence=FORGOTTEN)
-    part = wanted.accession_number or wanted.study_instance_uid
     with site.database() as session:
-        listed = worklist_page.excerpt(session, WorklistFilter(accession_number=part), ROWS)
-        waiting = worklist_page.waiting_like(session, part, ROWS)
-        refused = worklist_page.refused(session, ROWS, part) if who.is_administrator else []
+        listed = worklist_page.searched(session, text, ROWS)
+        refused = worklist_page.refused(session, ROWS, text) if who.is_administrator else []
     return site.page(
         request,
         "search.html",
         who,
-        part=part,
+        text=text,
         groups=groups_of(listed.rows),
         more=listed.more,
-        waiting=waiting,
         refused=refused,
         notices=words.notices_of(listed.rows),
     )
@@ -59,10 +54,10 @@ async def open_by_link(request: Request) -> Response:
 
 
 def _open(site: Site, given: Mapping[str, str]) -> Response:
-    wanted = Wanted(_clean(given.get("accession", "")), _clean(given.get("study_instance_uid", "")))
-    if bool(wanted.accession_number) is bool(wanted.study_instance_uid):
+    names = [name for key in ("accession", "study_instance_uid") if (name := _clean(given.get(key, "")))]
+    if len(names) != 1:
         raise HTTPException(400)
-    return RedirectResponse(f"/open/{site.links.keep(wanted)}", 303)
+    return RedirectResponse(f"/open/{site.links.keep(names[0])}", 303)
 
 
 def opened(request: Request) -> Response:
@@ -75,13 +70,13 @@ def opened(request: Request) -> Response:
     who = site.session(request)
     if who is None:
         return site.page(request, "onwards.html", None, word=word)
-    wanted = site.links.find(word)
-    if wanted is None:
+    name = site.links.find(word)
+    if name is None:
         return site.page(request, "error.html", who, 404, sentence=FORGOTTEN)
     with site.database() as session:
-        studies = worklist_page.named(session, wanted.accession_number, wanted.study_instance_uid)
+        studies = worklist_page.named(session, name)
     one = studies[0] if len(studies) == 1 else None
-    return RedirectResponse(f"/search/{site.searches.keep(wanted)}" if one is None else f"/studies/{one}", 303)
+    return RedirectResponse(f"/search/{site.searches.keep(name)}" if one is None else f"/studies/{one}", 303)
 
 
 def _clean(text: str) -> str:

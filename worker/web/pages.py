@@ -1,13 +1,7 @@
-"""The pages: the worklist, a search, a study, its pictures."""
+"""The pages beside the worklist: a study, its pictures, what was refused."""
 
-import hashlib
 import logging
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from urllib.parse import urlencode
-from uuid import UUID
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -15,9 +9,10 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from db.reads import worklist_page
 from db.reads.verdicts import others_reading
-from db.reads.worklist_page_records import ListedRow, WaitingRow, WorklistFilter, WorklistState
+from db.reads.worklist_page_records import ListedRow, WaitingRow
 from worker.errors import Refused
 from worker.web import appearance, words
+from worker.web.listing import ROWS
 from worker.web.pictures import Kind
 from worker.web.presence import note_presence, open_elsewhere
 from worker.web.sessions import Session
@@ -28,54 +23,8 @@ from worker.web.viewer import viewer_url
 
 logger = logging.getLogger(__name__)
 
-ROWS = 50
-"""Studies on one page of the worklist."""
-
 _ORDINAL = re.compile(r"[0-9]{1,9}")
 """A place in a study, in few enough digits for PostgreSQL; of thousands, Python itself makes no number."""
-
-FILTERS = {
-    "class": tuple(words.CLASSES),
-    "state": ("done", "partial", "failed"),
-    "priority": tuple(words.PRIORITIES),
-}
-"""Each filter of the worklist and its words."""
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Rows of one tier that stand together."""
-
-    name: str
-    label: words.Label
-    rows: tuple[ListedRow, ...]
-
-
-def worklist(request: Request, site: Site, who: Session) -> Response:
-    """Show the worklist in its order, a page of it at a time; ``after`` is the study that the last page ended with."""
-    chosen = {name: word for name in FILTERS if (word := request.query_params.get(name)) in FILTERS[name]}
-    wanted = WorklistFilter(chosen.get("class"), chosen.get("state"), chosen.get("priority"))
-    after = request.query_params.get("after")
-    with site.database() as session:
-        last = None if after is None else worklist_page.listed(session, _uuid(after))
-        state = worklist_page.worklist_state(session)
-        found = worklist_page.excerpt(session, wanted, ROWS, None if last is None else last.study_id)
-    further = {**chosen, "after": str(found.rows[-1].study_id)} if found.more else None
-    return site.page(
-        request,
-        "worklist.html",
-        who,
-        groups=groups_of(found.rows),
-        notices=words.notices_of(found.rows),
-        state=state,
-        mark=_mark(state),
-        chosen=chosen,
-        filters=FILTERS,
-        first=after is None,
-        moved=after is not None and last is None,
-        start_url=_url(chosen),
-        further_url=None if further is None else _url(further),
-    )
 
 
 def refused(request: Request, site: Site, who: Session) -> Response:
@@ -163,13 +112,6 @@ def heat_map(request: Request, site: Site, _who: Session) -> Response:
     return Response(png, media_type="image/png")
 
 
-def worklist_state(_request: Request, site: Site, _who: Session) -> Response:
-    """Say whether the worklist is still the one that a page shows."""
-    with site.database() as session:
-        state = worklist_page.worklist_state(session)
-    return JSONResponse({"mark": _mark(state), "listed": state.listed, "waiting": state.queued + state.running})
-
-
 def study_state(request: Request, site: Site, who: Session) -> Response:
     """Say how far a study is, and who else has it open."""
     study_id = request.path_params["study_id"]
@@ -201,31 +143,8 @@ def _study_mark(row: ListedRow | None, waiting: WaitingRow | None) -> str:
     return "" if waiting is None else waiting.state
 
 
-def _mark(state: WorklistState) -> str:
-    return hashlib.sha256(f"{state.listed} {state.changed_at}".encode()).hexdigest()[:16]
-
-
-def groups_of(rows: Sequence[ListedRow]) -> list[Group]:
-    """Put rows that stand together under their tier; their order stays the view's."""
-    return [
-        Group(name, words.tier(name, title), tuple(those))
-        for (name, title), those in groupby(rows, lambda row: (row.tier, row.tier_title))
-    ]
-
-
-def _url(query: dict[str, str]) -> str:
-    return f"/?{urlencode(query)}" if query else "/"
-
-
 def _ordinal(request: Request) -> int:
     text = request.path_params["ordinal"]
     if not _ORDINAL.fullmatch(text):
         raise HTTPException(404)
     return int(text)
-
-
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise HTTPException(404) from None

@@ -51,5 +51,6 @@ def templates(language: Language, zone: ZoneInfo | None) -> Environment:
     return environment
 
 
-TABLES = ("CLASSES", "OUTCOMES", "STATES", "PRIORITIES", "AGE_SOURCES", "REGION_SOURCES")
+TABLES = ("CLASSES", "OUTCOMES", "STATES", "PRIORITIES", "AGE_SOURCES", "REGION_SOURCES", "SIDES", "READ", "SORTS",
+          "TIER_SIGNS")  # fmt: skip
 """What templates look up in `words` by a word of the database."""

@@ -16,19 +16,6 @@ from typing import Final
 MOST_KEPT: Final = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is looked for; one of the two is empty.
-
-    Attributes:
-        accession_number: whole in a link, a part of it in a search.
-        study_instance_uid: whole.
-    """
-
-    accession_number: str = ""
-    study_instance_uid: str = ""
-
-
 @dataclass(slots=True)
 class Searches:
     """What was looked for lately; safe for threads.
@@ -40,20 +27,20 @@ class Searches:
 
     kept_s: float
     clock: Callable[[], float] = time.monotonic
-    _kept: "OrderedDict[str, tuple[float, Wanted]]" = field(default_factory=OrderedDict)
+    _kept: "OrderedDict[str, tuple[float, str]]" = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
 
-    def keep(self, wanted: Wanted) -> str:
+    def keep(self, text: str) -> str:
         """Keep a search, in the place of the oldest where there are too many, and return its word."""
         word = secrets.token_urlsafe(16)
         with self._lock:
-            self._kept[word] = (self.clock(), wanted)
+            self._kept[word] = (self.clock(), text)
             while len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
         return word
 
-    def find(self, word: str) -> Wanted | None:
+    def find(self, word: str) -> str | None:
         """Return what a word stands for; ``None`` if it is forgotten, or was never given."""
         with self._lock:
-            since, wanted = self._kept.get(word, (-math.inf, None))
-        return wanted if self.clock() - since < self.kept_s else None
+            since, text = self._kept.get(word, (-math.inf, None))
+        return text if self.clock() - since < self.kept_s else None

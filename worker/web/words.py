@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from babel.numbers import format_decimal
+
 from db.reads.study_records import WorklistRow
+from db.reads.worklist_page import COUNTED
 from db.reads.worklist_page_records import LesionResultRow, ListedRow
 from worker.clinical.probability import said
 from worker.clinical.restratify import UNCERTAIN
@@ -85,6 +88,36 @@ PRIORITIES: Mapping[str, str] = {
     "routine": gettext_noop("Routine"),
 }
 
+SIDES: Mapping[str, str] = {
+    "left": gettext_noop("Left"),
+    "right": gettext_noop("Right"),
+    "both": gettext_noop("Both breasts"),
+}
+"""Which breast: Image Laterality (0020,0062)."""
+
+READ: Mapping[str, str] = {"yes": gettext_noop("Read"), "any": gettext_noop("Read or not")}
+"""What can be shown beside the studies that are to be read."""
+
+MARKS: Mapping[str, Label] = {
+    "waiting": Label(gettext_noop("Waits for scores"), "…", gettext_noop("Stands by its category alone until then")),
+    "corrected": Label(gettext_noop("Corrected"), "✎", gettext_noop("Keeps its place until the correction is scored")),
+    "requeued": Label(gettext_noop("Scored again"), "↻", gettext_noop("Keeps its place until it is scored again")),
+    "discordant": Label(
+        gettext_noop("Discordant"), "≠", gettext_noop("Both models are high on a category of low suspicion")
+    ),
+}
+"""What the worklist notes of a study; a policy's own marks have their name alone."""
+
+SORTS: Mapping[str, str] = {
+    "received": gettext_noop("Received"),
+    "accession": gettext_noop("Accession number"),
+    "priority": gettext_noop("Priority"),
+    "scanner": gettext_noop("Scanner"),
+}
+"""What the list can be sorted by beside its own order."""
+
+NO_SUCH_PLACE = gettext_noop("No study stands at this place, or it is beyond those that are counted.")
+
 AGE_SOURCES: Mapping[str, str] = {
     "job": gettext_noop("given with the study"),
     "patient_age": gettext_noop("Patient's Age in the DICOM header"),
@@ -148,6 +181,19 @@ class Words:
     def what_to_do(self, code: str | None) -> str | None:
         """Return what an error code means and what to do."""
         return None if code is None or code not in set(Code) else self.language(MEANINGS[Code(code)])
+
+    def count(self, number: int) -> str:
+        """Say a count, which is exact up to a point."""
+        exact = format_decimal(min(number, COUNTED), locale=self.language.locale)
+        return f"{exact}+" if number > COUNTED else exact
+
+    def side(self, laterality: str | None) -> str:
+        """Say which breast."""
+        return self.language(SIDES.get(laterality or "", "–"))
+
+    def mark(self, name: str) -> Label:
+        """Return a mark of the list."""
+        return MARKS.get(name, Label(name.replace("_", " "), "•", ""))
 
     def plain(self, word: str | None) -> str:
         """Return a word of a card or of the history as people write it: ``high_risk`` is high risk."""

@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session, sessionmaker
 from db.migrate import PAGE_VIEWS
 from db.reads import study_queries, worklist_page
 from db.reads.study_records import WorklistRow
-from db.reads.worklist_page_records import ListedRow, WorklistFilter
+from db.reads.worklist_page_records import ListedRow, WorklistChoices, WorklistFilter
 from db.schema.roles import WEB
 from db.session import make_engine, session_factory
 from db.writes import ledger
 from tests.conftest import Database
-from tests.db.samples import claim_one, digest, ended, lesion, refused, scored, study
+from tests.db.samples import arrived, claim_one, digest, ended, lesion, refused, scored, study
 from tests.db.schema.test_roles import DENIED, TABLES, sqlstate
 from worker.scoring.worklist_place import place_studies
 
@@ -125,9 +125,9 @@ def test_a_part_of_a_number_is_found_however_its_letters_were_typed(
     part: str, sessions: sessionmaker[Session], reading: sessionmaker[Session]
 ) -> None:
     with sessions.begin() as session:
-        ledger.record_study(session, study("1.1", accession_number="\xdcbung-\u68c0\u67e5"))
+        arrived(session, study("1.1", accession_number="\xdcbung-\u68c0\u67e5"))
     with reading() as session:
-        assert len(worklist_page.waiting_like(session, part, 50)) == (part not in "%_\\\udcff")
+        assert len(worklist_page.searched(session, part, 50).rows) == (part not in "%_\\\udcff")
 
 
 def test_the_state_of_the_list_tells_when_it_changed(
@@ -138,7 +138,6 @@ def test_the_state_of_the_list_tells_when_it_changed(
     with reading() as session:
         before = worklist_page.worklist_state(session)
         assert (before.listed, before.queued, before.running, before.changed_at) == (0, 1, 0, None)
-        assert [row.study_id for row in worklist_page.waiting_like(session, "a1", 5)] == [waits.study_id]
         assert worklist_page.listed(session, waits.study_id) is None
     with sessions.begin() as session:
         ended(session, study("1.2.9", "9"), scored())
@@ -217,3 +216,44 @@ def test_what_else_a_sender_wrote_stays_out_of_reach(
     with reading() as session:
         image = worklist_page.lesion_image(session, recorded.study_id, 1)
     assert "Roe" not in repr(image)
+
+
+# --- what is looked for
+
+
+def test_a_search_finds_what_has_exactly_this_name_before_what_has_a_part_of_it(
+    sessions: sessionmaker[Session], reading: sessionmaker[Session]
+) -> None:
+    with sessions.begin() as session:
+        ids = {
+            number: arrived(session, study(uid, number, accession_number=number, lesions=lesions)).study_id
+            for number, uid, lesions in (
+                ("A1", "1.2.1", (lesion("left"),)),
+                ("A12", "1.2.2", (lesion("left"), lesion("right"))),
+                ("B1", "1.2.3", (lesion("A1"),)),
+            )
+        }
+    with reading() as session:
+        for text, found in {
+            "A1": ["A1"],
+            "a1": ["A1", "A12"],
+            "1.2.2": ["A12"],
+            "left": ["A1", "A12"],
+            "right": ["A12"],
+            "1": ["A1", "A12", "B1"],
+            "1.2": [],
+        }.items():
+            part = worklist_page.searched(session, text, 50)
+            assert {row.study_id for row in part.rows} == {ids[one] for one in found}, text
+        assert worklist_page.searched(session, "left", 1).more
+        assert worklist_page.named(session, "A1") == [ids["A1"]]
+        assert worklist_page.named(session, "1.2.3") == [ids["B1"]]
+        assert worklist_page.named(session, "A") == []
+
+
+def test_sites_and_scanners_are_suggested_from_the_studies_that_stand_first(
+    sessions: sessionmaker[Session], reading: sessionmaker[Session]
+) -> None:
+    list_several(sessions, 5)
+    with reading() as session:
+        assert worklist_page.choices(session) == WorklistChoices(("Example Hospital",), ("Acme Sono 1",))

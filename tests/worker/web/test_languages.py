@@ -142,7 +142,7 @@ class Said(HTMLParser):
 NAMES = re.compile(
     r"DLR_LH|DLR_BM|BI-RADS|SHA-256|dlr-worker|dlr failed \w+|fig-s5/\d|ACC[-\w]+|acc\b|Mary's left|mm\b|UTC|utc|"
     r"\d+ \w{3} \d{4}, [\d:]+|reader|admin|dlr_\w+|[0-9a-f-]{8,}|\b[a-z]+(?:_[a-z]+)+\b|<b>no</b> lesion|no age|"
-    rf"receive\b|{re.escape(DEMO)}"
+    rf"receive\b|Acme Sono 1|Example Hospital|suspicion/2|{re.escape(DEMO)}"
 )
 """What is the same in every language: names, codes, versions, and what others wrote."""
 

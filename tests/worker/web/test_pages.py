@@ -15,7 +15,7 @@ from tests.db.samples import DEMO, arrived, ended, lesion, refused, register, sc
 from tests.worker.web.conftest import Kept, search
 from worker.errors import MEANINGS, Code
 from worker.scoring.worklist_place import place_studies
-from worker.web import pages
+from worker.web import listing
 from worker.web.application import HEADERS
 from worker.web.site import Site
 
@@ -23,7 +23,7 @@ SignIn = Callable[..., TestClient]
 
 
 def listed_ids(html: str) -> list[str]:
-    return re.findall(r'<th scope="row"><a href="/studies/([0-9a-f-]{36})"', html)
+    return re.findall(r'<th scope="row"><bdi><a href="/studies/([0-9a-f-]{36})"', html)
 
 
 def list_several(sessions: sessionmaker[Session], count: int) -> None:
@@ -38,7 +38,7 @@ def list_several(sessions: sessionmaker[Session], count: int) -> None:
 def test_the_order_is_the_views_page_by_page(
     sessions: sessionmaker[Session], sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "ROWS", 4)
+    monkeypatch.setattr(listing, "ROWS", 4)
     list_several(sessions, 11)
     with sessions() as session:
         wanted = [str(row.study_id) for row in study_queries.worklist(session)]
@@ -55,7 +55,7 @@ def test_the_order_is_the_views_page_by_page(
 def test_a_study_that_left_the_list_between_two_pages_hides_no_other(
     sessions: sessionmaker[Session], sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "ROWS", 4)
+    monkeypatch.setattr(listing, "ROWS", 4)
     list_several(sessions, 11)
     with sessions() as session:
         rows = study_queries.worklist(session)
@@ -240,11 +240,11 @@ def test_a_name_of_any_direction_turns_no_text_beside_it(
 ) -> None:
     with sessions.begin() as session:
         study_id = ended(session, study(accession_number=name, lesions=(lesion(name),)), scored(name)).study_id
-        ledger.record_study(session, study("1.9", "9", accession_number=name))
+        arrived(session, study("1.9", "9", accession_number=name))
     reader = sign_in("reader")
     found = search(reader, name)
-    for page, tag in ((reader.get(f"/studies/{study_id}").text, "small"), (found, "a"), (found, "b")):
-        assert len(re.findall(f"<bdi><{tag}[^<]*>{name}</{tag}></bdi>", page)) == 1
+    for page, tag, times in ((reader.get(f"/studies/{study_id}").text, "small", 1), (found, "a", 2), (found, "b", 1)):
+        assert len(re.findall(f"<bdi><{tag}[^<]*>{name}</{tag}></bdi>", page)) == times
 
 
 # --- pictures

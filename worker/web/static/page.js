@@ -46,7 +46,7 @@ async function look() {
   }
   const now = await answer.json();
   for (const shown of document.querySelectorAll("[data-count]")) {
-    shown.textContent = now[shown.dataset.count] ?? shown.textContent;
+    shown.textContent = now.shown?.[shown.dataset.count] ?? shown.textContent;
   }
   say(!mark || now.mark === mark ? "" : sentence, action, location.href);
 }
