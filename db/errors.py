@@ -21,5 +21,9 @@ class VerdictOutdated(DatabaseRefused):
     """A reading names a revision, or advice, that is no longer current."""
 
 
+class PolicySuperseded(DatabaseRefused):
+    """A policy of reading order was to become active, and another one was registered since its places were begun."""
+
+
 class ResultInconsistent(DatabaseRefused, ValueError):
     """A result does not fit the study on record: a strange lesion, or ``done`` with a lesion that is not scored."""

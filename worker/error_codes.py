@@ -107,6 +107,7 @@ class Code(StrEnum):
 
     SETTING_INVALID = "setting_invalid"
     READING_ORDER_INVALID = "reading_order_invalid"
+    READING_ORDER_SUPERSEDED = "reading_order_superseded"
     STUDY_NOT_FOUND = "study_not_found"
     STUDY_NOT_ENDED = "study_not_ended"
     RESULT_MISSING = "result_missing"
@@ -279,6 +280,7 @@ MEANINGS: dict[Code, str] = {
     ),
     Code.NO_EARLIER_VERSION: "No earlier version was active (`dlr models history`). Activate one by name.",
     Code.READING_ORDER_INVALID: "A policy of reading order cannot be used; the reason says what is wrong, and where.",
+    Code.READING_ORDER_SUPERSEDED: "Another reading order was applied meanwhile; see `dlr worklist policy show`.",
     Code.SETTING_INVALID: "A setting is missing or wrong; the reason names its DLR_ variable.",
     Code.STUDY_NOT_FOUND: "The database has no such study. Check the id, or find the study with `dlr worklist`.",
     Code.STUDY_NOT_ENDED: "The study is still queued or running, so it has no result yet. Try again later.",

@@ -70,7 +70,7 @@ _KEPT = (
     .join(_ENTRIES, _ENTRIES.c.study_id == _OTHERS.c.id)
     .outerjoin(_LESIONS, _LESIONS.c.study_id == _OTHERS.c.id)
     .where(_ASKED, _OTHERS.c.revision <= _STUDIES.c.revision)
-    .order_by(_OTHERS.c.revision)
+    .order_by(_OTHERS.c.revision, _LESIONS.c.ordinal)
 )
 
 

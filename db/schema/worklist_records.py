@@ -124,7 +124,7 @@ class KeptPlace:
     """A place that a study, or the revision before it, has: a study that waits for its next result keeps it.
 
     Attributes:
-        categories: of the lesions that it was of, by the sender's names.
+        categories: of the lesions that it was of, by the sender's names, in the job's order.
     """
 
     entry: EntryRecord

@@ -13,6 +13,7 @@ from sqlalchemy import Table, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from db.errors import PolicySuperseded
 from db.reads.standings import LISTED
 from db.schema.tables import StudyRow
 from db.schema.vocabulary import Event, PolicyState
@@ -75,6 +76,13 @@ def remove_entries(session: Session, study_ids: Collection[UUID]) -> None:
         session.execute(delete(_ENTRIES).where(_ENTRIES.c.study_id.in_(study_ids)))
 
 
+def tiers(session: Session, policy_key: int, study_ids: Collection[UUID]) -> dict[UUID, int]:
+    """Return the tiers in which studies stand under a policy, those that have a place."""
+    query = select(_ENTRIES.c.study_id, _ENTRIES.c.tier)
+    found = session.execute(query.where(_ENTRIES.c.policy_id == policy_key, _ENTRIES.c.study_id.in_(study_ids)))
+    return {row.study_id: row.tier for row in found}
+
+
 def mark_unread(session: Session, tiers: Sequence[tuple[UUID, str, str]]) -> None:
     """Put studies back among those that are to be read: (study, the tier that they were read in, the tier now)."""
     if not tiers:
@@ -124,6 +132,12 @@ def register_policy(session: Session, policy: PolicyRecord) -> int:
     return key
 
 
+def is_served(session: Session, policy_key: int) -> bool:
+    """Say whether a policy is active or being built."""
+    state = session.scalar(select(ReadingOrderPolicyRow.state).where(ReadingOrderPolicyRow.id == policy_key))
+    return state is not PolicyState.RETIRED
+
+
 def note_placed(session: Session, policy_key: int) -> None:
     """Note that every listed study has a place under a policy."""
     session.execute(
@@ -134,9 +148,15 @@ def note_placed(session: Session, policy_key: int) -> None:
 
 
 def activate_policy(session: Session, policy_key: int, by: str) -> str:
-    """Make a policy that was built the active one, and keep who did so; it returns the label of the one before."""
+    """Make a policy that was built the active one, and keep who did so; it returns the label of the one before.
+
+    Raises:
+        PolicySuperseded: another one was registered meanwhile, so that not every study has a place under this one.
+    """
     _hold_policies(session)
     policy = session.get_one(ReadingOrderPolicyRow, policy_key, populate_existing=True)
+    if policy.state is not PolicyState.BUILDING:
+        raise PolicySuperseded(policy.label)
     active = session.scalars(
         select(ReadingOrderPolicyRow).where(ReadingOrderPolicyRow.state == PolicyState.ACTIVE)
     ).one()
@@ -155,6 +175,7 @@ def forget_places(session: Session, limit: int) -> int:
         select(_ENTRIES.c.study_id, _ENTRIES.c.policy_id)
         .where(_ENTRIES.c.policy_id.in_(retired.scalar_subquery()))
         .limit(limit)
+        .with_for_update(skip_locked=True)
     ).subquery()
     removed = session.execute(
         delete(_ENTRIES)

@@ -107,7 +107,8 @@ def requeue(
     for study_id, state, error_code in _targets("requeue", studies, code, since, until, yes=yes):
         with sessions().begin() as session:
             queued = ledger.requeue(session, study_id, who_asks())
-            place_studies(session, [study_id])
+            if queued:
+                place_studies(session, [study_id])
         if queued:
             enqueue(queued)
         result = "queued again" if queued else _NOT_QUEUED
@@ -138,7 +139,8 @@ def discard(
     for study_id, state, error_code in _targets("discard", studies, code, since, until, yes=yes):
         with sessions().begin() as session:
             done = ledger.discard(session, study_id, reason, who_asks())
-            place_studies(session, [study_id])
+            if done:
+                place_studies(session, [study_id])
         result = "discarded" if done else "not discarded: it is not failed or partial, or is discarded already"
         rows.append({"study_id": study_id, "state": state, "error_code": error_code, "result": result, "done": done})
     _report(rows, fmt, "discarded")

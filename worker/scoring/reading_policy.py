@@ -11,11 +11,13 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
+from db.errors import PolicySuperseded
 from db.reads.standings import standings
 from db.schema.worklist_records import PolicyRecord, RuleRecord, ServedPolicy
 from db.writes import worklist
 from worker.clinical.reading_order.place import place
 from worker.clinical.reading_order.policy import Policy
+from worker.errors import Code, SetupRefused
 from worker.scoring.worklist_place import facts_of, place_unplaced, policy_of
 
 BATCH = 5_000
@@ -55,6 +57,9 @@ def apply_policy(sessions: sessionmaker[Session], policy: Policy, document: str,
 
     Returns:
         The label of the policy before.
+
+    Raises:
+        SetupRefused: ``reading_order_superseded``; another policy was applied meanwhile, and this one is not active.
     """
     record = PolicyRecord(
         policy.label, document, tuple(priority.value for priority in policy.before_all), tuple(_rules(policy))
@@ -62,13 +67,13 @@ def apply_policy(sessions: sessionmaker[Session], policy: Policy, document: str,
     with sessions.begin() as session:
         key = worklist.register_policy(session, record)
     _place_all(sessions, ServedPolicy(key, policy.label, document, active=False, placed=False), told)
-    with sessions.begin() as session:
-        before = worklist.activate_policy(session, key, by)
-    forgotten = True
-    while forgotten:
+    try:
         with sessions.begin() as session:
-            forgotten = bool(worklist.forget_places(session, BATCH))
-    return before
+            return worklist.activate_policy(session, key, by)
+    except PolicySuperseded:
+        raise SetupRefused(Code.READING_ORDER_SUPERSEDED) from None
+    finally:
+        _forget_places(sessions)
 
 
 def complete_places(sessions: sessionmaker[Session], told: Told = lambda _: None) -> None:
@@ -85,6 +90,7 @@ def moves(sessions: sessionmaker[Session], policy: Policy, told: Told) -> Moves:
     then: list[tuple[int, float, UUID, str]] = []
     with sessions() as session:
         active = next(policy_of(one.document) for one in worklist.served_policies(session) if one.active)
+    with sessions() as session:
         last = None
         while ids := worklist.listed_after(session, last, BATCH):
             for study in standings(session, ids):
@@ -109,6 +115,8 @@ def _place_all(sessions: sessionmaker[Session], policy: ServedPolicy, told: Told
     last, done = None, 0
     while True:
         with sessions.begin() as session:
+            if not worklist.is_served(session, policy.key):
+                return
             ids = worklist.listed_after(session, last, BATCH)
             if not ids:
                 worklist.note_placed(session, policy.key)
@@ -116,6 +124,13 @@ def _place_all(sessions: sessionmaker[Session], policy: ServedPolicy, told: Told
             place_unplaced(session, ids, policy)
         last, done = ids[-1], done + len(ids)
         told(done)
+
+
+def _forget_places(sessions: sessionmaker[Session]) -> None:
+    forgotten = True
+    while forgotten:
+        with sessions.begin() as session:
+            forgotten = bool(worklist.forget_places(session, BATCH))
 
 
 def _rules(policy: Policy) -> list[RuleRecord]:

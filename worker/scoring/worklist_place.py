@@ -43,7 +43,7 @@ def place_studies(session: Session, study_ids: Collection[UUID]) -> None:
         for study in listed
         for policy in policies
     ]
-    again = _other_tiers(policies, listed, entries)
+    again = _other_tiers(session, policies, listed, entries)
     worklist.mark_unread(session, again)
     unread = {study_id for study_id, _, _ in again}
     worklist.put_entries(
@@ -114,12 +114,22 @@ def _kept(policy: Policy, study: StudyStanding, kept: KeptPlace) -> EntryRecord:
     return replace(
         former,
         study_id=study.study_id,
+        lesion=_same_lesion(study, kept),
         place_order=order_of(
             policy, former.tier, Priority(study.priority), category=former.category, probability=former.probability
         ),
         is_read=study.read_tier is not None,
         marks=tuple(mark.value if isinstance(mark, Mark) else mark for mark in marks),
     )
+
+
+def _same_lesion(study: StudyStanding, kept: KeptPlace) -> int | None:
+    """Return the number of the lesion that decided a former place; ``None``: it is gone, or of another category now."""
+    if kept.entry.lesion is None:
+        return None
+    name, category = list(kept.categories.items())[kept.entry.lesion - 1]
+    same = (place for place, one in enumerate(study.lesions, 1) if (one.lesion_id, one.category) == (name, category))
+    return next(same, None)
 
 
 def _of_policy(places: Iterable[KeptPlace], policy: ServedPolicy, study: StudyStanding) -> KeptPlace | None:
@@ -137,20 +147,22 @@ def _is_raised(lesion: LesionStanding, before: Mapping[str, str]) -> bool:
 
 
 def _other_tiers(
-    policies: Sequence[ServedPolicy], studies: Sequence[StudyStanding], entries: Sequence[EntryRecord]
+    session: Session, policies: Sequence[ServedPolicy], studies: Sequence[StudyStanding], entries: Sequence[EntryRecord]
 ) -> list[tuple[UUID, str, str]]:
-    """Return the studies that were read in another tier of the active policy than they stand in now, and both."""
+    """Return the studies that were read and move to another tier of the active policy: the tier then, and the one now.
+
+    The tier on record is the one to compare with, since a study may have been read under a policy before this one.
+    """
+    read = {study.study_id: study.read_tier for study in studies if study.read_tier is not None}
+    if not read:
+        return []
     active = next(policy for policy in policies if policy.active)
     names = [tier.name for tier in policy_of(active.document).tiers]
-    now = {
-        entry.study_id: f"{active.label} {names[entry.tier - 1]}" for entry in entries if entry.policy_key == active.key
-    }
+    before = worklist.tiers(session, active.key, read)
     return [
-        (study.study_id, study.read_tier, now[study.study_id])
-        for study in studies
-        if study.read_tier is not None
-        and study.read_tier.startswith(f"{active.label} ")
-        and study.read_tier != now[study.study_id]
+        (entry.study_id, read[entry.study_id], f"{active.label} {names[entry.tier - 1]}")
+        for entry in entries
+        if entry.policy_key == active.key and before.get(entry.study_id, entry.tier) != entry.tier
     ]
 
 

@@ -7,12 +7,16 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.reads import study_queries
+from db.schema.worklist_records import PolicyRecord, RuleRecord
+from db.writes import worklist
 from tests.db.samples import arrived, ended, lesion, scored, study
 from worker.clinical.reading_order.policy import built_in, built_in_document
+from worker.errors import SetupRefused
 from worker.scoring import reading_policy
 from worker.scoring.reading_policy import apply_policy, complete_places, moves
 
 OUTCOME = built_in("outcome/1")
+RULE = RuleRecord(1, 1, "all", "All", "it is listed", "LOW")
 CASES = [("5", 0.9, 0.9), ("4A", 0.9, 0.9), ("4A", 0.9, 0.1), ("4A", 0.1, 0.1), ("2", 0.1, 0.1)]
 
 
@@ -93,6 +97,32 @@ def test_one_that_is_broken_off_changes_nothing_and_can_be_done_again(listed: se
     assert order(listed) == ["1", "2", "0", "4", "3"]
     with listed() as session:
         assert session.scalar(text("SELECT count(*) FROM worklist_entry")) == len(CASES)
+
+
+def test_of_two_that_are_applied_at_once_the_one_that_began_last_is_served(listed: sessionmaker[Session]) -> None:
+    told: list[int] = []
+
+    def meanwhile(done: int) -> None:
+        told.append(done)
+        assert apply(listed, "outcome/1") == "suspicion/2"
+        with listed.begin() as session:
+            arrived(session, study("1.2.9", "9"))
+
+    with pytest.raises(SetupRefused, match="reading_order_superseded"):
+        apply_policy(listed, built_in("suspicion/2"), built_in_document("suspicion/2"), "anne", meanwhile)
+    assert told == [len(CASES)]
+    with listed() as session:
+        assert {row.policy for row in study_queries.worklist(session)} == {"outcome/1"}
+        assert session.scalar(text("SELECT count(*) FROM worklist_entry")) == len(CASES) + 1
+
+
+def test_who_asks_what_would_move_holds_nobody_up(listed: sessionmaker[Session]) -> None:
+    def meanwhile(_done: int) -> None:
+        with listed.begin() as session:
+            session.execute(text("SET LOCAL lock_timeout = '5s'"))
+            assert worklist.register_policy(session, PolicyRecord("outcome/1", "", (), (RULE,)))
+
+    assert moves(listed, OUTCOME, meanwhile).moves
 
 
 def test_the_history_of_the_switches_is_append_only(listed: sessionmaker[Session]) -> None:

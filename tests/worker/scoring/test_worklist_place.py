@@ -14,7 +14,8 @@ from tests.db.samples import arrived, claim_one, claimed, ended, finish_one, les
 from worker.clinical.categories import Priority
 from worker.clinical.reading_order.facts import LesionFacts, StudyFacts
 from worker.clinical.reading_order.place import place, place_reason
-from worker.clinical.reading_order.policy import DEFAULT, built_in
+from worker.clinical.reading_order.policy import DEFAULT, built_in, built_in_document
+from worker.scoring.reading_policy import apply_policy
 from worker.scoring.worklist_place import place_studies
 
 
@@ -101,6 +102,23 @@ def test_a_correction_keeps_the_place_of_the_last_result_unless_it_raises_a_lesi
     )
 
 
+@pytest.mark.parametrize(
+    ("corrected", "said"),
+    [
+        ((("L0", "2"), ("L1", "4A")), "Lesion 2, BI-RADS 4A: both models are high"),
+        ((("L1", "3"),), "Both models are high"),
+        ((("L2", "2"),), "Both models are high"),
+    ],
+)
+def test_a_correction_s_reason_names_a_lesion_only_where_it_is_the_one_that_decided(
+    sessions: sessionmaker[Session], corrected: Any, said: str
+) -> None:
+    with sessions.begin() as session:
+        ended(session, study(), scored(lh=0.9, bm=0.9))
+        arrived(session, study(content="b", lesions=tuple(lesion(*one) for one in corrected)))
+    assert only(sessions).place_reason.startswith(f"Keeps its place until the correction is scored. {said}")
+
+
 def test_a_correction_of_a_correction_keeps_the_place_too_and_its_result_ends_it(
     sessions: sessionmaker[Session],
 ) -> None:
@@ -176,6 +194,18 @@ def test_a_study_that_was_read_is_to_be_read_again_once_its_tier_changes(session
         [detail] = study_queries.study_details(session, second)
     [event] = [event for event in detail.events if event.event == "unread"]
     assert event.detail == {"from": "suspicion/2 undecided", "to": "suspicion/2 suspicious"}
+
+
+def test_it_is_so_too_where_another_policy_was_applied_since_it_was_read(sessions: sessionmaker[Session]) -> None:
+    with sessions.begin() as session:
+        study_id = arrived(session, study(lesions=(lesion(birads="4B"),))).study_id
+        read(session, study_id)
+    apply_policy(sessions, built_in("outcome/1"), built_in_document("outcome/1"), "anne", lambda _: None)
+    assert only(sessions).read_by == "anne"
+    with sessions.begin() as session:
+        assert finish_one(session, result(claimed(session, study_id), scored(lh=0.9, bm=0.9, birads="4B")))
+    row = only(sessions)
+    assert (row.tier, row.read_at) == ("not_applicable", None)
 
 
 @pytest.mark.parametrize("priority", ["stat", "urgent", "routine"])
