@@ -10,7 +10,7 @@ from worker.cli.output import Card, Format, FormatOption, print_json, print_rows
 from worker.cli.policy_given import policy_given
 from worker.cli.progress import counting_bar
 from worker.clinical.reading_order.check import findings
-from worker.clinical.reading_order.policy import BUILT_IN, Policy, Rule, parse_policy
+from worker.clinical.reading_order.policy import BUILT_IN, Policy, Rule, built_in_document, parse_policy
 from worker.errors import Code, SetupRefused
 
 app = typer.Typer(no_args_is_help=True)
@@ -117,12 +117,12 @@ def apply(
     from worker.scoring.reading_policy import apply_policy
 
     applied, document = policy_given(policy)
+    _refuse_other_content(applied, document)
     found = findings(applied)
     if found and applied.label not in BUILT_IN and not force:
         reason = f"{applied.label}: {found[0].where}: {found[0].sentence}"
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
         raise SetupRefused(Code.READING_ORDER_INVALID, f"{reason}{more}; see `dlr worklist policy check`, or --force")
-    _refuse_other_content(applied, document)
     if not yes:
         make_sure(f"order the worklist by {applied.label}?", "confirm with --yes, or see who would move with `diff`")
     with counting_bar("studies", None) as advance:
@@ -161,6 +161,7 @@ def _refuse_other_content(policy: Policy, document: str) -> None:
 
     with sessions()() as session:
         known = policy_documents(session, policy.label)
+    known |= {built_in_document(policy.label)} if policy.label in BUILT_IN else set()
     if any(one != document for one in known):
-        reason = f"{policy.label} is on record with other content; give the changed policy another version"
+        reason = f"{policy.label} is known with other content; give the changed policy another version"
         raise SetupRefused(Code.READING_ORDER_INVALID, reason)

@@ -24,7 +24,7 @@ def policy_given(policy: str) -> tuple[Policy, str]:
         return parse_policy(document), document
     try:
         with Path(policy).open("rb") as file:
-            document = file.read(LARGEST_FILE + 1).decode("utf-8")
+            document = file.read(LARGEST_FILE + 1).decode("utf-8-sig")
         return parse_policy(document), document
     except (OSError, UnicodeDecodeError) as error:
         kind = getattr(error, "strerror", None) or "it is not UTF-8"

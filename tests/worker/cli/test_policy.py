@@ -96,6 +96,23 @@ def test_a_label_stands_for_one_content(listed: Database, tmp_path: Path) -> Non
     assert "another version" in " ".join(other.stderr.split())
 
 
+@pytest.mark.parametrize("label", ["suspicion/2", "outcome/1"])
+def test_a_changed_copy_of_a_built_in_policy_needs_a_label_of_its_own(
+    listed: Database, tmp_path: Path, label: str
+) -> None:
+    changed = file(tmp_path, built_in_document(label) + "\n# changed\n")
+    refused = dlr(listed, "worklist", "policy", "apply", changed, "--yes", "--force")
+    assert refused.returncode == 1
+    assert "another version" in " ".join(refused.stderr.split())
+    assert order(listed) == ["0", "1", "2"]
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(listed: Database, tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    path.write_text(SITE, encoding="utf-8-sig")
+    assert dlr(listed, "worklist", "policy", "check", path).returncode == 0
+
+
 def test_a_policy_under_which_suspicion_sinks_has_to_be_forced(listed: Database, tmp_path: Path) -> None:
     sinks = built_in_document("outcome/1").replace('name = "outcome"', 'name = "mine"')
     refused = dlr(listed, "worklist", "policy", "apply", file(tmp_path, sinks), "--yes")
