@@ -70,6 +70,9 @@ def test_a_reader_can_do_nothing_else(reader: Engine) -> None:
     for statement in (
         "UPDATE worklist SET state = 'done'",
         "DELETE FROM failed_study",
+        "UPDATE study_history SET event = 'never'",
+        "DELETE FROM study_history",
+        "UPDATE study_result SET state = 'done'",
         "CREATE TABLE mine (id int)",
         "SET ROLE dlr_writer",
         "SELECT study_event_is_append_only()",
