@@ -1,5 +1,6 @@
 """From a verdict in the browser to a model in service: monitor, manifest, training, shadow, activation."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +37,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def studies(service: Service, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The ids of as many patients' studies with a 4A lesion each; every second one is malignant."""
-    folder, jobs = service.storage_root, []
+    folder = service.storage_root
+    jobs: list[dict[str, Any]] = []
     for number in range(PATIENTS):
         header = Header(generate_uid(), f"Roe^Mary{number}", f"LOOP{number}", f"LOOP{number}", "20261123", "19790517")
         drawn = phantom(300 + number, malignant=bool(number % 2), rows=96, columns=128)
@@ -88,7 +90,10 @@ def give_by_keyboard(page: Page, address: str) -> None:
     page.keyboard.type("5")
     verdict.get_by_label("Remark").focus()
     page.keyboard.type(REMARK)
-    assert violations(page) == []
+    for scheme, width in itertools.product(("light", "dark"), (1440, 360)):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.set_viewport_size({"width": width, "height": 900})
+        assert violations(page) == [], (scheme, width)
     page.get_by_role("button", name="Mark as read, and go to the next study").focus()
     with page.expect_navigation():
         page.keyboard.press("Enter")

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -57,6 +60,31 @@ def test_a_file_is_imported_once_however_often_and_a_later_verdict_replaces(
     with sessions() as session:
         assert session.scalar(text("SELECT count(*) FROM worklist WHERE read_at IS NULL")) == 0
         assert session.scalars(text("SELECT DISTINCT read_by FROM worklist")).all() == ["B"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
+@given(
+    said=st.lists(
+        st.tuples(st.sampled_from(["2", "3", "4A", "5"]), st.integers(1, 20)), max_size=6, unique_by=lambda one: one[1]
+    ),
+    at_once=st.booleans(),
+)
+def test_in_whatever_order_verdicts_come_the_latest_reading_counts_and_a_repetition_changes_nothing(
+    sessions: sessionmaker[Session], written: Write, said: list[tuple[str, int]], at_once: bool
+) -> None:
+    uid = f"1.{uuid4().int}"
+    with sessions.begin() as session:
+        study_id = ended(session, study(uid), scored()).study_id
+    rows = [row(uid, final=final, hour=hour) for final, hour in said]
+    files = [HEADER + "".join(rows)] if at_once else [HEADER + one for one in rows]
+    for _ in range(2):
+        for content in files:
+            imported(sessions, written(content))
+        with sessions() as session:
+            found = [one.final_birads for one in verdicts(session, [study_id])]
+            kept = session.scalar(text("SELECT count(*) FROM reading WHERE study_id = :id"), {"id": study_id})
+        assert found == ([max(said, key=lambda one: one[1])[0]] if said else [])
+        assert kept == len(said)
 
 
 def test_a_verdict_on_what_is_not_shown_any_more_is_outdated(sessions: sessionmaker[Session], written: Write) -> None:
