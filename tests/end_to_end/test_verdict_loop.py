@@ -187,6 +187,20 @@ def trained_and_activated(service: Service, split: Path, folder: Path) -> None:
         assert service.dlr("models", "rollback", "DLR_BM").returncode == 0
 
 
+def test_who_opens_a_study_is_told_to_who_has_it_open_already(
+    browser: Browser, service: Service, studies: list[str], page: Page
+) -> None:
+    page.goto(f"{service.page_url}/studies/{studies[2]}")
+    add_radiologist(service, "carl")
+    context = context_of(browser)
+    other = context.new_page()
+    sign_in(other, service.page_url, "carl", PASSWORD)
+    other.goto(f"{service.page_url}/studies/{studies[2]}")
+    expect(other.get_by_text("Also open now: bea")).to_be_visible()
+    expect(page.get_by_text("Also open now: carl")).to_be_visible()
+    context.close()
+
+
 def test_a_verdict_is_given_without_javascript(browser: Browser, service: Service, studies: list[str]) -> None:
     add_radiologist(service, "dora")
     context = context_of(browser, java_script_enabled=False)

@@ -1,1 +1,1 @@
-"""Stored lesions scored with versions that are not in service: shadows and backfills. None of it reaches a worklist."""
+"""Stored lesions, scored by versions that are not in service or made a manifest to train on. No worklist changes."""

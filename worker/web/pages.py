@@ -121,9 +121,8 @@ def study_state(request: Request, site: Site, who: Session) -> Response:
     if row is None and waiting is None:
         raise HTTPException(404)
     note_presence(site, study_id, who)
-    return JSONResponse(
-        {"mark": _study_mark(row, waiting), "others": open_elsewhere(site.language_of(request), others)}
-    )
+    shown = {"others": open_elsewhere(site.language_of(request), others)}
+    return JSONResponse({"mark": _study_mark(row, waiting), "shown": shown})
 
 
 def choose_scheme(_request: Request, site: Site, _who: Session, form: Form) -> Response:

@@ -49,6 +49,17 @@ def test_a_manifest_is_validated_counted_and_split(manifest: Path) -> None:
     assert resplit == told
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("busi",), ("ledger",), ("ledger", "folder", "--key", "k"), ("busi", "folder", "--label-from-verdicts")],
+)
+def test_stored_lesions_and_a_public_data_set_have_options_of_their_own(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    dlr("import", *arguments, "-o", tmp_path / "m.csv", status=2)
+    assert not (tmp_path / "m.csv").exists()
+
+
 def test_sites_are_kept_for_external_validation(manifest: Path) -> None:
     made = manifest.with_name("split.parquet")
     dlr("split", manifest, "-o", made, "--by", "site", "--external", "C", "--external", "D")

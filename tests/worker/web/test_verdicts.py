@@ -219,7 +219,7 @@ def test_who_else_has_a_study_open_is_said_on_its_page_and_where_it_asks(sign_in
     bea, reader = sign_in("bea"), sign_in("reader")
     assert "Also open now" not in bea.get(f"/studies/{study_id}").text
     assert "Also open now: bea" in reader.get(f"/studies/{study_id}").text
-    assert bea.get(f"/studies/{study_id}/state").json()["others"] == "Also open now: reader"
+    assert bea.get(f"/studies/{study_id}/state").json()["shown"]["others"] == "Also open now: reader"
     assert bea.get(f"/studies/{uuid4()}").status_code == 404
 
 
