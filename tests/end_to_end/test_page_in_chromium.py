@@ -18,7 +18,7 @@ from tests.waiting import patience, until
 from worker.demo.dicom import Header, write_ultrasound
 from worker.phantom.phantom import phantom
 
-WORKLIST = "SELECT study_id::text, accession_number FROM worklist ORDER BY position"
+WORKLIST = "SELECT study_id::text, accession_number FROM worklist WHERE read_at IS NULL ORDER BY position"
 
 
 @dataclass
@@ -129,7 +129,7 @@ def test_the_order_is_that_of_the_view_and_a_filter_keeps_it(reader: Reader, ser
     reader.page.get_by_label("Advice").select_option("not_applicable")
     reader.page.get_by_role("button", name="Filter").click()
     expect(reader.page.get_by_role("link", name="All studies")).to_be_visible()
-    where = WORKLIST.replace(" ORDER", " WHERE worklist_class = 'not_applicable' ORDER")
+    where = WORKLIST.replace(" ORDER", " AND worklist_class = 'not_applicable' ORDER")
     assert reader.listed() == [row["study_id"] for row in service.sql(where)][:50]
 
 
@@ -249,7 +249,7 @@ def test_a_tier_is_shown_alone_and_a_place_is_gone_to_by_keys(reader: Reader, se
     page = reader.page
     page.get_by_role("navigation", name="Tiers").get_by_role("link", name="Low").click()
     expect(page.locator("tr.group")).to_have_count(1)
-    where = WORKLIST.replace(" ORDER", " WHERE tier = 'low' ORDER")
+    where = WORKLIST.replace(" ORDER", " AND tier = 'low' ORDER")
     assert reader.listed() == [row["study_id"] for row in service.sql(where)][:50]
     for place, row in ((2, service.sql(WORKLIST)[1]), (1, service.sql(WORKLIST)[0])):
         page.keyboard.press("g")

@@ -1,7 +1,7 @@
 """What is looked for, kept for a while under a random word, which an address has in its stead.
 
 So the browser's back button works, and neither its history, a log nor a ``Referer`` holds an identifier. It is kept in
-memory, as the key of the sessions is: one process serves the page.
+memory, as the key of the sessions is: one process serves the page. See docs/decisions/0045-what-the-page-keeps.md.
 """
 
 import math
