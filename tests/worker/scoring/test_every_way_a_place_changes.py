@@ -43,11 +43,12 @@ from worker.scoring import reading_policy
 from worker.scoring.reading_policy import apply_policy
 from worker.scoring.worklist_place import place_studies, policy_of
 
-UIDS = ("1.2.826.1", "1.2.826.2", "1.2.826.3")
+UIDS = ("1.2.826.1", "1.2.826.2")
 KEPT = {"corrected", "requeued"}
 
 uids = st.sampled_from(UIDS)
-lesions = st.dictionaries(st.sampled_from(("L1", "L2")), st.sampled_from(("0", "2", "3", "4A", "4C", "6")), min_size=1)
+# Few, so that the same content comes again.
+lesions = st.sampled_from(({"L1": "4A"}, {"L1": "3"}, {"L1": "4A", "L2": "2"}, {"L1": "3", "L2": "4C"}))
 priorities = st.sampled_from(list(Priority))
 probabilities = st.lists(st.sampled_from((None, 0.1, 0.4, 0.6, 0.9)), min_size=4, max_size=4)
 
@@ -347,5 +348,5 @@ def test_every_listed_study_has_its_place_whatever_happens(
     monkeypatch.setattr(reading_policy, "BATCH", 1)
     # Hypothesis makes the same numbers again, so that what it found fails again.
     monkeypatch.setattr(intake, "uuid4", lambda: UUID(int=getrandbits(128), version=4))
-    some = settings(max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+    some = settings(max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(lambda: Ledger(new_database), settings=some)
