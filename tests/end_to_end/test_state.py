@@ -19,8 +19,8 @@ def test_the_doctor_names_every_component_with_its_version(service: Service) -> 
     found = components(done)
     assert done.returncode == 0, done.stdout
     assert set(found) == {
-        "dlr-worker", "PostgreSQL", "schema", "Redis", "queues", "studies", "workers", "models", "device", "storage",
-        "Flower", "worklist page", "delivery",
+        "dlr-worker", "PostgreSQL", "schema", "Redis", "queues", "studies", "reading order", "workers",
+        "models", "device", "storage", "Flower", "worklist page", "delivery",
     }  # fmt: skip
     assert found["PostgreSQL"]["version"].startswith("18")
     assert found["Redis"]["version"]
