@@ -41,6 +41,7 @@ VIEWS = (
 
 PAGE_VIEWS = (
     "worklist_place",
+    "worklist_backwards",
     "worklist_position",
     "listed_study",
     "waiting_study",

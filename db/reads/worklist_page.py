@@ -10,16 +10,20 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     ColumnElement,
+    CompoundSelect,
     DateTime,
     Select,
     Text,
     Uuid,
+    and_,
     column,
     func,
     literal,
+    or_,
     select,
     table,
     tuple_,
+    union_all,
 )
 from sqlalchemy.orm import Session
 
@@ -36,11 +40,16 @@ from db.reads.worklist_page_records import (
     WorklistPart,
     WorklistState,
 )
+from db.schema.vocabulary import OPEN_STATES
 from db.storable import looked_for
 
 COUNTED = 10_000
 """Places and studies that are counted exactly: no question counts the whole list."""
 
+SEARCHED = 100_000
+"""Studies among which a part of an accession number is searched for; in a longer list its beginning or end is."""
+
+_LAST = "\U0010ffff"
 _PLACES = table("worklist_place")
 _study_id: ColumnElement[UUID] = column("study_id", Uuid())
 _ORDER: tuple[ColumnElement[Any], ...] = (
@@ -60,11 +69,10 @@ def excerpt(session: Session, wanted: WorklistFilter, size: int, behind: UUID | 
         size: rows at most.
         behind: only those that stand behind this study; ``None``, or one that is not on the list: from the beginning.
     """
-    places = select(_study_id).select_from(_PLACES).where(*_conditions(wanted))
-    if behind is not None and (last := _place(session, behind)) is not None:
-        places = places.where(tuple_(*_ORDER) > last)
-    found = session.scalars(places.order_by(*_ORDER).limit(size + 1)).all()
-    return WorklistPart(tuple(_rows(session, found[:size])), len(found) > size)
+    last = None if behind is None else _place(session, behind)
+    is_long = wanted.accession_number is not None and _is_long(session)
+    found = session.scalars(_first(wanted, size + 1, _study_id, is_long=is_long, last=last)).all()
+    return WorklistPart(tuple(_rows(session, found[:size])), len(found) > size, ends_only=is_long)
 
 
 _NAMES = ("accession_number", "study_instance_uid")
@@ -89,8 +97,8 @@ def sorted_excerpt(session: Session, wanted: WorklistFilter, by: str, size: int,
         skip: rows before them.
     """
     key: ColumnElement[Any] = column(SORTED_BY[by])
-    first = select(key, *_ORDER).select_from(_PLACES).where(*_conditions(wanted)).order_by(*_ORDER).limit(COUNTED)
-    places = first.subquery()
+    is_long = wanted.accession_number is not None and _is_long(session)
+    places = _first(wanted, COUNTED, key, *_ORDER, is_long=is_long).subquery()
     value = places.c[SORTED_BY[by]]
     order = [
         (value.desc() if by == "received" else value.asc()).nulls_last(),
@@ -98,13 +106,13 @@ def sorted_excerpt(session: Session, wanted: WorklistFilter, by: str, size: int,
     ]
     query = select(places.c.study_id).order_by(*order).offset(skip).limit(size + 1)
     found: Sequence[UUID] = session.scalars(query).all()
-    return WorklistPart(tuple(_rows(session, found[:size])), len(found) > size)
+    return WorklistPart(tuple(_rows(session, found[:size])), len(found) > size, ends_only=is_long)
 
 
 def choices(session: Session) -> WorklistChoices:
     """Return the sites and scanners of the studies that stand first."""
     site, scanner = (column(name, Text()) for name in ("site", "scanner_model"))
-    first = select(site, scanner).select_from(_PLACES).order_by(*_ORDER).limit(COUNTED // 10).subquery()
+    first = select(site, scanner).select_from(_PLACES).limit(COUNTED // 10).subquery()
     found = session.execute(select(first.c.site, first.c.scanner_model).distinct()).all()
     return WorklistChoices(*(tuple(sorted({row[place] for row in found if row[place]})) for place in (0, 1)))
 
@@ -125,10 +133,13 @@ def beside(session: Session, study_id: UUID) -> tuple[UUID | None, UUID | None]:
     place = _place(session, study_id)
     if place is None:
         return None, None
-    among = select(_study_id).select_from(_PLACES).where(column("is_read") == place[0]).limit(1)
-    backwards = [part.desc() for part in _ORDER]
-    before = session.scalar(among.where(tuple_(*_ORDER) < place).order_by(*backwards))
-    return before, session.scalar(among.where(tuple_(*_ORDER) > place).order_by(*_ORDER))
+    stand = tuple_(*_ORDER[1:])
+
+    def first(view: str, where: ColumnElement[bool]) -> UUID | None:
+        same = column("is_read") == place[0]
+        return session.scalar(select(_study_id).select_from(table(view)).where(same, where).limit(1))
+
+    return first("worklist_backwards", stand < place[1:]), first("worklist_place", stand > place[1:])
 
 
 def tier_counts(session: Session) -> list[TierCount]:
@@ -163,7 +174,7 @@ def searched(session: Session, text: str, size: int) -> WorklistPart:
     id; and where there is none either, those whose accession number has it as a part.
     """
     of_lesion = select(_study_id).select_from(table("lesion_result")).where(column("lesion_id") == looked_for(text))
-    ids = named(session, text) or session.scalars(of_lesion.distinct().limit(COUNTED)).all()
+    ids = named(session, text) or session.scalars(of_lesion.limit(COUNTED)).all()
     places = select(_study_id).select_from(_PLACES).where(_study_id.in_(ids)).order_by(*_ORDER).limit(size + 1)
     found = session.scalars(places).all() if ids else []
     if not found:
@@ -235,15 +246,38 @@ def _rows(session: Session, study_ids: Sequence[UUID]) -> list[ListedRow]:
     return [ListedRow(positions.get(one), *rows[one]) for one in study_ids if one in rows]
 
 
-def _conditions(wanted: WorklistFilter) -> list[ColumnElement[bool]]:
+def _first(
+    wanted: WorklistFilter,
+    limit: int,
+    *columns: ColumnElement[Any],
+    is_long: bool,
+    last: tuple[Any, ...] | None = None,
+) -> Select[*tuple[Any, ...]] | CompoundSelect[*tuple[Any, ...]]:
+    """Query the first ``limit`` places that are wanted, or those behind a last one, in the order of reading.
+
+    First those that are to be read, then the others: within each, every filter has an index in this order. The view is
+    in it too; PostgreSQL, asked for an order of what comes through a barrier, would sort all of it.
+    """
+    parts = []
+    for read in (False, True) if wanted.read is None else (wanted.read,):
+        part = select(*columns).select_from(_PLACES).where(*_conditions(wanted, read=read, is_long=is_long))
+        if last is not None:
+            part = part.where(tuple_(*_ORDER[1:]) > last[1:] if read == last[0] else literal(read > last[0]))
+        parts.append(part.limit(limit))
+    return parts[0] if len(parts) == 1 else union_all(*parts).limit(limit)
+
+
+def _conditions(wanted: WorklistFilter, *, read: bool, is_long: bool) -> list[ColumnElement[bool]]:
+    waits = wanted.state in OPEN_STATES
     words = {
-        "worklist_class": wanted.worklist_class,
-        "state": wanted.state,
-        "priority": wanted.priority,
+        "class_word": wanted.worklist_class,
+        "state_word": "waiting" if waits else wanted.state,
+        "state": wanted.state if waits else None,
+        "priority_word": wanted.priority,
         "tier_number": wanted.tier,
         "site": wanted.site,
         "scanner_model": wanted.scanner_model,
-        "is_read": wanted.read,
+        "is_read": read,
     }
     conditions: list[ColumnElement[bool]] = [column(name) == word for name, word in words.items() if word is not None]
     received: ColumnElement[datetime] = column("received_at")
@@ -252,10 +286,25 @@ def _conditions(wanted: WorklistFilter) -> list[ColumnElement[bool]]:
     if wanted.received_before is not None:
         conditions.append(received < wanted.received_before)
     if wanted.laterality is not None:
-        conditions.append(column("laterality").in_((wanted.laterality, "both")))
+        conditions.append(column("laterality_word").in_((wanted.laterality, "both")))
     if wanted.accession_number is not None:
-        conditions.append(_has_part(wanted.accession_number))
+        number = wanted.accession_number
+        conditions.append(_begins_or_ends(number) if is_long else _has_part(number))
     return conditions
+
+
+def _is_long(session: Session) -> bool:
+    """Say whether the list is longer than what is searched for a part of a number."""
+    return session.scalar(select(literal(1)).select_from(_PLACES).offset(SEARCHED).limit(1)) is not None
+
+
+def _begins_or_ends(number: str) -> ColumnElement[bool]:
+    part = func.lower(looked_for(number), type_=Text())
+    forwards: ColumnElement[str] = column("number_forwards")
+    backwards: ColumnElement[str] = column("number_backwards")
+    sides = ((forwards, part), (backwards, func.reverse(part, type_=Text())))
+    # By bytes, whatever the database's collation is.
+    return or_(*(and_(side.op("~>=~")(begins), side.op("~<~")(func.concat(begins, _LAST))) for side, begins in sides))
 
 
 def _has_part(accession_number: str) -> ColumnElement[bool]:

@@ -18,7 +18,7 @@ class WorklistFilter:
         laterality: ``left`` or ``right``; a study of both breasts is of either.
         received_from: received then or later; ``received_before``: earlier.
         read: whether it was read.
-        accession_number: a part of it, in any case.
+        accession_number: a part of it, in any case; its beginning or end in a list of more than 100,000 studies.
     """
 
     worklist_class: str | None = None
@@ -68,10 +68,16 @@ class ListedRow(WorklistRow):
 
 @dataclass(frozen=True, slots=True)
 class WorklistPart:
-    """Some rows of the worklist in its order, and whether there are more behind them."""
+    """Some rows of the worklist in its order, and whether there are more behind them.
+
+    Attributes:
+        ends_only: the list was too long to search for a part of an accession number, so only its beginning and its end
+            were compared.
+    """
 
     rows: tuple[ListedRow, ...]
     more: bool
+    ends_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

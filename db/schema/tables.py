@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     func,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -41,6 +42,7 @@ from db.schema.vocabulary import (
     WorklistClass,
 )
 
+_NUMBER = func.lower(literal_column("accession_number"))
 _OPEN = "is_current AND state IN ('queued', 'running')"
 _REFUSED = "study_instance_uid IS NULL AND purged_at IS NULL"
 _GATE = ", ".join(f"'{reason.value}'" for reason in QualityFinding)
@@ -120,6 +122,10 @@ class StudyRow(Base):
         Index("ix_study_queue", "priority", "received_at", postgresql_where=text(_OPEN)),
         Index("ix_study_accession_number", "accession_number"),
         Index("ix_study_received_at", "received_at"),
+        *(
+            Index(name, number.label("number"), postgresql_ops={"number": "text_pattern_ops"})
+            for name, number in (("ix_study_number_begins", _NUMBER), ("ix_study_number_ends", func.reverse(_NUMBER)))
+        ),
         Index("ix_study_named_study_uid", "named_study_uid", postgresql_where=text("named_study_uid IS NOT NULL")),
         {"comment": "One revision of a study, or one refused message (study_instance_uid is null)"},
     )
@@ -168,6 +174,7 @@ class LesionRow(Base):
     __table_args__ = (
         UniqueConstraint("study_id", "lesion_id"),
         UniqueConstraint("study_id", "ordinal"),
+        Index("ix_lesion_lesion_id", "lesion_id"),
         CheckConstraint("ordinal >= 1 AND frame >= 1", "counts_from_one"),
         CheckConstraint("num_nonnulls(roi_x, roi_y, roi_width, roi_height) IN (0, 4)", "roi_is_whole"),
         CheckConstraint(

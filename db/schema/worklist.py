@@ -23,6 +23,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.schema.base import Base
 from db.schema.vocabulary import PolicyState
 
+_PLACE = ("place_order", "arrived_at", "study_id")
+"""The order of reading: each index of a filter ends in it, so that a page of what is filtered is read in order."""
+
 
 class ReadingOrderPolicyRow(Base):
     """A policy of reading order, each time that it was applied."""
@@ -98,6 +101,14 @@ class WorklistEntryRow(Base):
     is_read: Mapped[bool]
     marks: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'::text[]"))
     changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    # What the list is filtered by, copied from the study.
+    state: Mapped[str]
+    priority: Mapped[str]
+    worklist_class: Mapped[str | None]
+    site: Mapped[str | None]
+    scanner_model: Mapped[str | None]
+    laterality: Mapped[str | None]
+    received_at: Mapped[datetime]
 
     __table_args__ = (
         ForeignKeyConstraint(
@@ -106,8 +117,31 @@ class WorklistEntryRow(Base):
             name="fk_worklist_entry_rule",
         ),
         CheckConstraint("probability BETWEEN 0 AND 1", "probability"),
-        Index("ix_worklist_entry_place", "policy_id", "is_read", "place_order", "arrived_at", "study_id"),
-        Index("ix_worklist_entry_tier", "policy_id", "is_read", "tier", "place_order", "arrived_at", "study_id"),
+        Index("ix_worklist_entry_place", "policy_id", "is_read", *_PLACE),
+        Index("ix_worklist_entry_tier", "policy_id", "is_read", "tier", *_PLACE),
+        Index(
+            "ix_worklist_entry_class",
+            *("policy_id", "is_read", "worklist_class", *_PLACE),
+            postgresql_include=["tier"],
+        ),
+        Index(
+            "ix_worklist_entry_state",
+            *("policy_id", "is_read", "state", *_PLACE),
+            postgresql_where=text("state <> 'done'"),
+        ),
+        Index(
+            "ix_worklist_entry_priority",
+            *("policy_id", "is_read", "priority", *_PLACE),
+            postgresql_where=text("priority <> 'routine'"),
+        ),
+        Index("ix_worklist_entry_site", "policy_id", "is_read", "site", *_PLACE),
+        Index(
+            "ix_worklist_entry_scanner",
+            *("policy_id", "is_read", "scanner_model", *_PLACE),
+            postgresql_include=["site"],
+        ),
+        Index("ix_worklist_entry_laterality", "policy_id", "is_read", "laterality"),
+        Index("ix_worklist_entry_received_at", "policy_id", "received_at"),
         Index("ix_worklist_entry_changed_at", "policy_id", "changed_at"),
         {"comment": "Where each listed study stands, one row a policy that is active or being built"},
     )

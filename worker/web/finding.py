@@ -42,6 +42,7 @@ def found(request: Request, site: Site, who: Session) -> Response:
         text=text,
         groups=groups_of(listed.rows),
         more=listed.more,
+        ends_only=listed.ends_only,
         refused=refused,
         notices=words.notices_of(listed.rows),
     )

@@ -1,5 +1,7 @@
-from collections.abc import Iterator
-from dataclasses import fields
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -11,12 +13,15 @@ from db.reads import study_queries, worklist_page
 from db.reads.study_records import WorklistRow
 from db.reads.worklist_page_records import ListedRow, WorklistChoices, WorklistFilter
 from db.schema.roles import WEB
+from db.schema.vocabulary import Priority, StudyState, WorklistClass
 from db.session import make_engine, session_factory
 from db.writes import ledger
 from tests.conftest import Database
-from tests.db.samples import arrived, claim_one, digest, ended, lesion, refused, scored, study
+from tests.db.samples import arrived, claim_one, digest, ended, lesion, read, refused, scored, study
 from tests.db.schema.test_roles import DENIED, TABLES, sqlstate
 from worker.scoring.worklist_place import place_studies
+
+NOON = datetime(2026, 11, 29, 12, 30, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -89,35 +94,134 @@ def test_what_was_refused_is_no_study_of_the_list_and_is_found_beside_it(
         assert [row.study_id for row in worklist_page.refused(session, 9, "a-2")] == [refusals[1]]
 
 
-@pytest.mark.parametrize(
-    "wanted",
-    [
-        WorklistFilter(worklist_class="needs_attention"),
-        WorklistFilter(state="failed", priority="stat"),
-        WorklistFilter(priority="urgent"),
-        WorklistFilter(accession_number="a01"),
-        WorklistFilter(accession_number="%"),
-        WorklistFilter(state="partial"),
-    ],
-    ids=str,
-)
-def test_a_condition_leaves_rows_out_and_changes_no_position(
-    wanted: WorklistFilter, sessions: sessionmaker[Session], reading: sessionmaker[Session]
+def list_all_kinds(sessions: sessionmaker[Session]) -> None:
+    """Studies that differ in whatever a filter looks at."""
+    with sessions.begin() as session:
+        for number in range(24):
+            priority = ("stat", "urgent", "routine")[number % 3]
+            birads = ("4A", "5", "2", "4A")[number % 4]
+            record = study(
+                f"1.2.{number}",
+                str(number),
+                accession_number=f"A{number:03}",
+                priority=priority,
+                lesions=(lesion(birads=birads), lesion("L2", birads)),
+            )
+            there = {
+                "site": ("North", "South", None)[number % 3],
+                "scanner_model": ("Acme 1", "Acme 2")[number // 3 % 2],
+                "laterality": ("left", "right", None)[number % 3 if number % 4 else 2],
+            }
+            lesions = [
+                replace(scored(name, (0.9, 0.1)[number % 2], 0.9, birads), **there | other)
+                for name, other in (("L1", {}), ("L2", {"laterality": "left"} if number == 7 else {}))
+            ]
+            if number % 8 == 3:
+                arrived(session, record)
+            elif number % 8 == 6:
+                claim_one(session, arrived(session, record).study_id)
+            else:
+                lesions[1] = refused("L2") if number in (4, 9) else lesions[1]
+                lesions = [refused("L1"), refused("L2")] if number in (8, 13) else lesions
+                ended(session, record, *lesions)
+        session.execute(
+            text(
+                "UPDATE study SET received_at ="
+                " timestamptz '2026-11-29 12:00Z' - substr(study_instance_uid, 5)::int * interval '1 hour'"
+            )
+        )
+        place_studies(session, session.scalars(text("SELECT id FROM study")).all())
+        for number in (0, 5, 12, 13):
+            found = session.scalar(
+                text("SELECT id FROM study WHERE study_instance_uid = :uid"), {"uid": f"1.2.{number}"}
+            )
+            read(session, found, "anne", "4A")
+
+
+EACH = [
+    *(WorklistFilter(worklist_class=word) for word in WorklistClass),
+    *(WorklistFilter(state=word) for word in StudyState),
+    *(WorklistFilter(priority=word) for word in Priority),
+    *(WorklistFilter(tier=number) for number in range(1, 6)),
+    *(WorklistFilter(site=name) for name in ("North", "South", "north")),
+    *(WorklistFilter(scanner_model=name) for name in ("Acme 1", "Acme 2", "Acme")),
+    *(WorklistFilter(laterality=word) for word in ("left", "right")),
+    *(WorklistFilter(accession_number=part) for part in ("a01", "A003", "3", "%", "b")),
+    WorklistFilter(received_from=NOON - timedelta(hours=9)),
+    WorklistFilter(received_before=NOON - timedelta(hours=9)),
+    WorklistFilter(received_from=NOON - timedelta(hours=12), received_before=NOON - timedelta(hours=3)),
+    WorklistFilter(state="failed", priority="stat"),
+    WorklistFilter(tier=1, site="North", laterality="left"),
+]
+
+
+def is_wanted(row: WorklistRow, wanted: WorklistFilter, tiers: Mapping[str, int]) -> bool:
+    """Whether a filter lets a row of the view ``worklist`` through."""
+    return (
+        wanted.worklist_class in (None, row.worklist_class)
+        and wanted.state in (None, row.state)
+        and wanted.priority in (None, row.priority)
+        and wanted.tier in (None, tiers[row.tier])
+        and wanted.site in (None, row.site)
+        and wanted.scanner_model in (None, row.scanner_model)
+        and (wanted.laterality is None or row.laterality in (wanted.laterality, "both"))
+        and (wanted.received_from is None or row.received_at >= wanted.received_from)
+        and (wanted.received_before is None or row.received_at < wanted.received_before)
+        and wanted.read in (None, row.read_at is not None)
+        and (wanted.accession_number or "").lower() in (row.accession_number or "").lower()
+    )
+
+
+def test_a_filter_leaves_rows_out_and_changes_neither_order_nor_position(
+    sessions: sessionmaker[Session], reading: sessionmaker[Session]
 ) -> None:
-    list_several(sessions, 17)
+    list_all_kinds(sessions)
     with sessions() as session:
-        expected = [
-            row
-            for row in study_queries.worklist(session)
-            if wanted.worklist_class in (None, row.worklist_class)
-            and wanted.state in (None, row.state)
-            and wanted.priority in (None, row.priority)
-            and (wanted.accession_number or "").lower() in (row.accession_number or "").lower()
-        ]
+        rows = study_queries.worklist(session)
+    assert len(rows) == 24
+    counts: Counter[bool] = Counter()
     with reading() as session:
-        found = worklist_page.excerpt(session, wanted, 50)
-    assert [as_listed(row) for row in found.rows] == expected
-    assert not found.more
+        tiers = {count.tier: count.tier_number for count in worklist_page.tier_counts(session)}
+        for one in EACH:
+            for wanted in (replace(one, read=read_or_not) for read_or_not in (False, True, None)):
+                expected = [row for row in rows if is_wanted(row, wanted, tiers)]
+                found = worklist_page.excerpt(session, wanted, 50)
+                assert [as_listed(row) for row in found.rows] == expected, wanted
+                assert not found.more
+                assert not found.ends_only
+                counts[bool(expected)] += 1
+                if len(expected) > 1:
+                    behind = worklist_page.excerpt(session, wanted, 1, expected[0].study_id)
+                    assert [row.study_id for row in behind.rows] == [expected[1].study_id], wanted
+                    assert behind.more == (len(expected) > 2)
+    assert min(counts.values()) > 5, "some filters match, and some do not"
+
+
+def test_in_a_long_list_a_number_is_found_by_its_beginning_and_by_its_end(
+    sessions: sessionmaker[Session], reading: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worklist_page, "SEARCHED", 9)
+    list_several(sessions, 10)
+    with reading() as session:
+        for part, count in {"a0": 10, "A003": 1, "3": 1, "004": 1, "0": 1, "00": 1, "a": 10, "%": 0, "b": 0}.items():
+            found = worklist_page.excerpt(session, WorklistFilter(accession_number=part), 50)
+            assert (len(found.rows), found.ends_only) == (count, True), part
+        assert (
+            len(worklist_page.sorted_excerpt(session, WorklistFilter(accession_number="a0"), "accession", 50, 0).rows)
+            == 10
+        )
+        assert not worklist_page.excerpt(session, WorklistFilter(), 50).ends_only
+
+
+def test_neighbours_are_of_those_that_are_to_be_read_or_of_the_others(
+    sessions: sessionmaker[Session], reading: sessionmaker[Session]
+) -> None:
+    list_all_kinds(sessions)
+    with reading() as session:
+        for is_read in (False, True):
+            ids = [row.study_id for row in worklist_page.excerpt(session, WorklistFilter(read=is_read), 50).rows]
+            pairs = zip([None, *ids], [*ids[1:], None], strict=False)
+            assert [worklist_page.beside(session, one) for one in ids] == list(pairs)
 
 
 @pytest.mark.parametrize("part", ["\xfcb", "U\u0308B", "\xdc", "\u67e5", "%", "_", "\\", "\udcff"])
