@@ -4,8 +4,9 @@ Places are computed beside those that are served, in batches; studies that chang
 short transaction.
 """
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -20,8 +21,11 @@ from worker.clinical.reading_order.policy import Policy
 from worker.errors import Code, SetupRefused
 from worker.scoring.worklist_place import facts_of, place_unplaced, policy_of
 
-BATCH = 5_000
+BATCH = 2_000
 """Studies that are placed in one transaction; a worker with a result of one of them waits for it, under a second."""
+
+AT_ONCE = 2
+"""Transactions that place studies at once."""
 
 Told = Callable[[int], None]
 """Is told how many studies are done, from the beginning."""
@@ -112,18 +116,48 @@ def moves(sessions: sessionmaker[Session], policy: Policy, told: Told) -> Moves:
 
 
 def _place_all(sessions: sessionmaker[Session], policy: ServedPolicy, told: Told) -> None:
-    last, done = None, 0
+    done = 0
+    placing: deque[Future[int]] = deque()
+
+    def ended() -> bool:
+        nonlocal done
+        if placed := placing.popleft().result():
+            done += placed
+            told(done)
+        return placed > 0
+
+    # While one batch waits for the database, another is computed.
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for ids in _batches(sessions):
+            placing.append(pool.submit(_place_batch, sessions, policy, ids))
+            if len(placing) > AT_ONCE and not ended():
+                return
+        while placing:
+            if not ended():
+                return
+    with sessions.begin() as session:
+        if worklist.is_served(session, policy.key):
+            worklist.note_placed(session, policy.key)
+
+
+def _batches(sessions: sessionmaker[Session]) -> Iterator[Sequence[UUID]]:
+    last = None
     while True:
-        with sessions.begin() as session:
-            if not worklist.is_served(session, policy.key):
-                return
+        with sessions() as session:
             ids = worklist.listed_after(session, last, BATCH)
-            if not ids:
-                worklist.note_placed(session, policy.key)
-                return
-            place_unplaced(session, ids, policy)
-        last, done = ids[-1], done + len(ids)
-        told(done)
+        if not ids:
+            return
+        yield ids
+        last = ids[-1]
+
+
+def _place_batch(sessions: sessionmaker[Session], policy: ServedPolicy, ids: Sequence[UUID]) -> int:
+    """Place some studies and return how many; none, once another policy took the place of this one."""
+    with sessions.begin() as session:
+        if not worklist.is_served(session, policy.key):
+            return 0
+        place_unplaced(session, ids, policy)
+    return len(ids)
 
 
 def _forget_places(sessions: sessionmaker[Session]) -> None:
