@@ -508,7 +508,7 @@ def test_the_page_is_served_with_the_settings_of_the_file_and_its_health_check_a
 
     environment = SERVICES["web"]["environment"]
     for variable, value in environment.items():
-        monkeypatch.setenv(variable, value)
+        monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value))
     settings = get_settings()
     Accounts(settings.web_accounts).put("anna", WebRole.READER, PASSWORD)
     check(settings)
