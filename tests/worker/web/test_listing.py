@@ -15,6 +15,7 @@ from db.reads import study_queries, worklist_page
 from db.reads.study_records import WorklistRow
 from tests.db.samples import arrived, ended, lesion, refused, scored, study
 from tests.worker.web.conftest import client_of
+from worker.scoring.worklist_place import place_studies
 from worker.web import listing
 from worker.web.languages import language
 from worker.web.site import Site
@@ -41,6 +42,7 @@ def rows(sessions: sessionmaker[Session]) -> dict[str, WorklistRow]:
         session.execute(text("UPDATE study SET laterality = 'right' WHERE accession_number = 'FAILED'"))
         early = "UPDATE study SET received_at = '2026-01-31 23:30+00' WHERE accession_number = 'DOWN'"
         session.execute(text(early))
+        place_studies(session, session.scalars(text("SELECT id FROM study")).all())
     with sessions() as session:
         return {str(row.accession_number): row for row in study_queries.worklist(session)}
 
