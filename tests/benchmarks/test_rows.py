@@ -27,7 +27,7 @@ def small(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         yield SimpleNamespace(settings=Settings(database_url=SecretStr(database.writer_url)))
 
     monkeypatch.setattr(imaging, "FRAMES", 10)
-    monkeypatch.setattr(ledger, "_services", services)
+    monkeypatch.setattr(ledger, "fresh_services", services)
     handler = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, handler)
