@@ -62,6 +62,8 @@ NEEDS = {
     "failed discard nothing --reason none": None,
     "pathology import CSV": None,
     "pathology list": None,
+    "verdict import CSV": None,
+    "verdict list": None,
     "report cohort": None,
     "report reading-order --scores CSV": "train",
     "report reading-order --manifest CSV": "train",

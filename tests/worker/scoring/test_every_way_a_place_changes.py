@@ -63,7 +63,7 @@ FACTS = text("""
 ENTRIES = text("""
     SELECT study_id, policy_id, tier, category, probability, place_order, marks, is_read
     FROM worklist_entry JOIN reading_order_policy AS policy ON policy.id = policy_id
-    WHERE state IN ('active', 'building')
+    WHERE policy.state IN ('active', 'building')
 """)
 
 
