@@ -14,7 +14,7 @@ from worker.clinical.reading_order.policy import DEFAULT, built_in
 
 _STUDIES = """
 SELECT study_instance_uid AS uid, count(*) AS rows, count(*) FILTER (WHERE is_current) AS current,
-       max(state::text) AS state, max(priority::text) AS priority, max(worklist_class::text) AS class,
+       max(study.state::text) AS state, max(study.priority::text) AS priority,
        max(place_order) AS place, max(attempts) AS attempts, max(error_code) AS code
 FROM study LEFT JOIN worklist_entry ON study_id = id AND is_current
 WHERE study_instance_uid = ANY(%s) GROUP BY study_instance_uid
