@@ -1,14 +1,13 @@
 """Reads that hold the advice on 4A lesions against pathology and against other thresholds; they write nothing."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    ColumnElement,
     Select,
     SQLColumnExpression,
     Text,
@@ -19,12 +18,12 @@ from sqlalchemy import (
     null,
     or_,
     select,
-    table,
     text,
 )
 from sqlalchemy.orm import Session, aliased
 
 from db.reads.model_notices import notice_of
+from db.reads.view_rows import rows_of
 from db.schema.tables import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
 from db.schema.vocabulary import Outcome, PathologyFinding
 
@@ -184,8 +183,7 @@ def downgraded_cancers(session: Session, since: datetime | None = None) -> list[
         session: of any role.
         since: only those of which one or the other became known then or later: the advice, or pathology's result.
     """
-    columns: list[ColumnElement[Any]] = [column(field.name) for field in fields(CancerRow)]
-    query: Select[*tuple[Any, ...]] = select(*columns).select_from(table("downgraded_cancer"))
+    query = rows_of("downgraded_cancer", CancerRow)
     if since is not None:
         query = query.where(or_(column("scored_at") >= since, column("recorded_at") >= since))
     query = query.order_by(column("recorded_at").desc(), column("study_id"), column("lesion_id"))

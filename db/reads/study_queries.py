@@ -6,12 +6,11 @@ documents, `db.reads.monitoring`, `db.reads.evaluated_lesions` and `db.reads.ver
 
 import re
 from collections.abc import Iterable
-from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, column, func, or_, select, table
+from sqlalchemy import ColumnElement, column, func, or_, select
 from sqlalchemy.orm import Session, selectinload
 
 from db.reads.study_records import (
@@ -23,6 +22,7 @@ from db.reads.study_records import (
     SummaryRow,
     WorklistRow,
 )
+from db.reads.view_rows import rows_of
 from db.schema.records import Box, Ended
 from db.schema.tables import LesionRow, PredictionRow, RestratificationRow, StudyRow
 from db.schema.vocabulary import OPEN_STATES, Event, PolicyState, StudyState
@@ -41,7 +41,7 @@ _BEGINNING: Final = re.compile(r"(?=[0-9-]*[a-f])[0-9a-f-]{4,35}|[0-9]{8}[0-9a-f
 
 def worklist(session: Session, limit: int | None = None, *, read: bool = True) -> list[WorklistRow]:
     """Return the first ``limit`` studies of the worklist, in reading order; with ``read`` those that were read too."""
-    query = _from_view(WorklistRow, "worklist").order_by(column("position"))
+    query = rows_of("worklist", WorklistRow).order_by(column("position"))
     if not read:
         query = query.where(column("read_at").is_(None))
     if limit is not None:
@@ -72,7 +72,7 @@ def failed(
         since: only those that ended then or later.
         until: only those that ended then or earlier.
     """
-    query = _from_view(FailedRow, "failed_study")
+    query = rows_of("failed_study", FailedRow)
     if code is not None:
         of_a_lesion = func.concat(column("lesion_errors"), ";").contains(f": {code};", autoescape=True)
         query = query.where(or_(column("error_code") == code, of_a_lesion))
@@ -85,7 +85,7 @@ def failed(
 
 def summary(session: Session) -> list[SummaryRow]:
     """Return what became of the 4A lesions, one row an outcome for each pair of models, rule and notice."""
-    return [SummaryRow(*row) for row in session.execute(_from_view(SummaryRow, "restratification_summary"))]
+    return [SummaryRow(*row) for row in session.execute(rows_of("restratification_summary", SummaryRow))]
 
 
 def counts_by_state(session: Session) -> dict[str, int]:
@@ -123,7 +123,7 @@ def ended(session: Session, study_id: UUID) -> Ended | None:
 
 def study_place(session: Session, study_id: UUID) -> StudyPlace | None:
     """Return where a study stands on the worklist; ``None`` for one that is not on it."""
-    query = _from_view(StudyPlace, "listed_study").where(column("study_id") == study_id)
+    query = rows_of("listed_study", StudyPlace).where(column("study_id") == study_id)
     row = session.execute(query).one_or_none()
     return None if row is None else StudyPlace(*row)
 
@@ -190,13 +190,6 @@ def _refused_by(key: UUID | str) -> ColumnElement[bool]:
 
 def _spelt(key: UUID | str) -> set[str]:
     return {storable_text(str(key)), looked_for(str(key))}  # earlier versions stored what was typed
-
-
-def _from_view(
-    record: type[WorklistRow | FailedRow | SummaryRow | StudyPlace], name: str
-) -> "Select[*tuple[Any, ...]]":
-    columns: list[ColumnElement[Any]] = [column(field.name) for field in fields(record)]
-    return select(*columns).select_from(table(name))
 
 
 def _as_uuid(key: UUID | str) -> UUID | None:

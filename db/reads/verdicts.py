@@ -7,15 +7,15 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Text, and_, cast, column, func, null, or_, select, table, tuple_
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, column, func, null, or_, select, table
 from sqlalchemy.orm import Session, aliased
 
+from db.reads.view_rows import rows_of
 from db.schema.tables import LesionRow, ModelRow, PredictionRow, RestratificationRow
 from db.schema.verdicts import OPEN_FOR, OpenStudyRow, ReadingRow, VerdictRow
 from db.schema.vocabulary import Outcome
 
 _IS_4A = cast(column("outcome"), Text) != Outcome.NOT_APPLICABLE.value
-_PLACE: tuple[ColumnElement[Any], ...] = (column("place_order"), column("arrived_at"), column("study_id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def verdicts(
         since: only those that were given then or later.
         disagreeing: only those that disagree with the advice.
     """
-    query = _rows_of("lesion_verdict", LesionVerdictRow)
+    query = rows_of("lesion_verdict", LesionVerdictRow)
     if study_ids is not None:
         query = query.where(column("study_id").in_(study_ids))
     if since is not None:
@@ -161,7 +161,7 @@ def verdicts_like(
     """
     if not said:
         return []
-    query = _rows_of("lesion_verdict", LesionVerdictRow).where(
+    query = rows_of("lesion_verdict", LesionVerdictRow).where(
         or_(
             *(
                 and_(
@@ -181,7 +181,7 @@ def verdicts_like(
 
 def said_of(session: Session, study_id: UUID) -> dict[int, list[StudyVerdictRow]]:
     """Return every verdict on a study's lesions by the lesion's place in the job, the one that counts first."""
-    query = _rows_of("study_verdict", StudyVerdictRow).where(column("study_id") == study_id)
+    query = rows_of("study_verdict", StudyVerdictRow).where(column("study_id") == study_id)
     said: defaultdict[int, list[StudyVerdictRow]] = defaultdict(list)
     for row in session.execute(query.order_by(column("read_at").desc(), column("recorded_at").desc())):
         said[row.ordinal].append(StudyVerdictRow(*row))
@@ -190,25 +190,8 @@ def said_of(session: Session, study_id: UUID) -> dict[int, list[StudyVerdictRow]
 
 def advice_keys(session: Session, study_id: UUID) -> list[AdviceKey]:
     """Return the lesions of a current study with their current advice, in the sender's order; of ``dlr_web``."""
-    query = _rows_of("lesion_advice", AdviceKey).where(column("study_id") == study_id).order_by(column("ordinal"))
+    query = rows_of("lesion_advice", AdviceKey).where(column("study_id") == study_id).order_by(column("ordinal"))
     return [AdviceKey(*row) for row in session.execute(query)]
-
-
-def next_to_read(session: Session, study_id: UUID) -> UUID | None:
-    """Return the first unread study behind one, which may be read itself; ``None`` where there is none.
-
-    Args:
-        session: of ``dlr_web``.
-        study_id: as it was listed.
-    """
-    place = tuple_(*_PLACE)
-    listed = table("listed_study")
-    here = session.execute(select(*_PLACE).select_from(listed).where(column("study_id") == study_id)).one_or_none()
-    if here is None:
-        return None
-    study: ColumnElement[UUID] = column("study_id")
-    behind = select(study).select_from(listed).where(~column("is_read"), place > tuple_(*here))
-    return session.scalar(behind.order_by(*_PLACE).limit(1))
 
 
 def others_reading(session: Session, study_id: UUID, reader: str) -> list[str]:
@@ -251,8 +234,3 @@ def latest_verdicts(session: Session, lesions: Collection[int]) -> dict[int, Ear
         .order_by(ReadingRow.read_at, ReadingRow.recorded_at, ReadingRow.id)
     )
     return {lesion: EarlierVerdict(reading, read_at) for lesion, reading, read_at in rows}
-
-
-def _rows_of(view: str, record: type[Any]) -> "Select[*tuple[Any, ...]]":
-    columns: list[ColumnElement[Any]] = [column(field.name) for field in fields(record)]
-    return select(*columns).select_from(table(view))

@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from db.reads.study_records import FailedRow
+from db.reads.view_rows import rows_of
 from db.reads.worklist_page_records import (
     HistoryRow,
     LesionImageRow,
@@ -58,6 +59,8 @@ _ORDER: tuple[ColumnElement[Any], ...] = (
     column("arrived_at", DateTime(timezone=True)),
     _study_id,
 )
+_STANDS = tuple_(*_ORDER[1:])
+"""A place among the studies that are, or that are not, read."""
 
 
 def excerpt(session: Session, wanted: WorklistFilter, size: int, behind: UUID | None = None) -> WorklistPart:
@@ -133,13 +136,14 @@ def beside(session: Session, study_id: UUID) -> tuple[UUID | None, UUID | None]:
     place = _place(session, study_id)
     if place is None:
         return None, None
-    stand = tuple_(*_ORDER[1:])
+    before = _first_of(session, "worklist_backwards", place[1:] > _STANDS, is_read=place[0])
+    return before, _first_of(session, "worklist_place", place[1:] < _STANDS, is_read=place[0])
 
-    def first(view: str, where: ColumnElement[bool]) -> UUID | None:
-        same = column("is_read") == place[0]
-        return session.scalar(select(_study_id).select_from(table(view)).where(same, where).limit(1))
 
-    return first("worklist_backwards", stand < place[1:]), first("worklist_place", stand > place[1:])
+def next_to_read(session: Session, study_id: UUID) -> UUID | None:
+    """Return the first unread study behind one, which may be read itself; ``None`` where there is none."""
+    place = _place(session, study_id)
+    return None if place is None else _first_of(session, "worklist_place", place[1:] < _STANDS, is_read=False)
 
 
 def tier_counts(session: Session) -> list[TierCount]:
@@ -156,7 +160,7 @@ def tier_counts(session: Session) -> list[TierCount]:
 
 def waiting(session: Session, study_id: UUID) -> WaitingRow | None:
     """Return a study that has not ended; ``None`` for any other."""
-    row = session.execute(_rows_of("waiting_study", WaitingRow).where(column("study_id") == study_id)).one_or_none()
+    row = session.execute(rows_of("waiting_study", WaitingRow).where(column("study_id") == study_id)).one_or_none()
     return None if row is None else WaitingRow(*row)
 
 
@@ -190,7 +194,7 @@ def refused(session: Session, limit: int, accession_number: str | None = None) -
         limit: of messages.
         accession_number: only those whose number has this part.
     """
-    query = _rows_of("failed_study", FailedRow).where(column("refused"))
+    query = rows_of("failed_study", FailedRow).where(column("refused"))
     if accession_number is not None:
         query = query.where(_has_part(accession_number))
     query = query.order_by(column("received_at").desc(), column("study_id")).limit(limit)
@@ -199,18 +203,18 @@ def refused(session: Session, limit: int, accession_number: str | None = None) -
 
 def worklist_state(session: Session) -> WorklistState:
     """Return how many studies are listed and wait, and when the list last changed."""
-    return WorklistState(*session.execute(_rows_of("worklist_state", WorklistState)).one())
+    return WorklistState(*session.execute(rows_of("worklist_state", WorklistState)).one())
 
 
 def lesions(session: Session, study_id: UUID) -> list[LesionResultRow]:
     """Return the lesions of a current study, in the sender's order."""
-    query = _rows_of("lesion_result", LesionResultRow).where(column("study_id") == study_id)
+    query = rows_of("lesion_result", LesionResultRow).where(column("study_id") == study_id)
     return [LesionResultRow(*row) for row in session.execute(query.order_by(column("ordinal")))]
 
 
 def lesion_image(session: Session, study_id: UUID, ordinal: int) -> LesionImageRow | None:
     """Return where the image of a lesion is; ``None`` where its region is not known, or it is not there."""
-    query = _rows_of("lesion_image", LesionImageRow).where(column("study_id") == study_id, column("ordinal") == ordinal)
+    query = rows_of("lesion_image", LesionImageRow).where(column("study_id") == study_id, column("ordinal") == ordinal)
     row = session.execute(query).one_or_none()
     return None if row is None else LesionImageRow(*row)
 
@@ -225,13 +229,19 @@ def pictured(session: Session, study_id: UUID) -> set[int]:
 
 def history(session: Session, study_id: UUID) -> list[HistoryRow]:
     """Return all that happened to a study, oldest first."""
-    query = _rows_of("study_history", HistoryRow).where(column("study_id") == study_id).order_by(column("line"))
+    query = rows_of("study_history", HistoryRow).where(column("study_id") == study_id).order_by(column("line"))
     return [HistoryRow(*row) for row in session.execute(query)]
 
 
 def _place(session: Session, study_id: UUID) -> tuple[Any, ...] | None:
     row = session.execute(select(*_ORDER).select_from(_PLACES).where(_study_id == study_id)).one_or_none()
     return None if row is None else tuple(row)
+
+
+def _first_of(session: Session, view: str, where: ColumnElement[bool], *, is_read: bool) -> UUID | None:
+    """Return the first study of a view of places that stands so, among those that are, or are not, read."""
+    query = select(_study_id).select_from(table(view)).where(column("is_read") == is_read, where)
+    return session.scalar(query.limit(1))
 
 
 def _rows(session: Session, study_ids: Sequence[UUID]) -> list[ListedRow]:
@@ -310,8 +320,3 @@ def _begins_or_ends(number: str) -> ColumnElement[bool]:
 def _has_part(accession_number: str) -> ColumnElement[bool]:
     part = func.lower(looked_for(accession_number))
     return func.strpos(func.lower(column("accession_number")), part) > 0
-
-
-def _rows_of(view: str, record: type[Any]) -> "Select[*tuple[Any, ...]]":
-    columns: list[ColumnElement[Any]] = [column(field.name) for field in fields(record)]
-    return select(*columns).select_from(table(view))

@@ -2,15 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Table, column, insert, select, table, text, union_all, update
+from sqlalchemy import Table, column, insert, select, text, union_all, update
 from sqlalchemy.orm import Session, aliased
 
 from db.reads.study_queries import IS_STUDY
+from db.reads.view_rows import rows_of
 from db.schema.tables import LesionRow, PathologyRow, RestratificationRow, StudyRow
 from db.schema.vocabulary import Event, PathologyChange, PathologyFinding
 from db.storable import looked_for
@@ -175,8 +176,7 @@ def results(session: Session, result: str | None = None, since: datetime | None 
         result: only ``benign`` or ``malignant`` ones.
         since: only those that were recorded then or later.
     """
-    columns: list[ColumnElement[Any]] = [column(field.name) for field in fields(PathologyResult)]
-    query: Select[*tuple[Any, ...]] = select(*columns).select_from(table("pathology_result"))
+    query = rows_of("pathology_result", PathologyResult)
     if result is not None:
         query = query.where(column("result") == PathologyFinding(result).value)
     if since is not None:

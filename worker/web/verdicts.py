@@ -7,7 +7,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from db.errors import VerdictOutdated
-from db.reads.verdicts import advice_keys, next_to_read
+from db.reads import worklist_page
+from db.reads.verdicts import advice_keys
 from db.schema.vocabulary import ReadingSource
 from db.writes.verdicts import Reading, record_reading
 from worker.web import pages
@@ -29,7 +30,7 @@ def mark_read(request: Request, site: Site, who: Session, form: Form) -> Respons
         logger.warning("refused: a verdict of %s, who is no radiologist, on study %s", who.name, study_id)
         return site.page(request, "error.html", who, 403, sentence=NOT_A_RADIOLOGIST)
     with site.database() as session:
-        lesions, following = advice_keys(session, study_id), next_to_read(session, study_id)
+        lesions, following = advice_keys(session, study_id), worklist_page.next_to_read(session, study_id)
     try:
         answer = read_answer(form, lesions)
     except FormUnreadable:

@@ -12,7 +12,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.errors import VerdictOutdated
-from db.reads.verdicts import advice_keys, next_to_read, others_reading, said_of, verdicts
+from db.reads import worklist_page
+from db.reads.verdicts import advice_keys, others_reading, said_of, verdicts
 from db.schema.roles import WEB
 from db.schema.vocabulary import ReadingSource
 from db.session import make_engine, session_factory
@@ -324,12 +325,12 @@ def test_the_next_study_is_the_first_unread_one_behind_whether_or_not_this_one_i
     ids = [record(sessions, f"1.{number}", lh=0.9, bm=0.9 - number / 10) for number in range(3)]
     for _ in range(2):
         with page() as session:
-            assert [next_to_read(session, one) for one in ids] == [ids[1], ids[2], None]
+            assert [worklist_page.next_to_read(session, one) for one in ids] == [ids[1], ids[2], None]
         read(page, reading_of(page, ids[0]))
     read(page, reading_of(page, ids[1]))
     with page() as session:
-        assert [next_to_read(session, one) for one in ids] == [ids[2], ids[2], None]
-        assert next_to_read(session, uuid4()) is None
+        assert [worklist_page.next_to_read(session, one) for one in ids] == [ids[2], ids[2], None]
+        assert worklist_page.next_to_read(session, uuid4()) is None
 
 
 def test_who_has_a_study_open_is_seen_by_the_others_for_half_a_minute(
