@@ -34,6 +34,7 @@ from db.reads.worklist_page_records import (
     LesionImageRow,
     LesionResultRow,
     ListedRow,
+    ListedState,
     TierCount,
     WaitingRow,
     WorklistChoices,
@@ -75,7 +76,8 @@ def excerpt(session: Session, wanted: WorklistFilter, size: int, behind: UUID | 
     last = None if behind is None else _place(session, behind)
     is_long = wanted.accession_number is not None and _is_long(session)
     found = session.scalars(_first(wanted, size + 1, _study_id, is_long=is_long, last=last)).all()
-    return WorklistPart(tuple(_rows(session, found[:size])), len(found) > size, ends_only=is_long)
+    begins_anew = behind is not None and last is None
+    return WorklistPart(tuple(_rows(session, found[:size])), len(found) > size, begins_anew, ends_only=is_long)
 
 
 _NAMES = ("accession_number", "study_instance_uid")
@@ -129,6 +131,12 @@ def at_place(session: Session, place: int) -> UUID | None:
 def listed(session: Session, study_id: UUID) -> ListedRow | None:
     """Return a study's row of the worklist; ``None`` for one that is not on it."""
     return next(iter(_rows(session, [study_id])), None)
+
+
+def listed_state(session: Session, study_id: UUID) -> ListedState | None:
+    """Return how far a study of the worklist is; ``None`` for one that is not on it. No lesion and no place is read."""
+    row = session.execute(rows_of("listed_study", ListedState).where(_study_id == study_id)).one_or_none()
+    return None if row is None else ListedState(*row)
 
 
 def beside(session: Session, study_id: UUID) -> tuple[UUID | None, UUID | None]:

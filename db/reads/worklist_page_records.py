@@ -67,16 +67,27 @@ class ListedRow(WorklistRow):
 
 
 @dataclass(frozen=True, slots=True)
+class ListedState:
+    """How far a listed study is: it changes when the study's result does."""
+
+    state: str
+    revision: int
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class WorklistPart:
     """Some rows of the worklist in its order, and whether there are more behind them.
 
     Attributes:
+        begins_anew: the study behind which rows were wanted is not on the list, so these are from its beginning.
         ends_only: the list was too long to search for a part of an accession number, so only its beginning and its end
             were compared.
     """
 
     rows: tuple[ListedRow, ...]
     more: bool
+    begins_anew: bool = False
     ends_only: bool = False
 
 

@@ -53,7 +53,7 @@ def worklist(request: Request, site: Site, who: Session) -> Response:
         tiers = worklist_page.tier_counts(session)
         chosen = _chosen(given, tiers)
         wanted = _wanted(chosen, tiers, site)
-        last = None if after is None else worklist_page.listed(session, _uuid(after))
+        behind = None if after is None else _uuid(after)
         state = worklist_page.worklist_state(session)
         if sort in worklist_page.SORTED_BY:
             found = worklist_page.sorted_excerpt(session, wanted, sort, ROWS, skip := _number(given.get("skip")))
@@ -61,7 +61,7 @@ def worklist(request: Request, site: Site, who: Session) -> Response:
             further = {**chosen, "sort": sort, "skip": str(skip + ROWS)}
         else:
             sort = ""
-            found = worklist_page.excerpt(session, wanted, ROWS, None if last is None else last.study_id)
+            found = worklist_page.excerpt(session, wanted, ROWS, behind)
             groups = groups_of(found.rows)
             further = {**chosen, "after": str(found.rows[-1].study_id)} if found.rows else {}
         choices = worklist_page.choices(session)
@@ -80,7 +80,7 @@ def worklist(request: Request, site: Site, who: Session) -> Response:
         sorts={name: _url({**chosen, "sort": name}) for name in worklist_page.SORTED_BY},
         tier_urls={one.tier: _url({**chosen, "tier": one.tier}) for one in tiers},
         first=after is None and "skip" not in given,
-        moved=after is not None and last is None,
+        moved=found.begins_anew,
         start_url=_url(chosen | ({"sort": sort} if sort else {})),
         order_url=_url(chosen),
         further_url=_url(further) if found.more else None,

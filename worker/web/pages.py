@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from db.reads import worklist_page
 from db.reads.verdicts import others_reading
-from db.reads.worklist_page_records import ListedRow, WaitingRow
+from db.reads.worklist_page_records import ListedRow, ListedState, WaitingRow
 from worker.errors import Refused
 from worker.web import appearance, words
 from worker.web.listing import ROWS
@@ -104,8 +104,8 @@ def heat_map(request: Request, site: Site, _who: Session) -> Response:
     """Give a heat map of a lesion, if there is one of its result."""
     study_id, ordinal = request.path_params["study_id"], _ordinal(request)
     with site.database() as session:
-        row = worklist_page.listed(session, study_id)
-    ended = None if row is None else row.finished_at
+        listed = worklist_page.listed_state(session, study_id)
+    ended = None if listed is None else listed.finished_at
     png = site.heat_maps.png(study_id, ordinal, request.path_params["model"], ended)
     if png is None:
         raise HTTPException(404)
@@ -116,13 +116,13 @@ def study_state(request: Request, site: Site, who: Session) -> Response:
     """Say how far a study is, and who else has it open."""
     study_id = request.path_params["study_id"]
     with site.database() as session:
-        row, waiting = worklist_page.listed(session, study_id), worklist_page.waiting(session, study_id)
+        listed, waiting = worklist_page.listed_state(session, study_id), worklist_page.waiting(session, study_id)
         others = others_reading(session, study_id, who.name)
-    if row is None and waiting is None:
+    if listed is None and waiting is None:
         raise HTTPException(404)
     note_presence(site, study_id, who)
     shown = {"others": open_elsewhere(site.language_of(request), others)}
-    return JSONResponse({"mark": _study_mark(row, waiting), "shown": shown})
+    return JSONResponse({"mark": _study_mark(listed, waiting), "shown": shown})
 
 
 def choose_scheme(_request: Request, site: Site, _who: Session, form: Form) -> Response:
@@ -135,7 +135,7 @@ def choose_scheme(_request: Request, site: Site, _who: Session, form: Form) -> R
     return response
 
 
-def _study_mark(row: ListedRow | None, waiting: WaitingRow | None) -> str:
+def _study_mark(row: ListedRow | ListedState | None, waiting: WaitingRow | None) -> str:
     """Return what changes when a study's result does."""
     if row is not None:
         return f"{row.state} {row.revision} {row.finished_at}"
