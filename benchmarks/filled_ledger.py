@@ -16,7 +16,8 @@ from db.schema.worklist import WorklistEntryRow
 from db.session import make_engine, session_factory
 from db.writes import ledger, worklist
 from worker.clinical.reading_order.place import place
-from worker.scoring.worklist_place import facts_of, policy_of
+from worker.clinical.reading_order.policy import parse_policy
+from worker.scoring.worklist_place import facts_of
 from worker.services.running_services import Services
 
 _STEP = 250_000
@@ -191,7 +192,7 @@ class FilledLedger:
             some = select(WorklistEntryRow).order_by(WorklistEntryRow.study_id).limit(2000)
             stored = {row.study_id: row for row in session.scalars(some)}
             for study in standings(session, list(stored)):
-                row, at = stored[study.study_id], place(policy_of(policy.document), facts_of(study))
+                row, at = stored[study.study_id], place(parse_policy(policy.document), facts_of(study))
                 assert (row.place_order, row.rule, row.lesion) == (at.order, at.rule, at.lesion), (study, at)
 
 

@@ -49,9 +49,7 @@ def show(
             "reason": rule.reason,
             "mark": rule.mark,
         }
-        for place, (number, tier, rule) in enumerate(
-            ((number, tier, rule) for number, tier in enumerate(shown.tiers, start=1) for rule in tier.rules), start=1
-        )
+        for place, (number, tier, rule) in enumerate(shown.numbered, start=1)
     ]
     before_all = ", ".join(priority.value for priority in shown.before_all) or "none"
     title = f"{shown.label}: {shown.title}; before all tiers: {before_all}"

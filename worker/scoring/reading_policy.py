@@ -17,9 +17,9 @@ from db.reads.standings import standings
 from db.schema.worklist_records import PolicyRecord, RuleRecord, ServedPolicy
 from db.writes import worklist
 from worker.clinical.reading_order.place import place
-from worker.clinical.reading_order.policy import Policy
+from worker.clinical.reading_order.policy import Policy, parse_policy
 from worker.errors import Code, SetupRefused
-from worker.scoring.worklist_place import facts_of, place_unplaced, policy_of
+from worker.scoring.worklist_place import facts_of, place_unplaced
 
 BATCH = 2_000
 """Studies that are placed in one transaction; a worker with a result of one of them waits for it, under a second."""
@@ -93,7 +93,7 @@ def moves(sessions: sessionmaker[Session], policy: Policy, told: Told) -> Moves:
     now: list[tuple[int, float, UUID, str]] = []
     then: list[tuple[int, float, UUID, str]] = []
     with sessions() as session:
-        active = next(policy_of(one.document) for one in worklist.served_policies(session) if one.active)
+        active = next(parse_policy(one.document) for one in worklist.served_policies(session) if one.active)
     with sessions() as session:
         last = None
         while ids := worklist.listed_after(session, last, BATCH):
@@ -168,8 +168,7 @@ def _forget_places(sessions: sessionmaker[Session]) -> None:
 
 
 def _rules(policy: Policy) -> list[RuleRecord]:
-    numbered = [(number, tier, rule) for number, tier in enumerate(policy.tiers, start=1) for rule in tier.rules]
     return [
         RuleRecord(place, number, tier.name, tier.title, rule.reason, tier.step_priority.value)
-        for place, (number, tier, rule) in enumerate(numbered, start=1)
+        for place, (number, tier, rule) in enumerate(policy.numbered, start=1)
     ]

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import cast
 from uuid import UUID
 
@@ -17,7 +16,7 @@ from worker.clinical.reading_order.facts import CATEGORY_RANK, LesionFacts, Lesi
 from worker.clinical.reading_order.place import Place, order_of, place
 from worker.clinical.reading_order.policy import Policy, parse_policy
 
-_KEEPS = {Mark.CORRECTED.value, Mark.REQUEUED.value}
+_KEEPS = {Mark.CORRECTED, Mark.REQUEUED}
 
 
 def place_studies(session: Session, study_ids: Collection[UUID]) -> None:
@@ -69,14 +68,8 @@ def facts_of(study: StudyStanding) -> StudyFacts:
     )
 
 
-@lru_cache(maxsize=8)
-def policy_of(document: str) -> Policy:
-    """Return the policy that a document on record says."""
-    return parse_policy(document)
-
-
 def _entry(policy: ServedPolicy, study: StudyStanding, kept: KeptPlace | None) -> EntryRecord:
-    rule = policy_of(policy.document)
+    rule = parse_policy(policy.document)
     if kept is None:
         return _record(policy, study, place(rule, facts_of(study)))
     stays = _kept(rule, study, kept)
@@ -110,7 +103,7 @@ def _kept(policy: Policy, study: StudyStanding, kept: KeptPlace) -> EntryRecord:
     """Give a study a former place, by its own priority; the marks say that its next result is not there yet."""
     former = kept.entry
     why = Mark.REQUEUED if former.study_id == study.study_id and Mark.CORRECTED not in former.marks else Mark.CORRECTED
-    marks = [Mark.WAITING, why, *(mark for mark in former.marks if mark == Mark.DISCORDANT)]
+    discordant = (Mark.DISCORDANT,) if Mark.DISCORDANT in former.marks else ()
     return replace(
         former,
         study_id=study.study_id,
@@ -119,7 +112,7 @@ def _kept(policy: Policy, study: StudyStanding, kept: KeptPlace) -> EntryRecord:
             policy, former.tier, Priority(study.priority), category=former.category, probability=former.probability
         ),
         is_read=study.read_tier is not None,
-        marks=tuple(mark.value if isinstance(mark, Mark) else mark for mark in marks),
+        marks=(Mark.WAITING, why, *discordant),
     )
 
 
@@ -157,7 +150,7 @@ def _other_tiers(
     if not read:
         return []
     active = next(policy for policy in policies if policy.active)
-    names = [tier.name for tier in policy_of(active.document).tiers]
+    names = [tier.name for tier in parse_policy(active.document).tiers]
     before = worklist.tiers(session, active.key, read)
     return [
         (entry.study_id, read[entry.study_id], f"{active.label} {names[entry.tier - 1]}")

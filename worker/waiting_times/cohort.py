@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from worker.clinical.categories import Birads, Priority
-from worker.clinical.reading_order.facts import LesionFacts, StudyFacts
+from worker.clinical.reading_order.facts import PRIORITY_RANK, LesionFacts, StudyFacts
 from worker.clinical.reading_order.place import place
 from worker.clinical.reading_order.policy import Policy, built_in
 from worker.clinical.restratify import restratify
@@ -33,8 +33,6 @@ NO_CATEGORY = "{} of the lesions have no category, and stand where the policy pu
 FIRST_PAIR = "The scores are those of {} and {}; other versions are not looked at."
 
 KNOWN = "{} of the lesions are of category 6: a cancer that is known already makes no study one of the cancers here."
-
-_PRIORITY_RANKS = {Priority.STAT: 0, Priority.URGENT: 1, Priority.ROUTINE: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,7 @@ class Cohort:
 
     def orders(self, policy: Policy) -> dict[str, Ranks]:
         """Return the place of each study, int64 (N,), under the four orders, the policy's last."""
-        priorities = [_PRIORITY_RANKS[study.facts.priority] for study in self.studies]
+        priorities = [PRIORITY_RANK[study.facts.priority] for study in self.studies]
         policies = {label: built_in(label) for label in (OUTCOME,)} | {policy.label: policy}
         placed = {
             label: np.array([place(one, study.facts).order for study in self.studies], np.int64)
@@ -147,7 +145,7 @@ def _studies(lesions: Sequence[JudgedLesion], pair: Pair, lh: Operating, bm: Ope
         priorities = [lesion.priority for lesion in of_study if lesion.priority is not None]
         yield ListedStudy(
             facts=StudyFacts(
-                priority=min(priorities, key=_PRIORITY_RANKS.__getitem__, default=Priority.ROUTINE),
+                priority=min(priorities, key=PRIORITY_RANK.__getitem__, default=Priority.ROUTINE),
                 state="failed" if scored == 0 else "done" if scored == len(facts) else "partial",
                 lesions=facts,
             ),

@@ -35,13 +35,13 @@ from tests.worker.test_contract import JOB
 from worker.clinical.categories import Outcome, Priority
 from worker.clinical.reading_order.facts import CATEGORY_RANK, LesionFacts, StudyFacts
 from worker.clinical.reading_order.place import order_of, place
-from worker.clinical.reading_order.policy import BUILT_IN, Policy, built_in, built_in_document
+from worker.clinical.reading_order.policy import BUILT_IN, Policy, built_in, built_in_document, parse_policy
 from worker.contract import parse_job
 from worker.errors import Code, JobRefused
 from worker.intake.accept_study import Intake
 from worker.scoring import reading_policy
 from worker.scoring.reading_policy import apply_policy
-from worker.scoring.worklist_place import place_studies, policy_of
+from worker.scoring.worklist_place import place_studies
 
 UIDS = ("1.2.826.1", "1.2.826.2")
 KEPT = {"corrected", "requeued"}
@@ -242,7 +242,7 @@ class Ledger(RuleBasedStateMachine):
                     assert places[study_id, key] == before
                 else:
                     former = self.listed.get(study_id) or self._former(study)
-                    assert places[study_id, key] == _expected(policy_of(policy.document), study, before, former)
+                    assert places[study_id, key] == _expected(parse_policy(policy.document), study, before, former)
                     self._is_read_again_where_its_tier_changed(policy, study_id, study, before, places[study_id, key])
                 assert (study_id, key) not in entries or entries[study_id, key].is_read == study.is_read
         self.listed, self.places = listed, places

@@ -23,6 +23,10 @@ CATEGORY_RANK: Final = MappingProxyType({word: max(rank, 1) for rank, word in en
 """None and 0 are both not known, and share the first rank."""
 
 
+PRIORITY_RANK: Final = MappingProxyType({priority: rank for rank, priority in enumerate(Priority)})
+"""The sender's priorities, first to be read first."""
+
+
 class LesionFacts(NamedTuple):
     """A lesion, as the policy sees it.
 

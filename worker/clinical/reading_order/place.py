@@ -5,13 +5,20 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from worker.clinical.categories import Priority
-from worker.clinical.reading_order.facts import CATEGORIES, CATEGORY_RANK, LesionFacts, Seen, StudyFacts, as_seen
+from worker.clinical.reading_order.facts import (
+    CATEGORIES,
+    CATEGORY_RANK,
+    PRIORITY_RANK,
+    LesionFacts,
+    Seen,
+    StudyFacts,
+    as_seen,
+)
 from worker.clinical.reading_order.policy import WAITING, Policy, StepPriority
 
 __all__ = ["LesionFacts", "Place", "StudyFacts", "order_of", "place", "place_reason", "step_priority"]
 
 _PROBABILITY_STEPS = 10**9
-_PRIORITY_RANK = {Priority.STAT: 0, Priority.URGENT: 1, Priority.ROUTINE: 2}
 _SIZES = {"priority": len(Priority), "category": len(CATEGORIES), "probability": _PROBABILITY_STEPS + 2}
 _NO_LESION = LesionFacts(None, "waiting")
 
@@ -53,9 +60,8 @@ class _Compiled:
     """A policy with what is worked out once: rules by number, the weights of each tier's order, matches by facts."""
 
     def __init__(self, policy: Policy) -> None:
-        numbered = [(tier, rule) for tier, one in enumerate(policy.tiers, start=1) for rule in one.rules]
-        self.rules = [rule for _, rule in numbered]
-        self.tier_of = [0, *(tier for tier, _ in numbered)]
+        self.rules = policy.rules
+        self.tier_of = [0, *(tier for tier, _, _ in policy.numbered)]
         self.names = ["", *(tier.name for tier in policy.tiers)]
         self.is_of_study = [False, *(rule.is_of_study for rule in self.rules)]
         self.weights = [_weights(tier.order) for tier in policy.tiers]
@@ -182,7 +188,7 @@ def _order(compiled: _Compiled, tier: int, priority: Priority, category_rank: in
         rest = 1 + round((1.0 - probability) * _PROBABILITY_STEPS)
     return (
         (compiled.group[priority] * compiled.tiers + tier) * of_group
-        + _PRIORITY_RANK[priority] * of_priority
+        + PRIORITY_RANK[priority] * of_priority
         + category_rank * of_category
         + rest * of_probability
     )

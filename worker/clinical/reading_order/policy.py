@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from importlib.resources import files
-from itertools import chain
 from math import inf, isfinite
 from typing import Final, get_args
 
@@ -154,9 +153,14 @@ class Policy:
         return f"{self.name}/{self.version}"
 
     @cached_property
+    def numbered(self) -> tuple[tuple[int, Tier, Rule], ...]:
+        """Each rule with its tier and the tier's number, from 1; `Place.rule` is a place among them, from 1."""
+        return tuple((number, tier, rule) for number, tier in enumerate(self.tiers, start=1) for rule in tier.rules)
+
+    @cached_property
     def rules(self) -> tuple[Rule, ...]:
         """All rules in their order; `Place.rule` counts them from 1."""
-        return tuple(chain.from_iterable(tier.rules for tier in self.tiers))
+        return tuple(rule for _, _, rule in self.numbered)
 
     @cached_property
     def bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
