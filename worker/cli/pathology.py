@@ -12,16 +12,14 @@ from db.schema.vocabulary import PathologyFinding
 from db.writes import pathology as on_record
 from worker.cli.confirmation import who_asks
 from worker.cli.failed import moment
-from worker.cli.output import Card, Format, FormatOption, Report, ReportOption, print_json, print_rows, stderr
+from worker.cli.imported import EXIT_ROWS_LEFT_OUT, nothing_imported, print_imported
+from worker.cli.output import Card, Format, FormatOption, Report, ReportOption, print_rows, stderr
 from worker.errors import Code, SetupRefused
 from worker.monitoring.pathology_file import read_pathology
-from worker.monitoring.pathology_import import Imported, import_pathology
+from worker.monitoring.pathology_import import import_pathology
 
 app = typer.Typer(no_args_is_help=True)
 
-EXIT_ROWS_LEFT_OUT = 3
-IMPORTED_COLUMNS = ("rows", "new", "corrected", "unchanged", "outdated", "bad")
-BAD_COLUMNS = ("line", "code", "reason")
 LIST_COLUMNS = (
     "study_id", "lesion_id", "original", "outcome", "result", "histology", "reported_on", "recorded_at", "notice",
 )  # fmt: skip
@@ -46,26 +44,11 @@ def import_results(
     read = read_pathology(file)
     with sessions().begin() as session:
         imported = import_pathology(session, read, who_asks(), skip_bad=skip_bad)
-    _report(imported, fmt)
+    print_imported(imported, fmt)
     _warn_of_missed_cancers()
     if imported.bad and not skip_bad:
-        reason = (
-            f"{len(imported.bad)} of {imported.rows} rows are bad, so nothing was imported: fix them or use --skip-bad"
-        )
-        raise SetupRefused(Code.PATHOLOGY_INVALID, reason)
+        raise SetupRefused(Code.PATHOLOGY_INVALID, nothing_imported(imported))
     raise typer.Exit(EXIT_ROWS_LEFT_OUT if imported.bad else 0)
-
-
-def _report(imported: Imported, fmt: Report) -> None:
-    counts = {change.value: count for change, count in imported.changes.items()}
-    row = {"rows": imported.rows, **counts, "bad": len(imported.bad)}
-    bad = [asdict(one) for one in imported.bad]
-    if fmt is Report.JSON:
-        print_json(row | {"bad_rows": bad})
-        return
-    if bad:
-        print_rows(bad, BAD_COLUMNS, Format.TABLE, title="bad rows")
-    print_rows([row], IMPORTED_COLUMNS, Format.TABLE, title="imported")
 
 
 def _warn_of_missed_cancers() -> None:

@@ -11,17 +11,15 @@ from db.errors import VerdictOutdated
 from db.reads import study_queries
 from db.reads.verdicts import verdicts
 from worker.cli.failed import moment
-from worker.cli.output import Card, Format, FormatOption, Report, ReportOption, print_json, print_rows
+from worker.cli.imported import EXIT_ROWS_LEFT_OUT, nothing_imported, print_imported
+from worker.cli.output import Card, Format, FormatOption, Report, ReportOption, print_rows
 from worker.errors import Code, SetupRefused
 from worker.monitoring.verdict_file import read_verdicts
-from worker.monitoring.verdict_import import Imported, import_verdicts
+from worker.monitoring.verdict_import import import_verdicts
 from worker.reporting.lookup import look_up
 
 app = typer.Typer(no_args_is_help=True)
 
-EXIT_ROWS_LEFT_OUT = 3
-IMPORTED_COLUMNS = ("rows", "new", "corrected", "unchanged", "outdated", "bad")
-BAD_COLUMNS = ("line", "code", "reason")
 LIST_COLUMNS = (
     "study_id", "lesion_id", "original", "outcome", "agrees", "final_birads", "reader", "read_at", "source", "tier",
     "lh_version", "bm_version", "rule_version", "scanner_model", "site", "notice",
@@ -58,26 +56,12 @@ def import_file(
                 session.commit()
     except VerdictOutdated:
         raise SetupRefused(Code.VERDICT_OUTDATED, "a study changed during the import: import the file again") from None
-    _report(imported, fmt, dry_run=dry_run)
+    print_imported(imported, fmt, "would be imported" if dry_run else "imported", dry_run=dry_run)
     if imported.bad and not skip_bad:
-        reason = (
-            f"{len(imported.bad)} of {imported.rows} rows are bad, so nothing was imported: fix them or use --skip-bad"
-        )
         codes = {row.code for row in imported.bad}
-        raise SetupRefused(codes.pop() if codes == {Code.VERDICT_OUTDATED} else Code.VERDICT_INVALID, reason)
+        code = Code.VERDICT_OUTDATED if codes == {Code.VERDICT_OUTDATED} else Code.VERDICT_INVALID
+        raise SetupRefused(code, nothing_imported(imported))
     raise typer.Exit(EXIT_ROWS_LEFT_OUT if imported.bad else 0)
-
-
-def _report(imported: Imported, fmt: Report, *, dry_run: bool) -> None:
-    counts = {change.value: count for change, count in imported.changes.items()}
-    row = {"rows": imported.rows, **counts, "bad": len(imported.bad)}
-    bad = [asdict(one) for one in imported.bad]
-    if fmt is Report.JSON:
-        print_json(row | {"dry_run": dry_run, "bad_rows": bad})
-        return
-    if bad:
-        print_rows(bad, BAD_COLUMNS, Format.TABLE, title="bad rows")
-    print_rows([row], IMPORTED_COLUMNS, Format.TABLE, title="would be imported" if dry_run else "imported")
 
 
 @app.command("list")

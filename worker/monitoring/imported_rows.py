@@ -2,13 +2,20 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Generic, TypeVar
 from uuid import UUID
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from db.writes.pathology import FoundLesion, FoundStudy
 from worker.errors import MEANINGS, Code
+from worker.tables.csv_json import read_rows
 from worker.validation_errors import Flaw, flaws_of
+
+L = TypeVar("L", bound=BaseModel)
+C = TypeVar("C", bound=StrEnum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +25,58 @@ class BadRow:
     line: int
     code: Code
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowsRead(Generic[L]):
+    """What a file holds: the rows that follow its schema by their lines, and those that do not."""
+
+    lines: Mapping[int, L]
+    bad: tuple[BadRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported(Generic[C]):
+    """What came of a file.
+
+    Attributes:
+        rows: rows in the file, empty lines left out.
+        changes: how many of them were ``new``, ``corrected``, ``unchanged`` or ``outdated``; all 0 where nothing was
+            written.
+        bad: the rows that cannot be taken, by their lines.
+    """
+
+    rows: int
+    changes: Mapping[C, int]
+    bad: tuple[BadRow, ...]
+
+
+def read_lines(path: Path, code: Code, key: str, schema: type[L], header: str) -> RowsRead[L]:
+    """Read a file of rows about lesions: JSON where it starts with a bracket, else CSV with commas or semicolons.
+
+    Args:
+        path: UTF-8, 64 MiB at most.
+        code: refuses a file that cannot be read.
+        key: under which a JSON object has the list of rows.
+        schema: of a row; its fields are the columns, and those that are required have to be named.
+        header: says what line 1 of CSV has to be.
+
+    Raises:
+        SetupRefused: with the code: it is not there, too large, neither, or has other columns.
+    """
+    columns = set(schema.model_fields)
+    needed = {name for name, column in schema.model_fields.items() if column.is_required()}
+
+    def fault(names: Sequence[str]) -> str | None:
+        return None if needed <= set(names) <= columns else header
+
+    lines, bad = {}, []
+    for line, row in read_rows(path, code, key, fault):
+        try:
+            lines[line] = schema.model_validate(row)
+        except ValidationError as invalid:
+            bad.append(invalid_row(line, invalid, columns))
+    return RowsRead(lines, tuple(bad))
 
 
 def refused_row(line: int, code: Code) -> BadRow:

@@ -1,24 +1,19 @@
 """A file of pathology's results, CSV or JSON: each row a result, or a fault with its line and no value of it."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from db.schema.vocabulary import PathologyFinding
 from worker.contract import ShortText
 from worker.errors import Code
-from worker.monitoring.imported_rows import BadRow, invalid_row
-from worker.tables.csv_json import read_rows
+from worker.monitoring.imported_rows import RowsRead, read_lines
 
-_NEEDED = ("study", "lesion_id", "result", "reported_on")
-_COLUMNS = (*_NEEDED, "histology")
-_HEADER = f"line 1 names the columns {', '.join(_NEEDED)}, and histology or not, and no others"
+_HEADER = "line 1 names the columns study, lesion_id, result, reported_on, and histology or not, and no others"
 
 
 def _day(value: object) -> object:
@@ -56,31 +51,13 @@ class PathologyLine(BaseModel):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class PathologyFile:
-    """What a file holds: the results by their lines, and the rows that are none."""
-
-    lines: Mapping[int, PathologyLine]
-    bad: tuple[BadRow, ...]
-
-
-def read_pathology(path: Path) -> PathologyFile:
-    """Read a file of results: JSON where it starts with a bracket, else CSV with commas or semicolons.
+def read_pathology(path: Path) -> RowsRead[PathologyLine]:
+    """Read a file of results (`worker.monitoring.imported_rows.read_lines`).
 
     Args:
         path: UTF-8, 64 MiB at most.
 
     Raises:
-        SetupRefused: ``pathology_invalid``: it is not there, too large, neither, or has other columns.
+        SetupRefused: ``pathology_invalid``: it is not there, too large, neither JSON nor CSV, or has other columns.
     """
-    lines, bad = {}, []
-    for line, row in read_rows(path, Code.PATHOLOGY_INVALID, "results", _header_fault):
-        try:
-            lines[line] = PathologyLine.model_validate(row)
-        except ValidationError as invalid:
-            bad.append(invalid_row(line, invalid, _COLUMNS))
-    return PathologyFile(lines, tuple(bad))
-
-
-def _header_fault(names: Sequence[str]) -> str | None:
-    return None if set(_NEEDED) <= set(names) <= set(_COLUMNS) else _HEADER
+    return read_lines(path, Code.PATHOLOGY_INVALID, "results", PathologyLine, _HEADER)

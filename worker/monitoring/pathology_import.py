@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
@@ -15,27 +14,13 @@ from db.writes.pathology import (
     record_pathology,
 )
 from worker.errors import Code
-from worker.monitoring.imported_rows import BadRow, lesion_of, refused_row
-from worker.monitoring.pathology_file import PathologyFile, PathologyLine
+from worker.monitoring.imported_rows import BadRow, Imported, RowsRead, lesion_of, refused_row
+from worker.monitoring.pathology_file import PathologyLine
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """What came of a file.
-
-    Attributes:
-        rows: rows in the file, empty lines left out.
-        changes: how many of them were ``new``, ``corrected``, ``unchanged`` or ``outdated``; all 0 where nothing was
-            written.
-        bad: the rows that cannot be taken, by their lines.
-    """
-
-    rows: int
-    changes: Mapping[PathologyChange, int]
-    bad: tuple[BadRow, ...]
-
-
-def import_pathology(session: Session, file: PathologyFile, by: str, *, skip_bad: bool) -> Imported:
+def import_pathology(
+    session: Session, file: RowsRead[PathologyLine], by: str, *, skip_bad: bool
+) -> Imported[PathologyChange]:
     """Record a file's results in the caller's transaction, once however often it is imported.
 
     Args:

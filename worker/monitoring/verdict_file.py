@@ -1,24 +1,22 @@
 """A file of radiologists' verdicts, CSV or JSON: each row a verdict, or a fault with its line and no value of it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from db.schema.verdicts import LONGEST_REMARK
 from db.schema.vocabulary import FinalCategory
 from worker.contract import ShortText
 from worker.errors import Code
-from worker.monitoring.imported_rows import BadRow, invalid_row
-from worker.tables.csv_json import read_rows
+from worker.monitoring.imported_rows import RowsRead, read_lines
 
-_NEEDED = ("study", "revision", "lesion_id", "final_birads", "reader", "read_at")
-_COLUMNS = (*_NEEDED, "lh_version", "bm_version", "agrees", "remark")
-_HEADER = f"line 1 names the columns {', '.join(_NEEDED)}, any of {', '.join(_COLUMNS[len(_NEEDED) :])}, and no others"
+_HEADER = (
+    "line 1 names the columns study, revision, lesion_id, final_birads, reader, read_at, any of lh_version, "
+    "bm_version, agrees, remark, and no others"
+)
 _ANSWERS = {"true": True, "yes": True, "false": False, "no": False}
 
 
@@ -55,31 +53,13 @@ class VerdictLine(BaseModel):
     remark: str | None = Field(default=None, min_length=1, max_length=LONGEST_REMARK)
 
 
-@dataclass(frozen=True, slots=True)
-class VerdictFile:
-    """What a file holds: the verdicts by their lines, and the rows that are none."""
-
-    lines: Mapping[int, VerdictLine]
-    bad: tuple[BadRow, ...]
-
-
-def read_verdicts(path: Path) -> VerdictFile:
-    """Read a file of verdicts: JSON where it starts with a bracket, else CSV with commas or semicolons.
+def read_verdicts(path: Path) -> RowsRead[VerdictLine]:
+    """Read a file of verdicts (`worker.monitoring.imported_rows.read_lines`).
 
     Args:
         path: UTF-8, 64 MiB at most.
 
     Raises:
-        SetupRefused: ``verdict_invalid``: it is not there, too large, neither, or has other columns.
+        SetupRefused: ``verdict_invalid``: it is not there, too large, neither JSON nor CSV, or has other columns.
     """
-    lines, bad = {}, []
-    for line, row in read_rows(path, Code.VERDICT_INVALID, "verdicts", _header_fault):
-        try:
-            lines[line] = VerdictLine.model_validate(row)
-        except ValidationError as invalid:
-            bad.append(invalid_row(line, invalid, _COLUMNS))
-    return VerdictFile(lines, tuple(bad))
-
-
-def _header_fault(names: Sequence[str]) -> str | None:
-    return None if set(_NEEDED) <= set(names) <= set(_COLUMNS) else _HEADER
+    return read_lines(path, Code.VERDICT_INVALID, "verdicts", VerdictLine, _HEADER)

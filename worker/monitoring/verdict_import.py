@@ -12,27 +12,11 @@ from db.schema.vocabulary import Outcome, ReadingSource, VerdictChange
 from db.writes.pathology import FoundLesion, find_lesions, find_studies, hold_imports
 from db.writes.verdicts import LesionVerdict, Reading, record_reading
 from worker.errors import Code
-from worker.monitoring.imported_rows import BadRow, lesion_of, refused_row
-from worker.monitoring.verdict_file import VerdictFile, VerdictLine
+from worker.monitoring.imported_rows import BadRow, Imported, RowsRead, lesion_of, refused_row
+from worker.monitoring.verdict_file import VerdictLine
 
 _IMPORTED = UUID("0d6c8e7e-5d1f-4c55-9f0a-6f1c3f5b8a14")
 """Names the keys of imported readings: the same row has the same key however often it is imported."""
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """What came of a file.
-
-    Attributes:
-        rows: rows in the file, empty lines left out.
-        changes: how many of them were ``new``, ``corrected``, ``unchanged`` or ``outdated``; all 0 where nothing was
-            written.
-        bad: the rows that cannot be taken, by their lines.
-    """
-
-    rows: int
-    changes: Mapping[VerdictChange, int]
-    bad: tuple[BadRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +27,7 @@ class _Read:
     advice: tuple[int, ...]
 
 
-def import_verdicts(session: Session, file: VerdictFile, *, skip_bad: bool) -> Imported:
+def import_verdicts(session: Session, file: RowsRead[VerdictLine], *, skip_bad: bool) -> Imported[VerdictChange]:
     """Record a file's verdicts in the caller's transaction, once however often it is imported.
 
     Args:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.test_compose import ROOT
 from worker.errors import Code, SetupRefused
-from worker.monitoring.pathology_file import PathologyFile, read_pathology
+from worker.monitoring.imported_rows import RowsRead
+from worker.monitoring.pathology_file import PathologyLine, read_pathology
 from worker.tables.csv_json import MAX_BYTES
 
 Write = Callable[[str | bytes], Path]
@@ -21,7 +22,7 @@ HEADER = "study,lesion_id,result,histology,reported_on\n"
 TOMORROW_BUT_TWO = (datetime.now(UTC).date() + timedelta(days=3)).isoformat()
 
 
-def shown(file: PathologyFile) -> list[tuple[object, ...]]:
+def shown(file: RowsRead[PathologyLine]) -> list[tuple[object, ...]]:
     return [(number, *line.model_dump(mode="json").values()) for number, line in file.lines.items()]
 
 

@@ -10,8 +10,9 @@ from db.writes import ledger
 from db.writes.pathology import results
 from tests.db.samples import ended, lesion, scored, study
 from tests.db.writes.test_pathology import LATER
+from worker.monitoring.imported_rows import Imported
 from worker.monitoring.pathology_file import read_pathology
-from worker.monitoring.pathology_import import Imported, import_pathology
+from worker.monitoring.pathology_import import import_pathology
 
 Write = Callable[[str | bytes], Path]
 

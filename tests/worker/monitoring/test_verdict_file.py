@@ -9,7 +9,8 @@ import pytest
 
 from tests.test_compose import ROOT
 from worker.errors import Code, SetupRefused
-from worker.monitoring.verdict_file import VerdictFile, read_verdicts
+from worker.monitoring.imported_rows import RowsRead
+from worker.monitoring.verdict_file import VerdictLine, read_verdicts
 
 Write = Callable[[str | bytes], Path]
 
@@ -31,7 +32,7 @@ SAME = {
 LATER = "2126-03-02T08:00:00Z"
 
 
-def shown(file: VerdictFile) -> list[dict[str, object]]:
+def shown(file: RowsRead[VerdictLine]) -> list[dict[str, object]]:
     return [line.model_dump(mode="json", exclude_none=True) for line in file.lines.values()]
 
 

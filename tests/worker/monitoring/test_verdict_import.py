@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from db.reads.verdicts import verdicts
 from db.writes import ledger
 from tests.db.samples import ended, lesion, refused, scored, study
+from worker.monitoring.imported_rows import Imported
 from worker.monitoring.verdict_file import read_verdicts
-from worker.monitoring.verdict_import import Imported, import_verdicts
+from worker.monitoring.verdict_import import import_verdicts
 from worker.scoring.worklist_place import place_studies
 
 Write = Callable[[str | bytes], Path]
