@@ -11,7 +11,7 @@ from worker.cli.monitor import SinceOption
 from worker.cli.output import Card, Format, Report, ReportOption, print_json, print_rows, stderr, stdout
 from worker.cli.progress import progress_bar
 from worker.cli.proportion_cells import percent
-from worker.cli.refusals import refuse_bad_rows, refuse_without, sound_manifest
+from worker.cli.refusals import refuse_bad_rows, refuse_without, scored_manifest
 from worker.dataset.manifest import Split
 from worker.errors import Code
 from worker.evaluation.evaluation_options import RESAMPLES, SEED, SENSITIVITY, Choice, Options
@@ -125,26 +125,13 @@ def _material(
         refuse_bad_rows(read.bad, Code.SCORES_INVALID, "evaluated", skip_bad=skip_bad)
         return read.material, read.bad, None
     if manifest is not None:
-        scored, faults = _scored(manifest, root, split, skip_bad=skip_bad)
+        scored, faults = scored_manifest(manifest, root, split, "evaluated", skip_bad=skip_bad)
         return scored.material, faults, scored
     from worker.evaluation.recorded_lesions import from_database
     from worker.runtime import sessions
 
     with sessions()() as session:
         return from_database(session, since), (), None
-
-
-def _scored(
-    manifest: Path, root: Path | None, split: Split, *, skip_bad: bool
-) -> "tuple[ScoredManifest, Sequence[Fault]]":
-    from worker.settings import get_settings
-
-    require_extra("worker", "--manifest")
-    read = sound_manifest(manifest, root, "evaluated", skip_bad=skip_bad)
-    with progress_bar("lesions") as on_progress:
-        from worker.training.manifest_scoring import score_manifest
-
-        return score_manifest(read, split, get_settings().models_dir, on_progress), read.faults
 
 
 def _shown(images: "ScoredManifest", found: "Evaluation", split: Split, count: int) -> "tuple[Shown, ...]":

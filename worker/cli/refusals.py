@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -9,7 +10,11 @@ from worker.cli.output import stderr
 from worker.cli.progress import progress_bar
 from worker.dataset.manifest import Fault, Manifest, Split
 from worker.errors import Code, SetupRefused
+from worker.extras import require_extra
 from worker.inference.model_card import ModelCard
+
+if TYPE_CHECKING:
+    from worker.training.manifest_scoring import ScoredManifest
 
 
 def refuse_without(option: str, given: object, needed: str, there: object) -> None:
@@ -66,6 +71,28 @@ def sound_manifest(path: Path, root: Path | None, done: str, *, skip_bad: bool) 
         checked = check(read, on_progress=on_progress)
     refuse_bad_rows(checked.faults, Code.DATASET_INVALID, done, skip_bad=skip_bad)
     return checked.without_bad
+
+
+def scored_manifest(
+    path: Path, root: Path | None, split: Split, done: str, *, skip_bad: bool
+) -> "tuple[ScoredManifest, Sequence[Fault]]":
+    """Score a manifest's lesions with the active models; return them and the bad rows, which were left out.
+
+    Args:
+        path: the manifest's.
+        root: as for `sound_manifest`, and ``done`` and ``skip_bad`` too.
+        split: to score.
+        done: what is not done because of bad rows.
+        skip_bad: they are to be left out.
+    """
+    from worker.settings import get_settings
+
+    require_extra("worker", "--manifest")
+    sound = sound_manifest(path, root, done, skip_bad=skip_bad)
+    with progress_bar("lesions") as on_progress:
+        from worker.training.manifest_scoring import score_manifest
+
+        return score_manifest(sound, split, get_settings().models_dir, on_progress), sound.faults
 
 
 def refuse_learned(split: Split, *cards: ModelCard) -> None:

@@ -11,7 +11,7 @@ from worker.cli.monitor import SinceOption
 from worker.cli.output import Card, Format, FormatOption, print_json, print_rows, stderr, stdout
 from worker.cli.policy_given import policy_given
 from worker.cli.progress import progress_bar
-from worker.cli.refusals import refuse_bad_rows, refuse_without, sound_manifest
+from worker.cli.refusals import refuse_bad_rows, refuse_without, scored_manifest
 from worker.clinical.reading_order.policy import DEFAULT, Policy, built_in, parse_policy
 from worker.dataset.manifest import Split
 from worker.errors import Code
@@ -151,16 +151,9 @@ def _judged(
         read = read_scores(scores)
         refuse_bad_rows(read.bad, Code.SCORES_INVALID, "simulated", skip_bad=skip_bad)
         return judged_cohort(read.material, read.unscored, options), bool(read.bad)
-    from worker.settings import get_settings
-
     assert manifest is not None  # noqa: S101  one of the two is given
-    require_extra("worker", "--manifest")
-    sound = sound_manifest(manifest, root, "simulated", skip_bad=skip_bad)
-    with progress_bar("lesions") as on_progress:
-        from worker.training.manifest_scoring import score_manifest
-
-        scored = score_manifest(sound, options.split, get_settings().models_dir, on_progress)
-    return judged_cohort(scored.material, (), options), bool(sound.faults)
+    scored, faults = scored_manifest(manifest, root, options.split, "simulated", skip_bad=skip_bad)
+    return judged_cohort(scored.material, (), options), bool(faults)
 
 
 def _write(found: "WaitingTimes", output: Path) -> None:
