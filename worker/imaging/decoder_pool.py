@@ -53,6 +53,9 @@ logger = logging.getLogger(__name__)
 TRIES = 2
 """How often a file may end its decoder; the kernel may have chosen an innocent one when memory ran out."""
 
+START_S = 60
+"""How long a decoder may take to start; on a machine that is slower still, the study is tried again later."""
+
 _LONGEST_ANSWER = 1 << 20
 _KEPT_ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -64,6 +67,10 @@ class _Ended(Exception):
 
 class _TimedOut(Exception):
     """The decoder took too long, and was killed."""
+
+
+class _NotStarted(Exception):
+    """The decoder did not start in time."""
 
 
 class _Decoder:
@@ -96,10 +103,23 @@ class _Decoder:
                 stderr=subprocess.DEVNULL,
             )
         self._connection = Connection(ours.detach())
+        self._has_started = False
 
     @property
     def lives(self) -> bool:
         return self._process.poll() is None
+
+    def await_start(self) -> None:
+        """Wait until it takes requests, so that a start on a busy machine is not held against a file."""
+        if self._has_started:
+            return
+        if not self._connection.poll(START_S):
+            raise _NotStarted
+        try:
+            self._connection.recv_bytes(0)
+        except (EOFError, OSError):
+            raise _Ended from None
+        self._has_started = True
 
     def ask(self, request: Request) -> Answer:
         """Send a request and wait for the answer."""
@@ -270,6 +290,7 @@ class DecoderPool:
             idle, ready = self._idle.get(), None
             try:
                 decoder = self._living(idle)
+                decoder.await_start()
                 began = perf_counter()
                 answer = decoder.ask(request)
                 self._measures.decoded(perf_counter() - began, refused=isinstance(answer, RequestFailed))
@@ -284,6 +305,9 @@ class DecoderPool:
                 decoder.end()
                 logger.warning("a decoder took longer than %.0f s and was killed", self._timeout_s)
                 raise LesionRefused(Code.DECODE_TIMEOUT) from None
+            except _NotStarted:
+                decoder.end()
+                raise Unavailable(Code.SERVICE_UNAVAILABLE, f"a decoder process did not start in {START_S} s") from None
             finally:
                 self._idle.put(ready)
             if isinstance(answer, RequestFailed):

@@ -41,6 +41,10 @@ MOST_OPEN_FILES: Final = 64
 COLOURS: Final = 3
 
 
+STARTED: Final = b""
+"""A decoder's first word: it takes requests now."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReadEntry:
     """Asks for the entry of one file; the path is confined already."""
@@ -157,6 +161,7 @@ def main(socket: str, memory: str, limits: str, timeout_s: str) -> None:
     connection, shared = Connection(int(socket)), SharedFrame.inherited(int(memory))
     known = LIMITS.validate_json(limits)
     alarm_s = math.ceil(float(timeout_s)) + 1
+    connection.send_bytes(STARTED)
     while True:
         try:
             request = REQUEST.validate_json(connection.recv_bytes())

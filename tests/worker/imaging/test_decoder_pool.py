@@ -27,13 +27,13 @@ from tests.waiting import pace, patience, until
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, lesion, picture, write, write_texts
 from worker.contract import MAX_LESIONS
 from worker.errors import Code, DlrError, LesionRefused, StudyRefused, Unavailable
+from worker.imaging import decoder_pool
 from worker.imaging.decoder_pool import DecoderPool, is_sound
 from worker.imaging.decoder_process import LesionsDecoded
 from worker.imaging.lesion import Marked, Region, decode_lesions
 from worker.study import Examination, LesionImage, Roi, Scanner
 
 HASTY_S = pace(2.0)
-"""A decoder has to start in it, too."""
 
 
 def made(processes: int, timeout_s: float = patience(20)) -> Iterator[DecoderPool]:
@@ -284,6 +284,35 @@ def test_a_file_that_is_never_done_is_refused_in_time(hasty: DecoderPool, tmp_pa
     assert isinstance(error, LesionRefused)
     assert error.code is Code.DECODE_TIMEOUT
     assert np.array_equal(load(hasty, tmp_path / "a.dcm").frame, picture())
+
+
+def test_a_decoder_s_start_is_not_decoding(hasty: DecoderPool, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.dcm", picture())
+    load(hasty, path)
+    process(hasty).kill()
+    others = set(psutil.Process().children())
+    with ThreadPoolExecutor(1) as threads:
+        loading = threads.submit(load, hasty, path)
+        (starting,) = until(lambda: set(psutil.Process().children()) - others)
+        starting.suspend()
+        time.sleep(1.2 * HASTY_S)  # the pause: longer than decoding may take
+        assert not loading.done()
+        starting.resume()
+        assert np.array_equal(loading.result(patience(30)).frame, picture())
+
+
+def test_a_decoder_that_does_not_start_is_not_held_against_the_file(
+    hasty: DecoderPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.dcm", picture())
+    load(hasty, path)
+    process(hasty).kill()
+    with monkeypatch.context() as patch:
+        patch.setattr(decoder_pool, "START_S", 0)
+        with pytest.raises(Unavailable) as away:
+            load(hasty, path)
+    assert "did not start" in away.value.reason
+    assert np.array_equal(load(hasty, path).frame, picture())
 
 
 def test_waiting_for_a_decoder_is_not_decoding(hasty: DecoderPool, tmp_path: Path) -> None:
