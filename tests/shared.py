@@ -7,11 +7,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from filelock import FileLock
 
 FOLDER = "TESTS_SHARED"
 SLOWNESS = "TESTS_SLOWNESS"
 """Environment variables that the process that starts a run hands to those that run its tests."""
+
+REAL_SETS = Path(__file__).parents[2] / "shared" / "data"
+"""Where a checkout may have openly licensed sets beside it: ``breast`` (BrEaST) and ``bus-bra`` (a part of BUS-BRA)."""
 
 FAST_S = 0.030
 """What `_work` takes on a fast machine that has nothing else to do."""
@@ -53,6 +57,14 @@ def made_once(name: str, make: Callable[[Path], object]) -> Path:
                 draft = Path(tempfile.mkdtemp(dir=place.parent))
                 make(draft)
                 draft.rename(place)
+    return place
+
+
+def real_set(name: str) -> Path:
+    """Return the folder of a real data set, as its importer takes it; skips the test where it is not there."""
+    place = REAL_SETS / name
+    if not place.is_dir():
+        pytest.skip(f"the data set {name} is not beside the checkout")
     return place
 
 

@@ -71,6 +71,9 @@ def import_dataset(
         list[Path] | None,
         typer.Option(help="ledger: manifest that a model was trained on, to mark its lesions; may be repeated"),
     ] = None,
+    biopsied_only: Annotated[
+        bool, typer.Option("--biopsied-only", help="breast: leave out lesions that follow-up alone confirmed")
+    ] = False,
     since: Annotated[
         datetime | None,
         typer.Option(
@@ -87,6 +90,8 @@ def import_dataset(
     from worker.dataset.manifest_file import require_free, write_manifest
 
     require_free(output)
+    if biopsied_only and layout is not Layout.BREAST:
+        raise typer.BadParameter("only breast says what was biopsied", param_hint="--biopsied-only")
     if layout is Layout.LEDGER:
         if source is not None or key is None:
             raise typer.BadParameter("ledger has no SOURCE, and needs --key")
@@ -100,7 +105,9 @@ def import_dataset(
         raise typer.BadParameter("a public data set needs SOURCE, and takes no option of ledger")
     else:
         with progress_bar("images") as on_progress:
-            imported = _imported(layout, source, output, root or output.parent, on_progress)
+            imported = _imported(
+                layout, source, output, root or output.parent, on_progress, biopsied_only=biopsied_only
+            )
     write_manifest(output, imported.rows)
     left_out = Counter(row.excluded for row in imported.rows if row.excluded is not None)
     rows = [{"excluded": reason, "rows": count} for reason, count in left_out.most_common()]
@@ -114,7 +121,9 @@ def import_dataset(
     _say(f"next: dlr dataset validate {output}")
 
 
-def _imported(layout: Layout, source: Path, output: Path, root: Path, on_progress: "OnProgress") -> "Imported":
+def _imported(
+    layout: Layout, source: Path, output: Path, root: Path, on_progress: "OnProgress", *, biopsied_only: bool
+) -> "Imported":
     require_extra("worker", "dlr dataset import", "PIL")
     from worker.dataset.importers import breast, bus_bra, busi, medmnist
 
@@ -124,7 +133,7 @@ def _imported(layout: Layout, source: Path, output: Path, root: Path, on_progres
         case Layout.BUS_BRA:
             return bus_bra.import_bus_bra(source, root, on_progress)
         case Layout.BREAST:
-            return breast.import_breast(source, root, on_progress)
+            return breast.import_breast(source, root, on_progress, biopsied_only=biopsied_only)
         case _:
             return medmnist.import_medmnist(source, root, output.with_name(f"{output.stem}-images"), on_progress)
 

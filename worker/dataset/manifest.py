@@ -32,6 +32,13 @@ class Pathology(StrEnum):
     MALIGNANT = "malignant"
 
 
+class Verification(StrEnum):
+    """What a lesion's pathology rests on."""
+
+    BIOPSY = "biopsy"
+    FOLLOW_UP = "follow_up"
+
+
 class Split(StrEnum):
     """What a row is for.
 
@@ -83,6 +90,12 @@ class ManifestRow(BaseModel):
         default=None,
         description="Instead of the roi: an image of the same size, nonzero on the lesion; its bounding box is used",
     )
+    pixel_spacing_mm: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Millimetres from one pixel to the next. Default: what a DICOM file's header says",
+    )
     age_years: float | None = Field(
         default=None,
         ge=0,
@@ -96,6 +109,9 @@ class ManifestRow(BaseModel):
     pathology: Annotated[Pathology | None, BeforeValidator(_lower)] = Field(
         default=None, description="The reference standard: required unless the row is excluded"
     )
+    verification: Annotated[Verification | None, BeforeValidator(_lower)] = Field(
+        default=None, description="What the pathology rests on: biopsy (or surgery), or follow_up"
+    )
     descriptors: Annotated[dict[str, str | float], AfterValidator(_table_s1)] = Field(
         default_factory=dict, description="Table S1's, one column each"
     )
@@ -104,6 +120,9 @@ class ManifestRow(BaseModel):
     )
     lesion_id: ShortText = Field(description="The same for all rows of a lesion, and for no other of the patient")
     site: ShortText | None = Field(default=None, description="Where the image was taken, for external validation")
+    scanner_model: ShortText | None = Field(
+        default=None, description="Which scanner took the image. Default: what a DICOM file's header says"
+    )
     excluded: str | None = Field(
         default=None, pattern=r"^[a-z][a-z0-9_]{0,63}$", description="Why the row is left out: a short code"
     )

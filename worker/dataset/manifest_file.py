@@ -14,7 +14,13 @@ from worker.tables.parquet import is_parquet, pyarrow, read_parquet, text_of
 
 MAX_BYTES = 256 << 20
 _WHOLE = ("frame", "roi_x", "roi_y", "roi_width", "roi_height", "fold")
-_NUMBERS = ("age_years", "distance_lesion_to_nipple_mm", "distance_lesion_to_surface_mm", "aspect_ratio")
+_NUMBERS = (
+    "pixel_spacing_mm",
+    "age_years",
+    "distance_lesion_to_nipple_mm",
+    "distance_lesion_to_surface_mm",
+    "aspect_ratio",
+)
 
 
 def read_manifest(path: Path, root: Path | None = None) -> Manifest:

@@ -1,7 +1,8 @@
 """BrEaST (Pawlowska et al., Scientific Data 11, 2024, 148; TCIA Breast-Lesions-USG): a workbook, images and masks.
 
 A row of the first sheet is a patient's image: CaseID, Image_filename, Mask_tumor_filename (several joined by ``&``),
-Age, the lexicon's descriptors, BIRADS, Classification (benign, malignant, normal).
+Pixel_size (in cm), Age, the lexicon's descriptors, BIRADS, Verification (biopsy or follow-up), Classification (benign,
+malignant, normal).
 """
 
 from collections.abc import Mapping
@@ -11,17 +12,23 @@ from typing import Any
 from worker.clinical.descriptors import LEVELS
 from worker.dataset.importers import imported_dataset
 from worker.dataset.importers.imported_dataset import Imported, OnProgress, relative
-from worker.dataset.manifest import ManifestRow
+from worker.dataset.manifest import ManifestRow, Verification
 from worker.dataset.manifest_image import read_picture
 from worker.errors import Code, LesionRefused, SetupRefused
 
 COLUMNS = ("CaseID", "Image_filename", "Mask_tumor_filename", "Age", "BIRADS", "Classification")
 IMAGES = "BrEaST-Lesions_USG-images_and_masks"
+LAYOUT = f"one .xlsx, and the images and masks that it names in {IMAGES}, in images and masks, or beside it"
 NOTES = (
-    "some of BrEaST's benign lesions are confirmed by follow-up, not by biopsy: see its column Verification",
+    "some of BrEaST's benign lesions are confirmed by follow-up, not by biopsy; --biopsied-only leaves them out",
     "BrEaST's calcifications and skin thickening are not taken: Table S1's microcalcifications and skin changes differ",
 )
 _OLDEST_YEARS = 120
+_MILLIMETRES_A_CENTIMETRE = 10
+_VERIFICATION = {
+    "confirmed by biopsy": Verification.BIOPSY,
+    "confirmed by follow-up care": Verification.FOLLOW_UP,
+}
 _MAX_ROWS = 100_000
 _TISSUE = {"homogeneous: fat": "fat", "homogeneous: fibroglandular": "fibroglandular"}
 _POSTERIOR = {"no": "none"}
@@ -29,27 +36,30 @@ _ECHO = {"complex cystic/solid": "complex_cystic_and_solid"}
 _MARGINS = ("indistinct", "angular", "microlobulated", "spiculated")
 
 
-def import_breast(source: Path, root: Path, on_progress: OnProgress) -> Imported:
+def import_breast(source: Path, root: Path, on_progress: OnProgress, *, biopsied_only: bool = False) -> Imported:
     """Read BrEaST's workbook, and look at each image and mask.
 
     Args:
         source: the folder that the workbook and the images' folder are in.
         root: what the manifest's paths are to be relative to.
         on_progress: told how many images are done, and of how many.
+        biopsied_only: leave out lesions that follow-up alone confirmed.
 
     Raises:
-        SetupRefused: ``dataset_invalid``: no workbook, or several, other columns, or images outside of the root;
-            ``setting_invalid``: without the extra.
+        SetupRefused: ``dataset_invalid``: no workbook, or several, other columns, none of the images, or images
+            outside of the root; ``setting_invalid``: without the extra.
     """
     books = [path for path in sorted(source.glob("*.xlsx")) if not path.name.startswith("~")]
     if len(books) != 1:
-        raise imported_dataset.refused(f"one .xlsx is expected in it, and there are {len(books)}")
+        raise imported_dataset.refused(f"{len(books)} workbooks are in it; looked for {LAYOUT}")
     table = _table(books[0])
-    images = source / IMAGES if (source / IMAGES).is_dir() else source
+    inner = source / IMAGES if (source / IMAGES).is_dir() else source
+    images, masks = imported_dataset.image_folder(inner), imported_dataset.mask_folder(inner)
     rows = []
     for done, line in enumerate(table, start=1):
-        rows.append(_row(line, images, root))
+        rows.append(_row(line, images, masks, root, biopsied_only=biopsied_only))
         on_progress(done, len(table))
+    imported_dataset.require_images(rows, LAYOUT)
     return Imported(tuple(rows), NOTES)
 
 
@@ -78,19 +88,24 @@ def _text(cell: Any) -> str:
     return "" if cell is None else str(int(cell) if whole else cell).strip()
 
 
-def _row(line: Mapping[str, str], images: Path, root: Path) -> ManifestRow:
-    masks = [name.strip() for name in line["Mask_tumor_filename"].split("&") if name.strip()]
-    if any(Path(name).name != name for name in (line["Image_filename"], *masks)):
+def _row(line: Mapping[str, str], images: Path, masks: Path, root: Path, *, biopsied_only: bool) -> ManifestRow:
+    marked = [name.strip() for name in line["Mask_tumor_filename"].split("&") if name.strip()]
+    if any(Path(name).name != name for name in (line["Image_filename"], *marked)):
         raise imported_dataset.refused("the workbook has an invalid file name")
     image, pathology = images / line["Image_filename"], imported_dataset.pathology_of(line["Classification"])
-    reason = _reason(line, image, [images / mask for mask in masks])
+    reason = _reason(line, image, [masks / name for name in marked])
+    verification = _VERIFICATION.get(line.get("Verification", "").lower())
+    if reason is None and biopsied_only and verification is not Verification.BIOPSY:
+        reason = imported_dataset.NOT_BIOPSIED
     return imported_dataset.made_row(
         {
             "image": relative(image, root),
-            "mask": relative(images / masks[0], root) if reason is None else None,
+            "mask": relative(masks / marked[0], root) if reason is None else None,
+            "pixel_spacing_mm": _spacing(line.get("Pixel_size", "")),
             "age_years": _age(line["Age"]),
             "birads": imported_dataset.category_of(line["BIRADS"]),
             "pathology": pathology,
+            "verification": verification,
             "descriptors": descriptors_of(line),
             "patient_key": f"breast-{line['CaseID']}",
             "lesion_id": "1",
@@ -121,6 +136,14 @@ def _age(text: str) -> float | None:
     except ValueError:
         return None
     return years if 0 < years <= _OLDEST_YEARS else None
+
+
+def _spacing(text: str) -> float | None:
+    try:
+        millimetres = round(float(text) * _MILLIMETRES_A_CENTIMETRE, 9)
+    except ValueError:
+        return None
+    return millimetres if millimetres > 0 else None
 
 
 def descriptors_of(line: Mapping[str, str]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """BUS-BRA (Gomez-Flores et al., Medical Physics 51, 2024, 3110-3123): ``bus_data.csv``, ``Images`` and ``Masks``.
 
 A row of the table is an image: ID (``bus_0001-l``, ``-r`` or ``-s``), Case (the patient), Histology, Pathology, BIRADS
-(2 to 5, without the letters of 4), Device, Width, Height, Side, BBOX (``[x, y, width, height]``).
+(2 to 5, without the letters of 4), Device (the scanner), Width, Height, Side, BBOX (``[x, y, width, height]``).
 """
 
 import csv
@@ -23,6 +23,7 @@ COLUMNS = ("ID", "Case", "Pathology", "BIRADS", "Width", "Height", "BBOX")
 BBOX_TOLERANCE = 2
 """Pixels; the table does not say whether it counts from 0 or from 1."""
 
+LAYOUT = "bus_data.csv, Images/bus_0001-l.png and Masks/mask_0001-l.png"
 NOTES = (
     "BUS-BRA has no ages: the classifier with age cannot be trained on it",
     "BUS-BRA's BI-RADS 4 has no letter: such a lesion is of high risk, and never counted as 4A",
@@ -38,16 +39,19 @@ def import_bus_bra(source: Path, root: Path, on_progress: OnProgress) -> Importe
         on_progress: told how many images are done, and of how many.
 
     Raises:
-        SetupRefused: ``dataset_invalid``; no such table, other columns, or images outside of the root.
+        SetupRefused: ``dataset_invalid``; no such table, other columns, or images outside of the root;
+            or none of the images is there.
     """
     folder = next((each for each in (source, source / "BUSBRA") if (each / "bus_data.csv").is_file()), None)
     if folder is None:
-        raise imported_dataset.refused("there is no bus_data.csv in it")
+        raise imported_dataset.refused(f"there is no bus_data.csv in it; looked for {LAYOUT}")
     table = _table(folder / "bus_data.csv")
+    images, masks = imported_dataset.image_folder(folder), imported_dataset.mask_folder(folder)
     rows = []
     for done, line in enumerate(table, start=1):
-        rows.append(_row(line, folder, root))
+        rows.append(_row(line, images, masks, root))
         on_progress(done, len(table))
+    imported_dataset.require_images(rows, LAYOUT)
     return Imported(tuple(rows), NOTES)
 
 
@@ -63,12 +67,11 @@ def _table(path: Path) -> list[dict[str, str]]:
         raise imported_dataset.refused("bus_data.csv cannot be read") from None
 
 
-def _row(line: Mapping[str, str], folder: Path, root: Path) -> ManifestRow:
+def _row(line: Mapping[str, str], images: Path, masks: Path, root: Path) -> ManifestRow:
     name = line["ID"].strip()
     if not name or Path(name).name != name:
         raise imported_dataset.refused("bus_data.csv has an ID that is not a valid file name")
-    image = folder / "Images" / f"{name}.png"
-    mask = folder / "Masks" / f"mask_{name.removeprefix('bus_')}.png"
+    image, mask = images / f"{name}.png", masks / f"mask_{name.removeprefix('bus_')}.png"
     pathology = imported_dataset.pathology_of(line["Pathology"])
     reason = _reason(line, image, mask) or (imported_dataset.PATHOLOGY_UNKNOWN if pathology is None else None)
     return imported_dataset.made_row(
@@ -82,9 +85,15 @@ def _row(line: Mapping[str, str], folder: Path, root: Path) -> ManifestRow:
             # whatever their Side.
             "lesion_id": "1",
             "site": "bus-bra",
+            "scanner_model": _scanner(line.get("Device", "")),
             "excluded": reason,
         }
     )
+
+
+def _scanner(device: str) -> str | None:
+    """``GE Logiq 7 @10-14MHz`` without the transducer's frequencies."""
+    return device.split("@")[0].strip() or None
 
 
 def _reason(line: Mapping[str, str], image: Path, mask: Path) -> str | None:

@@ -1,6 +1,7 @@
 """BUSI (Al-Dhabyani et al., Data in Brief 28, 2020, 104863): folders of images by class, with their masks.
 
 ``benign/benign (1).png``, ``benign/benign (1)_mask.png``, and ``..._mask_1.png`` for another lesion of the image.
+In some copies a class's files are in ``benign/images`` and ``benign/mask``, where a mask may have its image's name.
 What is wrong with it is known (Pawlowska et al., Data in Brief 48, 2023, 109247): images that are there twice, some of
 them in two classes, images of the axilla, and nobody's age, category or name of a patient.
 """
@@ -18,6 +19,7 @@ from worker.dataset.manifest import ManifestRow, Pathology
 from worker.dataset.manifest_image import read_picture
 from worker.errors import LesionRefused
 
+LAYOUT = "benign/benign (1).png and benign/benign (1)_mask.png, or benign/images and benign/mask; likewise malignant"
 CLASSES = ("benign", "malignant", "normal")
 AXILLA = {
     "benign": frozenset(
@@ -45,11 +47,11 @@ def import_busi(source: Path, root: Path, on_progress: OnProgress) -> Imported:
         on_progress: told how many images are done, and of how many.
 
     Raises:
-        SetupRefused: ``dataset_invalid``; there are no such folders, or they are outside of the root.
+        SetupRefused: ``dataset_invalid``; there are no such folders, they have no image, or are outside of the root.
     """
     folder = next((each for each in (source, source / "Dataset_BUSI_with_GT") if (each / "benign").is_dir()), None)
     if folder is None:
-        raise imported_dataset.refused("there is no folder `benign` in it")
+        raise imported_dataset.refused(f"there is no folder `benign` in it; looked for {LAYOUT}")
     images = [(name, path) for name in CLASSES for path in _images(folder / name)]
     frames: list[NDArray[np.uint8] | None] = []
     for done, (_, path) in enumerate(images, start=1):
@@ -59,13 +61,17 @@ def import_busi(source: Path, root: Path, on_progress: OnProgress) -> Imported:
     rows = [
         row
         for (name, path), frame, reason in zip(images, frames, twice, strict=True)
-        for row in _rows(name, path, frame, reason, root)
+        for row in _rows(name, path, frame, reason, folder / name, root)
     ]
+    imported_dataset.require_images(rows, LAYOUT)
     return Imported(tuple(rows), NOTES)
 
 
 def _images(folder: Path) -> list[Path]:
-    pictures = [path for path in folder.glob("*.png") if not _MASK.fullmatch(path.stem)]
+    if not folder.is_dir():
+        return []
+    inner = imported_dataset.image_folder(folder)
+    pictures = [path for path in inner.glob("*.png") if not _MASK.fullmatch(path.stem)]
     return sorted(pictures, key=lambda path: (_number(path), path.name))
 
 
@@ -81,20 +87,22 @@ def _frame(path: Path) -> NDArray[np.uint8] | None:
         return None
 
 
-def _masks(path: Path) -> list[Path]:
-    """An image's masks: the one without a number first."""
+def _masks(path: Path, folder: Path) -> list[Path]:
+    """An image's masks in its class's folder: the one without a number first."""
+    masks = imported_dataset.mask_folder(folder)
     others = [
         other
-        for other in path.parent.glob("*.png")
-        if (found := _MASK.fullmatch(other.stem)) and found["stem"] == path.stem
+        for other in masks.glob("*.png")
+        if ((found := _MASK.fullmatch(other.stem)) and found["stem"] == path.stem)
+        or (masks != path.parent and other.name == path.name)
     ]
     return sorted(others, key=lambda other: (len(other.name), other.name))
 
 
 def _rows(
-    name: str, path: Path, frame: NDArray[np.uint8] | None, twice: str | None, root: Path
+    name: str, path: Path, frame: NDArray[np.uint8] | None, twice: str | None, folder: Path, root: Path
 ) -> Iterator[ManifestRow]:
-    masks = _masks(path) if name != "normal" else []
+    masks = _masks(path, folder) if name != "normal" else []
     reason = _reason(name, path, frame, twice, len(masks))
     plain = {
         "image": relative(path, root),

@@ -27,6 +27,10 @@ MASK_UNUSABLE = "mask_unusable"
 SIZE_DIFFERS = "size_differs"
 BBOX_DIFFERS = "bbox_differs"
 PATHOLOGY_UNKNOWN = "pathology_unknown"
+NOT_BIOPSIED = "not_biopsied"
+
+_IMAGE_FOLDERS = ("images", "image")
+_MASK_FOLDERS = ("masks", "mask")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,35 @@ def relative(path: Path, root: Path) -> str:
         raise refused(
             "the images are not in the manifest's folder: write it into the one above them, or give --root"
         ) from None
+
+
+def image_folder(folder: Path) -> Path:
+    """Return where a folder's images are: its subfolder ``images`` or ``image``, in any case, or else the folder."""
+    return _subfolder(folder, _IMAGE_FOLDERS)
+
+
+def mask_folder(folder: Path) -> Path:
+    """Return where a folder's masks are: its subfolder ``masks`` or ``mask``, in any case, or else the folder."""
+    return _subfolder(folder, _MASK_FOLDERS)
+
+
+def _subfolder(folder: Path, names: Sequence[str]) -> Path:
+    found = [path for path in folder.iterdir() if path.name.lower() in names and path.is_dir()]
+    return min(found, default=folder)
+
+
+def require_images(rows: Sequence[ManifestRow], layout: str) -> None:
+    """Refuse a data set of which no image was found and read.
+
+    Args:
+        rows: all that were made.
+        layout: where images were looked for.
+
+    Raises:
+        SetupRefused: ``dataset_invalid``.
+    """
+    if all(row.excluded == IMAGE_UNREADABLE for row in rows):
+        raise refused(f"none of its images was found and could be read; looked for {layout}")
 
 
 def duplicates(frames: Sequence[NDArray[np.uint8] | None], classes: Sequence[str]) -> list[str | None]:

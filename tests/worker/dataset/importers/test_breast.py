@@ -1,13 +1,15 @@
 """BrEaST's layout: a workbook with ages, categories, classes and the lexicon's descriptors."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import openpyxl
 import pytest
 
+from tests.shared import real_set
 from tests.worker.dataset.manifests import save_mask, save_picture
-from worker.dataset.importers.breast import IMAGES, descriptors_of, import_breast
+from worker.dataset.importers.breast import IMAGES, LAYOUT, descriptors_of, import_breast
 from worker.dataset.manifest import ManifestRow
 from worker.errors import Code, SetupRefused
 
@@ -120,3 +122,49 @@ def test_no_file_outside_of_its_folder_is_looked_at(tmp_path: Path) -> None:
     book.save(tmp_path / "a.xlsx")
     with pytest.raises(SetupRefused, match="dataset_invalid"):
         imported(tmp_path)
+
+
+def test_the_pixels_size_and_what_confirmed_a_lesion_are_kept(tmp_path: Path) -> None:
+    save(tmp_path, [
+        line(1, Pixel_size=0.0071),
+        line(2, Pixel_size=None, Verification="confirmed by follow-up care", Classification="benign"),
+        line(3, Verification="not applicable"),
+    ])  # fmt: skip
+    assert [(row.pixel_spacing_mm, row.verification) for row in imported(tmp_path)] == [
+        (0.071, "biopsy"), (None, "follow_up"), (0.071, None),
+    ]  # fmt: skip
+
+
+def test_what_follow_up_alone_confirmed_is_left_out_where_that_is_asked(tmp_path: Path) -> None:
+    save(tmp_path, [line(1), line(2, Verification="confirmed by follow-up care", Classification="benign")])
+    made = import_breast(tmp_path, tmp_path, lambda _done, _total: None, biopsied_only=True).rows
+    assert [row.excluded for row in made] == [None, "not_biopsied"]
+
+
+def test_images_and_masks_may_be_in_folders_of_their_own(tmp_path: Path) -> None:
+    save(tmp_path, [line(1)])
+    for folder, name in (("images", "case001.png"), ("mask", "case001_tumor.png")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / IMAGES / name).rename(tmp_path / folder / name)
+    (tmp_path / IMAGES).rmdir()
+    (one,) = imported(tmp_path)
+    assert (one.image, one.mask, one.excluded) == ("images/case001.png", "mask/case001_tumor.png", None)
+
+
+def test_a_workbook_without_its_images_is_refused_by_the_layout(tmp_path: Path) -> None:
+    save(tmp_path, [line(1), line(2)])
+    (tmp_path / IMAGES).rename(tmp_path / "elsewhere")
+    with pytest.raises(SetupRefused) as refused:
+        imported(tmp_path)
+    assert LAYOUT in refused.value.reason
+
+
+def test_the_real_set_is_read_to_the_row() -> None:
+    rows = imported(real_set("breast"))
+    assert Counter(row.excluded for row in rows) == {None: 252, "no_lesion": 4}
+    kept = [row for row in rows if row.excluded is None]
+    assert Counter(row.pathology for row in kept) == {"benign": 154, "malignant": 98}
+    assert Counter(row.verification for row in kept) == {"biopsy": 197, "follow_up": 55}
+    assert sum(row.age_years is not None for row in kept) == 211
+    assert Counter(row.pathology for row in kept if row.birads == "4A") == {"benign": 43, "malignant": 1}
+    assert all(0.04 < (row.pixel_spacing_mm or 0) < 0.14 for row in kept)

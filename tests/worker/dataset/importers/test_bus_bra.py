@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.shared import real_set
 from tests.worker.dataset.manifests import save_mask, save_picture
-from worker.dataset.importers.bus_bra import import_bus_bra
+from worker.dataset.importers.bus_bra import LAYOUT, import_bus_bra
 from worker.dataset.manifest import ManifestRow
 from worker.errors import Code, SetupRefused
 
@@ -90,3 +91,30 @@ def test_another_table_is_refused_with_what_it_lacks(tmp_path: Path) -> None:
     table.unlink()
     with pytest.raises(SetupRefused, match="dataset_invalid"):
         imported(tmp_path)
+
+
+def test_folders_are_found_whatever_their_case_and_number(tmp_path: Path) -> None:
+    save(tmp_path, [line("1", "1")])
+    (tmp_path / "Images").rename(tmp_path / "images")
+    (tmp_path / "Masks").rename(tmp_path / "mask")
+    (one,) = imported(tmp_path)
+    assert (one.image, one.mask) == ("images/bus_1.png", "mask/mask_1.png")
+
+
+def test_a_table_without_its_images_is_refused_by_the_layout(tmp_path: Path) -> None:
+    save(tmp_path, [line("1", "1"), line("2", "2")])
+    (tmp_path / "Images").rename(tmp_path / "elsewhere")
+    with pytest.raises(SetupRefused) as refused:
+        imported(tmp_path)
+    assert LAYOUT in refused.value.reason
+
+
+def test_the_real_set_is_read_to_the_row() -> None:
+    rows = imported(real_set("bus-bra"))
+    left_out = {Path(row.image).stem: row.excluded for row in rows if row.excluded is not None}
+    assert len(rows) == 563
+    assert len({row.patient_key for row in rows}) == 319
+    assert {row.scanner_model for row in rows} == {"GE Logiq 5", "GE Logiq 7", "Toshiba Aplio 300", "U-Systems"}
+    assert left_out == {name: left_out[name] for name in (
+        "bus_0845-s", "bus_0856-l", "bus_0857-r", "bus_0912-l", "bus_0990-l",
+    )}  # fmt: skip

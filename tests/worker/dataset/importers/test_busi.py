@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tests.worker.dataset.manifests import picture, save_mask, save_picture
-from worker.dataset.importers.busi import import_busi
+from worker.dataset.importers.busi import LAYOUT, import_busi
 from worker.dataset.importers.imported_dataset import Imported
 from worker.errors import Code, SetupRefused
 
@@ -124,3 +124,26 @@ def test_another_folder_is_refused_and_images_outside_of_the_root_too(busi: Path
         with pytest.raises(SetupRefused) as refused:
             import_busi(source, root, quiet)
         assert refused.value.code == Code.DATASET_INVALID
+
+
+def test_images_and_masks_of_a_class_may_be_in_folders_of_their_own(tmp_path: Path) -> None:
+    folder = tmp_path / "benign"
+    for image in (add(tmp_path, "benign", 1), add(tmp_path, "benign", 2, masks=2)):
+        for path in folder.glob(f"{image.stem}*.png"):
+            inner = folder / ("images" if path == image else "mask")
+            inner.mkdir(exist_ok=True)
+            path.rename(inner / path.name)
+    (folder / "mask" / "benign (1)_mask.png").rename(folder / "mask" / "benign (1).png")
+    rows = import_busi(tmp_path, tmp_path, quiet).rows
+    assert [(row.image, row.mask, row.excluded) for row in rows] == [
+        ("benign/images/benign (1).png", "benign/mask/benign (1).png", None),
+        ("benign/images/benign (2).png", "benign/mask/benign (2)_mask.png", None),
+        ("benign/images/benign (2).png", "benign/mask/benign (2)_mask_1.png", None),
+    ]
+
+
+def test_folders_without_an_image_are_refused_by_the_layout(tmp_path: Path) -> None:
+    (tmp_path / "benign").mkdir()
+    with pytest.raises(SetupRefused) as refused:
+        import_busi(tmp_path, tmp_path, quiet)
+    assert LAYOUT in refused.value.reason
