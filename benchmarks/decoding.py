@@ -21,18 +21,17 @@ from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
 
 from worker.cli.output import Format, print_rows
-from worker.clinical.categories import Birads
 from worker.demo.dicom import Header, write_ultrasound
 from worker.imaging.decoder_pool import DecoderPool
 from worker.imaging.lesion import Marked, Region, decode_lesions
 from worker.imaging.study_files import index_study, read_entry
 from worker.settings import get_settings
-from worker.study import Lesion, LesionImage
+from worker.study import LesionImage, MarkedImage
 
 THREADS = 8
 SIZE = (768, 1024)
 KINDS = {"native": ExplicitVRLittleEndian, "JPEG": JPEGBaseline8Bit, "RLE": RLELossless}
-Load = Callable[[Path, str, Lesion], LesionImage]
+Load = Callable[[Path, str, MarkedImage], LesionImage]
 
 
 def main() -> None:
@@ -65,14 +64,14 @@ def _ordinary_files(folder: Path) -> dict[str, list[tuple[Path, str]]]:
     return made
 
 
-def _in_threads(path: Path, uid: str, lesion: Lesion) -> LesionImage:
+def _in_threads(path: Path, uid: str, image: MarkedImage) -> LesionImage:
     limits = get_settings().limits
     files = index_study(path.parent, [path.name], uid, partial(read_entry, limits=limits))
-    place = str(files.path_of(lesion.sop_instance_uid))
-    found = decode_lesions(Marked(place, lesion.sop_instance_uid, lesion.frame, (lesion.roi,), 47.0), limits)
+    place = str(files.path_of(image.sop_instance_uid))
+    found = decode_lesions(Marked(place, image.sop_instance_uid, image.frame, (image.roi,), 47.0), limits)
     (region,) = found.regions
     assert isinstance(region, Region)
-    return LesionImage(lesion.lesion_id, found.frame, region.roi, region.source, found.age)
+    return LesionImage(found.frame, region.roi, region.source, found.age)
 
 
 @contextmanager
@@ -80,8 +79,8 @@ def _decoders() -> Iterator[Load]:
     settings = get_settings()
     pool = DecoderPool(settings.limits, settings.decoders, settings.decode_timeout_s)
 
-    def load(path: Path, uid: str, lesion: Lesion) -> LesionImage:
-        (loaded,) = pool.load(pool.index(path.parent, [path.name], uid), [lesion], 47.0)
+    def load(path: Path, uid: str, image: MarkedImage) -> LesionImage:
+        (loaded,) = pool.load(pool.index(path.parent, [path.name], uid), [image], 47.0)
         assert isinstance(loaded, LesionImage)
         return loaded
 
@@ -92,10 +91,7 @@ def _decoders() -> Iterator[Load]:
 def _compare(
     kind: str, files: list[tuple[Path, str]], by_decoders: Load, seconds: float, rounds: int
 ) -> dict[str, object]:
-    work = [
-        (path, uid, Lesion("L1", str(dcmread(path).SOPInstanceUID), 1, None, Birads.LOW_SUSPICION))
-        for path, uid in files
-    ]
+    work = [(path, uid, MarkedImage(str(dcmread(path).SOPInstanceUID), 1, None)) for path, uid in files]
     for one in work[:2]:
         if not np.array_equal(_in_threads(*one).frame, by_decoders(*one).frame):
             sys.exit(f"{kind}: the two ways give different pixels")
@@ -112,7 +108,7 @@ def _compare(
     }
 
 
-def _rate(load: Load, work: list[tuple[Path, str, Lesion]], seconds: float) -> float:
+def _rate(load: Load, work: list[tuple[Path, str, MarkedImage]], seconds: float) -> float:
     ends = time.perf_counter() + seconds
 
     def repeat(number: int) -> int:

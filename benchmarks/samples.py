@@ -71,4 +71,4 @@ def lesion(seed: int = 0) -> LesionImage:
     """Make a lesion on a frame of speckle."""
     rng = np.random.default_rng(seed)
     frame = np.clip(rng.rayleigh(60, (480, 640)), 0, 255).astype(np.uint8)
-    return LesionImage("L1", frame, Roi(200, 120, 180, 140), RegionSource.JOB, Age(47.0, AgeSource.JOB))
+    return LesionImage(frame, Roi(200, 120, 180, 140), RegionSource.JOB, Age(47.0, AgeSource.JOB))

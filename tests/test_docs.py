@@ -36,13 +36,13 @@ from tests.waiting import patience
 from worker.broker import reconciler, transport
 from worker.broker.message_gate import read_message
 from worker.broker.queues import QUEUE_OF_TASK, SUBMIT_STUDY
-from worker.contract import StudyJob, parse_job
+from worker.contract import StudyJob, parse_job, version_2
 from worker.doctor.postgresql import SILENT_S
 from worker.errors import MEANINGS
 from worker.exporter import exporter
 from worker.imaging import age
 from worker.intake import quarantine
-from worker.intake.lesions_file import name_lesions
+from worker.intake.lesions_file import in_version, name_lesions, on_instance
 from worker.outages import retry as waiting
 from worker.reporting import concepts, hl7
 from worker.reporting.concepts import Concept
@@ -329,9 +329,9 @@ def test_the_readers_views_are_counted() -> None:
 # --- the integrator's page
 
 
-def example_job() -> dict[str, Any]:
+def example_job(version: int = 1) -> dict[str, Any]:
     jobs = [json.loads(block) for block in blocks(INTEGRATOR, "json")]
-    [job] = [job for job in jobs if isinstance(job, dict)]
+    [job] = [job for job in jobs if isinstance(job, dict) and job["schema_version"] == version]
     return job
 
 
@@ -346,10 +346,27 @@ def test_the_example_job_follows_the_contract_and_shows_every_field() -> None:
         assert f"| `{name}` |" in text
 
 
-def test_the_example_of_a_lesions_file_becomes_a_job() -> None:
-    [lesions] = [found for block in blocks(INTEGRATOR, "json") if isinstance(found := json.loads(block), list)]
-    named = [{"sop_instance_uid": "1.2.3", **lesion} for lesion in name_lesions(lesions)]
-    parse_job({**example_job(), "lesions": named})
+def test_the_example_of_version_2_follows_it_and_shows_every_field() -> None:
+    job = example_job(2)
+    first, second = parse_job(job).marked
+    assert set(job) == set(StudyJob.model_fields)
+    assert set(job["lesions"][0]) == set(version_2.LesionJob.model_fields)
+    assert (len(first.images), len(second.images)) == (2, 3)
+    text = INTEGRATOR.read_text()
+    for name in version_2.LesionJob.model_fields:
+        assert f"| `lesions[].{name}` |" in text
+    for name in version_2.ImageJob.model_fields:
+        assert f"| `lesions[].images[].{name}` |" in text
+
+
+def test_the_examples_of_a_lesions_file_become_jobs() -> None:
+    files = [found for block in blocks(INTEGRATOR, "json") if isinstance(found := json.loads(block), list)]
+    versions = []
+    for file in files:
+        version, lesions = in_version([on_instance(lesion, "1.2.3") for lesion in name_lesions(file)])
+        parse_job({**example_job(), "schema_version": version, "lesions": lesions})
+        versions.append(version)
+    assert versions == [1, 2]
 
 
 def run_example(code: str, redis_url: str, folder: Path) -> None:

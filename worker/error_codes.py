@@ -172,9 +172,7 @@ MEANINGS: dict[Code, str] = {
     Code.REPORT_UNSUPPORTED: (
         "A DICOM SR, SEG or GSPS marks a lesion in a way that is not supported; the reason says how."
     ),
-    Code.BIRADS_UNKNOWN: (
-        "A finding's assessment is not a BI-RADS category (PS3.16, CID 6027), or is 4 without its letter."
-    ),
+    Code.BIRADS_UNKNOWN: "A finding's assessment is not a BI-RADS category (PS3.16, CID 6027).",
     Code.MODALITY_NOT_ULTRASOUND: "The image's Modality is not US. Mark the lesion on an ultrasound image.",
     Code.PIXELS_MISSING: "The file holds no pixels: no Pixel Data, or zero rows or columns. Export it again.",
     Code.PIXELS_TOO_LARGE: "The header declares a frame larger than DLR_MAX_FRAME_PIXELS, or more pixels than allowed.",

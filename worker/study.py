@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING
 
-from db.schema.vocabulary import AgeSource, QualityFinding, RegionSource
+from db.schema.vocabulary import AgeSource, Laterality, Plane, QualityFinding, RegionSource
 from worker.clinical.categories import Birads, Priority
 
 if TYPE_CHECKING:
@@ -28,15 +28,45 @@ class Roi:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesion:
-    """One marked lesion, as the job has it. Frames count from 1; ``None`` means the file's only frame."""
+class MarkedImage:
+    """A frame on which a lesion is marked, as the job has it.
 
-    lesion_id: str
+    Attributes:
+        sop_instance_uid: its file's.
+        frame: counts from 1; ``None``: the file's only one.
+        roi: the lesion's rectangle; ``None``: the header or the image's size says it.
+        plane: how the transducer was held; ``None``: nobody said.
+    """
+
     sop_instance_uid: str
     frame: int | None
     roi: Roi | None
+    plane: Plane | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lesion:
+    """One marked lesion, as the job has it.
+
+    Attributes:
+        lesion_id: the sender's name of it.
+        images: one at least, in the job's order, none twice.
+        birads: the radiologist's category.
+        descriptors: Table S1's.
+        laterality: ``left`` or ``right``: the breast, in the sender's words.
+        clock_position: on the clock face, 1 to 12.
+        distance_to_nipple_mm: 0 to 300 mm.
+        depth_mm: from the skin, 0 to 300 mm.
+    """
+
+    lesion_id: str
+    images: tuple[MarkedImage, ...]
     birads: Birads
     descriptors: Mapping[str, str | float] = field(default_factory=dict)
+    laterality: Laterality | None = None
+    clock_position: int | None = None
+    distance_to_nipple_mm: float | None = None
+    depth_mm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +132,9 @@ class Examination:
 
 @dataclass(frozen=True, slots=True)
 class LesionImage:
-    """One lesion, ready for the models' preprocessing.
+    """One image of a lesion, ready for the models' preprocessing.
 
     Attributes:
-        lesion_id: the job's name of the lesion.
         frame: the decoded frame, uint8, (rows, columns) for grey or (rows, columns, 3) for RGB; white is bright.
         region: the lesion's rectangle, wholly inside ``frame``, without any margin.
         region_source: where the rectangle came from.
@@ -116,7 +145,6 @@ class LesionImage:
         examination: which breast it shows, and when.
     """
 
-    lesion_id: str
     frame: NDArray[np.uint8]
     region: Roi
     region_source: RegionSource

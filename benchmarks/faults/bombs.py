@@ -17,7 +17,7 @@ from tests.worker.imaging.dicom_files import (
     STUDY_UID,
     dataset,
     jpeg,
-    lesion,
+    marked_image,
     picture,
     save,
     write,
@@ -61,10 +61,12 @@ def _read(path: Path) -> tuple[float, int, Code | None]:
     settings = Settings()
     pool = DecoderPool(settings.limits, 1, settings.decode_timeout_s)
     try:
-        pool.load(pool.index(path.parent, [_warm(path.parent)], STUDY_UID), [lesion()], None)
+        pool.load(pool.index(path.parent, [_warm(path.parent)], STUDY_UID), [marked_image()], None)
         (decoder,) = _decoders()
         started = time.perf_counter()
-        (loaded,) = pool.load(pool.index(path.parent, [path.name], STUDY_UID), [lesion(roi=Roi(0, 0, 8, 8))], None)
+        (loaded,) = pool.load(
+            pool.index(path.parent, [path.name], STUDY_UID), [marked_image(roi=Roi(0, 0, 8, 8))], None
+        )
         code = loaded.code if isinstance(loaded, LesionRefused) else None
         seconds = time.perf_counter() - started
         peak = peak_mib(decoder.pid) if decoder.is_running() and [decoder] == _decoders() else WITHIN_MIB + 1

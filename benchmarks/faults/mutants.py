@@ -17,7 +17,7 @@ from benchmarks.faults.bombs import peak_mib
 from benchmarks.faults.service import Say
 from benchmarks.faults.table import Figure
 from tests.end_to_end.ultrasound_files import package_files
-from tests.worker.imaging.dicom_files import lesion
+from tests.worker.imaging.dicom_files import marked_image
 from worker.errors import Code, Refused
 from worker.imaging.decoder_pool import DecoderPool
 from worker.settings import Settings
@@ -145,7 +145,7 @@ def _read_all(pool: DecoderPool, files: list[Seed], folder: Path, numbers: range
         seed = files[int(len(files) * random.random() ** 2)]
         path = folder / f"{number}.dcm"
         path.write_bytes(mutated(seed, files[int(random.integers(0, len(files)))], random))
-        marked = lesion(sop_instance_uid=seed.sop_uid, roi=Roi(1, 1, 2, 2) if number % 2 else None)
+        marked = marked_image(sop_instance_uid=seed.sop_uid, roi=Roi(1, 1, 2, 2) if number % 2 else None)
         try:
             (loaded,) = pool.load(pool.index(folder, [path.name], seed.study_uid), [marked], seed.age_years)
             codes["scored" if isinstance(loaded, LesionImage) else loaded.code] += 1

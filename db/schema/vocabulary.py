@@ -60,12 +60,13 @@ class LesionState(StrEnum):
 
 
 class Birads(StrEnum):
-    """The radiologist's category, in order of suspicion."""
+    """The radiologist's category, in order of suspicion. ``4`` is 4 without a letter."""
 
     INCOMPLETE = "0"
     NEGATIVE = "1"
     BENIGN = "2"
     PROBABLY_BENIGN = "3"
+    SUSPICIOUS = "4"
     LOW_SUSPICION = "4A"
     MODERATE_SUSPICION = "4B"
     HIGH_SUSPICION = "4C"
@@ -80,6 +81,7 @@ class Recommendation(StrEnum):
     NEGATIVE = "1"
     BENIGN = "2"
     PROBABLY_BENIGN = "3"
+    SUSPICIOUS = "4"
     LOW_SUSPICION = "4A"
     ABOVE_LOW_SUSPICION = ">4A"
     MODERATE_SUSPICION = "4B"
@@ -119,6 +121,16 @@ class Laterality(StrEnum):
     LEFT = "left"
     RIGHT = "right"
     BOTH = "both"
+
+
+class Plane(StrEnum):
+    """How the transducer was held: along a line from the nipple, across it, across or along the body, or between."""
+
+    RADIAL = "radial"
+    ANTIRADIAL = "antiradial"
+    TRANSVERSE = "transverse"
+    LONGITUDINAL = "longitudinal"
+    OBLIQUE = "oblique"
 
 
 class PolicyState(StrEnum):

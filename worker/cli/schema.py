@@ -1,9 +1,17 @@
 """``dlr schema``: the message, for programs."""
 
+from typing import Annotated
+
+import typer
+
 from worker.cli.output import print_json
-from worker.contract import job_schema
+from worker.contract import VERSIONS, job_schema
 
 
-def schema() -> None:
-    """Print the JSON Schema of a job (contract version 1)."""
-    print_json(job_schema())
+def schema(
+    version: Annotated[
+        int, typer.Option("--version", min=min(VERSIONS), max=max(VERSIONS), help="Of the contract; both are read")
+    ] = 1,
+) -> None:
+    """Print the JSON Schema of a job: contract version 1, or 2, in which a lesion has several images and its place."""
+    print_json(job_schema(version))

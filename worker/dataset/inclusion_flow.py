@@ -8,9 +8,6 @@ from worker.clinical.categories import Birads
 from worker.dataset.check import Checked
 from worker.dataset.manifest import ManifestRow, Pathology, Split
 
-_CATEGORIES = [*Birads]
-_CATEGORIES.insert(_CATEGORIES.index(Birads.LOW_SUSPICION), "4")
-
 
 @dataclass(frozen=True, slots=True)
 class FlowStep:
@@ -52,7 +49,7 @@ def flow_of(checked: Checked) -> tuple[FlowStep, ...]:
     steps.append(_step("included", "", sound.values()))
     parts: list[tuple[str, list[ManifestRow]]] = [
         (f"BI-RADS {category or 'not known'}", [row for row in sound.values() if row.birads == category])
-        for category in [*_CATEGORIES, None]
+        for category in [*Birads, None]
     ]
     parts.append(("without an age", [row for line, row in sound.items() if checked.ages[line] is None]))
     parts += [(f"split {split}", [row for row in sound.values() if row.split is split]) for split in Split]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -67,8 +67,8 @@ def _table_s1(descriptors: dict[str, str | float]) -> dict[str, str | float]:
     return descriptors
 
 
-Category = Birads | Literal["4"]
-"""A BI-RADS category, or 4 where the letter was not written down: high risk, and never taken for 4A."""
+Category = Birads
+"""A BI-RADS category: 4 where the letter was not written down, which is high risk, and never taken for 4A."""
 
 
 class ManifestRow(BaseModel):

@@ -88,4 +88,4 @@ def _phantoms(seed: int) -> Iterator[Phantom]:
 
 
 def _image(one: Phantom) -> LesionImage:
-    return LesionImage("L1", one.image, one.roi, RegionSource.JOB, Age(one.age_years, AgeSource.JOB))
+    return LesionImage(one.image, one.roi, RegionSource.JOB, Age(one.age_years, AgeSource.JOB))

@@ -32,7 +32,7 @@ _SUSPICIOUS: dict[str, bool] = {
     Birads.NEGATIVE: False,
     Birads.BENIGN: False,
     Birads.PROBABLY_BENIGN: False,
-    "4": True,
+    Birads.SUSPICIOUS: True,
     Birads.LOW_SUSPICION: True,
     Birads.MODERATE_SUSPICION: True,
     Birads.HIGH_SUSPICION: True,

@@ -13,7 +13,7 @@ GIVEN = "given"
 """The version of a scores table's plain columns, which name none."""
 
 
-CATEGORIES = tuple(sorted([*(category.value for category in Birads), "4"]))
+CATEGORIES = tuple(category.value for category in Birads)
 """BI-RADS in order of suspicion; 4 without its letter stands before 4A."""
 
 

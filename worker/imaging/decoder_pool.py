@@ -45,7 +45,7 @@ from worker.imaging.quality.policy import quality_warnings
 from worker.imaging.regions import lies_within
 from worker.imaging.scanner import LONGEST_SCANNER
 from worker.imaging.study_files import FileEntry, OnlyFile, StudyFiles, index_study
-from worker.study import Lesion, LesionImage
+from worker.study import LesionImage, MarkedImage
 from worker.telemetry.measures import Measures
 
 logger = logging.getLogger(__name__)
@@ -203,13 +203,13 @@ class DecoderPool:
         return isinstance(answer, ImagesCompared) and answer.same
 
     def load(
-        self, files: StudyFiles, lesions: Sequence[Lesion], age_years: float | None
+        self, files: StudyFiles, images: Sequence[MarkedImage], age_years: float | None
     ) -> list[LesionImage | LesionRefused]:
         """Load the lesions of one frame (`worker.imaging.lesion.decode_lesions`) in a decoder, which decodes it once.
 
         Args:
             files: of the lesions' study.
-            lesions: as the job has them; all of one SOP Instance UID and frame.
+            images: the frame, once for each lesion on it: all of one SOP Instance UID and frame.
             age_years: the job's, if it gives one.
 
         Returns:
@@ -221,16 +221,13 @@ class DecoderPool:
             Unavailable: as for `index`.
         """
         try:
-            answer, frame = self._decoded(files, lesions, age_years)
+            answer, frame = self._decoded(files, images, age_years)
         except LesionRefused as refused:
-            return [refused for _ in lesions]
-        return [
-            self._image_of(lesion, region, frame, answer)
-            for lesion, region in zip(lesions, answer.regions, strict=True)
-        ]
+            return [refused for _ in images]
+        return [self._image_of(region, frame, answer) for region in answer.regions]
 
     def _image_of(
-        self, lesion: Lesion, region: Region | RegionRefused, frame: NDArray[np.uint8], answer: LesionsDecoded
+        self, region: Region | RegionRefused, frame: NDArray[np.uint8], answer: LesionsDecoded
     ) -> LesionImage | LesionRefused:
         if isinstance(region, RegionRefused):
             return LesionRefused(region.code, region.reason)
@@ -239,7 +236,6 @@ class DecoderPool:
         except LesionRefused as refused:
             return refused
         return LesionImage(
-            lesion.lesion_id,
             frame,
             region.roi,
             region.source,
@@ -251,15 +247,15 @@ class DecoderPool:
         )
 
     def _decoded(
-        self, files: StudyFiles, lesions: Sequence[Lesion], age_years: float | None
+        self, files: StudyFiles, images: Sequence[MarkedImage], age_years: float | None
     ) -> tuple[LesionsDecoded, NDArray[np.uint8]]:
-        image = lesions[0]
+        image = images[0]
         file = files.only or str(files.path_of(image.sop_instance_uid))
-        rois = tuple(lesion.roi for lesion in lesions)
+        rois = tuple(image.roi for image in images)
         answer, frame = self._ask(
             DecodeLesions(Marked(file, image.sop_instance_uid, image.frame, rois, age_years)),
         )
-        if not isinstance(answer, LesionsDecoded) or frame is None or len(answer.regions) != len(lesions):
+        if not isinstance(answer, LesionsDecoded) or frame is None or len(answer.regions) != len(images):
             raise LesionRefused(Code.DECODER_CRASHED)
         return answer, frame
 

@@ -60,7 +60,7 @@ class ImageSource:
         if not isinstance(study.images, OnDicomweb):
             yield Folder(self.storage_root, study.images)
             return
-        wanted = {lesion.sop_instance_uid for lesion in study.lesions}
+        wanted = {image.sop_instance_uid for lesion in study.lesions for image in lesion.images}
         with _held_folder() as folder:
             files, refused = fetch(self.dicomweb, study.images.server, study.study_instance_uid, wanted, folder)
             yield Folder(folder, tuple(files), refused)

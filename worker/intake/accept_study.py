@@ -17,12 +17,13 @@ from db.schema.vocabulary import Change
 from db.writes import ledger
 from worker.broker.refused_identifiers import Named, named_in
 from worker.clinical.categories import Priority
-from worker.contract import LesionJob, StudyJob
+from worker.contract import StudyJob
 from worker.errors import DlrError
 from worker.intake.content_digest import content_digest
 from worker.intake.reencoded_copy import Images, is_reencoded
 from worker.intake.storage_copy import is_copy
 from worker.scoring.worklist_place import place_studies
+from worker.study import Lesion
 from worker.telemetry.traces import Tracing
 
 logger = logging.getLogger(__name__)
@@ -148,17 +149,18 @@ def _study_record(job: StudyJob, digest: str, source: str, traceparent: str | No
         priority=job.priority.value,
         job=job.model_dump(mode="json"),
         source=source,
-        lesions=tuple(_lesion_record(lesion) for lesion in job.lesions),
+        lesions=tuple(_lesion_record(lesion) for lesion in job.marked),
         traceparent=traceparent,
     )
 
 
-def _lesion_record(lesion: LesionJob) -> LesionRecord:
-    roi = lesion.roi
+def _lesion_record(lesion: Lesion) -> LesionRecord:
+    (image,) = lesion.images
+    roi = image.roi
     return LesionRecord(
         lesion_id=lesion.lesion_id,
-        sop_instance_uid=lesion.sop_instance_uid,
-        frame=lesion.frame,
+        sop_instance_uid=image.sop_instance_uid,
+        frame=image.frame,
         roi=None if roi is None else (roi.x, roi.y, roi.width, roi.height),
         birads=lesion.birads.value,
         descriptors=dict(lesion.descriptors),

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worker.contract import LONGEST_TEXT, SCHEMA_VERSION
+from worker.contract import LONGEST_TEXT
 from worker.errors import Code, Refused, StudyRefused
 from worker.image_access import Limits
 from worker.imaging.patient import require_one_patient
 from worker.intake.lesion_sources import Instance, find_lesions
+from worker.intake.lesions_file import in_version
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +71,9 @@ def job_of(instances: Sequence[Instance], paths: Sequence[str], lesions: Sequenc
         paths: in the storage root, of those that are scored.
         lesions: as a job has them.
     """
+    version, lesions = in_version(lesions)
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": version,
         "study_instance_uid": instances[0].identity.study_instance_uid,
         "accession_number": _accession_number(instances),
         "images": {"kind": "files", "paths": list(paths)},

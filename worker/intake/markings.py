@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from pydicom import Dataset, dcmread
 
-from worker.clinical.birads_codes import CATEGORIES, SUSPICIOUS
+from worker.clinical.birads_codes import CATEGORIES
 from worker.clinical.categories import Birads
 from worker.errors import Code, DlrError, StudyRefused
 from worker.image_access import Limits
@@ -152,8 +152,6 @@ def category(codes: Iterable[tuple[str, str]], where: str) -> Birads | None:
         return None
     if len(said) > 1:
         raise StudyRefused(Code.BIRADS_UNKNOWN, f"{where} has more than one assessment category")
-    if said[0] in SUSPICIOUS:
-        raise StudyRefused(Code.BIRADS_UNKNOWN, f"{where} is BI-RADS 4 without a letter (4A, 4B or 4C)")
     if said[0] not in CATEGORIES:
         raise StudyRefused(Code.BIRADS_UNKNOWN, f"{where} has an assessment category that is not in CID 6027")
     return CATEGORIES[said[0]]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydicom import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from worker.clinical.birads_codes import CATEGORIES, SUSPICIOUS
+from worker.clinical.birads_codes import CATEGORIES
 from worker.clinical.categories import Birads
 from worker.errors import Code, SetupRefused, StudyRefused
 from worker.image_access import Limits
@@ -155,7 +155,7 @@ def _segment(item: Dataset) -> Segment:
         for modifier in kind.get("SegmentedPropertyTypeModifierCodeSequence") or ()
     ]
     # Others say a side, or something else that is no category.
-    assessed = [code for code in modifiers if code in CATEGORIES or code in SUSPICIOUS]
+    assessed = [code for code in modifiers if code in CATEGORIES]
     return Segment(number, str(item.get("TrackingID") or ""), category(assessed, f"segment {number}"))
 
 

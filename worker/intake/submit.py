@@ -19,7 +19,7 @@ from worker.imaging.identity import is_directory, read_identity, study_named_in
 from worker.intake.accept_study import Intake
 from worker.intake.job_builder import build_job, job_of
 from worker.intake.lesion_sources import Instance
-from worker.intake.lesions_file import LESIONS, MarkedLesions, name_lesions, read_lesions
+from worker.intake.lesions_file import LESIONS, MarkedLesions, instances_of, name_lesions, on_instance, read_lesions
 from worker.intake.storage_copy import path_in_storage, text_fault
 
 
@@ -273,7 +273,7 @@ def _groups(images: Sequence[Instance], marked: MarkedLesions | None) -> list[_G
     lesions = name_lesions(marked.lesions)
     pictures = [image for image in images if not image.is_marking]
     if len(pictures) == 1:
-        lesions = [{"sop_instance_uid": pictures[0].identity.sop_instance_uid, **lesion} for lesion in lesions]
+        lesions = [on_instance(lesion, pictures[0].identity.sop_instance_uid) for lesion in lesions]
     if len(studies) <= 1:
         return [_Group(study, lesions, marked) for study in studies.values()]
     groups = [_Group(study, _on(lesions, study), marked) for study in studies.values()]
@@ -288,7 +288,7 @@ def _groups(images: Sequence[Instance], marked: MarkedLesions | None) -> list[_G
 
 def _on(lesions: Sequence[dict[str, Any]], images: Sequence[Instance]) -> list[dict[str, Any]]:
     uids = {image.identity.sop_instance_uid for image in images}
-    return [lesion for lesion in lesions if lesion.get("sop_instance_uid") in uids]
+    return [lesion for lesion in lesions if instances_of(lesion) & uids]
 
 
 def _check_that_none_is_twice(groups: Sequence[_Group]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -33,7 +33,7 @@ class CohortLine(BaseModel):
     patient_key: ShortText = Field(
         description="A pseudonym shared by the patient's lesions; never a name or a hospital number"
     )
-    birads: Annotated[Birads | Literal["4"] | None, BeforeValidator(str.upper)] = Field(
+    birads: Annotated[Birads | None, BeforeValidator(str.upper)] = Field(
         default=None, description="The radiologist's category, or 4 without its letter; Table S1 does not count it"
     )
     age_years: float | None = Field(default=None, ge=0, le=120, allow_inf_nan=False, description="Years")
@@ -166,7 +166,7 @@ def _number(cell: str) -> float | str:
 def _sentence(fault: Flaw) -> str:
     column = fault.place[0]
     if column == "birads":
-        return f"birads: one of {', '.join(Birads)}, or 4 where its letter is not known"
+        return f"birads: one of {', '.join(Birads)}; 4 where its letter is not known"
     return fault.sentence if column == "descriptors" else f"{column}: {fault.sentence}"
 
 

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.clinical.categories import Birads
 from worker.errors import Code, LesionRefused
 from worker.imaging.study_files import StudyFiles
 from worker.reporting.result import LesionResult
 from worker.reporting.source_study import SourceImage
-from worker.study import Lesion, LesionImage, Roi
+from worker.study import LesionImage, MarkedImage, Roi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ class Decoders(Protocol):
     """What is needed of `worker.imaging.decoder_pool.DecoderPool`."""
 
     def load(
-        self, files: StudyFiles, lesions: "Sequence[Lesion]", age_years: float | None
+        self, files: StudyFiles, images: "Sequence[MarkedImage]", age_years: float | None
     ) -> "Sequence[LesionImage | LesionRefused]":
         """Load the lesions of one frame."""
 
@@ -34,9 +33,7 @@ def frame_reader(decoders: Decoders) -> "Callable[[SourceImage, LesionResult], N
     def read(image: SourceImage, lesion: LesionResult) -> NDArray[np.uint8]:
         if lesion.region is None:
             raise LesionRefused(Code.ROI_OUTSIDE_IMAGE)
-        marked = Lesion(
-            lesion.lesion_id, image.sop_instance_uid, lesion.frame, Roi(*lesion.region), Birads(lesion.birads)
-        )
+        marked = MarkedImage(image.sop_instance_uid, lesion.frame, Roi(*lesion.region))
         (loaded,) = decoders.load(StudyFiles({image.sop_instance_uid: image.path}), [marked], lesion.age_years)
         if isinstance(loaded, LesionRefused):
             raise loaded

@@ -16,7 +16,7 @@ from worker.imaging.image_source import Folder, ImageSource
 from worker.imaging.study_files import StudyFiles, entry_of, fault_of, index_study, read_entry
 from worker.reporting.conforming import conforms
 from worker.reporting.result import LesionResult, StudyResult
-from worker.study import Lesion, OnDicomweb, Study
+from worker.study import Lesion, MarkedImage, OnDicomweb, Study
 from worker.text import on_one_line
 
 _NAMES = ("PatientName", "ReferringPhysicianName")
@@ -126,7 +126,7 @@ def opened(result: StudyResult, images: ImageSource, limits: Limits) -> Iterator
     """
     where = result.paths if result.dicomweb_server is None else OnDicomweb(result.dicomweb_server)
     lesions = tuple(
-        Lesion(lesion.lesion_id, lesion.sop_instance_uid, lesion.frame, None, Birads(lesion.birads))
+        Lesion(lesion.lesion_id, (MarkedImage(lesion.sop_instance_uid, lesion.frame, None),), Birads(lesion.birads))
         for lesion in result.lesions
     )
     uid, priority = result.study_instance_uid or "", Priority(result.priority)

@@ -14,7 +14,7 @@ from worker.imaging.storage import confine
 from worker.imaging.study_files import FileEntry
 from worker.intake.content_digest import is_unchanged
 from worker.scoring.pipeline import Decoders
-from worker.study import Lesion, LesionImage, Roi, Study
+from worker.study import Lesion, LesionImage, MarkedImage, Roi, Study
 
 Loaded = LesionImage | Refused
 
@@ -94,7 +94,7 @@ class StoredImages:
                 if refused is not None:
                     loaded |= dict.fromkeys((lesion.key for lesion in lesions), refused)
                     continue
-                marked = [_lesion_of(lesion, sop_instance_uid, frame) for lesion in lesions]
+                marked = [MarkedImage(sop_instance_uid, frame, Roi(*lesion.region)) for lesion in lesions]
                 images = self.decoders.load(files, marked, age_years)
                 loaded |= {lesion.key: image for lesion, image in zip(lesions, images, strict=True)}
         return loaded
@@ -105,10 +105,9 @@ def _what_is_decoded_at_once(lesion: StoredLesion) -> tuple[str, int | None, flo
 
 
 def _study_of(study: StoredStudy, job: StudyJob) -> Study:
-    lesions = tuple(_lesion_of(lesion, lesion.sop_instance_uid, lesion.frame) for lesion in study.lesions)
+    # The name and the category of a lesion are nothing to where its image is.
+    lesions = tuple(
+        Lesion("", (MarkedImage(lesion.sop_instance_uid, lesion.frame, None),), Birads.INCOMPLETE)
+        for lesion in study.lesions
+    )
     return Study(study.study_id, study.study_instance_uid, Priority.ROUTINE, None, images_of(job), lesions)
-
-
-def _lesion_of(lesion: StoredLesion, sop_instance_uid: str, frame: int | None) -> Lesion:
-    # The name and the category of a lesion are nothing to a decoder or to a model.
-    return Lesion("", sop_instance_uid, frame, Roi(*lesion.region), Birads.INCOMPLETE)

@@ -14,7 +14,7 @@ from db.outages import DATABASE_AWAY
 from db.schema.records import Claim, Ended
 from worker.clinical.categories import Priority
 from worker.clinical.restratify import restratify
-from worker.contract import LesionJob, images_of, parse_job
+from worker.contract import images_of, parse_job
 from worker.errors import Code, LesionRefused, Refused, Unavailable
 from worker.imaging.image_source import Folder, ImageSource
 from worker.imaging.study_files import StudyFiles
@@ -22,7 +22,7 @@ from worker.outages.retry import Stopping, retry_while_away
 from worker.scoring.bookkeeping import Bookkeeper, Suspect
 from worker.scoring.isolation import Isolation
 from worker.scoring.lesion_outcome import LesionOutcome, defect_of, tell
-from worker.study import Lesion, LesionImage, Roi, Scores, Study
+from worker.study import Lesion, LesionImage, MarkedImage, Scores, Study
 from worker.telemetry.measures import Measures
 from worker.telemetry.traces import Span, Tracing
 
@@ -48,7 +48,7 @@ class Decoders(Protocol):
         """Read the headers of a study's files."""
 
     def load(
-        self, files: StudyFiles, lesions: Sequence[Lesion], age_years: float | None
+        self, files: StudyFiles, images: Sequence[MarkedImage], age_years: float | None
     ) -> list[LesionImage | LesionRefused]:
         """Load the lesions of one frame."""
 
@@ -168,11 +168,11 @@ class Pipeline:
     def _load(
         self, study: Study, folder: Folder, files: StudyFiles, lesions: Sequence[Lesion]
     ) -> Sequence[LesionImage | LesionRefused]:
-        refused = folder.refused.get(lesions[0].sop_instance_uid)
+        refused = folder.refused.get(lesions[0].images[0].sop_instance_uid)
         if refused is not None:
             return [LesionRefused(refused.code, refused.reason) for _ in lesions]
         try:
-            return self.decoders.load(files, lesions, study.age_years)
+            return self.decoders.load(files, [lesion.images[0] for lesion in lesions], study.age_years)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001  a defect met on one frame is not the others' end
@@ -236,17 +236,13 @@ def study_of(claim: Claim) -> Study:
         priority=Priority(claim.priority),
         age_years=job.age_years,
         images=images_of(job),
-        lesions=tuple(_lesion_of(lesion) for lesion in job.lesions),
+        lesions=job.marked,
     )
 
 
 def _by_frame(lesions: Sequence[Lesion]) -> list[list[Lesion]]:
     frames: dict[tuple[str, int | None], list[Lesion]] = {}
     for lesion in lesions:
-        frames.setdefault((lesion.sop_instance_uid, lesion.frame), []).append(lesion)
+        (image,) = lesion.images
+        frames.setdefault((image.sop_instance_uid, image.frame), []).append(lesion)
     return list(frames.values())
-
-
-def _lesion_of(job: LesionJob) -> Lesion:
-    roi = None if job.roi is None else Roi(job.roi.x, job.roi.y, job.roi.width, job.roi.height)
-    return Lesion(job.lesion_id, job.sop_instance_uid, job.frame, roi, job.birads, job.descriptors)

@@ -151,8 +151,8 @@ class TrainingConfig(_Part):
 
     @model_validator(mode="after")
     def _category_parts(self) -> Self:
-        if self.low_risk_up_to in (Birads.INCOMPLETE, Birads.KNOWN_MALIGNANCY):
-            raise PydanticCustomError("low_risk_up_to", "low_risk_up_to is a category from 1 to 5")
+        if self.low_risk_up_to in (Birads.INCOMPLETE, Birads.SUSPICIOUS, Birads.KNOWN_MALIGNANCY):
+            raise PydanticCustomError("low_risk_up_to", "low_risk_up_to is a category from 1 to 5, 4 with its letter")
         if self.phantoms.validation + self.phantoms.test >= 1:
             raise PydanticCustomError("phantoms", "validation and test leave no phantoms to learn from")
         return self

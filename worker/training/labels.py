@@ -1,7 +1,7 @@
 """What a lesion is to a model: positive, negative, or neither."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from worker.clinical.categories import Birads
 from worker.dataset.manifest import Category
@@ -9,6 +9,7 @@ from worker.errors import Code, SetupRefused
 from worker.inference.model_card import ModelCard, ModelName
 from worker.training.config import TrainingConfig
 
+_LETTERED: Final[list[Birads]] = [category for category in Birads if category is not Birads.SUSPICIOUS]
 _FOURS = (Birads.LOW_SUSPICION, Birads.MODERATE_SUSPICION, Birads.HIGH_SUSPICION)
 
 
@@ -35,16 +36,15 @@ class LabelRule:
             return malignant
         if birads is None or birads == Birads.INCOMPLETE:
             return None
-        order = list(Birads)
-        categories = _FOURS if birads == "4" else (Birads(birads),)
-        high = {order.index(one) > order.index(self.low_risk_up_to) for one in categories}
+        categories = _FOURS if birads == Birads.SUSPICIOUS else (Birads(birads),)
+        high = {_LETTERED.index(one) > _LETTERED.index(self.low_risk_up_to) for one in categories}
         return high.pop() if len(high) == 1 else None
 
     def __str__(self) -> str:
         """Return the rule as a card has it."""
         if self.by == "pathology":
             return "pathology" if self.model == "DLR_BM" else "malignant by pathology is high risk, benign is low risk"
-        above = list(Birads)[list(Birads).index(self.low_risk_up_to) + 1]
+        above = _LETTERED[_LETTERED.index(self.low_risk_up_to) + 1]
         return f"BI-RADS up to {self.low_risk_up_to} is low risk, {above} and above is high risk"
 
 

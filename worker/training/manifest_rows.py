@@ -108,9 +108,7 @@ def image_of(root: Path, row: ManifestRow) -> LesionImage:
     if lesion.age_years is None:
         raise LesionRefused(Code.AGE_MISSING)
     # Where region and age come from is written nowhere here: a manifest says both.
-    return LesionImage(
-        row.lesion_id, lesion.frame, lesion.region, RegionSource.JOB, Age(lesion.age_years, AgeSource.JOB)
-    )
+    return LesionImage(lesion.frame, lesion.region, RegionSource.JOB, Age(lesion.age_years, AgeSource.JOB))
 
 
 def places_by_lesion(rows: Iterable[ManifestRow]) -> dict[str, list[int]]:

@@ -5,11 +5,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from db.reads.worklist_page_records import LesionImageRow
-from worker.clinical.categories import Birads
 from worker.errors import LesionRefused
 from worker.imaging.decoder_pool import DecoderPool
 from worker.imaging.picture import crop_picture, frame_picture
-from worker.study import Lesion, Roi
+from worker.study import MarkedImage, Roi
 
 
 class Kind(StrEnum):
@@ -34,10 +33,9 @@ class Pictures:
             Unavailable: the storage is away, or no decoder can be started.
         """
         region = Roi(image.region_x, image.region_y, image.region_width, image.region_height)
-        # The name and the category of a lesion are nothing to a decoder.
-        lesion = Lesion("", image.sop_instance_uid, image.frame, region, Birads.INCOMPLETE)
+        marked = MarkedImage(image.sop_instance_uid, image.frame, region)
         files = self.decoders.index(self.storage_root, image.paths, image.study_instance_uid)
-        [loaded] = self.decoders.load(files, [lesion], image.age_years)
+        [loaded] = self.decoders.load(files, [marked], image.age_years)
         if isinstance(loaded, LesionRefused):
             raise loaded
         make = crop_picture if kind is Kind.CROP else frame_picture

@@ -29,9 +29,8 @@ from pydicom.uid import (
     UltrasoundMultiFrameImageStorage,
 )
 
-from worker.clinical.categories import Birads
 from worker.image_access import Limits
-from worker.study import Lesion, Roi
+from worker.study import MarkedImage, Roi
 
 STUDY_UID = "1.2.826.0.1.3680043.8.498.1"
 SOP_UID = "1.2.826.0.1.3680043.8.498.1.1"
@@ -46,9 +45,9 @@ def picture(rows: int = 48, columns: int = 64, *, colour: bool = False, seed: in
     return np.array(image if colour else image.convert("L"))
 
 
-def lesion(**changes: Any) -> Lesion:
-    values: dict[str, Any] = {"lesion_id": "L1", "sop_instance_uid": SOP_UID, "frame": 1, "roi": None}
-    return Lesion(**(values | {"birads": Birads.LOW_SUSPICION} | changes))
+def marked_image(**changes: Any) -> MarkedImage:
+    values: dict[str, Any] = {"sop_instance_uid": SOP_UID, "frame": 1, "roi": None}
+    return MarkedImage(**(values | changes))
 
 
 def region(roi: Roi, *, spatial_format: int = 1, data_type: int = 1) -> Dataset:

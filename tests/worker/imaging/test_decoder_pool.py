@@ -24,7 +24,7 @@ from pydantic import TypeAdapter
 from pydicom.uid import RLELossless
 
 from tests.waiting import pace, patience, until
-from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, lesion, picture, write, write_texts
+from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, marked_image, picture, write, write_texts
 from worker.contract import MAX_LESIONS
 from worker.errors import Code, DlrError, LesionRefused, StudyRefused, Unavailable
 from worker.imaging import decoder_pool
@@ -65,7 +65,7 @@ def load(pool: DecoderPool, path: Path, roi: Roi | None = None) -> LesionImage:
 
 
 def load_one(pool: DecoderPool, root: Path, names: list[str], roi: Roi | None = None) -> LesionImage:
-    (loaded,) = pool.load(pool.index(root, names, STUDY_UID), [lesion(roi=roi)], 47.0)
+    (loaded,) = pool.load(pool.index(root, names, STUDY_UID), [marked_image(roi=roi)], 47.0)
     if isinstance(loaded, LesionRefused):
         raise loaded
     return loaded
@@ -163,7 +163,7 @@ def test_a_decoder_gives_the_pixels_region_and_age_that_reading_here_gives(
 
 def test_the_lesions_of_a_frame_share_it(pool: DecoderPool, tmp_path: Path) -> None:
     path = write(tmp_path / "a.dcm", picture())
-    marked = [lesion(lesion_id="L1", roi=Roi(3, 4, 20, 10)), lesion(lesion_id="L2", roi=Roi(99, 0, 5, 5)), lesion()]
+    marked = [marked_image(roi=Roi(3, 4, 20, 10)), marked_image(roi=Roi(99, 0, 5, 5)), marked_image()]
     first, outside, last = pool.load(pool.index(tmp_path, [path.name], STUDY_UID), marked, 47.0)
     assert isinstance(first, LesionImage)
     assert isinstance(last, LesionImage)
@@ -175,7 +175,7 @@ def test_the_lesions_of_a_frame_share_it(pool: DecoderPool, tmp_path: Path) -> N
 
 def test_a_thousand_lesions_of_a_frame_are_one_request(pool: DecoderPool, tmp_path: Path) -> None:
     path = write(tmp_path / "a.dcm", picture())
-    marked = [lesion(lesion_id=str(number), roi=Roi(number % 40, 3, 20, 10)) for number in range(MAX_LESIONS)]
+    marked = [marked_image(roi=Roi(number % 40, 3, 20, 10)) for number in range(MAX_LESIONS)]
     loaded = pool.load(pool.index(tmp_path, [path.name], STUDY_UID), marked, 47.0)
     assert [one.region.x for one in loaded if isinstance(one, LesionImage)] == [n % 40 for n in range(MAX_LESIONS)]
 
@@ -343,10 +343,10 @@ def test_a_decoder_knows_no_secret_and_can_write_no_file(
 WORKER = """
 import signal, sys
 from pathlib import Path
-from tests.worker.imaging.dicom_files import LIMITS, STUDY_UID, lesion
+from tests.worker.imaging.dicom_files import LIMITS, STUDY_UID, marked_image
 from worker.imaging.decoder_pool import DecoderPool
 pool, path = DecoderPool(LIMITS, 1, timeout_s=20), Path(sys.argv[1])
-pool.load(pool.index(path.parent, [path.name], STUDY_UID), [lesion()], 47.0)
+pool.load(pool.index(path.parent, [path.name], STUDY_UID), [marked_image()], 47.0)
 print("ready", flush=True)
 signal.pause()
 """

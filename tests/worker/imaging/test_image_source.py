@@ -18,7 +18,7 @@ from worker.demo.dicom import Header, write_ultrasound
 from worker.errors import StudyRefused, Unavailable
 from worker.image_access import Dicomweb, Server
 from worker.imaging.image_source import FETCHED, ImageSource, remove_abandoned
-from worker.study import Lesion, OnDicomweb, Study
+from worker.study import Lesion, MarkedImage, OnDicomweb, Study
 
 STUDY = "1.2.826.0.1.3680043.10.1"
 
@@ -44,7 +44,7 @@ def source_of(url: str) -> ImageSource:
 
 
 def study_of(sop_instance_uid: str, server: str = "pacs") -> Study:
-    lesion = Lesion("L1", sop_instance_uid, None, None, Birads.LOW_SUSPICION)
+    lesion = Lesion("L1", (MarkedImage(sop_instance_uid, None, None),), Birads.LOW_SUSPICION)
     return Study(uuid4(), STUDY, Priority.ROUTINE, None, OnDicomweb(server), (lesion,))
 
 

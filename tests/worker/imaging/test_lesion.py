@@ -9,35 +9,35 @@ import numpy as np
 import pytest
 
 from db.schema.vocabulary import AgeSource, RegionSource
-from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, lesion, picture, region, write
+from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, marked_image, picture, region, write
 from worker.errors import Code, LesionRefused
 from worker.imaging.lesion import Marked, RegionRefused, decode_lesions
 from worker.imaging.pixels import decode_frame
 from worker.imaging.study_files import StudyFiles, index_study, read_entry
-from worker.study import Age, Lesion, LesionImage, Roi
+from worker.study import Age, LesionImage, MarkedImage, Roi
 
 
 def _index(folder: Path, *names: str) -> StudyFiles:
     return index_study(folder, names, STUDY_UID, partial(read_entry, limits=LIMITS))
 
 
-def _decode(files: StudyFiles, lesion: Lesion, job_age: float | None) -> LesionImage:
-    path = str(files.path_of(lesion.sop_instance_uid))
-    decoded = decode_lesions(Marked(path, lesion.sop_instance_uid, lesion.frame, (lesion.roi,), job_age), LIMITS)
+def _decode(files: StudyFiles, image: MarkedImage, job_age: float | None) -> LesionImage:
+    path = str(files.path_of(image.sop_instance_uid))
+    decoded = decode_lesions(Marked(path, image.sop_instance_uid, image.frame, (image.roi,), job_age), LIMITS)
     (region,) = decoded.regions
     if isinstance(region, RegionRefused):
         raise LesionRefused(region.code, region.reason)
-    return LesionImage(lesion.lesion_id, decoded.frame, region.roi, region.source, decoded.age)
+    return LesionImage(decoded.frame, region.roi, region.source, decoded.age)
 
 
-def _load(path: Path, job_age: float | None = None, lesion_changes: dict[str, Any] | None = None) -> LesionImage:
-    return _decode(_index(path.parent, path.name), lesion(**(lesion_changes or {})), job_age)
+def _load(path: Path, job_age: float | None = None, image_changes: dict[str, Any] | None = None) -> LesionImage:
+    return _decode(_index(path.parent, path.name), marked_image(**(image_changes or {})), job_age)
 
 
 def test_a_lesion_has_its_frame_its_region_and_its_age(tmp_path: Path) -> None:
     frames = np.stack([picture(seed=1), picture(seed=2)])
     path = write(tmp_path / "a.dcm", frames, NumberOfFrames=2)
-    image = _load(path, lesion_changes={"frame": 2, "roi": Roi(3, 4, 20, 10)})
+    image = _load(path, image_changes={"frame": 2, "roi": Roi(3, 4, 20, 10)})
     assert np.array_equal(image.frame, picture(seed=2))
     assert (image.region, image.region_source) == (Roi(3, 4, 20, 10), RegionSource.JOB)
     assert image.age == Age(47.0, AgeSource.PATIENT_AGE)
@@ -104,8 +104,8 @@ def test_a_region_of_one_value_has_nothing_to_score_though_its_surroundings_have
     frame[10:20, 10:20] = frame[10, 10]
     path = write(tmp_path / "a.dcm", frame)
     with pytest.raises(LesionRefused, match="pixels_uniform"):
-        _load(path, lesion_changes={"roi": Roi(10, 10, 10, 10)})
-    assert _load(path, lesion_changes={"roi": Roi(10, 10, 30, 30)}).region == Roi(10, 10, 30, 30)
+        _load(path, image_changes={"roi": Roi(10, 10, 10, 10)})
+    assert _load(path, image_changes={"roi": Roi(10, 10, 30, 30)}).region == Roi(10, 10, 30, 30)
 
 
 def test_a_file_that_was_replaced_since_it_was_indexed_is_not_taken_for_the_first(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_file_that_was_replaced_since_it_was_indexed_is_not_taken_for_the_firs
     files = _index(tmp_path, "a.dcm")
     write(path, picture(), SOPInstanceUID=SOP_UID + "9")
     with pytest.raises(LesionRefused, match="sop_instance_not_found"):
-        _decode(files, lesion(), 47.0)
+        _decode(files, marked_image(), 47.0)
 
 
 def test_a_lesion_s_refusal_is_its_own_and_its_neighbour_is_loaded(tmp_path: Path) -> None:
@@ -121,8 +121,8 @@ def test_a_lesion_s_refusal_is_its_own_and_its_neighbour_is_loaded(tmp_path: Pat
     (tmp_path / "b.dcm").write_bytes(b"not DICOM")
     files = _index(tmp_path, "b.dcm", "a.dcm")
     with pytest.raises(LesionRefused, match="file_not_dicom"):
-        _decode(files, lesion(sop_instance_uid="1.2.3"), 47.0)
-    assert _decode(files, lesion(), 47.0).age.years == 47.0
+        _decode(files, marked_image(sop_instance_uid="1.2.3"), 47.0)
+    assert _decode(files, marked_image(), 47.0).age.years == 47.0
 
 
 def test_the_lesions_of_a_frame_are_loaded_together_and_each_has_its_own_region_or_refusal(

@@ -15,7 +15,7 @@ from tests.end_to_end.ultrasound_files import (
     locate,
     package_files,
 )
-from tests.worker.imaging.dicom_files import lesion
+from tests.worker.imaging.dicom_files import marked_image
 from worker.errors import LesionRefused
 from worker.image_access import Limits
 from worker.imaging.decoder_pool import DecoderPool
@@ -35,7 +35,7 @@ def _load(decoders: DecoderPool, name: str, frame: int = 1, roi: Roi | None = No
     path = locate(name)
     header = dcmread(path, stop_before_pixels=True)
     files = decoders.index(path.parent, [path.name], str(header.StudyInstanceUID))
-    marked = lesion(sop_instance_uid=str(header.SOPInstanceUID), frame=frame, roi=roi)
+    marked = marked_image(sop_instance_uid=str(header.SOPInstanceUID), frame=frame, roi=roi)
     (loaded,) = decoders.load(files, [marked], JOB_AGE_YEARS)
     if isinstance(loaded, LesionRefused):
         raise loaded

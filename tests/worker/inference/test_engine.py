@@ -32,7 +32,7 @@ def _lesion(seed: int, *, colour: bool = False, age: float | None = None) -> Les
     x, y = int(rng.integers(0, columns - 20)), int(rng.integers(0, rows - 20))
     region = Roi(x, y, int(rng.integers(10, columns - x + 1)), int(rng.integers(10, rows - y + 1)))
     years = float(rng.uniform(0, 120)) if age is None else age
-    return LesionImage("L1", frame, region, RegionSource.JOB, Age(years, AgeSource.JOB))
+    return LesionImage(frame, region, RegionSource.JOB, Age(years, AgeSource.JOB))
 
 
 @pytest.fixture(scope="module")

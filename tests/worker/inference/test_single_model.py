@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 def lesion(seed: int, age: float = 50.0, *, colour: bool = False) -> LesionImage:
     rng = np.random.default_rng(seed)
     frame = rng.integers(0, 256, (60, 80, 3) if colour else (60, 80), np.uint8)
-    return LesionImage("L", frame, Roi(10, 8, 30, 25), RegionSource.JOB, Age(age, AgeSource.JOB))
+    return LesionImage(frame, Roi(10, 8, 30, 25), RegionSource.JOB, Age(age, AgeSource.JOB))
 
 
 def test_its_scores_are_the_engines(tmp_path: Path) -> None:

@@ -107,10 +107,15 @@ def test_a_drawing_without_a_word_of_bi_rads_is_no_lesion(image: Path, path: Pat
     assert read_presentation(write_presentation(path, image, [Annotation([BOX], texts)]), LIMITS).findings == ()
 
 
+def test_4_without_a_letter_is_a_category(image: Path, path: Path) -> None:
+    marking = read_presentation(write_presentation(path, image, [Annotation([BOX], ["BI-RADS 4"])]), LIMITS)
+    assert [one.birads.value for one in marking.findings] == ["4"]
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        "BI-RADS 4",
+        "BI-RADS 4D",
         "BI-RADS 4a",
         "BIRADS 4A",
         "bi-rads 4A",

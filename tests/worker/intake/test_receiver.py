@@ -294,7 +294,7 @@ def test_a_report_whose_category_is_unknown_is_refused_with_its_code(
     hospital: Made, image: Path, tmp_path: Path
 ) -> None:
     there = hospital()
-    there.send(image, write_report(tmp_path / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10), ["4"])]))
+    there.send(image, write_report(tmp_path / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10), ["none of them"])]))
     there.close(quiet_s=0)
     assert [study.error_code for study in there.studies()] == ["birads_unknown"]
 

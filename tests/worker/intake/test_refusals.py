@@ -85,7 +85,7 @@ def without_lesions(folder: Path) -> None:
 
 def with_an_unread_report(folder: Path) -> None:
     image = write(folder / "a.dcm", picture(), AccessionNumber=ACCESSION)
-    write_report(folder / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10), ["4"])])
+    write_report(folder / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10), ["none of them"])])
 
 
 def of_two_patients(folder: Path) -> None:
@@ -279,7 +279,7 @@ def test_a_number_that_is_cut_off_names_nobody(tmp_path: Path, left_out: int) ->
 def test_lesions_of_a_file_that_are_refused_are_found_by_the_files_they_are_for(intake: Intake, tmp_path: Path) -> None:
     (folder := tmp_path / "one").mkdir()
     write(folder / "a.dcm", picture(), AccessionNumber=ACCESSION)
-    marked = MarkedLesions(({"birads": "4"},))
+    marked = MarkedLesions(({"birads": "4D"},))
     for submission in plan([folder], marked, Overrides(), intake.storage_root, LIMITS):
         submit_one(intake, submission, "submit")
     (row,) = listed(intake)

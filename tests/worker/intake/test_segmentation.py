@@ -14,6 +14,7 @@ from pydicom.uid import RLELossless
 
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, picture, write
 from tests.worker.intake.segmentations import Drawn, write_segmentation
+from worker.clinical.categories import Birads
 from worker.errors import Code, LesionRefused, StudyRefused
 from worker.image_access import Limits
 from worker.intake import segmentation as module
@@ -80,7 +81,12 @@ def test_each_segment_with_a_coded_category_is_a_lesion_and_the_rest_are_none(
     ]
 
 
-@pytest.mark.parametrize("birads", [["4"], ["4A", "5"]])
+def test_4_without_a_letter_is_read_as_that(image: Path, path: Path) -> None:
+    marking = read_segmentation(write_segmentation(path, image, [Drawn((3, 4, 5, 5), birads=["4"])]), LIMITS).alone()
+    assert [one.birads for one in marking.findings] == [Birads.SUSPICIOUS]
+
+
+@pytest.mark.parametrize("birads", [["4", "4A"], ["4A", "5"]])
 def test_a_category_is_not_guessed(image: Path, path: Path, birads: list[str]) -> None:
     refused = refusal(write_segmentation(path, image, [Drawn((3, 4, 5, 5)), Drawn((9, 9, 5, 5), birads=birads)]))
     assert refused.code is Code.BIRADS_UNKNOWN

@@ -86,7 +86,12 @@ def test_what_was_measured_and_not_assessed_is_no_lesion(tmp_path: Path, image: 
     assert lesion["birads"] == "4B"
 
 
-@pytest.mark.parametrize("birads", [["4"], ["none of them"], ["4A", "5"]])
+def test_4_without_a_letter_is_read_as_that(tmp_path: Path, image: Path) -> None:
+    (lesion,) = lesions_of(write_report(tmp_path / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10), ["4"])]))
+    assert lesion["birads"] == "4"
+
+
+@pytest.mark.parametrize("birads", [["4", "4A"], ["none of them"], ["4A", "5"]])
 def test_a_category_that_is_not_one_of_bi_rads_is_refused_and_not_guessed(
     tmp_path: Path, image: Path, birads: list[str]
 ) -> None:

@@ -47,7 +47,7 @@ def test_a_row_gets_the_services_own_scores(tmp_path: Path, models: Path) -> Non
     [one] = scored(tmp_path, models, only).lesions
     engine = load_engine(models, "cpu", None, 0)
     read = read_lesion(tmp_path, only)
-    image = LesionImage("L1", read.frame, read.region, RegionSource.JOB, Age(47, AgeSource.JOB))
+    image = LesionImage(read.frame, read.region, RegionSource.JOB, Age(47, AgeSource.JOB))
     expected = engine.submit(image, Priority.ROUTINE).result()
     engine.close()
     by_model = {scorer.model: score for scorer, score in one.scores.items()}

@@ -134,7 +134,7 @@ def pathology_of(text: str) -> Pathology | None:
 def category_of(text: str) -> str | None:
     """Return a BI-RADS category, 4 without its letter among them; ``None`` for anything else."""
     word = text.strip().upper()
-    return word if word in (*Birads, "4") else None
+    return word if word in tuple(Birads) else None
 
 
 def made_row(cells: Mapping[str, object]) -> ManifestRow:

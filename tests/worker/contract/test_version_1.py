@@ -1,5 +1,6 @@
 """The message, version 1."""
 
+import hashlib
 import json
 from copy import deepcopy
 from typing import Any
@@ -9,8 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.clinical.categories import Birads
 from worker.contract import job_schema, parse_job
 from worker.errors import Code, JobRefused
+from worker.study import Lesion, MarkedImage, Roi
+
+SCHEMA_SHA256 = "5adcae5c2cc0e5f8ba1eb505237616135ff943e29f9ca7a64d83e6121dfb736f"
 
 JOB: dict[str, Any] = {
     "schema_version": 1,
@@ -86,7 +91,7 @@ def test_what_is_optional_may_be_left_out(path: str) -> None:
 
 
 REFUSED = [
-    ("schema_version", 2, "job_version_unsupported"),
+    ("schema_version", 3, "job_version_unsupported"),
     ("schema_version", 0, "job_version_unsupported"),
     ("schema_version", "1", "job_invalid"),
     ("schema_version", ..., "job_invalid"),
@@ -185,6 +190,23 @@ def test_nesting_without_end_is_refused() -> None:
         nested = [nested]
     with pytest.raises(JobRefused):
         parse_job(JOB | {"lesions": nested})
+
+
+def test_a_category_of_version_2_is_refused_with_the_version_that_takes_it() -> None:
+    with pytest.raises(JobRefused) as refusal:
+        parse_job(changed("lesions.0.birads", "4"))
+    assert "lesions[0].birads: " in refusal.value.reason
+    assert "schema_version 2 takes '4'" in refusal.value.reason
+
+
+def test_a_lesion_has_the_one_image_that_it_is_marked_on() -> None:
+    image = MarkedImage("1.2.826.0.1.3680043.8.498.2", 1, Roi(210, 96, 180, 120))
+    assert parse_job(JOB).marked == (Lesion("L1", (image,), Birads.LOW_SUSPICION, {"shape": "irregular"}),)
+
+
+def test_the_schema_is_what_it_was_before_there_was_a_version_2() -> None:
+    text = json.dumps(job_schema(), sort_keys=True)
+    assert hashlib.sha256(text.encode()).hexdigest() == SCHEMA_SHA256
 
 
 def test_the_schema_is_json_and_names_every_field() -> None:

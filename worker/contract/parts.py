@@ -1,7 +1,4 @@
-"""The message that a hospital pushes: contract version 1.
-
-References to files, never pixels, and no patient name or id. ``dlr schema`` prints the JSON Schema.
-"""
+"""What every version of the message shares: texts, paths and rectangles, where images are, and what a job is."""
 
 import re
 from pathlib import PurePosixPath
@@ -19,18 +16,15 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from worker.clinical.categories import Birads, Priority
+from worker.clinical.categories import Priority
 from worker.clinical.descriptors import descriptor_faults
-from worker.errors import Code, JobRefused
-from worker.study import OnDicomweb
+from worker.errors import Code
+from worker.study import Lesion, Roi
 from worker.text import composed, is_one_line
-from worker.validation_errors import flaws_of
 
-SCHEMA_VERSION = 1
 MAX_LESIONS = 1_000
 MAX_PATHS = 10_000
 LONGEST_TEXT = 64
-_REASON_FAULTS = 5
 _WINDOWS_DRIVE = re.compile(r"^[A-Za-z]:")
 
 
@@ -67,17 +61,17 @@ ShortText = Annotated[
     str, Field(min_length=1, max_length=LONGEST_TEXT), BeforeValidator(_composed), AfterValidator(_one_line)
 ]
 Descriptors = Annotated[dict[str, str | float], AfterValidator(_table_s1)]
-_KINDS = ("files", "dicomweb")
-"""What pydantic puts into a place behind ``images``: which of its kinds it was read as."""
-
+Frame = Annotated[int, Field(ge=1, lt=2**31)]
 _STORAGE_PATH: TypeAdapter[str] = TypeAdapter(StoragePath)
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A part of a job: nothing unknown in it, nothing taken for what it is not, and no value in an error."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
-class RoiJob(_Part):
+class RoiJob(Part):
     """A lesion's rectangle in pixels of the stored frame; (x, y) is its top left pixel, counted from 0."""
 
     x: int = Field(ge=-(2**31), lt=2**31)
@@ -85,24 +79,13 @@ class RoiJob(_Part):
     width: int = Field(ge=1, lt=2**31)
     height: int = Field(ge=1, lt=2**31)
 
-
-class LesionJob(_Part):
-    """One lesion that a radiologist marked."""
-
-    lesion_id: ShortText = Field(description="The sender's name of the lesion, unique in the study")
-    sop_instance_uid: Uid
-    frame: int | None = Field(
-        default=None, ge=1, lt=2**31, description="Counts from 1, as in DICOM; required if the file has several frames"
-    )
-    roi: RoiJob | None = Field(
-        default=None,
-        description="Default: the B-mode region of Sequence of Ultrasound Regions, else the whole image",
-    )
-    birads: Annotated[Birads, Field(strict=False)]
-    descriptors: Descriptors = Field(default_factory=dict, description="Table S1's names and levels")
+    @property
+    def value(self) -> Roi:
+        """The same, as it crosses from room to room."""
+        return Roi(self.x, self.y, self.width, self.height)
 
 
-class FilesSource(_Part):
+class FilesSource(Part):
     """Files that the worker reads from its storage."""
 
     kind: Literal["files"]
@@ -111,17 +94,17 @@ class FilesSource(_Part):
     )
 
 
-class DicomwebSource(_Part):
+class DicomwebSource(Part):
     """Instances that the worker fetches from a DICOMweb server, those of the lesions alone."""
 
     kind: Literal["dicomweb"]
     server: ShortText = Field(description="Its name in DLR_DICOMWEB_SERVERS; a job never gives an address")
 
 
-class StudyJob(_Part):
+class StudyJob(Part):
     """One study and its lesions: the argument ``job`` of the task ``dlr.submit_study``, on the queue ``intake``."""
 
-    schema_version: Literal[1]
+    schema_version: int
     study_instance_uid: Uid
     accession_number: ShortText | None = None
     priority: Annotated[Priority, Field(strict=False)] = Priority.ROUTINE
@@ -131,7 +114,12 @@ class StudyJob(_Part):
         description="At the study, in years. Default: Patient's Age, else Study Date minus Patient's Birth Date",
     )
     images: Annotated[FilesSource | DicomwebSource, Field(discriminator="kind")]
-    lesions: list[LesionJob] = Field(min_length=1, max_length=MAX_LESIONS)
+    lesions: list[Any]
+
+    @property
+    def marked(self) -> tuple[Lesion, ...]:
+        """The lesions, in the job's order, as whatever version of the message has them."""
+        raise NotImplementedError
 
     @model_validator(mode="after")
     def _lesions_have_names_of_their_own(self) -> Self:
@@ -141,41 +129,6 @@ class StudyJob(_Part):
         return self
 
 
-def parse_job(job: object) -> StudyJob:
-    """Read a job as it came off the queue or out of a file.
-
-    Args:
-        job: the decoded JSON, of whatever type it turned out to be.
-
-    Returns:
-        The job, valid in every field.
-
-    Raises:
-        JobRefused: ``job_invalid``, ``job_version_unsupported`` or ``path_outside_storage``; the reason names the
-            fields and never repeats their values.
-    """
-    if isinstance(job, dict) and _other_version(job.get("schema_version")):
-        raise JobRefused(Code.JOB_VERSION_UNSUPPORTED, f"this worker reads only schema_version {SCHEMA_VERSION} alone")
-    try:
-        return StudyJob.model_validate(job)
-    except ValidationError as invalid:
-        faults = flaws_of(invalid)
-        confined = any(fault.kind == Code.PATH_OUTSIDE_STORAGE for fault in faults)
-        code = Code.PATH_OUTSIDE_STORAGE if confined else Code.JOB_INVALID
-        shown = [f"{_place(fault.place)}: {fault.sentence}" for fault in faults[:_REASON_FAULTS]]
-        if len(faults) > _REASON_FAULTS:
-            shown.append(f"and {len(faults) - _REASON_FAULTS} more")
-        reason = "; ".join(shown)
-    except RecursionError:
-        code, reason = Code.JOB_INVALID, "the job is nested too deeply"
-    raise JobRefused(code, reason)
-
-
-def images_of(job: StudyJob) -> tuple[str, ...] | OnDicomweb:
-    """Return where a job says that its images are."""
-    return tuple(job.images.paths) if isinstance(job.images, FilesSource) else OnDicomweb(job.images.server)
-
-
 def can_be_named(path: str) -> bool:
     """Say whether a job can name a file of the storage by this path, relative to its root."""
     try:
@@ -183,25 +136,3 @@ def can_be_named(path: str) -> bool:
     except ValidationError:
         return False
     return True
-
-
-def _other_version(version: object) -> bool:
-    return isinstance(version, int) and not isinstance(version, bool) and version != SCHEMA_VERSION
-
-
-def _place(loc: tuple[int | str, ...]) -> str:
-    known = StudyJob.model_fields | LesionJob.model_fields | RoiJob.model_fields | FilesSource.model_fields
-    known |= DicomwebSource.model_fields
-    place = ""
-    for at, part in enumerate(loc):
-        if isinstance(part, int):
-            place += f"[{part}]"
-        elif loc[:at] != ("images",) or part not in _KINDS:
-            name = part if part in known else "(unknown field)"
-            place += f".{name}" if place else name
-    return place or "job"
-
-
-def job_schema() -> dict[str, Any]:
-    """Return the contract as JSON Schema (draft 2020-12)."""
-    return StudyJob.model_json_schema()

@@ -1,0 +1,35 @@
+"""The message that a hospital pushes, in each version that is read.
+
+References to files, never pixels, and no patient name or id. ``dlr schema`` prints the JSON Schema.
+"""
+
+from worker.contract.parts import (
+    LONGEST_TEXT,
+    MAX_LESIONS,
+    Descriptors,
+    FilesSource,
+    RoiJob,
+    ShortText,
+    StoragePath,
+    StudyJob,
+    Uid,
+    can_be_named,
+)
+from worker.contract.reading import VERSIONS, images_of, job_schema, parse_job
+
+__all__ = [
+    "LONGEST_TEXT",
+    "MAX_LESIONS",
+    "VERSIONS",
+    "Descriptors",
+    "FilesSource",
+    "RoiJob",
+    "ShortText",
+    "StoragePath",
+    "StudyJob",
+    "Uid",
+    "can_be_named",
+    "images_of",
+    "job_schema",
+    "parse_job",
+]

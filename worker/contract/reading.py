@@ -1,0 +1,95 @@
+"""A job of any version that is read, or why there is none; and each version as JSON Schema."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from worker.clinical.categories import Birads
+from worker.contract import version_1, version_2
+from worker.contract.parts import DicomwebSource, FilesSource, Part, RoiJob, StudyJob
+from worker.errors import Code, JobRefused
+from worker.study import OnDicomweb
+from worker.validation_errors import flaws_of
+
+VERSIONS: Final[Mapping[int, type[StudyJob]]] = MappingProxyType({1: version_1.StudyJob, 2: version_2.StudyJob})
+"""The versions that are read; none is ever dropped."""
+
+_REASON_FAULTS = 5
+_KINDS = ("files", "dicomweb")
+"""What pydantic puts into a place behind ``images``: which of its kinds it was read as."""
+
+_PARTS: Final[tuple[type[Part], ...]] = (
+    *VERSIONS.values(),
+    version_1.LesionJob,
+    version_2.LesionJob,
+    version_2.ImageJob,
+    RoiJob,
+    FilesSource,
+    DicomwebSource,
+)
+_KNOWN: Final = frozenset(name for part in _PARTS for name in part.model_fields)
+
+
+def parse_job(job: object) -> StudyJob:
+    """Read a job as it came off the queue or out of a file.
+
+    Args:
+        job: the decoded JSON, of whatever type it turned out to be.
+
+    Returns:
+        The job, valid in every field of its version.
+
+    Raises:
+        JobRefused: ``job_invalid``, ``job_version_unsupported`` or ``path_outside_storage``; the reason names the
+            fields and never repeats their values.
+    """
+    try:
+        return _version_of(job).model_validate(job)
+    except ValidationError as invalid:
+        faults = flaws_of(invalid)
+        confined = any(fault.kind == Code.PATH_OUTSIDE_STORAGE for fault in faults)
+        code = Code.PATH_OUTSIDE_STORAGE if confined else Code.JOB_INVALID
+        shown = [f"{_place(fault.place)}: {fault.sentence}" for fault in faults[:_REASON_FAULTS]]
+        if len(faults) > _REASON_FAULTS:
+            shown.append(f"and {len(faults) - _REASON_FAULTS} more")
+        reason = "; ".join(shown)
+    except RecursionError:
+        code, reason = Code.JOB_INVALID, "the job is nested too deeply"
+    raise JobRefused(code, reason)
+
+
+def images_of(job: StudyJob) -> tuple[str, ...] | OnDicomweb:
+    """Return where a job says that its images are."""
+    return tuple(job.images.paths) if isinstance(job.images, FilesSource) else OnDicomweb(job.images.server)
+
+
+def job_schema(version: int = 1) -> dict[str, Any]:
+    """Return a version of the contract as JSON Schema (draft 2020-12)."""
+    schema = VERSIONS[version].model_json_schema()
+    if version == 1:
+        schema["$defs"]["Birads"]["enum"].remove(Birads.SUSPICIOUS.value)
+    return schema
+
+
+def _version_of(job: object) -> type[StudyJob]:
+    """Return the version that a job says it has; of one that says none, what is wrong is told as of version 1."""
+    version = job.get("schema_version") if isinstance(job, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool):
+        return VERSIONS[1]
+    if version not in VERSIONS:
+        read = " and ".join(str(known) for known in VERSIONS)
+        raise JobRefused(Code.JOB_VERSION_UNSUPPORTED, f"this worker reads schema_version {read}")
+    return VERSIONS[version]
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    place = ""
+    for at, part in enumerate(loc):
+        if isinstance(part, int):
+            place += f"[{part}]"
+        elif loc[:at] != ("images",) or part not in _KINDS:
+            name = part if part in _KNOWN else "(unknown field)"
+            place += f".{name}" if place else name
+    return place or "job"
