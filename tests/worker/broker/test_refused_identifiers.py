@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.worker.contract.test_version_1 import JOB
+from tests.worker.test_contract import JOB
 from worker.broker.refused_identifiers import Named, named_in, named_in_message
 from worker.contract import parse_job
 from worker.errors import JobRefused

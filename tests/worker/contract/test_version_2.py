@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.schema.vocabulary import Laterality, Plane
-from tests.worker.contract.test_version_1 import JOB as JOB_1
+from tests.worker.test_contract import JOB as JOB_1
 from worker.clinical.categories import Birads
 from worker.contract import job_schema, parse_job
 from worker.errors import JobRefused

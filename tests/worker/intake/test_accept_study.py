@@ -12,7 +12,7 @@ from db.reads import study_queries
 from db.reads.study_results import recorded_content
 from db.schema.records import Queued
 from tests.db.samples import claim_one
-from tests.worker.contract.test_version_1 import JOB
+from tests.worker.test_contract import JOB
 from worker.clinical.categories import Priority
 from worker.contract import parse_job
 from worker.errors import Code, JobRefused

@@ -31,7 +31,7 @@ from db.schema.worklist_records import ServedPolicy
 from db.writes import intake, ledger, worklist
 from tests.conftest import NewDatabase
 from tests.db.samples import claim_one, finish_one, refused, result, scored, writing
-from tests.worker.contract.test_version_1 import JOB
+from tests.worker.test_contract import JOB
 from worker.clinical.categories import Outcome, Priority
 from worker.clinical.reading_order.facts import CATEGORY_RANK, LesionFacts, StudyFacts
 from worker.clinical.reading_order.place import order_of, place
