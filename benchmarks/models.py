@@ -72,7 +72,7 @@ def peer(say: Say, *, quick: bool) -> Figure:
 
     def through_the_engine() -> int:
         with engine.arriving():
-            futures = [engine.submit(one, Priority.ROUTINE) for one in lesions]
+            futures = [engine.submit([one], Priority.ROUTINE) for one in lesions]
         return len([future.result() for future in futures])
 
     def through_onnx_runtime() -> int:

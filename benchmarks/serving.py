@@ -46,7 +46,7 @@ def _loaded(in_flight: int, seconds: float) -> tuple[float, float]:
     engine = Engine(cards(), SimulatedGpu(), N_MAX, 0.005)
     image = lesion()
     try:
-        return loaded(lambda: lambda: engine.submit(image, Priority.ROUTINE).result(), in_flight, seconds)
+        return loaded(lambda: lambda: engine.submit([image], Priority.ROUTINE).result(), in_flight, seconds)
     finally:
         engine.close()
 
@@ -64,7 +64,7 @@ def idle(say: Say, *, quick: bool) -> Figure:
         runner.run([one.lh], [one.bm], [one.age_years])
 
     def through_the_engine() -> None:
-        engine.submit(image, Priority.ROUTINE).result()
+        engine.submit([image], Priority.ROUTINE).result()
 
     ours: list[float] = []
     directly: list[float] = []

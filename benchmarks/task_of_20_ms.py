@@ -17,8 +17,8 @@ import numpy as np
 from benchmarks.samples import cards, lesion
 from worker.clinical.categories import Priority
 from worker.imaging.study_files import StudyFiles
-from worker.inference.engine import score_of
-from worker.study import Lesion, LesionImage, Scores
+from worker.inference.lesion_score import score_of
+from worker.study import ImageScore, Lesion, LesionImage, Scores
 
 AT_ONCE = 8
 _PROBABILITIES = np.array([0.25, 0.75])
@@ -47,12 +47,13 @@ class SleepingEngine:
     def __init__(self) -> None:
         self._slots = threading.Semaphore(AT_ONCE)
 
-    def submit(self, image: LesionImage, priority: Priority) -> Future[Scores]:  # noqa: ARG002
+    def submit(self, images: Sequence[LesionImage], priority: Priority) -> Future[Scores]:  # noqa: ARG002
         with self._slots:
             time.sleep(0.02)
         scored: Future[Scores] = Future()
         lh, bm = (score_of(card, _PROBABILITIES) for card in self.cards)
-        scored.set_result(Scores(lh, bm))
+        alone = ImageScore(lh.positive_probability, bm.positive_probability)
+        scored.set_result(Scores(lh, bm, (alone,) * len(images)))
         return scored
 
     def arriving(self) -> AbstractContextManager[None]:

@@ -8,12 +8,13 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from worker.errors import Code, Unavailable
 
 T = TypeVar("T")
 R = TypeVar("R")
+P = TypeVar("P")
 
 
 @dataclass(order=True, slots=True)
@@ -21,39 +22,80 @@ class _Waiting(Generic[T, R]):
     rank: int
     number: int
     item: T = field(compare=False)
+    weight: int = field(compare=False)
     future: Future[R] = field(compare=False)
+
+
+class Joined(Future[R], Generic[P, R]):
+    """The answer of an item that was queued in parts: it ends when all of them have, and fails as one of them did.
+
+    Args:
+        parts: the answers to come of its parts; at least one.
+        join: makes one answer of theirs, in their order, or raises.
+    """
+
+    def __init__(self, parts: Sequence[Future[P]], join: Callable[[list[P]], R]) -> None:
+        super().__init__()
+        self.parts = parts
+        self._join = join
+        self._left = len(parts)
+        self._ending = threading.Lock()
+        for part in parts:
+            part.add_done_callback(self._ended)
+
+    def _ended(self, _part: Future[P]) -> None:
+        with self._ending:
+            self._left -= 1
+            if self._left:
+                return
+        try:
+            _settle(self, result=self._join([part.result() for part in self.parts]))
+        except BaseException as error:  # noqa: BLE001  whatever it is, it belongs to this item and not to the thread
+            _settle(self, error=error)
+
+
+def at_work(future: Future[R]) -> set[Future[Any]]:
+    """Return what of an item's answer is in a batch now: itself, or those of its parts that are."""
+    parts: Sequence[Future[Any]] = future.parts if isinstance(future, Joined) else (future,)
+    return {part for part in parts if part.running()}
 
 
 class Batcher(Generic[T, R]):
     """Answers items in batches; its threads start at once.
 
-    A batch is what is waiting, up to ``batch_max``, lowest rank first and first come within a rank. A thread waits
-    for more only while somebody says that more is ``arriving``, and then ``wait_s`` at most.
+    A batch is what is waiting, up to ``batch_max``, lowest rank first and first come within a rank; an item that is too
+    heavy for what is left of a batch lets lighter ones pass, and begins the next. A thread waits for more only while
+    somebody says that more is ``arriving``, and then ``wait_s`` at most.
 
     A batch whose ``run`` raises is halved until the bad item is alone: it alone gets the exception.
 
     Args:
-        run: answers a batch, with one result for each item, in order. Called on the batcher's threads alone.
-        batch_max: the most items in one batch.
+        run: answers a batch, with one result for each item, in order, or the exception that the item fails with.
+            Called on the batcher's threads alone.
+        batch_max: the most that the items of one batch weigh; a heavier item goes alone.
         wait_s: the longest wait for more, in seconds.
         threads: the most batches at once.
         nobodys: what ``run`` raises when no item is to blame; all items of the batch get it, at once.
+        weigh: the weight of an item, 1 or more; each weighs 1 unless given.
     """
 
     def __init__(
         self,
-        run: Callable[[Sequence[T]], Sequence[R]],
+        run: Callable[[Sequence[T]], Sequence[R | Exception]],
         *,
         batch_max: int,
         wait_s: float = 0,
         threads: int = 1,
         nobodys: tuple[type[Exception], ...] = (),
+        weigh: Callable[[T], int] = lambda _item: 1,
     ) -> None:
         self._run = run
+        self._weigh = weigh
         self._batch_max = batch_max
         self._wait_s = wait_s
         self._changed = threading.Condition()
         self._waiting: list[_Waiting[T, R]] = []
+        self._weight = 0
         self._nobodys = nobodys
         self._in_hand: dict[int, list[_Waiting[T, R]]] = {}
         self._numbers = itertools.count()
@@ -76,12 +118,15 @@ class Batcher(Generic[T, R]):
             Unavailable: ``device_unavailable``, when the batcher is closed.
         """
         future: Future[R] = Future()
+        weight = self._weigh(item)
         with self._changed:
             if self._closed:
                 raise Unavailable(Code.DEVICE_UNAVAILABLE)
-            heappush(self._waiting, _Waiting(rank, next(self._numbers), item, future))
+            before = self._weight
+            self._weight += weight
+            heappush(self._waiting, _Waiting(rank, next(self._numbers), item, weight, future))
             # A thread that waits for anything at all, or for a full batch, has something to do; no other one has.
-            if len(self._waiting) in (1, self._batch_max):
+            if not before or before < self._batch_max <= self._weight:
                 self._changed.notify()
         return future
 
@@ -133,17 +178,33 @@ class Batcher(Generic[T, R]):
                 if not self._waiting:
                     return []
                 self._wait_for_more()
-                taken = [heappop(self._waiting) for _ in range(min(len(self._waiting), self._batch_max))]
-                batch = [one for one in taken if one.future.set_running_or_notify_cancel()]
+                batch = [one for one in self._taken() if one.future.set_running_or_notify_cancel()]
                 if self._waiting:
                     self._changed.notify()
                 if batch:
                     self._in_hand[thread] = batch
                     return batch
 
+    def _taken(self) -> list[_Waiting[T, R]]:
+        """Take the next batch from what is waiting; those that are passed over stay in their places."""
+        taken: list[_Waiting[T, R]] = []
+        passed: list[_Waiting[T, R]] = []
+        left = self._batch_max
+        while self._waiting and left > 0 and len(passed) < self._batch_max:
+            one = heappop(self._waiting)
+            if taken and one.weight > left:
+                passed.append(one)
+                continue
+            taken.append(one)
+            left -= one.weight
+        for one in passed:
+            heappush(self._waiting, one)
+        self._weight -= sum(one.weight for one in taken)
+        return taken
+
     def _wait_for_more(self) -> None:
         deadline = time.monotonic() + self._wait_s
-        while self._arriving and len(self._waiting) < self._batch_max and not self._closed:
+        while self._arriving and self._weight < self._batch_max and not self._closed:
             left = deadline - time.monotonic()
             if left <= 0:
                 return
@@ -159,7 +220,10 @@ class Batcher(Generic[T, R]):
                 return
         else:
             for one, result in answered:
-                _settle(one.future, result=result)
+                if isinstance(result, Exception):
+                    _settle(one.future, error=result)
+                else:
+                    _settle(one.future, result=result)
             return
         middle = len(batch) // 2
         self._answer(batch[:middle])
@@ -170,6 +234,7 @@ class Batcher(Generic[T, R]):
             left = [one for thread in threads for one in self._in_hand.get(thread, [])]
             left += self._waiting
             self._waiting = []
+            self._weight = 0
         for one in left:
             _settle(one.future, error=Unavailable(Code.DEVICE_UNAVAILABLE))
 

@@ -66,6 +66,7 @@ class Code(StrEnum):
 
     SCORES_NOT_FINITE = "scores_not_finite"
     INFERENCE_FAILED = "inference_failed"
+    IMAGES_TOO_FEW = "images_too_few"
     ATTEMPTS_EXHAUSTED = vocabulary.ATTEMPTS_EXHAUSTED
     INTERNAL_ERROR = "internal_error"
 
@@ -224,6 +225,9 @@ MEANINGS: dict[Code, str] = {
     ),
     Code.INFERENCE_FAILED: (
         "The device failed on this lesion, even alone in its batch. See the worker's log, then requeue."
+    ),
+    Code.IMAGES_TOO_FEW: (
+        "Fewer of the lesion's images could be scored than the models need (`min_images` of their cards). Send more."
     ),
     Code.ATTEMPTS_EXHAUSTED: (
         "The study failed, or stopped its worker, DLR_MAX_ATTEMPTS times. See the log before you requeue it."

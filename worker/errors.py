@@ -4,7 +4,8 @@
     ├── Refused            a retry cannot fix it: the study or the lesion ends here, with its code
     │   ├── JobRefused         the message itself
     │   ├── StudyRefused       the study's files
-    │   ├── LesionRefused      one lesion; its neighbours go on
+    │   ├── LesionRefused      one lesion, or one image of it; its neighbours go on
+    │   │   └── ImagesRefused  a lesion of which too few images are left
     │   ├── ModelRefused       a model's card or weights
     │   └── SetupRefused       this installation: a setting, a server, a schema
     └── Unavailable        a retry can fix it: a server or a disk that is away
@@ -13,12 +14,15 @@ An exception prints its code alone: whatever logs it or sends it to Flower canno
 for a person is in ``reason`` and is stored in the database.
 """
 
+from collections.abc import Mapping
+
 from worker.error_codes import MEANINGS, Code
 
 __all__ = [
     "MEANINGS",
     "Code",
     "DlrError",
+    "ImagesRefused",
     "JobRefused",
     "LesionRefused",
     "ModelRefused",
@@ -51,7 +55,15 @@ class StudyRefused(Refused):
 
 
 class LesionRefused(Refused):
-    """One lesion cannot be scored."""
+    """One lesion cannot be scored, or one image of it."""
+
+
+class ImagesRefused(LesionRefused):
+    """Too few images of a lesion could be scored. ``images`` says why, by the image's place among them, from 0."""
+
+    def __init__(self, code: Code, images: Mapping[int, LesionRefused]) -> None:
+        super().__init__(code)
+        self.images = images
 
 
 class ModelRefused(Refused):

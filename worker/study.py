@@ -7,6 +7,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from db.schema.vocabulary import AgeSource, Laterality, Plane, QualityFinding, RegionSource
+from worker.clinical.aggregation import spread, views_disagree
 from worker.clinical.categories import Birads, Priority
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from worker.errors import LesionRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +185,46 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageScore:
+    """The positive probabilities, 0 to 1, that DLR_LH and DLR_BM would give a lesion of this image alone."""
+
+    lh: float
+    bm: float
+
+
+@dataclass(frozen=True, slots=True)
 class Scores:
-    """Both models' scores of one lesion."""
+    """Both models' scores of one lesion.
+
+    Attributes:
+        lh: DLR_LH's, of all images that have scores.
+        bm: DLR_BM's, likewise.
+        images: what became of each image, in the order in which they were submitted.
+    """
 
     lh: Score
     bm: Score
+    images: tuple[ImageScore | LesionRefused, ...]
+
+    @property
+    def scored_images(self) -> tuple[ImageScore, ...]:
+        """Those that have scores; one at least."""
+        return tuple(one for one in self.images if isinstance(one, ImageScore))
+
+    @property
+    def lh_spread(self) -> float:
+        """How far DLR_LH's probabilities of the images lie apart, 0 to 1."""
+        return spread([one.lh for one in self.scored_images])
+
+    @property
+    def bm_spread(self) -> float:
+        """How far DLR_BM's probabilities of the images lie apart, 0 to 1."""
+        return spread([one.bm for one in self.scored_images])
+
+    @property
+    def views_disagree(self) -> bool:
+        """Whether images lie on both sides of either model's threshold."""
+        images = self.scored_images
+        return views_disagree([one.lh for one in images], self.lh.threshold) or views_disagree(
+            [one.bm for one in images], self.bm.threshold
+        )

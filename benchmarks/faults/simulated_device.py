@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
@@ -16,10 +17,11 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.clinical.aggregation import aggregate
 from worker.clinical.categories import Priority
 from worker.errors import Code, LesionRefused
 from worker.inference.model_card import CLASSES, MODEL_NAMES, ModelCard
-from worker.study import LesionImage, Score, Scores
+from worker.study import ImageScore, LesionImage, Score, Scores
 
 DEVICE_MS = "FAULTS_DEVICE_MS"
 """Variable: milliseconds that the device takes for one lesion."""
@@ -48,13 +50,19 @@ class SimulatedEngine:
         self._seconds = float(os.environ.get(DEVICE_MS, "2")) / 1000
         self.cards = tuple(_card(name) for name in MODEL_NAMES)
 
-    def submit(self, image: LesionImage, priority: Priority) -> Future[Scores]:  # noqa: ARG002
-        return self._device.submit(self._score, image)
+    def submit(self, images: Sequence[LesionImage], priority: Priority) -> Future[Scores]:  # noqa: ARG002
+        return self._device.submit(self._scores, images)
 
     def arriving(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def _score(self, image: LesionImage) -> Scores:
+    def _scores(self, images: Sequence[LesionImage]) -> Scores:
+        """The mean over the images, as the cards say."""
+        answered = [self._answered(image) for image in images]
+        lh, bm = (aggregate("mean", scores) for scores in zip(*answered, strict=True))
+        return Scores(_score("DLR_LH", lh), _score("DLR_BM", bm), tuple(ImageScore(*one) for one in answered))
+
+    def _answered(self, image: LesionImage) -> tuple[float, float]:
         region = image.region
         if region.width == KILLS_ITS_WORKER:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -66,8 +74,7 @@ class SimulatedEngine:
             time.sleep(1)
         time.sleep(self._seconds)
         crop = image.frame[region.y : region.y + region.height, region.x : region.x + region.width]
-        lh, bm = scores_of(crop, image.age.years)
-        return Scores(_score("DLR_LH", lh), _score("DLR_BM", bm))
+        return scores_of(crop, image.age.years)
 
 
 def _score(model: str, probability: float) -> Score:

@@ -121,7 +121,7 @@ def register(session: Session, model: ModelRecord) -> int:
 
     Raises:
         ModelConflict: the same name and version is on record with other weights, or with a card of another
-            temperature, threshold or conformal set.
+            aggregation, temperature, threshold or conformal set.
     """
     return put_on_record(session, model)
 

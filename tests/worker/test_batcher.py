@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.waiting import patience
-from worker.batcher import Batcher
+from worker.batcher import Batcher, Joined, at_work
 from worker.errors import Code, Unavailable
 
 SOON = patience(10.0)
@@ -94,6 +94,93 @@ def test_what_waits_is_taken_at_once_up_to_the_maximum() -> None:
         for future in futures:
             future.result(SOON / 2)
     assert device.batches == [[0], [1, 2, 3, 4], [5, 6]]
+
+
+@given(items=st.lists(st.integers(1, 9), max_size=30), batch_max=st.integers(1, 6), ranks=st.randoms())
+def test_a_batch_weighs_no_more_than_it_may_unless_it_is_one_item(items: list[int], batch_max: int, ranks: Any) -> None:
+    device = Device()
+    with _batcher(device, batch_max=batch_max, weigh=lambda item: item or 1) as batcher:
+        with _held(device, batcher):
+            futures = [batcher.submit(item, ranks.randint(0, 2)) for item in items]
+        assert [future.result(SOON) for future in futures] == [2 * item for item in items]
+    assert all(sum(batch) <= batch_max or len(batch) == 1 for batch in device.batches)
+
+
+def test_an_item_that_does_not_fit_lets_lighter_ones_pass_and_begins_the_next_batch() -> None:
+    device = Device()
+    with _batcher(device, batch_max=4, weigh=lambda item: item or 1) as batcher:
+        with _held(device, batcher):
+            futures = [batcher.submit(item) for item in (3, 2, 1, 3)]
+        for future in futures:
+            future.result(SOON)
+    assert device.batches == [[0], [3, 1], [2], [3]]
+
+
+def test_a_batch_is_full_by_the_weight_of_its_items() -> None:
+    device = Device()
+    with _batcher(device, batch_max=4, wait_s=SOON, weigh=lambda item: item) as batcher, batcher.arriving():
+        futures = [batcher.submit(2), batcher.submit(2)]
+        assert [future.result(SOON / 2) for future in futures] == [4, 4]
+
+
+def test_an_item_that_is_answered_by_an_exception_fails_and_its_neighbours_do_not_run_again() -> None:
+    runs: list[int] = []
+
+    def run(batch: Sequence[int]) -> list[int | Exception]:
+        runs.append(len(batch))
+        return [item if item else ValueError("refused") for item in batch]
+
+    with _batcher(run, batch_max=3, wait_s=SOON) as batcher, batcher.arriving():  # type: ignore[arg-type]
+        first, refused, last = (batcher.submit(item) for item in (1, 0, 2))
+        assert (first.result(SOON), last.result(SOON)) == (1, 2)
+        with pytest.raises(ValueError, match="refused"):
+            refused.result(SOON)
+    assert runs == [3]
+
+
+def test_an_item_in_parts_ends_with_the_last_of_them_and_is_at_work_while_one_is() -> None:
+    parts: list[Future[int]] = [Future(), Future(), Future()]
+    whole = Joined(parts, sum)
+    assert at_work(whole) == set()
+    parts[1].set_running_or_notify_cancel()
+    assert at_work(whole) == {parts[1]}
+    parts[1].set_result(10)
+    parts[0].set_result(1)
+    assert (whole.done(), at_work(whole)) == (False, set())
+    parts[2].set_result(100)
+    assert whole.result(0) == 111
+
+
+def test_an_item_in_parts_fails_when_all_have_ended_and_one_has_failed() -> None:
+    parts: list[Future[int]] = [Future(), Future()]
+    whole = Joined(parts, sum)
+    parts[0].set_exception(RuntimeError("a bad part"))
+    assert not whole.done()
+    parts[1].set_result(1)
+    with pytest.raises(RuntimeError, match="a bad part"):
+        whole.result(0)
+
+
+def test_what_joins_the_parts_may_refuse_the_item() -> None:
+    part: Future[int] = Future()
+
+    def refuse(_answers: list[int]) -> int:
+        raise ValueError("too few")
+
+    whole = Joined([part], refuse)
+    part.set_result(1)
+    with pytest.raises(ValueError, match="too few"):
+        whole.result(0)
+
+
+def test_a_plain_item_is_at_work_while_it_is_in_a_batch() -> None:
+    device = Device()
+    with _batcher(device) as batcher:
+        with _held(device, batcher):
+            waiting = batcher.submit(1)
+            assert at_work(waiting) == set()
+        waiting.result(SOON)
+        assert at_work(waiting) == set()
 
 
 def test_it_waits_for_what_is_arriving() -> None:

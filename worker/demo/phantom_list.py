@@ -58,7 +58,7 @@ def scored_phantoms(models_dir: Path, seed: int) -> bytes:
     table.writerow(COLUMNS)
     engine = load_engine(models_dir, "cpu", None, 0)
     try:
-        drawn = [(one, engine.submit(_image(one), Priority.ROUTINE)) for one in _phantoms(seed)]
+        drawn = [(one, engine.submit([_image(one)], Priority.ROUTINE)) for one in _phantoms(seed)]
         for number, (one, scoring) in enumerate(drawn, start=1):
             pathology, scores = "malignant" if one.malignant else "benign", scoring.result()
             probabilities = scores.lh.positive_probability, scores.bm.positive_probability

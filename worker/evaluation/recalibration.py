@@ -109,7 +109,7 @@ def recalibrated(
 
 
 def at_temperature(card: ModelCard, probabilities: Scores, made_at: float) -> Scores:
-    """Return probabilities as they are at the card's temperature. Of a mean of several images that is nearly so.
+    """Return probabilities as they are at the card's temperature: exactly so, since a temperature follows aggregation.
 
     Args:
         card: the model's.

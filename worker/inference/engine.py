@@ -5,24 +5,25 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from worker.batcher import Batcher
+from worker.batcher import Batcher, Joined
 from worker.clinical.categories import Priority
-from worker.clinical.conformal import conformal_set
-from worker.errors import Code, LesionRefused, ModelRefused, Unavailable
+from worker.errors import Code, ImagesRefused, LesionRefused, ModelRefused, Unavailable
 from worker.inference.cpu import cpu_runner
 from worker.inference.devices import choose_device
+from worker.inference.lesion_score import ImageAnswers, answers_of, joined, lesion_scores
 from worker.inference.model_card import ModelCard
-from worker.inference.model_pair import ModelPair, Pixels, Runner, TorchRunner, probabilities, temperatures_of
+from worker.inference.model_pair import Logits, ModelPair, Pixels, Runner, TorchRunner, probabilities, temperatures_of
 from worker.inference.preprocess import pixels_for_each
 from worker.inference.registry import Registry
 from worker.inference.weights import load_network
-from worker.study import LesionImage, Score, Scores
+from worker.study import LesionImage, Scores
 from worker.telemetry.measures import Measures
 
 logger = logging.getLogger(__name__)
@@ -35,11 +36,26 @@ RANKS = {Priority.STAT: 0, Priority.URGENT: 1, Priority.ROUTINE: 2}
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One lesion, as a batch takes it: pixels for each model (the same where the cards agree) and the age."""
+    """An image, as a batch takes it: the age, and pixels for each model (the same where the cards agree)."""
 
     lh: Pixels
     bm: Pixels
     age_years: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Images of one lesion that go in one batch: all of them, unless it has more than a batch takes."""
+
+    images: Sequence[Prepared]
+    is_whole: bool
+
+    def weight(self) -> int:
+        return len(self.images)
+
+
+_Answer = Scores | ImageAnswers
+"""Of a whole lesion, and of a part of one."""
 
 
 class Engine:
@@ -48,7 +64,7 @@ class Engine:
     Args:
         cards: of DLR_LH and DLR_BM.
         runner: both models on their device.
-        batch_max: the most lesions in one batch; ``None``: what suits the device.
+        batch_max: the most images in one batch; ``None``: what suits the device.
         wait_s: the longest wait for more, while more is arriving, in seconds.
         measures: is told of each batch.
     """
@@ -64,10 +80,15 @@ class Engine:
         self._cards = cards
         self._measures = measures or Measures()
         self._runner = runner
-        self._temperatures = temperatures_of(cards)
         self._preprocessing = tuple(card.preprocessing for card in cards)
-        self._batcher: Batcher[Prepared, Scores] = Batcher(
-            self._score, batch_max=batch_max or runner.batch_max, wait_s=wait_s, threads=runner.threads
+        self._batch_max = batch_max or runner.batch_max
+        self._batcher: Batcher[_Part, _Answer] = Batcher(
+            self._answers,
+            batch_max=self._batch_max,
+            wait_s=wait_s,
+            threads=runner.threads,
+            nobodys=(Unavailable,),
+            weigh=_Part.weight,
         )
 
     @property
@@ -85,22 +106,42 @@ class Engine:
         """The cards of DLR_LH and DLR_BM."""
         return self._cards
 
-    def submit(self, image: LesionImage, priority: Priority) -> Future[Scores]:
+    @property
+    def min_images(self) -> int:
+        """So many images of a lesion have to have scores: as many as the stricter of both cards asks for."""
+        return max(card.min_images for card in self._cards)
+
+    def submit(self, images: Sequence[LesionImage], priority: Priority) -> Future[Scores]:
         """Queue one lesion for both models. Its pixels are cropped and resized on the caller's thread.
 
+        Its images travel in one batch, unless they are more than a batch takes.
+
         Args:
-            image: the lesion.
+            images: of the lesion, one at least.
             priority: the study's; ``stat`` is batched before ``urgent`` before ``routine``.
 
         Returns:
-            The scores to come. The future fails with LesionRefused, ``scores_not_finite`` or ``inference_failed``; or
-            with Unavailable, ``device_unavailable``, when the device scores nothing at all.
+            The scores to come, with what became of each image. The future fails with ImagesRefused when fewer images
+            than ``min_images`` have scores: with the code of the first, ``scores_not_finite`` or ``inference_failed``,
+            where none has, ``images_too_few`` else; or with Unavailable, ``device_unavailable``, when the device scores
+            nothing at all.
 
         Raises:
             Unavailable: ``device_unavailable``, when the engine is closed.
         """
+        prepared = [self._prepared(image) for image in images]
+        rank, most = RANKS[priority], self._batch_max
+        if len(prepared) <= most:
+            return cast("Future[Scores]", self._batcher.submit(_Part(prepared, is_whole=True), rank))
+        parts = [_Part(prepared[first : first + most], is_whole=False) for first in range(0, len(prepared), most)]
+        return Joined([self._batcher.submit(part, rank) for part in parts], self._joined)
+
+    def _prepared(self, image: LesionImage) -> Prepared:
         lh, bm = pixels_for_each(image.frame, image.region, self._preprocessing)
-        return self._batcher.submit(Prepared(lh, bm, image.age.years), RANKS[priority])
+        return Prepared(lh, bm, image.age.years)
+
+    def _joined(self, parts: Sequence[_Answer]) -> Scores:
+        return lesion_scores(self._cards, joined(cast("Sequence[ImageAnswers]", parts)), self.min_images)
 
     def arriving(self) -> AbstractContextManager[None]:
         """Say that lesions are on their way, until the context ends: a batch that is not full may wait for them."""
@@ -110,27 +151,53 @@ class Engine:
         """Score what is waiting, take no more, and end the thread (see ``Batcher.close``)."""
         self._batcher.close(timeout_s)
 
-    def _score(self, batch: Sequence[Prepared]) -> list[Scores]:
-        """Score a batch. One lesion alone is refused with its code; a larger batch fails as it likes."""
-        try:
-            with self._measures.timing_batch(len(batch)):
-                scores = self._forward(batch)
-        except (RuntimeError, MemoryError) as error:
-            if len(batch) > 1:
-                raise
-            # The device's own message is not repeated: it may be of any length and hold anything.
-            logger.error("the device failed on a lesion: %s", type(error).__qualname__)
-            self.probe()
-            raise LesionRefused(Code.INFERENCE_FAILED) from None
-        # Some devices' ReLU makes a number of what is none, so that the scores alone do not tell.
-        if not np.isfinite(scores).all() or not np.isfinite([one.age_years for one in batch]).all():
-            raise LesionRefused(Code.SCORES_NOT_FINITE)
-        lh, bm = self._cards
-        return [Scores(score_of(lh, lh_row), score_of(bm, bm_row)) for lh_row, bm_row in scores]
+    def _answers(self, batch: Sequence[_Part]) -> list[_Answer | Exception]:
+        """Answer a batch. A lesion of which too few images can be scored is refused, and its neighbours are not."""
+        images = [image for part in batch for image in part.images]
+        refused: dict[int, LesionRefused] = {}
+        logits = self._logits(images, 0, refused)
+        answers = answers_of(self._cards, logits, refused)
+        ends = accumulate(map(_Part.weight, batch))
+        return [self._answer(part, answers.at(end - part.weight(), end)) for part, end in zip(batch, ends, strict=True)]
 
-    def _forward(self, batch: Sequence[Prepared]) -> NDArray[np.float64]:
-        lh, bm, ages = [one.lh for one in batch], [one.bm for one in batch], [one.age_years for one in batch]
-        return probabilities(self._runner.run(lh, bm, ages), self._temperatures)
+    def _answer(self, part: _Part, images: ImageAnswers) -> _Answer | Exception:
+        if not part.is_whole:
+            return images
+        try:
+            return lesion_scores(self._cards, images, self.min_images)
+        except ImagesRefused as refused:
+            return refused
+
+    def _logits(self, images: Sequence[Prepared], first: int, refused: dict[int, LesionRefused]) -> Logits:
+        """Score images. Those that the device fails on are halved until the bad one is alone: it alone is refused.
+
+        Args:
+            images: of any lesions.
+            first: the place of the first of them.
+            refused: takes those that the device fails on, by place; their logits are not finite.
+        """
+        try:
+            with self._measures.timing_batch(len(images)):
+                logits = self._forward(images)
+        except (RuntimeError, MemoryError) as error:
+            failed = type(error).__qualname__
+        else:
+            # Some devices' ReLU makes a number of what is none, so that the scores alone do not tell.
+            of_an_age = np.isfinite([image.age_years for image in images])
+            return logits if of_an_age.all() else np.where(of_an_age[:, None, None], logits, np.float32(np.nan))
+        if len(images) == 1:
+            # The device's own message is not repeated: it may be of any length and hold anything.
+            logger.error("the device failed on an image of a lesion: %s", failed)
+            self.probe()
+            refused[first] = LesionRefused(Code.INFERENCE_FAILED)
+            return np.full((1, 2, 2), np.nan, np.float32)
+        middle = len(images) // 2
+        halves = (images[:middle], first), (images[middle:], first + middle)
+        return np.concatenate([self._logits(half, place, refused) for half, place in halves])
+
+    def _forward(self, images: Sequence[Prepared]) -> Logits:
+        lh, bm, ages = [one.lh for one in images], [one.bm for one in images], [one.age_years for one in images]
+        return self._runner.run(lh, bm, ages)
 
     def probe(self) -> None:
         """Score a blank image, which no healthy device refuses.
@@ -141,31 +208,13 @@ class Engine:
         """
         lh, bm = (np.zeros((_channels(card), card.input_size, card.input_size), np.uint8) for card in self._cards)
         try:
-            (scores,) = self._forward([Prepared(lh, bm, self._cards[0].age_mean)])
+            (scores,) = probabilities(self._forward([Prepared(lh, bm, self._cards[0].age_mean)]))
         except (RuntimeError, MemoryError):
             raise Unavailable(Code.DEVICE_UNAVAILABLE, "the device fails on a blank image too") from None
         for card, row in zip(self._cards, scores, strict=True):
             if not np.isfinite(row).all():
                 reason = f"{card.name} {card.version}: the scores of a blank image are not finite"
                 raise ModelRefused(Code.WEIGHTS_SHAPE_MISMATCH, reason)
-
-
-def score_of(card: ModelCard, probabilities: NDArray[np.float64]) -> Score:
-    """Read one lesion's probabilities, float64 (classes,), as the card says."""
-    values = [float(value) for value in probabilities]
-    probability = values[card.positive_index]
-    positive = probability >= card.threshold
-    by_class = tuple(zip(card.classes, values, strict=True))
-    return Score(
-        model=card.name,
-        version=card.version,
-        probabilities=by_class,
-        positive_probability=probability,
-        positive=positive,
-        predicted_class=card.positive_class if positive else card.negative_class,
-        threshold=card.threshold,
-        conformal_set=None if card.conformal is None else conformal_set(by_class, card.conformal.quantile),
-    )
 
 
 def load_engine(
@@ -176,7 +225,7 @@ def load_engine(
     Args:
         models_dir: the registry's folder.
         device: ``auto`` (CUDA where there is one, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
-        batch_max: the most lesions in one batch; ``None``: what suits the device.
+        batch_max: the most images in one batch; ``None``: what suits the device.
         wait_ms: the longest wait for more, while more is arriving, in milliseconds.
         measures: is told of each batch.
 

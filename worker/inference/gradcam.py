@@ -15,7 +15,7 @@ from PIL import Image
 from worker.errors import Code, LesionRefused, ModelRefused
 from worker.imaging.cropping import crop_slices, model_pixels
 from worker.imaging.heat_map import Heat, HeatMap
-from worker.inference.engine import score_of
+from worker.inference.lesion_score import score_of
 from worker.inference.model_card import ModelCard
 from worker.inference.model_pair import ScoringNetwork, probabilities, temperatures_of
 from worker.inference.network import DlrNetwork

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from pydantic_core import PydanticCustomError
 
 from db.schema.records import ModelRecord
+from worker.clinical.aggregation import MOST_IMAGES, Aggregation
 from worker.clinical.conformal import fewest_lesions
 from worker.errors import Code, ModelRefused
 from worker.validation_errors import flaws_of
@@ -145,7 +146,15 @@ class ModelCard(_CardPart):
     roi_margin: float = Field(ge=0, le=2, allow_inf_nan=False, description="Context kept, in sides of the lesion's ROI")
     age_mean: float = Field(ge=0, le=120, allow_inf_nan=False, description="Years; the study's cohort: 44.23")
     age_sd: _Positive = Field(description="Years; the study's cohort: 12.67")
-    temperature: _Positive = Field(default=1.0, description="The logits are divided by it, before the softmax")
+    aggregation: Aggregation = Field(
+        default="mean", description="How the AI scores of a lesion's images become one, before the temperature"
+    )
+    min_images: int = Field(
+        default=1, ge=1, le=MOST_IMAGES, description="Fewest images of a lesion with scores; a lesion with fewer fails"
+    )
+    temperature: _Positive = Field(
+        default=1.0, description="The logits are divided by it, before the softmax; of several images their aggregate's"
+    )
     threshold: _Fraction = Field(description="A positive probability that reaches it is positive")
     conformal: Conformal | None = Field(
         default=None, description="Keeps a 4A lesion in 4A if the model is not certain; off by default"

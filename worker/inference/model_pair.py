@@ -15,6 +15,7 @@ from worker.inference.network import DlrNetwork
 from worker.inference.preprocess import same_crop
 
 Pixels = NDArray[np.uint8]
+Logits = NDArray[np.float32]
 
 
 class Runner(Protocol):
@@ -35,7 +36,7 @@ class Runner(Protocol):
     studies: int
     gather_s: float
 
-    def run(self, lh: Sequence[Pixels], bm: Sequence[Pixels], ages: Sequence[float]) -> NDArray[np.float32]:
+    def run(self, lh: Sequence[Pixels], bm: Sequence[Pixels], ages: Sequence[float]) -> Logits:
         """Score a batch.
 
         Args:
@@ -163,14 +164,14 @@ class TorchRunner:
     def __init__(self, pair: ModelPair) -> None:
         self._pair = pair
 
-    def run(self, lh: Sequence[Pixels], bm: Sequence[Pixels], ages: Sequence[float]) -> NDArray[np.float32]:
+    def run(self, lh: Sequence[Pixels], bm: Sequence[Pixels], ages: Sequence[float]) -> Logits:
         """Score a batch (see `Runner.run`)."""
         with torch.inference_mode():
-            logits: NDArray[np.float32] = self._pair(*map(torch.from_numpy, self._pair.inputs_of(lh, bm, ages))).numpy()
+            logits: Logits = self._pair(*map(torch.from_numpy, self._pair.inputs_of(lh, bm, ages))).numpy()
         return logits
 
 
-def probabilities(logits: NDArray[np.float32], temperatures: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+def probabilities(logits: Logits, temperatures: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
     """Return the softmax over the last axis, in float64; each row sums to 1.
 
     Args:

@@ -1,15 +1,15 @@
 """One version of one model, scoring by itself in float32: what a shadow and a backfill score with."""
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from worker.errors import Code, LesionRefused, ModelRefused, Unavailable
-from worker.inference.engine import score_of
+from worker.errors import Code, ImagesRefused, LesionRefused, ModelRefused, Unavailable
+from worker.inference.lesion_score import ImageProbabilities, lesion_score
 from worker.inference.model_card import ModelCard
-from worker.inference.model_pair import Pixels, ScoringNetwork, probabilities, temperatures_of
+from worker.inference.model_pair import Logits, Pixels, ScoringNetwork, probabilities
 from worker.inference.preprocess import pixels_for_each
 from worker.inference.registry import Entry
 from worker.inference.weights import load_network
@@ -35,43 +35,72 @@ class SingleModel:
         self._device = device
         network = load_network(entry.card, entry.weights_path, torch.device("cpu"))
         self._network = ScoringNetwork(entry.card, network).eval().requires_grad_(False).to(device)
-        if self._probability_of_blank() is None:
+        if not self._is_sound():
             reason = f"{self.card.name} {self.card.version}: the scores of a blank image are not finite"
             raise ModelRefused(Code.WEIGHTS_SHAPE_MISMATCH, reason)
 
-    def score(self, image: LesionImage) -> Score:
-        """Score a lesion.
+    def score(self, images: Sequence[LesionImage]) -> Score:
+        """Score a lesion by those of its images that can be scored.
+
+        Args:
+            images: of the lesion, one at least.
 
         Raises:
-            LesionRefused: ``scores_not_finite``, or ``inference_failed``: the device refuses this lesion alone.
+            ImagesRefused: fewer than the card's ``min_images`` can: with the first image's code where none can,
+                ``images_too_few`` else.
+            Unavailable: ``device_unavailable``: the device refuses a blank image too.
+        """
+        scored: list[Logits] = []
+        refused: dict[int, LesionRefused] = {}
+        for place, image in enumerate(images):
+            try:
+                scored.append(self.logits(image))
+            except LesionRefused as why:
+                refused[place] = why
+        if len(scored) < self.card.min_images:
+            raise ImagesRefused(Code.IMAGES_TOO_FEW if scored else refused[0].code, refused)
+        return self.score_of(scored)
+
+    def score_of(self, logits: Sequence[Logits]) -> Score:
+        """Put the `logits` of a lesion's images together, one at least."""
+        return lesion_score(self.card, ImageProbabilities.of(self.card, np.stack(logits)))
+
+    def logits(self, image: LesionImage) -> Logits:
+        """Return what the network says of an image, float32 (classes,), finite.
+
+        Raises:
+            LesionRefused: ``scores_not_finite``, or ``inference_failed``: the device refuses this image alone.
             Unavailable: ``device_unavailable``: it refuses a blank image too.
         """
         (pixels,) = pixels_for_each(image.frame, image.region, [self.card.preprocessing])
         try:
-            scores = self._scores(pixels, image.age.years)
+            logits = self._logits(pixels, image.age.years)
         except (RuntimeError, MemoryError) as error:
             # The device's own message is not repeated: it may be of any length and hold anything.
-            logger.error("the device failed on a lesion: %s", type(error).__qualname__)
-            self._probability_of_blank()
+            logger.error("the device failed on an image of a lesion: %s", type(error).__qualname__)
+            self._is_sound()
             raise LesionRefused(Code.INFERENCE_FAILED) from None
-        if not np.isfinite(scores).all() or not np.isfinite(image.age.years):
+        if not _is_finite(logits) or not np.isfinite(image.age.years):
             raise LesionRefused(Code.SCORES_NOT_FINITE)
-        return score_of(self.card, scores)
+        return logits
 
-    def _scores(self, pixels: Pixels, years: float) -> NDArray[np.float64]:
+    def _logits(self, pixels: Pixels, years: float) -> Logits:
         age = np.float32((years - self.card.age_mean) / self.card.age_sd)
         # A GPU's convolutions would be of TF32, whose 10 bits are not float32.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             images = torch.from_numpy(np.stack([pixels])).to(self._device)
-            logits = self._network(images, torch.tensor([age], device=self._device)).cpu().numpy()
-        scores: NDArray[np.float64] = probabilities(logits, temperatures_of([self.card]))[0]
-        return scores
+            logits: Logits = self._network(images, torch.tensor([age], device=self._device)).cpu().numpy()[0]
+        return logits
 
-    def _probability_of_blank(self) -> float | None:
+    def _is_sound(self) -> bool:
+        """Whether the scores of a blank image, which no healthy device refuses, are finite."""
         side = self.card.input_size
         blank = np.zeros((1 if self.card.channels == "gray" else 3, side, side), np.uint8)
         try:
-            scores = self._scores(blank, self.card.age_mean)
+            return _is_finite(self._logits(blank, self.card.age_mean))
         except (RuntimeError, MemoryError):
             raise Unavailable(Code.DEVICE_UNAVAILABLE, "the device fails on a blank image too") from None
-        return float(scores[0]) if np.isfinite(scores).all() else None
+
+
+def _is_finite(logits: Logits) -> bool:
+    return bool(np.isfinite(probabilities(logits)).all())

@@ -30,7 +30,7 @@ AWAY_IN_A_ROW: Final = 3
 class Model(Protocol):
     """One version of one model (`worker.inference.single_model.SingleModel`)."""
 
-    def score(self, image: LesionImage) -> Score:
+    def score(self, images: Sequence[LesionImage]) -> Score:
         """Score a lesion."""
 
 
@@ -159,7 +159,7 @@ class Rescorer:
         if not isinstance(image, LesionImage):
             return image
         try:
-            return prediction_record(model.score(image))
+            return prediction_record(model.score([image]))
         except Unavailable:
             raise
         except Refused as refused:

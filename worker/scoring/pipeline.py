@@ -12,6 +12,7 @@ from uuid import UUID
 
 from db.outages import DATABASE_AWAY
 from db.schema.records import Claim, Ended
+from worker.batcher import at_work
 from worker.clinical.categories import Priority
 from worker.clinical.restratify import restratify
 from worker.contract import images_of, parse_job
@@ -34,8 +35,8 @@ _Started = tuple[LesionOutcome, "Future[Scores] | None"]
 class ScoringEngine(Protocol):
     """What the pipeline needs of the inference engine, or of a simulated device."""
 
-    def submit(self, image: LesionImage, priority: Priority) -> Future[Scores]:
-        """Queue one lesion for both models."""
+    def submit(self, images: Sequence[LesionImage], priority: Priority) -> Future[Scores]:
+        """Queue one lesion for both models, by its images."""
 
     def arriving(self) -> AbstractContextManager[None]:
         """Announce that lesions are on their way, until the context ends."""
@@ -182,7 +183,7 @@ class Pipeline:
         if isinstance(loaded, LesionRefused):
             return LesionOutcome(lesion, refused=loaded), None
         try:
-            return LesionOutcome(lesion, loaded), self.engine.submit(loaded, priority)
+            return LesionOutcome(lesion, loaded), self.engine.submit([loaded], priority)
         except Refused as refused:
             return LesionOutcome(lesion, refused=refused), None
         except Unavailable:
@@ -214,11 +215,11 @@ class Pipeline:
     def _scores(self, future: Future[Scores]) -> Scores:
         """Wait for the device, for as long as it takes on others; one that hangs on these is given up."""
         while True:
-            at_work = future.running()
+            working = at_work(future)
             wait([future], self.inference_timeout_s)
             if future.done():
                 return future.result()
-            if at_work:
+            if working & at_work(future):
                 logger.critical("the device has hung for %.0f s: this worker exits", self.inference_timeout_s)
                 self.end_worker()
 

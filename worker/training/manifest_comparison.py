@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import torch
 
 from db.reads.version_comparison import ComparedLesion, Coverage
-from worker.dataset.manifest import Manifest, ManifestRow, Split
+from worker.dataset.manifest import Manifest, Split
 from worker.errors import LesionRefused
 from worker.evaluation.caveats import NAMES
+from worker.inference.model_pair import Logits
 from worker.inference.registry import Entry
 from worker.inference.single_model import SingleModel
-from worker.study import LesionImage, Score
-from worker.training.manifest_rows import AVERAGED, Reading, about_rules, mean_score, places_by_lesion
+from worker.study import Score
+from worker.training.manifest_rows import Reading, ReadLesion, about_images, about_rules
 
 ADVISED_WITH = "{model}: the advice under each version uses the score of the active {other}."
 NO_SPLITS = "No row has a split, so all are compared. Make sure that no model was trained on any of them."
@@ -61,7 +62,7 @@ class ComparedManifest:
 
 
 _Key = tuple[str, str]
-_Scored = tuple[ManifestRow, Mapping[_Key, Score]]
+_Scored = tuple[ReadLesion, list[dict[_Key, Logits]]]
 
 
 def compare_on_manifest(
@@ -69,7 +70,8 @@ def compare_on_manifest(
 ) -> ComparedManifest:
     """Score the rows of a split with all versions, each as its card says, by float32 on the processor.
 
-    An image that one version of a match cannot score is left out for all of it.
+    An image that one version of a match cannot score is left out for all of it, and so is a lesion with fewer images
+    left than the strictest card asks for.
 
     Args:
         manifest: its rows and its root.
@@ -85,8 +87,8 @@ def compare_on_manifest(
     reading = Reading(manifest, split)
     entries = {_key(entry): entry for match in matches for entry in match.entries}
     models = {key: SingleModel(entry, torch.device("cpu")) for key, entry in entries.items()}
-    scored = [(row, dict(_scores(models, image, reading))) for row, image in reading.images(on_progress)]
-    compared = tuple(_compared(match, reading.rows, scored) for match in matches)
+    scored = [(lesion, _logits(models, lesion, reading)) for lesion in reading.lesions(on_progress)]
+    compared = tuple(_compared(match, models, len(reading.places), scored) for match in matches)
     if not any(one.lesions for one in compared):
         raise reading.refusal()
     return ComparedManifest(compared, dict(reading.left_out), tuple(_notices(manifest, matches, reading)))
@@ -96,33 +98,38 @@ def _key(entry: Entry) -> _Key:
     return entry.card.name, entry.card.version
 
 
-def _scores(models: Mapping[_Key, SingleModel], image: LesionImage, reading: Reading) -> Iterator[tuple[_Key, Score]]:
+def _logits(models: Mapping[_Key, SingleModel], lesion: ReadLesion, reading: Reading) -> list[dict[_Key, Logits]]:
+    """What each version says of each image, where it can."""
+    said: list[dict[_Key, Logits]] = [{} for _ in lesion.images]
     for key, model in models.items():
-        try:
-            score = model.score(image)
-        except LesionRefused as refused:
-            reading.count(refused, model.card)
-        else:
-            yield key, score
+        for place, image in enumerate(lesion.images):
+            try:
+                said[place][key] = model.logits(image)
+            except LesionRefused as refused:
+                reading.count(refused, model.card)
+    return said
 
 
-def _compared(match: Match, rows: Sequence[ManifestRow], scored: Sequence[_Scored]) -> Compared:
-    a, b, _ = keys = tuple(map(_key, match.entries))
-    common = [(row, scores) for row, scores in scored if all(key in scores for key in keys)]
-    lesions = tuple(
-        _lesion(name, match, [common[at] for at in places])
-        for name, places in places_by_lesion(row for row, _ in common).items()
+def _compared(match: Match, models: Mapping[_Key, SingleModel], lesions: int, scored: Sequence[_Scored]) -> Compared:
+    keys = tuple(map(_key, match.entries))
+    taken = [models[key] for key in keys]
+    common = [(lesion, [one for one in said if all(key in one for key in keys)]) for lesion, said in scored]
+    compared = tuple(
+        _lesion(lesion, *(model.score_of([one[key] for one in said]) for key, model in zip(keys, taken, strict=True)))
+        for lesion, said in common
+        if said and len(said) >= max(model.card.min_images for model in taken)
     )
-    by_a, by_b = (len(places_by_lesion(row for row, scores in scored if key in scores)) for key in (a, b))
-    return Compared(lesions, Coverage(len(places_by_lesion(rows)), by_a, by_b, len(lesions)))
+    by_a, by_b = (
+        sum(sum(key in one for one in said) >= models[key].card.min_images for _, said in scored) for key in keys[:2]
+    )
+    return Compared(compared, Coverage(lesions, by_a, by_b, len(compared)))
 
 
-def _lesion(name: str, match: Match, scored: Sequence[_Scored]) -> ComparedLesion:
-    first = scored[0][0]
-    a, b, other = (mean_score(entry.card, [scores[_key(entry)] for _, scores in scored]) for entry in match.entries)
+def _lesion(lesion: ReadLesion, a: Score, b: Score, other: Score) -> ComparedLesion:
+    first = lesion.rows[0]
     return ComparedLesion(
         study_id=None,
-        lesion_id=name,
+        lesion_id=lesion.name,
         birads=first.birads,
         a_probability=a.positive_probability,
         a_threshold=a.threshold,
@@ -143,6 +150,6 @@ def _notices(manifest: Manifest, matches: Sequence[Match], reading: Reading) -> 
     yield from dict.fromkeys(about_rules(entry.card for match in matches for entry in (match.a, match.b)))
     if not manifest.has_splits:
         yield NO_SPLITS
-    if len(places_by_lesion(reading.rows)) < len(reading.rows):
-        yield AVERAGED
+    if len(reading.places) < len(reading.rows):
+        yield about_images({_key(entry): entry.card for match in matches for entry in match.entries}.values())
     yield NAMES

@@ -2,24 +2,19 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from db.schema.vocabulary import AgeSource, RegionSource
 from worker.dataset.manifest import Manifest, ManifestRow, Split
 from worker.dataset.manifest_image import read_lesion
-from worker.errors import Code, LesionRefused, SetupRefused
+from worker.errors import Code, ImagesRefused, LesionRefused, SetupRefused
 from worker.evaluation.lesions import by_lesion
-from worker.inference.engine import score_of
 from worker.inference.model_card import ModelCard
-from worker.study import Age, LesionImage, Score
+from worker.study import Age, LesionImage
 from worker.training.labels import other_rule
 
-AVERAGED = (
-    "A lesion on several images has the mean of its scores. In the service it is scored on the one image that it was "
-    "marked on."
-)
+SEVERAL_IMAGES = "A lesion on several images has one score, as in the service: {how}."
 
 OTHER_RULE = (
     "{name}: its card's label rule is not the study's, but: {rule}. Held against the category, it is asked something "
@@ -27,6 +22,15 @@ OTHER_RULE = (
 )
 
 _REFUSED = "rows: "
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLesion:
+    """A lesion with those of its rows that could be read, one at least, and their images in the same order."""
+
+    name: str
+    rows: tuple[ManifestRow, ...]
+    images: tuple[LesionImage, ...]
 
 
 class Reading:
@@ -40,6 +44,7 @@ class Reading:
     Attributes:
         root: what the paths of the rows are relative to, resolved.
         rows: to be scored, in their order.
+        places: of each lesion's rows among them, by its name.
         left_out: how many rows are not among them or could not be scored, by the reason.
 
     Raises:
@@ -50,6 +55,7 @@ class Reading:
         included = tuple(manifest.included.values())
         self.root: Path = manifest.root
         self.rows = _of_splits(included, split, also) if manifest.has_splits else included
+        self.places = by_lesion([(row.patient_key, row.lesion_id) for row in self.rows])
         self.left_out = Counter[str](
             {
                 "rows that are bad": len({fault.line for fault in manifest.faults}),
@@ -58,8 +64,8 @@ class Reading:
             }
         )
 
-    def images(self, on_progress: Callable[[int, int], None]) -> Iterator[tuple[ManifestRow, LesionImage]]:
-        """Read one row after the other. Those that are refused are counted by their codes.
+    def lesions(self, on_progress: Callable[[int, int], None]) -> Iterator[ReadLesion]:
+        """Read one lesion after the other. Rows that are refused are counted by their codes.
 
         Args:
             on_progress: told how many rows are done, and of how many.
@@ -67,19 +73,32 @@ class Reading:
         Raises:
             Unavailable: the storage is away.
         """
-        for done, row in enumerate(self.rows, start=1):
-            try:
-                image = image_of(self.root, row)
-            except LesionRefused as refused:
-                self.count(refused)
-            else:
-                yield row, image
-            on_progress(done, len(self.rows))
+        done = 0
+        for name, places in self.places.items():
+            rows: list[ManifestRow] = []
+            images: list[LesionImage] = []
+            for row in map(self.rows.__getitem__, places):
+                try:
+                    images.append(image_of(self.root, row))
+                    rows.append(row)
+                except LesionRefused as refused:
+                    self.count(refused)
+                done += 1
+                on_progress(done, len(self.rows))
+            if images:
+                yield ReadLesion(name, tuple(rows), tuple(images))
 
-    def count(self, refused: LesionRefused, by: ModelCard | None = None) -> None:
-        """Count a row that could not be read, or that one version could not score."""
+    def count(self, refused: LesionRefused, by: ModelCard | None = None, rows: int = 1) -> None:
+        """Count rows that could not be read, or that one version could not score."""
         whose = "" if by is None else f" by {by.name} {by.version}"
-        self.left_out[f"{_REFUSED}{refused.code.value}{whose}"] += 1
+        self.left_out[f"{_REFUSED}{refused.code.value}{whose}"] += rows
+
+    def count_lesion(self, refused: ImagesRefused, rows: int, by: ModelCard | None = None) -> None:
+        """Count the rows of a lesion that was not scored: those that were refused, and those that were too few."""
+        for why in refused.images.values():
+            self.count(why, by)
+        if rows > len(refused.images):
+            self.count(refused, by, rows - len(refused.images))
 
     def refusal(self) -> SetupRefused:
         """Return what to raise where no row could be scored."""
@@ -111,14 +130,10 @@ def image_of(root: Path, row: ManifestRow) -> LesionImage:
     return LesionImage(lesion.frame, lesion.region, RegionSource.JOB, Age(lesion.age_years, AgeSource.JOB))
 
 
-def places_by_lesion(rows: Iterable[ManifestRow]) -> dict[str, list[int]]:
-    """Return the places of the rows of each lesion, by its name."""
-    return by_lesion([(row.patient_key, row.lesion_id) for row in rows])
-
-
-def mean_score(card: ModelCard, scores: Sequence[Score]) -> Score:
-    """Return what a version says of a lesion on several images: the mean of their scores, read as its card says."""
-    return score_of(card, np.mean([[value for _, value in one.probabilities] for one in scores], axis=0))
+def about_images(cards: Iterable[ModelCard]) -> str:
+    """Say how each version's scores of a lesion's images become one."""
+    how = ", ".join(f"{card.name} {card.version} by {card.aggregation.replace('_', ' ')}" for card in cards)
+    return SEVERAL_IMAGES.format(how=how)
 
 
 def about_rules(cards: Iterable[ModelCard]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from worker.clinical.proportions import proportion
 from worker.errors import Code, ModelRefused, SetupRefused
 from worker.evaluation.discrimination import Labels, Scores
 from worker.evaluation.recalibration import carried, recalibrated, rescaled, sets_of
-from worker.inference.engine import score_of
+from worker.inference.lesion_score import score_of
 from worker.inference.model_card import ModelCard
 from worker.inference.model_pair import probabilities, temperatures_of
 from worker.study import Score

@@ -15,8 +15,9 @@ from db.schema.vocabulary import AgeSource, RegionSource
 from tests.worker.inference.samples import registry_with_both, sample_card, write_model
 from tests.worker.inference.straight_line import straight_line_probabilities
 from worker.clinical.categories import Priority
-from worker.errors import Code, LesionRefused, ModelRefused, Unavailable
-from worker.inference.engine import Engine, load_engine, score_of
+from worker.errors import Code, ImagesRefused, LesionRefused, ModelRefused, Unavailable
+from worker.inference.engine import Engine, load_engine
+from worker.inference.lesion_score import score_of
 from worker.study import Age, LesionImage, Roi, Scores
 
 pytestmark = pytest.mark.slow
@@ -46,7 +47,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 def _scores(engine: Engine, *lesions: LesionImage) -> list[Scores]:
     with engine.arriving():
-        futures = [engine.submit(lesion, Priority.ROUTINE) for lesion in lesions]
+        futures = [engine.submit([lesion], Priority.ROUTINE) for lesion in lesions]
     return [future.result(SOON) for future in futures]
 
 
@@ -150,7 +151,7 @@ def test_without_a_conformal_part_on_the_card_nothing_is_said_of_it() -> None:
 def test_a_lesion_without_finite_scores_is_refused_and_its_neighbours_are_not(engine: Engine) -> None:
     lesions = [_lesion(seed, age=math.nan if seed == 2 else 50) for seed in range(5)]
     with engine.arriving():
-        futures = [engine.submit(lesion, Priority.ROUTINE) for lesion in lesions]
+        futures = [engine.submit([lesion], Priority.ROUTINE) for lesion in lesions]
     for seed, future in enumerate(futures):
         if seed == 2:
             with pytest.raises(LesionRefused) as refused:
@@ -163,16 +164,79 @@ def test_a_lesion_without_finite_scores_is_refused_and_its_neighbours_are_not(en
 def test_a_lesion_that_the_device_refuses_fails_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     _fail_when(monkeypatch, engine, lambda ages: 77.0 in ages)
     with engine.arriving():
-        futures = [engine.submit(_lesion(seed, age=77.0 if seed == 3 else 50.0), Priority.STAT) for seed in range(6)]
+        futures = [engine.submit([_lesion(seed, age=77.0 if seed == 3 else 50.0)], Priority.STAT) for seed in range(6)]
     codes = [getattr(future.exception(SOON), "code", None) for future in futures]
     assert codes == [None, None, None, Code.INFERENCE_FAILED, None, None]
+
+
+@pytest.mark.parametrize("count", [2, 8, 9, 20], ids=lambda count: f"{count} images")
+def test_a_lesion_on_several_images_has_one_score_whatever_its_batch(engine: Engine, count: int) -> None:
+    images = [_lesion(seed) for seed in range(count)]
+    with engine.arriving():
+        futures = [engine.submit(some, Priority.ROUTINE) for some in ([_lesion(90)], images, [_lesion(91)])]
+    found = futures[1].result(SOON)
+    alone = [scores.bm.positive_probability for scores in _scores(engine, *images)]
+    assert [one.bm for one in found.scored_images] == pytest.approx(alone, abs=1e-4)
+    assert found.bm.positive_probability == pytest.approx(sum(alone) / count, abs=1e-4)
+    assert found.bm_spread == pytest.approx(max(alone) - min(alone), abs=1e-4)
+
+
+def test_all_images_of_a_lesion_travel_in_one_batch_where_they_fit(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[list[float]] = []
+    _fail_when(monkeypatch, engine, lambda ages: batches.append(list(ages)))
+    lesions = [[_lesion(seed, age=float(age)) for seed in range(3)] for age in range(5)]
+    with engine.arriving():
+        futures = [engine.submit(images, Priority.ROUTINE) for images in lesions]
+    for future in futures:
+        future.result(SOON)
+    assert [sorted({*batch}) for batch in batches if len(batch) > 1] == [sorted({*batch}) for batch in batches]
+    assert all(batch.count(age) == 3 for batch in batches for age in batch)
+
+
+def test_an_image_without_finite_scores_is_refused_and_its_lesion_is_not(engine: Engine) -> None:
+    images = [_lesion(seed, age=math.nan if seed == 1 else 50) for seed in range(3)]
+    found = engine.submit(images, Priority.ROUTINE).result(SOON)
+    assert [getattr(one, "code", None) for one in found.images] == [None, Code.SCORES_NOT_FINITE, None]
+    others = engine.submit([images[0], images[2]], Priority.ROUTINE).result(SOON)
+    assert found.bm.positive_probability == pytest.approx(others.bm.positive_probability, abs=1e-4)
+
+
+def test_an_image_that_the_device_refuses_fails_alone_and_its_lesion_is_scored_on_the_others(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _fail_when(monkeypatch, engine, lambda ages: 77.0 in ages)
+    with engine.arriving():
+        mixed = engine.submit([_lesion(1, age=50), _lesion(2, age=77), _lesion(3, age=50)], Priority.ROUTINE)
+        bad = engine.submit([_lesion(4, age=77), _lesion(5, age=77)], Priority.ROUTINE)
+        good = engine.submit([_lesion(6, age=50)], Priority.ROUTINE)
+    found = mixed.result(SOON)
+    assert [getattr(one, "code", None) for one in found.images] == [None, Code.INFERENCE_FAILED, None]
+    with pytest.raises(ImagesRefused) as refused:
+        bad.result(SOON)
+    assert (refused.value.code, set(refused.value.images)) == (Code.INFERENCE_FAILED, {0, 1})
+    assert good.result(SOON).scored_images
+
+
+def test_a_lesion_needs_as_many_images_as_the_stricter_card_says(tmp_path: Path) -> None:
+    registry = registry_with_both(tmp_path)
+    registry.add(*write_model(tmp_path / "stricter", 1, name="DLR_BM", version="2.0", min_images=2))
+    registry.activate("DLR_BM", "2.0")
+    stricter = load_engine(tmp_path / "registry", "cpu", batch_max=8, wait_ms=0)
+    assert stricter.min_images == 2
+    with pytest.raises(ImagesRefused) as refused:
+        stricter.submit([_lesion(1)], Priority.ROUTINE).result(SOON)
+    assert (refused.value.code, dict(refused.value.images)) == (Code.IMAGES_TOO_FEW, {})
+    assert len(stricter.submit([_lesion(1), _lesion(2)], Priority.ROUTINE).result(SOON).images) == 2
+    stricter.close(SOON)
 
 
 def test_a_device_that_refuses_everything_is_away_and_no_lesion_is_to_blame(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _fail_when(monkeypatch, engine, lambda _ages: True)
-    error = engine.submit(_lesion(1), Priority.ROUTINE).exception(SOON)
+    error = engine.submit([_lesion(1)], Priority.ROUTINE).exception(SOON)
     assert isinstance(error, Unavailable)
     assert error.code is Code.DEVICE_UNAVAILABLE
 
@@ -193,7 +257,7 @@ def test_a_closed_engine_takes_no_more(engine: Engine) -> None:
     closed = Engine(engine.cards, engine._runner, batch_max=8, wait_s=0)
     closed.close(SOON)
     with pytest.raises(Unavailable):
-        closed.submit(_lesion(1), Priority.ROUTINE)
+        closed.submit([_lesion(1)], Priority.ROUTINE)
 
 
 def test_the_engine_tells_the_cards_it_runs(engine: Engine) -> None:

@@ -30,8 +30,8 @@ def test_its_scores_are_the_engines(tmp_path: Path) -> None:
     lh, bm = (SingleModel(registry.active(name), CPU) for name in ("DLR_LH", "DLR_BM"))
     for seed in range(3):
         image = lesion(seed, 30.0 + seed, colour=seed == 1)
-        served = engine.submit(image, Priority.ROUTINE).result()
-        for mine, theirs in ((lh.score(image), served.lh), (bm.score(image), served.bm)):
+        served = engine.submit([image], Priority.ROUTINE).result()
+        for mine, theirs in ((lh.score([image]), served.lh), (bm.score([image]), served.bm)):
             assert mine.positive_probability == pytest.approx(theirs.positive_probability, abs=1e-4)
             assert (mine.model, mine.version, mine.threshold) == (theirs.model, theirs.version, theirs.threshold)
             assert mine.positive == (mine.positive_probability >= mine.threshold)
@@ -41,9 +41,9 @@ def test_its_scores_are_the_engines(tmp_path: Path) -> None:
 def test_a_lesion_without_a_finite_age_is_refused(tmp_path: Path) -> None:
     model = SingleModel(registry_with_both(tmp_path).active("DLR_BM"), CPU)
     with pytest.raises(LesionRefused) as refused:
-        model.score(lesion(1, float("nan")))
+        model.score([lesion(1, float("nan"))])
     assert refused.value.code is Code.SCORES_NOT_FINITE
-    assert 0 <= model.score(lesion(1)).positive_probability <= 1
+    assert 0 <= model.score([lesion(1)]).positive_probability <= 1
 
 
 def test_weights_that_changed_since_are_refused(tmp_path: Path) -> None:
@@ -60,5 +60,5 @@ def test_a_gpu_scores_as_the_processor_does(tmp_path: Path) -> None:
     here, there = SingleModel(entry, CPU), SingleModel(entry, torch.device("cuda"))
     for seed in range(3):
         image = lesion(seed)
-        scores = [one.score(image).positive_probability for one in (here, there)]
+        scores = [one.score([image]).positive_probability for one in (here, there)]
         assert scores[0] == pytest.approx(scores[1], abs=1e-4)

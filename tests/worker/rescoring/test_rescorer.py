@@ -1,6 +1,7 @@
 """Stored lesions get another version's score, each once, and what cannot be read any more is said so and left."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -168,11 +169,11 @@ def test_a_defect_met_on_one_lesion_is_on_record_and_stops_no_other(hospital: Ho
         def __init__(self) -> None:
             self.failed = False
 
-        def score(self, image: LesionImage) -> Score:
+        def score(self, images: Sequence[LesionImage]) -> Score:
             if not self.failed:
                 self.failed = True
                 raise ZeroDivisionError
-            return model.score(image)
+            return model.score(images)
 
     done = hospital.rescorer.run({key: Once()}, [ScoresWanted(key)])
     assert (done.scored[key], done.refused[key, "internal_error"]) == (1, 1)

@@ -3,11 +3,12 @@
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -39,7 +40,7 @@ from worker.scoring.bookkeeping import Bookkeeper
 from worker.scoring.leases import LeaseKeeper
 from worker.scoring.pipeline import Pipeline
 from worker.settings import get_settings
-from worker.study import LesionImage, Score, Scores
+from worker.study import ImageScore, LesionImage, Score, Scores
 
 
 class SimulatedDevice:
@@ -56,8 +57,8 @@ class SimulatedDevice:
     def arriving(self) -> Iterator[None]:
         yield
 
-    def submit(self, image: LesionImage, priority: Priority) -> Future[Scores]:  # noqa: ARG002
-        self.seen.append(image)
+    def submit(self, images: Sequence[LesionImage], priority: Priority) -> Future[Scores]:  # noqa: ARG002
+        self.seen += images
         future: Future[Scores] = Future()
         if self.silent:
             future.set_running_or_notify_cancel()
@@ -65,12 +66,17 @@ class SimulatedDevice:
         if self.fault is not None:
             future.set_exception(self.fault)
             return future
-        area = image.region
-        p = float(image.frame[area.y : area.y + area.height, area.x : area.x + area.width].mean()) / 255
+        greys = [_mean_grey(image) for image in images]
+        p = fmean(greys)
         bm = replace(_score("DLR_BM", "malignant", p), conformal_set=self.bm_set)
-        scores = Scores(_score("DLR_LH", "high_risk", p), bm)
+        scores = Scores(_score("DLR_LH", "high_risk", p), bm, tuple(ImageScore(grey, grey) for grey in greys))
         threading.Timer(self.busy_s, future.set_result, [scores]).start()
         return future
+
+
+def _mean_grey(image: LesionImage) -> float:
+    area = image.region
+    return float(image.frame[area.y : area.y + area.height, area.x : area.x + area.width].mean()) / 255
 
 
 def _score(model: str, positive: str, p: float) -> Score:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from scipy.special import logit
 
 from tests.worker.dataset.manifests import cohort, row, save_picture
 from tests.worker.inference.samples import write_model
@@ -22,14 +23,14 @@ from worker.training.manifest_comparison import (
     Match,
     compare_on_manifest,
 )
-from worker.training.manifest_rows import AVERAGED, OTHER_RULE, image_of
+from worker.training.manifest_rows import OTHER_RULE, SEVERAL_IMAGES, image_of
 
 pytestmark = pytest.mark.slow
 
 SURE = {"coverage": 0.5, "quantile": 0.6, "lesions": 20}
 OTHERWISE = {
     "input_size": 48, "channels": "rgb", "resize": "stretch", "roi_margin": 0.5, "age_mean": 60.0, "threshold": 0.3,
-    "temperature": 2.5, "conformal": SURE,
+    "temperature": 2.5, "conformal": SURE, "aggregation": "logit_mean",
 }  # fmt: skip
 ADVISED = ADVISED_WITH.format(model="DLR_BM", other="DLR_LH 1.0")
 FRAGILE = {"age_mean": 47.0, "age_sd": 1e-300}
@@ -76,7 +77,7 @@ def served(registry: Registry, root: Path, bm: str, one: ManifestRow) -> Scores:
     """What the service says of a row with a version in service."""
     registry.activate("DLR_BM", bm)
     engine = load_engine(registry.active("DLR_BM").folder.parents[1], "cpu", None, 0)
-    scores = engine.submit(image_of(root, one), Priority.ROUTINE).result()
+    scores = engine.submit([image_of(root, one)], Priority.ROUTINE).result()
     engine.close()
     return scores
 
@@ -98,19 +99,22 @@ def test_each_version_scores_as_the_service_would_with_its_own_card(tmp_path: Pa
     assert (lesion.study_id, lesion.lesion_id, lesion.birads, lesion.malignant) == (None, "L1", "4A", True)
 
 
-def test_several_images_of_a_lesion_are_one_lesion_with_the_mean_of_their_scores(
+def test_several_images_of_a_lesion_are_one_lesion_with_one_score_as_each_card_says(
     tmp_path: Path, registry: Registry
 ) -> None:
     versions, rows = match(registry, "DLR_BM/1.0", "DLR_BM/2.0"), cohort(tmp_path, 2, views=2)
     found = everything(tmp_path, versions, *rows)
     assert [one.lesion_id for one in found.compared[0].lesions] == ["P0/L1", "P1/L1"]
-    assert found.notices == (ADVISED, NO_SPLITS, AVERAGED, NAMES)
+    how = "DLR_BM 1.0 by mean, DLR_BM 2.0 by logit mean, DLR_LH 1.0 by mean"
+    assert found.notices == (ADVISED, NO_SPLITS, SEVERAL_IMAGES.format(how=how), NAMES)
     apart = [one.model_copy(update={"lesion_id": f"L{place}"}) for place, one in enumerate(rows[:2])]
     first, second = compared(tmp_path, versions, *apart).lesions
     together = found.compared[0].lesions[0]
-    for name in ("a_probability", "b_probability"):
-        mean = (getattr(first, name) + getattr(second, name)) / 2
-        assert getattr(together, name) == pytest.approx(mean, abs=1e-6)
+    assert together.a_probability == pytest.approx((first.a_probability + second.a_probability) / 2, abs=1e-6)
+    # A temperature divides logits, and so their mean too: the order of the two makes no difference to it.
+    assert logit(together.b_probability) == pytest.approx(
+        (logit(first.b_probability) + logit(second.b_probability)) / 2, abs=1e-5
+    )
 
 
 def test_what_one_version_can_not_score_is_left_out_for_both_and_counted(tmp_path: Path, registry: Registry) -> None:

@@ -18,7 +18,7 @@ from worker.inference.engine import load_engine
 from worker.inference.registry import Registry
 from worker.study import Age, LesionImage
 from worker.training.labels import LabelRule
-from worker.training.manifest_rows import AVERAGED, OTHER_RULE
+from worker.training.manifest_rows import OTHER_RULE, SEVERAL_IMAGES
 from worker.training.manifest_scoring import ScoredManifest, score_manifest
 
 pytestmark = pytest.mark.slow
@@ -48,7 +48,7 @@ def test_a_row_gets_the_services_own_scores(tmp_path: Path, models: Path) -> Non
     engine = load_engine(models, "cpu", None, 0)
     read = read_lesion(tmp_path, only)
     image = LesionImage(read.frame, read.region, RegionSource.JOB, Age(47, AgeSource.JOB))
-    expected = engine.submit(image, Priority.ROUTINE).result()
+    expected = engine.submit([image], Priority.ROUTINE).result()
     engine.close()
     by_model = {scorer.model: score for scorer, score in one.scores.items()}
     assert by_model["DLR_LH"] == pytest.approx(expected.lh.positive_probability, abs=1e-4)
@@ -61,7 +61,7 @@ def test_several_images_of_a_lesion_are_one_lesion_with_the_mean_of_their_scores
     rows = cohort(tmp_path, 2, views=2)
     both = scored(tmp_path, models, *rows)
     assert [one.lesion_id for one in both.lesions] == ["P0/L1", "P1/L1"]
-    assert both.notices == (AVERAGED,)
+    assert both.notices == (SEVERAL_IMAGES.format(how="DLR_BM test-1 by mean, DLR_LH test-1 by mean"),)
     apart = [one.model_copy(update={"lesion_id": f"L{place}"}) for place, one in enumerate(rows[:2])]
     first, second = scored(tmp_path, models, *apart).lesions
     assert everything(tmp_path, models, *rows).rows == {"P0/L1": tuple(rows[:2]), "P1/L1": tuple(rows[2:])}
