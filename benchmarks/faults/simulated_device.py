@@ -69,7 +69,7 @@ class SimulatedEngine:
         if region.width == RAISES_MEMORY_ERROR:
             raise LesionRefused(Code.INFERENCE_FAILED) from MemoryError()  # as worker.inference.engine does
         if region.width == QUOTES_WHAT_IT_GOT:
-            raise ValueError(f"a defect that quotes {image.lesion_id}")
+            raise ValueError(f"a defect that quotes {image.scanner}")
         while region.width == HANGS:
             time.sleep(1)
         time.sleep(self._seconds)
