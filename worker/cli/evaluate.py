@@ -35,6 +35,7 @@ COMPARED_COLUMNS = ("question", "first", "second", "lesions", "first_less_second
 POINT_COLUMNS = ("question", "model", "threshold", "chosen", "sensitivity", "specificity", "ppv", "npv", "accuracy")
 POINT_CARD = Card(POINT_COLUMNS[:2], POINT_COLUMNS[2:])
 LEFT_OUT_COLUMNS = ("left_out", "how_many")
+VIEWS_COLUMNS = ("question", "model", "views_disagree", "mean_spread")
 CALIBRATION_COLUMNS = ("model", "probabilities", "brier", "ece", "log_loss")
 
 
@@ -182,6 +183,8 @@ def _print(found: "Evaluation", fmt: Report) -> None:
     print_rows(_compared_rows(found), COMPARED_COLUMNS, Format.TABLE, title="models compared (DeLong)")
     points = [row for one in judged for row in _point_rows(*one)]
     print_rows(points, POINT_COLUMNS, Format.TABLE, "at a threshold, with Wilson's 95 % intervals", POINT_CARD)
+    if several := _views_rows(found):
+        print_rows(several, VIEWS_COLUMNS, Format.TABLE, title="lesions on several images")
     calibrations = [row for _, one in judged for row in _calibration_rows(one)]
     print_rows(calibrations, CALIBRATION_COLUMNS, Format.TABLE, title="calibration")
 
@@ -240,6 +243,22 @@ def _auc_row(question: str, one: "Judged") -> dict[str, object]:
         "bootstrap": None if by is None else f"{formatting.interval(by.auc)} ({by.units} {by.unit}s)",
         "notice": one.notice,
     }
+
+
+def _views_rows(found: "Evaluation") -> list[dict[str, object]]:
+    from worker.evaluation import formatting
+
+    return [
+        {
+            "question": question.truth.value,
+            "model": f"{one.model} {one.version}",
+            "views_disagree": formatting.percent(one.views.disagree),
+            "mean_spread": one.views.spread,
+        }
+        for question in found.questions
+        for one in question.judged
+        if one.views is not None
+    ]
 
 
 def _compared_rows(found: "Evaluation") -> list[dict[str, object]]:

@@ -65,6 +65,14 @@ class MissingAge(StrEnum):
     EXCLUDE = "exclude"
 
 
+class How(StrEnum):
+    """How the scores of a lesion's images become one."""
+
+    MEAN = "mean"
+    MAX = "max"
+    LOGIT_MEAN = "logit_mean"
+
+
 def train(
     which: Annotated[Which, typer.Argument(help="lh: low or high risk; bm: benign or malignant", metavar="lh|bm")],
     output: Annotated[
@@ -109,6 +117,9 @@ def train(
         typer.Option(metavar="CATEGORY", help="Highest BI-RADS category that is low risk for DLR_LH (default: 3)"),
     ] = None,
     missing_age: Annotated[MissingAge | None, typer.Option(help="Refuse or exclude rows without an age")] = None,
+    aggregation: Annotated[
+        How | None, typer.Option(help="How the scores of a lesion's images become one (default: mean)")
+    ] = None,
     fold: Annotated[int | None, typer.Option(min=1, help="Fold to validate on, where the manifest has folds")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; with torchrun, one GPU per process")] = "auto",
     log: Annotated[Log, typer.Option(help="Log of the epochs: log.csv, TensorBoard events, or none")] = Log.CSV,
@@ -134,7 +145,7 @@ def train(
         "init": init, "seed": seed, "backbone": backbone, "input_size": input_size, "epochs": epochs,
         "patience": patience, "batch": batch, "learning_rate": learning_rate, "stages": stages,
         "label_rule": label_rule, "low_risk_up_to": low_risk_up_to, "missing_age": missing_age, "fold": fold,
-        "phantoms.count": phantom,
+        "aggregation": aggregation, "phantoms.count": phantom,
     }  # fmt: skip
     read = read_config(config, overrides, None if phantom is None else DEMO)
     name: ModelName = "DLR_LH" if which is Which.LH else "DLR_BM"

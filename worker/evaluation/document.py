@@ -18,6 +18,7 @@ from worker.evaluation.resampling import Bootstrapped
 from worker.evaluation.restratification import Restratification
 from worker.evaluation.subgroups import Subgroup
 from worker.evaluation.thresholds import OperatingPoint
+from worker.evaluation.views import Views
 
 HISTOGRAM_BINS = 20
 
@@ -67,6 +68,7 @@ class Judged:
         calibration: ``None`` where the probability is of something else.
         decision_curve: likewise; empty.
         subgroups: parts of the lesions.
+        views: how far the images of a lesion agree; ``None`` where none is known to be on several.
         roc: the curve.
         histogram: of the scores.
     """
@@ -82,6 +84,7 @@ class Judged:
     calibration: Calibration | None
     decision_curve: tuple[NetBenefit, ...]
     subgroups: tuple[Subgroup, ...]
+    views: Views | None
     roc: tuple[RocPoint, ...]
     histogram: ScoreHistogram
 

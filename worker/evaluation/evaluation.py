@@ -22,6 +22,7 @@ from worker.evaluation.resampling import bootstrap
 from worker.evaluation.restratification import Restratification, restratification
 from worker.evaluation.subgroups import UNKNOWN, subgroups
 from worker.evaluation.thresholds import OperatingPoint, operating_point, sensitivity_threshold, youden_threshold
+from worker.evaluation.views import views
 
 
 def evaluate(material: Material, options: Options, created_at: datetime | None = None) -> Evaluation:
@@ -149,6 +150,7 @@ def _judged(
         calibration=_calibration(found, validation) if own else None,
         decision_curve=decision_curve(scores, labels) if own and truth is Truth.PATHOLOGY else (),
         subgroups=subgroups(found, operating.threshold),
+        views=views(found.lesions, scorer, operating.threshold),
         roc=roc(scores, labels),
         histogram=_histogram(scores, labels),
     )

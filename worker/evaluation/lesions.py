@@ -72,6 +72,8 @@ class JudgedLesion:
         sets: the classes that a version cannot rule out, by the versions whose cards ask.
         study: an opaque key of the study that it is of; ``None`` where it is not known.
         priority: the study's, as its sender gave it; ``None`` where it is not known.
+        images: on how many it was scored, 1 or more; ``None`` where it is not known.
+        image_scores: the positive probability of each of them by itself, by the versions of which it is known.
     """
 
     lesion_id: str
@@ -86,6 +88,8 @@ class JudgedLesion:
     sets: Mapping[Scorer, tuple[str, ...]] = field(default_factory=dict)
     study: str | None = None
     priority: Priority | None = None
+    images: int | None = None
+    image_scores: Mapping[Scorer, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

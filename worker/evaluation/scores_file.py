@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from db.schema.vocabulary import BM_MODEL, LH_MODEL
+from worker.clinical.aggregation import MOST_IMAGES
 from worker.clinical.categories import Priority
 from worker.contract import ShortText
 from worker.dataset.manifest import Category, Fault, Pathology, Split
@@ -66,6 +67,7 @@ class ScoresLine(BaseModel):
     height_mm: _Extent | None = None
     size_mm: _Extent | None = Field(default=None, description="The largest extent, if width and height are not known")
     site: ShortText | None = Field(default=None, description="Where the image was made")
+    images: int | None = Field(default=None, ge=1, le=MOST_IMAGES, description="On how many the lesion was scored")
     split: Annotated[Split | None, BeforeValidator(_lower)] = Field(
         default=None, description="validation: for choosing thresholds; test, or external: for measuring"
     )
@@ -203,6 +205,7 @@ def _lesion(name: str, line: ScoresLine, scorers: Mapping[str, Scorer]) -> Judge
         split=line.split,
         study=line.study_id,
         priority=line.priority,
+        images=line.images,
     )
 
 

@@ -1,4 +1,4 @@
-"""How good a model is on parts of the lesions: by age, category, size and site."""
+"""How good a model is on parts of the lesions: by age, category, size, site and number of images."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -30,6 +30,10 @@ SIZE_BANDS = ((10, "up to 10 mm"), (20, "over 10 to 20 mm"), (50, "over 20 to 50
 """Of the largest extent; each band ends at its number. 20 and 50 mm part T1, T2 and T3 (UICC TNM, 8th edition)."""
 
 
+IMAGE_BANDS = ((1, "1 image"), (2, "2 images"), (float("inf"), "3 images or more"))
+"""A lesion's; each band ends at its number. Two are the two planes in which a lesion is examined at least."""
+
+
 class By(StrEnum):
     """By what lesions are taken apart."""
 
@@ -37,6 +41,7 @@ class By(StrEnum):
     BIRADS = "birads"
     SIZE = "size"
     SITE = "site"
+    IMAGES = "images"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,7 @@ def _groupings(lesions: Sequence[JudgedLesion]) -> dict[By, _Grouping]:
             [*sites, OTHER_SITES, UNKNOWN],
             lambda one: UNKNOWN if one.site is None else one.site if one.site in sites else OTHER_SITES,
         ),
+        By.IMAGES: ([*(name for _, name in IMAGE_BANDS), UNKNOWN], image_band),
     }
 
 
@@ -124,6 +130,12 @@ def size_band(lesion: JudgedLesion) -> str:
     """Return the band of a lesion's largest extent."""
     size = lesion.size_mm
     return UNKNOWN if size is None else next(name for end, name in SIZE_BANDS if size <= end)
+
+
+def image_band(lesion: JudgedLesion) -> str:
+    """Return the band of the number of images that a lesion was scored on."""
+    images = lesion.images
+    return UNKNOWN if images is None else next(name for end, name in IMAGE_BANDS if images <= end)
 
 
 def _site_order(lesions: Sequence[JudgedLesion]) -> list[str]:

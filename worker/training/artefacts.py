@@ -24,7 +24,7 @@ from worker.training.folder import TrainingFolder
 from worker.training.held_out import Discrimination, Judged
 from worker.training.labels import LabelRule
 
-SCORES_COLUMNS = ("lesion_id", "pathology", "patient_key", "birads", "age_years", "site", "split")
+SCORES_COLUMNS = ("lesion_id", "pathology", "patient_key", "birads", "age_years", "site", "images", "split")
 INTENDED_USE = "Not stated yet: research only"
 
 
@@ -82,9 +82,9 @@ def _scores(judged: Judged, model: ModelName) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow((*SCORES_COLUMNS, COLUMN_OF[model]))
     for split, part in judged.scored.items():
-        for row, score in zip(part.rows, part.with_age, strict=True):
+        for row, images, score in zip(part.rows, part.images, part.with_age, strict=True):
             pathology = "malignant" if row.malignant else "benign"
-            known = (row.lesion_id, pathology, row.patient_key, row.birads, row.age_years, row.site, split)
+            known = (row.lesion_id, pathology, row.patient_key, row.birads, row.age_years, row.site, images, split)
             writer.writerow((*("" if cell is None else cell for cell in known), float(score)))
     return text.getvalue().encode()
 
@@ -110,6 +110,7 @@ def _card(
         roi_margin=taken.margin,
         age_mean=config.age_mean,
         age_sd=config.age_sd,
+        aggregation=config.aggregation,
         threshold=judged.threshold,
         weights_sha256=digest,
         intended_use=f"Trying the service out: {cohort.notice}" if cohort.notice else INTENDED_USE,

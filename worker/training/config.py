@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from worker.clinical.aggregation import Aggregation
 from worker.clinical.categories import Birads
 from worker.errors import Code, SetupRefused
 from worker.inference.model_card import Backbone, Preprocessing
@@ -21,6 +22,9 @@ DEMO_SEED = 20261123
 
 STARTS = IMAGENET, RANDOM = "imagenet", "random"
 """What a network may start from, besides a file."""
+
+_CAME_LATER = {"aggregation": "mean"}
+"""Fields that a configuration had not always, with what held before."""
 
 _Fraction = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[float, Field(gt=0)]
@@ -124,6 +128,9 @@ class TrainingConfig(_Part):
         default=Birads.PROBABLY_BENIGN, description="Highest low-risk category; the study's is 3"
     )
     missing_age: Literal["refuse", "exclude"] = Field(default="refuse", description="How to treat rows without an age")
+    aggregation: Aggregation = Field(
+        default="mean", description="How the scores of a lesion's images become one: mean, max or logit_mean"
+    )
     fold: int | None = Field(default=None, ge=1, description="Validation fold, if the manifest has folds")
 
     stages: Literal["two", "joint"] = Field(default="two", description="two as in the study, or joint: both at once")
@@ -164,11 +171,19 @@ class TrainingConfig(_Part):
             self.input_size, self.roi_margin, self.resize, self.channels, self.pixel_mean, self.pixel_std
         )
 
+    def identity(self) -> dict[str, Any]:
+        """Return the fields as plain values, by which a training is known again.
+
+        Those that came later are left out where they are as all trainings were before: they still are the same.
+        """
+        return {name: value for name, value in self.model_dump(mode="json").items() if _CAME_LATER.get(name) != value}
+
     def fingerprint(self) -> str:
         """Return six characters that change with any number but the seed, and not with the path of a file."""
         init = self.init if self.init in STARTS else "file"
         plain = self.model_copy(update={"seed": 0, "init": init})
-        return hashlib.sha256(plain.model_dump_json().encode()).hexdigest()[:6]
+        later = {name for name, before in _CAME_LATER.items() if getattr(self, name) == before}
+        return hashlib.sha256(plain.model_dump_json(exclude=later).encode()).hexdigest()[:6]
 
 
 DEMO = TrainingConfig(

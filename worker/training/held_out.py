@@ -1,12 +1,13 @@
 """What lesions that a model did not learn from say of it: the threshold, the metrics, and what each scored."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from worker.clinical.aggregation import aggregate
 from worker.dataset.manifest import Split
 from worker.evaluation.discrimination import Auc, AucDifference, auc, compare_aucs
 from worker.evaluation.lesions import by_lesion
@@ -25,24 +26,23 @@ THRESHOLD_DIGITS = 4
 
 @dataclass(frozen=True, slots=True)
 class ScoredLesions:
-    """Lesions with their scores; several images of a lesion have the mean of theirs.
+    """Lesions with their scores; the scores of several images are put together as the configuration says.
 
     Attributes:
         names: unique.
         rows: of each, its first image's.
+        images: how many each has, int (N,).
         labels: whether it is of the positive class, bool (N,).
         with_age: the AI score: the positive class's probability, float64 (N,).
         image_only: that of FC2, which knows no age, float64 (N,).
-        logits: with age, the positive class's less the other's, float64 (N,); ``with_age`` of a lesion on one image is
-            its logistic.
     """
 
     names: tuple[str, ...]
     rows: tuple[CohortRow, ...]
+    images: NDArray[np.int64]
     labels: NDArray[np.bool_]
     with_age: NDArray[np.float64]
     image_only: NDArray[np.float64]
-    logits: NDArray[np.float64]
 
     @property
     def ages(self) -> NDArray[np.float64]:
@@ -139,24 +139,23 @@ def score(network: DlrNetwork, lesions: Lesions, config: TrainingConfig, team: T
     with torch.no_grad():
         logits = network.age(embeddings, normalized_ages(lesions, config).to(team.device))
         image_logits = network.image.fc2(embeddings)
-    values = np.stack([positive_probabilities(logits), positive_probabilities(image_logits), _apart(logits)])
     rows = lesions.rows
     together = by_lesion([(row.patient_key, row.lesion_id) for row in rows])
     firsts = [places[0] for places in together.values()]
-    means = np.stack([values[:, places].mean(axis=1) for places in together.values()], axis=1)
     return ScoredLesions(
         names=tuple(together),
         rows=tuple(rows[at] for at in firsts),
+        images=np.array([len(places) for places in together.values()]),
         labels=lesions.labels[firsts],
-        with_age=means[0],
-        image_only=means[1],
-        logits=means[2],
+        with_age=_by_lesion(positive_probabilities(logits), together.values(), config),
+        image_only=_by_lesion(positive_probabilities(image_logits), together.values(), config),
     )
 
 
-def _apart(logits: Tensor) -> NDArray[np.float64]:
-    both: NDArray[np.float64] = logits.detach().cpu().double().numpy()
-    return both[:, 1] - both[:, 0]
+def _by_lesion(
+    scores: NDArray[np.float64], together: Iterable[Sequence[int]], config: TrainingConfig
+) -> NDArray[np.float64]:
+    return np.array([aggregate(config.aggregation, [float(scores[place]) for place in places]) for places in together])
 
 
 def discrimination(scored: ScoredLesions) -> Discrimination:

@@ -117,6 +117,7 @@ def _lesion(lesion: ReadLesion, scores: Scores, cards: tuple[ModelCard, ModelCar
     first = lesion.rows[0]
     lh, bm = map(_scorer, cards)
     said = {bm: scores.bm, lh: scores.lh}
+    images = scores.scored_images
     return JudgedLesion(
         lesion_id=lesion.name,
         malignant=first.malignant is True,
@@ -127,4 +128,6 @@ def _lesion(lesion: ReadLesion, scores: Scores, cards: tuple[ModelCard, ModelCar
         site=first.site,
         split=first.split,
         sets={one: score.conformal_set for one, score in said.items() if score.conformal_set is not None},
+        images=len(images),
+        image_scores={bm: tuple(one.bm for one in images), lh: tuple(one.lh for one in images)},
     )

@@ -132,7 +132,7 @@ def identity_of(model: ModelName, cohort: Cohort, config: TrainingConfig, device
         "torch": torch.__version__,
         "processes": processes(),
         "device": choose_device(device).type,
-        **config.model_dump(mode="json", exclude={"init"}),
+        **{name: value for name, value in config.identity().items() if name != "init"},
     }
 
 

@@ -203,6 +203,22 @@ def test_a_manifest_is_scored_by_the_active_models_and_its_report_shows_where_th
     assert page.index("AUC") < page.index("Where the models looked")
 
 
+def test_lesions_on_several_images_are_counted_once_and_it_is_said_where_their_views_disagree(
+    models: Path, tmp_path: Path
+) -> None:
+    rows = cohort(tmp_path, 6, views=2)
+    write_manifest(tmp_path / "manifest.csv", rows)
+    arguments = ("--manifest", tmp_path / "manifest.csv", "--resamples", "0")
+    found = answer(dlr(*arguments, "--format", "json", DLR_MODELS_DIR=models))
+    [judged] = [one for one in found["questions"][0]["judged"] if one["model"] == "DLR_BM"]
+    assert (found["cohort"]["lesions"], judged["lesions"]) == (6, 6)
+    assert judged["views"]["disagree"]["total"] == 6
+    assert [(one["value"], one["lesions"]) for one in judged["subgroups"] if one["by"] == "images"] == [("2 images", 6)]
+    assert any("DLR_BM 1.0 by mean" in notice for notice in found["notices"])
+    table = dlr(*arguments, DLR_MODELS_DIR=models).stdout
+    assert "lesions on several images" in table
+
+
 def test_rows_of_a_manifest_that_contradict_each_other_or_have_no_image_are_bad(models: Path, tmp_path: Path) -> None:
     rows = cohort(tmp_path, 6)
     rows[3] = rows[3].model_copy(update={"pathology": Pathology.MALIGNANT})

@@ -15,6 +15,7 @@ from worker.cli.main import app
 from worker.dataset.manifest import ManifestRow, Split
 from worker.dataset.manifest_file import read_manifest, write_manifest
 from worker.errors import Code, SetupRefused
+from worker.evaluation.scores_file import read_scores
 from worker.inference.model_card import load_card
 
 pytestmark = pytest.mark.slow
@@ -84,6 +85,16 @@ def test_a_manifest_becomes_a_model_whose_card_names_its_data(folder: Path, whic
         app, ["models", "add", str(folder / "run/card.json"), str(folder / "run/weights.safetensors")]
     )
     assert added.exit_code == 0, added.output
+
+
+def test_the_card_says_how_the_scores_of_a_lesions_images_became_one(folder: Path) -> None:
+    manifest = split_manifest(folder)
+    run(*on_manifest(folder, "bm", manifest, "--aggregation", "max"))
+    card = load_card(folder / "run" / "card.json")
+    assert (card.aggregation, card.min_images) == ("max", 1)
+    read = read_scores(folder / "run" / "scores.csv").material
+    assert {one.images for one in read.lesions} == {2}
+    assert refusal(*on_manifest(folder, "bm", manifest)).code is Code.TRAINING_DIFFERS
 
 
 def test_a_finished_run_says_so_and_another_is_refused(folder: Path) -> None:

@@ -47,6 +47,7 @@ def many(count: int = 300, seed: int = 7) -> tuple[JudgedLesion, ...]:
                 float(rng.integers(20, 85)),
                 float(rng.integers(4, 40)),
                 "ABC"[place % 3],
+                images=1 + place % 3,
             )
         )
     return tuple(made)

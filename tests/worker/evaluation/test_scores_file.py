@@ -54,6 +54,14 @@ def test_a_lesion_may_say_its_study_and_how_soon_that_is_wanted(tmp_path: Path) 
     assert read(tmp_path, f"{HEADER},study_id", "L1,benign,0.5,S1", "L1,benign,0.5,S1").bad[0].line == 3
 
 
+def test_a_lesion_may_say_on_how_many_images_it_was_scored(tmp_path: Path) -> None:
+    found = read(
+        tmp_path, f"{HEADER},images", "L1,benign,0.5,2", "L2,benign,0.5,", "L3,benign,0.5,65", "L4,benign,0.5,0"
+    )
+    assert [one.images for one in found.material.lesions] == [2, None]
+    assert [(fault.line, "images" in fault.reason) for fault in found.bad] == [(4, True), (5, True)]
+
+
 def test_parquet_says_the_same(tmp_path: Path) -> None:
     columns = {
         "lesion_id": [1.0, 2.0],

@@ -4,7 +4,7 @@ import pytest
 
 from tests.worker.evaluation.samples import BM, lesion, many
 from worker.evaluation.ground_truth import Truth, answers
-from worker.evaluation.subgroups import FEWEST, MOST_SITES, By, Subgroup, age_band, size_band, subgroups
+from worker.evaluation.subgroups import FEWEST, MOST_SITES, By, Subgroup, age_band, image_band, size_band, subgroups
 
 
 def of(by: By, *lesions: object) -> dict[str, Subgroup]:
@@ -28,6 +28,21 @@ def test_age_bands(age: float | None, band: str) -> None:
 )  # fmt: skip
 def test_size_bands(size: float | None, band: str) -> None:
     assert size_band(lesion(size_mm=size)) == band
+
+
+@pytest.mark.parametrize(
+    ("images", "band"),
+    [(None, "unknown"), (1, "1 image"), (2, "2 images"), (3, "3 images or more"), (64, "3 images or more")],
+)
+def test_image_bands(images: int | None, band: str) -> None:
+    assert image_band(lesion(images=images)) == band
+
+
+def test_lesions_are_counted_by_their_number_of_images_and_each_once() -> None:
+    made = [lesion(f"L{n}", malignant=n % 3 == 0, images=1 + n % 4) for n in range(40)]
+    assert {value: part.lesions for value, part in of(By.IMAGES, *made).items()} == {
+        "1 image": 10, "2 images": 10, "3 images or more": 20,
+    }  # fmt: skip
 
 
 def test_categories_are_in_order_and_4_without_its_letter_stands_before_4a() -> None:

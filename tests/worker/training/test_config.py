@@ -52,6 +52,14 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert refused.value.code is Code.CONFIG_INVALID
 
 
+def test_a_training_from_before_aggregation_could_be_chosen_is_known_again() -> None:
+    assert TrainingConfig().fingerprint() == "92b272"
+    assert "aggregation" not in TrainingConfig().identity()
+    changed = TrainingConfig(aggregation="max")
+    assert changed.identity()["aggregation"] == "max"
+    assert changed.fingerprint() != TrainingConfig().fingerprint()
+
+
 def test_the_fingerprint_changes_with_any_number_but_the_seed_and_where_a_file_lies() -> None:
     config = TrainingConfig()
     assert config.fingerprint() == config.model_copy(update={"seed": 9}).fingerprint()

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from tests.worker.training.small import cohort_row, config
+from worker.clinical.aggregation import AGGREGATIONS, Aggregation, aggregate
 from worker.dataset.manifest import Split
 from worker.evaluation.discrimination import auc, compare_aucs
+from worker.evaluation.thresholds import youden_threshold
 from worker.training.artefacts import metrics_of
 from worker.training.cohort import Cohort, Lesions, labelled
 from worker.training.config import TrainingConfig
@@ -34,19 +36,30 @@ def lesions(*splits: Split, patients: int = 12, views: int = 2) -> Lesions:
     return labelled(Cohort(pixels, rows, "0" * 64, "noise"), rule_of("DLR_BM", MADE))
 
 
-def test_a_lesion_on_several_images_has_the_mean_of_its_scores() -> None:
+@pytest.mark.parametrize("method", AGGREGATIONS)
+def test_the_scores_of_a_lesions_images_become_one_by_the_services_own_rule(method: Aggregation) -> None:
+    made = MADE.model_copy(update={"aggregation": method})
     both = lesions(Split.TRAIN, Split.VALIDATION, Split.TEST).of(Split.TEST)
     network = new_network(MADE).eval()
-    scored = score(network, both, MADE, alone())
+    scored = score(network, both, made, alone())
+    assert scored.images.tolist() == [2] * 12
     assert len(scored.names) == len(set(scored.names)) == 12
     halves = [
         score(network, Lesions(both.cohort, both.places[view::2], both.labels[view::2]), MADE, alone())
         for view in (0, 1)
     ]
-    for name in ("with_age", "image_only", "logits"):
-        one, other = (getattr(half, name) for half in halves)
-        assert getattr(scored, name) == pytest.approx((one + other) / 2, abs=1e-6)
-    assert halves[0].with_age == pytest.approx(1 / (1 + np.exp(-halves[0].logits)), abs=1e-6)
+    for name in ("with_age", "image_only"):
+        pairs = zip(*(getattr(half, name).tolist() for half in halves), strict=True)
+        assert getattr(scored, name) == pytest.approx([aggregate(method, pair) for pair in pairs], abs=1e-6)
+
+
+@pytest.mark.parametrize("method", AGGREGATIONS)
+def test_the_threshold_is_chosen_on_lesions_and_not_on_images(method: Aggregation) -> None:
+    made = MADE.model_copy(update={"aggregation": method})
+    judged = judge(new_network(MADE).eval(), lesions(Split.TRAIN, Split.VALIDATION, Split.TEST), made, alone())
+    chosen_on = judged.validation
+    assert judged.threshold == round(youden_threshold(chosen_on.with_age, chosen_on.labels), 4)
+    assert len(chosen_on.with_age) == 12
 
 
 def test_image_and_age_are_held_against_either_alone() -> None:

@@ -8,7 +8,8 @@ from db.schema.vocabulary import AgeSource, RegionSource
 from tests.end_to_end.small_models import NOTICE, add_small_models
 from tests.shared import made_once
 from tests.worker.dataset.manifests import cohort, row, save_picture
-from tests.worker.inference.samples import write_model
+from tests.worker.inference.samples import registry_with_both, write_model
+from worker.clinical.aggregation import AGGREGATIONS, Aggregation
 from worker.clinical.categories import Birads, Priority
 from worker.dataset.manifest import Manifest, ManifestRow, Split
 from worker.dataset.manifest_image import read_lesion
@@ -18,7 +19,7 @@ from worker.inference.engine import load_engine
 from worker.inference.registry import Registry
 from worker.study import Age, LesionImage
 from worker.training.labels import LabelRule
-from worker.training.manifest_rows import OTHER_RULE, SEVERAL_IMAGES
+from worker.training.manifest_rows import OTHER_RULE, SEVERAL_IMAGES, image_of
 from worker.training.manifest_scoring import ScoredManifest, score_manifest
 
 pytestmark = pytest.mark.slow
@@ -67,6 +68,47 @@ def test_several_images_of_a_lesion_are_one_lesion_with_the_mean_of_their_scores
     assert everything(tmp_path, models, *rows).rows == {"P0/L1": tuple(rows[:2]), "P1/L1": tuple(rows[2:])}
     for scorer, score in both.lesions[0].scores.items():
         assert score == pytest.approx((first.scores[scorer] + second.scores[scorer]) / 2, abs=1e-4)
+
+
+@pytest.mark.parametrize("method", AGGREGATIONS)
+def test_an_evaluation_says_of_a_lesion_what_the_service_says_in_any_batch_and_order(
+    tmp_path: Path, method: Aggregation
+) -> None:
+    registry_with_both(tmp_path / "models", aggregation=method, temperature=2.5)
+    registry = tmp_path / "models" / "registry"
+    rows = cohort(tmp_path, 4, views=3)
+    evaluated = scored(tmp_path, registry, *rows).lesions
+    engine = load_engine(registry, "cpu", batch_max=4, wait_ms=500)
+    images = [image_of(tmp_path, one) for one in rows]
+    with engine.arriving():
+        futures = [engine.submit(images[first : first + 3][::-1], Priority.ROUTINE) for first in range(0, 12, 3)]
+        # One lesion on all images: more than go in one batch.
+        all_of_them = engine.submit(images, Priority.STAT)
+    for one, future in zip(evaluated, futures, strict=True):
+        served = future.result()
+        for scorer, score in one.scores.items():
+            other = served.lh if scorer.model == "DLR_LH" else served.bm
+            assert score == pytest.approx(other.positive_probability, abs=1e-4)
+            alone = [image.lh if scorer.model == "DLR_LH" else image.bm for image in served.scored_images]
+            assert one.image_scores[scorer] == pytest.approx(alone[::-1], abs=1e-4)
+        assert one.images == 3
+    in_one = scored(
+        tmp_path, registry, *(one.model_copy(update={"patient_key": "P", "lesion_id": "L"}) for one in rows)
+    )
+    [together] = in_one.lesions
+    by_model = {scorer.model: score for scorer, score in together.scores.items()}
+    assert by_model["DLR_BM"] == pytest.approx(all_of_them.result().bm.positive_probability, abs=1e-4)
+    engine.close()
+
+
+def test_a_lesion_with_fewer_images_than_a_card_asks_for_is_left_out_and_its_rows_are_counted(tmp_path: Path) -> None:
+    registry_with_both(tmp_path / "models", min_images=2)
+    rows = cohort(tmp_path, 3, views=2)
+    (tmp_path / rows[0].image).unlink()
+    found = everything(tmp_path, tmp_path / "models" / "registry", *rows)
+    assert [one.lesion_id for one in found.material.lesions] == ["P1/L1", "P2/L1"]
+    counted = {reason: count for reason, count in found.material.left_out.items() if count}
+    assert counted == {"rows: file_not_found": 1, "rows: images_too_few": 1}
 
 
 def test_a_label_rule_that_is_not_the_studys_is_told(tmp_path: Path) -> None:
