@@ -1,10 +1,12 @@
 """Connections to the ledger: which driver, which role, and no value of a row in any error."""
 
-from typing import Any
+from contextlib import closing
+from typing import Any, TextIO, cast
 
 import psycopg2
 from sqlalchemy import URL, Engine, Pool, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -79,6 +81,29 @@ def session_factory(engine: Engine) -> sessionmaker[Session]:
     return sessionmaker(engine, expire_on_commit=False)
 
 
+def copy_csv(session: Session, into: str, rows: TextIO) -> None:
+    """Write rows of CSV by ``COPY``, which SQLAlchemy does not know; errors are those of a statement.
+
+    Args:
+        session: of an engine of `make_engine`.
+        into: what stands between ``COPY`` and ``FROM``: a table and its columns.
+        rows: the CSV; an empty field is NULL. They are written as seen by everybody (``FREEZE``), into a table that
+            this transaction made.
+    """
+    connection = session.connection()
+    try:
+        with closing(connection.connection.cursor()) as cursor:
+            cast("psycopg2.extensions.cursor", cursor).copy_expert(
+                f"COPY {into} FROM STDIN WITH (FORMAT csv, FREEZE)", rows
+            )
+    except psycopg2.Error as error:
+        meaning = outage_of(error, is_lost=error.pgcode is None)
+        if meaning is not None:
+            connection.invalidate()
+            raise DatabaseAway(error, meaning) from None
+        raise DBAPIError(None, None, error.__class__(_without_values(error)), hide_parameters=True) from None
+
+
 def _prepare(connection: Any, role: str | None) -> None:
     # Outside of a transaction, so that a rollback does not undo it.
     before, connection.autocommit = connection.autocommit, True
@@ -113,6 +138,10 @@ def _withhold_values(context: ExceptionContext) -> None:
     original = context.original_exception
     if not isinstance(original, psycopg2.Error) or original.pgcode is None or context.sqlalchemy_exception is None:
         return
-    kept = f"{type(original).__name__} (SQLSTATE {original.pgcode}) {original.diag.constraint_name or ''}".strip()
+    kept = _without_values(original)
     original.args = (kept,)
     context.sqlalchemy_exception.args = (kept,)
+
+
+def _without_values(error: psycopg2.Error) -> str:
+    return f"{type(error).__name__} (SQLSTATE {error.pgcode}) {error.diag.constraint_name or ''}".strip()

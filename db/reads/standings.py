@@ -1,18 +1,36 @@
 """What the places of studies are computed from."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Table, Uuid, and_, any_, bindparam, or_, select
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    DateTime,
+    FromClause,
+    Select,
+    Table,
+    Text,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    case,
+    or_,
+    select,
+    text,
+    true,
+    tuple_,
+)
 from sqlalchemy.orm import Session
 
 from db.schema.tables import LesionRow, PredictionRow, RestratificationRow, StudyRow
 from db.schema.vocabulary import OPEN_STATES, StudyState
 from db.schema.worklist import WorklistEntryRow
-from db.schema.worklist_records import EntryRecord, KeptPlace, LesionStanding, StudyStanding
+from db.schema.worklist_records import EntryRecord, KeptPlace, LesionStanding, ListedStanding, StudyStanding
 
 _STUDIES, _LESIONS, _ADVICE, _ENTRIES = (
     cast("Table", row.__table__) for row in (StudyRow, LesionRow, RestratificationRow, WorklistEntryRow)
@@ -20,70 +38,161 @@ _STUDIES, _LESIONS, _ADVICE, _ENTRIES = (
 _PREDICTIONS = cast("Table", PredictionRow.__table__)
 _LH, _BM = _PREDICTIONS.alias("lh"), _PREDICTIONS.alias("bm")
 
-LISTED = and_(
-    _STUDIES.c.is_current,
-    _STUDIES.c.study_instance_uid.is_not(None),
-    or_(_STUDIES.c.discarded_at.is_(None), _STUDIES.c.state != StudyState.FAILED),
-)
+WAITING = "waiting"
+"""The state of a listed study that has no result yet, or not the one that it waits for."""
+
+_NOT_PUT_ASIDE = or_(_STUDIES.c.discarded_at.is_(None), _STUDIES.c.state != StudyState.FAILED)
+LISTED = and_(_STUDIES.c.is_current, _STUDIES.c.study_instance_uid.is_not(None), _NOT_PUT_ASIDE)
 """A study belongs on the worklist: it is one, it is current, and nobody has put its failure aside."""
 
-_ASKED = _STUDIES.c.id == any_(bindparam("ids", type_=ARRAY(Uuid())))
+STATE = case((_STUDIES.c.state.in_(OPEN_STATES), WAITING), else_=_STUDIES.c.state.cast(Text))
+"""A study's state, as the worklist is filtered by it."""
 
+# The scores of a lesion that waits again are not its result.
+_ENDED = _STUDIES.c.state.not_in(OPEN_STATES)
+_ASKED = any_(bindparam("ids", type_=ARRAY(Uuid())))
+_OTHERS = _STUDIES.alias("other")
+
+
+def _lesions_of(studies: FromClause, study_id: ColumnElement[UUID], counts: ColumnElement[bool]) -> FromClause:
+    """Join studies with their lesions, and with the current advice of those for which it counts."""
+    advice = and_(_ADVICE.c.lesion_id == _LESIONS.c.id, _ADVICE.c.is_current, counts)
+    return (
+        studies.outerjoin(_LESIONS, _LESIONS.c.study_id == study_id)
+        .outerjoin(_ADVICE, advice)
+        .outerjoin(_LH, _LH.c.id == _ADVICE.c.lh_prediction_id)
+        .outerjoin(_BM, _BM.c.id == _ADVICE.c.bm_prediction_id)
+    )
+
+
+_OF_LESION: tuple[ColumnElement[Any], ...] = (
+    _LESIONS.c.lesion_id,
+    _LESIONS.c.birads.cast(Text),
+    _LESIONS.c.state.cast(Text).label("lesion_state"),
+    _ADVICE.c.outcome.cast(Text),
+    _LH.c.positive.label("high_risk"),
+    _BM.c.positive.label("malignant"),
+    _LH.c.positive_probability.label("high_risk_probability"),
+    _BM.c.positive_probability.label("malignant_probability"),
+)
+_OF_STUDY = (
+    _STUDIES.c.id,
+    _STUDIES.c.priority.cast(Text),
+    _STUDIES.c.state.cast(Text),
+    _STUDIES.c.revision,
+    LISTED.label("listed"),
+    _STUDIES.c.received_at,
+    _STUDIES.c.read_tier,
+)
 _FACTS = (
-    select(
-        _STUDIES.c.id,
-        _STUDIES.c.priority,
-        _STUDIES.c.state,
-        _STUDIES.c.revision,
-        LISTED.label("listed"),
-        _STUDIES.c.received_at,
-        _STUDIES.c.read_tier,
-        _LESIONS.c.lesion_id,
-        _LESIONS.c.birads,
-        _LESIONS.c.state.label("lesion_state"),
-        _ADVICE.c.outcome,
-        _LH.c.positive.label("high_risk"),
-        _BM.c.positive.label("malignant"),
-        _LH.c.positive_probability.label("high_risk_probability"),
-        _BM.c.positive_probability.label("malignant_probability"),
-    )
-    .select_from(_STUDIES)
-    .outerjoin(_LESIONS, _LESIONS.c.study_id == _STUDIES.c.id)
-    # The scores of a lesion that waits again are not its result.
-    .outerjoin(
-        _ADVICE,
-        and_(_ADVICE.c.lesion_id == _LESIONS.c.id, _ADVICE.c.is_current, _STUDIES.c.state.not_in(OPEN_STATES)),
-    )
-    .outerjoin(_LH, _LH.c.id == _ADVICE.c.lh_prediction_id)
-    .outerjoin(_BM, _BM.c.id == _ADVICE.c.bm_prediction_id)
-    .where(_ASKED)
+    select(*_OF_STUDY, *_OF_LESION)
+    .select_from(_lesions_of(_STUDIES, _STUDIES.c.id, _ENDED))
+    .where(_STUDIES.c.id == _ASKED)
     .order_by(_STUDIES.c.id, _LESIONS.c.ordinal)
 )
 
-_HELD = _FACTS.with_for_update(of=_STUDIES, read=True)
+_HAS_ADVICE = (
+    select(text("1"))
+    .select_from(_LESIONS.join(_ADVICE, _ADVICE.c.lesion_id == _LESIONS.c.id))
+    .where(_LESIONS.c.study_id == _STUDIES.c.id, _ADVICE.c.is_current)
+    .exists()
+)
+MAY_KEEP_ITS_PLACE = and_(LISTED, _STUDIES.c.state.in_(OPEN_STATES), or_(_STUDIES.c.revision > 1, _HAS_ADVICE))
+"""A study waits for its next result, and may have the place of its last one."""
 
-_OTHERS = StudyRow.__table__.alias("other")
+_LAST = (
+    select(_STUDIES.c.id)
+    .where(
+        _STUDIES.c.study_instance_uid == _OTHERS.c.study_instance_uid,
+        _STUDIES.c.revision <= _OTHERS.c.revision,
+        _NOT_PUT_ASIDE,
+        or_(_ENDED, _HAS_ADVICE),
+    )
+    .order_by(_STUDIES.c.revision.desc())
+    .limit(1)
+    .correlate(_OTHERS)
+    .lateral("last")
+)
+_FORMER = (
+    select(_OTHERS.c.id.label("asked"), *_OF_STUDY, *_OF_LESION)
+    .select_from(
+        _lesions_of(_OTHERS.join(_LAST, true()).join(_STUDIES, _STUDIES.c.id == _LAST.c.id), _STUDIES.c.id, true())
+    )
+    .where(_OTHERS.c.id == _ASKED)
+    .order_by(_OTHERS.c.id, _LESIONS.c.ordinal)
+)
+
 _KEPT = (
     select(_STUDIES.c.id.label("asked"), _ENTRIES, _LESIONS.c.lesion_id.label("name"), _LESIONS.c.birads)
     .select_from(_STUDIES)
     .join(_OTHERS, _OTHERS.c.study_instance_uid == _STUDIES.c.study_instance_uid)
     .join(_ENTRIES, _ENTRIES.c.study_id == _OTHERS.c.id)
     .outerjoin(_LESIONS, _LESIONS.c.study_id == _OTHERS.c.id)
-    .where(_ASKED, _OTHERS.c.revision <= _STUDIES.c.revision)
+    .where(_STUDIES.c.id == _ASKED, _OTHERS.c.revision <= _STUDIES.c.revision)
     .order_by(_OTHERS.c.revision, _LESIONS.c.ordinal)
 )
 
+_COPIED = (
+    *(_STUDIES.c[name].cast(Text) for name in ("worklist_class", "site", "scanner_model", "laterality")),
+    _STUDIES.c.received_at.cast(Text),
+)
+_PAGE: Select[Any] = (
+    select(
+        _STUDIES.c.id,
+        _STUDIES.c.received_at,
+        _STUDIES.c.id.cast(Text).label("study_id"),
+        _STUDIES.c.priority.cast(Text).label("priority_word"),
+        STATE.label("state_word"),
+        _STUDIES.c.read_at.is_not(None).label("is_read"),
+        *(column.label(f"copied_{place}") for place, column in enumerate(_COPIED)),
+    )
+    .where(LISTED)
+    .order_by(_STUDIES.c.received_at, _STUDIES.c.id)
+    .limit(bindparam("size"))
+)
+_BEHIND = tuple_(_STUDIES.c.received_at, _STUDIES.c.id) > tuple_(
+    bindparam("received_at", type_=Text()).cast(DateTime(timezone=True)),
+    bindparam("id", type_=Text()).cast(Uuid()),
+)
 
-def standings(session: Session, study_ids: Collection[UUID], *, hold: bool = False) -> list[StudyStanding]:
+
+def _page(page: Select[Any]) -> Select[Any]:
+    studies = page.cte("page").prefix_with("MATERIALIZED")
+    own = (column for column in studies.c if column.key not in ("id", "received_at"))
+    return (
+        select(*own, *_OF_LESION)
+        .select_from(_lesions_of(studies, studies.c.id, studies.c.state_word != WAITING))
+        .order_by(studies.c.received_at, studies.c.id, _LESIONS.c.ordinal)
+    )
+
+
+_FIRST_PAGE, _NEXT_PAGE = _page(_PAGE), _page(_PAGE.where(_BEHIND))
+_OWN = 4 + len(_COPIED)
+_PLANS = ["enable_hashjoin", "enable_mergejoin"]
+
+
+def standings(session: Session, study_ids: Collection[UUID]) -> list[StudyStanding]:
     """Return what studies are placed by, those that are on record, by id.
 
     Args:
         session: of ``dlr_writer``.
         study_ids: the ledger's.
-        hold: keep the studies as they are until the caller's transaction ends.
     """
-    rows = session.execute(_HELD if hold else _FACTS, {"ids": list(study_ids)}).all()
+    rows = session.execute(_FACTS, {"ids": list(study_ids)}).all()
     return [_standing(list(of_study)) for _, of_study in groupby(rows, key=lambda row: row.id)]
+
+
+def former_standings(session: Session, study_ids: Collection[UUID]) -> dict[UUID, StudyStanding]:
+    """Return what the last results of studies that wait for their next one are placed by.
+
+    That is the last result of the study itself, which is scored again, or of the latest revision that has one; a
+    study without either is left out.
+    """
+    rows = session.execute(_FORMER, {"ids": list(study_ids)}).all()
+    return {
+        asked: _as_ended(_standing([row[1:] for row in of_study]))
+        for asked, of_study in groupby(rows, key=lambda row: row.asked)
+    }
 
 
 def kept_places(session: Session, study_ids: Collection[UUID]) -> dict[UUID, list[KeptPlace]]:
@@ -100,28 +209,39 @@ def kept_places(session: Session, study_ids: Collection[UUID]) -> dict[UUID, lis
     return {study_id: list(places.values()) for study_id, places in found.items()}
 
 
+def listed_standings(session: Session, size: int) -> Iterator[list[ListedStanding]]:
+    """Yield what every listed study is placed by, in the order of arrival, ``size`` studies at a time.
+
+    Each page is as the studies are when it is read. A study that arrives meanwhile may be missing.
+    """
+    # Of a page's few rows, each is looked up; a plan that reads all lesions for each page is far slower.
+    session.execute(text("SELECT set_config(name, 'off', true) FROM unnest(:names) AS name"), {"names": _PLANS})
+    query, last = _FIRST_PAGE, dict[str, object]()
+    while True:
+        page: list[ListedStanding] = []
+        for row in session.execute(query, {"size": size, **last}):
+            own, lesion = row[:_OWN], row[_OWN:]
+            if page and page[-1].study_id == own[0]:
+                page[-1] = page[-1]._replace(lesions=(*page[-1].lesions, LesionStanding._make(lesion)))
+            else:
+                lesions = () if lesion[0] is None else (LesionStanding._make(lesion),)
+                page.append(ListedStanding._make((*own[:4], own[4:], lesions)))
+        if not page:
+            return
+        yield page
+        query, last = _NEXT_PAGE, {"received_at": page[-1].copied[-1], "id": page[-1].study_id}
+
+
 def _standing(rows: Sequence[Any]) -> StudyStanding:
-    study = rows[0]
-    return StudyStanding(
-        study_id=study.id,
-        priority=study.priority.value,
-        state=study.state.value,
-        revision=study.revision,
-        listed=study.listed,
-        received_at=study.received_at,
-        read_tier=study.read_tier,
-        lesions=tuple(
-            LesionStanding(
-                row.lesion_id,
-                row.birads.value,
-                row.lesion_state.value,
-                None if row.outcome is None else row.outcome.value,
-                row.high_risk,
-                row.malignant,
-                row.high_risk_probability,
-                row.malignant_probability,
-            )
-            for row in rows
-            if row.lesion_id is not None
-        ),
-    )
+    of_study = len(_OF_STUDY)
+    lesions = tuple(LesionStanding._make(row[of_study:]) for row in rows if row[of_study] is not None)
+    return StudyStanding._make((*rows[0][:of_study], lesions))
+
+
+def _as_ended(study: StudyStanding) -> StudyStanding:
+    """Return a study as it was when it ended, where it waits to be scored again."""
+    if study.state not in OPEN_STATES:
+        return study
+    lesions = tuple(lesion._replace(state="failed" if lesion.outcome is None else "scored") for lesion in study.lesions)
+    is_whole = all(lesion.outcome is not None for lesion in lesions)
+    return study._replace(state="done" if is_whole else "partial", lesions=lesions)

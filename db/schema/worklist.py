@@ -7,7 +7,6 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     ForeignKey,
-    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -39,6 +38,7 @@ class ReadingOrderPolicyRow(Base):
     before_all: Mapped[list[str]] = mapped_column(ARRAY(Text))
     state: Mapped[PolicyState]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    filled_at: Mapped[datetime | None]
     placed_at: Mapped[datetime | None]
 
     __table_args__ = (
@@ -84,12 +84,28 @@ class ReadingOrderSwitchRow(Base):
     __table_args__ = ({"comment": "Append-only history of the active policy of reading order"},)
 
 
+class ReadingOrderChangedRow(Base):
+    """A study that changed while the places of a policy are being filled."""
+
+    __tablename__ = "reading_order_changed"
+
+    policy_id: Mapped[int] = mapped_column(ForeignKey("reading_order_policy.id"), primary_key=True)
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("study.id"), primary_key=True)
+
+    __table_args__ = (
+        {
+            "comment": "Studies that changed while a policy's partition is being filled; they are placed under it when "
+            "that is done"
+        },
+    )
+
+
 class WorklistEntryRow(Base):
-    """A listed study's place under one policy."""
+    """A listed study's place under one policy; each policy has its partition, ``worklist_entry_KEY``."""
 
     __tablename__ = "worklist_entry"
 
-    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("study.id"), primary_key=True)
+    study_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     policy_id: Mapped[int] = mapped_column(primary_key=True)
     tier: Mapped[int] = mapped_column(SmallInteger)
     rule: Mapped[int] = mapped_column(SmallInteger)
@@ -111,11 +127,6 @@ class WorklistEntryRow(Base):
     received_at: Mapped[datetime]
 
     __table_args__ = (
-        ForeignKeyConstraint(
-            ["policy_id", "rule"],
-            ["reading_order_rule.policy_id", "reading_order_rule.rule"],
-            name="fk_worklist_entry_rule",
-        ),
         CheckConstraint("probability BETWEEN 0 AND 1", "probability"),
         Index("ix_worklist_entry_place", "policy_id", "is_read", *_PLACE),
         Index("ix_worklist_entry_tier", "policy_id", "is_read", "tier", *_PLACE),
@@ -143,5 +154,9 @@ class WorklistEntryRow(Base):
         Index("ix_worklist_entry_laterality", "policy_id", "is_read", "laterality"),
         Index("ix_worklist_entry_received_at", "policy_id", "received_at"),
         Index("ix_worklist_entry_changed_at", "policy_id", "changed_at"),
-        {"comment": "Where each listed study stands, one row a policy that is active or being built"},
+        {
+            "comment": "Where each listed study stands, one row a policy that is active or being built; each policy "
+            "has its partition",
+            "postgresql_partition_by": "LIST (policy_id)",
+        },
     )

@@ -18,6 +18,7 @@ class ServedPolicy:
         key: the database's.
         label: name and version, such as ``suspicion/2``.
         document: the policy's TOML.
+        filled: every study that changes is placed under it at once; until then it is noted, to be placed later.
         placed: every listed study has its place.
     """
 
@@ -25,6 +26,7 @@ class ServedPolicy:
     label: str
     document: str
     active: bool
+    filled: bool
     placed: bool
 
 
@@ -75,8 +77,7 @@ class LesionStanding(NamedTuple):
     malignant_probability: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class StudyStanding:
+class StudyStanding(NamedTuple):
     """What a study is placed by.
 
     Attributes:
@@ -92,6 +93,24 @@ class StudyStanding:
     listed: bool
     received_at: datetime
     read_tier: str | None
+    lesions: tuple[LesionStanding, ...]
+
+
+class ListedStanding(NamedTuple):
+    """What a listed study is placed by, where all are placed at once; words as the database has them.
+
+    Attributes:
+        state: ``waiting``, or how it ended.
+        copied: what its place repeats for the filters, beside state and priority: class, site, scanner, laterality,
+            and when it was received.
+        lesions: in the job's order.
+    """
+
+    study_id: str
+    priority: str
+    state: str
+    is_read: bool
+    copied: tuple[str | None, ...]
     lesions: tuple[LesionStanding, ...]
 
 

@@ -33,6 +33,7 @@ CREATE TABLE reading_order_policy (
     before_all text[] NOT NULL,
     state      policy_state NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
+    filled_at  timestamptz,
     placed_at  timestamptz,
     CONSTRAINT pk_reading_order_policy PRIMARY KEY (id),
     CONSTRAINT ck_reading_order_policy_digest CHECK (digest ~ '^[0-9a-f]{64}$')
@@ -91,16 +92,72 @@ CREATE TABLE worklist_entry (
     marks       text[] NOT NULL DEFAULT '{}'::text[],
     changed_at  timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT pk_worklist_entry PRIMARY KEY (study_id, policy_id),
-    CONSTRAINT fk_worklist_entry_study_id FOREIGN KEY (study_id) REFERENCES study (id),
-    CONSTRAINT fk_worklist_entry_rule FOREIGN KEY (policy_id, rule) REFERENCES reading_order_rule (policy_id, rule),
     CONSTRAINT ck_worklist_entry_probability CHECK (probability BETWEEN 0 AND 1)
-);
+) PARTITION BY LIST (policy_id);
 CREATE INDEX ix_worklist_entry_place ON worklist_entry (policy_id, is_read, place_order, arrived_at, study_id);
 CREATE INDEX ix_worklist_entry_tier ON worklist_entry (policy_id, is_read, tier, place_order, arrived_at, study_id);
 CREATE INDEX ix_worklist_entry_changed_at ON worklist_entry (policy_id, changed_at);
 COMMENT ON TABLE worklist_entry IS
-    'Where each listed study stands, one row a policy that is active or being built';
+    'Where each listed study stands, one row a policy that is active or being built; each policy has its partition';
+
+CREATE TABLE reading_order_changed (
+    policy_id integer NOT NULL,
+    study_id  uuid NOT NULL,
+    CONSTRAINT pk_reading_order_changed PRIMARY KEY (policy_id, study_id),
+    CONSTRAINT fk_reading_order_changed_policy_id FOREIGN KEY (policy_id) REFERENCES reading_order_policy (id),
+    CONSTRAINT fk_reading_order_changed_study_id FOREIGN KEY (study_id) REFERENCES study (id)
+);
+COMMENT ON TABLE reading_order_changed IS
+    'Studies that changed while a policy''s partition is being filled; they are placed under it when that is done';
 """
+# A partition is the owner's to make, and who applies a policy is not the owner. It is filled without indexes, which
+# would take hours for millions of studies, and gets them when it is attached. Places have no foreign keys: one would
+# hold the studies locked while a partition is attached.
+PARTITIONS = """
+CREATE FUNCTION worklist_entry_make(policy integer) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_temp AS $$
+BEGIN
+    PERFORM FROM reading_order_policy WHERE id = policy AND state = 'building' AND filled_at IS NULL;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    EXECUTE format(
+        'CREATE TABLE worklist_entry_%s '
+        '(LIKE worklist_entry INCLUDING DEFAULTS INCLUDING CONSTRAINTS, CHECK (policy_id = %s))', policy, policy
+    );
+    EXECUTE format('REVOKE ALL ON worklist_entry_%s FROM PUBLIC', policy);
+    EXECUTE format('GRANT INSERT ON worklist_entry_%s TO dlr_writer', policy);
+    RETURN true;
+END
+$$;
+CREATE FUNCTION worklist_entry_attach(policy integer) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_temp SET maintenance_work_mem = '256MB' AS $$
+BEGIN
+    EXECUTE format(
+        'ALTER TABLE worklist_entry ATTACH PARTITION worklist_entry_%s FOR VALUES IN (%s)', policy, policy
+    );
+    EXECUTE format('REVOKE ALL ON worklist_entry_%s FROM dlr_writer', policy);
+    ANALYZE worklist_entry;
+END
+$$;
+CREATE FUNCTION worklist_entry_drop() RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_temp SET lock_timeout = '200ms' AS $$
+DECLARE
+    policy integer;
+BEGIN
+    FOR policy IN
+        SELECT id FROM reading_order_policy
+        WHERE state = 'retired' AND to_regclass('worklist_entry_' || id) IS NOT NULL
+    LOOP
+        EXECUTE format('DROP TABLE worklist_entry_%s', policy);
+    END LOOP;
+    RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN false;
+END
+$$;
+"""
+FUNCTIONS = ("worklist_entry_make(integer)", "worklist_entry_attach(integer)", "worklist_entry_drop()")
 COLUMNS = """
 ALTER TABLE lesion ADD COLUMN laterality laterality;
 ALTER TABLE study
@@ -187,11 +244,13 @@ CREATE TRIGGER notify_changed AFTER UPDATE ON study
     ) EXECUTE FUNCTION study_notify();
 """
 GRANTS = """
-REVOKE ALL ON reading_order_policy, reading_order_rule, reading_order_switch, worklist_entry FROM PUBLIC;
+REVOKE ALL ON reading_order_policy, reading_order_rule, reading_order_switch, reading_order_changed, worklist_entry
+    FROM PUBLIC;
 REVOKE ALL ON worklist_place, worklist_position, listed_study, reading_order_tier FROM PUBLIC;
 GRANT SELECT, INSERT, UPDATE ON reading_order_policy TO dlr_writer;
 GRANT SELECT, INSERT ON reading_order_rule, reading_order_switch TO dlr_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON worklist_entry TO dlr_writer;
+GRANT SELECT, INSERT, DELETE ON reading_order_changed TO dlr_writer;
 GRANT SELECT ON worklist_place, worklist_position, listed_study TO dlr_web;
 GRANT SELECT ON listed_study TO dlr_writer;
 GRANT SELECT ON reading_order_tier TO dlr_writer, dlr_reader, dlr_web;
@@ -209,7 +268,9 @@ REVOKE ALL ON worklist_place, worklist_state FROM PUBLIC;
 GRANT SELECT ON worklist, lesion_result, restratification_summary, failed_study TO dlr_writer, dlr_reader, dlr_web;
 GRANT SELECT ON worklist_place, worklist_state TO dlr_web;
 """
-TABLE_NAMES = ("worklist_entry", "reading_order_switch", "reading_order_rule", "reading_order_policy")
+TABLE_NAMES = (
+    "worklist_entry", "reading_order_changed", "reading_order_switch", "reading_order_rule", "reading_order_policy"
+)  # fmt: skip
 
 
 def _policy() -> None:
@@ -219,8 +280,8 @@ def _policy() -> None:
     connection = op.get_bind()
     key = connection.scalar(
         sa.text(
-            "INSERT INTO reading_order_policy (label, document, digest, before_all, state, placed_at) "
-            "VALUES (:label, :document, :digest, :before_all, 'active', "
+            "INSERT INTO reading_order_policy (label, document, digest, before_all, state, filled_at, placed_at) "
+            "VALUES (:label, :document, :digest, :before_all, 'active', now(), "
             "(SELECT now() WHERE NOT EXISTS (SELECT FROM study))) RETURNING id"
         ),
         {
@@ -246,10 +307,12 @@ def _policy() -> None:
             for place, (number, tier, rule) in enumerate(rules, start=1)
         ],
     )
+    op.execute(f"CREATE TABLE worklist_entry_{key} PARTITION OF worklist_entry FOR VALUES IN ({key})")
+    op.execute(f"REVOKE ALL ON worklist_entry_{key} FROM PUBLIC")
 
 
 def upgrade() -> None:
-    for statements in (TYPES, TABLES, COLUMNS):
+    for statements in (TYPES, TABLES, PARTITIONS, COLUMNS):
         op.execute(statements)
     _policy()
     op.execute("DROP VIEW worklist_place")
@@ -257,6 +320,9 @@ def upgrade() -> None:
         op.execute(view_of(revision, view))
     op.execute(NO_ORDER)
     op.execute(GRANTS)
+    for function in FUNCTIONS:
+        op.execute(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
+        op.execute(f"GRANT EXECUTE ON FUNCTION {function} TO dlr_writer")
 
 
 def downgrade() -> None:
@@ -275,6 +341,7 @@ def downgrade() -> None:
     op.execute(GRANTS_BEFORE)
     for table in TABLE_NAMES:
         op.execute(f"DROP TABLE {table}")
-    op.execute("DROP FUNCTION reading_order_switch_is_append_only()")
+    for function in (*FUNCTIONS, "reading_order_switch_is_append_only()"):
+        op.execute(f"DROP FUNCTION {function}")
     for name in ("policy_state", "laterality"):
         op.execute(f"DROP TYPE {name}")

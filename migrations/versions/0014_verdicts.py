@@ -95,6 +95,11 @@ $$;
 CREATE FUNCTION reading_marks_study() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = public, pg_temp AS $$
 BEGIN
+    -- The lock of who places studies: no policy begins to be built between this and the end of the transaction.
+    PERFORM pg_advisory_xact_lock_shared(x'706C61636573'::bigint);
+    INSERT INTO reading_order_changed
+    SELECT id, NEW.study_id FROM reading_order_policy WHERE state = 'building' AND filled_at IS NULL
+    ON CONFLICT DO NOTHING;
     UPDATE study SET read_at = NEW.read_at, read_by = NEW.reader, read_tier = NEW.tier
     WHERE id = NEW.study_id AND (read_at IS NULL OR read_at <= NEW.read_at);
     UPDATE worklist_entry SET is_read = true, changed_at = now() WHERE study_id = NEW.study_id AND NOT is_read;

@@ -17,7 +17,7 @@ from tests.conftest import Database
 from tests.waiting import patience, until
 from worker.services.embedded_postgres import EmbeddedPostgres
 
-OURS = "n.nspname = 'public' AND c.relname <> 'alembic_version'"
+OURS = "n.nspname = 'public' AND c.relname <> 'alembic_version' AND NOT c.relispartition"
 
 # Everything that the models and the migration both declare, as PostgreSQL itself writes it down.
 CATALOGUE = {
@@ -26,7 +26,7 @@ CATALOGUE = {
                pg_get_expr(d.adbin, d.adrelid)
         FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
         LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-        WHERE {OURS} AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped""",
+        WHERE {OURS} AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped""",
     "constraints": f"""
         SELECT c.relname, k.conname, pg_get_constraintdef(k.oid)
         FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -37,7 +37,7 @@ CATALOGUE = {
         WHERE {OURS}""",
     "comments": f"""
         SELECT c.relname, obj_description(c.oid, 'pg_class')
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {OURS} AND c.relkind = 'r'""",
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {OURS} AND c.relkind IN ('r', 'p')""",
 }
 
 

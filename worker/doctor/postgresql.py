@@ -15,7 +15,8 @@ from db.migrate import check
 from db.outages import NO_SCHEMA, DatabaseAway
 from db.reads import study_queries
 from db.session import ENCODING, make_engine, session_factory
-from db.writes import outbox, worklist
+from db.writes import outbox
+from db.writes.reading_order import served_policies
 from worker.doctor.component import LOOK_S, Component, Health, look_at
 from worker.errors import Code, Unavailable
 from worker.settings import Settings
@@ -94,7 +95,7 @@ def studies(settings: Settings) -> Component:
 
 def reading_order(settings: Settings) -> Component:
     """Name the active policy of reading order, and say where places are still to be computed."""
-    policies = _asked(settings, worklist.served_policies)
+    policies = _asked(settings, served_policies)
     active = next(policy for policy in policies if policy.active)
     if not active.placed:
         detail = "studies of before the upgrade have no place on the worklist yet: run `dlr db upgrade`"

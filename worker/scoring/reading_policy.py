@@ -1,31 +1,40 @@
 """Changing the policy of reading order: who would move, the places under it, and the switch.
 
-Places are computed beside those that are served, in batches; studies that change meanwhile get both. The switch is one
-short transaction.
+Places are computed beside those that are served; studies that change meanwhile get both. The switch is one short
+transaction. Why in this way: docs/decisions/0047-each-policy-s-places-are-a-partition.md.
 """
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.errors import PolicySuperseded
-from db.reads.standings import standings
+from db.reads.standings import listed_standings
 from db.schema.worklist_records import PolicyRecord, RuleRecord, ServedPolicy
-from db.writes import worklist
+from db.writes import reading_order
 from worker.clinical.reading_order.place import place
 from worker.clinical.reading_order.policy import Policy, parse_policy
 from worker.errors import Code, SetupRefused
-from worker.scoring.worklist_place import facts_of, place_unplaced
+from worker.scoring.worklist_place import facts_of, place_in_bulk, place_studies
 
-BATCH = 2_000
-"""Studies that are placed in one transaction; a worker with a result of one of them waits for it, under a second."""
+logger = logging.getLogger(__name__)
 
-AT_ONCE = 2
-"""Transactions that place studies at once."""
+PAGE = 20_000
+"""Studies that are read, placed and written at once."""
+
+BATCH = 500
+"""Studies that are placed in one transaction of those that changed meanwhile."""
+
+PAUSE_S = 0.1
+DROPS = 50
+"""How often it is tried to drop the places of before, while somebody reads the list."""
 
 Told = Callable[[int], None]
 """Is told how many studies are done, from the beginning."""
@@ -69,41 +78,43 @@ def apply_policy(sessions: sessionmaker[Session], policy: Policy, document: str,
         policy.label, document, tuple(priority.value for priority in policy.before_all), tuple(_rules(policy))
     )
     with sessions.begin() as session:
-        key = worklist.register_policy(session, record)
-    _place_all(sessions, ServedPolicy(key, policy.label, document, active=False, placed=False), told)
+        key = reading_order.register_policy(session, record)
     try:
+        _fill(sessions, ServedPolicy(key, policy.label, document, active=False, filled=False, placed=False), told)
+        _catch_up(sessions, key)
         with sessions.begin() as session:
-            return worklist.activate_policy(session, key, by)
+            return reading_order.activate_policy(session, key, by)
     except PolicySuperseded:
         raise SetupRefused(Code.READING_ORDER_SUPERSEDED) from None
     finally:
-        _forget_places(sessions)
+        _drop_places(sessions)
 
 
 def complete_places(sessions: sessionmaker[Session], told: Told = lambda _: None) -> None:
     """Place the studies that were on record before the active policy was, as after an upgrade of the database."""
-    with sessions() as session:
-        unplaced = [policy for policy in worklist.served_policies(session) if policy.active and not policy.placed]
-    for policy in unplaced:
-        _place_all(sessions, policy, told)
+    with sessions.begin() as holding:
+        reading_order.hold_completion(holding)
+        with sessions() as session:
+            unplaced = [one for one in reading_order.served_policies(session) if one.active and not one.placed]
+        for policy in unplaced:
+            apply_policy(sessions, parse_policy(policy.document), policy.document, "dlr db upgrade", told)
 
 
 def moves(sessions: sessionmaker[Session], policy: Policy, told: Told) -> Moves:
     """Say who would move under another policy, of the studies that are to be read."""
-    now: list[tuple[int, float, UUID, str]] = []
-    then: list[tuple[int, float, UUID, str]] = []
+    now: list[tuple[int, str, UUID, str]] = []
+    then: list[tuple[int, str, UUID, str]] = []
     with sessions() as session:
-        active = next(parse_policy(one.document) for one in worklist.served_policies(session) if one.active)
+        served = reading_order.served_policies(session)
+    active = next(parse_policy(one.document) for one in served if one.active)
     with sessions() as session:
-        last = None
-        while ids := worklist.listed_after(session, last, BATCH):
-            for study in standings(session, ids):
-                if study.listed and study.read_tier is None:
-                    facts, arrived = facts_of(study), study.received_at.timestamp()
+        for page in listed_standings(session, PAGE):
+            for study in page:
+                if not study.is_read:
+                    facts, arrived, study_id = facts_of(study), study.copied[-1], UUID(study.study_id)
                     for rule, places in ((active, now), (policy, then)):
                         at = place(rule, facts)
-                        places.append((at.order, arrived, study.study_id, at.tier_name))
-            last = ids[-1]
+                        places.append((at.order, str(arrived), study_id, at.tier_name))
             told(len(now))
     before = {study_id: (place, tier) for place, (_, _, study_id, tier) in enumerate(sorted(now), start=1)}
     found = [
@@ -115,56 +126,56 @@ def moves(sessions: sessionmaker[Session], policy: Policy, told: Told) -> Moves:
     return Moves(tiers, sorted(moved, key=lambda move: -abs(move.after - move.before)))
 
 
-def _place_all(sessions: sessionmaker[Session], policy: ServedPolicy, told: Told) -> None:
+def _fill(sessions: sessionmaker[Session], policy: ServedPolicy, told: Told) -> None:
+    """Place all listed studies in one transaction, of which nothing stays where it is broken off."""
     done = 0
-    placing: deque[Future[int]] = deque()
-
-    def ended() -> bool:
-        nonlocal done
-        if placed := placing.popleft().result():
-            done += placed
-            told(done)
-        return placed > 0
-
-    # While one batch waits for the database, another is computed.
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for ids in _batches(sessions):
-            placing.append(pool.submit(_place_batch, sessions, policy, ids))
-            if len(placing) > AT_ONCE and not ended():
-                return
-        while placing:
-            if not ended():
-                return
     with sessions.begin() as session:
-        if worklist.is_served(session, policy.key):
-            worklist.note_placed(session, policy.key)
+        reading_order.make_partition(session, policy.key)
+        with sessions() as reading, ThreadPoolExecutor(1) as writer:
+            writing: Future[None] | None = None
+            for page in _ahead(listed_standings(reading, PAGE)):
+                places = list(place_in_bulk(policy, page))
+                if writing is not None:
+                    writing.result()
+                writing = writer.submit(reading_order.fill_partition, session, policy.key, places)
+                done += len(page)
+                told(done)
+            if writing is not None:
+                writing.result()
+        reading_order.attach_partition(session, policy.key)
 
 
-def _batches(sessions: sessionmaker[Session]) -> Iterator[Sequence[UUID]]:
-    last = None
-    while True:
-        with sessions() as session:
-            ids = worklist.listed_after(session, last, BATCH)
-        if not ids:
-            return
-        yield ids
-        last = ids[-1]
-
-
-def _place_batch(sessions: sessionmaker[Session], policy: ServedPolicy, ids: Sequence[UUID]) -> int:
-    """Place some studies and return how many; none, once another policy took the place of this one."""
-    with sessions.begin() as session:
-        if not worklist.is_served(session, policy.key):
-            return 0
-        place_unplaced(session, ids, policy)
-    return len(ids)
-
-
-def _forget_places(sessions: sessionmaker[Session]) -> None:
-    forgotten = True
-    while forgotten:
+def _catch_up(sessions: sessionmaker[Session], key: int) -> None:
+    """Place the studies that changed while the others were placed; since then they are placed as they change."""
+    more = True
+    while more:
         with sessions.begin() as session:
-            forgotten = bool(worklist.forget_places(session, BATCH))
+            changed, more = reading_order.take_changed(session, key, BATCH)
+            place_studies(session, changed)
+        if more and not changed:
+            time.sleep(PAUSE_S)
+
+
+def _drop_places(sessions: sessionmaker[Session]) -> None:
+    for _ in range(DROPS):
+        with sessions.begin() as session:
+            if reading_order.drop_partitions(session):
+                return
+        time.sleep(PAUSE_S)
+    logger.warning("the places of the policy before are still being read; the next policy that is applied drops them")
+
+
+_T = TypeVar("_T")
+
+
+def _ahead(pages: Iterable[_T]) -> Iterator[_T]:
+    """Yield pages, the next of which is read while one is worked on."""
+    remaining = iter(pages)
+    with ThreadPoolExecutor(1) as reader:
+        reading = reader.submit(next, remaining, None)
+        while (page := reading.result()) is not None:
+            reading = reader.submit(next, remaining, None)
+            yield page
 
 
 def _rules(policy: Policy) -> list[RuleRecord]:

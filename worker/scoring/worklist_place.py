@@ -1,22 +1,32 @@
 """Each study's place on the worklist: the policy (`worker.clinical.reading_order`) in the ledger's words."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db.reads.standings import kept_places, standings
+from db.reads.standings import former_standings, kept_places, standings
 from db.schema.vocabulary import OPEN_STATES, Mark
-from db.schema.worklist_records import EntryRecord, KeptPlace, LesionStanding, ServedPolicy, StudyStanding
-from db.writes import worklist
+from db.schema.worklist_records import (
+    EntryRecord,
+    KeptPlace,
+    LesionStanding,
+    ListedStanding,
+    ServedPolicy,
+    StudyStanding,
+)
+from db.writes import reading_order, worklist
 from worker.clinical.categories import Outcome, Priority
-from worker.clinical.reading_order.facts import CATEGORY_RANK, LesionFacts, LesionState, StudyFacts, StudyState
+from worker.clinical.reading_order.facts import CATEGORY_RANK, LesionFacts, StudyFacts, StudyState
 from worker.clinical.reading_order.place import Place, order_of, place
 from worker.clinical.reading_order.policy import Policy, parse_policy
 
 _KEEPS = {Mark.CORRECTED, Mark.REQUEUED}
+_OF_WAITING = {Mark.WAITING, *_KEEPS}
+_PRIORITIES = {priority.value: priority for priority in Priority}
+_OUTCOMES: dict[str | None, Outcome | None] = {None: None, **{outcome.value: outcome for outcome in Outcome}}
 
 
 def place_studies(session: Session, study_ids: Collection[UUID]) -> None:
@@ -32,40 +42,42 @@ def place_studies(session: Session, study_ids: Collection[UUID]) -> None:
     """
     if not study_ids:
         return
-    policies = worklist.served_policies(session)
+    served = reading_order.served_policies(session)
+    policies = [policy for policy in served if policy.filled]
+    if len(policies) < len(served):
+        reading_order.note_changed(session, study_ids)
     found = standings(session, study_ids)
     listed = [study for study in found if study.listed]
-    waiting = [study.study_id for study in listed if study.state in OPEN_STATES]
-    kept = kept_places(session, waiting) if waiting else {}
-    entries = [
-        _entry(policy, study, _of_policy(kept.get(study.study_id, ()), policy, study))
-        for study in listed
-        for policy in policies
-    ]
+    waiting = [study for study in listed if study.state in OPEN_STATES]
+    on_list = kept_places(session, [study.study_id for study in waiting]) if waiting else {}
+    kept = _kept_places(session, policies, waiting, on_list)
+    entries = [_entry(policy, study, kept.get((study.study_id, policy.key))) for study in listed for policy in policies]
     again = _other_tiers(session, policies, listed, entries)
     worklist.mark_unread(session, again)
     unread = {study_id for study_id, _, _ in again}
     worklist.put_entries(
         session, [replace(entry, is_read=entry.is_read and entry.study_id not in unread) for entry in entries]
     )
-    former = {place.entry.study_id for places in kept.values() for place in places} - set(waiting)
-    worklist.remove_entries(session, former | {study.study_id for study in found if not study.listed})
+    former = {place.entry.study_id for places in on_list.values() for place in places}
+    gone = former - {study.study_id for study in waiting}
+    worklist.remove_entries(session, gone | {study.study_id for study in found if not study.listed})
 
 
-def place_unplaced(session: Session, study_ids: Collection[UUID], policy: ServedPolicy) -> None:
-    """Place those studies that have no place under a policy yet; they stay as they are until the caller commits."""
-    found = standings(session, study_ids, hold=True)
-    entries = [_entry(policy, study, None) for study in found if study.listed]
-    worklist.put_entries(session, entries, only_new=True)
+def place_in_bulk(policy: ServedPolicy, studies: Iterable[ListedStanding]) -> Iterator[tuple[object, ...]]:
+    """Place listed studies under a policy that is being built; yields `db.writes.reading_order.FILLED_COLUMNS`."""
+    rule, key = parse_policy(policy.document), policy.key
+    for study in studies:
+        at = place(rule, facts_of(study))
+        yield (
+            study.study_id, key, at.tier, at.rule, at.lesion, at.category, at.probability, at.order, study.is_read,
+            f"{{{','.join(at.marks)}}}", study.state, study.priority, *study.copied, study.copied[-1],
+        )  # fmt: skip
 
 
-def facts_of(study: StudyStanding) -> StudyFacts:
+def facts_of(study: StudyStanding | ListedStanding) -> StudyFacts:
     """Return what a policy looks at."""
-    return StudyFacts(
-        priority=Priority(study.priority),
-        state="waiting" if study.state in OPEN_STATES else cast("StudyState", study.state),
-        lesions=tuple(_lesion(lesion) for lesion in study.lesions),
-    )
+    state = "waiting" if study.state in OPEN_STATES else study.state
+    return StudyFacts(_PRIORITIES[study.priority], cast("StudyState", state), tuple(map(_lesion, study.lesions)))
 
 
 def _entry(policy: ServedPolicy, study: StudyStanding, kept: KeptPlace | None) -> EntryRecord:
@@ -76,7 +88,7 @@ def _entry(policy: ServedPolicy, study: StudyStanding, kept: KeptPlace | None) -
     raised = [lesion for lesion in study.lesions if _is_raised(lesion, kept.categories)]
     if not raised:
         return stays
-    moved = _record(policy, study, place(rule, facts_of(replace(study, lesions=tuple(raised)))))
+    moved = _record(policy, study, place(rule, facts_of(study._replace(lesions=tuple(raised)))))
     if moved.place_order >= stays.place_order:
         return stays
     decided_by = None if moved.lesion is None else study.lesions.index(raised[moved.lesion - 1]) + 1
@@ -103,7 +115,7 @@ def _kept(policy: Policy, study: StudyStanding, kept: KeptPlace) -> EntryRecord:
     """Give a study a former place, by its own priority; the marks say that its next result is not there yet."""
     former = kept.entry
     why = Mark.REQUEUED if former.study_id == study.study_id and Mark.CORRECTED not in former.marks else Mark.CORRECTED
-    discordant = (Mark.DISCORDANT,) if Mark.DISCORDANT in former.marks else ()
+    of_result = tuple(mark for mark in former.marks if mark not in _OF_WAITING)
     return replace(
         former,
         study_id=study.study_id,
@@ -112,7 +124,7 @@ def _kept(policy: Policy, study: StudyStanding, kept: KeptPlace) -> EntryRecord:
             policy, former.tier, Priority(study.priority), category=former.category, probability=former.probability
         ),
         is_read=study.read_tier is not None,
-        marks=(Mark.WAITING, why, *discordant),
+        marks=(Mark.WAITING, why, *of_result),
     )
 
 
@@ -123,6 +135,39 @@ def _same_lesion(study: StudyStanding, kept: KeptPlace) -> int | None:
     name, category = list(kept.categories.items())[kept.entry.lesion - 1]
     same = (place for place, one in enumerate(study.lesions, 1) if (one.lesion_id, one.category) == (name, category))
     return next(same, None)
+
+
+def _kept_places(
+    session: Session,
+    policies: Sequence[ServedPolicy],
+    waiting: Sequence[StudyStanding],
+    on_list: Mapping[UUID, Sequence[KeptPlace]],
+) -> dict[tuple[UUID, int], KeptPlace]:
+    """Return the places of the last results of studies that wait for their next one, by study and policy.
+
+    A policy that is new has none of a correction or of a study that is queued again: that is the place that it gives
+    to the last result.
+    """
+    kept = {
+        (study.study_id, policy.key): found
+        for study in waiting
+        for policy in policies
+        if (found := _of_policy(on_list.get(study.study_id, ()), policy, study)) is not None
+    }
+    keeps = {study_id for study_id, _ in kept}
+    incomplete = [
+        study.study_id
+        for study in waiting
+        if (study.study_id in keeps or study.revision > 1)
+        and any((study.study_id, policy.key) not in kept for policy in policies)
+    ]
+    for study_id, last in (former_standings(session, incomplete) if incomplete else {}).items():
+        categories = {lesion.lesion_id: lesion.category for lesion in last.lesions}
+        for policy in policies:
+            if (study_id, policy.key) not in kept:
+                entry = _record(policy, last, place(parse_policy(policy.document), facts_of(last)))
+                kept[study_id, policy.key] = KeptPlace(entry, categories)
+    return kept
 
 
 def _of_policy(places: Iterable[KeptPlace], policy: ServedPolicy, study: StudyStanding) -> KeptPlace | None:
@@ -160,12 +205,5 @@ def _other_tiers(
 
 
 def _lesion(lesion: LesionStanding) -> LesionFacts:
-    return LesionFacts(
-        category=lesion.category,
-        state=cast("LesionState", lesion.state),
-        outcome=None if lesion.outcome is None else Outcome(lesion.outcome),
-        high_risk=lesion.high_risk,
-        malignant=lesion.malignant,
-        high_risk_probability=lesion.high_risk_probability,
-        malignant_probability=lesion.malignant_probability,
-    )
+    _, category, state, outcome, *scores = lesion
+    return LesionFacts._make((category, state, _OUTCOMES[outcome], *scores))

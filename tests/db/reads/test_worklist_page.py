@@ -12,13 +12,14 @@ from db.migrate import PAGE_VIEWS
 from db.reads import study_queries, worklist_page
 from db.reads.study_records import WorklistRow
 from db.reads.worklist_page_records import ListedRow, WorklistChoices, WorklistFilter
+from db.schema.metadata import TABLES
 from db.schema.roles import WEB
 from db.schema.vocabulary import Priority, StudyState, WorklistClass
 from db.session import make_engine, session_factory
 from db.writes import ledger
 from tests.conftest import Database
 from tests.db.samples import arrived, claim_one, digest, ended, lesion, read, refused, scored, study
-from tests.db.schema.test_roles import DENIED, TABLES, sqlstate
+from tests.db.schema.test_roles import DENIED, sqlstate
 from worker.scoring.worklist_place import place_studies
 
 NOON = datetime(2026, 11, 29, 12, 30, tzinfo=UTC)
@@ -297,7 +298,7 @@ def test_the_page_reads_no_table_but_of_who_is_there_and_changes_nothing(
     sessions: sessionmaker[Session], database: Database
 ) -> None:
     engine = make_engine(database.web_url, role=None)
-    for table in set(TABLES) - {"open_study"}:
+    for table in set(TABLES.tables) - {"open_study"}:
         for statement in ("SELECT 1 FROM {}", "DELETE FROM {}", "TRUNCATE {}"):
             assert sqlstate(engine, statement.format(table)) == DENIED, (table, statement)
     for statement in ("SET ROLE dlr_writer", "UPDATE study_history SET event = 'never'", "CREATE TABLE mine (id int)"):

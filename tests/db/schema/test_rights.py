@@ -28,6 +28,7 @@ GRANTED = {
     "prediction": (SIU, NONE, NONE, SI),
     "prediction_refusal": (S, NONE, NONE, SI),
     "reading": (SI, NONE, NONE, NONE),
+    "reading_order_changed": ("SELECT INSERT DELETE", NONE, NONE, NONE),
     "reading_order_policy": (SIU, NONE, NONE, NONE),
     "reading_order_rule": (SI, NONE, NONE, NONE),
     "reading_order_switch": (SI, NONE, NONE, NONE),
@@ -77,7 +78,11 @@ MORE_THAN_A_PLAIN_USER = (
     f"SELECT 1 FROM pg_auth_members JOIN pg_roles AS ours ON ours.oid = member WHERE ours.rolname IN {OURS}",
     "SELECT 1 FROM pg_default_acl",
 )
-CALLABLE: set[tuple[str, str]] = set()
+CALLABLE = {
+    ("worklist_entry_attach", WRITER),
+    ("worklist_entry_drop", WRITER),
+    ("worklist_entry_make", WRITER),
+}
 """Functions, and the role that may call each beside their owner."""
 CALLERS = """
     SELECT proname::text, grantee::regrole::text
@@ -176,7 +181,7 @@ def test_each_role_can_do_what_stands_here_and_is_refused_everything_else(
         rows(
             administrator,
             "SELECT DISTINCT ON (attrelid) relname, attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid "
-            "WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') AND attnum > 0 "
+            "WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v') AND attnum > 0 "
             "ORDER BY attrelid, attnum",
         )
     )

@@ -33,8 +33,8 @@ import os, signal, sys
 from worker.scoring import reading_policy
 from worker.cli.main import main
 
-dies_at, reading_policy.BATCH = int(sys.argv.pop(1)), {batch}
-whole, activate = reading_policy.apply_policy, reading_policy.worklist.activate_policy
+dies_at, reading_policy.PAGE = int(sys.argv.pop(1)), {batch}
+whole, activate = reading_policy.apply_policy, reading_policy.reading_order.activate_policy
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -46,7 +46,7 @@ def activate_policy(session, key, by):
     done = activate(session, key, by)
     return die() if dies_at == {studies} + 1 else done
 
-reading_policy.apply_policy, reading_policy.worklist.activate_policy = apply_policy, activate_policy
+reading_policy.apply_policy, reading_policy.reading_order.activate_policy = apply_policy, activate_policy
 main()
 """
 NEVER, ALL_PLACED, BEFORE_THE_COMMIT = -1, STUDIES, STUDIES + 1

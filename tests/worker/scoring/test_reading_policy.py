@@ -1,5 +1,6 @@
 """Another policy of reading order: who would move, the places under it, the switch."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,12 +9,13 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.reads import study_queries
 from db.schema.worklist_records import PolicyRecord, RuleRecord
-from db.writes import worklist
-from tests.db.samples import arrived, ended, lesion, scored, study
+from db.writes import ledger, reading_order
+from tests.db.samples import arrived, ended, lesion, read, refused, scored, study
 from worker.clinical.reading_order.policy import built_in, built_in_document
 from worker.errors import SetupRefused
 from worker.scoring import reading_policy
 from worker.scoring.reading_policy import apply_policy, complete_places, moves
+from worker.scoring.worklist_place import place_studies
 
 OUTCOME = built_in("outcome/1")
 RULE = RuleRecord(1, 1, "all", "All", "it is listed", "LOW")
@@ -44,7 +46,7 @@ def apply(sessions: sessionmaker[Session], label: str) -> str:
 def test_the_list_follows_the_policy_that_is_applied_and_back(
     listed: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading_policy, "BATCH", 2)
+    monkeypatch.setattr(reading_policy, "PAGE", 2)
     assert order(listed) == ["0", "1", "2", "3", "4"]
     assert apply(listed, "outcome/1") == "suspicion/2"
     assert order(listed) == ["1", "2", "0", "4", "3"]
@@ -64,7 +66,7 @@ def test_the_list_follows_the_policy_that_is_applied_and_back(
 def test_studies_that_change_while_a_policy_is_built_have_their_place_under_both(
     listed: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading_policy, "BATCH", 2)
+    monkeypatch.setattr(reading_policy, "PAGE", 2)
     came: list[Any] = []
 
     def meanwhile(_done: int) -> None:
@@ -84,6 +86,59 @@ def test_studies_that_change_while_a_policy_is_built_have_their_place_under_both
         assert len(rows) == len(CASES) + len(came)
         assert (rows["1.2.3"].priority, rows["1.2.3"].tier) == ("urgent", "downgraded")
         assert {rows[f"1.2.{10 + number}"].tier for number in range(3)} == {"waiting"}
+
+
+def test_what_happens_to_a_study_while_a_policy_is_built_is_so_under_it_too(
+    listed: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading_policy, "PAGE", 5)
+    with listed.begin() as session:
+        ids = {row.study_instance_uid: row.study_id for row in study_queries.worklist(session)}
+        failed = ended(session, study("1.2.8", "8"), refused()).study_id
+        purged = ended(session, study("1.2.9", "9", lesions=(lesion(birads="5"),)), scored(birads="5")).study_id
+        session.execute(text("UPDATE study SET finished_at = now() - interval '1 year' WHERE id = :id"), {"id": purged})
+    told: list[int] = []
+
+    def meanwhile(done: int) -> None:
+        told.append(done)
+        if len(told) > 1:
+            return
+        with listed.begin() as session:
+            read(session, ids["1.2.0"], "anne", "5")
+        with listed.begin() as session:
+            assert ledger.discard(session, failed, "no longer needed", "anne")
+            place_studies(session, [failed])
+        with listed.begin() as session:
+            assert ledger.purge(session, datetime.now(UTC) - timedelta(days=30), "anne", 10)
+
+    apply_policy(listed, OUTCOME, built_in_document("outcome/1"), "anne", meanwhile)
+    assert told == [5, 7]
+    with listed() as session:
+        rows = study_queries.worklist(session)
+        assert {str(row.study_instance_uid): row.read_by for row in rows} == {
+            "1.2.0": "anne", "1.2.1": None, "1.2.2": None, "1.2.3": None, "1.2.4": None
+        }  # fmt: skip
+        assert session.scalar(text("SELECT count(*) FROM reading_order_changed")) == 0
+
+
+def test_a_study_that_waits_again_keeps_the_place_of_its_last_result_under_a_policy_that_is_new(
+    listed: sessionmaker[Session],
+) -> None:
+    with listed.begin() as session:
+        correction = arrived(session, study("1.2.1", "1b", lesions=(lesion(birads="4A"),)))
+        assert correction.revision == 2
+        again = next(row.study_id for row in study_queries.worklist(session) if row.study_instance_uid == "1.2.3")
+        session.execute(
+            text("UPDATE study SET state = 'queued', finished_at = NULL, worklist_class = NULL WHERE id = :id"),
+            {"id": again},
+        )
+        place_studies(session, [again])
+    for label, tiers in (("outcome/1", ("upgraded", "downgraded")), ("suspicion/2", ("suspicious", "low"))):
+        apply(listed, label)
+        with listed() as session:
+            rows = {str(row.study_instance_uid): row for row in study_queries.worklist(session)}
+        assert (rows["1.2.1"].tier, rows["1.2.3"].tier) == tiers
+        assert (rows["1.2.1"].marks, rows["1.2.3"].marks) == (["waiting", "corrected"], ["waiting", "requeued"])
 
 
 def test_one_that_is_broken_off_changes_nothing_and_can_be_done_again(listed: sessionmaker[Session]) -> None:
@@ -120,7 +175,7 @@ def test_who_asks_what_would_move_holds_nobody_up(listed: sessionmaker[Session])
     def meanwhile(_done: int) -> None:
         with listed.begin() as session:
             session.execute(text("SET LOCAL lock_timeout = '5s'"))
-            assert worklist.register_policy(session, PolicyRecord("outcome/1", "", (), (RULE,)))
+            assert reading_order.register_policy(session, PolicyRecord("outcome/1", "", (), (RULE,)))
 
     assert moves(listed, OUTCOME, meanwhile).moves
 
@@ -154,4 +209,4 @@ def test_the_studies_of_before_are_placed_after_an_upgrade(listed: sessionmaker[
     assert order(listed) == ["0", "1", "2", "3", "4"]
     complete_places(listed)
     with listed() as session:
-        assert session.scalar(text("SELECT placed_at IS NOT NULL FROM reading_order_policy"))
+        assert session.scalar(text("SELECT placed_at IS NOT NULL FROM reading_order_policy WHERE state = 'active'"))
