@@ -6,7 +6,7 @@ from typing import Any
 
 from worker.cli.output import Card, Format, print_rows
 from worker.cli.proportion_cells import counted
-from worker.clinical.agreement import Override
+from worker.clinical.agreement import Kappa, Override
 from worker.clinical.categories import Outcome
 from worker.clinical.proportions import ARMS, Proportion
 from worker.monitoring.monitor import Rates
@@ -23,7 +23,7 @@ OVERRIDE_CARD = Card(OVERRIDE_COLUMNS[:3], OVERRIDE_COLUMNS[3:])
 CSV_COLUMNS = (
     "group", "notice", "models", "outcome", "lesions", "rate", "rate_low", "rate_high", "with_pathology", "malignant",
     "malignant_rate", "malignant_low", "malignant_high", "verdicts", "agreed", "agreed_rate", "agreed_low",
-    "agreed_high", "kappa", *(way.value for way in Override),
+    "agreed_high", "kappa", *(way.value for way in Override), "kappa_low", "kappa_high",
 )  # fmt: skip
 DANGEROUS = (Override.LET_GO, Override.TOO_LOW)
 
@@ -79,7 +79,7 @@ def _csv_row(
         row |= {name.replace("_rate_", "_"): value for name, value in _interval("malignant_rate", malignant).items()}
     if said is not None:
         agreed = said.agreed[arm]
-        row |= {"verdicts": agreed.total, "agreed": agreed.count, "kappa": said.kappa}
+        row |= {"verdicts": agreed.total, "agreed": agreed.count, **_kappa(said.kappa)}
         row |= {name.replace("_rate_", "_"): value for name, value in _interval("agreed_rate", agreed).items()}
         row |= {way.value: count for way, count in said.overrides.items()}
     return row
@@ -89,6 +89,16 @@ def _interval(name: str, one: Proportion) -> dict[str, float | None]:
     return {name: one.rate, f"{name}_low": one.low, f"{name}_high": one.high}
 
 
+def _kappa(one: Kappa | None) -> dict[str, float | None]:
+    value, low, high = (None, None, None) if one is None else (one.value, one.low, one.high)
+    return {"kappa": value, "kappa_low": low, "kappa_high": high}
+
+
+def _read(one: Kappa) -> str:
+    """Return kappa as people read it: ``0.62 (0.48 to 0.76)``, since its ends may be negative."""
+    return f"{one.value:.2f}" + ("" if one.low is None else f" ({one.low:.2f} to {one.high:.2f})")
+
+
 def _agreement(one: Agreement) -> dict[str, Any]:
     return {
         "group": one.group,
@@ -96,7 +106,7 @@ def _agreement(one: Agreement) -> dict[str, Any]:
         "models": one.models,
         "verdicts": one.verdicts,
         "agreed": {arm.value: asdict(part) for arm, part in one.agreed.items()},
-        "kappa": one.kappa,
+        **_kappa(one.kappa),
         "kappa_lesions": one.placed,
         "overrides": {way.value: count for way, count in one.overrides.items()},
     }
@@ -107,7 +117,7 @@ def _agreement_row(one: Agreement) -> dict[str, object]:
         "group": one.group or "all",
         "verdicts": one.verdicts,
         **{f"agrees_with_{arm.value}": counted(part) for arm, part in one.agreed.items()},
-        "kappa": None if one.kappa is None else f"{one.kappa:.2f} ({one.placed})",
+        "kappa": None if one.kappa is None else f"{_read(one.kappa)}, of {one.placed}",
         **{way.value: count or None for way, count in one.overrides.items()},
         "notice": one.notice,
     }

@@ -1,10 +1,15 @@
 """How far a radiologist's final category agrees with the advice on a 4A lesion."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
+from math import sqrt
+from statistics import NormalDist
 
 from worker.clinical.categories import Outcome
+from worker.clinical.proportions import CONFIDENCE
 
 _BELOW_4A = frozenset({"1", "2", "3"})
 _ABOVE_4A = frozenset({"4B", "4C", "5", "6"})
@@ -59,23 +64,52 @@ def override_of(advised: Outcome, final: str, agrees: bool | None) -> Override |
     return Override.TOO_LOW if made is Outcome.UPGRADED else Override.TOO_HIGH
 
 
-def kappa(counts: Mapping[tuple[str, str], int]) -> float | None:
-    """Return Cohen's unweighted kappa: agreement beyond what chance would give; 1 is complete, 0 is chance's.
+@dataclass(frozen=True, slots=True)
+class Kappa:
+    """Cohen's unweighted kappa: agreement beyond what chance would give.
 
-    Source: J. Cohen, Educ. Psychol. Meas. 20 (1960) 37.
+    Attributes:
+        value: -1 to 1; 1 is complete, 0 is chance's.
+        low: lower end of its 95 % interval, -1 to 1; ``None`` where the lesions do not vary enough to estimate one, as
+            where the two always agree.
+        high: upper end of it, likewise.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+def kappa(counts: Mapping[tuple[str, str], int]) -> Kappa | None:
+    """Return Cohen's kappa with an interval, which holds for large numbers: a few dozen lesions and more.
+
+    Sources: J. Cohen, Educ. Psychol. Meas. 20 (1960) 37; the standard error: J. L. Fleiss, J. Cohen and B. S. Everitt,
+    Psychol. Bull. 72 (1969) 323, equation 13.
 
     Args:
         counts: of each pair of what the one and the other said of a lesion, the number of lesions, from 0.
 
     Returns:
-        -1 to 1; ``None`` where there are no lesions, or where both always said the same one thing.
+        ``None`` where there are no lesions, or where both always said the same one thing.
     """
     total = sum(counts.values())
-    firsts, seconds = Counter[str](), Counter[str]()
-    for (first, second), count in counts.items():
-        firsts[first] += count
-        seconds[second] += count
-    agreed = sum(count for (first, second), count in counts.items() if first == second)
-    by_chance = sum(firsts[word] * seconds[word] for word in firsts)
-    # Both times the total's square, so that nothing is rounded before the last step.
-    return None if by_chance == total**2 else (agreed * total - by_chance) / (total**2 - by_chance)
+    # Fractions, so that nothing is rounded before the last step.
+    shares = {pair: Fraction(count, total) for pair, count in counts.items() if count}
+    firsts, seconds = defaultdict[str, Fraction](Fraction), defaultdict[str, Fraction](Fraction)
+    for (first, second), share in shares.items():
+        firsts[first] += share
+        seconds[second] += share
+    agreed = sum((share for (first, second), share in shares.items() if first == second), Fraction())
+    by_chance = sum((share * seconds[word] for word, share in firsts.items()), Fraction())
+    if not shares or by_chance == 1:
+        return None
+    value = float((agreed - by_chance) / (1 - by_chance))
+    spread = sum(
+        share * ((1 - by_chance) * (first == second) - (1 - agreed) * (seconds[first] + firsts[second])) ** 2
+        for (first, second), share in shares.items()
+    )
+    variance = (spread - (agreed * by_chance - 2 * by_chance + agreed) ** 2) / (total * (1 - by_chance) ** 4)
+    if variance == 0:
+        return Kappa(value, None, None)
+    margin = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * sqrt(variance)
+    return Kappa(value, max(-1.0, value - margin), min(1.0, value + margin))

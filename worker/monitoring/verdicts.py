@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from db.reads.verdicts import LesionVerdictRow, SaidCount, said_counts, verdicts_like
-from worker.clinical.agreement import Override, kappa, outcome_of, override_of
+from worker.clinical.agreement import Kappa, Override, kappa, outcome_of, override_of
 from worker.clinical.categories import Outcome
 from worker.clinical.proportions import ARMS, Proportion, proportion
 from worker.monitoring.monitor import UNKNOWN, By
@@ -37,7 +37,7 @@ class Agreement:
     models: tuple[str, ...]
     verdicts: int
     agreed: Mapping[Outcome, Proportion]
-    kappa: float | None
+    kappa: Kappa | None
     placed: int
     overrides: Mapping[Override, int]
 

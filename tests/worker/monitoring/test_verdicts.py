@@ -61,7 +61,8 @@ def test_agreement_is_of_those_that_said_so_and_kappa_of_those_whose_category_sa
         "downgraded": (20, 25), "maintained": (15, 25), "upgraded": (3, 3),
     }  # fmt: skip
     # Of 50 lesions 35 are where the advice put them; by chance (25 * 20 + 25 * 20) / 50 = 20 would be.
-    assert (one.verdicts, one.placed, one.kappa) == (55, 50, pytest.approx((35 - 20) / (50 - 20)))
+    assert one.kappa is not None
+    assert (one.verdicts, one.placed, one.kappa.value) == (55, 50, pytest.approx((35 - 20) / (50 - 20)))
     assert one.overrides == {Override.LET_GO: 5, Override.TOO_LOW: 10, Override.TOO_HIGH: 0, Override.OTHER: 0}
 
 
