@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from db.reads import version_comparison
 from db.reads.version_comparison import Coverage, RecordedVersion
 from worker.cli.compare_rows import Answer, Held, answer_document, print_answer
+from worker.cli.lesion_options import RootOption
 from worker.cli.models import Model
 from worker.cli.monitor import SinceOption
 from worker.cli.output import Report, ReportOption, print_json
@@ -51,7 +52,7 @@ def compare(
         Path | None,
         typer.Option(metavar="FILE", help="Score this manifest's lesions now with A and B; needs no database"),
     ] = None,
-    root: Annotated[Path | None, typer.Option(help="With --manifest: folder that its paths are relative to")] = None,
+    root: RootOption = None,
     split: Annotated[
         Split | None, typer.Option(help="With --manifest: split to compare on, where rows have one (default: test)")
     ] = None,

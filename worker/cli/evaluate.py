@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.lesion_options import (
+    BmThresholdOption,
+    LhThresholdOption,
+    ManifestOption,
+    ReportFolderOption,
+    RootOption,
+    SkipBadOption,
+    refuse_other_sources,
+)
 from worker.cli.monitor import SinceOption
 from worker.cli.output import Card, Format, Report, ReportOption, print_json, print_rows, stderr, stdout
 from worker.cli.progress import progress_bar
@@ -44,29 +53,21 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", help="Table of lesions with scores, CSV or JSON (docs/model-owner.md)"),
     ] = None,
-    manifest: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Manifest whose lesions the active models score now")
-    ] = None,
+    manifest: ManifestOption = None,
     from_database: Annotated[
         bool, typer.Option("--from-database", help="Lesions on record that have a pathology result")
     ] = False,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Write a report to this new or empty folder")
-    ] = None,
-    lh_threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Threshold for DLR_LH, instead of its card's")
-    ] = None,
-    bm_threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Threshold for DLR_BM, instead of its card's")
-    ] = None,
+    output: ReportFolderOption = None,
+    lh_threshold: LhThresholdOption = None,
+    bm_threshold: BmThresholdOption = None,
     choose: Annotated[Choice, typer.Option(help="How to choose a threshold where none is known")] = Choice.YOUDEN,
     sensitivity: Annotated[
         float, typer.Option(min=0.01, max=1, help="Sensitivity to reach with --choose sensitivity")
     ] = SENSITIVITY,
     split: Annotated[Split, typer.Option(help="Split to evaluate on, where lesions have one")] = Split.TEST,
-    root: Annotated[Path | None, typer.Option(help="With --manifest: folder that its paths are relative to")] = None,
+    root: RootOption = None,
     since: SinceOption = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out bad rows instead of stopping")] = False,
+    skip_bad: SkipBadOption = False,
     resamples: Annotated[
         int, typer.Option(min=0, max=100_000, help="Bootstrap resamples; 0 for no bootstrap")
     ] = RESAMPLES,
@@ -87,12 +88,9 @@ def evaluate(
     Lists first the cancers that the models advise down to BI-RADS 3. Exit status 3: there are some, or bad rows were
     left out. 1: a row is bad, and nothing was evaluated.
     """
-    if sum((scores is not None, manifest is not None, from_database)) != 1:
-        raise typer.BadParameter("give exactly one", param_hint="--scores, --manifest, --from-database")
+    refuse_other_sources(scores, manifest, root, since, from_database=from_database)
     refuse_without("--grad-cam", grad_cam, "--manifest, for its images", manifest)
     refuse_without("--grad-cam", grad_cam, "--output, for a report to put pictures in", output)
-    refuse_without("--root", root, "--manifest", manifest)
-    refuse_without("--since", since, "--from-database", from_database or None)
     require_extra("train", "dlr evaluate", "sklearn")
     from worker.evaluation.evaluation import evaluate as evaluated
 

@@ -13,6 +13,7 @@ from db.writes import pathology as on_record
 from worker.cli.confirmation import who_asks
 from worker.cli.failed import moment
 from worker.cli.imported import EXIT_ROWS_LEFT_OUT, nothing_imported, print_imported
+from worker.cli.lesion_options import SkipBadOption
 from worker.cli.output import Card, Format, FormatOption, Report, ReportOption, print_rows, stderr
 from worker.errors import Code, SetupRefused
 from worker.monitoring.pathology_file import read_pathology
@@ -31,7 +32,7 @@ def import_results(
     file: Annotated[
         Path, typer.Argument(help="CSV or JSON with study, lesion_id, result, reported_on and optionally histology")
     ],
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out bad rows instead of stopping")] = False,
+    skip_bad: SkipBadOption = False,
     fmt: ReportOption = Report.TABLE,
 ) -> None:
     """Import pathology results: every row of a file, or none. Importing a file again changes nothing.

@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.lesion_options import (
+    BmThresholdOption,
+    LhThresholdOption,
+    ManifestOption,
+    ReportFolderOption,
+    RootOption,
+    SkipBadOption,
+    refuse_other_sources,
+)
 from worker.cli.monitor import SinceOption
 from worker.cli.output import Card, Format, FormatOption, print_json, print_rows, stderr, stdout
 from worker.cli.policy_given import policy_given
 from worker.cli.progress import progress_bar
-from worker.cli.refusals import refuse_bad_rows, refuse_without, scored_manifest
+from worker.cli.refusals import refuse_bad_rows, scored_manifest
 from worker.clinical.reading_order.policy import DEFAULT, Policy, built_in, parse_policy
 from worker.dataset.manifest import Split
 from worker.errors import Code
@@ -38,9 +47,7 @@ def reading_order(
         Path | None,
         typer.Option(metavar="FILE", help="Table of lesions with scores, as `dlr evaluate` reads it"),
     ] = None,
-    manifest: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Manifest whose lesions the active models score now")
-    ] = None,
+    manifest: ManifestOption = None,
     from_database: Annotated[
         bool, typer.Option("--from-database", help="Studies on record that have a pathology result")
     ] = False,
@@ -51,9 +58,7 @@ def reading_order(
             help=f"Policy of reading order (default: {DEFAULT}; with --from-database the active one)",
         ),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Write a report to this new or empty folder")
-    ] = None,
+    output: ReportFolderOption = None,
     readers: Annotated[int, typer.Option(min=1, max=100, help="Readers who share the list")] = 2,
     utilization: Annotated[
         float | None,
@@ -77,16 +82,12 @@ def reading_order(
     days: Annotated[
         int, typer.Option(min=1, max=100_000, help="Days of each resample; figures are of ten times as many")
     ] = DAYS,
-    lh_threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Threshold for DLR_LH, instead of its card's")
-    ] = None,
-    bm_threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Threshold for DLR_BM, instead of its card's")
-    ] = None,
+    lh_threshold: LhThresholdOption = None,
+    bm_threshold: BmThresholdOption = None,
     split: Annotated[Split, typer.Option(help="Split to take, where lesions have one")] = Split.TEST,
-    root: Annotated[Path | None, typer.Option(help="With --manifest: folder that its paths are relative to")] = None,
+    root: RootOption = None,
     since: SinceOption = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out bad rows instead of stopping")] = False,
+    skip_bad: SkipBadOption = False,
     resamples: Annotated[
         int, typer.Option(min=0, max=100_000, help="Bootstrap resamples; 0 for no intervals")
     ] = RESAMPLES,
@@ -98,12 +99,9 @@ def reading_order(
     The orders: as they arrive, by the sender's priority alone, by the policy outcome/1, and by the site's policy.
     Exit status 3: bad rows were left out. 1: a row is bad, and nothing was simulated.
     """
-    if sum((scores is not None, manifest is not None, from_database)) != 1:
-        raise typer.BadParameter("give exactly one", param_hint="--scores, --manifest, --from-database")
+    refuse_other_sources(scores, manifest, root, since, from_database=from_database)
     if utilization is not None and per_day is not None:
         raise typer.BadParameter("give one of the two", param_hint="--utilization, --per-day")
-    refuse_without("--root", root, "--manifest", manifest)
-    refuse_without("--since", since, "--from-database", from_database or None)
     require_extra("train", "dlr report reading-order", "sklearn")
     from worker.waiting_times.document import waiting_times
 

@@ -12,6 +12,7 @@ from db.reads import study_queries
 from db.reads.verdicts import verdicts
 from worker.cli.failed import moment
 from worker.cli.imported import EXIT_ROWS_LEFT_OUT, nothing_imported, print_imported
+from worker.cli.lesion_options import SkipBadOption
 from worker.cli.output import Card, Format, FormatOption, Report, ReportOption, print_rows
 from worker.errors import Code, SetupRefused
 from worker.monitoring.verdict_file import read_verdicts
@@ -37,7 +38,7 @@ def import_file(
         ),
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be imported, and import nothing")] = False,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out bad rows instead of stopping")] = False,
+    skip_bad: SkipBadOption = False,
     fmt: ReportOption = Report.TABLE,
 ) -> None:
     """Import verdicts: every row of a file, or none. Importing a file again changes nothing.
