@@ -20,6 +20,7 @@ from worker.inference.registry import Registry
 from worker.services.running_services import Services
 from worker.settings import get_settings, isolated
 from worker.training.config import DEMO_SEED
+from worker.web.accounts import Accounts, WebRole
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 SCALE = 1.5
@@ -38,17 +39,18 @@ def main(target: Path = IMAGES) -> None:
             supervisor.start(services.web())
             made = push(services, DEMO_SEED)
             wait_until_ended(services, supervisor, len(made), lambda _: None)
-            take(executable, f"http://127.0.0.1:{services.web_port}", home, target)
+            take(executable, f"http://127.0.0.1:{services.web_port}", target)
             take_flower(executable, services, target)
 
 
-def take(executable: str, url: str, home: Path, target: Path) -> None:
-    """Take the pictures of a running page."""
-    password = (home / "secrets" / "web").read_text()
+def take(executable: str, url: str, target: Path) -> None:
+    """Take the pictures of a running page, as a radiologist sees it."""
+    password = "of the pictures alone"
+    Accounts(get_settings().web_accounts).put("dr-roe", WebRole.RADIOLOGIST, password)
     with chromium(executable) as browser:
         page = context_of(browser, device_scale_factor=SCALE, color_scheme="dark").new_page()
         until(lambda: _serves(page, url))
-        sign_in(page, url, "admin", password)
+        sign_in(page, url, "dr-roe", password)
         page.screenshot(path=target / "worklist.png")
         page.locator("tr.study.upgraded a").first.click()
         page.wait_for_load_state("networkidle")

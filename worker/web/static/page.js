@@ -56,6 +56,10 @@ if (main.dataset.poll) {
   document.addEventListener("visibilitychange", () => document.hidden || look());
 }
 
+// On a telephone the first study is on the first screen, unless the list is filtered.
+const filtering = document.querySelector(".filtering:not([data-chosen])");
+if (filtering && matchMedia("(max-width: 40rem)").matches) filtering.open = false;
+
 /** On a list, keys go from study to study, at once: the first key goes to the first one. */
 const studies = [...document.querySelectorAll("tr.study th a")];
 let at = -1;
