@@ -7,15 +7,17 @@ documents, `db.reads.monitoring`, `db.reads.evaluated_lesions` and `db.reads.ver
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, column, func, or_, select
+from sqlalchemy import Boolean, ColumnElement, column, func, or_, select, table
 from sqlalchemy.orm import Session, selectinload
 
 from db.reads.study_records import (
     FailedRow,
     LesionDetail,
+    ScoredUnread,
     StoredPrediction,
     StudyDetail,
     StudyEvent,
@@ -25,7 +27,7 @@ from db.reads.study_records import (
 from db.reads.view_rows import rows_of
 from db.schema.records import Box, Ended
 from db.schema.tables import LesionRow, PredictionRow, RestratificationRow, StudyRow
-from db.schema.vocabulary import OPEN_STATES, Event, PolicyState, StudyState
+from db.schema.vocabulary import OPEN_STATES, Event, LesionState, PolicyState, StudyState
 from db.schema.worklist import ReadingOrderPolicyRow
 from db.schema.worklist_records import StudyPlace
 from db.storable import looked_for, storable_text
@@ -33,6 +35,7 @@ from db.storable import looked_for, storable_text
 IS_STUDY: Final = StudyRow.is_current & StudyRow.study_instance_uid.is_not(None)
 """A row is a study as it is now, and no message that was refused."""
 
+_IN_READING_ORDER: Final = ("place_order", "arrived_at", "study_id")
 _ANY_ID: Final = str(UUID(int=0))
 # Eight digits or more, or four characters with a letter: a shorter number may be an accession number that was mistyped,
 # and would find somebody else's study among some thousand.
@@ -48,6 +51,21 @@ def worklist(session: Session, limit: int | None = None, *, read: bool = True) -
         # Not LIMIT, under which PostgreSQL sums up every study before it sorts them.
         query = query.where(column("position") <= limit)
     return [WorklistRow(*row) for row in session.execute(query)]
+
+
+def scored_unread(session: Session) -> list[ScoredUnread]:
+    """Return the studies that are to be read and have scores, in reading order."""
+    listed = table("listed_study", column("is_read", Boolean), *map(column, ("finished_at", *_IN_READING_ORDER)))
+    rows = session.execute(
+        select(listed.c.study_id, listed.c.finished_at, LesionRow.ordinal)
+        .join(LesionRow, LesionRow.study_id == listed.c.study_id)
+        .where(~listed.c.is_read, listed.c.finished_at.is_not(None), LesionRow.state == LesionState.SCORED)
+        .order_by(*(listed.c[name] for name in _IN_READING_ORDER), LesionRow.ordinal)
+    )
+    return [
+        ScoredUnread(study_id, finished_at, tuple(row.ordinal for row in lesions))
+        for (study_id, finished_at), lesions in groupby(rows, lambda row: (row.study_id, row.finished_at))
+    ]
 
 
 def active_policy(session: Session) -> str:

@@ -12,6 +12,15 @@ from db.schema.worklist_records import StudyPlace
 
 
 @dataclass(frozen=True, slots=True)
+class ScoredUnread:
+    """A study that is to be read: when its result was written, and its scored lesions' places in the job, from 1."""
+
+    study_id: UUID
+    finished_at: datetime
+    ordinals: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WorklistRow:
     """One row of the view ``worklist``; the view's comments say what each column means."""
 

@@ -1,9 +1,11 @@
 """From files to heat maps: what the running service scored, shown by `dlr explain`; by `dlr export`: `test_export`."""
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from pydicom import dcmread
 from tests.end_to_end.conftest import Service
 from tests.end_to_end.small_models import NOTICE, add_small_models
 from worker.demo.studies import STUDIES, make_studies
+from worker.web.heat_maps import HeatMaps
 
 UNMARKED = "4A benign"
 NAMES = ("4A urgent", "three lesions", "5 without an ROI", UNMARKED)
@@ -140,3 +143,35 @@ def test_a_registry_without_a_version_says_which_and_shows_the_other(
         service, studies["4A urgent"], "--output", tmp_path / "out", DLR_MODELS_DIR=str(tmp_path / "others")
     )
     assert (others.returncode, "other weights than those that scored" in others.stderr) == (1, True)
+
+
+def test_what_is_new_to_read_has_its_pictures_once_and_again_after_another_result(
+    service: Service, studies: dict[str, str], file: Path, tmp_path: Path
+) -> None:
+    out, harmed = tmp_path / "out", studies["4A urgent"]
+
+    def new(*options: str, status: int = 0) -> set[str]:
+        return {row["study_id"] for row in rows(explain(service, "--new", "--output", out, *options), status)}
+
+    file.unlink()
+    listed = service.sql("SELECT study_id FROM worklist WHERE lesions_scored > 0 AND read_at IS NULL ORDER BY position")
+    wanted = [str(row["study_id"]) for row in listed]
+    assert new("--limit", "1", status=3 if wanted[0] == harmed else 0) == {wanted[0]}
+    assert new("--limit", "1000", status=0 if wanted[0] == harmed else 3) == set(wanted[1:])
+    assert new() == set()
+    heat_maps = HeatMaps(out)
+    for row in service.sql("SELECT study_id, ordinal, finished_at FROM lesion_result JOIN worklist USING (study_id) "
+                           "WHERE lesion_result.state = 'scored' AND read_at IS NULL"):  # fmt: skip
+        models = heat_maps.models(row["study_id"], row["ordinal"], row["finished_at"])
+        assert models == (() if str(row["study_id"]) == harmed else ("DLR_BM", "DLR_LH"))
+        assert heat_maps.models(row["study_id"], row["ordinal"], row["finished_at"] + timedelta(microseconds=1)) == ()
+    os.utime(out / f"{studies['three lesions']}.2.dlr-bm.png", (0, 0))
+    assert new() == {studies["three lesions"]}
+
+
+def test_a_study_or_new_is_to_be_given_and_a_limit_is_of_new_ones(
+    service: Service, studies: dict[str, str], tmp_path: Path
+) -> None:
+    for wrong in ((), (studies["three lesions"], "--new"), (studies["three lesions"], "--limit", "1")):
+        done = explain(service, *wrong, "--output", tmp_path / "out")
+        assert (done.returncode, "--new" in done.stderr) == (2, True)

@@ -42,6 +42,7 @@ NEEDS = {
     "show nothing": None,
     "export nothing --format fhir": None,
     "explain nothing --output OUT": None,
+    "explain --new --output OUT": None,
     "health": None,
     "doctor": None,
     "settings": None,

@@ -1,7 +1,10 @@
 """Pictures of where models looked in lesions that they scored, for a person's eyes: one a lesion and model."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.clinical.probability import said
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from worker.imaging.heat_map import HeatMap
     from worker.reporting.documents import Frames, Look
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 NO_DIAGNOSIS = "A heat map shows where a model looked, not why, and not whether it is right. It is not a diagnosis."
 """On every one."""
 
@@ -30,6 +35,20 @@ def picture_name(study_id: object, ordinal: int, model: str) -> str:
         model: ``DLR_LH`` or ``DLR_BM``.
     """
     return f"{study_id}.{ordinal}.{model.lower().replace('_', '-')}.png"
+
+
+def mark_result(picture: Path, finished_at: datetime) -> None:
+    """Note in a picture's file of which result it is: its time of modification is when the study ended."""
+    moment = (finished_at - _EPOCH) // timedelta(microseconds=1) * 1000
+    os.utime(picture, ns=(moment, moment))
+
+
+def is_of_result(picture: Path, finished_at: datetime) -> bool:
+    """Say whether there is a file for a picture, and none of an earlier result."""
+    try:
+        return datetime.fromtimestamp(picture.stat().st_mtime, UTC) >= finished_at
+    except FileNotFoundError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

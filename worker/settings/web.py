@@ -54,7 +54,8 @@ class WebSettings(BaseModel, frozen=True):
         "`{accession_number}` stand for the study's",
     )
     web_heat_maps: Path | None = Field(
-        default=None, description="Folder of heat maps that `dlr explain --output` wrote, shown with their studies"
+        default=None,
+        description="Folder of heat maps that `dlr explain --new --output` wrote, shown with their studies",
     )
     web_database_url: PostgresUrl | None = Field(
         default=None, description="The database, as a user with the role dlr_web; unset: that of a running `dlr up`"

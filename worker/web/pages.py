@@ -74,6 +74,7 @@ def study_page(request: Request, site: Site, who: Session, answer: Answer | None
         lesions=lesions,
         pictured=pictured,
         heat_maps={one.ordinal: site.heat_maps.models(study_id, one.ordinal, ended) for one in lesions},
+        has_heat_maps=site.heat_maps.folder is not None,
         notices=words.notices_of(lesions),
         history=history,
         count=count,

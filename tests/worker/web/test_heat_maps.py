@@ -62,11 +62,13 @@ def test_a_lesion_has_a_switch_for_each_heat_map_and_none_without(
 ) -> None:
     reader, study = sign_in(), f"/studies/{kept.study_id}"
     assert "heat" not in reader.get(study).text
-    put(tmp_path, "DLR_LH", kept.study_id)
     shown = client_of(replace(site, heat_maps=HeatMaps(tmp_path)))
     shown.cookies = reader.cookies
+    assert "There is no heat map of this lesion." in shown.get(study).text
+    put(tmp_path, "DLR_LH", kept.study_id)
     html = shown.get(study).text
     assert html.count('type="radio"') == 2
+    assert "There is no heat map" not in html
     assert f'src="{study}/lesions/1/heat/DLR_LH.png"' in html
     assert shown.get(f"{study}/lesions/1/heat/DLR_LH.png").content == PNG
     for other in ("1/heat/DLR_BM", "2/heat/DLR_LH", "1/heat/..%2Fx", "x/heat/DLR_LH"):
