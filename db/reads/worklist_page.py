@@ -1,8 +1,9 @@
 """Every read of the worklist page, from views alone: as the role ``dlr_web``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -77,7 +78,9 @@ def excerpt(session: Session, wanted: WorklistFilter, size: int, behind: UUID | 
     is_long = wanted.accession_number is not None and _is_long(session)
     found = session.scalars(_first(wanted, size + 1, _study_id, is_long=is_long, last=last)).all()
     begins_anew = behind is not None and last is None
-    return WorklistPart(tuple(_rows(session, found[:size])), len(found) > size, begins_anew, ends_only=is_long)
+    is_beginning = last is None and wanted == WorklistFilter()
+    rows = _rows(session, found[:size], dict(zip(found, count(1))) if is_beginning else None)
+    return WorklistPart(tuple(rows), len(found) > size, begins_anew, ends_only=is_long)
 
 
 _NAMES = ("accession_number", "study_instance_uid")
@@ -252,15 +255,16 @@ def _first_of(session: Session, view: str, where: ColumnElement[bool], *, is_rea
     return session.scalar(query.limit(1))
 
 
-def _rows(session: Session, study_ids: Sequence[UUID]) -> list[ListedRow]:
-    """Return the rows of studies in the order given, those that are on the list."""
+def _rows(session: Session, study_ids: Sequence[UUID], positions: Mapping[UUID, int] | None = None) -> list[ListedRow]:
+    """Return the rows of studies in the order given, those that are on the list; known positions are not counted."""
     names = [field.name for field in fields(ListedRow)][1:]
     columns: list[ColumnElement[Any]] = [column(name) for name in names]
     query = select(*columns).select_from(table("listed_study")).where(_study_id.in_(study_ids))
     rows: dict[UUID, Any] = {row.study_id: row for row in session.execute(query)}
-    place: ColumnElement[int] = column("position")
-    counted = select(_study_id, place).select_from(table("worklist_position")).where(_study_id.in_(study_ids))
-    positions = {row.study_id: row.position for row in session.execute(counted)}
+    if positions is None:
+        place: ColumnElement[int] = column("position")
+        counted = select(_study_id, place).select_from(table("worklist_position")).where(_study_id.in_(study_ids))
+        positions = {row.study_id: row.position for row in session.execute(counted)}
     return [ListedRow(positions.get(one), *rows[one]) for one in study_ids if one in rows]
 
 
