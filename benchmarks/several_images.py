@@ -127,9 +127,10 @@ def _seen(manifest: Path, folder: Path) -> tuple[list[Seen], float]:
             str(lesion.rows[0].patient_key),
             lesion.rows[0].malignant is True,
             tuple(
-                ImageProbabilities.of(card, np.stack([model.logits(image) for image in lesion.images]))
-                .alone[:, card.positive_index]
-                .tolist()
+                said[card.positive_index]
+                for said in ImageProbabilities.of(
+                    card, np.stack([model.logits(image) for image in lesion.images])
+                ).alone
             ),
         )
         for lesion in reading.lesions(lambda _done, _total: None)

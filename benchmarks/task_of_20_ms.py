@@ -12,8 +12,6 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.samples import cards, lesion
 from worker.clinical.categories import Priority
 from worker.imaging.study_files import StudyFiles
@@ -21,7 +19,7 @@ from worker.inference.lesion_score import score_of
 from worker.study import ImageScore, Lesion, LesionImage, Scores
 
 AT_ONCE = 8
-_PROBABILITIES = np.array([0.25, 0.75])
+_PROBABILITIES = (0.25, 0.75)
 
 
 class NoDecoders:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 CARD_FILE = "card.json"
 CARD_COLUMNS = (
-    "name", "version", "question", "lesions", "positives", "temperature", "threshold", "coverage", "quantile", "notice",
+    "name", "version", "question", "lesions", "positives", "aggregation", "temperature", "threshold", "coverage",
+    "quantile", "notice",
 )  # fmt: skip
 SET_COLUMNS = ("lesions", "covered", "certain", "both", "neither")
 
@@ -139,6 +140,7 @@ def _print(made: "Recalibrated", truth: "Truth", fmt: Report) -> None:
         "question": truth.value,
         "lesions": made.lesions,
         "positives": made.positives,
+        "aggregation": card.aggregation,
         "temperature": card.temperature,
         "threshold": card.threshold,
         "coverage": None if conformal is None else conformal.coverage,

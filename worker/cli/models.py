@@ -37,8 +37,8 @@ class Model(StrEnum):
 
 
 LIST_COLUMNS = (
-    "name", "version", "active", "forced", "shadow_since", "notice", "backbone", "input_size", "threshold",
-    "created_at",
+    "name", "version", "active", "forced", "shadow_since", "notice", "backbone", "input_size", "aggregation",
+    "min_images", "threshold", "created_at",
 )  # fmt: skip
 LIST_CARD = Card(LIST_COLUMNS[:2], LIST_COLUMNS[2:])
 HISTORY_COLUMNS = ("at", "event", "name", "version", "replaced", "forced", "actor")

@@ -82,6 +82,7 @@ class Engine:
         self._runner = runner
         self._preprocessing = tuple(card.preprocessing for card in cards)
         self._batch_max = batch_max or runner.batch_max
+        self._min_images = max(card.min_images for card in cards)
         self._batcher: Batcher[_Part, _Answer] = Batcher(
             self._answers,
             batch_max=self._batch_max,
@@ -109,7 +110,7 @@ class Engine:
     @property
     def min_images(self) -> int:
         """So many images of a lesion have to have scores: as many as the stricter of both cards asks for."""
-        return max(card.min_images for card in self._cards)
+        return self._min_images
 
     def submit(self, images: Sequence[LesionImage], priority: Priority) -> Future[Scores]:
         """Queue one lesion for both models. Its pixels are cropped and resized on the caller's thread.
@@ -141,7 +142,7 @@ class Engine:
         return Prepared(lh, bm, image.age.years)
 
     def _joined(self, parts: Sequence[_Answer]) -> Scores:
-        return lesion_scores(self._cards, joined(cast("Sequence[ImageAnswers]", parts)), self.min_images)
+        return lesion_scores(self._cards, joined(cast("Sequence[ImageAnswers]", parts)), self._min_images)
 
     def arriving(self) -> AbstractContextManager[None]:
         """Say that lesions are on their way, until the context ends: a batch that is not full may wait for them."""
@@ -164,7 +165,7 @@ class Engine:
         if not part.is_whole:
             return images
         try:
-            return lesion_scores(self._cards, images, self.min_images)
+            return lesion_scores(self._cards, images, self._min_images)
         except ImagesRefused as refused:
             return refused
 

@@ -121,7 +121,7 @@ def grad_cam(
     values = np.zeros(frame.shape[:2], np.float32)
     values[rows, columns] = _on_crop(cam, shown.height, shown.width, card)
     heat = HeatMap(values, shown, card.channels == "gray", cam.shape[0])
-    return GradCamResult(heat, score_of(card, probabilities(logits, temperatures_of([card]))[0]))
+    return GradCamResult(heat, score_of(card, probabilities(logits, temperatures_of([card]))[0].tolist()))
 
 
 def _cam(

@@ -5,39 +5,38 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from worker.clinical.aggregation import aggregate, at_temperature
 from worker.clinical.conformal import conformal_set
 from worker.errors import Code, ImagesRefused, LesionRefused
 from worker.inference.model_card import ModelCard
-from worker.inference.model_pair import probabilities
+from worker.inference.model_pair import Logits, probabilities
 from worker.study import ImageScore, Score, Scores
 
-Probabilities = NDArray[np.float64]
+Probabilities = Sequence[float]
+"""Of each class, in the card's order; they sum to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageProbabilities:
-    """What one model gives images, float64 (N, classes), in the card's order; each row sums to 1.
+    """What one model gives each of some images.
 
     Attributes:
         plain: before any temperature: the AI scores, which are aggregated.
         alone: at the card's temperature: what the model says of each image by itself.
     """
 
-    plain: Probabilities
-    alone: Probabilities
+    plain: Sequence[Probabilities]
+    alone: Sequence[Probabilities]
 
     @classmethod
-    def of(cls, card: ModelCard, logits: NDArray[np.float32]) -> Self:
+    def of(cls, card: ModelCard, logits: Logits) -> Self:
         """Read logits, float32 (N, classes)."""
-        plain = probabilities(logits)
-        return cls(plain, plain if card.temperature == 1 else probabilities(logits, np.array([card.temperature])))
-
-    def at(self, places: slice | list[int]) -> Self:
-        """Return some of the images."""
-        return type(self)(self.plain[places], self.alone[places])
+        # Lists, since a lesion's few numbers are read one by one, and that by the thousand a second.
+        plain = probabilities(logits).tolist()
+        if card.temperature == 1:
+            return cls(plain, plain)
+        return cls(plain, probabilities(logits, np.array([card.temperature])).tolist())
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +55,31 @@ class ImageAnswers:
 
     def at(self, first: int, end: int) -> Self:
         """Return those of the images from one place to before another, counted from the first of them."""
-        of_these = slice(first, end)
-        refused = {place - first: self.refused[place] for place in range(first, end) if place in self.refused}
-        return type(self)(self.lh.at(of_these), self.bm.at(of_these), refused)
+        lh = ImageProbabilities(self.lh.plain[first:end], self.lh.alone[first:end])
+        bm = ImageProbabilities(self.bm.plain[first:end], self.bm.alone[first:end])
+        if not self.refused:
+            return type(self)(lh, bm, self.refused)
+        return type(self)(lh, bm, {at - first: self.refused[at] for at in range(first, end) if at in self.refused})
+
+    def with_scores(self) -> Self:
+        """Return the images that are not refused."""
+        places = [place for place in range(len(self.lh.plain)) if place not in self.refused]
+        lh, bm = (
+            ImageProbabilities([one.plain[place] for place in places], [one.alone[place] for place in places])
+            for one in (self.lh, self.bm)
+        )
+        return type(self)(lh, bm, {})
 
 
 def answers_of(
-    cards: tuple[ModelCard, ModelCard], logits: NDArray[np.float32], refused: Mapping[int, LesionRefused]
+    cards: tuple[ModelCard, ModelCard], logits: Logits, refused: Mapping[int, LesionRefused]
 ) -> ImageAnswers:
     """Read logits, float32 (N, 2, classes), DLR_LH first.
 
     An image whose probabilities are not finite is refused too, ``scores_not_finite``.
     """
     lh, bm = (ImageProbabilities.of(card, logits[:, place]) for place, card in enumerate(cards))
-    finite = np.isfinite(lh.plain).all(axis=1) & np.isfinite(bm.plain).all(axis=1)
+    finite = np.isfinite(probabilities(logits)).all(axis=(1, 2))
     others = [place for place in np.flatnonzero(~finite).tolist() if place not in refused]
     return ImageAnswers(lh, bm, {**refused, **{place: LesionRefused(Code.SCORES_NOT_FINITE) for place in others}})
 
@@ -81,13 +91,11 @@ def joined(parts: Sequence[ImageAnswers]) -> ImageAnswers:
     for part in parts:
         refused |= {first + place: why for place, why in part.refused.items()}
         first += len(part.lh.plain)
-    return ImageAnswers(_concatenated([one.lh for one in parts]), _concatenated([one.bm for one in parts]), refused)
-
-
-def _concatenated(parts: Sequence[ImageProbabilities]) -> ImageProbabilities:
-    return ImageProbabilities(
-        np.concatenate([one.plain for one in parts]), np.concatenate([one.alone for one in parts])
+    lh, bm = (
+        ImageProbabilities([row for one in of for row in one.plain], [row for one in of for row in one.alone])
+        for of in ([part.lh for part in parts], [part.bm for part in parts])
     )
+    return ImageAnswers(lh, bm, refused)
 
 
 def lesion_scores(cards: tuple[ModelCard, ModelCard], images: ImageAnswers, min_images: int) -> Scores:
@@ -101,25 +109,18 @@ def lesion_scores(cards: tuple[ModelCard, ModelCard], images: ImageAnswers, min_
     Raises:
         ImagesRefused: fewer have: with the first image's code where none has, ``images_too_few`` else.
     """
-    count, refused = len(images.lh.plain), images.refused
-    if not refused and count >= min_images:
-        lh, bm = images.lh, images.bm
-    else:
-        scored = [place for place in range(count) if place not in refused]
-        if len(scored) < max(min_images, 1):
-            raise ImagesRefused(Code.IMAGES_TOO_FEW if scored else refused[0].code, refused)
-        lh, bm = images.lh.at(scored), images.bm.at(scored)
-    of_lh, of_bm = cards
-    alone = zip(
-        images.lh.alone[:, of_lh.positive_index].tolist(),
-        images.bm.alone[:, of_bm.positive_index].tolist(),
-        strict=True,
-    )
-    return Scores(
-        lesion_score(of_lh, lh),
-        lesion_score(of_bm, bm),
-        tuple(refused.get(place) or ImageScore(*one) for place, one in enumerate(alone)),
-    )
+    refused = images.refused
+    scored = images.with_scores() if refused else images
+    count = len(scored.lh.plain)
+    if count < max(min_images, 1):
+        raise ImagesRefused(Code.IMAGES_TOO_FEW if count else refused[0].code, refused)
+    lh, bm = lesion_score(cards[0], scored.lh), lesion_score(cards[1], scored.bm)
+    if count == 1 and not refused:
+        return Scores(lh, bm, (ImageScore(lh.positive_probability, bm.positive_probability),))
+    at_lh, at_bm = (card.positive_index for card in cards)
+    pairs = enumerate(zip(images.lh.alone, images.bm.alone, strict=True))
+    alone = [refused.get(place) or ImageScore(by_lh[at_lh], by_bm[at_bm]) for place, (by_lh, by_bm) in pairs]
+    return Scores(lh, bm, tuple(alone))
 
 
 def lesion_score(card: ModelCard, images: ImageProbabilities) -> Score:
@@ -134,19 +135,15 @@ def lesion_score(card: ModelCard, images: ImageProbabilities) -> Score:
     if len(images.plain) == 1:
         return score_of(card, images.alone[0])
     place = card.positive_index
-    score = aggregate(card.aggregation, images.plain[:, place].tolist())
-    values = np.empty(2)
-    values[place] = at_temperature(score, card.temperature)
-    values[1 - place] = 1 - values[place]
-    return score_of(card, values)
+    positive = at_temperature(aggregate(card.aggregation, [row[place] for row in images.plain]), card.temperature)
+    return score_of(card, (1 - positive, positive) if place else (positive, 1 - positive))
 
 
 def score_of(card: ModelCard, probabilities: Probabilities) -> Score:
-    """Read one lesion's probabilities, float64 (classes,), as the card says."""
-    values = [float(value) for value in probabilities]
-    probability = values[card.positive_index]
+    """Read one lesion's probabilities as the card says."""
+    probability = probabilities[card.positive_index]
     positive = probability >= card.threshold
-    by_class = tuple(zip(card.classes, values, strict=True))
+    by_class = tuple(zip(card.classes, probabilities, strict=True))
     return Score(
         model=card.name,
         version=card.version,

@@ -24,7 +24,7 @@ class Runner(Protocol):
     Attributes:
         tolerance: by how much a probability may differ from that of `ModelPair` in float32.
         threads: how many batches may be at work at once.
-        batch_max: the most lesions in a batch, where a site says nothing.
+        batch_max: the most images in a batch, where a site says nothing.
         studies: so many at hand keep it busy, where a site says nothing.
         gather_s: how long one study's result may wait for others', to be written with them, in seconds: about as long
             as a batch takes.

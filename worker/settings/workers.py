@@ -17,7 +17,7 @@ class WorkerSettings(BaseModel, frozen=True):
         description="Maximum number of studies in flight per inference worker; unset: 64 on CUDA, 4 per core on a CPU",
     )
     batch_max: int | None = Field(
-        default=None, ge=1, le=512, description="Maximum number of lesions in a batch; unset: 64 on CUDA, 2 on a CPU"
+        default=None, ge=1, le=512, description="Maximum number of images in a batch; unset: 64 on CUDA, 2 on a CPU"
     )
     batch_wait_ms: float = Field(
         default=5.0,

@@ -25,7 +25,7 @@ class Metric:
     buckets: tuple[float, ...] = ()
 
 
-BATCH_SIZE = Metric("dlr_batch_lesions", "histogram", "Lesions per batch of both models", (), SIZE_BUCKETS)
+BATCH_SIZE = Metric("dlr_batch_lesions", "histogram", "Images of lesions per batch of both models", (), SIZE_BUCKETS)
 DEVICE_TIME = Metric("dlr_device_seconds", "histogram", "Device time per batch, both models", (), DEVICE_BUCKETS)
 DECODE_TIME = Metric(
     "dlr_decode_seconds",

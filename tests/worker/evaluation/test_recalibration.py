@@ -31,7 +31,7 @@ temperatures = st.floats(0.5, 4)
 def served(card: ModelCard, logit: float) -> Score:
     """What the engine says of a lesion with these logits."""
     row = np.array([[[0.0, logit]]], np.float32)
-    return score_of(card, probabilities(row, temperatures_of([card]))[0, 0])
+    return score_of(card, probabilities(row, temperatures_of([card]))[0, 0].tolist())
 
 
 def too_sure(count: int = 4000, by: float = 2.5) -> tuple[Scores, Labels]:

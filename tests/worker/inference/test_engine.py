@@ -120,14 +120,14 @@ def test_different_lesions_and_ages_score_differently(engine: Engine) -> None:
 def test_a_probability_that_reaches_the_threshold_is_positive(
     probability: float, threshold: float, predicted: str
 ) -> None:
-    score = score_of(sample_card(threshold=threshold), np.array([1 - probability, probability]))
+    score = score_of(sample_card(threshold=threshold), (1 - probability, probability))
     assert score.predicted_class == predicted
     assert score.positive == (predicted == "malignant")
     assert (score.model, score.version, score.threshold) == ("DLR_BM", "1.0", threshold)
 
 
 def test_the_positive_class_is_found_by_its_name_and_not_by_its_place() -> None:
-    score = score_of(sample_card(classes=["malignant", "benign"]), np.array([0.9, 0.1]))
+    score = score_of(sample_card(classes=["malignant", "benign"]), (0.9, 0.1))
     assert score.positive_probability == 0.9
     assert score.predicted_class == "malignant"
     assert score.probabilities == (("malignant", 0.9), ("benign", 0.1))
@@ -141,11 +141,11 @@ def test_a_score_says_which_classes_its_model_can_not_rule_out(
     probability: float, quantile: float, found: tuple[str, ...]
 ) -> None:
     card = sample_card(conformal={"coverage": 0.9, "quantile": quantile, "lesions": 100})
-    assert score_of(card, np.array([1 - probability, probability])).conformal_set == found
+    assert score_of(card, (1 - probability, probability)).conformal_set == found
 
 
 def test_without_a_conformal_part_on_the_card_nothing_is_said_of_it() -> None:
-    assert score_of(sample_card(), np.array([0.5, 0.5])).conformal_set is None
+    assert score_of(sample_card(), (0.5, 0.5)).conformal_set is None
 
 
 def test_a_lesion_without_finite_scores_is_refused_and_its_neighbours_are_not(engine: Engine) -> None:

@@ -51,7 +51,7 @@ def test_of_one_image_it_is_what_the_model_says_of_that_image_to_the_bit(
 ) -> None:
     card = sample_card(aggregation=method, temperature=temperature)
     found = lesion_score(card, ImageProbabilities.of(card, logits[:1]))
-    assert found == score_of(card, probabilities(logits[:1], np.array([temperature]))[0])
+    assert found == score_of(card, probabilities(logits[:1], np.array([temperature]))[0].tolist())
 
 
 @given(
