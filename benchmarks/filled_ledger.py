@@ -113,7 +113,8 @@ _WHOLE, _OF_PRIORITY = 3 * 11 * (10**9 + 2), 10**9 + 2
 _ENTRIES = f"""
 INSERT INTO worklist_entry (study_id, policy_id, tier, rule, lesion, category, probability, place_order, arrived_at,
         is_read, marks, state, priority, worklist_class, site, scanner_model, laterality, received_at)
-SELECT drawn.id, policy_id, tier, rule, CASE WHEN rule NOT IN (4, 5) THEN 1 END, drawn.birads,
+SELECT drawn.id, policy_id, tier, rule,
+    CASE WHEN rule IN (4, 5) THEN NULL WHEN rule = 1 AND drawn.state = 'partial' THEN 2 ELSE 1 END, drawn.birads,
     CASE WHEN scored THEN bm END,
     ((CASE drawn.priority WHEN 'stat' THEN 0 ELSE 1 END) * 5 + tier) * {_WHOLE}
         + (array_position(enum_range(NULL::priority), drawn.priority) - 1)::bigint * {_OF_PRIORITY}
