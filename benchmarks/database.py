@@ -14,6 +14,9 @@ from benchmarks.samples import cards
 from db.schema.records import (
     AssessmentRecord,
     Claim,
+    ImagePrediction,
+    ImageResultRecord,
+    LesionImageRecord,
     LesionRecord,
     LesionResultRecord,
     PredictionRecord,
@@ -81,7 +84,7 @@ def _claimed(sessions: sessionmaker[Session], numbers: list[int]) -> list[Claim]
 
 
 def study_of(number: int) -> StudyRecord:
-    lesion = LesionRecord("L1", f"1.2.3.{number}.1", 1, (10, 20, 30, 40), "4A")
+    lesion = LesionRecord("L1", (LesionImageRecord(f"1.2.3.{number}.1", 1, (10, 20, 30, 40)),), "4A")
     job = {"study_instance_uid": f"1.2.3.{number}"}
     return StudyRecord(f"1.2.3.{number}", f"{number:064x}", None, "routine", job, "benchmark", (lesion,))
 
@@ -100,7 +103,9 @@ def result_of(claim: Claim) -> StudyResultRecord:
         for card in cards()
     )
     advice = AssessmentRecord("upgraded", "4A", ">4A", "fig-s5/1")
+    said = tuple(ImagePrediction(card.name, card.version, 0.75) for card in cards())
+    image = ImageResultRecord("scored", region=(10, 20, 30, 40), region_source="job", predictions=said)
     lesion = LesionResultRecord(
-        "L1", "scored", None, None, 47.0, "job", (10, 20, 30, 40), "job", predictions=parts, assessment=advice
+        "L1", "scored", None, None, 47.0, "job", images=(image,), predictions=parts, assessment=advice
     )
     return StudyResultRecord(claim.study_id, claim.attempt, "done", None, None, "upgraded", 0.75, lesions=(lesion,))

@@ -88,18 +88,30 @@ _SOURCES = (
             CASE WHEN scored THEN site END, CASE WHEN scored THEN scanner END, CASE WHEN scored THEN laterality END,
             CASE WHEN is_read THEN received_at END, CASE WHEN is_read THEN 'outcome/1 of before' END
         FROM drawn""",
-    """INSERT INTO lesion (id, study_id, lesion_id, ordinal, sop_instance_uid, frame, birads, state, error_code)
+    """INSERT INTO lesion (id, study_id, lesion_id, ordinal, birads, state, error_code)
         OVERRIDING SYSTEM VALUE
-        SELECT 2 * n + part, id, 'L' || part, part, '1.2.3.4.' || n, 1, birads, now.state,
+        SELECT 2 * n + part, id, 'L' || part, part, birads, now.state,
             CASE now.state WHEN 'failed' THEN 'image_unreadable' END
         FROM drawn, generate_series(1, CASE state WHEN 'partial' THEN 2 ELSE 1 END) AS part, LATERAL (SELECT (
             CASE WHEN drawn.state = 'queued' THEN 'waiting' WHEN part = 1 AND scored THEN 'scored' ELSE 'failed' END
         )::lesion_state AS state) AS now""",
+    """INSERT INTO marked_image (id, lesion_id, ordinal, sop_instance_uid, frame, state, error_code, region_x, region_y,
+            region_width, region_height, region_source)
+        OVERRIDING SYSTEM VALUE
+        SELECT lesion.id, lesion.id, 1, '1.2.3.4.' || n, 1, lesion.state, lesion.error_code,
+            at.x, at.x, at.x, at.x, CASE WHEN at.x IS NOT NULL THEN 'job'::region_source END
+        FROM drawn JOIN lesion ON lesion.study_id = drawn.id,
+            LATERAL (SELECT CASE WHEN lesion.state = 'scored' THEN 100 END AS x) AS at""",
     """INSERT INTO prediction (id, lesion_id, model_id, probabilities, positive_probability, predicted_class, positive,
             threshold)
         OVERRIDING SYSTEM VALUE
         SELECT 2 * n + part, 2 * n + 1, model.id, '{}', p, 'class', p >= 0.5, 0.5
         FROM drawn, LATERAL (VALUES (0, 'DLR_LH', lh), (1, 'DLR_BM', bm)) AS said (part, name, p)
+        JOIN model ON model.name = said.name
+        WHERE scored""",
+    """INSERT INTO image_prediction (image_id, model_id, positive_probability)
+        SELECT 2 * n + 1, model.id, p
+        FROM drawn, LATERAL (VALUES ('DLR_LH', lh), ('DLR_BM', bm)) AS said (name, p)
         JOIN model ON model.name = said.name
         WHERE scored""",
     """INSERT INTO restratification (id, lesion_id, lh_prediction_id, bm_prediction_id, rule_version, outcome, original,

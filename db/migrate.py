@@ -24,6 +24,7 @@ LOCK_KEY = 0x646C72  # "dlr"
 
 VIEWS = (
     "lesion_result",
+    "image_result",
     "worklist",
     "restratification_summary",
     "failed_study",

@@ -185,6 +185,20 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class LesionScore:
+    """What one version of a model by itself said about one lesion.
+
+    Attributes:
+        score: of all images that have scores.
+        images: in the order in which they were given: the positive probability, 0 to 1, that the version would give a
+            lesion of this image alone, or why the image has none.
+    """
+
+    score: Score
+    images: tuple[float | LesionRefused, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ImageScore:
     """The positive probabilities, 0 to 1, that DLR_LH and DLR_BM would give a lesion of this image alone."""
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from db.schema.images import MarkedImageRow
 from db.schema.tables import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
 from db.schema.vocabulary import Birads, PathologyFinding
 
@@ -35,7 +36,11 @@ class ScoreRow:
 
 @dataclass(frozen=True, slots=True)
 class JudgedRow:
-    """A lesion of a current study that pathology reported on, with all its scores, if it has any."""
+    """A lesion of a current study that pathology reported on, with all its scores, if it has any.
+
+    Attributes:
+        width_mm: of its first image, as is ``height_mm``; ``None`` where the size is not known.
+    """
 
     study_id: UUID
     lesion_id: str
@@ -62,8 +67,8 @@ def judged_lesions(session: Session, since: datetime | None = None) -> Iterator[
             LesionRow.lesion_id,
             LesionRow.birads,
             LesionRow.age_years,
-            LesionRow.width_mm,
-            LesionRow.height_mm,
+            MarkedImageRow.width_mm,
+            MarkedImageRow.height_mm,
             LesionRow.site,
             PathologyRow.result == PathologyFinding.MALIGNANT,
             ModelRow.name,
@@ -75,6 +80,8 @@ def judged_lesions(session: Session, since: datetime | None = None) -> Iterator[
         ),
         since,
     )
+    first = and_(MarkedImageRow.lesion_id == LesionRow.id, MarkedImageRow.ordinal == 1)
+    query = query.outerjoin(MarkedImageRow, first)
     query = query.outerjoin(PredictionRow, PredictionRow.lesion_id == LesionRow.id)
     query = query.outerjoin(ModelRow, ModelRow.id == PredictionRow.model_id).order_by(LesionRow.id, ModelRow.id)
     found = session.execute(query, execution_options={"yield_per": STREAM_ROWS})

@@ -1,16 +1,17 @@
 """Stored lesions of which it is known what they are: by pathology, or by a radiologist's verdict."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, column, or_, select, table
 from sqlalchemy.orm import Session
 
-from db.reads.study_queries import box_of
-from db.schema.records import Box
+from db.reads.scored_images import IS_SCORED_IMAGE, SCORED_IMAGE, ScoredImage, scored_image
+from db.schema.images import MarkedImageRow
 from db.schema.tables import LesionRow, PathologyRow, StudyRow
 from db.schema.vocabulary import LesionState
 
@@ -22,7 +23,7 @@ class LabelledLesion:
     Attributes:
         key: the ledger's.
         ordinal: its place in the job, from 1.
-        region: that was scored: x, y, width and height in pixels of the stored frame.
+        images: those that were scored, in their order; one at least.
         age_years: that was used, 0 to 120.
         birads: the radiologist's first category.
         malignant: what pathology said; ``None`` where it said nothing.
@@ -31,9 +32,7 @@ class LabelledLesion:
 
     key: int
     ordinal: int
-    sop_instance_uid: str
-    frame: int | None
-    region: Box
+    images: tuple[ScoredImage, ...]
     age_years: float
     birads: str
     descriptors: Mapping[str, str | float]
@@ -85,34 +84,32 @@ def labelled_ids(session: Session, since: datetime | None = None) -> list[UUID]:
 def labelled_study(session: Session, study_id: UUID) -> LabelledStudy | None:
     """Return a study with its labelled lesions, in the sender's order; ``None`` where it has none any more."""
     rows = session.execute(
-        select(StudyRow, LesionRow, PathologyRow.result, _verdict.c.final_birads)
+        select(StudyRow, LesionRow, PathologyRow.result, _verdict.c.final_birads, *SCORED_IMAGE)
         .join(LesionRow, LesionRow.study_id == StudyRow.id)
+        .join(MarkedImageRow, IS_SCORED_IMAGE)
         .outerjoin(PathologyRow, and_(PathologyRow.lesion_id == LesionRow.id, PathologyRow.is_current))
         .outerjoin(_verdict, _of_lesion)
         .where(_labelled, StudyRow.id == study_id)
-        .order_by(LesionRow.ordinal)
+        .order_by(LesionRow.ordinal, MarkedImageRow.ordinal)
     ).all()
     if not rows:
         return None
     study: StudyRow = rows[0][0]
-    lesions = tuple(_lesion(lesion, result, final) for _, lesion, result, final in rows)
+    lesions = tuple(_lesion(list(found)) for _, found in groupby(rows, key=lambda row: row.LesionRow.id))
     return LabelledStudy(study.id, study.study_instance_uid or "", study.content_digest, study.job, lesions)
 
 
-def _lesion(lesion: LesionRow, result: Any, final: str | None) -> LabelledLesion:
-    region = box_of(lesion.region_x, lesion.region_y, lesion.region_width, lesion.region_height)
-    assert region is not None  # noqa: S101  a scored lesion has a region and an age
-    assert lesion.age_years is not None  # noqa: S101
+def _lesion(rows: Sequence[Any]) -> LabelledLesion:
+    lesion, result = rows[0].LesionRow, rows[0].result
+    assert lesion.age_years is not None  # noqa: S101  a scored lesion has an age
     return LabelledLesion(
         key=lesion.id,
         ordinal=lesion.ordinal,
-        sop_instance_uid=lesion.sop_instance_uid,
-        frame=lesion.frame,
-        region=region,
+        images=tuple(scored_image(row) for row in rows),
         age_years=lesion.age_years,
         birads=lesion.birads.value,
         descriptors=lesion.descriptors,
         site=lesion.site,
         malignant=None if result is None else result.value == "malignant",
-        final_birads=final,
+        final_birads=rows[0].final_birads,
     )

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from db.reads.study_records import (
     FailedRow,
+    ImageDetail,
     LesionDetail,
     ScoredUnread,
     StoredPrediction,
@@ -25,7 +26,8 @@ from db.reads.study_records import (
     WorklistRow,
 )
 from db.reads.view_rows import rows_of
-from db.schema.records import Box, Ended
+from db.schema.images import ImagePredictionRow, MarkedImageRow
+from db.schema.records import Box, Ended, ImagePrediction
 from db.schema.tables import LesionRow, PredictionRow, RestratificationRow, StudyRow
 from db.schema.vocabulary import OPEN_STATES, Event, LesionState, PolicyState, StudyState
 from db.schema.worklist import ReadingOrderPolicyRow
@@ -166,6 +168,9 @@ def study_details(session: Session, key: UUID | str) -> list[StudyDetail]:
             selectinload(StudyRow.lesions).options(
                 selectinload(LesionRow.predictions).joinedload(PredictionRow.model),
                 selectinload(LesionRow.restratifications),
+                selectinload(LesionRow.images)
+                .selectinload(MarkedImageRow.predictions)
+                .joinedload(ImagePredictionRow.model),
             ),
             selectinload(StudyRow.events),
         )
@@ -251,18 +256,15 @@ def _lesion(row: LesionRow) -> LesionDetail:
         lesion_id=row.lesion_id,
         state=row.state.value,
         birads=row.birads.value,
-        frame=row.frame,
-        roi=box_of(row.roi_x, row.roi_y, row.roi_width, row.roi_height),
+        laterality=word_of(row.laterality),
+        clock_position=row.clock_position,
+        distance_to_nipple_mm=row.distance_to_nipple_mm,
+        depth_mm=row.depth_mm,
+        images=tuple(_image(image) for image in row.images),
         error_code=row.error_code,
         error_reason=row.error_reason,
         age_years=row.age_years,
         age_source=word_of(row.age_source),
-        region=box_of(row.region_x, row.region_y, row.region_width, row.region_height),
-        region_source=word_of(row.region_source),
-        gate=tuple(row.gate),
-        width_mm=row.width_mm,
-        height_mm=row.height_mm,
-        aspect_ratio=row.aspect_ratio,
         scanner_model=row.scanner_model,
         site=row.site,
         outcome=None if advice is None else advice.outcome.value,
@@ -270,6 +272,28 @@ def _lesion(row: LesionRow) -> LesionDetail:
         rule_version=None if advice is None else advice.rule_version,
         uncertain=None if advice is None else advice.uncertain,
         predictions=tuple(_prediction(prediction, advice) for prediction in row.predictions),
+    )
+
+
+def _image(row: MarkedImageRow) -> ImageDetail:
+    return ImageDetail(
+        ordinal=row.ordinal,
+        frame=row.frame,
+        roi=box_of(row.roi_x, row.roi_y, row.roi_width, row.roi_height),
+        plane=word_of(row.plane),
+        state=row.state.value,
+        error_code=row.error_code,
+        error_reason=row.error_reason,
+        region=box_of(row.region_x, row.region_y, row.region_width, row.region_height),
+        region_source=word_of(row.region_source),
+        gate=tuple(row.gate),
+        width_mm=row.width_mm,
+        height_mm=row.height_mm,
+        aspect_ratio=aspect_of(row.width_mm, row.height_mm),
+        laterality=word_of(row.laterality),
+        predictions=tuple(
+            ImagePrediction(said.model.name, said.model.version, said.positive_probability) for said in row.predictions
+        ),
     )
 
 
@@ -295,6 +319,11 @@ def box_of(x: int | None, y: int | None, width: int | None, height: int | None) 
     if x is None or y is None or width is None or height is None:
         return None
     return x, y, width, height
+
+
+def aspect_of(width_mm: float | None, height_mm: float | None) -> float | None:
+    """Return height to width; ``None`` where the size is not known."""
+    return None if width_mm is None or height_mm is None else height_mm / width_mm
 
 
 def word_of(word: Any) -> str | None:

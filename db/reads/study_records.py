@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from db.schema.records import Box
+from db.schema.records import Box, ImagePrediction
 from db.schema.worklist_records import StudyPlace
 
 
@@ -119,24 +119,44 @@ class StoredPrediction:
 
 
 @dataclass(frozen=True, slots=True)
-class LesionDetail:
-    """A lesion on record; ``predictions`` are those of every model that ever scored it, oldest model first."""
+class ImageDetail:
+    """An image of a lesion on record; ``predictions`` are those of every model that ever scored it: model, version, and
+    the positive probability, 0 to 1.
+    """
 
-    lesion_id: str
-    state: str
-    birads: str
+    ordinal: int
     frame: int | None
     roi: Box | None
+    plane: str | None
+    state: str
     error_code: str | None
     error_reason: str | None
-    age_years: float | None
-    age_source: str | None
     region: Box | None
     region_source: str | None
     gate: tuple[str, ...]
     width_mm: float | None
     height_mm: float | None
     aspect_ratio: float | None
+    laterality: str | None
+    predictions: tuple[ImagePrediction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LesionDetail:
+    """A lesion on record; ``predictions`` are those of every model that ever scored it, oldest model first."""
+
+    lesion_id: str
+    state: str
+    birads: str
+    laterality: str | None
+    clock_position: int | None
+    distance_to_nipple_mm: float | None
+    depth_mm: float | None
+    images: tuple[ImageDetail, ...]
+    error_code: str | None
+    error_reason: str | None
+    age_years: float | None
+    age_source: str | None
     scanner_model: str | None
     site: str | None
     outcome: str | None

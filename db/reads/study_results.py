@@ -4,153 +4,19 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased, selectinload
 
-from db.reads.study_queries import box_of, named_by, study_place, word_of
-from db.schema.records import Box
+from db.reads.result_records import Ending, ImageResult, LesionResult, ModelScore, StudyResult
+from db.reads.study_queries import aspect_of, box_of, named_by, study_place, word_of
+from db.schema.images import ImagePredictionRow, MarkedImageRow
 from db.schema.tables import LesionRow, ModelRow, PredictionRow, RestratificationRow, StudyEventRow, StudyRow
 from db.schema.vocabulary import ENDED_STATES, Event, LesionState
-from db.schema.worklist_records import StudyPlace
 
 _ENDINGS = tuple(Event(state.value) for state in ENDED_STATES)
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """One time that a study ended: a result, told from all others by its line in the history.
-
-    Attributes:
-        event_id: of that line; never used again.
-        study_id: of the revision that ended.
-        at: when.
-    """
-
-    event_id: int
-    study_id: UUID
-    revision: int
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class ModelScore:
-    """What one version of a model said about one lesion, and which version that was.
-
-    Attributes:
-        card_sha256: of the card as canonical JSON (sorted keys, no spaces, UTF-8), lower-case hexadecimal.
-        notice: what the model is not for; ``None`` where its card says nothing.
-        negative_class: such as ``low_risk`` or ``benign``; its probability is 0 to 1, and so is the positive one's.
-        predicted_class: the positive class where its probability reached the threshold, else the negative one.
-        conformal_set: the classes that it cannot rule out; ``None`` where its card does not ask.
-    """
-
-    model: str
-    version: str
-    weights_sha256: str
-    card_sha256: str
-    notice: str | None
-    negative_class: str
-    negative_probability: float
-    positive_class: str
-    positive_probability: float
-    threshold: float
-    predicted_class: str
-    conformal_set: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LesionResult:
-    """One lesion: what the radiologist said, and the scores and advice on it, or why there are none.
-
-    Attributes:
-        ordinal: its place in the job, from 1.
-        frame: from 1; ``None``: the file's only frame.
-        birads: the radiologist's category.
-        roi: the sender's rectangle.
-        gate: what speaks against the region, and was let pass as a warning: words of ``lesion.gate``.
-        width_mm: of the region, with ``height_mm`` and their ratio; ``None`` where the file does not say how large its
-            pixels are.
-        region: the rectangle that was scored; its source is ``job``, ``ultrasound_region`` or ``whole_image``.
-        age_years: that the models were given, 0 to 120 years; its source is ``job``, ``patient_age`` or ``birth_date``.
-        outcome: ``upgraded``, ``maintained``, ``downgraded`` or ``not_applicable``; ``None`` without scores.
-        recommended: the category that is recommended, or ``>4A``; ``None`` without scores.
-        restratification_id: of the row that the outcome is from.
-        error_code: why there are no scores; ``None`` where there are.
-        uncertain: it is kept in 4A because a model is not certain.
-    """
-
-    ordinal: int
-    lesion_id: str
-    sop_instance_uid: str
-    frame: int | None
-    birads: str
-    roi: Box | None
-    region: Box | None
-    region_source: str | None
-    gate: tuple[str, ...]
-    width_mm: float | None
-    height_mm: float | None
-    aspect_ratio: float | None
-    age_years: float | None
-    age_source: str | None
-    outcome: str | None
-    recommended: str | None
-    rule_version: str | None
-    lh: ModelScore | None
-    bm: ModelScore | None
-    restratification_id: int | None
-    error_code: str | None
-    error_reason: str | None
-    uncertain: bool = False
-
-    @property
-    def scores(self) -> tuple[ModelScore, ...]:
-        """DLR_LH's and DLR_BM's; none where the lesion failed."""
-        return tuple(score for score in (self.lh, self.bm) if score is not None)
-
-
-@dataclass(frozen=True, slots=True)
-class StudyResult:
-    """One revision of a study and what came of it.
-
-    Attributes:
-        study_id: the opaque one.
-        study_instance_uid: ``None`` for a refused message and for a study whose identifiers were purged.
-        state: ``done``, ``partial`` or ``failed`` once it has ended.
-        worklist_class: what became of its 4A lesions; ``None`` until it has ended.
-        place: where it stands on the worklist; ``None`` where it is not on it.
-        paths: of its files, relative to the storage root; none where a server has them.
-        dicomweb_server: the name of that server.
-        lesions: in the job's order.
-        endings: of this revision and those before it, oldest first; the last one is this result.
-    """
-
-    study_id: UUID
-    study_instance_uid: str | None
-    accession_number: str | None
-    revision: int
-    is_current: bool
-    priority: str
-    state: str
-    worklist_class: str | None
-    place: StudyPlace | None
-    error_code: str | None
-    error_reason: str | None
-    finished_at: datetime | None
-    paths: tuple[str, ...]
-    dicomweb_server: str | None
-    lesions: tuple[LesionResult, ...]
-    endings: tuple[Ending, ...]
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """What the models of its scores say that they are not for, each once."""
-        said = {score.notice for lesion in self.lesions for score in lesion.scores if score.notice}
-        return tuple(sorted(said))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +53,12 @@ def study_results(session: Session, key: UUID | str) -> list[StudyResult]:
         select(StudyRow)
         .where(named_by(key))
         .order_by(StudyRow.received_at.desc(), StudyRow.id)
-        .options(selectinload(StudyRow.lesions))
+        .options(
+            selectinload(StudyRow.lesions)
+            .selectinload(LesionRow.images)
+            .selectinload(MarkedImageRow.predictions)
+            .joinedload(ImagePredictionRow.model)
+        )
         .execution_options(populate_existing=True)
     )
     return [_study(session, row) for row in rows]
@@ -285,19 +156,21 @@ def _score(row: PredictionRow, model: ModelRow) -> ModelScore:
 def _lesion(row: LesionRow, found: _Advice | None) -> LesionResult:
     """Put a lesion together. A failed one has no scores here, though an earlier run of it may have had some."""
     advice, lh, bm = found if found is not None and row.state is LesionState.SCORED else (None, None, None)
+    images = tuple(_image(image, lh, bm) for image in row.images)
+    shown = next((image for image in images if image.region is not None), images[0])
     return LesionResult(
         ordinal=row.ordinal,
         lesion_id=row.lesion_id,
-        sop_instance_uid=row.sop_instance_uid,
-        frame=row.frame,
+        sop_instance_uid=shown.sop_instance_uid,
+        frame=shown.frame,
         birads=row.birads.value,
-        roi=box_of(row.roi_x, row.roi_y, row.roi_width, row.roi_height),
-        region=box_of(row.region_x, row.region_y, row.region_width, row.region_height),
-        region_source=word_of(row.region_source),
-        gate=tuple(row.gate),
-        width_mm=row.width_mm,
-        height_mm=row.height_mm,
-        aspect_ratio=row.aspect_ratio,
+        roi=shown.roi,
+        region=shown.region,
+        region_source=shown.region_source,
+        gate=tuple(dict.fromkeys(finding for image in images for finding in image.gate)),
+        width_mm=shown.width_mm,
+        height_mm=shown.height_mm,
+        aspect_ratio=aspect_of(shown.width_mm, shown.height_mm),
         age_years=row.age_years,
         age_source=word_of(row.age_source),
         outcome=None if advice is None else advice.outcome.value,
@@ -309,4 +182,34 @@ def _lesion(row: LesionRow, found: _Advice | None) -> LesionResult:
         error_code=row.error_code,
         error_reason=row.error_reason,
         uncertain=advice is not None and advice.uncertain,
+        images=images,
+        laterality=word_of(row.laterality),
+        clock_position=row.clock_position,
+        distance_to_nipple_mm=row.distance_to_nipple_mm,
+        depth_mm=row.depth_mm,
+    )
+
+
+def _image(row: MarkedImageRow, lh: ModelScore | None, bm: ModelScore | None) -> ImageResult:
+    said = {(one.model.name, one.model.version): one.positive_probability for one in row.predictions}
+    of_lh, of_bm = (
+        said.get((score.model, score.version)) if score is not None and row.state is LesionState.SCORED else None
+        for score in (lh, bm)
+    )
+    return ImageResult(
+        ordinal=row.ordinal,
+        sop_instance_uid=row.sop_instance_uid,
+        frame=row.frame,
+        plane=word_of(row.plane),
+        roi=box_of(row.roi_x, row.roi_y, row.roi_width, row.roi_height),
+        region=box_of(row.region_x, row.region_y, row.region_width, row.region_height),
+        region_source=word_of(row.region_source),
+        gate=tuple(row.gate),
+        width_mm=row.width_mm,
+        height_mm=row.height_mm,
+        laterality=word_of(row.laterality),
+        high_risk_probability=of_lh,
+        malignant_probability=of_bm,
+        error_code=row.error_code,
+        error_reason=row.error_reason,
     )

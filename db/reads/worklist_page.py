@@ -224,9 +224,9 @@ def lesions(session: Session, study_id: UUID) -> list[LesionResultRow]:
 
 
 def lesion_image(session: Session, study_id: UUID, ordinal: int) -> LesionImageRow | None:
-    """Return where the image of a lesion is; ``None`` where its region is not known, or it is not there."""
+    """Return where a lesion's first image with a known region is; ``None``: there is none, or no such lesion."""
     query = rows_of("lesion_image", LesionImageRow).where(column("study_id") == study_id, column("ordinal") == ordinal)
-    row = session.execute(query).one_or_none()
+    row = session.execute(query.order_by(column("image")).limit(1)).one_or_none()
     return None if row is None else LesionImageRow(*row)
 
 

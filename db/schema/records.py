@@ -14,15 +14,34 @@ Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class LesionRecord:
-    """One lesion as the sender marked it. Frames count from 1; ``None`` means the file's only frame."""
+class LesionImageRecord:
+    """One image of a lesion as the sender marked it. Frames count from 1; ``None`` means the file's only frame."""
 
-    lesion_id: str
     sop_instance_uid: str
     frame: int | None
     roi: Box | None
+    plane: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LesionRecord:
+    """One lesion as the sender marked it, on one image at least.
+
+    Attributes:
+        laterality: ``left`` or ``right``; ``None``: the sender does not say.
+        clock_position: 1 to 12.
+        distance_to_nipple_mm: 0 to 300 mm.
+        depth_mm: from the skin, 0 to 300 mm.
+    """
+
+    lesion_id: str
+    images: tuple[LesionImageRecord, ...]
     birads: str
     descriptors: Mapping[str, str | float] = field(default_factory=dict)
+    laterality: str | None = None
+    clock_position: int | None = None
+    distance_to_nipple_mm: float | None = None
+    depth_mm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +150,16 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class HeldLesion:
-    """A lesion of a study that is held still: the ledger's key, its category, and whether it has advice already."""
+    """A lesion of a study that is held still: the ledger's key, its category, and whether it has advice already.
+
+    Attributes:
+        images: the keys of its images, in their order.
+    """
 
     key: int
     birads: str
     advised: bool
+    images: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +214,38 @@ class AssessmentRecord:
     uncertain: bool = False
 
 
+class ImagePrediction(NamedTuple):
+    """What one version of a model said about one image of a lesion, 0 to 1."""
+
+    model_name: str
+    model_version: str
+    positive_probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResultRecord:
+    """What became of one image of a lesion.
+
+    Attributes:
+        state: ``scored``, or ``failed``, with a code.
+        region: the region that was used, with its source; both or neither.
+        gate: what speaks against the region, words of ``db.schema.vocabulary.QualityFinding``.
+        size_mm: (width, height) of the lesion's ROI in millimetres; ``None`` where the spacing is not known.
+        laterality: ``left``, ``right`` or ``both``: the breast that it shows.
+        predictions: of each model, where it was scored.
+    """
+
+    state: str
+    error_code: str | None = None
+    error_reason: str | None = None
+    region: Box | None = None
+    region_source: str | None = None
+    gate: tuple[str, ...] = ()
+    size_mm: tuple[float, float] | None = None
+    laterality: str | None = None
+    predictions: tuple[ImagePrediction, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class LesionResultRecord:
     """What became of one lesion.
@@ -197,12 +253,10 @@ class LesionResultRecord:
     Attributes:
         state: ``scored``, with both models' predictions and an assessment; or ``failed``, with a code.
         age_years: the age that was used, 0 to 120 years, with its source; both or neither.
-        region: the region that was used, with its source; both or neither.
-        gate: what speaks against the region, words of ``db.schema.vocabulary.QualityFinding``.
-        size_mm: (width, height) of the lesion's ROI in millimetres; ``None`` where the spacing is not known.
         scanner_model: manufacturer and model of the scanner.
         site: institution or station of the scanner.
-        laterality: ``left``, ``right`` or ``both``: the breast that its image shows.
+        laterality: ``left``, ``right`` or ``both``: the breast that its images show; what the sender said stays.
+        images: of all its images, in their order; none: each failed as the lesion did.
     """
 
     lesion_id: str
@@ -211,13 +265,10 @@ class LesionResultRecord:
     error_reason: str | None = None
     age_years: float | None = None
     age_source: str | None = None
-    region: Box | None = None
-    region_source: str | None = None
-    gate: tuple[str, ...] = ()
-    size_mm: tuple[float, float] | None = None
     scanner_model: str | None = None
     site: str | None = None
     laterality: str | None = None
+    images: tuple[ImageResultRecord, ...] = ()
     predictions: tuple[PredictionRecord, ...] = ()
     assessment: AssessmentRecord | None = None
 

@@ -27,6 +27,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from db.schema.base import Base
+from db.schema.images import MarkedImageRow
 from db.schema.vocabulary import (
     AgeSource,
     Birads,
@@ -35,9 +36,7 @@ from db.schema.vocabulary import (
     Outcome,
     PathologyFinding,
     Priority,
-    QualityFinding,
     Recommendation,
-    RegionSource,
     StudyState,
     WorklistClass,
 )
@@ -45,7 +44,6 @@ from db.schema.vocabulary import (
 _NUMBER = func.lower(literal_column("accession_number"))
 _OPEN = "is_current AND state IN ('queued', 'running')"
 _REFUSED = "study_instance_uid IS NULL AND purged_at IS NULL"
-_GATE = ", ".join(f"'{reason.value}'" for reason in QualityFinding)
 _TO_BE_LOOKED_AT = "is_current AND state IN ('partial', 'failed') AND discarded_at IS NULL AND purged_at IS NULL"
 
 
@@ -140,12 +138,6 @@ class LesionRow(Base):
     study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("study.id"))
     lesion_id: Mapped[str]
     ordinal: Mapped[int]
-    sop_instance_uid: Mapped[str]
-    frame: Mapped[int | None]
-    roi_x: Mapped[int | None]
-    roi_y: Mapped[int | None]
-    roi_width: Mapped[int | None]
-    roi_height: Mapped[int | None]
     birads: Mapped[Birads]
     descriptors: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     state: Mapped[LesionState] = mapped_column(server_default=LesionState.WAITING)
@@ -153,20 +145,15 @@ class LesionRow(Base):
     error_reason: Mapped[str | None]
     age_years: Mapped[float | None]
     age_source: Mapped[AgeSource | None]
-    region_x: Mapped[int | None]
-    region_y: Mapped[int | None]
-    region_width: Mapped[int | None]
-    region_height: Mapped[int | None]
-    region_source: Mapped[RegionSource | None]
-    gate: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'::text[]"))
-    width_mm: Mapped[float | None]
-    height_mm: Mapped[float | None]
-    aspect_ratio: Mapped[float | None]
     scanner_model: Mapped[str | None]
     site: Mapped[str | None]
     laterality: Mapped[Laterality | None]
+    clock_position: Mapped[int | None]
+    distance_to_nipple_mm: Mapped[float | None]
+    depth_mm: Mapped[float | None]
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
 
+    images: Mapped[list[MarkedImageRow]] = relationship(order_by=MarkedImageRow.ordinal)
     study: Mapped[StudyRow] = relationship(back_populates="lesions")
     predictions: Mapped[list["PredictionRow"]] = relationship(order_by="PredictionRow.id")
     restratifications: Mapped[list["RestratificationRow"]] = relationship(order_by="RestratificationRow.id")
@@ -175,16 +162,11 @@ class LesionRow(Base):
         UniqueConstraint("study_id", "lesion_id"),
         UniqueConstraint("study_id", "ordinal"),
         Index("ix_lesion_lesion_id", "lesion_id"),
-        CheckConstraint("ordinal >= 1 AND frame >= 1", "counts_from_one"),
-        CheckConstraint("num_nonnulls(roi_x, roi_y, roi_width, roi_height) IN (0, 4)", "roi_is_whole"),
-        CheckConstraint(
-            "num_nonnulls(region_x, region_y, region_width, region_height, region_source) IN (0, 5)", "region_is_whole"
-        ),
+        CheckConstraint("ordinal >= 1", "counts_from_one"),
+        CheckConstraint("clock_position BETWEEN 1 AND 12", "clock_position"),
+        CheckConstraint("distance_to_nipple_mm BETWEEN 0 AND 300 AND depth_mm BETWEEN 0 AND 300", "place"),
         CheckConstraint("age_years BETWEEN 0 AND 120 AND (age_years IS NULL) = (age_source IS NULL)", "age"),
         CheckConstraint("(state = 'failed') = (error_code IS NOT NULL)", "failed_says_why"),
-        CheckConstraint(f"gate <@ ARRAY[{_GATE}]", "gate"),
-        CheckConstraint("num_nonnulls(width_mm, height_mm, aspect_ratio) IN (0, 3)", "size_is_whole"),
-        CheckConstraint("width_mm > 0 AND height_mm > 0 AND aspect_ratio > 0", "size"),
         {"comment": "One lesion of one revision of a study, as the sender marked it, and how far it came"},
     )
 

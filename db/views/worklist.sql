@@ -44,7 +44,11 @@ SELECT
     study.laterality,
     study.study_date,
     summary.age_years,
-    summary.images,
+    (
+        SELECT count(DISTINCT (image.sop_instance_uid, image.frame))::integer
+        FROM lesion JOIN marked_image AS image ON image.lesion_id = lesion.id
+        WHERE lesion.study_id = entry.study_id
+    ) AS images,
     study.read_at,
     study.read_by,
     policy.label AS policy
@@ -71,7 +75,6 @@ CROSS JOIN LATERAL (
         string_agg(DISTINCT result.notice, '; ') AS notice,
         count(*) FILTER (WHERE result.uncertain)::integer AS uncertain,
         max(result.age_years) AS age_years,
-        count(DISTINCT (result.sop_instance_uid, result.frame))::integer AS images,
         max('Lesion ' || result.ordinal || ', BI-RADS ' || result.original::text || ': ')
             FILTER (WHERE result.ordinal = entry.lesion) AS decided_by
     FROM lesion_result AS result

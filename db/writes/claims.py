@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from db.schema.records import Claim, Claimed, Queued
-from db.schema.tables import LesionRow, StudyRow
+from db.schema.tables import StudyRow
 from db.schema.vocabulary import (
     ATTEMPTS_EXHAUSTED,
     OPEN_STATES,
@@ -35,6 +35,7 @@ from db.schema.vocabulary import (
     WorklistClass,
 )
 from db.writes.history import note, note_all
+from db.writes.lesion_states import move_lesions
 
 _LEASE_EXPIRED = (StudyRow.state == StudyState.RUNNING) & or_(
     StudyRow.lease_until.is_(None), StudyRow.lease_until < func.now()
@@ -324,9 +325,5 @@ def _exhaust(session: Session, study_id: UUID, attempts: int, claims: int) -> No
             finished_at=func.now(),
         )
     )
-    session.execute(
-        update(LesionRow)
-        .where(LesionRow.study_id == study_id, LesionRow.state == LesionState.WAITING)
-        .values(state=LesionState.FAILED, error_code=ATTEMPTS_EXHAUSTED, error_reason=reason)
-    )
+    move_lesions(session, study_id, LesionState.WAITING, LesionState.FAILED, code=ATTEMPTS_EXHAUSTED, reason=reason)
     note(session, study_id, Event.FAILED, {"code": ATTEMPTS_EXHAUSTED, "attempt": claims})

@@ -7,12 +7,14 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Text, case, cast, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
+from db.schema.images import MarkedImageRow
 from db.schema.records import Queued
 from db.schema.tables import LesionRow, PathologyRow, StudyRow
 from db.schema.verdicts import ReadingRow, VerdictRow
 from db.schema.vocabulary import ENDED_STATES, Event, LesionState, StudyState
 from db.storable import storable_text
 from db.writes.history import note
+from db.writes.lesion_states import move_lesions
 from db.writes.outbox import forget
 from db.writes.worklist import remove_entries
 
@@ -59,11 +61,7 @@ def requeue(session: Session, study_id: UUID, by: str = "unknown") -> Queued | N
             discard_reason=None,
         )
     )
-    session.execute(
-        update(LesionRow)
-        .where(LesionRow.study_id == study_id, LesionRow.state == LesionState.FAILED)
-        .values(state=LesionState.WAITING, error_code=None, error_reason=None)
-    )
+    move_lesions(session, study_id, LesionState.FAILED, LesionState.WAITING, code=None, reason=None)
     note(session, study_id, Event.REQUEUED, detail)
     return queued
 
@@ -129,12 +127,17 @@ def purge(session: Session, before: datetime, by: str, limit: int) -> tuple[int,
         .where(of_these)
         .values(
             lesion_id=cast(LesionRow.ordinal, Text),
-            sop_instance_uid="",
             descriptors={},
             error_reason=None,
             site=None,
             age_years=case((LesionRow.age_years >= 90, 90), else_=func.floor(LesionRow.age_years)),
         )
+    )
+    session.execute(
+        update(MarkedImageRow)
+        .where(MarkedImageRow.lesion_id.in_(select(LesionRow.id).where(of_these)))
+        .values(sop_instance_uid="", error_reason=None)
+        .execution_options(synchronize_session=False)
     )
     session.execute(
         update(PathologyRow)

@@ -7,16 +7,18 @@ from sqlalchemy import ColumnElement, Table, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, defer
 
-from db.schema.records import LesionRecord, Recorded, StudyRecord
+from db.schema.images import MarkedImageRow
+from db.schema.records import LesionImageRecord, LesionRecord, Recorded, StudyRecord
 from db.schema.tables import LesionRow, StudyRow
 from db.schema.vocabulary import Change, Event, Priority, StudyState, WorklistClass
 from db.storable import storable_json, storable_text
 from db.writes.history import note, note_all
 
 # Tables and not their classes: these rows pass SQLAlchemy's ORM by.
-_STUDIES, _LESIONS = (cast("Table", row.__table__) for row in (StudyRow, LesionRow))
+_STUDIES, _LESIONS, _IMAGES = (cast("Table", row.__table__) for row in (StudyRow, LesionRow, MarkedImageRow))
 _INSERT_STUDY = insert(_STUDIES).on_conflict_do_nothing().returning(_STUDIES.c.id)
-_INSERT_LESION = insert(_LESIONS)
+_INSERT_LESION = insert(_LESIONS).returning(_LESIONS.c.id, _LESIONS.c.ordinal)
+_INSERT_IMAGE = insert(_IMAGES)
 
 _URGENCY = list(Priority)
 _IS_REFUSED = StudyRow.study_instance_uid.is_(None) & StudyRow.purged_at.is_(None)
@@ -197,7 +199,13 @@ def _insert(
         return None
     if record.lesions:
         lesions = [_lesion(study_id, ordinal, lesion) for ordinal, lesion in enumerate(record.lesions, start=1)]
-        session.execute(_INSERT_LESION, lesions)
+        keys = {row.ordinal: row.id for row in session.execute(_INSERT_LESION, lesions)}
+        images = [
+            _image(keys[ordinal], number, image)
+            for ordinal, lesion in enumerate(record.lesions, start=1)
+            for number, image in enumerate(lesion.images, start=1)
+        ]
+        session.execute(_INSERT_IMAGE, images)
     event = Event.RECEIVED if change is Change.NEW else Event.REVISED
     detail = {"source": record.source, "revision": revision, "kept_priority": _kept(record, priority)}
     note(session, study_id, event, detail)
@@ -205,19 +213,31 @@ def _insert(
 
 
 def _lesion(study_id: UUID, ordinal: int, lesion: LesionRecord) -> dict[str, Any]:
-    x, y, width, height = lesion.roi or (None, None, None, None)
     return {
         "study_id": study_id,
         "lesion_id": lesion.lesion_id,
         "ordinal": ordinal,
-        "sop_instance_uid": lesion.sop_instance_uid,
-        "frame": lesion.frame,
+        "birads": lesion.birads,
+        "descriptors": dict(lesion.descriptors),
+        "laterality": lesion.laterality,
+        "clock_position": lesion.clock_position,
+        "distance_to_nipple_mm": lesion.distance_to_nipple_mm,
+        "depth_mm": lesion.depth_mm,
+    }
+
+
+def _image(lesion_key: int, number: int, image: LesionImageRecord) -> dict[str, Any]:
+    x, y, width, height = image.roi or (None, None, None, None)
+    return {
+        "lesion_id": lesion_key,
+        "ordinal": number,
+        "sop_instance_uid": image.sop_instance_uid,
+        "frame": image.frame,
         "roi_x": x,
         "roi_y": y,
         "roi_width": width,
         "roi_height": height,
-        "birads": lesion.birads,
-        "descriptors": dict(lesion.descriptors),
+        "plane": image.plane,
     }
 
 

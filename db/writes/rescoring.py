@@ -4,7 +4,6 @@ Scores are added, and what is there stays as it is: PostgreSQL refuses that role
 transaction, so that live results wait for no more than that.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,12 +15,13 @@ from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, sel
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db.reads.study_queries import box_of
-from db.schema.records import Box, ModelRecord, PredictionRecord
+from db.reads.scored_images import IS_SCORED_IMAGE, SCORED_IMAGE, ScoredImage, scored_image
+from db.schema.images import ImagePredictionRow, MarkedImageRow
+from db.schema.records import ImagePrediction, ModelRecord, PredictionRecord
 from db.schema.tables import LesionRow, ModelRow, PredictionRefusalRow, PredictionRow, StudyRow
 from db.schema.vocabulary import OPEN_STATES, LesionState, StudyState
 from db.writes.model_versions import put_on_record
-from db.writes.results import prediction_values
+from db.writes.scores import image_prediction_values, prediction_values
 
 PAGE_LESIONS = 500
 """Lesions that one look goes through, the latest first."""
@@ -60,17 +60,13 @@ class StoredLesion:
 
     Attributes:
         key: the ledger's.
-        sop_instance_uid: of its image.
-        frame: from 1; ``None``: the only one.
-        region: that was scored: x, y, width and height in pixels of the stored frame.
+        images: those of its images that were scored, in their order; one at least.
         age_years: that was used, 0 to 120.
         model_keys: of the versions.
     """
 
     key: int
-    sop_instance_uid: str
-    frame: int | None
-    region: Box
+    images: tuple[ScoredImage, ...]
     age_years: float
     model_keys: tuple[int, ...]
 
@@ -188,36 +184,29 @@ def _studies(
             StudyRow.content_digest,
             StudyRow.job,
             LesionRow.id.label("key"),
-            LesionRow.sop_instance_uid,
-            LesionRow.frame,
-            LesionRow.region_x,
-            LesionRow.region_y,
-            LesionRow.region_width,
-            LesionRow.region_height,
             LesionRow.age_years,
             ModelRow.id.label("model_key"),
+            *SCORED_IMAGE,
         )
         .join_from(LesionRow, StudyRow, StudyRow.id == LesionRow.study_id)
+        .join(MarkedImageRow, IS_SCORED_IMAGE)
         .join(ModelRow, _is_wanted(wanted))
         .where(within, _SCORED, StudyRow.purged_at.is_(None), ~_has(PredictionRow))
-        .order_by(LesionRow.id.desc(), ModelRow.id)
+        .order_by(LesionRow.id.desc(), ModelRow.id, MarkedImageRow.ordinal)
     )
     if not again:
         query = query.where(~_has(PredictionRefusalRow))
     for study_id, found in groupby(session.execute(query), key=lambda row: row.study_id):
         rows = list(found)
-        models: defaultdict[int, list[int]] = defaultdict(list)
-        for row in rows:
-            models[row.key].append(row.model_key)
-        lesions = {row.key: _lesion(row, models[row.key]) for row in rows}
+        lesions = tuple(_lesion(key, list(of_lesion)) for key, of_lesion in groupby(rows, key=lambda row: row.key))
         first = rows[0]
-        yield StoredStudy(study_id, first.study_instance_uid, first.content_digest, first.job, tuple(lesions.values()))
+        yield StoredStudy(study_id, first.study_instance_uid, first.content_digest, first.job, lesions)
 
 
-def _lesion(row: Any, models: Sequence[int]) -> StoredLesion:
-    region = box_of(row.region_x, row.region_y, row.region_width, row.region_height)
-    assert region is not None  # noqa: S101  a lesion that was scored has a region
-    return StoredLesion(row.key, row.sop_instance_uid, row.frame, region, row.age_years, tuple(models))
+def _lesion(key: int, rows: Sequence[Any]) -> StoredLesion:
+    images = {row.image_key: scored_image(row) for row in rows}
+    models = dict.fromkeys(row.model_key for row in rows)
+    return StoredLesion(key, tuple(images.values()), rows[0].age_years, tuple(models))
 
 
 def _is_wanted(wanted: Sequence[ScoresWanted]) -> ColumnElement[bool]:
@@ -245,10 +234,16 @@ def _is_all_older(session: Session, within: ColumnElement[bool], wanted: Sequenc
     return arrived is not None and arrived < min(since)
 
 
-def add_score(session: Session, lesion_key: int, model_key: int, score: PredictionRecord) -> None:
-    """Add a score, unless the version has one of this lesion: that stays."""
+def add_score(
+    session: Session, lesion_key: int, model_key: int, score: PredictionRecord, images: Mapping[int, ImagePrediction]
+) -> None:
+    """Add a score, and those of the images by their keys, unless the version has one of this lesion: that stays."""
     new = insert(PredictionRow).values(prediction_values(score, lesion_key, model_key))
-    session.execute(new.on_conflict_do_nothing())
+    if session.scalar(new.on_conflict_do_nothing().returning(PredictionRow.id)) is None:
+        return
+    rows = [image_prediction_values(said, key, model_key) for key, said in images.items()]
+    if rows:
+        session.execute(insert(ImagePredictionRow).values(rows).on_conflict_do_nothing())
 
 
 def add_refusal(session: Session, lesion_key: int, model_key: int, code: str) -> None:

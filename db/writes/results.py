@@ -1,27 +1,27 @@
 """Writes when an attempt has ended: lesions, predictions and advice, all or nothing."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import Table, bindparam, exists, func, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import Session
 
 from db.errors import ModelUnknown, ResultInconsistent
-from db.schema.records import Held, HeldLesion, LesionResultRecord, ModelRecord, PredictionRecord, StudyResultRecord
-from db.schema.tables import LesionRow, ModelRow, PredictionRow, RestratificationRow, StudyRow
+from db.schema.images import MarkedImageRow
+from db.schema.records import Held, HeldLesion, LesionResultRecord, ModelRecord, StudyResultRecord
+from db.schema.tables import LesionRow, ModelRow, RestratificationRow, StudyRow
 from db.schema.vocabulary import BM_MODEL, LH_MODEL, Event, Laterality, LesionState, StudyState, WorklistClass
 from db.storable import storable_text
 from db.writes.claims import AT_WORK
 from db.writes.history import note_all
 from db.writes.model_versions import put_on_record
-
-Version = tuple[str, str]
+from db.writes.scores import Version, end_images, put_scores, version_of, versions_of
 
 # Tables and not their classes: a batch of rows passes SQLAlchemy's ORM by.
-_STUDIES, _LESIONS, _PREDICTIONS, _ADVICE = (
-    cast("Table", row.__table__) for row in (StudyRow, LesionRow, PredictionRow, RestratificationRow)
+_STUDIES, _LESIONS, _IMAGES, _ADVICE = (
+    cast("Table", row.__table__) for row in (StudyRow, LesionRow, MarkedImageRow, RestratificationRow)
 )
 
 _HOLD = (
@@ -32,6 +32,10 @@ _HOLD = (
         _LESIONS.c.id.label("key"),
         _LESIONS.c.birads,
         exists().where(_ADVICE.c.lesion_id == _LESIONS.c.id, _ADVICE.c.is_current).label("advised"),
+        select(func.array_agg(aggregate_order_by(_IMAGES.c.id, _IMAGES.c.ordinal)))
+        .where(_IMAGES.c.lesion_id == _LESIONS.c.id)
+        .scalar_subquery()
+        .label("images"),
     )
     .outerjoin(_LESIONS, _LESIONS.c.study_id == _STUDIES.c.id)
     .where(tuple_(_STUDIES.c.id, _STUDIES.c.claims).in_(bindparam("attempts", expanding=True)), *AT_WORK)
@@ -40,33 +44,11 @@ _HOLD = (
 )
 
 _END_STUDY = update(_STUDIES).where(_STUDIES.c.id == bindparam("key")).values(finished_at=func.now())
-_END_LESION = update(_LESIONS).where(_LESIONS.c.id == bindparam("key"))
-
-_new_prediction = insert(_PREDICTIONS)
-_UPSERT_PREDICTION = _new_prediction.on_conflict_do_update(
-    index_elements=[_PREDICTIONS.c.lesion_id, _PREDICTIONS.c.model_id],
-    set_={
-        "probabilities": _new_prediction.excluded.probabilities,
-        "positive_probability": _new_prediction.excluded.positive_probability,
-        "predicted_class": _new_prediction.excluded.predicted_class,
-        "positive": _new_prediction.excluded.positive,
-        "threshold": _new_prediction.excluded.threshold,
-        "conformal_set": _new_prediction.excluded.conformal_set,
-        "created_at": func.now(),
-    },
-).returning(_PREDICTIONS.c.id, _PREDICTIONS.c.lesion_id, _PREDICTIONS.c.model_id)
-
-_new_advice = insert(_ADVICE)
-_UPSERT_ADVICE = _new_advice.on_conflict_do_update(
-    constraint="uq_restratification_natural",
-    set_={
-        "outcome": _new_advice.excluded.outcome,
-        "original": _new_advice.excluded.original,
-        "recommended": _new_advice.excluded.recommended,
-        "uncertain": _new_advice.excluded.uncertain,
-        "is_current": True,
-        "created_at": func.now(),
-    },
+_SIDE = bindparam("side", type_=_LESIONS.c.laterality.type)
+_END_LESION = (
+    update(_LESIONS)
+    .where(_LESIONS.c.id == bindparam("key"))
+    .values(laterality=func.coalesce(_SIDE, _LESIONS.c.laterality))
 )
 
 _MODELS_OF = select(ModelRow.name, ModelRow.version, ModelRow.id).where(
@@ -95,7 +77,7 @@ def hold(session: Session, attempts: Mapping[UUID, int]) -> dict[UUID, Held]:
     for row in rows:
         _, lesions = held.setdefault(row.id, (row.priority.value, {}))
         if row.key is not None:
-            lesions[row.lesion_id] = HeldLesion(row.key, row.birads.value, row.advised)
+            lesions[row.lesion_id] = HeldLesion(row.key, row.birads.value, row.advised, tuple(row.images or ()))
     return {study_id: Held(priority, lesions) for study_id, (priority, lesions) in held.items()}
 
 
@@ -147,7 +129,7 @@ def _study_values(result: StudyResultRecord) -> dict[str, Any]:
         "malignant_probability": result.malignant_probability,
         "site": _storable(_first(lesion.site for lesion in result.lesions)),
         "scanner_model": _storable(_first(lesion.scanner_model for lesion in result.lesions)),
-        "laterality": _sides({lesion.laterality for lesion in result.lesions if lesion.laterality}),
+        "laterality": _sides({side for lesion in result.lesions for side in _sides_of(lesion)}),
         "study_date": result.study_date,
     }
 
@@ -156,22 +138,33 @@ def _first(names: Iterable[str | None]) -> str | None:
     return next((name for name in names if name is not None), None)
 
 
+def _sides_of(lesion: LesionResultRecord) -> Iterator[str]:
+    """Yield the sides that a lesion is said to be on: by itself, else by each of its images."""
+    yield from filter(None, (lesion.laterality,) if lesion.laterality else (one.laterality for one in lesion.images))
+
+
 def _sides(lateralities: Set[str]) -> Laterality | None:
-    """Sum the sides of a study's images up; an image that does not say its side says nothing of the others."""
+    """Sum a study's sides up; a lesion that does not say its side says nothing of the others."""
     if not lateralities:
         return None
     return Laterality(next(iter(lateralities))) if len(lateralities) == 1 else Laterality.BOTH
 
 
 def _history(result: StudyResultRecord) -> dict[str, Any]:
-    """What the study's history says of its end: under which models and which rule, and no lesion's name."""
+    """What the study's history says of its end, and no lesion's name.
+
+    Images that were refused are those of lesions that were scored.
+    """
     versions = {version_of(prediction) for lesion in result.lesions for prediction in lesion.predictions}
+    scored = [lesion for lesion in result.lesions if lesion.state == LesionState.SCORED]
+    refused = sum(image.state != LesionState.SCORED for lesion in scored for image in lesion.images)
     rules = {lesion.assessment.rule_version for lesion in result.lesions if lesion.assessment is not None}
     return {
         "attempt": result.attempt,
         "code": result.error_code,
         "models": dict(sorted(versions)) or None,
         "rule": ", ".join(sorted(rules)) or None,
+        "images_refused": refused or None,
         "lesions": dict(result.detail) or None,
     }
 
@@ -187,6 +180,10 @@ def _all_lesions(result: StudyResultRecord, known: Mapping[str, HeldLesion]) -> 
             raise ResultInconsistent("a scored lesion has one prediction of each model, and an assessment")
         if lesion.assessment.original != known[lesion.lesion_id].birads:
             raise ResultInconsistent("an assessment rests on another BI-RADS category than the lesion's")
+        if not any(image.state == LesionState.SCORED for image in lesion.images):
+            raise ResultInconsistent("a scored lesion has an image that was scored")
+    if any(len(lesion.images) not in (0, len(known[lesion.lesion_id].images)) for lesion in result.lesions):
+        raise ResultInconsistent("a lesion has other images than the study's")
     state = StudyState.FAILED
     if scored:
         state = StudyState.DONE if len(scored) == len(known) else StudyState.PARTIAL
@@ -204,22 +201,18 @@ def _write_lesions(session: Session, lesions: Sequence[tuple[HeldLesion, LesionR
     if not lesions:
         return
     session.execute(_END_LESION, [_lesion_values(lesion, known.key) for known, lesion in lesions])
+    end_images(session, lesions)
     advised = [known.key for known, _ in lesions if known.advised]
     if advised:
         former = _ADVICE.c.lesion_id.in_(advised) & _ADVICE.c.is_current
         session.execute(update(_ADVICE).where(former).values(is_current=False))
-    scored = [(known.key, lesion) for known, lesion in lesions if lesion.state == LesionState.SCORED]
-    if not scored:
-        return
-    models = _model_keys(session, {version_of(part) for _, lesion in scored for part in lesion.predictions})
-    rows = [
-        prediction_values(part, key, models[version_of(part)]) for key, lesion in scored for part in lesion.predictions
-    ]
-    predictions = {(row.lesion_id, row.model_id): row.id for row in session.execute(_UPSERT_PREDICTION, rows)}
-    session.execute(_UPSERT_ADVICE, [_advice_values(lesion, key, models, predictions) for key, lesion in scored])
+    models = _model_keys(session, {version for _, lesion in lesions for version in versions_of(lesion)})
+    put_scores(session, lesions, models)
 
 
 def _model_keys(session: Session, versions: set[Version]) -> dict[Version, int]:
+    if not versions:
+        return {}
     rows = session.execute(_MODELS_OF, {"versions": sorted(versions)})
     keys = {(row.name, row.version): row.id for row in rows}
     for name, version in versions - keys.keys():
@@ -227,14 +220,7 @@ def _model_keys(session: Session, versions: set[Version]) -> dict[Version, int]:
     return keys
 
 
-def version_of(prediction: PredictionRecord) -> Version:
-    """Return the (name, version) of a prediction's model."""
-    return prediction.model_name, prediction.model_version
-
-
 def _lesion_values(lesion: LesionResultRecord, key: int) -> dict[str, Any]:
-    x, y, width, height = lesion.region or (None, None, None, None)
-    width_mm, height_mm = lesion.size_mm or (None, None)
     return {
         "key": key,
         "state": LesionState(lesion.state),
@@ -242,52 +228,9 @@ def _lesion_values(lesion: LesionResultRecord, key: int) -> dict[str, Any]:
         "error_reason": _storable(lesion.error_reason),
         "age_years": lesion.age_years,
         "age_source": lesion.age_source,
-        "region_x": x,
-        "region_y": y,
-        "region_width": width,
-        "region_height": height,
-        "region_source": lesion.region_source,
-        "gate": list(lesion.gate),
-        "width_mm": width_mm,
-        "height_mm": height_mm,
-        "aspect_ratio": None if lesion.size_mm is None else lesion.size_mm[1] / lesion.size_mm[0],
         "scanner_model": _storable(lesion.scanner_model),
         "site": _storable(lesion.site),
-        "laterality": lesion.laterality,
-    }
-
-
-def prediction_values(prediction: PredictionRecord, lesion_key: int, model_key: int) -> dict[str, Any]:
-    """Return a prediction as a row of its table."""
-    return {
-        "lesion_id": lesion_key,
-        "model_id": model_key,
-        "probabilities": dict(prediction.probabilities),
-        "positive_probability": prediction.positive_probability,
-        "predicted_class": prediction.predicted_class,
-        "positive": prediction.positive,
-        "threshold": prediction.threshold,
-        "conformal_set": prediction.conformal_set,
-    }
-
-
-def _advice_values(
-    lesion: LesionResultRecord, key: int, models: Mapping[Version, int], predictions: Mapping[tuple[int, int], int]
-) -> dict[str, Any]:
-    assessment = lesion.assessment
-    if assessment is None:
-        raise ResultInconsistent("a scored lesion has an assessment")
-    by_name = {part.model_name: predictions[key, models[version_of(part)]] for part in lesion.predictions}
-    return {
-        "lesion_id": key,
-        "lh_prediction_id": by_name[LH_MODEL],
-        "bm_prediction_id": by_name[BM_MODEL],
-        "rule_version": assessment.rule_version,
-        "outcome": assessment.outcome,
-        "original": assessment.original,
-        "recommended": assessment.recommended,
-        "uncertain": assessment.uncertain,
-        "is_current": True,
+        "side": lesion.laterality,
     }
 
 

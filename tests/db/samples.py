@@ -14,6 +14,9 @@ from db.reads.verdicts import shown_advice
 from db.schema.records import (
     AssessmentRecord,
     Claim,
+    ImagePrediction,
+    ImageResultRecord,
+    LesionImageRecord,
     LesionRecord,
     LesionResultRecord,
     ModelRecord,
@@ -40,8 +43,10 @@ def digest(content: str) -> str:
 
 
 def lesion(name: str = "L1", birads: str = "4A", **changes: Any) -> LesionRecord:
-    whole = LesionRecord(name, f"1.2.3.{sum(map(ord, name))}", 1, (10, 20, 30, 40), birads, {"shape": "oval"})
-    return replace(whole, **changes)
+    """A lesion on one image: what is said of that is changed in it."""
+    of_image = {part: changes.pop(part) for part in ("sop_instance_uid", "frame", "roi", "plane") if part in changes}
+    image = replace(LesionImageRecord(f"1.2.3.{sum(map(ord, name))}", 1, (10, 20, 30, 40)), **of_image)
+    return replace(LesionRecord(name, (image,), birads, {"shape": "oval"}), **changes)
 
 
 def study(uid: str = "1.2.3", content: str = "a", *, lesions: Any = None, **changes: Any) -> StudyRecord:
@@ -108,17 +113,26 @@ def scored(
         state="scored",
         age_years=47.0,
         age_source="job",
-        region=(10, 20, 30, 40),
-        region_source="job",
-        gate=("overlay_in_roi", "roi_saturated"),
-        size_mm=(8.0, 10.0),
         scanner_model="Acme Sono 1",
         site="Example Hospital",
+        images=(scored_image(lh, bm, version),),
         predictions=predictions,
         assessment=AssessmentRecord(
             advice.outcome, advice.original, advice.recommended, advice.rule_version, advice.uncertain
         ),
     )
+
+
+def scored_image(lh: float = 0.9, bm: float = 0.8, version: str = "1.0", **changes: Any) -> ImageResultRecord:
+    whole = ImageResultRecord(
+        state="scored",
+        region=(10, 20, 30, 40),
+        region_source="job",
+        gate=("overlay_in_roi", "roi_saturated"),
+        size_mm=(8.0, 10.0),
+        predictions=(ImagePrediction("DLR_LH", version, lh), ImagePrediction("DLR_BM", version, bm)),
+    )
+    return replace(whole, **changes)
 
 
 def refused(name: str = "L1", code: str = "age_missing") -> LesionResultRecord:

@@ -44,7 +44,7 @@ NOT_COMPARED = (
 WHOLE_IMAGE = "Some lesions have no region, so their pictures show the whole image, including any name burned into it."
 COLUMNS = (
     "study_id", "lesion_id", "model", "version", "positive_class", "probability", "threshold", "region_source", "file",
-    "error_code", "error_reason", "notice",
+    "error_code", "error_reason", "notice", "image",
 )  # fmt: skip
 CARD = Card(COLUMNS[:4], COLUMNS[4:])
 
@@ -60,9 +60,12 @@ def explain(
         int | None, typer.Option(min=1, help=f"With --new: maximum number of studies (default: {MOST_NEW})")
     ] = None,
     model: Annotated[Model | None, typer.Option(help="Only this model")] = None,
+    image: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only this image of the lesion, by its number, from 1")
+    ] = None,
     fmt: FormatOption = Format.TABLE,
 ) -> None:
-    """Draw where a model looked in a lesion (Grad-CAM), as a PNG for each lesion and model. Not a diagnosis.
+    """Draw where a model looked in a lesion (Grad-CAM), as a PNG for each image and model. Not a diagnosis.
 
     The picture shows the model's input, plain and with the heat map, and the version, probability and threshold. It is
     made from the study's file by the version that scored it, and refused if either is gone or has changed. With --new
@@ -74,13 +77,15 @@ def explain(
     if new == (study is not None):
         raise typer.BadParameter("give one of the two", param_hint="STUDY, --new")
     refuse_without("--limit", limit, "--new", new or None)
+    if new and image is not None:
+        raise typer.BadParameter("goes with a study", param_hint="--image")
     configure_logging("ERROR", "text")  # what libraries log may quote a header
     models = tuple(Model) if model is None else (model,)
     asked = _new(output, models, limit or MOST_NEW) if study is None else _named(study, lesion)
     made = camera(get_settings(), grad_cam=True)
     rows, refused = [], []
     for one in asked:
-        for drawn in _drawn(one, models, made, one_by_one=new):
+        for drawn in _drawn(one, models, image, made, one_by_one=new):
             rows.append(_row(one, drawn, output, is_kept=new))
             refused += [drawn.refused] if drawn.refused is not None else []
     if refused and len(refused) == len(rows) and not new:
@@ -143,31 +148,33 @@ def _unchanged(content: RecordedContent) -> bool | None:
     return is_unchanged(content.job, content.digest, get_settings().storage_root)
 
 
-def _drawn(asked: _Asked, models: Sequence[str], made: "Camera", *, one_by_one: bool) -> Iterator[Explanation]:
+def _drawn(
+    asked: _Asked, models: Sequence[str], image: int | None, made: "Camera", *, one_by_one: bool
+) -> Iterator[Explanation]:
     """Draw a study's pictures; with ``one_by_one`` a study that cannot be opened does not stop the others."""
     try:
-        yield from _explanations(asked, models, made)
+        yield from _explanations(asked, models, image, made)
     except Refused as refused:
         if not one_by_one:
             raise
         for lesion in asked.lesions:
             for model in models:
-                yield Explanation(lesion, model, None, None, refused)
+                yield Explanation(lesion, 1, None, model, None, None, refused)
 
 
-def _explanations(asked: _Asked, models: Sequence[str], made: "Camera") -> Iterator[Explanation]:
+def _explanations(asked: _Asked, models: Sequence[str], image: int | None, made: "Camera") -> Iterator[Explanation]:
     if made.look is None:
         raise ValueError("heat maps are made by whoever says where a model looked")
     settings = get_settings()
     images = ImageSource(settings.storage_root, settings.dicomweb)
     with opened(asked.result, images, settings.limits) as source:
-        yield from explanations(asked.lesions, models, Seen(source, asked.unchanged, made.frames, made.look))
+        yield from explanations(asked.lesions, models, Seen(source, asked.unchanged, made.frames, made.look), image)
 
 
 def _row(asked: _Asked, one: Explanation, folder: Path, *, is_kept: bool) -> dict[str, object]:
     """Write a picture, or with ``is_kept`` an empty file in its stead, and say what it is of."""
     result = asked.result
-    path = folder / picture_name(result.study_id, one.lesion.ordinal, one.model)
+    path = folder / picture_name(result.study_id, one.lesion.ordinal, one.model, one.numbered)
     if one.png is not None or is_kept:
         assert result.finished_at is not None  # noqa: S101  it has ended
         write_file(path, one.png or b"")
@@ -186,6 +193,7 @@ def _row(asked: _Asked, one: Explanation, folder: Path, *, is_kept: bool) -> dic
         "error_code": refused and refused.code.value,
         "error_reason": refused and refused.reason,
         "notice": score and score.notice,
+        "image": one.image,
         "file_unchanged": asked.unchanged,
     }
 

@@ -13,7 +13,7 @@ from worker.inference.model_pair import Logits, Pixels, ScoringNetwork, probabil
 from worker.inference.preprocess import pixels_for_each
 from worker.inference.registry import Entry
 from worker.inference.weights import load_network
-from worker.study import LesionImage, Score
+from worker.study import LesionImage, LesionScore, Score
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +39,14 @@ class SingleModel:
             reason = f"{self.card.name} {self.card.version}: the scores of a blank image are not finite"
             raise ModelRefused(Code.WEIGHTS_SHAPE_MISMATCH, reason)
 
-    def score(self, images: Sequence[LesionImage]) -> Score:
+    def score(self, images: Sequence[LesionImage]) -> LesionScore:
         """Score a lesion by those of its images that can be scored.
 
         Args:
             images: of the lesion, one at least.
+
+        Returns:
+            The lesion's score, and each image's own.
 
         Raises:
             ImagesRefused: fewer than the card's ``min_images`` can: with the first image's code where none can,
@@ -59,7 +62,10 @@ class SingleModel:
                 refused[place] = why
         if len(scored) < self.card.min_images:
             raise ImagesRefused(Code.IMAGES_TOO_FEW if scored else refused[0].code, refused)
-        return self.score_of(scored)
+        of_images = ImageProbabilities.of(self.card, np.stack(scored))
+        alone = iter(of_images.alone[:, self.card.positive_index].tolist())
+        said = tuple(refused.get(place) or next(alone) for place in range(len(images)))
+        return LesionScore(lesion_score(self.card, of_images), said)
 
     def score_of(self, logits: Sequence[Logits]) -> Score:
         """Put the `logits` of a lesion's images together, one at least."""

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.reads.study_results import current_content
-from db.schema.records import LesionRecord, Queued, Recorded, StudyRecord
+from db.schema.records import LesionImageRecord, LesionRecord, Queued, Recorded, StudyRecord
 from db.schema.vocabulary import Change
 from db.writes import ledger
 from worker.broker.refused_identifiers import Named, named_in
@@ -23,7 +23,7 @@ from worker.intake.content_digest import content_digest
 from worker.intake.reencoded_copy import Images, is_reencoded
 from worker.intake.storage_copy import is_copy
 from worker.scoring.worklist_place import place_studies
-from worker.study import Lesion
+from worker.study import Lesion, MarkedImage
 from worker.telemetry.traces import Tracing
 
 logger = logging.getLogger(__name__)
@@ -155,13 +155,18 @@ def _study_record(job: StudyJob, digest: str, source: str, traceparent: str | No
 
 
 def _lesion_record(lesion: Lesion) -> LesionRecord:
-    (image,) = lesion.images
-    roi = image.roi
     return LesionRecord(
         lesion_id=lesion.lesion_id,
-        sop_instance_uid=image.sop_instance_uid,
-        frame=image.frame,
-        roi=None if roi is None else (roi.x, roi.y, roi.width, roi.height),
+        images=tuple(_image_record(image) for image in lesion.images),
         birads=lesion.birads.value,
         descriptors=dict(lesion.descriptors),
+        laterality=lesion.laterality,
+        clock_position=lesion.clock_position,
+        distance_to_nipple_mm=lesion.distance_to_nipple_mm,
+        depth_mm=lesion.depth_mm,
     )
+
+
+def _image_record(image: MarkedImage) -> LesionImageRecord:
+    roi = None if image.roi is None else (image.roi.x, image.roi.y, image.roi.width, image.roi.height)
+    return LesionImageRecord(image.sop_instance_uid, image.frame, roi, image.plane)

@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.clinical.probability import said
 from worker.errors import Code, LesionRefused, Refused
-from worker.reporting.result import LesionResult, ModelScore, StudyResult
+from worker.reporting.result import ImageResult, LesionResult, ModelScore, StudyResult
 from worker.reporting.source_study import Source
 from worker.study import Roi
 
@@ -26,15 +27,17 @@ NO_DIAGNOSIS = "A heat map shows where a model looked, not why, and not whether 
 """On every one."""
 
 
-def picture_name(study_id: object, ordinal: int, model: str) -> str:
+def picture_name(study_id: object, ordinal: int, model: str, image: int | None = None) -> str:
     """Return the name of a picture's file, which names nobody.
 
     Args:
         study_id: the study's opaque id.
         ordinal: the lesion's, from 1.
         model: ``DLR_LH`` or ``DLR_BM``.
+        image: its number among the lesion's; ``None``: the first one that was scored.
     """
-    return f"{study_id}.{ordinal}.{model.lower().replace('_', '-')}.png"
+    of_image = "" if image is None else f".{image}"
+    return f"{study_id}.{ordinal}{of_image}.{model.lower().replace('_', '-')}.png"
 
 
 def mark_result(picture: Path, finished_at: datetime) -> None:
@@ -56,7 +59,9 @@ class Explanation:
     """Where a model looked in a lesion, or why that cannot be shown: one of ``png`` and ``refused`` is there.
 
     Attributes:
-        lesion: of the study.
+        lesion: of the study, as if this image were its only one.
+        image: the number of the image among the lesion's.
+        numbered: the same, where the name of the picture has it: not of the first image that was scored.
         model: ``DLR_LH`` or ``DLR_BM``.
         score: what it said; ``None`` where it scored nothing.
         png: the picture.
@@ -64,6 +69,8 @@ class Explanation:
     """
 
     lesion: LesionResult
+    image: int
+    numbered: int | None
     model: str
     score: ModelScore | None
     png: bytes | None
@@ -87,7 +94,9 @@ class Seen:
     look: "Look"
 
 
-def explanations(lesions: Sequence[LesionResult], models: Sequence[str], seen: Seen) -> Iterator[Explanation]:
+def explanations(
+    lesions: Sequence[LesionResult], models: Sequence[str], seen: Seen, image: int | None = None
+) -> Iterator[Explanation]:
     """Show where models looked in lesions; one that cannot be shown does not stop the others.
 
     The region, the age and the versions are those that the scores on record rest on.
@@ -96,19 +105,68 @@ def explanations(lesions: Sequence[LesionResult], models: Sequence[str], seen: S
         lesions: of one study.
         models: by name.
         seen: of that study.
+        image: the number of the image that is asked for; ``None``: each that was scored.
 
     Raises:
         Unavailable: ``storage_unavailable``, or no decoder can be started.
     """
-    for lesion in lesions:
-        for model in models:
-            score = next((one for one in lesion.scores if one.model == model), None)
-            try:
-                png = _picture(lesion, score, seen)
-            except Refused as refused:
-                yield Explanation(lesion, model, score, None, refused)
-            else:
-                yield Explanation(lesion, model, score, png, None)
+    of_images = [one for lesion in lesions for one in _images_of(lesion, image)]
+    for (number, numbered, lesion), model in product(of_images, models):
+        score = next((one for one in lesion.scores if one.model == model), None)
+        try:
+            png = _picture(lesion, score, seen)
+        except Refused as refused:
+            yield Explanation(lesion, number, numbered, model, score, None, refused)
+        else:
+            yield Explanation(lesion, number, numbered, model, score, png, None)
+
+
+def _images_of(lesion: LesionResult, number: int | None) -> list[tuple[int, int | None, LesionResult]]:
+    """Return a lesion once for each image that is asked for, with the image's number, and as its picture's name has it."""
+    scored = [image.ordinal for image in lesion.images if image.error_code is None]
+    asked = scored if number is None else [number]
+    return [
+        (image.ordinal, None if image.ordinal in scored[:1] else image.ordinal, _with_one(lesion, image))
+        for image in lesion.images
+        if image.ordinal in asked
+    ] or [(number or 1, None if number in (None, 1) else number, _without_image(lesion, number))]
+
+
+def _without_image(lesion: LesionResult, number: int | None) -> LesionResult:
+    """Return a lesion of which there is no image to draw: it has none of this number, or none was scored."""
+    if number is None or not lesion.images:
+        return lesion
+    return replace(lesion, lh=None, bm=None, region=None, error_code=f"it has no image {number}")
+
+
+def _with_one(lesion: LesionResult, image: ImageResult) -> LesionResult:
+    """Return a lesion as if an image were its only one, with the scores of that image."""
+    of_image = image.high_risk_probability, image.malignant_probability
+    lh, bm = (_of_image(score, said) for score, said in zip((lesion.lh, lesion.bm), of_image, strict=True))
+    return replace(
+        lesion,
+        sop_instance_uid=image.sop_instance_uid,
+        frame=image.frame,
+        roi=image.roi,
+        region=image.region,
+        region_source=image.region_source,
+        lh=lh,
+        bm=bm,
+        error_code=image.error_code,
+        error_reason=image.error_reason,
+        images=(image,),
+    )
+
+
+def _of_image(score: ModelScore | None, probability: float | None) -> ModelScore | None:
+    if score is None or probability is None:
+        return None
+    return replace(
+        score,
+        negative_probability=1 - probability,
+        positive_probability=probability,
+        predicted_class=score.positive_class if probability >= score.threshold else score.negative_class,
+    )
 
 
 def lesions_of(results: Sequence[StudyResult], lesion_id: str | None) -> list[tuple[StudyResult, list[LesionResult]]]:
@@ -132,7 +190,7 @@ def lesions_of(results: Sequence[StudyResult], lesion_id: str | None) -> list[tu
 
 def _picture(lesion: LesionResult, score: ModelScore | None, seen: Seen) -> bytes:
     if score is None or lesion.region is None:
-        raise LesionRefused(Code.RESULT_MISSING, f"the lesion was not scored: {lesion.error_code}")
+        raise LesionRefused(Code.RESULT_MISSING, f"the image was not scored: {lesion.error_code}")
     image = seen.source.images.get(lesion.sop_instance_uid)
     if image is None:
         raise LesionRefused(Code.SOP_INSTANCE_NOT_FOUND, "the image of the lesion is gone, or cannot be read")

@@ -4,12 +4,13 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db.reads.study_results import Ending, LesionResult, ModelScore, StudyResult, study_results
+from db.reads.result_records import Ending, ImageResult, LesionResult, ModelScore, StudyResult
+from db.reads.study_results import study_results
 from db.schema.vocabulary import ENDED_STATES
 from worker.errors import Code, StudyRefused
 from worker.reporting.lookup import look_up
 
-__all__ = ["Ending", "LesionResult", "ModelScore", "StudyResult", "read_results"]
+__all__ = ["Ending", "ImageResult", "LesionResult", "ModelScore", "StudyResult", "read_results"]
 
 
 def read_results(session: Session, key: UUID | str) -> list[StudyResult]:

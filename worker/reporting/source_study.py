@@ -126,12 +126,20 @@ def opened(result: StudyResult, images: ImageSource, limits: Limits) -> Iterator
     """
     where = result.paths if result.dicomweb_server is None else OnDicomweb(result.dicomweb_server)
     lesions = tuple(
-        Lesion(lesion.lesion_id, (MarkedImage(lesion.sop_instance_uid, lesion.frame, None),), Birads(lesion.birads))
+        Lesion(
+            lesion.lesion_id,
+            tuple(MarkedImage(uid, None, None) for uid in _instances_of(lesion)),
+            Birads(lesion.birads),
+        )
         for lesion in result.lesions
     )
     uid, priority = result.study_instance_uid or "", Priority(result.priority)
     with images.folder(Study(result.study_id, uid, priority, None, where, lesions)) as folder:
         yield read_source(result, folder, limits)
+
+
+def _instances_of(lesion: LesionResult) -> list[str]:
+    return [image.sop_instance_uid for image in lesion.images] or [lesion.sop_instance_uid]
 
 
 def read_source(result: StudyResult, folder: Folder, limits: Limits) -> Source:
@@ -150,7 +158,7 @@ def read_source(result: StudyResult, folder: Folder, limits: Limits) -> Source:
     """
     uid = result.study_instance_uid or ""
     files = index_study(folder.root, folder.paths, uid, lambda path: read_entry(path, limits))
-    wanted = dict.fromkeys(lesion.sop_instance_uid for lesion in result.lesions)
+    wanted = dict.fromkeys(uid for lesion in result.lesions for uid in _instances_of(lesion))
     there = [sop for sop in wanted if sop in files.paths and sop not in files.ambiguous]
     if not there and not files.paths:
         raise _why_none(files, folder)

@@ -10,13 +10,13 @@ from typing import Final, Protocol
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.outages import DATABASE_AWAY
-from db.schema.records import PredictionRecord
+from db.schema.records import ImagePrediction
 from db.writes import rescoring
 from db.writes.rescoring import ScoresWanted, StoredLesion, StoredStudy
 from worker.errors import DlrError, Refused, Unavailable
-from worker.rescoring.stored_images import Loaded, StoredImages
+from worker.rescoring.stored_images import Loaded, StoredImages, keys_of
 from worker.scoring.lesion_outcome import defect_of, prediction_record
-from worker.study import LesionImage, Score
+from worker.study import LesionImage, LesionScore
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +30,8 @@ AWAY_IN_A_ROW: Final = 3
 class Model(Protocol):
     """One version of one model (`worker.inference.single_model.SingleModel`)."""
 
-    def score(self, images: Sequence[LesionImage]) -> Score:
-        """Score a lesion."""
+    def score(self, images: Sequence[LesionImage]) -> LesionScore:
+        """Score a lesion by its images."""
 
 
 @dataclass(slots=True)
@@ -132,7 +132,7 @@ class Rescorer:
                 self._let_live_work_pass(done)
                 if self._is_enough(done, limit):
                     return
-                self._one(lesion, key, models[key], images[lesion.key], done)
+                self._one(lesion, key, models[key], [images[image.key] for image in lesion.images], done)
 
     def _load(self, study: StoredStudy) -> Mapping[int, Loaded]:
         try:
@@ -140,26 +140,28 @@ class Rescorer:
         except (Unavailable, *DATABASE_AWAY):
             raise
         except Exception as error:  # noqa: BLE001  a defect met on one study is not the others' end
-            return dict.fromkeys((lesion.key for lesion in study.lesions), defect_of(error))
+            return dict.fromkeys(keys_of(study), defect_of(error))
 
-    def _one(self, lesion: StoredLesion, key: int, model: Model, image: Loaded, done: Done) -> None:
-        score = self._score(model, image)
+    def _one(self, lesion: StoredLesion, key: int, model: Model, images: Sequence[Loaded], done: Done) -> None:
+        score = self._score(model, images)
         with self.sessions.begin() as session:
             if isinstance(score, DlrError):
                 rescoring.add_refusal(session, lesion.key, key, score.code.value)
             else:
-                rescoring.add_score(session, lesion.key, key, score)
+                rescoring.add_score(session, lesion.key, key, prediction_record(score.score), _of_images(lesion, score))
         if isinstance(score, DlrError):
             done.refused[key, score.code.value] += 1
         else:
             done.scored[key] += 1
         self.on_progress(done, False)
 
-    def _score(self, model: Model, image: Loaded) -> PredictionRecord | Refused:
-        if not isinstance(image, LesionImage):
-            return image
+    def _score(self, model: Model, images: Sequence[Loaded]) -> LesionScore | Refused:
+        """Score a lesion by all the images that it was scored by; without one of them it would be another score."""
+        read = [image for image in images if isinstance(image, LesionImage)]
+        if len(read) < len(images):
+            return next(image for image in images if isinstance(image, Refused))
         try:
-            return prediction_record(model.score([image]))
+            return model.score(read)
         except Unavailable:
             raise
         except Refused as refused:
@@ -174,3 +176,11 @@ class Rescorer:
 
     def _is_enough(self, done: Done, limit: int | None) -> bool:
         return self.stopped.is_set() or (limit is not None and done.lesions >= limit)
+
+
+def _of_images(lesion: StoredLesion, score: LesionScore) -> dict[int, ImagePrediction]:
+    return {
+        image.key: ImagePrediction(score.score.model, score.score.version, said)
+        for image, said in zip(lesion.images, score.images, strict=True)
+        if not isinstance(said, Refused)
+    }

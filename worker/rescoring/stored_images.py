@@ -1,11 +1,11 @@
 """The pixels of stored lesions, read as they were when they were scored, or why that cannot be done any more."""
 
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
-from db.writes.rescoring import StoredLesion, StoredStudy
+from db.reads.scored_images import ScoredImage
+from db.writes.rescoring import StoredStudy
 from worker.clinical.categories import Birads, Priority
 from worker.contract import FilesSource, StudyJob, images_of, parse_job
 from worker.errors import Code, LesionRefused, Refused
@@ -41,10 +41,10 @@ class StoredImages:
     storage_root: Path
 
     def load(self, study: StoredStudy) -> dict[int, Loaded]:
-        """Load the lesions of a study: each in the region and with the age that it was scored with.
+        """Load the images of a study's lesions: each in the region and with the age that it was scored with.
 
         Returns:
-            By the ledger's key, the lesion's image; or any code of a file, of pixels or of a region, and
+            By the ledger's key of the image, its pixels; or any code of a file, of pixels or of a region, and
             ``image_changed``: a file of the study holds other bytes than when the study arrived, or is gone. What is on
             a DICOMweb server is not compared.
 
@@ -55,7 +55,7 @@ class StoredImages:
             job = parse_job(study.job)
             loaded = self._decoded(study, job)
         except Refused as refused:
-            return dict.fromkeys((lesion.key for lesion in study.lesions), refused)
+            return dict.fromkeys(keys_of(study), refused)
         readable = any(isinstance(one, LesionImage) for one in loaded.values())
         if not readable or not isinstance(job.images, FilesSource):
             return loaded
@@ -88,26 +88,39 @@ class StoredImages:
         loaded: dict[int, Loaded] = {}
         with self.source.folder(_study_of(study, job)) as folder:
             files = self.decoders.index(folder.root, folder.paths, study.study_instance_uid)
-            for (sop_instance_uid, frame, age_years), found in groupby(study.lesions, key=_what_is_decoded_at_once):
-                lesions = list(found)
+            for (sop_instance_uid, frame, age_years), images in _by_frame(study).items():
                 refused = folder.refused.get(sop_instance_uid)
                 if refused is not None:
-                    loaded |= dict.fromkeys((lesion.key for lesion in lesions), refused)
+                    loaded |= dict.fromkeys((image.key for image in images), refused)
                     continue
-                marked = [MarkedImage(sop_instance_uid, frame, Roi(*lesion.region)) for lesion in lesions]
-                images = self.decoders.load(files, marked, age_years)
-                loaded |= {lesion.key: image for lesion, image in zip(lesions, images, strict=True)}
+                marked = [MarkedImage(sop_instance_uid, frame, Roi(*image.region)) for image in images]
+                read = self.decoders.load(files, marked, age_years)
+                loaded |= {image.key: one for image, one in zip(images, read, strict=True)}
         return loaded
 
 
-def _what_is_decoded_at_once(lesion: StoredLesion) -> tuple[str, int | None, float]:
-    return lesion.sop_instance_uid, lesion.frame, lesion.age_years
+def keys_of(study: StoredStudy) -> list[int]:
+    """Return the keys of all images of a study."""
+    return [image.key for lesion in study.lesions for image in lesion.images]
+
+
+def _by_frame(study: StoredStudy) -> dict[tuple[str, int | None, float], list[ScoredImage]]:
+    """Group images by what is decoded at once."""
+    frames: dict[tuple[str, int | None, float], list[ScoredImage]] = {}
+    for lesion in study.lesions:
+        for image in lesion.images:
+            frames.setdefault((image.sop_instance_uid, image.frame, lesion.age_years), []).append(image)
+    return frames
 
 
 def _study_of(study: StoredStudy, job: StudyJob) -> Study:
-    # The name and the category of a lesion are nothing to where its image is.
+    # The name and the category of a lesion are nothing to where its images are.
     lesions = tuple(
-        Lesion("", (MarkedImage(lesion.sop_instance_uid, lesion.frame, None),), Birads.INCOMPLETE)
+        Lesion(
+            "",
+            tuple(MarkedImage(image.sop_instance_uid, image.frame, None) for image in lesion.images),
+            Birads.INCOMPLETE,
+        )
         for lesion in study.lesions
     )
     return Study(study.study_id, study.study_instance_uid, Priority.ROUTINE, None, images_of(job), lesions)

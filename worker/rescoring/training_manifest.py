@@ -20,6 +20,7 @@ from PIL import Image
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.reads.labelled_lesions import LabelledLesion, LabelledStudy, labelled_ids, labelled_study
+from db.reads.scored_images import ScoredImage
 from db.writes.rescoring import StoredLesion, StoredStudy
 from worker.clinical.descriptors import descriptor_faults
 from worker.dataset.check import Checked
@@ -115,17 +116,20 @@ class LedgerImporter:
         stored = _stored(study)
         loaded, patient = self.images.load(stored), self.images.patient(stored)
         for lesion in study.lesions:
-            yield self._row(study, lesion, loaded[lesion.key], patient)
+            for image in lesion.images:
+                yield self._row(study, lesion, image, loaded[image.key], patient)
 
-    def _row(self, study: LabelledStudy, lesion: LabelledLesion, loaded: Loaded, patient: str) -> ManifestRow:
+    def _row(
+        self, study: LabelledStudy, lesion: LabelledLesion, image: ScoredImage, loaded: Loaded, patient: str
+    ) -> ManifestRow:
         pathology = self._pathology(lesion)
         reason = _reason(loaded, patient, pathology)
-        picture = self.pictures / f"{self._hash('image', study.study_id, lesion.sop_instance_uid, lesion.frame)}.png"
+        picture = self.pictures / f"{self._hash('image', study.study_id, image.sop_instance_uid, image.frame)}.png"
         trained_on = None
         if reason is None and isinstance(loaded, LesionImage):
             _write(picture, loaded.frame)
             trained_on = (self.trained_on or {}).get(pixels_sha256(loaded.frame))
-        x, y, width, height = lesion.region
+        x, y, width, height = image.region
         return made_row(
             {
                 "image": relative(picture, self.root),
@@ -163,9 +167,7 @@ def _reason(loaded: Loaded, patient: str, pathology: Pathology | None) -> str | 
 
 
 def _stored(study: LabelledStudy) -> StoredStudy:
-    lesions = tuple(
-        StoredLesion(one.key, one.sop_instance_uid, one.frame, one.region, one.age_years, ()) for one in study.lesions
-    )
+    lesions = tuple(StoredLesion(one.key, one.images, one.age_years, ()) for one in study.lesions)
     return StoredStudy(study.study_id, study.study_instance_uid, study.content_digest, study.job, lesions)
 
 

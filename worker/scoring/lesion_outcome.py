@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from db.schema.records import (
     AssessmentRecord,
     Claim,
+    ImagePrediction,
+    ImageResultRecord,
     LesionResultRecord,
     PredictionRecord,
     StudyResultRecord,
@@ -16,6 +18,7 @@ from worker.clinical.reading_order.outcome_class import worklist_class
 from worker.clinical.restratify import Assessment
 from worker.errors import Code, DlrError, LesionRefused
 from worker.logs import story_of
+from worker.scoring.lesion_images import ImageOutcome
 from worker.study import Lesion, LesionImage, Score, Scores
 from worker.telemetry.measures import Measures
 
@@ -24,13 +27,22 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LesionOutcome:
-    """What became of one lesion: scores and an assessment, or the refusal that says why not."""
+    """What became of one lesion: scores and an assessment, or the refusal that says why not.
+
+    Attributes:
+        images: of each of its images, in their order; none: nobody looked at them.
+    """
 
     lesion: Lesion
-    image: LesionImage | None = None
+    images: tuple[ImageOutcome, ...] = ()
     scores: Scores | None = None
     assessment: Assessment | None = None
     refused: DlrError | None = None
+
+    @property
+    def read(self) -> list[LesionImage]:
+        """The images that were read, whether or not they were scored."""
+        return [one.image for one in self.images if one.image is not None]
 
 
 def result_record(claim: Claim, outcomes: Sequence[LesionOutcome]) -> StudyResultRecord:
@@ -38,8 +50,9 @@ def result_record(claim: Claim, outcomes: Sequence[LesionOutcome]) -> StudyResul
     refused = [(outcome.lesion, outcome.refused) for outcome in outcomes if outcome.refused is not None]
     assessed = [outcome.assessment.outcome for outcome in outcomes if outcome.assessment is not None]
     malignant = [outcome.scores.bm.positive_probability for outcome in outcomes if outcome.scores is not None]
-    images = [outcome.image for outcome in outcomes if outcome.image is not None]
-    dates = [image.examination.study_date for image in images if image.examination.study_date]
+    dates = [
+        image.examination.study_date for outcome in outcomes for image in outcome.read if image.examination.study_date
+    ]
     return StudyResultRecord(
         study_id=claim.study_id,
         attempt=claim.attempt,
@@ -55,25 +68,46 @@ def result_record(claim: Claim, outcomes: Sequence[LesionOutcome]) -> StudyResul
 
 
 def _lesion_record(outcome: LesionOutcome) -> LesionResultRecord:
-    image, scores, assessment, refused = outcome.image, outcome.scores, outcome.assessment, outcome.refused
-    region = image.region if image is not None else None
-    size = image.size if image is not None else None
+    lesion, scores, assessment, refused = outcome.lesion, outcome.scores, outcome.assessment, outcome.refused
+    read = outcome.read
+    scanners = [image.scanner for image in read]
+    sides = {image.examination.laterality for image in read} - {None}
     return LesionResultRecord(
-        lesion_id=outcome.lesion.lesion_id,
+        lesion_id=lesion.lesion_id,
         state="scored" if refused is None else "failed",
         error_code=None if refused is None else refused.code.value,
         error_reason=None if refused is None else refused.reason,
-        age_years=None if image is None else image.age.years,
-        age_source=None if image is None else image.age.source.value,
+        age_years=read[0].age.years if read else None,
+        age_source=read[0].age.source.value if read else None,
+        scanner_model=next((scanner.model for scanner in scanners if scanner.model), None),
+        site=next((scanner.site for scanner in scanners if scanner.site), None),
+        laterality=lesion.laterality or (sides.pop() if len(sides) == 1 else None),
+        images=tuple(_image_record(image, scores, refused) for image in outcome.images),
+        predictions=() if scores is None else (prediction_record(scores.lh), prediction_record(scores.bm)),
+        assessment=None if assessment is None else _assessment(assessment),
+    )
+
+
+def _image_record(outcome: ImageOutcome, scores: Scores | None, of_lesion: DlrError | None) -> ImageResultRecord:
+    """Keep what became of an image; one that was read and has no score failed as its lesion did."""
+    image, score = outcome.image, outcome.score
+    refused = outcome.refused or (of_lesion if score is None else None)
+    region, size = (None, None) if image is None else (image.region, image.size)
+    return ImageResultRecord(
+        state="scored" if refused is None else "failed",
+        error_code=None if refused is None else refused.code.value,
+        error_reason=None if refused is None else refused.reason,
         region=None if region is None else (region.x, region.y, region.width, region.height),
         region_source=None if image is None else image.region_source.value,
         gate=() if image is None else tuple(reason.value for reason in image.quality_warnings),
         size_mm=None if size is None else (size.width_mm, size.height_mm),
-        scanner_model=None if image is None else image.scanner.model,
-        site=None if image is None else image.scanner.site,
         laterality=None if image is None else image.examination.laterality,
-        predictions=() if scores is None else (prediction_record(scores.lh), prediction_record(scores.bm)),
-        assessment=None if assessment is None else _assessment(assessment),
+        predictions=()
+        if score is None or scores is None
+        else (
+            ImagePrediction(scores.lh.model, scores.lh.version, score.lh),
+            ImagePrediction(scores.bm.model, scores.bm.version, score.bm),
+        ),
     )
 
 
@@ -136,8 +170,13 @@ def defect_of(error: Exception) -> Defect:
 
 
 def _details(outcomes: Sequence[LesionOutcome]) -> dict[str, str]:
+    """Return the places of defects, by the lesion's number in the study: ``2``, or ``2.3`` for its third image."""
     return {
-        str(ordinal): outcome.refused.story
+        where: refused.story
         for ordinal, outcome in enumerate(outcomes, start=1)
-        if isinstance(outcome.refused, Defect)
+        for where, refused in (
+            (str(ordinal), outcome.refused),
+            *((f"{ordinal}.{number}", one.refused) for number, one in enumerate(outcome.images, start=1)),
+        )
+        if isinstance(refused, Defect) and (refused is not outcome.refused or where == str(ordinal))
     }

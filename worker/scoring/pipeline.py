@@ -16,12 +16,23 @@ from worker.batcher import at_work
 from worker.clinical.categories import Priority
 from worker.clinical.restratify import restratify
 from worker.contract import images_of, parse_job
-from worker.errors import Code, LesionRefused, Refused, Unavailable
+from worker.errors import Code, ImagesRefused, LesionRefused, Refused, Unavailable
 from worker.imaging.image_source import Folder, ImageSource
 from worker.imaging.study_files import StudyFiles
 from worker.outages.retry import Stopping, retry_while_away
 from worker.scoring.bookkeeping import Bookkeeper, Suspect
 from worker.scoring.isolation import Isolation
+from worker.scoring.lesion_images import (
+    Gathering,
+    ImageOutcome,
+    Loaded,
+    answered,
+    by_frame,
+    none_read,
+    of_one_age,
+    refused_by_models,
+    too_few,
+)
 from worker.scoring.lesion_outcome import LesionOutcome, defect_of, tell
 from worker.study import Lesion, LesionImage, MarkedImage, Scores, Study
 from worker.telemetry.measures import Measures
@@ -159,50 +170,61 @@ class Pipeline:
 
     def _decode(self, study: Study, folder: Folder) -> "dict[str, _Started]":
         files = self.decoders.index(folder.root, folder.paths, study.study_instance_uid)
+        gathering = Gathering()
         with self.engine.arriving():
             return {
-                lesion.lesion_id: self._start(lesion, loaded, study.priority)
-                for lesions in _by_frame(study.lesions)
-                for lesion, loaded in zip(lesions, self._load(study, folder, files, lesions), strict=True)
+                lesion.lesion_id: self._start(lesion, images, study.priority)
+                for marks in by_frame(study.lesions)
+                for lesion, images in gathering.take(
+                    marks, self._load(study, folder, files, [mark.image for mark in marks])
+                )
             }
 
     def _load(
-        self, study: Study, folder: Folder, files: StudyFiles, lesions: Sequence[Lesion]
+        self, study: Study, folder: Folder, files: StudyFiles, images: Sequence[MarkedImage]
     ) -> Sequence[LesionImage | LesionRefused]:
-        refused = folder.refused.get(lesions[0].images[0].sop_instance_uid)
+        refused = folder.refused.get(images[0].sop_instance_uid)
         if refused is not None:
-            return [LesionRefused(refused.code, refused.reason) for _ in lesions]
+            return [LesionRefused(refused.code, refused.reason) for _ in images]
         try:
-            return self.decoders.load(files, [lesion.images[0] for lesion in lesions], study.age_years)
+            return self.decoders.load(files, images, study.age_years)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001  a defect met on one frame is not the others' end
-            return [defect_of(error) for _ in lesions]
+            return [defect_of(error) for _ in images]
 
-    def _start(self, lesion: Lesion, loaded: LesionImage | LesionRefused, priority: Priority) -> _Started:
-        if isinstance(loaded, LesionRefused):
-            return LesionOutcome(lesion, refused=loaded), None
+    def _start(self, lesion: Lesion, loaded: Sequence[Loaded], priority: Priority) -> _Started:
+        images = tuple(
+            ImageOutcome(one) if isinstance(one, LesionImage) else ImageOutcome(refused=one) for one in loaded
+        )
+        refused = none_read(images)
+        if refused is not None:
+            return LesionOutcome(lesion, images, refused=refused), None
         try:
-            return LesionOutcome(lesion, loaded), self.engine.submit([loaded], priority)
+            read = of_one_age([one for one in loaded if isinstance(one, LesionImage)])
+            return LesionOutcome(lesion, images), self.engine.submit(read, priority)
         except Refused as refused:
-            return LesionOutcome(lesion, refused=refused), None
+            return LesionOutcome(lesion, images, refused=refused), None
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001  a defect met on one lesion is not its neighbours' end
-            return LesionOutcome(lesion, refused=defect_of(error)), None
+            return LesionOutcome(lesion, images, refused=defect_of(error)), None
 
     def _end(self, outcome: LesionOutcome, future: Future[Scores] | None) -> LesionOutcome:
         if future is None:
             return outcome
-        lesion, image = outcome.lesion, outcome.image
+        lesion, images = outcome.lesion, outcome.images
         try:
             scores = self._scores(future)
+        except ImagesRefused as refused:
+            images = refused_by_models(images, refused)
+            return LesionOutcome(lesion, images, refused=too_few(images, refused))
         except Refused as refused:
-            return LesionOutcome(lesion, image, refused=refused)
+            return LesionOutcome(lesion, images, refused=refused)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001  the same
-            return LesionOutcome(lesion, image, refused=defect_of(error))
+            return LesionOutcome(lesion, images, refused=defect_of(error))
         assessment = restratify(
             lesion.birads,
             high_risk=scores.lh.positive,
@@ -210,7 +232,7 @@ class Pipeline:
             lh_set=scores.lh.conformal_set,
             bm_set=scores.bm.conformal_set,
         )
-        return LesionOutcome(lesion, image, scores, assessment)
+        return LesionOutcome(lesion, answered(images, scores.images), scores, assessment)
 
     def _scores(self, future: Future[Scores]) -> Scores:
         """Wait for the device, for as long as it takes on others; one that hangs on these is given up."""
@@ -239,11 +261,3 @@ def study_of(claim: Claim) -> Study:
         images=images_of(job),
         lesions=job.marked,
     )
-
-
-def _by_frame(lesions: Sequence[Lesion]) -> list[list[Lesion]]:
-    frames: dict[tuple[str, int | None], list[Lesion]] = {}
-    for lesion in lesions:
-        (image,) = lesion.images
-        frames.setdefault((image.sop_instance_uid, image.frame), []).append(lesion)
-    return list(frames.values())

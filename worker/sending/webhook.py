@@ -105,6 +105,7 @@ def event_of(parcel: Parcel, *, identifiers: bool) -> dict[str, Any]:
         "place_reason": None if result.place is None else result.place.place_reason,
         "lesions": len(result.lesions),
         "outcomes": counted,
+        "images_refused": sum(lesion.images_refused for lesion in result.lesions),
         "error_code": result.error_code,
         "notices": list(result.notices),
         **(named if identifiers else {}),

@@ -20,7 +20,9 @@ GRANTED = {
     # relation: what writer, reader, web and shadow may do with all of its columns
     "alembic_version": (S, NONE, NONE, NONE),
     "delivery": (SIU, NONE, NONE, NONE),
+    "image_prediction": (SIU, NONE, NONE, SI),
     "lesion": (SIU, NONE, NONE, NONE),
+    "marked_image": (SIU, NONE, NONE, NONE),
     "model": (SIU, NONE, NONE, SI),
     "open_study": (NONE, NONE, "SELECT INSERT DELETE", NONE),
     "outbox": (SIU, NONE, NONE, NONE),
@@ -39,6 +41,7 @@ GRANTED = {
     "worklist_entry": (SIUD, NONE, NONE, NONE),
     "downgraded_cancer": (S, S, NONE, NONE),
     "failed_study": (S, S, S, NONE),
+    "image_result": (S, S, S, NONE),
     "lesion_advice": (NONE, NONE, S, NONE),
     "lesion_image": (NONE, NONE, S, NONE),
     "lesion_result": (S, S, S, NONE),
@@ -62,8 +65,9 @@ GRANTED = {
 }
 COLUMNS = {
     # relation, role and right: the columns to which the right is confined
-    ("lesion", SHADOW, "SELECT"): "age_years frame id region_height region_width region_x region_y sop_instance_uid "
-    "state study_id",
+    ("lesion", SHADOW, "SELECT"): "age_years id state study_id",
+    ("marked_image", SHADOW, "SELECT"): "frame id lesion_id ordinal region_height region_width region_x region_y "
+    "sop_instance_uid state",
     ("open_study", WEB, "UPDATE"): "seen_at",
     ("pathology", WRITER, "UPDATE"): "histology is_current reported_on",
     ("reading", WEB, "INSERT"): "advice id reader source study_id",

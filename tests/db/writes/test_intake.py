@@ -8,14 +8,15 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select, text
+from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.errors import ModelConflict
 from db.reads import study_queries
 from db.reads.study_results import study_results
-from db.schema.records import ModelRecord, Recorded
+from db.schema.images import MarkedImageRow
+from db.schema.records import LesionImageRecord, ModelRecord, Recorded
 from db.schema.tables import LesionRow, StudyEventRow, StudyRow
 from db.schema.vocabulary import Priority
 from db.writes import ledger, rescoring
@@ -51,11 +52,45 @@ def test_a_new_study_is_queued_with_its_lesions_in_the_jobs_order(sessions: sess
         recorded = ledger.record_study(session, study(lesions=(lesion("L2", "5"), lesion("L1", roi=None, frame=None))))
         assert recorded == Recorded(recorded.study_id, 1, "new", "queued", "routine")
         [detail] = study_queries.study_details(session, recorded.study_id)
-    assert [(part.lesion_id, part.birads, part.roi, part.frame, part.state) for part in detail.lesions] == [
-        ("L2", "5", (10, 20, 30, 40), 1, "waiting"),
-        ("L1", "4A", None, None, "waiting"),
+    assert [(part.lesion_id, part.birads, part.state) for part in detail.lesions] == [
+        ("L2", "5", "waiting"),
+        ("L1", "4A", "waiting"),
+    ]
+    images = [image for part in detail.lesions for image in part.images]
+    assert [(image.ordinal, image.roi, image.frame, image.state) for image in images] == [
+        (1, (10, 20, 30, 40), 1, "waiting"),
+        (1, None, None, "waiting"),
     ]
     assert [event.event for event in detail.events] == ["received"]
+
+
+def test_a_lesion_is_recorded_with_its_images_and_its_place(sessions: sessionmaker[Session]) -> None:
+    images = (LesionImageRecord("1.2.3.1", 3, (1, 2, 3, 4), "radial"), LesionImageRecord("1.2.3.2", None, None))
+    place = {"laterality": "left", "clock_position": 12, "distance_to_nipple_mm": 0.0, "depth_mm": 300.0}
+    with sessions.begin() as session:
+        recorded = ledger.record_study(
+            session, study(lesions=(lesion("L1", "4", images=images, **place), lesion("L2")))
+        )
+        [detail] = study_queries.study_details(session, recorded.study_id)
+    first, second = detail.lesions
+    assert [(one.ordinal, one.frame, one.roi, one.plane) for one in first.images] == [
+        (1, 3, (1, 2, 3, 4), "radial"),
+        (2, None, None, None),
+    ]
+    assert first.birads == "4"
+    assert {name: getattr(first, name) for name in place} == place
+    assert {getattr(second, name) for name in place} == {None}
+    assert len(second.images) == 1
+
+
+def test_a_thousand_lesions_of_two_images_are_recorded_with_few_statements(sessions: sessionmaker[Session]) -> None:
+    images = (LesionImageRecord("1.2.3.1", 1, None), LesionImageRecord("1.2.3.2", 1, None))
+    with sessions.begin() as session:
+        statements: list[str] = []
+        event.listen(session.get_bind(), "before_cursor_execute", lambda *call: statements.append(call[2]))
+        ledger.record_study(session, study(lesions=tuple(lesion(f"L{n}", images=images) for n in range(1_000))))
+        assert len(statements) < 20
+        assert session.scalar(select(func.count()).select_from(MarkedImageRow)) == 2_000
 
 
 def test_the_same_study_again_changes_nothing_and_is_remembered(sessions: sessionmaker[Session]) -> None:

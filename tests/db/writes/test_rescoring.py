@@ -90,7 +90,8 @@ def test_lesions_that_lack_a_versions_score_are_found_the_latest_first(
     assert first.study_instance_uid == "1.2"
     assert first.job == {"content": "a"}
     (one,) = first.lesions
-    assert (one.region, one.age_years, one.frame, one.model_keys) == ((10, 20, 30, 40), 47.0, 1, (key,))
+    [image] = one.images
+    assert (image.region, one.age_years, image.frame, one.model_keys) == ((10, 20, 30, 40), 47.0, 1, (key,))
 
 
 def test_a_score_or_a_refusal_ends_the_search_and_asking_again_looks_behind_refusals(
@@ -101,7 +102,7 @@ def test_a_score_or_a_refusal_ends_the_search_and_asking_again_looks_behind_refu
     first, second = registered(shadows), registered(shadows, "3.0")
     a, b, _ = sorted(one.key for one in looked_for(shadows, ScoresWanted(first)).studies[0].lesions)
     with shadows.begin() as session:
-        rescoring.add_score(session, a, first, prediction("DLR_BM", 0.2, "2.0"))
+        rescoring.add_score(session, a, first, prediction("DLR_BM", 0.2, "2.0"), {})
         rescoring.add_refusal(session, b, first, "file_not_found")
         rescoring.add_refusal(session, b, first, "image_changed")
     assert names(looked_for(shadows, ScoresWanted(first)), sessions) == ["C"]
@@ -188,7 +189,7 @@ def test_a_score_that_is_there_stays_as_it_is(sessions: sessionmaker[Session], s
         lesion_key = session.scalar(text("SELECT id FROM lesion"))
     assert lesion_key is not None
     with shadows.begin() as session:
-        rescoring.add_score(session, lesion_key, key, prediction("DLR_BM", 0.1))
+        rescoring.add_score(session, lesion_key, key, prediction("DLR_BM", 0.1), {})
     with sessions() as session:
         (detail,) = study_queries.study_details(session, recorded.study_id)
     assert [part.positive_probability for part in detail.lesions[0].predictions] == [0.9, 0.8]
@@ -202,7 +203,7 @@ def test_a_shadows_score_is_no_score_in_service_when_its_version_is_activated_la
     key = registered(shadows)
     with shadows.begin() as session:
         (found,) = rescoring.page(session, [ScoresWanted(key)]).studies
-        rescoring.add_score(session, found.lesions[0].key, key, prediction("DLR_BM", 0.1, "2.0"))
+        rescoring.add_score(session, found.lesions[0].key, key, prediction("DLR_BM", 0.1, "2.0"), {})
     with sessions.begin() as session:
         register(session, "2.0")
         assert ledger.requeue(session, recorded.study_id)
@@ -222,7 +223,7 @@ def test_who_shows_a_study_sees_which_of_its_scores_are_in_service(
     key = registered(shadows)
     with shadows.begin() as session:
         (found,) = rescoring.page(session, [ScoresWanted(key)]).studies
-        rescoring.add_score(session, found.lesions[0].key, key, prediction("DLR_BM", 0.1, "2.0"))
+        rescoring.add_score(session, found.lesions[0].key, key, prediction("DLR_BM", 0.1, "2.0"), {})
     with sessions() as session:
         (detail,) = study_queries.study_details(session, recorded.study_id)
     told = {(one.model_name, one.model_version): one.in_service for one in detail.lesions[0].predictions}
@@ -269,7 +270,7 @@ def test_the_role_of_shadows_can_do_nothing_else(shadow: Engine) -> None:
 
 
 def test_the_role_of_shadows_deletes_nothing(shadow: Engine) -> None:
-    for table in TABLES:
+    for table in TABLES.tables:
         for statement in ("DELETE FROM {}", "TRUNCATE {}", "DROP TABLE {}", "SELECT 1 FROM {} FOR UPDATE"):
             assert sqlstate(shadow, statement.format(table)) == DENIED, (table, statement)
 
@@ -397,7 +398,7 @@ def shadows_change_nothing(
                 if positive is None:
                     rescoring.add_refusal(session, at, key, "file_not_found")
                 else:
-                    rescoring.add_score(session, at, key, prediction(name, positive, version))
+                    rescoring.add_score(session, at, key, prediction(name, positive, version), {})
                     scored.add((at, key))
         after = seen(owner)
         cursor.execute("SELECT 1")

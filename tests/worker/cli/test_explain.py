@@ -66,7 +66,7 @@ def test_what_can_not_be_shown_is_one_sentence_and_an_exit_status(
         (("none",), 1, "study_not_found"),
         (("A8",), 1, "study_not_ended"),
         ((STUDY_UID, "L9"), 1, "lesion_not_found"),
-        ((study_id, "L2"), 1, "result_missing: the lesion was not scored: pixels_uniform"),
+        ((study_id, "L2"), 1, "result_missing: the image was not scored: pixels_uniform"),
         ((study_id, "L1"), 1, "model_not_found: the registry has no DLR_LH 1.0: restore its card"),
         ((study_id, "L1", "--model", "DLR_XY"), 2, "DLR_XY"),
     ):

@@ -31,7 +31,12 @@ def test_its_scores_are_the_engines(tmp_path: Path) -> None:
     for seed in range(3):
         image = lesion(seed, 30.0 + seed, colour=seed == 1)
         served = engine.submit([image], Priority.ROUTINE).result()
-        for mine, theirs in ((lh.score([image]), served.lh), (bm.score([image]), served.bm)):
+        for answer, theirs, alone in (
+            (lh.score([image]), served.lh, served.images[0].lh),
+            (bm.score([image]), served.bm, served.images[0].bm),
+        ):
+            mine = answer.score
+            assert answer.images == (pytest.approx(alone, abs=1e-4),)
             assert mine.positive_probability == pytest.approx(theirs.positive_probability, abs=1e-4)
             assert (mine.model, mine.version, mine.threshold) == (theirs.model, theirs.version, theirs.threshold)
             assert mine.positive == (mine.positive_probability >= mine.threshold)
@@ -43,7 +48,7 @@ def test_a_lesion_without_a_finite_age_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LesionRefused) as refused:
         model.score([lesion(1, float("nan"))])
     assert refused.value.code is Code.SCORES_NOT_FINITE
-    assert 0 <= model.score([lesion(1)]).positive_probability <= 1
+    assert 0 <= model.score([lesion(1)]).score.positive_probability <= 1
 
 
 def test_weights_that_changed_since_are_refused(tmp_path: Path) -> None:
@@ -60,5 +65,5 @@ def test_a_gpu_scores_as_the_processor_does(tmp_path: Path) -> None:
     here, there = SingleModel(entry, CPU), SingleModel(entry, torch.device("cuda"))
     for seed in range(3):
         image = lesion(seed)
-        scores = [one.score([image]).positive_probability for one in (here, there)]
+        scores = [one.score([image]).score.positive_probability for one in (here, there)]
         assert scores[0] == pytest.approx(scores[1], abs=1e-4)

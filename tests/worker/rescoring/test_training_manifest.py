@@ -104,7 +104,7 @@ def test_a_lesion_is_read_from_the_manifest_as_it_was_scored(hospital: Hospital,
     assert frame.exists()
     for row, lesion in zip(rows, study.lesions, strict=True):
         found = read_lesion(tmp_path, row)
-        assert (found.region.x, found.region.y, found.region.width, found.region.height) == lesion.region
+        assert (found.region.x, found.region.y, found.region.width, found.region.height) == lesion.images[0].region
         assert found.age_years == pytest.approx(lesion.age_years)
         rng = np.random.default_rng(0)
         assert np.array_equal(found.frame, rng.integers(0, 256, (90, 120), np.uint8))

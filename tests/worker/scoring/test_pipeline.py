@@ -161,7 +161,7 @@ def test_each_lesion_gets_its_own_scores_and_recommendation(pipeline: Pipeline, 
     left, right = stored.lesions
     assert (left.outcome, left.recommended, right.outcome, right.recommended) == ("upgraded", ">4A", "downgraded", "3")
     assert left.predictions[0].positive_probability == pytest.approx(242.5 / 255)
-    assert (left.age_years, left.age_source, left.region) == (47.0, "patient_age", (5, 5, 30, 40))
+    assert (left.age_years, left.age_source, left.images[0].region) == (47.0, "patient_age", (5, 5, 30, 40))
     assert stored.worklist_class == "upgraded"
     assert stored.malignant_probability == pytest.approx(242.5 / 255)
 
@@ -194,7 +194,7 @@ def test_what_speaks_against_a_region_is_a_warning_and_it_is_scored(pipeline: Pi
     study_id = queued(pipeline, study)
     assert state(pipeline.run(study_id)) == "done"
     # The two values of each side of the frame differ by five.
-    assert [lesion.gate for lesion in detail(pipeline, study_id).lesions] == [
+    assert [lesion.images[0].gate for lesion in detail(pipeline, study_id).lesions] == [
         ("roi_too_small", "roi_blank"),
         ("roi_blank",),
     ]
@@ -210,9 +210,9 @@ def test_what_is_to_refuse_refuses_its_lesion_alone_and_what_is_off_is_not_told(
     assert state(replace(pipeline, decoders=strict).run(study_id)) == "partial"
     strict.close()
     left, right = detail(pipeline, study_id).lesions
-    assert (left.state, left.error_code, left.gate) == ("failed", "roi_too_small", ())
+    assert (left.state, left.error_code, left.images[0].gate) == ("failed", "roi_too_small", ())
     assert left.error_reason == MEANINGS[Code.ROI_TOO_SMALL]
-    assert (right.state, right.outcome, right.gate) == ("scored", "downgraded", ())
+    assert (right.state, right.outcome, right.images[0].gate) == ("scored", "downgraded", ())
 
 
 def test_a_study_without_its_file_fails_and_says_so(pipeline: Pipeline, study: dict[str, Any]) -> None:
@@ -479,7 +479,7 @@ def test_a_study_on_a_dicomweb_server_ends_as_the_same_study_in_the_storage(
     fetched = detail(pipeline, study_id)
     assert (fetched.state, fetched.revision) == ("done", stored.revision + 1)
     for one, other in zip(stored.lesions, fetched.lesions, strict=True):
-        assert (one.outcome, one.region, one.age_years) == (other.outcome, other.region, other.age_years)
+        assert (one.outcome, one.images, one.age_years) == (other.outcome, other.images, other.age_years)
         assert [p.positive_probability for p in one.predictions] == [p.positive_probability for p in other.predictions]
 
 

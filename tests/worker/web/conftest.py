@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from db.schema.roles import WEB
 from db.session import make_engine
 from tests.conftest import Database
-from tests.db.samples import ended, lesion, scored, study, writing
+from tests.db.samples import ended, lesion, scored, scored_image, study, writing
 from worker.demo.dicom import Header, write_ultrasound
 from worker.imaging.decoder_pool import DecoderPool
 from worker.phantom.phantom import Phantom, phantom
@@ -157,5 +157,5 @@ def kept(settings: Settings, sessions: sessionmaker[Session]) -> Kept:
         lesions=(lesion("Mary's left", sop_instance_uid=sop, roi=box),),
     )
     with sessions.begin() as session:
-        recorded = ended(session, record, replace(scored("Mary's left"), region=box))
+        recorded = ended(session, record, replace(scored("Mary's left"), images=(scored_image(region=box),)))
     return Kept(recorded.study_id, path, drawn, header, sop)
