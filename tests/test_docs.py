@@ -316,7 +316,7 @@ def test_the_house_names_each_module_that_is_in_no_room() -> None:
 
 
 def test_the_readers_views_are_counted() -> None:
-    counts = {"ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13}
+    counts = {"ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14}
     text = (DOCS / "sql.md").read_text("utf-8")
     [sees] = re.findall(r"`dlr_reader` sees (\w+) views", text)
     views = {path.name.split(".")[0] for path in (ROOT / "db" / "views").glob("*.sql")}

@@ -1,4 +1,7 @@
-"""The tables of a lesion's images: where each is marked, how far it came, and what each version of each model said."""
+"""The tables of a lesion's images: where each is marked, how far it came, and what each version of each model said.
+
+Why they are rows of their own: docs/decisions/0048-a-lesion-s-images-are-rows.md.
+"""
 
 from typing import TYPE_CHECKING
 

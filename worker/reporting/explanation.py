@@ -122,7 +122,7 @@ def explanations(
 
 
 def _images_of(lesion: LesionResult, number: int | None) -> list[tuple[int, int | None, LesionResult]]:
-    """Return a lesion once for each image that is asked for, with the image's number, and as its picture's name has it."""
+    """Return a lesion once for each image that is asked for: the image's number, and that in its picture's name."""
     scored = [image.ordinal for image in lesion.images if image.error_code is None]
     asked = scored if number is None else [number]
     return [
