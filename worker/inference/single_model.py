@@ -63,7 +63,7 @@ class SingleModel:
         if len(scored) < self.card.min_images:
             raise ImagesRefused(Code.IMAGES_TOO_FEW if scored else refused[0].code, refused)
         of_images = ImageProbabilities.of(self.card, np.stack(scored))
-        alone = iter(of_images.alone[:, self.card.positive_index].tolist())
+        alone = (one[self.card.positive_index] for one in of_images.alone)
         said = tuple(refused.get(place) or next(alone) for place in range(len(images)))
         return LesionScore(lesion_score(self.card, of_images), said)
 
