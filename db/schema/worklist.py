@@ -140,11 +140,7 @@ class WorklistEntryRow(Base):
             *("policy_id", "is_read", "state", *_PLACE),
             postgresql_where=text("state <> 'done'"),
         ),
-        Index(
-            "ix_worklist_entry_priority",
-            *("policy_id", "is_read", "priority", *_PLACE),
-            postgresql_where=text("priority <> 'routine'"),
-        ),
+        Index("ix_worklist_entry_priority", "policy_id", "is_read", "priority", *_PLACE),
         Index("ix_worklist_entry_site", "policy_id", "is_read", "site", *_PLACE),
         Index(
             "ix_worklist_entry_scanner",

@@ -34,7 +34,7 @@ CREATE INDEX ix_worklist_entry_class
 CREATE INDEX ix_worklist_entry_state
     ON worklist_entry (policy_id, is_read, state, place_order, arrived_at, study_id) WHERE state <> 'done';
 CREATE INDEX ix_worklist_entry_priority
-    ON worklist_entry (policy_id, is_read, priority, place_order, arrived_at, study_id) WHERE priority <> 'routine';
+    ON worklist_entry (policy_id, is_read, priority, place_order, arrived_at, study_id);
 CREATE INDEX ix_worklist_entry_site
     ON worklist_entry (policy_id, is_read, site, place_order, arrived_at, study_id);
 CREATE INDEX ix_worklist_entry_scanner
