@@ -11,7 +11,9 @@ from sqlalchemy.orm import Session
 
 from db.reads import version_comparison
 from db.reads.version_comparison import Coverage, RecordedVersion
+from db.schema.vocabulary import QualityFinding
 from worker.cli.compare_rows import Answer, Held, answer_document, print_answer
+from worker.cli.dataset import ExcludeFindingOption
 from worker.cli.lesion_options import RootOption
 from worker.cli.models import Model
 from worker.cli.monitor import SinceOption
@@ -59,6 +61,7 @@ def compare(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="With --manifest: leave out bad rows instead of stopping")
     ] = False,
+    exclude_finding: ExcludeFindingOption = None,
     since: SinceOption = None,
     fmt: ReportOption = Report.TABLE,
 ) -> None:
@@ -71,11 +74,12 @@ def compare(
     refuse_without("--root", root, "--manifest", manifest)
     refuse_without("--split", split, "--manifest", manifest)
     refuse_without("--skip-bad", skip_bad or None, "--manifest", manifest)
+    refuse_without("--exclude-finding", exclude_finding, "--manifest", manifest)
     refuse_without("--since", since, "the lesions on record, without --manifest", True if manifest is None else None)
     if manifest is None:
         found, bad = _on_record(a, b, model, since), False
     else:
-        found, bad = _on_manifest(a, b, model, manifest, root, split or Split.TEST, skip_bad=skip_bad)
+        found, bad = _on_manifest(a, b, model, manifest, root, split or Split.TEST, exclude_finding, skip_bad=skip_bad)
     if fmt is Report.JSON:
         print_json(answer_document(found))
     else:
@@ -145,13 +149,21 @@ def _notice(*notices: str | None) -> str | None:
 
 
 def _on_manifest(
-    a: str, b: str, model: Model | None, path: Path, root: Path | None, split: Split, *, skip_bad: bool
+    a: str,
+    b: str,
+    model: Model | None,
+    path: Path,
+    root: Path | None,
+    split: Split,
+    excluding: Sequence[QualityFinding] | None,
+    *,
+    skip_bad: bool,
 ) -> tuple[Answer, bool]:
     """Return the answer, and whether bad rows were left out."""
     require_extra("worker", "--manifest")
     refuse_learned(split)
     versions = _versions(a, b, model)
-    manifest = sound_manifest(path, root, "compared", skip_bad=skip_bad)
+    manifest = sound_manifest(path, root, "compared", excluding, skip_bad=skip_bad)
     if manifest.has_splits:
         refuse_learned(split, *(entry.card for three in versions for entry in three))
     with progress_bar("lesions") as on_progress:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from db.schema.vocabulary import QualityFinding
+from worker.cli import bad_rows
 from worker.cli.failed import moment
 from worker.cli.output import Format, FormatOption, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.progress import progress_bar
@@ -20,11 +22,12 @@ if TYPE_CHECKING:
     from worker.dataset.check import Checked
     from worker.dataset.importers.imported_dataset import Imported, OnProgress
     from worker.dataset.manifest import Fault
+    from worker.dataset.shortcuts import Association
 
 app = typer.Typer(no_args_is_help=True)
 
 EXIT_BAD_ROWS = 3
-FAULT_COLUMNS = ("line", "code", "reason")
+ASSOCIATION_COLUMNS = ("goes_together", "lesions", "test")
 FLOW_COLUMNS = ("step", "of", "rows", "patients", "lesions", "benign", "malignant")
 SPLIT_COLUMNS = ("split", "fold", "rows", "share", "patients", "benign", "malignant")
 
@@ -48,6 +51,10 @@ class By(StrEnum):
 
 ManifestArgument = Annotated[Path, typer.Argument(help="Manifest: CSV, or Parquet if its name ends in .parquet")]
 RootOption = Annotated[Path | None, typer.Option(help="Folder that paths are relative to (default: the manifest's)")]
+ExcludeFindingOption = Annotated[
+    list[QualityFinding] | None,
+    typer.Option(help="Exclude rows whose region has this quality finding, such as overlay_in_roi; may be repeated"),
+]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Manifest to write, .csv or .parquet")]
 
 
@@ -139,35 +146,72 @@ def _imported(
 
 
 @app.command()
-def validate(manifest: ManifestArgument, root: RootOption = None, fmt: ReportOption = Report.TABLE) -> None:
+def validate(
+    manifest: ManifestArgument,
+    root: RootOption = None,
+    exclude_finding: ExcludeFindingOption = None,
+    fmt: ReportOption = Report.TABLE,
+) -> None:
     """Check each row, its image and its region, and list the bad ones. Exit status 3: some rows are bad.
+
+    Says what goes together with pathology besides the lesion: quality findings, sizes, sites and scanners, each tested,
+    with Holm's correction (the extra train). A model may learn that instead.
 
     No value of a row is printed. The digest covers the rows and files and goes on a model's card.
     """
-    checked = _checked(manifest, root)
+    checked = _checked(manifest, root, exclude_finding)
     summary = _summary(checked)
+    found, untested = _associations(checked)
     if fmt is Report.JSON:
         listed = {"bad_rows": list(map(asdict, checked.faults)), "warned_of": list(map(asdict, checked.warnings))}
-        print_json(summary | listed)
+        tested = [asdict(one) | {"significant": one.is_significant, "sentence": one.sentence} for one in found]
+        print_json(summary | listed | {"associations": tested, "not_tested": untested})
     else:
         _print_faults(checked.faults, "bad rows")
         if checked.warnings:
             counts = Counter(warning.code for warning in checked.warnings).most_common()
             rows = [{"code": code, "rows": count} for code, count in counts]
             print_rows(rows, ("code", "rows"), Format.TABLE, title="warnings (--format json lists their rows)")
+        _print_associations(found, untested)
         print_rows([summary], list(summary), Format.TABLE, title="manifest")
     raise typer.Exit(EXIT_BAD_ROWS if checked.faults else 0)
 
 
+def _associations(checked: "Checked") -> "tuple[Sequence[Association], str | None]":
+    """Return what was tested, and else why nothing was."""
+    from worker.dataset.shortcuts import associations
+
+    try:
+        return associations(checked.sound, checked.seen), None
+    except ImportError:
+        return (), "what goes together with pathology is tested with the extra: pip install 'dlr-worker[train]'"
+
+
+def _print_associations(found: "Sequence[Association]", untested: str | None) -> None:
+    rows = [
+        {"goes_together": one.sentence, "lesions": one.lesions, "test": one.test} for one in found if one.is_significant
+    ]
+    if rows:
+        title = "goes together with pathology: look whether a model could learn it instead of the lesion"
+        print_rows(rows, ASSOCIATION_COLUMNS, Format.TABLE, title=title)
+    elif untested is not None:
+        _say(f"not tested: {untested}")
+
+
 @app.command()
-def flow(manifest: ManifestArgument, root: RootOption = None, fmt: FormatOption = Format.TABLE) -> None:
+def flow(
+    manifest: ManifestArgument,
+    root: RootOption = None,
+    exclude_finding: ExcludeFindingOption = None,
+    fmt: FormatOption = Format.TABLE,
+) -> None:
     """Show how many rows were found, left out (and why) and included, as a study's flow diagram does.
 
     Bad rows count as left out, under their error code.
     """
     from worker.dataset.inclusion_flow import flow_of
 
-    steps = [asdict(step) for step in flow_of(_checked(manifest, root))]
+    steps = [asdict(step) for step in flow_of(_checked(manifest, root, exclude_finding))]
     print_rows(steps, FLOW_COLUMNS, fmt, title="inclusion and exclusion")
 
 
@@ -187,6 +231,7 @@ def split(
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed and rows give the same splits")] = 0,
     root: RootOption = None,
+    exclude_finding: ExcludeFindingOption = None,
     fmt: ReportOption = Report.TABLE,
 ) -> None:
     """Split by patient, stratified by pathology and BI-RADS, and write the manifest with its splits.
@@ -207,7 +252,7 @@ def split(
             Code.DATASET_INVALID, "its paths are relative to its folder: write the output there, or give --root"
         )
     plan = Plan(train, validation, test, seed, folds, frozenset(external or ()))
-    checked = _checked(manifest, root, anew=True)
+    checked = _checked(manifest, root, exclude_finding, anew=True)
     refuse_rows(checked.faults, Code.DATASET_INVALID, "are bad, so nothing was written: fix or exclude them", fmt)
     made = split_rows(checked.sound, checked.pairs, plan)
     refuse_rows(leaks(made, checked.pairs), Code.SPLIT_LEAKS, "would be in two splits, so nothing was written", fmt)
@@ -228,14 +273,16 @@ def schema() -> None:
     print_json(manifest_schema())
 
 
-def _checked(path: Path, root: Path | None, *, anew: bool = False) -> "Checked":
+def _checked(
+    path: Path, root: Path | None, excluding: "Sequence[QualityFinding] | None" = None, *, anew: bool = False
+) -> "Checked":
     require_extra("worker", "dlr dataset", "PIL")
     from worker.dataset.check import check, unsplit
     from worker.dataset.manifest_file import read_manifest
 
     manifest = read_manifest(path, root)
     with progress_bar("rows") as on_progress:
-        return check(unsplit(manifest) if anew else manifest, on_progress=on_progress)
+        return check(unsplit(manifest) if anew else manifest, on_progress=on_progress, excluding=excluding or ())
 
 
 def _summary(checked: "Checked") -> dict[str, object]:
@@ -275,7 +322,8 @@ def refuse_rows(faults: "Sequence[Fault]", code: Code, what: str, fmt: Report, *
 
 def _print_faults(faults: "Sequence[Fault]", title: str) -> None:
     if faults:
-        print_rows([asdict(fault) for fault in faults], FAULT_COLUMNS, Format.TABLE, title=title)
+        rows = [asdict(line) for line in bad_rows.folded(faults)]
+        print_rows(rows, bad_rows.COLUMNS, Format.TABLE, title=title)
 
 
 def _say(line: str) -> None:

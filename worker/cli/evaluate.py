@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from db.schema.vocabulary import QualityFinding
+from worker.cli.dataset import ExcludeFindingOption
 from worker.cli.lesion_options import (
     BmThresholdOption,
     LhThresholdOption,
@@ -68,6 +70,7 @@ def evaluate(
     root: RootOption = None,
     since: SinceOption = None,
     skip_bad: SkipBadOption = False,
+    exclude_finding: ExcludeFindingOption = None,
     resamples: Annotated[
         int, typer.Option(min=0, max=100_000, help="Bootstrap resamples; 0 for no bootstrap")
     ] = RESAMPLES,
@@ -91,6 +94,7 @@ def evaluate(
     refuse_other_sources(scores, manifest, root, since, from_database=from_database)
     refuse_without("--grad-cam", grad_cam, "--manifest, for its images", manifest)
     refuse_without("--grad-cam", grad_cam, "--output, for a report to put pictures in", output)
+    refuse_without("--exclude-finding", exclude_finding, "--manifest", manifest)
     require_extra("train", "dlr evaluate", "sklearn")
     from worker.evaluation.evaluation import evaluate as evaluated
 
@@ -98,7 +102,7 @@ def evaluate(
         from worker.evaluation.report_folder import check_writable
 
         check_writable(output)
-    material, bad, images = _material(scores, manifest, root, since, split, skip_bad=skip_bad)
+    material, bad, images = _material(scores, manifest, root, since, split, exclude_finding, skip_bad=skip_bad)
     options = Options(lh_threshold, bm_threshold, choose, sensitivity, split, resamples, seed)
     found = evaluated(material, options)
     if output is not None:
@@ -113,6 +117,7 @@ def _material(
     root: Path | None,
     since: datetime | None,
     split: Split,
+    excluding: Sequence[QualityFinding] | None,
     *,
     skip_bad: bool,
 ) -> "tuple[Material, Sequence[Fault], ScoredManifest | None]":
@@ -124,7 +129,7 @@ def _material(
         refuse_bad_rows(read.bad, Code.SCORES_INVALID, "evaluated", skip_bad=skip_bad)
         return read.material, read.bad, None
     if manifest is not None:
-        scored, faults = scored_manifest(manifest, root, split, "evaluated", skip_bad=skip_bad)
+        scored, faults = scored_manifest(manifest, root, split, "evaluated", excluding, skip_bad=skip_bad)
         return scored.material, faults, scored
     from worker.evaluation.recorded_lesions import from_database
     from worker.runtime import sessions

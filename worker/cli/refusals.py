@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from db.schema.vocabulary import QualityFinding
+from worker.cli.bad_rows import folded
 from worker.cli.output import stderr
 from worker.cli.progress import progress_bar
 from worker.dataset.manifest import Fault, Manifest, Split
@@ -39,21 +41,25 @@ def refuse_bad_rows(bad: Sequence[Fault], code: Code, done: str, *, skip_bad: bo
     Raises:
         SetupRefused: ``code``; there are some, and they are not to be left out.
     """
-    for fault in bad:
-        stderr.print(f"line {fault.line}: {fault.code}: {fault.reason}", markup=False, highlight=False, soft_wrap=True)
+    for one in folded(bad):
+        where = f"line {one.line}" if one.rows == 1 else f"{one.rows} rows, lines {one.line}"
+        stderr.print(f"{where}: {one.code}: {one.reason}", markup=False, highlight=False, soft_wrap=True)
     if bad and not skip_bad:
         otherwise = "" if skip_bad is None else " or use --skip-bad"
         rows = len({fault.line for fault in bad})
         raise SetupRefused(code, f"{rows} rows are bad, so nothing was {done}: fix them{otherwise}")
 
 
-def sound_manifest(path: Path, root: Path | None, done: str, *, skip_bad: bool) -> Manifest:
+def sound_manifest(
+    path: Path, root: Path | None, done: str, excluding: Sequence[QualityFinding] | None = None, *, skip_bad: bool
+) -> Manifest:
     """Read a manifest, look at every row as `dlr dataset validate` does, and stop unless bad ones are to be left out.
 
     Args:
         path: the manifest's.
         root: what its paths are relative to; its folder, unless it is given.
         done: what is not done because of bad rows.
+        excluding: quality findings by which rows are excluded too.
         skip_bad: they are to be left out.
 
     Returns:
@@ -68,19 +74,25 @@ def sound_manifest(path: Path, root: Path | None, done: str, *, skip_bad: bool) 
 
     read = read_manifest(path, root)
     with progress_bar("checking rows") as on_progress:
-        checked = check(read, on_progress=on_progress)
+        checked = check(read, on_progress=on_progress, excluding=excluding or ())
     refuse_bad_rows(checked.faults, Code.DATASET_INVALID, done, skip_bad=skip_bad)
     return checked.without_bad
 
 
 def scored_manifest(
-    path: Path, root: Path | None, split: Split, done: str, *, skip_bad: bool
+    path: Path,
+    root: Path | None,
+    split: Split,
+    done: str,
+    excluding: Sequence[QualityFinding] | None = None,
+    *,
+    skip_bad: bool,
 ) -> "tuple[ScoredManifest, Sequence[Fault]]":
     """Score a manifest's lesions with the active models; return them and the bad rows, which were left out.
 
     Args:
         path: the manifest's.
-        root: as for `sound_manifest`, and ``done`` and ``skip_bad`` too.
+        root: as for `sound_manifest`, and ``done``, ``excluding`` and ``skip_bad`` too.
         split: to score.
         done: what is not done because of bad rows.
         skip_bad: they are to be left out.
@@ -88,7 +100,7 @@ def scored_manifest(
     from worker.settings import get_settings
 
     require_extra("worker", "--manifest")
-    sound = sound_manifest(path, root, done, skip_bad=skip_bad)
+    sound = sound_manifest(path, root, done, excluding, skip_bad=skip_bad)
     with progress_bar("lesions") as on_progress:
         from worker.training.manifest_scoring import score_manifest
 

@@ -1,6 +1,6 @@
 """``dlr train``: a model from lesions with known pathology."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.dataset import refuse_rows
+from worker.cli.dataset import ExcludeFindingOption, refuse_rows
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.progress import share_bar
 from worker.errors import Code
@@ -16,6 +16,7 @@ from worker.extras import require_extra
 from worker.training.config import DEMO, Log, read_config
 
 if TYPE_CHECKING:
+    from db.schema.vocabulary import QualityFinding
     from worker.inference.model_card import ModelCard, ModelName
     from worker.training.cohort import Cohort
     from worker.training.config import TrainingConfig
@@ -120,6 +121,7 @@ def train(
     aggregation: Annotated[
         How | None, typer.Option(help="How the scores of a lesion's images become one (default: mean)")
     ] = None,
+    exclude_finding: ExcludeFindingOption = None,
     fold: Annotated[int | None, typer.Option(min=1, help="Fold to validate on, where the manifest has folds")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; with torchrun, one GPU per process")] = "auto",
     log: Annotated[Log, typer.Option(help="Log of the epochs: log.csv, TensorBoard events, or none")] = Log.CSV,
@@ -157,7 +159,7 @@ def train(
 
         running = Running(device, log, version, loaders, lambda share: on_progress(f"training {name}", share))
         require_startable(name, read, running)
-        cohort = _cohort(manifest, root, read, fmt, on_progress)
+        cohort = _cohort(manifest, root, exclude_finding, read, fmt, on_progress)
         made = trained(name, cohort, read, output, running)
     if made is not None:
         _print(made.card, cohort, output, fmt, was_finished=made.judged is None)
@@ -175,6 +177,7 @@ def _told_when_interrupted() -> Iterator[None]:
 def _cohort(
     manifest: Path | None,
     root: Path | None,
+    excluding: "Sequence[QualityFinding] | None",
     config: "TrainingConfig",
     fmt: Report,
     on_progress: "Callable[[str, float], None]",
@@ -189,7 +192,9 @@ def _cohort(
     from worker.training.processes import leads
 
     checked = check(
-        read_manifest(manifest, root), on_progress=lambda done, total: on_progress("checking rows", done / total)
+        read_manifest(manifest, root),
+        on_progress=lambda done, total: on_progress("checking rows", done / total),
+        excluding=excluding or (),
     )
     if checked.warnings and leads():
         _say(f"{len(checked.warnings)} warnings: see `dlr dataset validate`")

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from db.schema.vocabulary import QualityFinding
 from worker.dataset.manifest import Fault, Manifest, ManifestRow, cells_of
-from worker.dataset.manifest_image import read_lesion, said_of
+from worker.dataset.manifest_image import Appearance, read_lesion, said_of
 from worker.dataset.near_duplicates import Fingerprint, fingerprint, same_or_alike
 from worker.dataset.splits import leaks
 from worker.errors import MEANINGS, Code, Refused
@@ -27,6 +28,7 @@ class Checked:
         prints: of the images that could be read, by line.
         ages: years, or ``None`` where there is no age, by line; of a DICOM file's header too.
         pairs: lines whose images are the same or nearly so.
+        seen: what the images that could be read show, by line.
     """
 
     manifest: Manifest
@@ -35,6 +37,7 @@ class Checked:
     prints: Mapping[int, Fingerprint]
     ages: Mapping[int, float | None]
     pairs: tuple[tuple[int, int], ...]
+    seen: Mapping[int, Appearance]
 
     @property
     def without_bad(self) -> Manifest:
@@ -55,7 +58,10 @@ class Checked:
 
 
 def check(
-    manifest: Manifest, limits: Limits = DEFAULT_LIMITS, on_progress: OnProgress = lambda _done, _total: None
+    manifest: Manifest,
+    limits: Limits = DEFAULT_LIMITS,
+    on_progress: OnProgress = lambda _done, _total: None,
+    excluding: Collection[QualityFinding] = (),
 ) -> Checked:
     """Look at every row that is not excluded. A bad one does not stop the others.
 
@@ -63,6 +69,7 @@ def check(
         manifest: as it was read.
         limits: the largest file and frame.
         on_progress: told how many rows are done, and of how many.
+        excluding: findings by which a row is excluded, as if the manifest said so: in ``excluded`` it has the finding.
 
     Raises:
         Unavailable: ``storage_unavailable``: the disk is away, which says nothing about the rows.
@@ -71,15 +78,23 @@ def check(
     prints: dict[int, Fingerprint] = {}
     ages: dict[int, float | None] = {}
     warnings: list[Fault] = []
+    seen: dict[int, Appearance] = {}
+    left_out: dict[int, ManifestRow] = {}
     for done, (line, row) in enumerate(manifest.included.items(), start=1):
         try:
             lesion = read_lesion(manifest.root, row, limits)
-            prints[line] = fingerprint(manifest.root, row, lesion.frame, limits)
-            ages[line] = lesion.age_years
-            warnings += [Fault(line, Code(reason), MEANINGS[Code(reason)]) for reason in lesion.quality_findings]
+            findings = lesion.appearance.quality_findings
+            if (against := next((finding for finding in findings if finding in excluding), None)) is not None:
+                left_out[line] = row.model_copy(update={"excluded": str(against), "split": None, "fold": None})
+                continue
+            prints[line] = fingerprint(manifest.root, row, lesion.frame, lesion.region, limits)
+            ages[line], seen[line] = lesion.age_years, lesion.appearance
+            warnings += [Fault(line, Code(reason), MEANINGS[Code(reason)]) for reason in findings]
         except Refused as refused:
             faults.append(Fault(line, refused.code, said_of(refused)))
-        on_progress(done, len(manifest.included))
+        finally:
+            on_progress(done, len(manifest.included))
+    manifest = replace(manifest, rows={**manifest.rows, **left_out})
     rows, pairs = manifest.included, same_or_alike(prints)
     same = [(one, other) for one, other, to_the_pixel in pairs if to_the_pixel]
     near = [(one, other) for one, other, to_the_pixel in pairs if not to_the_pixel]
@@ -87,7 +102,7 @@ def check(
     faults += [*_repeated(rows, prints), *_contradictory(rows), *_of_two_patients(rows, same, "the same image as")]
     faults += leaks(rows, both)
     warnings += [*_of_two_patients(rows, near, "nearly the same image as"), *_of_two_categories(rows)]
-    return Checked(manifest, _ordered(faults), _ordered(warnings), prints, ages, both)
+    return Checked(manifest, _ordered(faults), _ordered(warnings), prints, ages, both, seen)
 
 
 def _ordered(faults: list[Fault]) -> tuple[Fault, ...]:

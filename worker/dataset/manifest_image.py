@@ -1,6 +1,6 @@
 """The pixels of a row of a manifest, read as the service reads them: a frame, the lesion's rectangle and the age."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,9 @@ from worker.imaging.layout import frame_index, pixel_layout
 from worker.imaging.lesion import MODALITIES
 from worker.imaging.pixels import decode_frame
 from worker.imaging.quality.checks import quality_findings
-from worker.imaging.regions import resolve_region, ultrasound_regions
+from worker.imaging.regions import UltrasoundRegion, resolve_region, ultrasound_regions
+from worker.imaging.scanner import scanner_of
+from worker.imaging.spacing import Spacing, size_of, spacing_at
 from worker.imaging.storage import confine, open_regular
 from worker.study import Roi
 
@@ -41,6 +43,25 @@ _COLOURS = {"RGB": "RGB", "RGBA": "RGB", "P": "RGB", "L": "L", "LA": "L", "1": "
 
 
 @dataclass(frozen=True, slots=True)
+class Appearance:
+    """What an image shows of a lesion, and how it was taken, in numbers and words.
+
+    Attributes:
+        quality_findings: what the service would say against the region.
+        lesion_px: the longer side of the lesion's rectangle, pixels.
+        lesion_mm: the same in millimetres, where the size of a pixel is known.
+        frame_px: the longer side of the frame, pixels.
+        scanner_model: of the row, or of a DICOM file's header; ``None``: neither says it.
+    """
+
+    quality_findings: tuple[QualityFinding, ...]
+    lesion_px: float
+    lesion_mm: float | None
+    frame_px: float
+    scanner_model: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingLesion:
     """A row's lesion, ready for the models' preprocessing.
 
@@ -48,13 +69,13 @@ class TrainingLesion:
         frame: uint8, (rows, columns) for grey or (rows, columns, 3) for RGB; white is bright.
         region: the lesion's rectangle, wholly inside the frame, without any margin.
         age_years: 0 to 120; ``None`` where neither the row nor the file's header has one.
-        quality_findings: what the service would say against the region.
+        appearance: what else the image shows.
     """
 
     frame: NDArray[np.uint8]
     region: Roi
     age_years: float | None
-    quality_findings: tuple[QualityFinding, ...]
+    appearance: Appearance
 
 
 def read_lesion(root: Path, row: ManifestRow, limits: Limits = DEFAULT_LIMITS) -> TrainingLesion:
@@ -80,7 +101,21 @@ def read_lesion(root: Path, row: ManifestRow, limits: Limits = DEFAULT_LIMITS) -
     pixels = frame[region.y : region.y + region.height, region.x : region.x + region.width]
     if (pixels == pixels[0, 0]).all():
         raise LesionRefused(Code.PIXELS_UNIFORM)
-    return TrainingLesion(frame, region, age_years, quality_findings(frame, region, regions, header))
+    size = size_of(region, _spacing(row, region, regions, header))
+    appearance = Appearance(
+        quality_findings(frame, region, regions, header),
+        lesion_px=max(region.width, region.height),
+        lesion_mm=None if size is None else max(size.width_mm, size.height_mm),
+        frame_px=max(rows, columns),
+        scanner_model=row.scanner_model or scanner_of(header).model,
+    )
+    return TrainingLesion(frame, region, age_years, appearance)
+
+
+def _spacing(row: ManifestRow, region: Roi, regions: Sequence[UltrasoundRegion], header: Header) -> Spacing | None:
+    if row.pixel_spacing_mm is not None:
+        return Spacing(row.pixel_spacing_mm, row.pixel_spacing_mm)
+    return spacing_at(region, regions, header)
 
 
 def said_of(refused: Refused) -> str:

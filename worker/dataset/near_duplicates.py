@@ -1,25 +1,18 @@
 """Which images are the same, or nearly: by the file's bytes, by the pixels, and by how they look."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from worker.dataset.looks import LESION_CUTS, alike, look_of
 from worker.dataset.manifest import ManifestRow
 from worker.image_access import DEFAULT_LIMITS, Limits
 from worker.imaging.storage import confine, open_regular
-
-SIDE = 16
-"""The difference hash compares 16 x 16 neighbours: 256 bits."""
-
-MOST_BITS = 24
-"""Images whose hashes differ in no more of the 256 bits are nearly the same. Two phantoms differ in over 80;
-one that was stored anew, scaled or made brighter, from itself in 19 or fewer."""
-
+from worker.study import Roi
 
 _BLOCK = 1 << 20
 
@@ -32,22 +25,27 @@ class Fingerprint:
         file_sha256: of the image's file, as `sha256sum` gives it.
         mask_sha256: of the mask's file; empty without one.
         pixels_sha256: of the decoded frame: the same whatever file it is stored in.
-        look: the difference hash of the frame, 32 bytes.
+        look: what the frame looks like, 4,096 bytes.
+        lesion_look: what the lesion looks like with a little around it, likewise.
     """
 
     file_sha256: str
     mask_sha256: str
     pixels_sha256: str
     look: bytes
+    lesion_look: bytes
 
 
-def fingerprint(root: Path, row: ManifestRow, frame: NDArray[np.uint8], limits: Limits = DEFAULT_LIMITS) -> Fingerprint:
+def fingerprint(
+    root: Path, row: ManifestRow, frame: NDArray[np.uint8], region: Roi, limits: Limits = DEFAULT_LIMITS
+) -> Fingerprint:
     """Take an image's fingerprint.
 
     Args:
         root: the manifest's, resolved.
         row: whose image it is.
         frame: decoded, uint8, (rows, columns) or (rows, columns, 3).
+        region: the lesion's, inside the frame.
         limits: the largest file.
 
     Raises:
@@ -58,7 +56,8 @@ def fingerprint(root: Path, row: ManifestRow, frame: NDArray[np.uint8], limits: 
         file_sha256=file_sha256(confine(root, row.image), limits),
         mask_sha256=file_sha256(confine(root, row.mask), limits) if row.mask is not None else "",
         pixels_sha256=pixels_sha256(frame),
-        look=difference_hash(frame),
+        look=look_of(frame),
+        lesion_look=look_of(frame, region),
     )
 
 
@@ -75,34 +74,6 @@ def file_sha256(path: Path, limits: Limits = DEFAULT_LIMITS) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
-
-
-def difference_hash(frame: NDArray[np.uint8]) -> bytes:
-    """Return the difference hash (dHash) of a frame: in 16 rows of 17 means, whether each is brighter than the next.
-
-    It stays nearly the same when an image is stored anew, made larger or smaller, brighter or darker.
-
-    Args:
-        frame: uint8, (rows, columns) or (rows, columns, 3).
-
-    Returns:
-        256 bits.
-    """
-    grey = Image.fromarray(frame).convert("L").resize((SIDE + 1, SIDE), Image.Resampling.BOX)
-    means = np.asarray(grey, np.int16)
-    return np.packbits(means[:, 1:] > means[:, :-1]).tobytes()
-
-
-def alike(looks: Sequence[bytes], most_bits: int = MOST_BITS) -> list[tuple[int, int]]:
-    """Return the pairs of places, the lower first, whose hashes differ in at most so many bits."""
-    if not looks:
-        return []
-    words = np.frombuffer(b"".join(looks), np.uint64).reshape(len(looks), -1)
-    pairs: list[tuple[int, int]] = []
-    for place in range(len(words) - 1):
-        differing = np.bitwise_count(words[place + 1 :] ^ words[place]).sum(axis=1)
-        pairs += [(place, place + 1 + int(other)) for other in np.flatnonzero(differing <= most_bits)]
-    return pairs
 
 
 def joined(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
@@ -122,9 +93,26 @@ def joined(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
 
 
 def same_or_alike(prints: Mapping[int, Fingerprint]) -> list[tuple[int, int, bool]]:
-    """Return the pairs of lines whose images are the same (``True``: to the pixel) or nearly the same."""
+    """Return the pairs of lines whose images are the same (``True``: to the pixel) or nearly the same.
+
+    Nearly the same are frames that look alike, cropped or not, and lesions that do: a lesion is found again where its
+    frame was cropped to little more than the lesion.
+    """
     lines = sorted(prints)
+    places = {place: at for at, place in enumerate(lines)}
+    pairs = {*alike([prints[line].look for line in lines])}
+    pairs |= {*alike([prints[line].lesion_look for line in lines], LESION_CUTS)}
+    pairs |= {(places[one], places[other]) for one, other in _to_the_pixel(prints)}
     return [
         (lines[one], lines[other], prints[lines[one]].pixels_sha256 == prints[lines[other]].pixels_sha256)
-        for one, other in alike([prints[line].look for line in lines])
+        for one, other in sorted(pairs)
     ]
+
+
+def _to_the_pixel(prints: Mapping[int, Fingerprint]) -> Iterable[tuple[int, int]]:
+    """Pairs of the same pixels, each with the first: an image that looks like nothing is still the same image."""
+    first: dict[str, int] = {}
+    for line, seen in sorted(prints.items()):
+        before = first.setdefault(seen.pixels_sha256, line)
+        if before != line:
+            yield before, line

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.worker.dataset.importers import test_breast, test_bus_bra, test_busi, test_medmnist
-from tests.worker.dataset.manifests import cohort
+from tests.worker.dataset.manifests import cohort, with_calipers
 from worker.cli.main import app
 from worker.dataset.manifest import Split
 from worker.dataset.manifest_file import read_manifest, write_manifest
@@ -132,3 +132,32 @@ def test_each_public_layout_is_imported_and_what_is_left_out_is_said(tmp_path: P
 
 def test_the_schema_is_printed() -> None:
     assert "roi_width" in json.loads(dlr("schema"))["properties"]
+
+
+def test_what_goes_together_with_pathology_is_said_and_a_finding_excludes(manifest: Path) -> None:
+    rows = [
+        row.model_copy(update={"scanner_model": "X" if row.malignant else "Y", "split": None})
+        for row in read_manifest(manifest).rows.values()
+    ]
+    write_manifest(manifest.with_name("s.csv"), rows)
+    told = json.loads(dlr("validate", manifest.with_name("s.csv"), "-f", "json"))
+    (scanner,) = [one for one in told["associations"] if one["feature"] == "scanner_model"]
+    assert (scanner["significant"], scanner["effect"], told["not_tested"]) == (True, "Cramér's V", None)
+    assert "scanner_model" in dlr("validate", manifest.with_name("s.csv"))
+
+
+def test_rows_with_a_finding_are_left_out_of_a_split(manifest: Path) -> None:
+    with_calipers(manifest.with_name("0-1.png"))
+    made, option = manifest.with_name("split.csv"), ("--exclude-finding", "overlay_in_roi")
+    dlr("split", manifest, "-o", made, *option)
+    (left_out,) = [row for row in read_manifest(made).rows.values() if row.excluded is not None]
+    assert (left_out.image, left_out.excluded) == ("0-1.png", "overlay_in_roi")
+    steps = json.loads(dlr("flow", manifest, "-f", "json", *option))
+    assert [step["rows"] for step in steps if step["of"] == "overlay_in_roi"] == [1]
+
+
+def test_rows_that_are_bad_alike_are_one_line(manifest: Path) -> None:
+    for picture in manifest.parent.glob("*.png"):
+        picture.unlink()
+    assert "2 to 81" in dlr("validate", manifest, status=3)
+    assert len(json.loads(dlr("validate", manifest, "-f", "json", status=3))["bad_rows"]) == 80

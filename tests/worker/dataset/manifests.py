@@ -22,6 +22,12 @@ def save_picture(path: Path, seed: int, rows: int = 48, columns: int = 64, *, co
     return path
 
 
+def with_calipers(path: Path) -> None:
+    pixels = np.full((48, 64), 40, np.uint8) + np.random.default_rng(0).integers(0, 9, (48, 64), dtype=np.uint8)
+    pixels[10:22, 20] = pixels[16, 14:27] = 255
+    Image.fromarray(pixels).save(path)
+
+
 def save_mask(path: Path, x: int, y: int, width: int, height: int, rows: int = 48, columns: int = 64) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     marked = np.zeros((rows, columns), np.uint8)
@@ -66,4 +72,4 @@ def checked(folder: Path, rows: Sequence[ManifestRow]) -> Checked:
     return check(read_manifest(path))
 
 
-__all__ = ["ROI", "checked", "cohort", "picture", "row", "save_mask", "save_picture"]
+__all__ = ["ROI", "checked", "cohort", "picture", "row", "save_mask", "save_picture", "with_calipers"]

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.worker.dataset.manifests import ROI, checked, cohort, row, save_picture
-from worker.dataset.check import Checked, unsplit
+from db.schema.vocabulary import QualityFinding
+from tests.worker.dataset.manifests import ROI, checked, cohort, row, save_picture, with_calipers
+from worker.dataset.check import Checked, check, unsplit
 from worker.dataset.manifest import Fault
+from worker.dataset.manifest_file import read_manifest, write_manifest
 from worker.errors import Code
 
 
@@ -130,10 +132,27 @@ def test_the_digest_is_of_rows_and_files_whatever_their_order_and_place(tmp_path
 
 
 def test_progress_is_told(tmp_path: Path) -> None:
-    from worker.dataset.check import check
-    from worker.dataset.manifest_file import read_manifest, write_manifest
-
     write_manifest(tmp_path / "m.csv", cohort(tmp_path, 2))
     told: list[tuple[int, int]] = []
     check(read_manifest(tmp_path / "m.csv"), on_progress=lambda done, total: told.append((done, total)))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_rows_with_a_finding_are_excluded_where_that_is_asked(tmp_path: Path) -> None:
+    save_picture(tmp_path / "1.png", 1)
+    with_calipers(tmp_path / "2.png")
+    write_manifest(tmp_path / "m.csv", [row(), row(image="2.png", patient_key="P2", split="train", fold=1)])
+    manifest = read_manifest(tmp_path / "m.csv")
+    assert QualityFinding.OVERLAY_IN_ROI in check(manifest).seen[3].quality_findings
+    found = check(manifest, excluding=(QualityFinding.OVERLAY_IN_ROI,))
+    assert (found.faults, list(found.sound)) == ((), [2])
+    left_out = found.manifest.rows[3]
+    assert (left_out.excluded, left_out.split, left_out.fold) == ("overlay_in_roi", None, None)
+    assert 3 not in found.prints
+
+
+def test_what_an_image_shows_is_measured_in_the_manifests_pixels(tmp_path: Path) -> None:
+    save_picture(tmp_path / "1.png", 1)
+    found = checked(tmp_path, [row(pixel_spacing_mm=0.5, scanner_model="Model A")])
+    assert (found.seen[2].lesion_px, found.seen[2].lesion_mm, found.seen[2].frame_px) == (24, 12.0, 64)
+    assert found.seen[2].scanner_model == "Model A"

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from worker.clinical.categories import Birads
+from worker.dataset.looks import alike, look_of
 from worker.dataset.manifest import ManifestRow, Pathology, reason_of
 from worker.dataset.manifest_image import mask_roi
-from worker.dataset.near_duplicates import alike, difference_hash, joined
+from worker.dataset.near_duplicates import joined
 from worker.errors import Code, LesionRefused, SetupRefused
 
 OnProgress = Callable[[int, int], None]
@@ -100,7 +101,7 @@ def duplicates(frames: Sequence[NDArray[np.uint8] | None], classes: Sequence[str
         classes: the label of each.
     """
     readable = [place for place, frame in enumerate(frames) if frame is not None]
-    looks = [difference_hash(frame) for frame in frames if frame is not None]
+    looks = [look_of(frame) for frame in frames if frame is not None]
     found: list[str | None] = [None] * len(frames)
     first = joined(len(looks), alike(looks))
     for low in set(first):
