@@ -74,6 +74,7 @@ NEEDS = {
     "dataset validate CSV": "worker",
     "dataset flow CSV": "worker",
     "dataset split CSV --output OUT": "worker",
+    "dataset join CSV CSV --output OUT": "worker",
     "dataset schema": None,
     "models add JSON JSON": None,
     "models list": None,

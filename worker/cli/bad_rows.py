@@ -1,11 +1,12 @@
 """How bad rows are listed: those that are bad for the same reason on one line."""
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 
+from worker.cli.output import Format, Report, print_json, print_rows
 from worker.dataset.manifest import Fault
-from worker.errors import Code
+from worker.errors import Code, SetupRefused
 
 COLUMNS = ("line", "rows", "code", "reason")
 _NAMED = 3
@@ -41,3 +42,32 @@ def _lines(lines: list[int]) -> str:
         return f"{lines[0]} to {lines[-1]}"
     named = ", ".join(map(str, lines[:_NAMED]))
     return f"{named} and {len(lines) - _NAMED} more" if len(lines) > _NAMED else named
+
+
+def refuse_rows(faults: Sequence[Fault], code: Code, what: str, fmt: Report, *, silent: bool = False) -> None:
+    """List bad rows and refuse to go on, if there are any.
+
+    Args:
+        faults: by line; a row may have several.
+        code: of the refusal.
+        what: is said of the rows.
+        fmt: how they are listed; as JSON under ``bad_rows``, as `dlr dataset validate` has them.
+        silent: refuse without a list, as all but one of several processes do.
+
+    Raises:
+        SetupRefused: with the code.
+    """
+    if not faults:
+        return
+    if fmt is Report.JSON and not silent:
+        print_json({"bad_rows": list(map(asdict, faults))})
+    elif not silent:
+        print_faults(faults, "bad rows")
+    raise SetupRefused(code, f"{len({fault.line for fault in faults})} rows {what}")
+
+
+def print_faults(faults: Sequence[Fault], title: str) -> None:
+    """Print faults as a table, those that are alike on one line; nothing where there are none."""
+    if faults:
+        rows = [asdict(line) for line in folded(faults)]
+        print_rows(rows, COLUMNS, Format.TABLE, title=title)

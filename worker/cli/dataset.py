@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from db.schema.vocabulary import QualityFinding
-from worker.cli import bad_rows
+from worker.cli.bad_rows import print_faults, refuse_rows
 from worker.cli.failed import moment
 from worker.cli.output import Format, FormatOption, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.progress import progress_bar
@@ -21,7 +21,6 @@ from worker.extras import require_extra
 if TYPE_CHECKING:
     from worker.dataset.check import Checked
     from worker.dataset.importers.imported_dataset import Imported, OnProgress
-    from worker.dataset.manifest import Fault
     from worker.dataset.shortcuts import Association
 
 app = typer.Typer(no_args_is_help=True)
@@ -47,6 +46,14 @@ class By(StrEnum):
 
     PATIENT = "patient"
     SITE = "site"
+
+
+class Keys(StrEnum):
+    """What the same patient_key in two manifests means."""
+
+    REFUSE = "refuse"
+    SAME = "same"
+    APART = "apart"
 
 
 ManifestArgument = Annotated[Path, typer.Argument(help="Manifest: CSV, or Parquet if its name ends in .parquet")]
@@ -167,7 +174,7 @@ def validate(
         tested = [asdict(one) | {"significant": one.is_significant, "sentence": one.sentence} for one in found]
         print_json(summary | listed | {"associations": tested, "not_tested": untested})
     else:
-        _print_faults(checked.faults, "bad rows")
+        print_faults(checked.faults, "bad rows")
         if checked.warnings:
             counts = Counter(warning.code for warning in checked.warnings).most_common()
             rows = [{"code": code, "rows": count} for code, count in counts]
@@ -213,6 +220,32 @@ def flow(
 
     steps = [asdict(step) for step in flow_of(_checked(manifest, root, exclude_finding))]
     print_rows(steps, FLOW_COLUMNS, fmt, title="inclusion and exclusion")
+
+
+@app.command("join")
+def join_manifests(
+    manifests: Annotated[list[Path], typer.Argument(help="Two manifests or more")],
+    output: OutputOption,
+    keys: Annotated[
+        Keys,
+        typer.Option(
+            help="The same patient_key in two manifests: refuse; same: it is one patient; apart: two, whose keys get "
+            "their manifest's name"
+        ),
+    ] = Keys.REFUSE,
+    root: RootOption = None,
+    fmt: ReportOption = Report.TABLE,
+) -> None:
+    """Put manifests together, and check them as one: images, patients and splits that they share.
+
+    Nothing is written if a row is bad. Lines are those of the joined manifest.
+    """
+    from worker.cli.dataset_join import write_joined
+
+    require_extra("worker", "dlr dataset", "PIL")
+    if len(manifests) < 2:
+        raise typer.BadParameter("two manifests or more", param_hint="MANIFESTS")
+    write_joined(manifests, output, root or output.parent, fmt, apart=keys is Keys.APART, same=keys is Keys.SAME)
 
 
 @app.command()
@@ -296,34 +329,6 @@ def _summary(checked: "Checked") -> dict[str, object]:
         "with_age": sum(checked.ages[line] is not None for line in sound),
         "digest": checked.digest,
     }
-
-
-def refuse_rows(faults: "Sequence[Fault]", code: Code, what: str, fmt: Report, *, silent: bool = False) -> None:
-    """List bad rows and refuse to go on, if there are any.
-
-    Args:
-        faults: by line; a row may have several.
-        code: of the refusal.
-        what: is said of the rows.
-        fmt: how they are listed; as JSON under ``bad_rows``, as `dlr dataset validate` has them.
-        silent: refuse without a list, as all but one of several processes do.
-
-    Raises:
-        SetupRefused: with the code.
-    """
-    if not faults:
-        return
-    if fmt is Report.JSON and not silent:
-        print_json({"bad_rows": list(map(asdict, faults))})
-    elif not silent:
-        _print_faults(faults, "bad rows")
-    raise SetupRefused(code, f"{len({fault.line for fault in faults})} rows {what}")
-
-
-def _print_faults(faults: "Sequence[Fault]", title: str) -> None:
-    if faults:
-        rows = [asdict(line) for line in bad_rows.folded(faults)]
-        print_rows(rows, bad_rows.COLUMNS, Format.TABLE, title=title)
 
 
 def _say(line: str) -> None:

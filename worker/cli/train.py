@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.dataset import ExcludeFindingOption, refuse_rows
+from worker.cli.bad_rows import refuse_rows
+from worker.cli.dataset import ExcludeFindingOption
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.progress import share_bar
 from worker.errors import Code

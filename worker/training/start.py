@@ -1,6 +1,8 @@
-"""What a network is before its training: random, torchvision's ImageNet weights, or a file of an earlier training."""
+"""What a network is before its training: random, ImageNet's weights, or a file: ours, or a ResNet of torchvision's."""
 
 import hashlib
+import io
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,11 @@ from worker.inference.weights import differences
 from worker.training.config import IMAGENET, RANDOM, STARTS, TrainingConfig
 
 _IMAGE, _HEAD, _BACKBONE, _AGE = "image.", "image.fc", "image.backbone.", "age."
+_TORCHVISION = "conv1.weight"
+"""The first tensor of torchvision's ResNets, by the name that it has nowhere in ours."""
+
+_CLASSIFIER = "fc."
+_PICKLED = (".pth", ".pt")
 
 
 def new_network(config: TrainingConfig) -> DlrNetwork:
@@ -36,6 +43,16 @@ def new_network(config: TrainingConfig) -> DlrNetwork:
     else:
         _take(network, _of_file(Path(config.init)))
     return network
+
+
+def require_fitting(config: TrainingConfig) -> None:
+    """Make sure that a file to start from is one, and fits the backbone. Nothing is looked at for other starts.
+
+    Raises:
+        SetupRefused: ``weights_unavailable``.
+    """
+    if config.init not in STARTS:
+        new_network(config)
 
 
 def init_digest(config: TrainingConfig) -> str:
@@ -84,18 +101,39 @@ def _name(url: str) -> str:
 
 
 def _of_file(path: Path) -> dict[str, Tensor]:
+    content = _read(path)
     try:
-        weights = load(_read(path))
-    except (SafetensorError, KeyError, ValueError):
-        raise SetupRefused(Code.WEIGHTS_UNAVAILABLE, "--init: the file is not a safetensors file") from None
-    return weights
+        weights = load(content) if path.suffix not in _PICKLED else _pickled(content)
+    except (SafetensorError, KeyError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError):
+        reason = "--init: the file is neither safetensors nor, ending in .pth or .pt, a state dict of tensors alone"
+        raise SetupRefused(Code.WEIGHTS_UNAVAILABLE, reason) from None
+    return _renamed(weights) if _TORCHVISION in weights else weights
+
+
+def _pickled(content: bytes) -> dict[str, Tensor]:
+    """Read a state dict as tensors alone: no code in the file is run."""
+    weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
+        raise ValueError
+    return {str(name): tensor for name, tensor in weights.items()}
+
+
+def _renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give torchvision's tensors our names; its classifier, of 1,000 everyday things, is left out."""
+    counts = {  # older files count no batches
+        name.replace("running_mean", "num_batches_tracked"): torch.tensor(0)
+        for name in weights
+        if name.endswith("running_mean")
+    }
+    named = (counts | weights).items()
+    return {f"{_BACKBONE}{name}": tensor for name, tensor in named if not name.startswith(_CLASSIFIER)}
 
 
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError:
-        reason = "--init: imagenet, random, or a readable safetensors file"
+        reason = "--init: imagenet, random, or a readable file of weights (.safetensors, .pth)"
         raise SetupRefused(Code.WEIGHTS_UNAVAILABLE, reason) from None
 
 

@@ -27,7 +27,7 @@ from worker.training.held_out import Judged, judge
 from worker.training.labels import LabelRule, rule_of
 from worker.training.log import require, writer
 from worker.training.processes import Team, leads, processes, team
-from worker.training.start import init_digest, new_network
+from worker.training.start import init_digest, new_network, require_fitting
 
 OnShare = Callable[[float], None]
 _FITTING_SHARE = 0.95
@@ -106,11 +106,11 @@ def require_startable(model: ModelName, config: TrainingConfig, running: Running
 
     Raises:
         SetupRefused: ``config_invalid``: another label rule than the model has, or no version; ``setting_invalid``: no
-            such device or log; ``weights_unavailable``: no such file to start from.
+            such device or log; ``weights_unavailable``: no such file to start from, or it does not fit.
     """
     require(running.log)
     rule_of(model, config)
-    init_digest(config)
+    require_fitting(config)
     choose_device(running.device)
     if running.version is not None and not re.fullmatch(VERSION_PATTERN, running.version):
         reason = "--version: letters, digits, '.', '_' and '-', 64 at most, and a letter or a digit first"

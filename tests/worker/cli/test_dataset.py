@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.worker.dataset.importers import test_breast, test_bus_bra, test_busi, test_medmnist
-from tests.worker.dataset.manifests import cohort, with_calipers
+from tests.worker.dataset.manifests import cohort, save_picture, with_calipers
 from worker.cli.main import app
 from worker.dataset.manifest import Split
 from worker.dataset.manifest_file import read_manifest, write_manifest
@@ -161,3 +161,50 @@ def test_rows_that_are_bad_alike_are_one_line(manifest: Path) -> None:
         picture.unlink()
     assert "2 to 81" in dlr("validate", manifest, status=3)
     assert len(json.loads(dlr("validate", manifest, "-f", "json", status=3))["bad_rows"]) == 80
+
+
+def two_manifests(folder: Path) -> tuple[Path, Path]:
+    """Each in a folder of its own, with the same patients' keys and other images."""
+    for name, first in (("a", 0), ("b", 50)):
+        inner = folder / name
+        rows = cohort(inner, 6, views=1)
+        for number, row in enumerate(rows):
+            save_picture(inner / row.image, seed=7_000 + first + number)
+        write_manifest(
+            folder / f"{name}.csv", [row.model_copy(update={"image": f"{name}/{row.image}"}) for row in rows]
+        )
+    return folder / "a.csv", folder / "b.csv"
+
+
+def test_manifests_are_joined_and_whose_patients_are_whose_is_asked(tmp_path: Path) -> None:
+    one, other = two_manifests(tmp_path)
+    assert refusal("join", one, other, "-o", tmp_path / "no.csv").code == Code.DATASET_INVALID
+    assert not (tmp_path / "no.csv").exists()
+    told = json.loads(dlr("join", one, other, "-o", tmp_path / "c.csv", "--keys", "apart", "-f", "json"))
+    assert [part["from_line"] for part in told["joined"]] == [2, 8]
+    rows = list(read_manifest(tmp_path / "c.csv").rows.values())
+    assert [row.image for row in rows[::6]] == ["a/0-0.png", "b/0-0.png"]
+    assert [row.patient_key for row in rows[::6]] == ["a-P0", "b-P0"]
+    assert json.loads(dlr("validate", tmp_path / "c.csv", "-f", "json"))["digest"] == told["digest"]
+    dlr("join", one, "-o", tmp_path / "d.csv", status=2)
+
+
+def test_an_image_of_two_manifests_in_two_splits_is_found(tmp_path: Path) -> None:
+    one, other = two_manifests(tmp_path)
+    (tmp_path / "b" / "0-0.png").write_bytes((tmp_path / "a" / "0-0.png").read_bytes())
+    for path, split in ((one, Split.TRAIN), (other, Split.TEST)):
+        rows = [row.model_copy(update={"split": split}) for row in read_manifest(path).rows.values()]
+        path.unlink()
+        write_manifest(path, rows)
+    result = CliRunner().invoke(
+        app,
+        ["dataset", "join", str(one), str(other), "-o", str(tmp_path / "c.csv"), "--keys", "apart", "-f", "json"],
+    )
+    bad = json.loads(result.stdout)["bad_rows"]
+    assert {(fault["line"], fault["code"]) for fault in bad} == {(8, Code.SPLIT_LEAKS), (8, Code.IMAGE_REPEATED)}
+
+
+def test_images_that_are_not_below_the_joined_manifest_are_refused(tmp_path: Path) -> None:
+    one, other = two_manifests(tmp_path)
+    (tmp_path / "inner").mkdir()
+    assert "--root" in refusal("join", one, other, "-o", tmp_path / "inner" / "c.csv", "--keys", "same").reason

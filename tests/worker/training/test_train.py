@@ -206,6 +206,41 @@ def test_an_image_part_and_a_whole_network_can_be_started_from(run: Path, tmp_pa
         assert all(torch.equal(tensor, taken.get(name, drawn[name])) for name, tensor in found.items())
 
 
+@pytest.mark.parametrize("ending", [".safetensors", ".pth"])
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_resnet_by_torchvisions_names_can_be_started_from(tmp_path: Path, ending: str, is_old: bool) -> None:
+    from torchvision import models
+
+    published = models.resnet18().state_dict()
+    weights = {name: tensor for name, tensor in published.items() if not is_old or "num_batches" not in name}
+    path = tmp_path / f"resnet18{ending}"
+    save_file(weights, path) if ending == ".safetensors" else torch.save(weights, path)
+    found = new_network(config(init=str(path), seed=3)).state_dict()
+    taken = {f"image.backbone.{name}": tensor for name, tensor in published.items() if not name.startswith("fc.")}
+    assert all(torch.equal(found[name], tensor) for name, tensor in taken.items())
+
+
+def test_a_file_that_would_run_code_is_refused_and_runs_none(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "ran",))
+
+    torch.save({"conv1.weight": Evil()}, tmp_path / "weights.pth")
+    with pytest.raises(SetupRefused) as refused:
+        new_network(config(init=str(tmp_path / "weights.pth")))
+    assert refused.value.code is Code.WEIGHTS_UNAVAILABLE
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_start_that_does_not_fit_is_refused_before_lesions_are_read(run: Path) -> None:
+    from worker.training.train import require_startable
+
+    wrong = config(init=str(run / "weights.safetensors"), backbone="resnet34")
+    with pytest.raises(SetupRefused) as refused:
+        require_startable("DLR_BM", wrong, Running())
+    assert refused.value.code is Code.WEIGHTS_UNAVAILABLE
+
+
 @pytest.mark.parametrize("broken", ["missing", "not safetensors", "another backbone"])
 def test_weights_that_do_not_fit_are_refused(run: Path, tmp_path: Path, broken: str) -> None:
     path = tmp_path / "weights"
