@@ -33,6 +33,7 @@ class Code(StrEnum):
     LESIONS_MISSING = "lesions_missing"
     REPORT_INVALID = "report_invalid"
     REPORT_UNSUPPORTED = "report_unsupported"
+    BREAST_REPORT_UNSUPPORTED = "breast_report_unsupported"
     BIRADS_UNKNOWN = "birads_unknown"
 
     MODALITY_NOT_ULTRASOUND = "modality_not_ultrasound"
@@ -172,6 +173,9 @@ MEANINGS: dict[Code, str] = {
     Code.REPORT_INVALID: "A DICOM SR (TID 1500), SEG or GSPS cannot be read as one. Correct it and send it again.",
     Code.REPORT_UNSUPPORTED: (
         "A DICOM SR, SEG or GSPS marks a lesion in a way that is not supported; the reason says how."
+    ),
+    Code.BREAST_REPORT_UNSUPPORTED: (
+        "A Breast Imaging Report (TID 4200) does not say by regions on images where its lesions are. Send an SR that does."
     ),
     Code.BIRADS_UNKNOWN: "A finding's assessment is not a BI-RADS category (PS3.16, CID 6027).",
     Code.MODALITY_NOT_ULTRASOUND: "The image's Modality is not US. Mark the lesion on an ultrasound image.",

@@ -14,7 +14,10 @@ from worker.study import Lesion, MarkedImage
 MAX_IMAGES = 64
 """Of one lesion; a cine loop of a lesion has about as many frames that show it."""
 
-Millimetres = Annotated[float, Field(ge=0, le=300, allow_inf_nan=False)]
+LONGEST_MM = 300
+"""No distance in a breast is longer, in millimetres."""
+
+Millimetres = Annotated[float, Field(ge=0, le=LONGEST_MM, allow_inf_nan=False)]
 
 
 class ImageJob(Part):

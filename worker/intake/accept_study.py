@@ -49,7 +49,9 @@ class Intake:
     tracing: Tracing = field(default_factory=Tracing)
     images: Callable[[], Images] | None = None
 
-    def accept(self, job: StudyJob, source: str, traceparent: str | None = None) -> Recorded:
+    def accept(
+        self, job: StudyJob, source: str, traceparent: str | None = None, former: StudyJob | None = None
+    ) -> Recorded:
         """Record a valid job, commit, then queue it.
 
         A study that is known with the same content is not recorded again; with other content it becomes a new
@@ -62,6 +64,7 @@ class Intake:
             job: a job that `parse_job` passed.
             source: the way in, such as ``queue`` or ``submit``.
             traceparent: the sender's, whose trace then goes on here.
+            former: the job as an earlier version made it of the same study; where that is on record, nothing changed.
 
         Returns:
             The ledger's id, the revision and what changed.
@@ -69,7 +72,7 @@ class Intake:
         with self.tracing.span("intake", parent=traceparent, source=source) as span:
             digest = content_digest(job, self.storage_root)
             record = _study_record(job, digest, source, self.tracing.traceparent() or traceparent)
-            recorded = self._record(record)
+            recorded = (former and self._known_as(former, record)) or self._record(record, former)
             span.note(study_id=str(recorded.study_id), change=recorded.change)
             if recorded.priority != job.priority.value:
                 logger.info("study %s keeps its priority %s", recorded.study_id, recorded.priority)
@@ -77,7 +80,17 @@ class Intake:
                 self.enqueue(Queued(recorded.study_id, recorded.priority, recorded.uncounted))
         return recorded
 
-    def _record(self, record: StudyRecord) -> Recorded:
+    def _known_as(self, former: StudyJob, record: StudyRecord) -> Recorded | None:
+        """Record that a study came again that is on record as an earlier version made its job; else nothing."""
+        digest = content_digest(former, self.storage_root)
+        with self.sessions() as session:
+            recorded = ledger.record_study(session, replace(record, content_digest=digest))
+            if recorded.change in (Change.NEW, Change.REVISED):
+                session.rollback()
+                return None
+            return _committed(session, recorded)
+
+    def _record(self, record: StudyRecord, former: StudyJob | None) -> Recorded:
         with self.sessions() as session:
             recorded = ledger.record_study(session, record)
             if recorded.change != "revised" or self.images is None:
@@ -86,7 +99,9 @@ class Intake:
             session.rollback()
             known = current_content(session, record.study_instance_uid)
             session.rollback()
-            if known is None or not is_reencoded(record.job, known, self.storage_root, self.images):
+            jobs = [record.job, *([former.model_dump(mode="json")] if former else [])]
+            images = self.images
+            if known is None or not any(is_reencoded(job, known, self.storage_root, images) for job in jobs):
                 return _committed(session, ledger.record_study(session, record))
             recorded = ledger.record_study(session, replace(record, content_digest=known.digest))
             copies = {path for path in record.job["images"]["paths"] if is_copy(path)}

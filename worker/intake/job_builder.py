@@ -11,7 +11,8 @@ from worker.errors import Code, Refused, StudyRefused
 from worker.image_access import Limits
 from worker.imaging.patient import require_one_patient
 from worker.intake.lesion_sources import Instance, find_lesions
-from worker.intake.lesions_file import in_version
+from worker.intake.lesions_file import in_version, instances_of
+from worker.intake.tracked_lesions import as_before_tracking, as_in_a_job
 
 logger = logging.getLogger(__name__)
 
@@ -24,11 +25,14 @@ class BuiltJob:
         job: not yet checked against the contract; of a refused study, what is to be kept of it.
         is_whole: a report says which lesions there are, and its segmentations and their images are there.
         refused: why there can be no job, as things stand.
+        former: the job that was made of the same files before a lesion had several images and its place in the breast;
+            ``None`` where it is the same one, or there was none.
     """
 
     job: dict[str, Any]
     is_whole: bool
     refused: Refused | None = None
+    former: dict[str, Any] | None = None
 
 
 def build_job(instances: Sequence[Instance], place: Callable[[Path], str], limits: Limits) -> BuiltJob:
@@ -48,19 +52,32 @@ def build_job(instances: Sequence[Instance], place: Callable[[Path], str], limit
         paths = [place(image.path) for image in images]
         return job_of(instances, paths, lesions)
 
+    def job_on(lesions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        wanted = _wanted(lesions)
+        return job([image for image in images if image.identity.sop_instance_uid in wanted], lesions)
+
     try:
         marked = find_lesions(instances, limits)
         told = {*marked.said_by, *images}
         require_one_patient(
             {place: one.identity.patient for place, one in enumerate(instances, start=1) if one in told}
         )
-        wanted = {finding.region.sop_instance_uid for finding in marked.findings}
-        there = [image for image in images if image.identity.sop_instance_uid in wanted]
-        if not there:
+        lesions = as_in_a_job(marked.lesions)
+        missing = _wanted(lesions) - {image.identity.sop_instance_uid for image in images}
+        if missing == _wanted(lesions):
             raise StudyRefused(Code.SOP_INSTANCE_NOT_FOUND)
     except Refused as refused:
         return BuiltJob(job(images, ()), is_whole=False, refused=refused)
-    return BuiltJob(job(there, marked.lesions()), is_whole=marked.by_report and len(there) == len(wanted))
+    former = as_before_tracking(marked.lesions)
+    return BuiltJob(
+        job_on(lesions),
+        is_whole=marked.by_report and not missing,
+        former=None if former is None or former == lesions else job_on(former),
+    )
+
+
+def _wanted(lesions: Sequence[dict[str, Any]]) -> set[str]:
+    return {uid for lesion in lesions for uid in instances_of(lesion)}
 
 
 def job_of(instances: Sequence[Instance], paths: Sequence[str], lesions: Sequence[dict[str, Any]]) -> dict[str, Any]:

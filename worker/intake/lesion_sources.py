@@ -7,18 +7,19 @@ marks may get lost on the way.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Generic
+from typing import Final, Generic
 
 from worker.clinical.categories import Birads
 from worker.errors import Code, LesionRefused, StudyRefused
 from worker.image_access import Limits
 from worker.imaging.identity import Identity
-from worker.intake.markings import Finding, Marking, Place, Region, SegmentReference, names_of
+from worker.intake.markings import Finding, Marking, Place, Region, SegmentReference
 from worker.intake.presentation_state import PRESENTATION_CLASSES, read_presentation
 from worker.intake.segmentation import SEGMENTATION_CLASSES, Segmentation, read_segmentation
 from worker.intake.structured_report import REPORT_CLASSES, read_head, read_report
+from worker.intake.tracked_lesions import TrackedLesion, lesions_of, tracked_together
 
 MARKING_CLASSES: Final = (*REPORT_CLASSES, *SEGMENTATION_CLASSES, *PRESENTATION_CLASSES)
 """SOP Classes of what may say where lesions are."""
@@ -42,27 +43,14 @@ class Marked:
     """Where a study's lesions are.
 
     Attributes:
-        findings: at least one.
+        lesions: at least one.
         said_by: the objects that say so.
         by_report: a DICOM SR says it, which nothing but another one outweighs.
     """
 
-    findings: tuple[Finding[Region], ...]
+    lesions: tuple[TrackedLesion, ...]
     said_by: tuple[Instance, ...]
     by_report: bool
-
-    def lesions(self) -> list[dict[str, Any]]:
-        """Return the lesions as a job has them."""
-        return [
-            {
-                "lesion_id": name,
-                "birads": finding.birads.value,
-                "sop_instance_uid": finding.region.sop_instance_uid,
-                "frame": finding.region.frame,
-                "roi": asdict(finding.region.roi),
-            }
-            for name, finding in zip(names_of(self.findings), self.findings, strict=True)
-        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +90,15 @@ def find_lesions(instances: Sequence[Instance], limits: Limits) -> Marked:
         limits: the largest file and frame.
 
     Raises:
-        Refused: ``lesions_missing``; ``sop_instance_not_found``, for a segmentation that has not come; or as reading an
-            object raises it. The reason names the object by its place among the files.
+        Refused: ``lesions_missing``; ``breast_report_unsupported``, where only a Breast Imaging Report without regions
+            has come; ``sop_instance_not_found``, for a segmentation that has not; or as reading an object, or
+            `lesions_of`, raises it. The reason names the object by its place among the files.
         Unavailable: ``storage_unavailable``.
     """
     files = [_File(one, place) for place, one in enumerate(instances, start=1)]
     segmentations = _of(files, SEGMENTATION_CLASSES)
-    report = _report_that_counts(_of(files, REPORT_CLASSES), limits)
+    reports = _of(files, REPORT_CLASSES)
+    report = _report_that_counts(reports, limits)
     if report is not None:
         found = _by_report(report, segmentations, limits)
     else:
@@ -117,10 +107,18 @@ def find_lesions(instances: Sequence[Instance], limits: Limits) -> Marked:
             presentations, lambda path: read_presentation(path, limits)
         )
         if not objects:
-            raise StudyRefused(Code.LESIONS_MISSING)
+            raise _nothing_marked(reports, limits)
         found = _by_image(objects)
-    _same_matrix(found.findings, instances)
+    _same_matrix(found.lesions, instances)
     return found
+
+
+def _nothing_marked(reports: Sequence[_File], limits: Limits) -> StudyRefused:
+    for file in reports:
+        if read_head(file.instance.path, limits).is_breast_imaging_report:
+            reason = "a Breast Imaging Report, of which no finding has a category and a region on an image"
+            return StudyRefused(Code.BREAST_REPORT_UNSUPPORTED, f"file {file.place} of the study is {reason}")
+    return StudyRefused(Code.LESIONS_MISSING)
 
 
 def _of(files: Sequence[_File], classes: Sequence[str]) -> list[_File]:
@@ -159,13 +157,17 @@ def _report_that_counts(files: Sequence[_File], limits: Limits) -> _Object[Regio
 def _alike(reports: Sequence[_Object[Region | SegmentReference]]) -> _Object[Region | SegmentReference] | None:
     """Return one of reports of which none is known to be the latest, since they mark the same lesions."""
     for report in reports[1:]:
-        if _lesions(report.marking.findings) != _lesions(reports[0].marking.findings):
+        if _marked(report.marking.findings) != _marked(reports[0].marking.findings):
             raise _doubtful(reports[0].file, report.file)
     return max(reports, key=lambda report: report.order, default=None)
 
 
-def _lesions(findings: Iterable[Finding[Place]]) -> set[tuple[Birads, Place]]:
-    return {(finding.birads, finding.region) for finding in findings}
+def _marked(findings: Iterable[Finding[Place]]) -> set[frozenset[tuple[Birads, Place]]]:
+    """Return what is marked, to be compared: which regions with which category are of one lesion."""
+    assessed = [(finding, finding.birads) for finding in findings if finding.birads is not None]
+    together = tracked_together([finding for finding, _ in assessed])
+    of = dict(assessed)
+    return {frozenset((of[one], region) for one in group for region in one.regions) for group in together}
 
 
 def _doubtful(one: _File, other: _File) -> StudyRefused:
@@ -179,8 +181,9 @@ def _doubtful(one: _File, other: _File) -> StudyRefused:
 def _by_report(report: _Object[Region | SegmentReference], segmentations: Sequence[_File], limits: Limits) -> Marked:
     wanted: dict[str, set[int]] = {}
     for finding in report.marking.findings:
-        if isinstance(finding.region, SegmentReference):
-            wanted.setdefault(finding.region.sop_instance_uid, set()).add(finding.region.segment)
+        for place in finding.regions:
+            if isinstance(place, SegmentReference):
+                wanted.setdefault(place.sop_instance_uid, set()).add(place.segment)
     used = [one for one in segmentations if one.instance.identity.sop_instance_uid in wanted]
     read: dict[str, Segmentation] = {}
     for one in used:
@@ -191,28 +194,50 @@ def _by_report(report: _Object[Region | SegmentReference], segmentations: Sequen
                 reason = "it and another segmentation, which is a different one, have one SOP Instance UID"
                 raise StudyRefused(Code.SOP_INSTANCE_AMBIGUOUS, reason)
     with report.file.named():
-        found = tuple(
-            Finding(finding.number, finding.where, finding.tracked_as, finding.birads, _region(finding, read))
-            for finding in report.marking.findings
-        )
-    return Marked(found, (report.file.instance, *(one.instance for one in used)), by_report=True)
+        lesions = lesions_of([one for finding in report.marking.findings for one in _on_images(finding, read)])
+    return Marked(lesions, (report.file.instance, *(one.instance for one in used)), by_report=True)
 
 
-def _region(finding: Finding[Region | SegmentReference], segmentations: Mapping[str, Segmentation]) -> Region:
-    """Return a finding's region, which may be that of a segment."""
-    reference, where = finding.region, finding.where
-    if isinstance(reference, Region):
-        return reference
-    segmentation = segmentations.get(reference.sop_instance_uid)
+def _on_images(
+    finding: Finding[Region | SegmentReference], segmentations: Mapping[str, Segmentation]
+) -> Iterator[Finding[Region]]:
+    """Give a finding with its segments' regions; none where one without a category is marked as none is read."""
+    regions: list[Region] = []
+    birads = finding.birads
+    try:
+        for place in finding.regions:
+            if isinstance(place, Region):
+                regions.append(place)
+            else:
+                segmentation = _segmentation(place, finding.where, segmentations)
+                birads = birads or segmentation.birads(place.segment)
+                regions += _of_segment(place, replace(finding, birads=birads), segmentation)
+    except StudyRefused as refused:
+        if finding.birads is None and refused.code is Code.REPORT_UNSUPPORTED:
+            return
+        raise
+    said = finding.number, finding.where, finding.tracked_as, birads, tuple(regions), finding.tracking_uid
+    yield Finding(*said, finding.site, finding.plane)
+
+
+def _segmentation(place: SegmentReference, where: str, segmentations: Mapping[str, Segmentation]) -> Segmentation:
+    segmentation = segmentations.get(place.sop_instance_uid)
     if segmentation is None:
         reason = f"{where} refers to a segmentation that is not among the study's files; send it"
         raise StudyRefused(Code.SOP_INSTANCE_NOT_FOUND, reason)
-    if segmentation.birads(reference.segment) not in (None, finding.birads):
+    return segmentation
+
+
+def _of_segment(
+    place: SegmentReference, finding: Finding[Region | SegmentReference], segmentation: Segmentation
+) -> Sequence[Region]:
+    where = finding.where
+    if segmentation.birads(place.segment) not in (None, finding.birads):
         raise StudyRefused(Code.BIRADS_UNKNOWN, f"{where} and its segment have different assessment categories")
-    region = segmentation.region(reference.segment, reference.frames, where)
-    if reference.images and region.sop_instance_uid not in reference.images:
+    regions = segmentation.regions(place.segment, place.frames, where)
+    if place.images and not {region.sop_instance_uid for region in regions} <= set(place.images):
         raise StudyRefused(Code.REPORT_INVALID, f"{where} and its segmentation name different images")
-    return region
+    return regions
 
 
 def _by_image(objects: Sequence[_Object[Region]]) -> Marked:
@@ -222,40 +247,68 @@ def _by_image(objects: Sequence[_Object[Region]]) -> Marked:
         for image, findings in _by_their_image(one.marking.findings).items():
             earlier, older = of_image.get(image, (one, []))
             is_later = "" < earlier.marking.written < one.marking.written
-            if older and not is_later and _lesions(findings) != _lesions(older):
+            if older and not is_later and _marked(findings) != _marked(older):
                 raise _doubtful(earlier.file, one.file)
-            if not all(any(_overlap(old.region, new.region) for new in findings) for old in older):
+            if not all(any(_overlap(old, new) for new in findings) for old in older):
                 reason = (
                     f"file {one.file.place} of the study is a later segmentation or presentation state of an image and "
                     f"leaves out a lesion of file {earlier.file.place}; a DICOM SR has to say which lesions there are"
                 )
                 raise StudyRefused(Code.REPORT_UNSUPPORTED, reason)
             of_image[image] = one, findings
-    found = [finding for _, findings in of_image.values() for finding in findings]
-    numbered = tuple(replace(finding, number=number) for number, finding in enumerate(found, start=1))
-    said_by = {one.file.place: one.file.instance for one, _ in of_image.values()}
-    return Marked(numbered, tuple(said_by.values()), by_report=False)
+    found = [(one, finding) for one, findings in of_image.values() for finding in findings]
+    said_by = {one.file.place: one.file.instance for one, _ in found}
+    return Marked(_lesions(found), tuple(said_by.values()), by_report=False)
 
 
 def _by_their_image(findings: Sequence[Finding[Region]]) -> dict[str, list[Finding[Region]]]:
+    """Return what is marked on each image; a finding on several images is there once for each."""
     images: dict[str, list[Finding[Region]]] = {}
     for finding in findings:
-        images.setdefault(finding.region.sop_instance_uid, []).append(finding)
+        for image in dict.fromkeys(region.sop_instance_uid for region in finding.regions):
+            there = tuple(region for region in finding.regions if region.sop_instance_uid == image)
+            images.setdefault(image, []).append(replace(finding, regions=there))
     return images
 
 
-def _overlap(one: Region, other: Region) -> bool:
+def _lesions(found: Sequence[tuple[_Object[Region], Finding[Region]]]) -> tuple[TrackedLesion, ...]:
+    """Return the lesions of what counts on each image, put together again."""
+    parts: dict[tuple[int, int], list[tuple[_Object[Region], Finding[Region]]]] = {}
+    for one, finding in found:
+        parts.setdefault((one.file.place, finding.number), []).append((one, finding))
+    whole = []
+    for number, ((place, _), of_finding) in enumerate(parts.items(), start=1):
+        one, first = of_finding[0]
+        regions = tuple(region for _, part in of_finding for region in part.regions)
+        (marked,) = (each for each in one.marking.findings if each.number == first.number)
+        if len(regions) < len(marked.regions) and not first.tracking_uid:
+            reason = (
+                f"{first.where} of file {place} of the study is on several images, and another file marks one of them "
+                "anew; without a Tracking Unique Identifier, nobody can say whether that is the same lesion"
+            )
+            raise StudyRefused(Code.REPORT_UNSUPPORTED, reason)
+        where = f"{first.where} of file {place} of the study"
+        whole.append(replace(first, number=number, where=where, regions=regions))
+    return lesions_of(whole, [place for place, _ in parts])
+
+
+def _overlap(one: Finding[Region], other: Finding[Region]) -> bool:
+    return any(_meet(a, b) for a in one.regions for b in other.regions)
+
+
+def _meet(one: Region, other: Region) -> bool:
     a, b = one.roi, other.roi
     across = a.x < b.x + b.width and b.x < a.x + a.width
     down = a.y < b.y + b.height and b.y < a.y + a.height
     return one.frame == other.frame and across and down
 
 
-def _same_matrix(findings: Sequence[Finding[Region]], instances: Sequence[Instance]) -> None:
+def _same_matrix(lesions: Sequence[TrackedLesion], instances: Sequence[Instance]) -> None:
     """A segmentation of another size than its image has pixels that are not the image's."""
     matrices = {one.identity.sop_instance_uid: one.identity.matrix for one in instances}
-    for finding in findings:
-        region = finding.region
-        if region.matrix is not None and matrices.get(region.sop_instance_uid, region.matrix) != region.matrix:
-            reason = f"{finding.where} has a segmentation whose rows and columns differ from its image's"
-            raise StudyRefused(Code.REPORT_UNSUPPORTED, reason)
+    for lesion in lesions:
+        for region in (view.region for view in lesion.views):
+            if region.matrix is not None and matrices.get(region.sop_instance_uid, region.matrix) != region.matrix:
+                where = lesion.findings[0].where
+                reason = f"{where} has a segmentation whose rows and columns differ from its image's"
+                raise StudyRefused(Code.REPORT_UNSUPPORTED, reason)

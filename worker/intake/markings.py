@@ -1,14 +1,15 @@
-"""What a DICOM object says of lesions: findings, each with a category and a place, whichever kind of object it is."""
+"""What a DICOM object says of lesions: findings with a category and regions, whichever kind of object it is."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 from pydicom import Dataset, dcmread
 
+from db.schema.vocabulary import Plane
 from worker.clinical.birads_codes import CATEGORIES
 from worker.clinical.categories import Birads
 from worker.errors import Code, DlrError, StudyRefused
@@ -16,13 +17,12 @@ from worker.image_access import Limits
 from worker.imaging.character_set import read_texts
 from worker.imaging.dicom_file import open_dicom
 from worker.imaging.storage import open_regular, storage_fault
+from worker.intake.finding_site import FindingSite
 from worker.study import Roi
-from worker.text import composed, on_one_line
 
 LARGEST: Final = 16 << 20
 """No report, segmentation or presentation state of a few ultrasound images has more bytes."""
 
-_LONGEST_NAME: Final = 56
 _DATE: Final = re.compile(r"[0-9]{8}")
 _TIME: Final = re.compile(r"[0-9]{2,6}(\.[0-9]{1,6})?")
 
@@ -61,26 +61,32 @@ class SegmentReference:
     images: tuple[str, ...]
 
 
-Place = TypeVar("Place", Region, Region | SegmentReference)
+Place = TypeVar("Place", bound=Region | SegmentReference, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding(Generic[Place]):
-    """One lesion, as an object marks it.
+    """A lesion, or a part of one, as an object marks it: findings that are tracked as one are one lesion.
 
     Attributes:
         number: its place in the object, from 1.
         where: how a person finds it there, such as "finding 2".
         tracked_as: a Tracking Identifier; empty where there is none.
-        birads: its category.
-        region: where it is.
+        birads: its category; ``None`` where the lesion has it from another finding.
+        regions: where it is, on one image or more.
+        tracking_uid: a Tracking Unique Identifier; empty where there is none.
+        site: where in the breast.
+        plane: how the transducer was held.
     """
 
     number: int
     where: str
     tracked_as: str
-    birads: Birads
-    region: Place
+    birads: Birads | None
+    regions: tuple[Place, ...]
+    tracking_uid: str = ""
+    site: FindingSite = field(default_factory=FindingSite)
+    plane: Plane | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,18 +161,6 @@ def category(codes: Iterable[tuple[str, str]], where: str) -> Birads | None:
     if said[0] not in CATEGORIES:
         raise StudyRefused(Code.BIRADS_UNKNOWN, f"{where} has an assessment category that is not in CID 6027")
     return CATEGORIES[said[0]]
-
-
-def names_of(findings: Sequence[Finding[Region]]) -> list[str]:
-    """Name lesions as they are tracked; a second one of the same name is told apart by its number."""
-    names: list[str] = []
-    for finding in findings:
-        said = composed(on_one_line(" ".join(finding.tracked_as.split())))
-        name = said[:_LONGEST_NAME] or f"L{finding.number}"
-        while name in names:
-            name = f"{name} ({finding.number})"
-        names.append(name)
-    return names
 
 
 def frame_numbers(referenced: Any) -> tuple[int, ...]:

@@ -77,8 +77,8 @@ def _findings(dataset: Dataset) -> Iterator[Finding[Region]]:
         if before is not birads:
             raise StudyRefused(Code.BIRADS_UNKNOWN, f"{graphic.where} has more than one assessment category")
     for number, (graphic, birads) in enumerate(marked.values(), start=1):
-        tracked_as = str(graphic.item.get("TrackingID") or "")
-        yield Finding(number, graphic.where, tracked_as, birads, _region(graphic))
+        tracked_as, tracking_uid = (str(graphic.item.get(name) or "") for name in ("TrackingID", "TrackingUID"))
+        yield Finding(number, graphic.where, tracked_as, birads, (_region(graphic),), tracking_uid)
 
 
 def _drawn(dataset: Dataset, keyword: str) -> list[_Drawn]:

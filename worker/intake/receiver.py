@@ -152,7 +152,7 @@ class Receiver:
                 raise Unavailable(Code.STORAGE_UNAVAILABLE)
             if not found.is_whole and not self.inbox.is_quiet(key, self.quiet_s):
                 return
-            self._hand_in(Submission("", found.job, found.refused))
+            self._hand_in(Submission("", found.job, found.refused, former=found.former))
         self.inbox.close(key)
 
     def _built_job(self, key: str, files: Sequence[Path]) -> BuiltJob:

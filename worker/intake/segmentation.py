@@ -41,6 +41,7 @@ class Segment:
 
     number: int
     tracked_as: str
+    tracking_uid: str
     birads: Birads | None
 
 
@@ -81,21 +82,23 @@ class Segmentation:
         """Return the lesions of a segmentation that no report refers to: its segments with a category.
 
         Raises:
-            StudyRefused: as `region`.
+            StudyRefused: as `regions`.
         """
-        found = tuple(
-            Finding(place, where, segment.tracked_as, segment.birads, self.region(segment.number, (), where))
-            for place, segment in enumerate(self.segments, start=1)
-            if segment.birads is not None and (where := f"segment {segment.number}")
-        )
+        numbered = enumerate(self.segments, start=1)
+        found = tuple(self._finding(place, segment) for place, segment in numbered if segment.birads is not None)
         return Marking(self.written, found)
+
+    def _finding(self, place: int, segment: Segment) -> Finding[Region]:
+        where = f"segment {segment.number}"
+        regions = self.regions(segment.number, (), where)
+        return Finding(place, where, segment.tracked_as, segment.birads, regions, segment.tracking_uid)
 
     def birads(self, segment: int) -> Birads | None:
         """Return a segment's own category."""
         return next((one.birads for one in self.segments if one.number == segment), None)
 
-    def region(self, segment: int, frames: Collection[int], where: str) -> Region:
-        """Return where a segment is.
+    def regions(self, segment: int, frames: Collection[int], where: str) -> tuple[Region, ...]:
+        """Return where a segment is: on each image frame that it was drawn on.
 
         Args:
             segment: its number.
@@ -103,18 +106,23 @@ class Segmentation:
             where: how a person finds what refers to it.
 
         Raises:
-            StudyRefused: ``report_unsupported``; it has no pixels there, or is not on exactly one frame of one image.
+            StudyRefused: ``report_unsupported``; it has no pixels there, or one of its frames is not of exactly one
+                frame of one image.
         """
         masks = [mask for mask in self.masks if mask.segment == segment and (not frames or mask.frame in frames)]
         if not masks:
             raise StudyRefused(Code.REPORT_UNSUPPORTED, f"{where} has no pixels in its segmentation")
-        if len(masks) > 1 or len(masks[0].sources) > 1:
-            raise StudyRefused(Code.REPORT_UNSUPPORTED, f"{where} is segmented on several images or frames at once")
-        if not masks[0].sources:
+        return tuple(self._region(mask, where) for mask in masks)
+
+    def _region(self, mask: Mask, where: str) -> Region:
+        if not mask.sources:
             reason = f"the segmentation of {where} does not say by Source Image Sequence on which image it was drawn"
             raise StudyRefused(Code.REPORT_UNSUPPORTED, reason)
-        ((image, frame),) = masks[0].sources
-        return Region(image, frame, masks[0].roi, self.matrix)
+        if len(mask.sources) > 1:
+            reason = f"one frame of the segmentation of {where} is of several images or frames at once"
+            raise StudyRefused(Code.REPORT_UNSUPPORTED, reason)
+        ((image, frame),) = mask.sources
+        return Region(image, frame, mask.roi, self.matrix)
 
 
 def read_segmentation(path: Path, limits: Limits, segments: Collection[int] = ()) -> Segmentation:
@@ -156,7 +164,8 @@ def _segment(item: Dataset) -> Segment:
     ]
     # Others say a side, or something else that is no category.
     assessed = [code for code in modifiers if code in CATEGORIES]
-    return Segment(number, str(item.get("TrackingID") or ""), category(assessed, f"segment {number}"))
+    tracking = str(item.get("TrackingID") or ""), str(item.get("TrackingUID") or "")
+    return Segment(number, *tracking, category(assessed, f"segment {number}"))
 
 
 def _masks(dataset: Dataset, wanted: Collection[int], limits: Limits) -> Iterator[Mask]:

@@ -32,12 +32,14 @@ class Submission:
         job: the job, not yet checked against the contract; of a refused file, what is to be kept of it.
         refused: why there can be no job.
         notes: what the user should know, such as a priority that was lowered.
+        former: the job as an earlier version made it of the same files, where that is another one.
     """
 
     name: str
     job: Any
     refused: DlrError | None = None
     notes: tuple[str, ...] = ()
+    former: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,8 @@ def submit_one(intake: Intake, submission: Submission, source: str) -> Submitted
         if submission.refused is not None:
             raise submission.refused
         job = parse_job(submission.job)
-        recorded = intake.accept(job, source)
+        former = None if submission.former is None else parse_job(submission.former)
+        recorded = intake.accept(job, source, former=former)
     except Refused as refused:
         return Submitted(intake.refuse(submission.job, refused, source), "refused", "failed", refused=refused)
     return Submitted(
@@ -258,7 +261,8 @@ class _Group:
         name = str(self.images[0].path)
         if self.marked is None:
             found = build_job(self.images, lambda path: path_in_storage(path, storage_root), limits)
-            return Submission(name, overrides.apply(found.job), found.refused)
+            former = None if found.former is None else overrides.apply(found.former)
+            return Submission(name, overrides.apply(found.job), found.refused, former=former)
         paths = [path_in_storage(image.path, storage_root) for image in self.images]
         job = {**job_of(self.images, paths, self.lesions), **self.marked.fields}
         return Submission(name, overrides.apply(job), notes=overrides.lowers(job))

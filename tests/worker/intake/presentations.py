@@ -16,7 +16,7 @@ from highdicom.pr import (
 )
 from pydicom.uid import generate_uid
 
-from tests.worker.intake.reports import of_frame, one_frame
+from tests.worker.intake.reports import of_frame, one_frame, tracking_uid
 
 LAYER = GraphicLayer("LESIONS", 1)
 Points = Sequence[tuple[float, float]]
@@ -32,6 +32,7 @@ class Annotation:
     graphic: str = "POLYLINE"
     units: str = "PIXEL"
     name: str | None = None
+    tracked: str | None = None
 
 
 def write_presentation(
@@ -68,7 +69,7 @@ def write_presentation(
 
 def _annotation(annotation: Annotation, source: Any) -> GraphicAnnotation:
     groups = [GraphicGroup(one, f"group {one}") for one in annotation.groups]
-    uid = None if annotation.name is None else generate_uid()
+    uid = generate_uid() if annotation.tracked is None else tracking_uid(annotation.tracked)
     return GraphicAnnotation(
         referenced_images=[source],
         graphic_layer=LAYER,
@@ -78,7 +79,7 @@ def _annotation(annotation: Annotation, source: Any) -> GraphicAnnotation:
                 np.array(points, dtype=float),
                 annotation.units,
                 tracking_id=annotation.name,
-                tracking_uid=uid,
+                tracking_uid=None if annotation.name is None else uid,
                 graphic_group=groups[place] if groups else None,
             )
             for place, points in enumerate(annotation.outlines)

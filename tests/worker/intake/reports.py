@@ -1,6 +1,6 @@
 """DICOM SR written by highdicom: findings of TID 1500 with a region and a BI-RADS category."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,10 @@ import numpy as np
 from highdicom.sr import (
     CodedConcept,
     ComprehensiveSR,
+    FindingSite,
     GraphicTypeValues,
     ImageRegion,
+    Measurement,
     MeasurementReport,
     ObservationContext,
     ObserverContext,
@@ -29,11 +31,12 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import UltrasoundImageStorage, generate_uid
 
 from tests.worker.imaging.dicom_files import LIMITS
-from worker.intake.lesion_sources import Marked
-from worker.intake.markings import Region
+from worker.intake import tracked_lesions
 from worker.intake.structured_report import read_report
+from worker.intake.tracked_lesions import as_in_a_job
 
 CODES = {
+    "1": ("397140005", "SCT", "1 - Negative"),
     "3": ("397143007", "SCT", "3 - Probably Benign"),
     "4": ("397144001", "SCT", "4 - Suspicious"),
     "4A": ("MA.II.A.5.4A", "BI", "4A - Low suspicion"),
@@ -49,7 +52,8 @@ RETIRED = {"1.2.840.10008.5.1.4.1.1.6": UltrasoundImageStorage}
 class Finding:
     """A finding on an image; ``birads`` is a key of CODES, several, or none.
 
-    With a segmentation it has no points: it refers to a segment, in one frame of the segmentation or in all of it.
+    With a segmentation it has no points: it refers to a segment, in one frame of the segmentation or in all of it. With
+    ``also``, other images with their points, it is a finding on several. ``tracked`` is a key of `tracking_uid`.
     """
 
     image: Path
@@ -61,6 +65,16 @@ class Finding:
     segmentation: Path | None = None
     segment: int = 1
     in_frame: int | None = 1
+    tracked: str | None = None
+    sites: Sequence[FindingSite] = ()
+    measured: Sequence[Measurement] = ()
+    evaluated: Sequence[QualitativeEvaluation] = ()
+    also: Sequence[tuple[Path, Sequence[tuple[float, float]]]] = ()
+
+
+def tracking_uid(name: str) -> str:
+    """The same Tracking Unique Identifier for the same name."""
+    return generate_uid(entropy_srcs=[name])
 
 
 def rectangle(x: int, y: int, width: int, height: int) -> list[tuple[float, float]]:
@@ -71,7 +85,8 @@ def rectangle(x: int, y: int, width: int, height: int) -> list[tuple[float, floa
 
 def write_report(path: Path, findings: Sequence[Finding], **elements: Any) -> Path:
     """Write a report on the images of its findings."""
-    images = {finding.image: evidence(dcmread(finding.image)) for finding in findings}
+    marked = [path for finding in findings for path in (finding.image, *(other for other, _ in finding.also))]
+    images = {path: evidence(dcmread(path)) for path in marked}
     segmentations = {one.segmentation: dcmread(one.segmentation) for one in findings if one.segmentation is not None}
     observer = PersonObserverIdentifyingAttributes(name="Reader^One")
     content = MeasurementReport(
@@ -79,7 +94,7 @@ def write_report(path: Path, findings: Sequence[Finding], **elements: Any) -> Pa
             observer_person_context=ObserverContext(codes.DCM.Person, observer),
         ),
         procedure_reported=CodedConcept("47079000", "SCT", "Ultrasonography of breast"),
-        imaging_measurements=[_group(finding, images[finding.image]) for finding in findings],
+        imaging_measurements=[_group(finding, images) for finding in findings],
         title=codes.DCM.ImagingMeasurementReport,
     )
     made = ComprehensiveSR(
@@ -129,25 +144,30 @@ def of_frame(reference: Dataset, image: Path, frame: int | None) -> None:
 
 
 def _group(
-    finding: Finding, image: Any
+    finding: Finding, images: Mapping[Path, Dataset]
 ) -> PlanarROIMeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations:
+    image = images[finding.image]
     frames = None if finding.frame is None else [finding.frame]
+    uid = generate_uid() if finding.tracked is None else tracking_uid(finding.tracked)
     said: dict[str, Any] = {
-        "tracking_identifier": TrackingIdentifier(uid=generate_uid(), identifier=finding.name),
+        "tracking_identifier": TrackingIdentifier(uid=uid, identifier=finding.name),
+        "finding_sites": finding.sites or None,
+        "measurements": finding.measured or None,
         "finding_type": CodedConcept("52988006", "SCT", "Lesion"),
         "qualitative_evaluations": [
             QualitativeEvaluation(
                 name=CodedConcept("111005", "DCM", "Assessment Category"), value=CodedConcept(*CODES[said])
             )
             for said in finding.birads
-        ],
+        ]
+        + list(finding.evaluated),
     }
+    if finding.also:
+        drawn = [(image, finding.points), *((images[path], points) for path, points in finding.also)]
+        regions = [_region(one, points, finding.graphic) for one, points in drawn]
+        return VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_regions=regions, **said)
     if finding.segmentation is None:
-        region = ImageRegion(
-            graphic_type=finding.graphic,
-            graphic_data=np.array(finding.points, dtype=float),
-            source_image=SourceImageForRegion(image.SOPClassUID, image.SOPInstanceUID, frames),
-        )
+        region = _region(image, finding.points, finding.graphic, frames)
         return PlanarROIMeasurementsAndQualitativeEvaluations(referenced_region=region, **said)
     segmentation = dcmread(finding.segmentation)
     ids = segmentation.SOPClassUID, segmentation.SOPInstanceUID
@@ -159,7 +179,19 @@ def _group(
     return VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=segment, **said)
 
 
+def _region(
+    image: Dataset,
+    points: Sequence[tuple[float, float]],
+    graphic: GraphicTypeValues,
+    frames: Sequence[int] | None = None,
+) -> ImageRegion:
+    return ImageRegion(
+        graphic_type=graphic,
+        graphic_data=np.array(points, dtype=float),
+        source_image=SourceImageForRegion(image.SOPClassUID, image.SOPInstanceUID, frames),
+    )
+
+
 def lesions_of(path: Path) -> list[dict[str, Any]]:
-    """What a report marks by itself, as a job has it."""
-    findings = [finding for finding in read_report(path, LIMITS).findings if isinstance(finding.region, Region)]
-    return Marked(tuple(findings), (), by_report=True).lesions()
+    """What a report marks, as a job has it; all is drawn in it."""
+    return as_in_a_job(tracked_lesions.lesions_of(read_report(path, LIMITS).findings))

@@ -12,18 +12,22 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
-from tests.worker.intake.reports import CODES, of_frame, one_frame
+from tests.worker.intake.reports import CODES, of_frame, one_frame, tracking_uid
 
 LEFT = CodedConcept("7771000", "SCT", "Left")
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A segment: a rectangle (x, y, width, height), and what is coded of it; ``birads`` are keys of CODES."""
+    """A segment: a rectangle (x, y, width, height), and what is coded of it; ``birads`` are keys of CODES.
+
+    ``tracked`` is a key of `tracking_uid`.
+    """
 
     rectangle: tuple[int, int, int, int]
     name: str = "left upper outer"
     birads: Sequence[str] = ()
+    tracked: str | None = None
 
 
 def write_segmentation(
@@ -64,7 +68,7 @@ def _described(number: int, segment: Drawn) -> SegmentDescription:
         segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
         segmented_property_type=codes.SCT.Lesion,
         algorithm_type="MANUAL",
-        tracking_uid=generate_uid(),
+        tracking_uid=generate_uid() if segment.tracked is None else tracking_uid(segment.tracked),
         tracking_id=segment.name,
     )
     modifiers: list[Dataset] = [LEFT, *(CodedConcept(*CODES[said]) for said in segment.birads)]

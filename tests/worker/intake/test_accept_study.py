@@ -149,3 +149,45 @@ def test_what_the_ledger_gives_back_still_has_its_digest(intake: Intake, session
     assert is_unchanged(content.job, content.digest, intake.storage_root) is True
     (intake.storage_root / PATH).write_bytes(b"others")
     assert is_unchanged(content.job, content.digest, intake.storage_root) is False
+
+
+# --- a study that an earlier version took in another form
+
+
+def located(**changes: Any) -> Any:
+    """The same study in version 2, with the place of its lesion."""
+    image = {name: JOB["lesions"][0][name] for name in ("sop_instance_uid", "frame", "roi")}
+    lesion = {"lesion_id": "L1", "birads": "4A", "images": [image], "clock_position": 2}
+    return job(schema_version=2, lesions=[lesion], **changes)
+
+
+def test_a_study_that_an_earlier_version_made_another_job_of_is_no_new_revision(intake: Intake) -> None:
+    before = intake.accept(job(), "receive")
+    again = intake.accept(located(), "receive", former=job())
+    assert (again.study_id, again.revision, again.change) == (before.study_id, 1, "unchanged")
+    assert intake.accept(located(priority="stat"), "receive", former=job(priority="stat")).change == "priority_raised"
+
+
+def test_a_study_that_is_not_on_record_is_taken_as_this_version_makes_its_job(
+    intake: Intake, sessions: sessionmaker[Session]
+) -> None:
+    recorded = intake.accept(located(), "receive", former=job())
+    assert recorded.change == "new"
+    with sessions() as session:
+        assert recorded_content(session, recorded.study_id).job["schema_version"] == 2
+    assert intake.accept(located(), "receive", former=job()).change == "unchanged"
+
+
+def test_what_was_corrected_since_is_a_revision_and_the_former_one_delivered_late_changes_nothing(
+    intake: Intake,
+) -> None:
+    intake.accept(job(), "receive")
+    corrected = intake.accept(located(age_years=50.0), "receive", former=job(age_years=50.0))
+    assert (corrected.change, corrected.revision) == ("revised", 2)
+    late = intake.accept(located(), "receive", former=job())
+    assert (late.change, late.revision) == ("earlier_revision", 2)
+
+
+def test_a_sender_s_own_job_is_taken_by_its_word(intake: Intake) -> None:
+    intake.accept(job(), "queue")
+    assert intake.accept(located(), "queue").change == "revised"

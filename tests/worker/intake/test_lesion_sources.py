@@ -10,6 +10,7 @@ import pytest
 from pydicom import dcmread
 
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, picture, write
+from tests.worker.intake.breast_reports import BASIC_TEXT, Coded, write_breast_report
 from tests.worker.intake.presentations import Annotation, write_presentation
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from tests.worker.intake.segmentations import Drawn, write_segmentation
@@ -17,6 +18,7 @@ from worker.errors import Code, Refused
 from worker.imaging.identity import read_identity
 from worker.intake.lesion_sources import Instance, find_lesions
 from worker.intake.markings import LARGEST
+from worker.intake.tracked_lesions import as_in_a_job
 from worker.reporting.identifiers import DEVICE
 
 MULTI_UID = SOP_UID + ".2"
@@ -60,7 +62,7 @@ def instances(*paths: Path) -> list[Instance]:
 
 
 def lesions(*paths: Path) -> list[dict[str, Any]]:
-    return find_lesions(instances(*paths), LIMITS).lesions()
+    return as_in_a_job(find_lesions(instances(*paths), LIMITS).lesions)
 
 
 def refusal(*paths: Path) -> Refused:
@@ -201,6 +203,185 @@ def test_lesions_of_two_objects_with_one_name_are_told_apart(tmp_path: Path, ima
         write_presentation(tmp_path / f"p{place}.dcm", image, annotations, frame=place or None)
     found = lesions(*images, tmp_path / "p0.dcm", tmp_path / "p1.dcm")
     assert sorted(one["lesion_id"] for one in found) == ["L1", "L1 (2)"]
+
+
+# --- one lesion in two planes
+
+
+IN_TWO_PLANES = [
+    {"sop_instance_uid": SOP_UID, "frame": None, "roi": {"x": 3, "y": 4, "width": 20, "height": 10}},
+    {"sop_instance_uid": MULTI_UID, "frame": 4, "roi": {"x": 1, "y": 2, "width": 33, "height": 44}},
+]
+PLANES = ((3, 4, 20, 10), (1, 2, 33, 44))
+
+
+def two_segmentations(folder: Path, images: list[Path], second: str = "4A", **said: Any) -> list[Path]:
+    first, other = (
+        Drawn(plane, birads=[birads], tracked="L", **said) for plane, birads in zip(PLANES, ("4A", second), strict=True)
+    )
+    return [
+        write_segmentation(folder / "s1.dcm", images[0], [first]),
+        write_segmentation(folder / "s2.dcm", images[1], [other], frame=4),
+    ]
+
+
+def two_presentation_states(folder: Path, images: list[Path], second: str = "4A") -> list[Path]:
+    first, other = (
+        Annotation([rectangle(*plane)], [f"BI-RADS {birads}"], name="left upper outer", tracked="L")
+        for plane, birads in zip(PLANES, ("4A", second), strict=True)
+    )
+    return [
+        write_presentation(folder / "p1.dcm", images[0], [first]),
+        write_presentation(folder / "p2.dcm", images[1], [other], frame=4),
+    ]
+
+
+def two_groups(folder: Path, images: list[Path], second: str = "4A") -> list[Path]:
+    findings = [
+        Finding(images[0], rectangle(*PLANES[0]), ["4A"], tracked="L"),
+        Finding(images[1], rectangle(*PLANES[1]), [second], tracked="L", frame=4),
+    ]
+    return [write_report(folder / "sr.dcm", findings)]
+
+
+def two_groups_that_refer_to_segments(folder: Path, images: list[Path], second: str = "4A") -> list[Path]:
+    segmentations = [
+        write_segmentation(folder / "s1.dcm", images[0], [Drawn(PLANES[0])]),
+        write_segmentation(folder / "s2.dcm", images[1], [Drawn(PLANES[1])], frame=4),
+    ]
+    findings = [
+        Finding(images[0], (), ["4A"], segmentation=segmentations[0], tracked="L"),
+        Finding(images[1], (), [second], segmentation=segmentations[1], tracked="L", frame=4),
+    ]
+    return [write_report(folder / "sr.dcm", findings), *segmentations]
+
+
+WAYS = pytest.mark.parametrize(
+    "way", [two_segmentations, two_presentation_states, two_groups, two_groups_that_refer_to_segments]
+)
+
+
+@WAYS
+def test_a_lesion_that_is_tracked_in_two_planes_is_one_lesion_whichever_objects_mark_it(
+    tmp_path: Path, images: list[Path], way: Callable[..., list[Path]]
+) -> None:
+    objects = way(tmp_path, images)
+    for order in (objects, objects[::-1]):
+        (lesion,) = lesions(*order, *images)
+        assert (lesion["lesion_id"], lesion["birads"]) == ("left upper outer", "4A")
+        assert sorted(lesion["images"], key=lambda image: str(image["sop_instance_uid"])) == IN_TWO_PLANES
+
+
+@WAYS
+def test_two_categories_of_one_lesion_are_refused_and_both_places_are_named(
+    tmp_path: Path, images: list[Path], way: Callable[..., list[Path]]
+) -> None:
+    objects = way(tmp_path, images, second="3")
+    refused = refusal(*images, *objects)
+    assert refused.code is Code.BIRADS_UNKNOWN
+    if way in (two_groups, two_groups_that_refer_to_segments):
+        assert refused.reason.startswith("file 3 of the study: finding 1 and finding 2 are tracked as one lesion")
+    else:
+        assert all(f" 1 of file {file} of the study" in refused.reason for file in (3, 4))
+
+
+def test_a_segment_on_several_frames_is_a_lesion_with_as_many_images(tmp_path: Path, images: list[Path]) -> None:
+    path = write_segmentation(
+        tmp_path / "s.dcm", images[1], [Drawn((3, 4, 5, 5), birads=["4A"]), Drawn((9, 9, 6, 6))], frame=2
+    )
+    made = dcmread(path)
+    other = made.PerFrameFunctionalGroupsSequence[1]
+    other.SegmentIdentificationSequence[0].ReferencedSegmentNumber = 1
+    other.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber = 3
+    made.save_as(path)
+    (lesion,) = lesions(*images, path)
+    assert [(one["frame"], one["roi"]["x"]) for one in lesion["images"]] == [(2, 3), (3, 9)]
+
+
+def _on_both_images(folder: Path, images: list[Path], tracked: bool) -> Path:
+    """A segmentation of one segment on two images."""
+    path = write_segmentation(
+        folder / "s.dcm", images[0], [Drawn((3, 4, 20, 10), birads=["4A"], tracked="L"), Drawn((9, 9, 6, 6))]
+    )
+    made = dcmread(path)
+    other = made.PerFrameFunctionalGroupsSequence[1]
+    other.SegmentIdentificationSequence[0].ReferencedSegmentNumber = 1
+    source = other.DerivationImageSequence[0].SourceImageSequence[0]
+    source.ReferencedSOPInstanceUID, source.ReferencedFrameNumber = MULTI_UID, 4
+    if not tracked:
+        del made.SegmentSequence[0].TrackingID, made.SegmentSequence[0].TrackingUID
+    made.ContentTime = "080000"
+    made.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_an_image_of_a_lesion_that_is_marked_anew_takes_the_place_of_the_former_where_that_is_certain(
+    tmp_path: Path, images: list[Path], *, tracked: bool
+) -> None:
+    former = _on_both_images(tmp_path, images, tracked)
+    (lesion,) = lesions(*images, former)
+    assert len(lesion["images"]) == 2
+    anew = [Drawn((4, 4, 20, 11), birads=["4A"], tracked="L")]
+    later = write_segmentation(tmp_path / "later.dcm", images[0], anew, ContentTime="090000")
+    if tracked:
+        (lesion,) = lesions(*images, former, later)
+        assert sorted(one["roi"]["x"] for one in lesion["images"]) == [4, 9]
+    else:
+        refused = refusal(*images, former, later)
+        assert refused.code is Code.REPORT_UNSUPPORTED
+        assert "segment 1 of file 3 of the study" in refused.reason
+
+
+def test_a_finding_without_a_category_refuses_nothing_where_its_segment_can_not_be_read(
+    tmp_path: Path, images: list[Path]
+) -> None:
+    segmentation = write_segmentation(tmp_path / "s.dcm", images[1], [Drawn((1, 2, 3, 4))], frame=4)
+    assessed = Finding(images[0], rectangle(*PLANES[0]), ["4A"], tracked="L")
+    other = Finding(images[1], (), [], segmentation=segmentation, tracked="L", frame=4)
+    report = write_report(tmp_path / "sr.dcm", [assessed, other])
+    (lesion,) = lesions(*images, report, segmentation)
+    assert len(lesion["images"]) == 2
+    report = write_report(tmp_path / "sr.dcm", [assessed, replace(other, segment=2)])
+    assert lesions(*images, report, segmentation)[0]["sop_instance_uid"] == SOP_UID
+
+
+def test_a_segment_with_another_category_than_its_lesion_is_refused(tmp_path: Path, images: list[Path]) -> None:
+    segmentation = write_segmentation(tmp_path / "s.dcm", images[1], [Drawn((1, 2, 3, 4), birads=["5"])], frame=4)
+    findings = [
+        Finding(images[0], rectangle(*PLANES[0]), ["4A"], tracked="L"),
+        Finding(images[1], (), [], segmentation=segmentation, tracked="L", frame=4),
+    ]
+    refused = refusal(*images, write_report(tmp_path / "sr.dcm", findings), segmentation)
+    assert (refused.code, "finding 1 and finding 2" in refused.reason) == (Code.BIRADS_UNKNOWN, True)
+
+
+# --- a Breast Imaging Report beside other objects
+
+
+@pytest.mark.parametrize("sop_class", [None, BASIC_TEXT], ids=["Enhanced SR", "Basic Text SR"])
+@pytest.mark.parametrize("findings", [[], [Coded()]], ids=["a narrative alone", "without a region"])
+def test_a_breast_imaging_report_without_regions_has_a_code_of_its_own_and_leaves_lesions_to_others(
+    tmp_path: Path, images: list[Path], findings: list[Coded], sop_class: str | None
+) -> None:
+    elements = {} if sop_class is None else {"SOPClassUID": sop_class}
+    breast = write_breast_report(tmp_path / "breast.dcm", images[0], findings, ContentDate="20300101", **elements)
+    refused = refusal(*images, breast)
+    assert refused.code is Code.BREAST_REPORT_UNSUPPORTED
+    assert refused.reason.startswith("file 3 of the study is a Breast Imaging Report")
+    for way in (by_report, by_segmentations_alone, by_presentation_states):
+        (tmp_path / way.__name__).mkdir()
+        assert lesions(*images, breast, *way(tmp_path / way.__name__, images)) == JOB
+
+
+def test_of_a_measurement_report_and_a_breast_imaging_report_with_regions_the_later_counts(
+    tmp_path: Path, images: list[Path]
+) -> None:
+    measured = reported(tmp_path / "sr.dcm", images[0])
+    for date, x in (("20250101", 3), ("20270101", 30)):
+        marked = [Coded([(images[0], rectangle(30, 4, 9, 9))])]
+        breast = write_breast_report(tmp_path / "breast.dcm", images[0], marked, ContentDate=date, ContentTime="100000")
+        assert [one["roi"]["x"] for one in lesions(*images, measured, breast)] == [x]
 
 
 def _segmented(folder: Path, image: Path, *, birads: tuple[str, ...] = (), **finding: Any) -> tuple[Path, Path]:

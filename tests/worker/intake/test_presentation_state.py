@@ -50,7 +50,7 @@ def test_any_rectangle_that_is_drawn_comes_back(image: Path, path: Path, data: s
     birads = data.draw(st.sampled_from(Birads))
     write_presentation(path, image, [Annotation([rectangle(x, y, width, height)], [f"BI-RADS {birads}"])])
     (finding,) = read_presentation(path, LIMITS).findings
-    assert (finding.region, finding.birads) == (Region(SOP_UID, None, Roi(x, y, width, height)), birads)
+    assert (finding.regions[0], finding.birads) == (Region(SOP_UID, None, Roi(x, y, width, height)), birads)
 
 
 @pytest.mark.parametrize(
@@ -66,19 +66,19 @@ def test_a_lesion_s_rectangle_holds_all_of_its_outline(
 ) -> None:
     write_presentation(path, image, [Annotation([points], ["12 mm", "BI-RADS 4A"], graphic=graphic, name="left")])
     (finding,) = read_presentation(path, LIMITS).findings
-    assert (finding.region.roi, finding.tracked_as) == (roi, "left")
+    assert (finding.regions[0].roi, finding.tracked_as) == (roi, "left")
 
 
 def test_a_frame_of_a_multi_frame_image_is_named(tmp_path: Path, path: Path) -> None:
     image = write(tmp_path / "b.dcm", np.stack([picture()] * 5), NumberOfFrames=5)
     write_presentation(path, image, [Annotation([BOX], ["BI-RADS 5"])], frame=4)
     (finding,) = read_presentation(path, LIMITS).findings
-    assert finding.region.frame == 4
+    assert finding.regions[0].frame == 4
 
 
 def test_groups_tell_which_category_is_of_which_outline(image: Path, path: Path) -> None:
     write_presentation(path, image, [Annotation([BOX, OTHER], ["BI-RADS 3", "BI-RADS 4A"], groups=[1, 2])])
-    said = [(finding.birads, finding.region.roi) for finding in read_presentation(path, LIMITS).findings]
+    said = [(finding.birads, finding.regions[0].roi) for finding in read_presentation(path, LIMITS).findings]
     assert said == [(Birads("3"), Roi(3, 4, 20, 10)), (Birads("4A"), Roi(30, 4, 9, 9))]
 
 
@@ -86,7 +86,7 @@ def test_a_group_may_have_its_outline_and_its_text_in_two_annotations_of_one_ima
     # As where outlines are in one layer, and texts in another.
     annotations = [Annotation([BOX, OTHER], [], groups=[1, 2]), Annotation([], ["BI-RADS 4A"], groups=[2])]
     (finding,) = read_presentation(write_presentation(path, image, annotations), LIMITS).findings
-    assert finding.region.roi == Roi(30, 4, 9, 9)
+    assert finding.regions[0].roi == Roi(30, 4, 9, 9)
     made = dcmread(path)
     made.GraphicAnnotationSequence[1].ReferencedImageSequence[0].ReferencedSOPInstanceUID = "1.2.3"
     made.save_as(path)
@@ -99,7 +99,7 @@ def test_images_that_are_named_for_the_whole_presentation_state_count(image: Pat
     del made.GraphicAnnotationSequence[0].ReferencedImageSequence
     made.save_as(path)
     (finding,) = read_presentation(path, LIMITS).findings
-    assert finding.region.sop_instance_uid == SOP_UID
+    assert finding.regions[0].sop_instance_uid == SOP_UID
 
 
 @pytest.mark.parametrize("texts", [[], ["12 mm"], ["4A"], ["biopsy of 4A"], ["radial"]])

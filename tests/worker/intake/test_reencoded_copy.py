@@ -234,3 +234,16 @@ def test_a_received_image_in_another_encoding_does_not_take_the_place_of_the_fir
         assert revisions(sessions) == 1
         assert receive(lossy(tmp_path / "c.dcm")) != first
     assert revisions(sessions) == 2
+
+
+def test_a_study_in_another_encoding_is_unchanged_where_an_earlier_version_made_another_job_of_it(
+    intake: Intake, storage: Path, sessions: sessionmaker[Session]
+) -> None:
+    write(storage / "a.dcm", FRAME)
+    write(storage / "b.dcm", FRAME, RLELossless)
+    intake.accept(job("a.dcm"), "receive")
+    lesion = {"lesion_id": "L1", "birads": "4A", "images": [{"sop_instance_uid": SOP_UID}], "laterality": "left"}
+    located = job("b.dcm", schema_version=2, lesions=[lesion])
+    assert intake.accept(located, "receive", former=job("b.dcm")).change == "unchanged"
+    assert revisions(sessions) == 1
+    assert intake.accept(located, "receive").change == "revised"

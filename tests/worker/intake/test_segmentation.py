@@ -23,6 +23,7 @@ from worker.intake.segmentation import read_segmentation
 from worker.study import Roi
 
 COLUMNS, ROWS = 53, 47
+MATRIX = ROWS, COLUMNS
 KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
 
 
@@ -60,7 +61,7 @@ def test_any_rectangle_that_is_drawn_comes_back(image: Path, path: Path, kind: s
     frame = data.draw(st.none() | st.integers(1, 90))
     drawn = [Drawn((3, 0, 5, 2)), Drawn((9, 0, 5, 2)), Drawn((20, 0, 5, 2)), Drawn((x, y, width, height))]
     segmentation = read_segmentation(write_segmentation(path, image, drawn, frame, kind), LIMITS, [4])
-    region = segmentation.region(4, (), "finding 1")
+    (region,) = segmentation.regions(4, (), "finding 1")
     assert region == Region(SOP_UID, frame, Roi(x, y, width, height), (ROWS, COLUMNS))
 
 
@@ -74,7 +75,7 @@ def test_each_segment_with_a_coded_category_is_a_lesion_and_the_rest_are_none(
         Drawn((30, 4, 9, 9), "left, 3 o'clock", ["5"]),
     ]
     marking = read_segmentation(write_segmentation(path, image, drawn, kind=kind), LIMITS).alone()
-    said = [(one.where, one.tracked_as, one.birads.value, one.region.roi) for one in marking.findings]
+    said = [(one.where, one.tracked_as, one.birads.value, one.regions[0].roi) for one in marking.findings]
     assert said == [
         ("segment 1", "left, 2 o'clock", "4A", Roi(3, 4, 20, 10)),
         ("segment 3", "left, 3 o'clock", "5", Roi(30, 4, 9, 9)),
@@ -106,21 +107,21 @@ def test_a_pixel_of_a_fractional_segmentation_counts_from_one_half_on(image: Pat
     pixels = np.zeros((ROWS, COLUMNS), np.uint8)
     pixels[10, 10:14] = 126, 127, 128, 255
     change(path, PixelData=pixels.tobytes() + b"\0", MaximumFractionalValue=255)
-    assert read_segmentation(path, LIMITS, [1]).region(1, (), "finding 1").roi == Roi(12, 10, 2, 1)
+    assert read_segmentation(path, LIMITS, [1]).regions(1, (), "finding 1")[0].roi == Roi(12, 10, 2, 1)
 
 
-def test_a_segment_on_two_frames_is_refused_unless_one_of_them_is_named(image: Path, path: Path) -> None:
+def test_a_segment_on_two_frames_is_on_both_unless_one_of_them_is_named(image: Path, path: Path) -> None:
     write_segmentation(path, image, [Drawn((3, 4, 5, 5), birads=["4A"]), Drawn((9, 9, 6, 6))], frame=2)
     made = dcmread(path)
-    second = made.PerFrameFunctionalGroupsSequence[1]
-    second.SegmentIdentificationSequence[0].ReferencedSegmentNumber = 1
-    second.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber = 3
+    other = made.PerFrameFunctionalGroupsSequence[1]
+    other.SegmentIdentificationSequence[0].ReferencedSegmentNumber = 1
+    other.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber = 3
     made.save_as(path)
-    refused = refusal(path)
-    assert refused.code is Code.REPORT_UNSUPPORTED
-    assert "segment 1" in refused.reason
-    region = read_segmentation(path, LIMITS).region(1, (2,), "finding 1")
-    assert region == Region(SOP_UID, 3, Roi(9, 9, 6, 6), (ROWS, COLUMNS))
+    (finding,) = read_segmentation(path, LIMITS).alone().findings
+    first, second = (Region(SOP_UID, 2, Roi(3, 4, 5, 5), MATRIX), Region(SOP_UID, 3, Roi(9, 9, 6, 6), MATRIX))
+    assert finding.regions == (first, second)
+    (region,) = read_segmentation(path, LIMITS).regions(1, (2,), "finding 1")
+    assert region == second
 
 
 def test_a_source_that_is_said_of_all_frames_at_once_counts(image: Path, path: Path) -> None:
@@ -131,7 +132,7 @@ def test_a_source_that_is_said_of_all_frames_at_once_counts(image: Path, path: P
     del frame.DerivationImageSequence
     made.save_as(path)
     (finding,) = read_segmentation(path, LIMITS).alone().findings
-    assert finding.region.sop_instance_uid == SOP_UID
+    assert finding.regions[0].sop_instance_uid == SOP_UID
 
 
 def _in_space_alone(made: Dataset) -> None:

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from highdicom.sr import CodedConcept, FindingSite
+from sqlalchemy.orm import Session, sessionmaker
 
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, picture, write
 from tests.worker.intake.presentations import Annotation, write_presentation
@@ -14,9 +16,10 @@ from tests.worker.reporting.samples import STUDY_ID, scored
 from tests.worker.reporting.samples import study as reported
 from worker.errors import SetupRefused
 from worker.imaging.image_source import Folder
+from worker.intake.accept_study import Intake
 from worker.intake.lesions_file import LESIONS, read_lesions
 from worker.intake.storage_copy import is_copy
-from worker.intake.submit import Overrides, plan
+from worker.intake.submit import Overrides, Submission, plan, submit_one
 from worker.reporting.result import Ending
 from worker.reporting.source_study import read_source
 from worker.reporting.structured_report import structured_report
@@ -213,3 +216,17 @@ def test_a_report_that_we_wrote_ourselves_is_not_where_lesions_come_from(tmp_pat
     assert lesions_of(cd / "ours.dcm")[0]["roi"] == {"x": 1, "y": 1, "width": 5, "height": 5}
     (submission,) = plan([cd], None, Overrides(), storage, LIMITS)
     assert submission.job["lesions"][0]["roi"] == {"x": 3, "y": 4, "width": 20, "height": 10}
+
+
+def test_a_study_that_was_handed_in_before_its_lesions_had_a_place_is_no_new_revision(
+    tmp_path: Path, storage: Path, sessions: sessionmaker[Session]
+) -> None:
+    image = write(tmp_path / "cd" / "a.dcm", picture())
+    left = FindingSite(CodedConcept("80248007", "SCT", "Left breast"))
+    write_report(tmp_path / "cd" / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10), sites=[left])])
+    (planned,) = plan([tmp_path / "cd"], None, Overrides(priority="urgent"), storage, LIMITS)
+    assert (planned.job["lesions"][0]["laterality"], planned.former["priority"]) == ("left", "urgent")
+    intake = Intake(sessions, storage, lambda *_: None)
+    before = submit_one(intake, Submission("before", planned.former), "submit")
+    again = submit_one(intake, planned, "submit")
+    assert (again.study_id, again.change, again.revision) == (before.study_id, "unchanged", 1)
