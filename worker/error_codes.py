@@ -175,7 +175,7 @@ MEANINGS: dict[Code, str] = {
         "A DICOM SR, SEG or GSPS marks a lesion in a way that is not supported; the reason says how."
     ),
     Code.BREAST_REPORT_UNSUPPORTED: (
-        "A Breast Imaging Report (TID 4200) does not say by regions on images where its lesions are. Send an SR that does."
+        "A Breast Imaging Report (TID 4200) does not mark its lesions by regions on images. Send an SR that does."
     ),
     Code.BIRADS_UNKNOWN: "A finding's assessment is not a BI-RADS category (PS3.16, CID 6027).",
     Code.MODALITY_NOT_ULTRASOUND: "The image's Modality is not US. Mark the lesion on an ultrasound image.",

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from statistics import fmean
 from unicodedata import normalize
 
 import pytest
+from highdicom.sr import CodedConcept, FindingSite, Measurement
 from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 from pynetdicom import AE
@@ -169,6 +171,68 @@ def test_lesions_of_a_segmentation_and_of_a_presentation_state_are_scored_as_tho
     rows = [row for study in studies for row in service.sql(COMPARED, study.study_id)]
     assert rows == rows[:1] * 3
     assert rows[0]["state"] == "scored"
+
+
+IN_TWO_PLANES = """
+SELECT images, images_refused, laterality, clock_position, distance_to_nipple_mm, state, outcome, recommended,
+       high_risk_probability, malignant_probability
+FROM lesion_result WHERE study_id = %s
+"""
+OF_EACH_IMAGE = """
+SELECT sop_instance_uid, region_x, error_code, high_risk_probability, malignant_probability
+FROM image_result WHERE study_id = %s ORDER BY sop_instance_uid
+"""
+
+
+def two_planes(folder: Path, uid: str) -> list[Path]:
+    """Write a lesion in two planes, and the report that tracks it as one, at 2 o'clock of the left breast."""
+    images = [
+        write(folder / f"{plane}.dcm", picture(seed=plane), StudyInstanceUID=uid, SOPInstanceUID=f"{uid}.{plane}")
+        for plane in (1, 2)
+    ]
+    site = FindingSite(
+        CodedConcept("80248007", "SCT", "Left breast"),
+        topographical_modifier=CodedConcept("129773009", "SCT", "2 o'clock position"),
+    )
+    nipple = Measurement(CodedConcept("121242", "DCM", "Distance from nipple"), 4.0, CodedConcept("cm", "UCUM", "cm"))
+    findings = [
+        Finding(images[0], rectangle(3, 4, 20, 10), ["4A"], "L1", tracked=uid, sites=[site], measured=[nipple]),
+        Finding(images[1], rectangle(30, 4, 9, 9), ["4A"], "L1", tracked=uid),
+    ]
+    return [*images, write_report(folder / "sr.dcm", findings)]
+
+
+def test_a_lesion_that_a_report_tracks_in_two_planes_has_one_score_and_one_advice(
+    service: Service, receiver: Receiver, tmp_path: Path
+) -> None:
+    uid = f"{STUDY_UID}.74"
+    send(receiver, *two_planes(tmp_path, uid))
+    study = service.ended(uid)
+    (lesion,) = service.sql(IN_TWO_PLANES, study.study_id)
+    images = service.sql(OF_EACH_IMAGE, study.study_id)
+    assert (study.state, lesion["state"], lesion["images"], lesion["images_refused"]) == ("done", "scored", 2, 0)
+    assert (lesion["laterality"], lesion["clock_position"], lesion["distance_to_nipple_mm"]) == ("left", 2, 40.0)
+    assert lesion["outcome"] is not None
+    assert [(one["sop_instance_uid"], one["region_x"]) for one in images] == [(f"{uid}.1", 3), (f"{uid}.2", 30)]
+    for name in ("high_risk_probability", "malignant_probability"):
+        assert lesion[name] == pytest.approx(fmean(one[name] for one in images), abs=1e-4)
+
+
+def test_with_one_plane_damaged_it_is_still_scored_and_says_so(
+    service: Service, receiver: Receiver, tmp_path: Path
+) -> None:
+    uid = f"{STUDY_UID}.75"
+    first, second, report = two_planes(tmp_path, uid)
+    image = dcmread(second)
+    image.PixelData = image.PixelData[:100]
+    image.save_as(second)
+    send(receiver, first, second, report)
+    study = service.ended(uid)
+    (lesion,) = service.sql(IN_TWO_PLANES, study.study_id)
+    refused = [one["error_code"] for one in service.sql(OF_EACH_IMAGE, study.study_id)]
+    assert (lesion["state"], lesion["images"], lesion["images_refused"]) == ("scored", 2, 1)
+    assert refused[0] is None
+    assert refused[1] is not None
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ from tests.conftest import Database
 from tests.outages import A_REFUSAL, DEFECT, OUTAGES, away
 from tests.waiting import until
 from tests.worker.imaging.dicom_files import LIMITS, SOP_UID, STUDY_UID, picture, write, write_texts
+from tests.worker.intake.breast_reports import BASIC_TEXT, write_breast_report
 from tests.worker.intake.presentations import Annotation, write_presentation
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from tests.worker.intake.segmentations import Drawn, write_segmentation
@@ -156,6 +157,40 @@ def test_a_study_with_its_report_is_queued_at_once_as_its_job_would_be(
     }
     equivalent = Intake(sessions, tmp_path, lambda *_: None).accept(parse_job(job), "queue")
     assert _lesions(sessions, study.study_id) == _lesions(sessions, equivalent.study_id)
+
+
+def test_a_lesion_in_two_planes_waits_for_both_images_and_is_one_lesion_of_the_ledger(
+    hospital: Made, image: Path, tmp_path: Path
+) -> None:
+    other = write(tmp_path / "b.dcm", picture(seed=1), SOPInstanceUID=SOP_UID + ".2")
+    findings = [
+        Finding(image, rectangle(3, 4, 20, 10), tracked="L"),
+        Finding(other, rectangle(1, 2, 9, 9), tracked="L"),
+    ]
+    there = hospital()
+    there.send(image, write_report(tmp_path / "sr.dcm", findings))
+    there.close(quiet_s=600)
+    assert there.studies() == []
+    there.send(other)
+    there.close(quiet_s=0)
+    (study,) = there.studies()
+    (lesion,) = study.lesions
+    assert [one.sop_instance_uid for one in lesion.images] == [SOP_UID, SOP_UID + ".2"]
+
+
+def test_a_breast_imaging_report_without_regions_is_told_by_its_code_until_something_marks_the_lesions(
+    hospital: Made, image: Path, tmp_path: Path
+) -> None:
+    there = hospital()
+    assert (
+        there.send(image, write_breast_report(tmp_path / "text.dcm", image, [], SOPClassUID=BASIC_TEXT))
+        == [SUCCESS] * 2
+    )
+    there.close(quiet_s=0)
+    assert [study.error_code for study in there.studies()] == ["breast_report_unsupported"]
+    there.send(write_report(tmp_path / "sr.dcm", [Finding(image, rectangle(3, 4, 20, 10))]))
+    there.close(quiet_s=600)
+    assert [study.state for study in there.studies()] == ["failed", "queued"]
 
 
 def test_a_study_whose_texts_are_in_two_character_sets_is_one_patient_s(
