@@ -3,7 +3,7 @@
 A lesion is told by its Tracking Unique Identifier, whichever object has it; else by its Tracking Identifier, within one
 object (PS3.16, TID 4108; PS3.3, C.8.20.4 and C.10.5). A finding with neither is a lesion by itself.
 
-Why it is done so: docs/decisions/0048-what-is-tracked-as-one-is-one-lesion.md.
+Why it is done so: docs/decisions/0050-what-is-tracked-as-one-is-one-lesion.md.
 """
 
 from collections.abc import Hashable, Iterator, Sequence

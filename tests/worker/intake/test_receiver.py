@@ -175,7 +175,7 @@ def test_a_lesion_in_two_planes_waits_for_both_images_and_is_one_lesion_of_the_l
     there.close(quiet_s=0)
     (study,) = there.studies()
     (lesion,) = study.lesions
-    assert [one.sop_instance_uid for one in lesion.images] == [SOP_UID, SOP_UID + ".2"]
+    assert [one.roi for one in lesion.images] == [(3, 4, 20, 10), (1, 2, 9, 9)]
 
 
 def test_a_breast_imaging_report_without_regions_is_told_by_its_code_until_something_marks_the_lesions(
