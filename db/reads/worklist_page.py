@@ -32,6 +32,7 @@ from db.reads.study_records import FailedRow
 from db.reads.view_rows import rows_of
 from db.reads.worklist_page_records import (
     HistoryRow,
+    ImageResultRow,
     LesionImageRow,
     LesionResultRow,
     ListedRow,
@@ -223,19 +224,26 @@ def lesions(session: Session, study_id: UUID) -> list[LesionResultRow]:
     return [LesionResultRow(*row) for row in session.execute(query.order_by(column("ordinal")))]
 
 
-def lesion_image(session: Session, study_id: UUID, ordinal: int) -> LesionImageRow | None:
-    """Return where a lesion's first image with a known region is; ``None``: there is none, or no such lesion."""
-    query = rows_of("lesion_image", LesionImageRow).where(column("study_id") == study_id, column("ordinal") == ordinal)
-    row = session.execute(query.order_by(column("image")).limit(1)).one_or_none()
+def images(session: Session, study_id: UUID) -> list[ImageResultRow]:
+    """Return the images of the lesions of a current study, in the sender's order."""
+    query = rows_of("image_result", ImageResultRow).where(column("study_id") == study_id)
+    return [ImageResultRow(*row) for row in session.execute(query.order_by(column("ordinal"), column("image")))]
+
+
+def lesion_image(session: Session, study_id: UUID, ordinal: int, image: int) -> LesionImageRow | None:
+    """Return where an image of a lesion is; ``None``: its region is not known, or there is no such image."""
+    places = {"study_id": study_id, "ordinal": ordinal, "image": image}
+    query = rows_of("lesion_image", LesionImageRow).where(*(column(name) == value for name, value in places.items()))
+    row = session.execute(query).one_or_none()
     return None if row is None else LesionImageRow(*row)
 
 
-def pictured(session: Session, study_id: UUID) -> set[int]:
-    """Return the ordinals of a study's lesions whose image is in the storage."""
+def pictured(session: Session, study_id: UUID) -> set[tuple[int, int]]:
+    """Return which images of a study's lesions are in the storage, by lesion and image."""
     ordinal: ColumnElement[int] = column("ordinal")
-    return set(
-        session.scalars(select(ordinal).select_from(table("lesion_image")).where(column("study_id") == study_id))
-    )
+    image: ColumnElement[int] = column("image")
+    query = select(ordinal, image).select_from(table("lesion_image")).where(column("study_id") == study_id)
+    return {(one.ordinal, one.image) for one in session.execute(query)}
 
 
 def history(session: Session, study_id: UUID) -> list[HistoryRow]:

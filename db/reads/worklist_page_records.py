@@ -148,6 +148,33 @@ class LesionResultRow:
     uncertain: bool | None
     lh_conformal_set: list[str] | None
     bm_conformal_set: list[str] | None
+    images_refused: int
+    views_disagree: bool | None
+    laterality: str | None
+    clock_position: int | None
+    distance_to_nipple_mm: float | None
+    depth_mm: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResultRow:
+    """One row of the view ``image_result``; the view's comments say what each column means."""
+
+    ordinal: int
+    image: int
+    frame: int | None
+    plane: str | None
+    state: str
+    error_code: str | None
+    error_reason: str | None
+    region_x: int | None
+    region_source: str | None
+    gate: list[str]
+    width_mm: float | None
+    height_mm: float | None
+    aspect_ratio: float | None
+    high_risk_probability: float | None
+    malignant_probability: float | None
 
 
 @dataclass(frozen=True, slots=True)

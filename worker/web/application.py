@@ -20,7 +20,7 @@ from db.outages import DATABASE_AWAY
 from worker.errors import DlrError
 from worker.logs import story_of
 from worker.outages.retry import kind_of
-from worker.web import finding, listing, pages, signing_in, verdicts
+from worker.web import finding, images, listing, pages, signing_in, verdicts
 from worker.web.languages import gettext_noop
 from worker.web.rendering import HERE
 from worker.web.site import Site, site_of
@@ -133,6 +133,7 @@ def make_application(site: Site, hosts: list[str]) -> ASGIApp:
 
     reader, form = signing_in.for_readers, signing_in.for_forms_of_readers
     a_study = "/studies/{study_id:uuid}"
+    an_image = f"{a_study}/lesions/{{ordinal}}/images/{{image}}"
     routes = [
         Route("/", reader(listing.worklist)),
         Route("/state", reader(listing.worklist_state, sign_in=False)),
@@ -145,9 +146,9 @@ def make_application(site: Site, hosts: list[str]) -> ASGIApp:
         Route(a_study, reader(pages.study)),
         Route(f"{a_study}/reading", form(verdicts.mark_read, LARGEST_BYTES, MOST_FIELDS), methods=["POST"]),
         Route(f"{a_study}/state", reader(pages.study_state, sign_in=False)),
-        Route(f"{a_study}/lesions/{{ordinal}}/{{kind}}.png", reader(pages.picture, sign_in=False)),
+        Route(f"{an_image}/{{kind}}.png", reader(images.picture, sign_in=False)),
         Route("/scheme", form(pages.choose_scheme), methods=["POST"]),
-        Route(f"{a_study}/lesions/{{ordinal}}/heat/{{model}}.png", reader(pages.heat_map, sign_in=False)),
+        Route(f"{an_image}/heat/{{model}}.png", reader(images.heat_map, sign_in=False)),
         Route("/sign-in", signing_in.sign_in_page),
         Route("/sign-in", signing_in.sign_in, methods=["POST"]),
         Route("/sign-out", form(signing_in.sign_out), methods=["POST"]),

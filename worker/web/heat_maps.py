@@ -5,6 +5,7 @@ The page makes none itself: that takes the models and PyTorch, which it has not.
 
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,11 +31,15 @@ class HeatMaps:
 
     folder: Path | None
 
-    def models(self, study_id: UUID, ordinal: int, ended: datetime | None) -> tuple[str, ...]:
-        """Return the models of which a lesion has a heat map."""
-        return tuple(model for model in MODELS if self.png(study_id, ordinal, model, ended) is not None)
+    def models(self, study_id: UUID, ordinal: int, ended: datetime | None, image: int | None = None) -> tuple[str, ...]:
+        """Return the models of which an image of a lesion has a heat map; `png` says what each value is."""
+        return tuple(
+            model for model in MODELS if self._read(study_id, ordinal, model, ended, image, len(_PNG)) is not None
+        )
 
-    def png(self, study_id: UUID, ordinal: int, model: str, ended: datetime | None) -> bytes | None:
+    def png(
+        self, study_id: UUID, ordinal: int, model: str, ended: datetime | None, image: int | None = None
+    ) -> bytes | None:
         """Return a heat map.
 
         Args:
@@ -42,16 +47,22 @@ class HeatMaps:
             ordinal: of the lesion, from 1.
             model: ``DLR_LH`` or ``DLR_BM``.
             ended: when the study ended; an older picture is of an earlier result, and is not shown.
+            image: its number, as the picture's name has it (`number_in_name`).
 
         Returns:
             A PNG; ``None`` if there is no such file, or it is a link, too large, too old or no PNG.
         """
+        return self._read(study_id, ordinal, model, ended, image, LARGEST_BYTES)
+
+    def _read(
+        self, study_id: UUID, ordinal: int, model: str, ended: datetime | None, image: int | None, size: int
+    ) -> bytes | None:
         if self.folder is None or ended is None or model not in MODELS:
             return None
         try:
             # Not waiting for whoever writes into a pipe of that name.
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-            file = os.open(self.folder / picture_name(study_id, ordinal, model), flags)
+            file = os.open(self.folder / picture_name(study_id, ordinal, model, image), flags)
         except OSError:
             return None
         with os.fdopen(file, "rb") as opened:
@@ -59,5 +70,15 @@ class HeatMaps:
             is_of_result = datetime.fromtimestamp(about.st_mtime, UTC) >= ended
             if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST_BYTES or not is_of_result:
                 return None
-            png = opened.read()
+            png = opened.read(size)
         return png if png.startswith(_PNG) else None
+
+
+def number_in_name(image: int, scored: Sequence[int]) -> int | None:
+    """Return an image's number as a picture's name has it: the first one that was scored has none.
+
+    Args:
+        image: its number among the lesion's, from 1.
+        scored: the numbers of those that were scored, in their order.
+    """
+    return None if image in scored[:1] else image

@@ -1,7 +1,6 @@
-"""The pages beside the worklist: a study, its pictures, what was refused."""
+"""The pages beside the worklist: a study, what was refused."""
 
 import logging
-import re
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -10,10 +9,9 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from db.reads import worklist_page
 from db.reads.verdicts import others_reading
 from db.reads.worklist_page_records import ListedRow, ListedState, WaitingRow
-from worker.errors import Refused
 from worker.web import appearance, words
+from worker.web.images import images_shown
 from worker.web.listing import ROWS
-from worker.web.pictures import Kind
 from worker.web.presence import note_presence, open_elsewhere
 from worker.web.sessions import Session
 from worker.web.signing_in import Form
@@ -22,9 +20,6 @@ from worker.web.verdict_form import CATEGORIES, Answer, verdicts_shown
 from worker.web.viewer import viewer_url
 
 logger = logging.getLogger(__name__)
-
-_ORDINAL = re.compile(r"[0-9]{1,9}")
-"""A place in a study, in few enough digits for PostgreSQL; of thousands, Python itself makes no number."""
 
 
 def refused(request: Request, site: Site, who: Session) -> Response:
@@ -49,7 +44,11 @@ def study_page(request: Request, site: Site, who: Session, answer: Answer | None
     with site.database() as session:
         verdicts = verdicts_shown(session, study_id, who, answer)
         row, waiting = worklist_page.listed(session, study_id), worklist_page.waiting(session, study_id)
-        lesions, pictured = worklist_page.lesions(session, study_id), worklist_page.pictured(session, study_id)
+        ended = None if row is None else row.finished_at
+        lesions, images = (
+            worklist_page.lesions(session, study_id),
+            images_shown(session, site.heat_maps, study_id, ended),
+        )
         history = worklist_page.history(session, study_id) if who.is_administrator else []
         count = worklist_page.worklist_state(session).listed
         before, behind = worklist_page.beside(session, study_id)
@@ -57,7 +56,6 @@ def study_page(request: Request, site: Site, who: Session, answer: Answer | None
     if head is None:
         raise HTTPException(404)
     logger.info("%s opened study %s", who.name, study_id)
-    ended = None if row is None else row.finished_at
     return site.page(
         request,
         "study.html",
@@ -72,8 +70,7 @@ def study_page(request: Request, site: Site, who: Session, answer: Answer | None
         viewer=viewer_url(site.viewer_url, None if row is None else row.study_instance_uid, head.accession_number),
         mark=_study_mark(row, waiting),
         lesions=lesions,
-        pictured=pictured,
-        heat_maps={one.ordinal: site.heat_maps.models(study_id, one.ordinal, ended) for one in lesions},
+        images=images,
         has_heat_maps=site.heat_maps.folder is not None,
         notices=words.notices_of(lesions),
         history=history,
@@ -81,36 +78,6 @@ def study_page(request: Request, site: Site, who: Session, answer: Answer | None
         before=before,
         behind=behind,
     )
-
-
-def picture(request: Request, site: Site, who: Session) -> Response:
-    """Give a picture of a lesion, made from its file now."""
-    study_id, kind, ordinal = request.path_params["study_id"], request.path_params["kind"], _ordinal(request)
-    if kind not in set(Kind):
-        raise HTTPException(404)
-    with site.database() as session:
-        image = worklist_page.lesion_image(session, study_id, ordinal)
-    if image is None:
-        raise HTTPException(404)
-    try:
-        png = site.pictures.png(image, Kind(kind))
-    except Refused as refused:
-        logger.warning("no picture of lesion %d of study %s: %s", ordinal, study_id, refused.code)
-        raise HTTPException(404) from None
-    logger.debug("%s saw lesion %d of study %s", who.name, ordinal, study_id)
-    return Response(png, media_type="image/png")
-
-
-def heat_map(request: Request, site: Site, _who: Session) -> Response:
-    """Give a heat map of a lesion, if there is one of its result."""
-    study_id, ordinal = request.path_params["study_id"], _ordinal(request)
-    with site.database() as session:
-        listed = worklist_page.listed_state(session, study_id)
-    ended = None if listed is None else listed.finished_at
-    png = site.heat_maps.png(study_id, ordinal, request.path_params["model"], ended)
-    if png is None:
-        raise HTTPException(404)
-    return Response(png, media_type="image/png")
 
 
 def study_state(request: Request, site: Site, who: Session) -> Response:
@@ -141,10 +108,3 @@ def _study_mark(row: ListedRow | ListedState | None, waiting: WaitingRow | None)
     if row is not None:
         return f"{row.state} {row.revision} {row.finished_at}"
     return "" if waiting is None else waiting.state
-
-
-def _ordinal(request: Request) -> int:
-    text = request.path_params["ordinal"]
-    if not _ORDINAL.fullmatch(text):
-        raise HTTPException(404)
-    return int(text)

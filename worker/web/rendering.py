@@ -52,5 +52,5 @@ def templates(language: Language, zone: ZoneInfo | None) -> Environment:
 
 
 TABLES = ("CLASSES", "OUTCOMES", "STATES", "PRIORITIES", "AGE_SOURCES", "REGION_SOURCES", "SIDES", "READ", "SORTS",
-          "TIER_SIGNS")  # fmt: skip
+          "TIER_SIGNS", "PLANES")  # fmt: skip
 """What templates look up in `words` by a word of the database."""

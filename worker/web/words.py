@@ -1,13 +1,14 @@
 """The words of the page: classes, rules, errors. Every colour and sign comes with a word."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from babel.lists import format_list
 from babel.numbers import format_decimal
 
 from db.reads.study_records import WorklistRow
 from db.reads.worklist_page import COUNTED
-from db.reads.worklist_page_records import LesionResultRow, ListedRow
+from db.reads.worklist_page_records import ImageResultRow, LesionResultRow, ListedRow
 from worker.clinical.probability import said
 from worker.clinical.restratify import UNCERTAIN
 from worker.errors import MEANINGS, Code
@@ -130,6 +131,15 @@ REGION_SOURCES: Mapping[str, str] = {
     "whole_image": gettext_noop("no ROI was given: the whole image"),
 }
 
+PLANES: Mapping[str, str] = {
+    "radial": gettext_noop("radial plane"),
+    "antiradial": gettext_noop("antiradial plane"),
+    "transverse": gettext_noop("transverse plane"),
+    "longitudinal": gettext_noop("longitudinal plane"),
+    "oblique": gettext_noop("oblique plane"),
+}
+"""How the transducer was held, as the sender said it."""
+
 MODEL_CLASSES: Mapping[str, str] = {
     "high_risk": gettext_noop("high risk"),
     "low_risk": gettext_noop("low risk"),
@@ -137,6 +147,9 @@ MODEL_CLASSES: Mapping[str, str] = {
     "benign": gettext_noop("benign"),
 }
 """What the models say."""
+
+CLASSES_OF: Mapping[str, tuple[str, str]] = {"DLR_BM": ("benign", "malignant"), "DLR_LH": ("low_risk", "high_risk")}
+"""Of each model, the negative class and the positive one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +204,58 @@ class Words:
         """Say which breast."""
         return self.language(SIDES.get(laterality or "", "–"))
 
+    def place(self, lesion: LesionResultRow) -> str:
+        """Say where in which breast a lesion is, as far as that is known; nothing where nothing is."""
+        parts = (
+            (gettext_noop("{value} o'clock"), lesion.clock_position),
+            (gettext_noop("{value} mm from the nipple"), lesion.distance_to_nipple_mm),
+            (gettext_noop("{value} mm deep"), lesion.depth_mm),
+        )
+        side = [self.side(lesion.laterality)] if lesion.laterality else []
+        return ", ".join((*side, *(self._valued(part, value) for part, value in parts if value is not None)))
+
+    def shown_on(self, image: ImageResultRow) -> str:
+        """Say which frame an image is, and where its region came from."""
+        frame = gettext_noop("Single frame") if image.frame is None else gettext_noop("Frame {number}")
+        source = self.language(REGION_SOURCES.get(image.region_source or "", ""))
+        return f"{self.language(frame).format(number=image.frame)}, {source}"
+
+    def alone(self, model: str, probability: float, threshold: float) -> str:
+        """Say which class an image by itself has."""
+        negative, positive = CLASSES_OF[model]
+        return self.language(MODEL_CLASSES[positive if probability >= threshold else negative])
+
+    def numbered(self, images: Iterable[ImageResultRow]) -> str:
+        """Name images by their numbers."""
+        numbers = [str(image.image) for image in images]
+        named = self.language.catalogue.ngettext("image {numbers}", "images {numbers}", len(numbers))
+        return named.format(numbers=format_list(numbers, locale=self.language.locale))
+
+    def disagreement(self, lesion: LesionResultRow, images: Sequence[ImageResultRow]) -> list[str]:
+        """Say of each model whose threshold lies between a lesion's images which of them are on which side."""
+        bm = [(image, image.malignant_probability) for image in images]
+        lh = [(image, image.high_risk_probability) for image in images]
+        asked = (("DLR_BM", lesion.bm_threshold, bm), ("DLR_LH", lesion.lh_threshold, lh))
+        return [
+            self._sides(model, *sides)
+            for model, threshold, scores in asked
+            if threshold is not None and all(sides := on_each_side(scores, threshold))
+        ]
+
+    def _sides(self, model: str, these: Sequence[ImageResultRow], others: Sequence[ImageResultRow]) -> str:
+        negative, positive = (self.language(MODEL_CLASSES[one]) for one in CLASSES_OF[model])
+        return self.language(gettext_noop("{model}: {these} {positive}, {others} {negative}.")).format(
+            model=model, these=self.numbered(these), positive=positive, others=self.numbered(others), negative=negative
+        )
+
+    def doubted(self, finding: str, images: Iterable[ImageResultRow]) -> str:
+        """Name the images that a reason for doubt is of, at the beginning of a sentence."""
+        named = self.numbered(image for image in images if finding in image.gate)
+        return named[:1].upper() + named[1:]
+
+    def _valued(self, sentence: str, value: float) -> str:
+        return self.language(sentence).format(value=format_decimal(value, locale=self.language.locale))
+
     def mark(self, name: str) -> Label:
         """Return a mark of the list."""
         return MARKS.get(name, Label(name.replace("_", " "), "•", ""))
@@ -222,6 +287,15 @@ _REASONS: Mapping[str, str] = {
         "DLR_LH says {high_risk} and DLR_BM says {malignant}: they disagree, so a 4A lesion stays 4A."
     ),
 }
+
+
+def on_each_side(
+    scores: Iterable[tuple[ImageResultRow, float | None]], threshold: float
+) -> tuple[list[ImageResultRow], list[ImageResultRow]]:
+    """Return the images that reach a threshold, and those that do not; an image without a score is in neither."""
+    scored = [(image, probability) for image, probability in scores if probability is not None]
+    reach = [image for image, probability in scored if probability >= threshold]
+    return reach, [image for image, probability in scored if probability < threshold]
 
 
 def notices_of(rows: Iterable[WorklistRow | LesionResultRow]) -> list[str]:

@@ -280,12 +280,14 @@ def test_a_lesion_has_an_image_once_its_region_is_known(
     with sessions.begin() as session:
         recorded = ended(session, record, scored("L1"), refused("L2"))
     with reading() as session:
-        image = worklist_page.lesion_image(session, recorded.study_id, 1)
+        image = worklist_page.lesion_image(session, recorded.study_id, 1, 1)
         assert image is not None
         assert image.paths == ["a/b.dcm"]
         assert (image.region_x, image.region_y, image.region_width, image.region_height) == (10, 20, 30, 40)
-        assert worklist_page.lesion_image(session, recorded.study_id, 2) is None
-        assert worklist_page.lesion_image(session, uuid4(), 1) is None
+        assert worklist_page.lesion_image(session, recorded.study_id, 2, 1) is None
+        assert worklist_page.lesion_image(session, uuid4(), 1, 1) is None
+        assert worklist_page.lesion_image(session, recorded.study_id, 1, 2) is None
+        assert worklist_page.pictured(session, recorded.study_id) == {(1, 1)}
         assert [row.state for row in worklist_page.lesions(session, recorded.study_id)] == ["scored", "failed"]
         assert [row.event for row in worklist_page.history(session, recorded.study_id)] == [
             "received",
@@ -319,7 +321,7 @@ def test_what_else_a_sender_wrote_stays_out_of_reach(
     with sessions.begin() as session:
         recorded = ended(session, study(job={"images": {"paths": []}, "patient_name": "Roe"}), scored())
     with reading() as session:
-        image = worklist_page.lesion_image(session, recorded.study_id, 1)
+        image = worklist_page.lesion_image(session, recorded.study_id, 1, 1)
     assert "Roe" not in repr(image)
 
 

@@ -15,8 +15,10 @@ from babel.messages.catalog import Catalog, Message
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.testclient import TestClient
 
+from db.schema.records import ImageResultRecord, LesionImageRecord
+from db.schema.vocabulary import Plane
 from db.writes import ledger
-from tests.db.samples import DEMO, arrived, ended, lesion, refused, scored, study
+from tests.db.samples import DEMO, arrived, ended, lesion, refused, scored, scored_image, study
 from tests.worker.web import catalogues
 from tests.worker.web.conftest import Kept, client_of, search, token_in
 from worker.errors import Code, SetupRefused
@@ -171,12 +173,17 @@ def test_every_word_of_every_page_is_translated(
     with sessions.begin() as session:
         partly = study("1.2.5", "partly", accession_number="ACC2", lesions=(lesion("ACC-L1"), lesion("ACC-L2")))
         several = ended(session, partly, scored("ACC-L1"), refused("ACC-L2")).study_id
+        views = tuple(LesionImageRecord("1.2.9", 7, None, plane.value) for plane in Plane)
+        place = {"laterality": "left", "clock_position": 10, "distance_to_nipple_mm": 35.5, "depth_mm": 12.0}
+        of_views = study("1.2.6", "views", accession_number="ACC4", lesions=(lesion("ACC-L1", images=views, **place),))
+        said = [scored_image(), scored_image(0.1, 0.2), *[ImageResultRecord("failed", "pixels_uniform")] * 3]
+        in_planes = ended(session, of_views, replace(scored("ACC-L1"), images=tuple(said))).study_id
         waiting = arrived(session, study("1.9", "9", accession_number="ACC3")).study_id
         why = ("lesions_missing", "<b>no</b> lesion", "receive")
         ledger.record_refusal(session, "a" * 64, {}, *why, accession_number="ACC-77")
     admin = sign_in("admin")
     pages = {name: admin.get(name).text for name in ("/", "/?state=failed&class=upgraded", "/refused", "/nowhere")}
-    pages |= {str(one): admin.get(f"/studies/{one}").text for one in (kept.study_id, several, waiting)}
+    pages |= {str(one): admin.get(f"/studies/{one}").text for one in (kept.study_id, several, in_planes, waiting)}
     pages |= {"search": search(admin, "acc"), "sign-in": stranger.get("/sign-in").text}
     pages["onwards"] = stranger.get("/open/x").text
     pages["wrong"] = stranger.post("/sign-in", data={"token": token_in(stranger, "/sign-in"), "name": "x"}).text

@@ -188,7 +188,7 @@ def test_a_study_that_waits_has_a_page_too(sessions: sessionmaker[Session], sign
 
 def test_what_is_not_there_is_said_so(sign_in: SignIn) -> None:
     reader, unknown = sign_in(), f"/studies/{uuid4()}"
-    for address in (unknown, f"{unknown}/state", f"{unknown}/lesions/1/crop.png", "/nowhere"):
+    for address in (unknown, f"{unknown}/state", f"{unknown}/lesions/1/images/1/crop.png", "/nowhere"):
         answer = reader.get(address)
         assert answer.status_code == 404, address
         assert "no such" in answer.text, address
@@ -253,12 +253,12 @@ def test_a_name_of_any_direction_turns_no_text_beside_it(
 def test_a_picture_is_of_the_pixels_that_were_scored(kept: Kept, sign_in: SignIn) -> None:
     reader = sign_in()
     roi, image = kept.phantom.roi, kept.phantom.image
-    answer = reader.get(f"/studies/{kept.study_id}/lesions/1/frame.png")
+    answer = reader.get(f"/studies/{kept.study_id}/lesions/1/images/1/frame.png")
     assert answer.headers["content-type"] == "image/png"
     frame = np.asarray(Image.open(BytesIO(answer.content)))
     inside = np.s_[roi.y : roi.y + roi.height, roi.x : roi.x + roi.width]
     assert (frame[inside] == image[inside][..., None]).all()
-    crop = np.asarray(Image.open(BytesIO(reader.get(f"/studies/{kept.study_id}/lesions/1/crop.png").content)))
+    crop = np.asarray(Image.open(BytesIO(reader.get(f"/studies/{kept.study_id}/lesions/1/images/1/crop.png").content)))
     assert crop.shape[0] >= roi.height
     assert crop.size < image.size
 
@@ -278,9 +278,9 @@ def test_no_picture_is_made_of_a_file_that_is(
         kept.path.symlink_to(outside)
     elif what == "rubbish":
         kept.path.write_bytes(b"no DICOM at all")
-    answer = sign_in().get(f"/studies/{kept.study_id}/lesions/1/crop.png")
+    answer = sign_in().get(f"/studies/{kept.study_id}/lesions/1/images/1/crop.png")
     assert answer.status_code == 404
-    assert "no picture of lesion 1 of study" in caplog.text
+    assert "no picture of image 1 of lesion 1 of study" in caplog.text
     assert not [value for value in ("roe", kept.header.study_instance_uid, kept.sop) if value in caplog.text]
 
 
@@ -294,12 +294,19 @@ def test_a_lesion_whose_image_is_on_a_dicomweb_server_says_so_and_has_no_picture
     html = reader.get(f"/studies/{study_id}").text
     assert "Its image is not in the storage" in html
     assert ".png" not in html
-    assert reader.get(f"/studies/{study_id}/lesions/1/crop.png").status_code == 404
+    assert reader.get(f"/studies/{study_id}/lesions/1/images/1/crop.png").status_code == 404
 
 
 def test_there_is_no_other_picture(kept: Kept, sign_in: SignIn, stranger: TestClient) -> None:
     reader = sign_in()
-    for address in ("1/else.png", "2/crop.png", f"{2**40}/crop.png", f"{'9' * 5000}/crop.png"):
+    for address in (
+        "1/images/1/else.png",
+        "2/images/1/crop.png",
+        "1/images/2/crop.png",
+        "1/crop.png",
+        f"1/images/{2**40}/crop.png",
+        f"{'9' * 5000}/images/1/crop.png",
+    ):
         assert reader.get(f"/studies/{kept.study_id}/lesions/{address}").status_code == 404, address
         assert stranger.get(f"/studies/{kept.study_id}/lesions/{address}").status_code == 401, address
 
@@ -312,7 +319,7 @@ def test_every_answer_has_the_headers_and_is_kept_nowhere(kept: Kept, sign_in: S
     for client, address in (
         (reader, "/"),
         (reader, f"/studies/{kept.study_id}"),
-        (reader, f"/studies/{kept.study_id}/lesions/1/crop.png"),
+        (reader, f"/studies/{kept.study_id}/lesions/1/images/1/crop.png"),
         (reader, "/nowhere"),
         (reader, "/static/page.css"),
         (stranger, "/"),

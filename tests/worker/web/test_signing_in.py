@@ -16,7 +16,7 @@ from worker.web.throttle import Throttle
 
 SignIn = Callable[..., TestClient]
 PAGES = ("/", f"/studies/{uuid4()}")
-PARTS = ("/state", f"/studies/{uuid4()}/state", f"/studies/{uuid4()}/lesions/1/crop.png")
+PARTS = ("/state", f"/studies/{uuid4()}/state", f"/studies/{uuid4()}/lesions/1/images/1/crop.png")
 
 
 def tries(client: TestClient, name: str, password: str, **fields: str) -> int:

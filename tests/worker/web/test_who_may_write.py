@@ -54,7 +54,7 @@ def routes(site: Site) -> Iterator[tuple[str, set[str]]]:
 
 def address(path: str, study_id: UUID) -> str:
     filled = path.replace("{study_id:uuid}", str(study_id)).replace("{ordinal}", "1").replace("{kind}", "crop")
-    return filled.replace("{model}", "DLR_BM").replace("{word}", "w")
+    return filled.replace("{model}", "DLR_BM").replace("{word}", "w").replace("{image}", "1")
 
 
 def on_record(sessions: Writing) -> list[str]:

@@ -130,20 +130,43 @@ if (zoom) {
     );
   };
   const STEPS = { "+": 1.5, "=": 1.5, "-": 1 / 1.5, 0: 0 };
-  for (const link of document.querySelectorAll("a.zoom")) {
+  const links = [...document.querySelectorAll("a.zoom")];
+  let beside = []; // the pictures of the same kind of the lesion's images, this one among them
+  const show = (link) => {
+    const kind = link.parentElement.className;
+    const images = link.closest(".images");
+    beside = links.filter((one) => images && images.contains(one) && one.parentElement.className === kind);
+    picture.src = link.href;
+    picture.alt = link.querySelector("img").alt;
+    zoom.querySelector("strong").textContent = link.dataset.name ?? "";
+    for (const button of zoom.querySelectorAll("button[data-step]")) button.hidden = beside.length < 2;
+  };
+  const step = (by) => {
+    if (beside.length < 2) return;
+    const here = beside.findIndex((one) => one.href === picture.src);
+    show(beside[(here + by + beside.length) % beside.length]);
+    fit(1);
+  };
+  for (const link of links) {
     link.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
-      picture.src = link.href;
-      picture.alt = link.querySelector("img").alt;
+      show(link);
       zoom.showModal();
       fit(1);
     });
   }
+  for (const button of zoom.querySelectorAll("button[data-step]")) {
+    button.addEventListener("click", () => step(Number(button.dataset.step)));
+  }
+  const BESIDE = { ArrowLeft: -1, ArrowRight: 1 };
   zoom.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.altKey || event.metaKey || !Object.hasOwn(STEPS, event.key)) return;
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    // A picture that is larger than its ground is moved by the arrows.
+    if (Object.hasOwn(BESIDE, event.key) && scale === 1) step(BESIDE[event.key]);
+    else if (Object.hasOwn(STEPS, event.key)) fit(scale * STEPS[event.key]);
+    else return;
     event.preventDefault();
-    fit(scale * STEPS[event.key]);
   });
   for (const button of zoom.querySelectorAll("button[value]")) {
     button.addEventListener("click", () => fit(scale * STEPS[button.value]));
