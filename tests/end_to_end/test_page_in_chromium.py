@@ -3,11 +3,12 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, Route, StorageState, expect
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
@@ -70,6 +71,35 @@ def hand_in(service: Service, folder: Path, number: int, *birads: str, accession
     done = service.dlr("submit", path, "--lesions", marked, "--wait", "--format", "json")
     (row,) = json.loads(done.stdout)
     return Patient(row["study_id"], header, sop, path.name)
+
+
+def hand_in_planes(service: Service, folder: Path, number: int) -> Patient:
+    """Hand a lesion in that is marked on three images: two planes, and one that is black all over."""
+    header = Header(generate_uid(), f"Roe^Mary{number}", f"MRN{number}", f"PAGE{number}", "20261123", "19790517")
+    drawn = [phantom(number + one, malignant=True, rows=192, columns=256) for one in range(2)]
+    files = [service.storage_root / f"roe-{number}" / f"{one}.dcm" for one in range(3)]
+    files[0].parent.mkdir(parents=True)
+    pixels = [*(one.image for one in drawn), np.zeros_like(drawn[0].image)]
+    sops = [
+        write_ultrasound(file, header, [one], ExplicitVRLittleEndian) for file, one in zip(files, pixels, strict=True)
+    ]
+    rois = [asdict(one.roi) for one in (*drawn, drawn[0])]
+    images = [
+        {"sop_instance_uid": sop, "roi": roi, "plane": plane}
+        for sop, roi, plane in zip(sops, rois, ("radial", "antiradial", "oblique"), strict=True)
+    ]
+    marked = folder / f"{number}.json"
+    place = {"laterality": "left", "clock_position": 10, "distance_to_nipple_mm": 35}
+    marked.write_text(json.dumps([{"birads": "4A", "images": images, **place}]))
+    done = service.dlr("submit", files[0].parent, "--lesions", marked, "--wait", "--format", "json")
+    (row,) = json.loads(done.stdout)
+    return Patient(row["study_id"], header, sops[0], files[0].name)
+
+
+@pytest.fixture(scope="module")
+def planes(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Patient:
+    """A study whose lesion is on three images, of which one is refused."""
+    return hand_in_planes(service, tmp_path_factory.mktemp("planes"), 120)
 
 
 @pytest.fixture(scope="module")
@@ -341,6 +371,90 @@ def test_a_heat_map_that_was_made_is_switched_on_and_off(
     lesion.get_by_role("radio", name="off").check()
     expect(heat).to_be_hidden()
     expect(crop).to_be_visible()
+
+
+def test_a_lesions_images_stand_in_a_row_below_their_one_score(reader: Reader, planes: Patient) -> None:
+    page = reader.page
+    page.goto(f"{reader.url}/studies/{planes.study_id}")
+    lesion = page.get_by_role("region", name="Lesion 1 L1", exact=True)
+    images = lesion.get_by_role("region", name="Images of lesion 1")
+    one, two, black = (images.get_by_role("region", name=f"Lesion 1: Image {number}") for number in (1, 2, 3))
+    for image, plane in ((one, "radial"), (two, "antiradial"), (black, "oblique")):
+        expect(image.get_by_role("heading")).to_contain_text(f"{plane} plane")
+    for image in (one, two):
+        expect(image.locator(".alone dd")).to_have_count(2)
+        picture = image.get_by_role("img", name="with its surroundings")
+        assert picture.evaluate("one => one.decode().then(() => one.naturalWidth)") > 0
+    expect(black).to_contain_text("Not scored: pixels_uniform")
+    expect(lesion).to_contain_text("One score from 2 images")
+    expect(lesion).to_contain_text("1 of 3 images could not be scored, and the score is without it.")
+    expect(lesion).to_contain_text("Left, 10 o'clock, 35 mm from the nipple")
+    tops = [(image.bounding_box() or {})["y"] for image in (one, two, black)]
+    assert len(set(tops)) == 1
+    assert (lesion.locator(".together .scores").bounding_box() or {})["y"] < tops[0]
+
+
+def test_arrows_lead_from_one_large_picture_to_that_of_the_lesions_next_image(reader: Reader, planes: Patient) -> None:
+    page = reader.page
+    page.goto(f"{reader.url}/studies/{planes.study_id}")
+    page.locator(".image .frame a.zoom").first.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="The picture, larger")
+    named, picture = dialog.locator("strong"), dialog.locator("img")
+    for key, image in ((None, 1), ("ArrowRight", 2), ("ArrowRight", 1), ("ArrowLeft", 2)):
+        if key is not None:
+            page.keyboard.press(key)
+        expect(named).to_have_text(f"Image {image}")
+        expect(picture).to_have_attribute("alt", f"The whole frame of image {image}, with lesion 1 outlined")
+    dialog.get_by_role("button", name="Previous image of the lesion").click()
+    expect(named).to_have_text("Image 1")
+    page.keyboard.press("+")
+    page.keyboard.press("ArrowRight")
+    expect(named).to_have_text("Image 1")  # larger than its ground, it is moved and not left
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    assert page.url.endswith(planes.study_id)
+
+
+def test_one_switch_lays_the_heat_map_of_each_image_over_it(reader: Reader, service: Service, planes: Patient) -> None:
+    page = reader.page
+    folder = service.services.settings.web_heat_maps
+    assert folder is not None
+    assert service.dlr("explain", planes.study_id, "--output", folder).returncode == 0
+    page.goto(f"{reader.url}/studies/{planes.study_id}")
+    page.get_by_role("radio", name="DLR_BM").check()
+    for number in (1, 2):
+        image = page.get_by_role("region", name=f"Lesion 1: Image {number}")
+        heat = image.get_by_role("img", name=f"Where DLR_BM looked in image {number} of lesion 1")
+        expect(heat).to_be_visible()
+        assert heat.evaluate("one => one.decode().then(() => one.naturalWidth)") > 300
+        expect(image.locator(".crop")).to_be_hidden()
+    assert violations(page) == []
+    page.get_by_role("radio", name="off").check()
+    expect(page.locator(".image .crop").first).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [1440, 720, 360])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_row_of_images_fits_each_window_and_axe_finds_nothing(
+    reader: Reader, planes: Patient, width: int, scheme: str
+) -> None:
+    page = reader.page
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.goto(f"{reader.url}/studies/{planes.study_id}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert violations(page) == []
+
+
+def test_on_paper_all_images_of_a_lesion_are_there(reader: Reader, planes: Patient) -> None:
+    page = reader.page
+    page.set_viewport_size({"width": 720, "height": 900})
+    page.emulate_media(media="print")
+    page.goto(f"{reader.url}/studies/{planes.study_id}")
+    images = page.locator(".images")
+    assert images.evaluate("one => one.scrollWidth <= one.clientWidth")
+    expect(images.locator(".image")).to_have_count(3)
 
 
 # --- how it looks
