@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from benchmarks import database, end_to_end, endurance, imaging, models, queueing, serving, starting, worklist
+from benchmarks import database, end_to_end, endurance, images, imaging, models, queueing, serving, starting, worklist
 from benchmarks.machine import commit, machine
 from benchmarks.measuring import Figure, Say, as_markdown, say_on_stderr
 from benchmarks.program import asked_of, tell
@@ -34,6 +34,7 @@ ROWS = {
     "idle": Row(serving.idle, "<= 1.05, and <= LitServe's"),
     "one-by-one": Row(queueing.one_by_one, ">= 8x"),
     "queue": Row(queueing.queue_overhead, ">= 0.85"),
+    "images": Row(images.several, ">= 0.95"),
     "decode": Row(imaging.decode, "<= 0.05"),
     "write": Row(database.write, ">= 5x"),
     "worklist": Row(worklist.top, "<= 1.5"),
