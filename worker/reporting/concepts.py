@@ -6,7 +6,7 @@ reader of Assessment Category (111005, DCM) takes one for the other.
 
 from typing import Final, NamedTuple
 
-from db.schema.vocabulary import AgeSource, QualityFinding, RegionSource
+from db.schema.vocabulary import AgeSource, Laterality, Plane, QualityFinding, RegionSource
 from worker.clinical.birads_codes import CATEGORIES, MEANINGS
 from worker.clinical.categories import Birads, Outcome, Recommendation
 
@@ -36,6 +36,19 @@ COMMENT: Final = Concept("121106", "DCM", "Comment")
 LESION: Final = Concept("52988006", "SCT", "Lesion")
 BREAST: Final = Concept("76752008", "SCT", "Breast")
 ULTRASONOGRAPHY: Final = Concept("47079000", "SCT", "Ultrasonography of breast")
+IMAGING_PROCEDURE: Final = Concept("363679005", "SCT", "Imaging procedure")
+"""What TID 1500, row 4, takes as a procedure is of CID 100, which has no ultrasonography: its most general member."""
+
+LATERALITY: Final = Concept("272741003", "SCT", "Laterality")
+CLOCKFACE: Final = Concept("111014", "DCM", "Clockface or region")
+FROM_NIPPLE: Final = Concept("121242", "DCM", "Distance from nipple")
+FROM_SKIN: Final = Concept("121243", "DCM", "Distance from skin")
+"""Both distances are of CID 6165, Breast Linear Measurement."""
+
+VIEW: Final = Concept("111031", "DCM", "Image View")
+YES: Final = Concept("373066001", "SCT", "Yes")
+"""Of CID 230, Yes-No."""
+
 REPORT: Final = Concept("126000", "DCM", "Imaging Measurement Report")
 
 RATIO: Final = Concept("1", "UCUM", "no units")
@@ -58,6 +71,12 @@ QUALITY_FINDING: Final = _own("GATE", "What speaks against the region that was s
 WIDTH: Final = _own("REGION_WIDTH", "Width of the region that was scored")
 HEIGHT: Final = _own("REGION_HEIGHT", "Height of the region that was scored")
 ASPECT_RATIO: Final = _own("ASPECT_RATIO", "Height to width of the region that was scored")
+IMAGES: Final = _own("IMAGES", "Number of images of the lesion")
+IMAGES_REFUSED: Final = _own("IMAGES_REFUSED", "Number of images of the lesion that could not be scored")
+VIEWS_DISAGREE: Final = _own("VIEWS_DISAGREE", "Images of the lesion lie on both sides of a threshold")
+IMAGE: Final = _own("IMAGE", "Number of the image among those of the lesion, from 1")
+IMAGE_HIGH_RISK: Final = _own("I_HIGH_RISK", "DLR_LH: probability of high risk by this image alone")
+IMAGE_MALIGNANT: Final = _own("I_MALIGNANT", "DLR_BM: probability of malignant by this image alone")
 NOT_SCORED: Final = _own("NOT_SCORED", "Why DLR gives no scores")
 RULE: Final = _own("RULE", "Version of the re-stratification rule")
 UNCERTAIN: Final = _own("UNCERTAIN", "Why DLR keeps the lesion in BI-RADS 4A")
@@ -70,6 +89,39 @@ ORIGINALS: Final = {
     CATEGORIES[code]: Concept(code[1], code[0], meaning) for code, meaning in MEANINGS.items()
 }  # fmt: skip
 """What the radiologist said (PS3.16, CID 6027)."""
+
+LATERALITIES: Final = {
+    Laterality.LEFT: Concept("7771000", "SCT", "Left"),
+    Laterality.RIGHT: Concept("24028007", "SCT", "Right"),
+}
+"""Of a finding site (PS3.16, CID 244). A lesion is in one breast, so "both", of an image, says nothing of it."""
+
+SIDES: Final = {
+    Laterality.LEFT: Concept("80248007", "SCT", "Left breast"),
+    Laterality.RIGHT: Concept("73056007", "SCT", "Right breast"),
+}
+"""The breast in one code (PS3.16, CID 6022), where a site has no modifiers."""
+
+CLOCK_POSITIONS: Final = {
+    hour: Concept(code, "SCT", f"{hour} o'clock position")
+    for hour, code in enumerate(
+        (
+            "129772004", "129773009", "129774003", "129775002", "129776001", "129777005",
+            "129778000", "129779008", "129780006", "129781005", "129782003", "129783008",
+        ),
+        start=1,
+    )
+}  # fmt: skip
+"""The hours of PS3.16, CID 6018, Clockface Location or Region."""
+
+PLANES: Final = {
+    Plane.TRANSVERSE: Concept("62824007", "SCT", "Transverse"),
+    Plane.LONGITUDINAL: Concept("38717003", "SCT", "Longitudinal"),
+    Plane.OBLIQUE: Concept("21114003", "SCT", "Oblique"),
+    Plane.RADIAL: _own("RADIAL", "Radial"),
+    Plane.ANTIRADIAL: _own("ANTIRADIAL", "Antiradial"),
+}
+"""How the transducer was held (PS3.16, CID 6), which has neither the radial nor the antiradial plane."""
 
 RECOMMENDATIONS: Final = {
     Recommendation.PROBABLY_BENIGN: _own("REC_3", "DLR recommends BI-RADS 3"),

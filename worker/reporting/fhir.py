@@ -1,25 +1,36 @@
 """A study's result as FHIR R4: a Bundle with a DiagnosticReport, and two Observations for each lesion.
 
-The radiologist's category is an Observation of its own, without a device; what DLR says is another, derived from it.
+The radiologist's category is an Observation of its own, without a device; what DLR says is another, derived from it. Of
+a lesion with several images, what DLR says of each is an Observation too, from which that of the lesion is derived.
 Both are built as JSON and checked by fhir.resources (its R4B, whose resources used here are those of R4).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 from uuid import uuid5
 
+from db.schema.vocabulary import Laterality
 from worker import __version__
 from worker.clinical.categories import Outcome
 from worker.errors import Code, SetupRefused
 from worker.reporting import concepts
 from worker.reporting.concepts import Concept
 from worker.reporting.identifiers import DEVICE, instance_uid, tracking_uid
-from worker.reporting.lesion_content import Choice, ContentItem, Number, content_of, parameters_of, summary_of
+from worker.reporting.lesion_content import (
+    Choice,
+    ContentItem,
+    Number,
+    content_of,
+    has_several_images,
+    image_content_of,
+    parameters_of,
+    summary_of,
+)
 from worker.reporting.person_name import Name, Writing, names_of
-from worker.reporting.result import LesionResult, StudyResult
-from worker.reporting.source_study import Source, Subject, accession_of
+from worker.reporting.result import ImageResult, LesionResult, StudyResult
+from worker.reporting.source_study import Marked, Source, Subject, accession_of
 from worker.text import on_one_line
 
 KIND: Final = "fhir"
@@ -32,10 +43,14 @@ SYSTEMS: Final = {
 """The URI of each coding scheme that has one. BI-RADS' own has none, so 4A, 4B, 4C and 6 are text and code alone."""
 
 LESION_RESULT: Final = Concept("LESION_RESULT", concepts.OWN, "DLR: recommendation for a lesion, not a diagnosis")
+IMAGE_RESULT: Final = Concept("IMAGE_RESULT", concepts.OWN, "DLR: scores of one image of a lesion, not a diagnosis")
 STUDY_RESULT: Final = Concept("RESULT", concepts.OWN, "DLR: recommendation, not a diagnosis")
 PRELIMINARY: Final = "preliminary"
 UNKNOWN: Final = "unknown"
 _DICOM_UID: Final = "urn:dicom:uid"
+_ELSEWHERE: Final = (concepts.ASSESSMENT, concepts.LATERALITY)
+"""What is not said among the components: the radiologist's Observation and the body site say it."""
+
 _ABSENT: Final = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 _EMPTY: Final[tuple[Any, ...]] = ("", {}, [])
 _WRITTEN: Final = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation"
@@ -101,6 +116,8 @@ def _resources(result: StudyResult, subject: Subject) -> Iterator[Json]:
     for lesion in result.lesions:
         yield _of_radiologist(result, lesion)
         yield _of_dlr(result, lesion)
+        if has_several_images(lesion):
+            yield from (_of_image(result, lesion, image) for image in lesion.images)
 
 
 def _report(result: StudyResult, subject: Subject) -> Json:
@@ -173,14 +190,16 @@ def _of_radiologist(result: StudyResult, lesion: LesionResult) -> Json:
 
 
 def _of_dlr(result: StudyResult, lesion: LesionResult) -> Json:
-    findings = [finding for finding in content_of(lesion) if finding.name != concepts.ASSESSMENT]
+    findings = [finding for finding in content_of(lesion) if finding.name not in _ELSEWHERE]
     recommended = next((one for one in findings if one.name == concepts.RECOMMENDED), None)
+    several = has_several_images(lesion)
+    of_images = [_reference(result, _image_name(lesion, image)) for image in lesion.images] if several else []
     observation: Json = {
         **_about(result, lesion, f"dlr-{lesion.ordinal}"),
         "status": PRELIMINARY,
         "code": {"coding": [_coding(LESION_RESULT)], "text": LESION_RESULT.meaning},
         "device": _reference(result, "device"),
-        "derivedFrom": [_reference(result, f"radiologist-{lesion.ordinal}"), _image(lesion)],
+        "derivedFrom": [_reference(result, f"radiologist-{lesion.ordinal}"), *(of_images or [_image(lesion)])],
         "component": [_component(one) for one in findings if isinstance(one, (Number, Choice))],
         "note": [{"text": text} for text in _notes(lesion, findings)],
     }
@@ -191,21 +210,54 @@ def _of_dlr(result: StudyResult, lesion: LesionResult) -> Json:
     return observation
 
 
+def _of_image(result: StudyResult, lesion: LesionResult, image: ImageResult) -> Json:
+    findings = image_content_of(lesion, image)
+    observation: Json = {
+        **_about(result, lesion, _image_name(lesion, image)),
+        "status": PRELIMINARY,
+        "code": {"coding": [_coding(IMAGE_RESULT)], "text": IMAGE_RESULT.meaning},
+        "device": _reference(result, "device"),
+        "derivedFrom": [_image(image)],
+        "component": [_component(one) for one in findings if isinstance(one, (Number, Choice))],
+        "note": [{"text": text} for text in [*_sentences(findings), *_where(image)]],
+    }
+    if image.error_code is not None:
+        observation["dataAbsentReason"] = _not_scored(image.error_code)
+    return observation
+
+
+def _image_name(lesion: LesionResult, image: ImageResult) -> str:
+    return f"dlr-{lesion.ordinal}-image-{image.ordinal}"
+
+
 def _absent(lesion: LesionResult) -> Json:
     """Say why nothing is recommended: the lesion was not scored, or it is not one of 4A."""
-    code, text = "error", lesion.error_code or "error"
-    if lesion.outcome is not None:
-        code, text = "not-applicable", concepts.OUTCOMES[Outcome.NOT_APPLICABLE].meaning
-    return {"coding": [{"system": _ABSENT, "code": code}], "text": text}
+    if lesion.outcome is None:
+        return _not_scored(lesion.error_code or "error")
+    text = concepts.OUTCOMES[Outcome.NOT_APPLICABLE].meaning
+    return {"coding": [{"system": _ABSENT, "code": "not-applicable"}], "text": text}
 
 
-def _notes(lesion: LesionResult, findings: list[ContentItem]) -> Iterator[str]:
+def _not_scored(code: str) -> Json:
+    return {"coding": [{"system": _ABSENT, "code": "error"}], "text": code}
+
+
+def _notes(lesion: LesionResult, findings: Sequence[ContentItem]) -> Iterator[str]:
+    yield from _sentences(findings)
+    for score in lesion.scores:
+        yield ", ".join([f"{score.model} {score.version}", *parameters_of(score)])
+    if not has_several_images(lesion):
+        yield from _where(lesion)
+
+
+def _sentences(findings: Sequence[ContentItem]) -> Iterator[str]:
     for finding in findings:
         if not isinstance(finding, (Number, Choice)):
             yield f"{finding.name.meaning}: {finding.text}"
-    for score in lesion.scores:
-        yield ", ".join([f"{score.model} {score.version}", *parameters_of(score)])
-    box = lesion.region or lesion.roi
+
+
+def _where(marked: Marked) -> Iterator[str]:
+    box = marked.region or marked.roi
     if box is not None:
         yield f"region: x, y, width, height = {', '.join(map(str, box))} pixels; x and y from 0"
 
@@ -217,15 +269,21 @@ def _about(result: StudyResult, lesion: LesionResult, name: str) -> Json:
         "identifier": [_uid(tracking_uid(result, lesion)), {"value": lesion.lesion_id}],
         "subject": _reference(result, "patient"),
         "issued": _instant(result.endings[-1].at),
-        "bodySite": _concept(concepts.BREAST),
+        "bodySite": _concept(_side(lesion)),
     }
 
 
-def _image(lesion: LesionResult) -> Json:
-    frame = f", frame {lesion.frame}" if lesion.frame else ""
+def _side(lesion: LesionResult) -> Concept:
+    """Return the breast: FHIR has no modifiers of a body site, so which one it is has a code of its own."""
+    side = concepts.SIDES.get(Laterality(lesion.laterality)) if lesion.laterality else None
+    return side or concepts.BREAST
+
+
+def _image(marked: Marked) -> Json:
+    frame = f", frame {marked.frame}" if marked.frame else ""
     return {
         "type": "ImagingStudy",
-        "identifier": _uid(lesion.sop_instance_uid),
+        "identifier": _uid(marked.sop_instance_uid),
         "display": f"SOP Instance UID of the image{frame}",
     }
 

@@ -1,5 +1,7 @@
 """A study's result as an HL7 v2.5.1 message ORU^R01: one OBX a statement, those of a lesion under one Sub-ID.
 
+The Sub-ID of a lesion is its number, such as 2; that of one of its several images has the image's too, such as 2.1.
+
 Numbers are of the type NM, at most 16 characters (HL7 v2.5.1, 2.A.47): a probability is rounded to 14 decimals, and an
 age to 12 or more.
 """
@@ -16,10 +18,19 @@ from worker.errors import Code, SetupRefused
 from worker.reporting import concepts
 from worker.reporting.concepts import Concept
 from worker.reporting.identifiers import instance_uid, tracking_uid
-from worker.reporting.lesion_content import Choice, ContentItem, Number, content_of, parameters_of, summary_of
+from worker.reporting.lesion_content import (
+    Choice,
+    ContentItem,
+    Number,
+    content_of,
+    has_several_images,
+    image_content_of,
+    parameters_of,
+    summary_of,
+)
 from worker.reporting.person_name import Writing, names_of
 from worker.reporting.result import LesionResult, StudyResult
-from worker.reporting.source_study import Source, Subject, accession_of
+from worker.reporting.source_study import Marked, Source, Subject, accession_of
 
 KIND: Final = "hl7"
 VERSION: Final = "2.5.1"
@@ -50,9 +61,9 @@ _ESCAPED: Final = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~":
 
 
 class Statement(NamedTuple):
-    """One OBX: which lesion it is of (0: the study), its value's type and ER7 text, and its unit."""
+    """One OBX: its Sub-ID (none: it is of the study), its value's type and ER7 text, and its unit."""
 
-    lesion: int
+    sub_id: str
     name: Concept
     kind: str
     value: str
@@ -160,38 +171,50 @@ def _observe(obx: Any, place: int, statement: Statement) -> None:
     obx.obx_1 = str(place)
     obx.obx_2 = statement.kind
     obx.obx_3 = _coded(statement.name)
-    obx.obx_4 = str(statement.lesion) if statement.lesion else ""
+    obx.obx_4 = statement.sub_id
     obx.obx_5 = statement.value
     obx.obx_6 = _coded(statement.unit) if statement.unit else ""
     obx.obx_11 = PRELIMINARY
 
 
 def _statements(result: StudyResult, subject: Subject) -> Iterator[Statement]:
-    yield Statement(0, STUDY_UID, "ST", result.study_instance_uid or "")
-    yield Statement(0, RESULT, "TX", escaped(summary_of(result)))
+    yield Statement("", STUDY_UID, "ST", result.study_instance_uid or "")
+    yield Statement("", RESULT, "TX", escaped(summary_of(result)))
     for line in _left_out(result, subject):
-        yield Statement(0, concepts.COMMENT, "TX", escaped(line))
+        yield Statement("", concepts.COMMENT, "TX", escaped(line))
     for lesion in result.lesions:
         yield from _of_lesion(result, lesion)
 
 
 def _of_lesion(result: StudyResult, lesion: LesionResult) -> Iterator[Statement]:
-    place, box = lesion.ordinal, lesion.region or lesion.roi
+    place = str(lesion.ordinal)
     yield Statement(place, TRACKING_ID, "ST", escaped(lesion.lesion_id))
     yield Statement(place, TRACKING_UID, "ST", tracking_uid(result, lesion))
-    yield Statement(place, IMAGE_UID, "ST", escaped(lesion.sop_instance_uid))
-    if lesion.frame is not None:
-        yield Statement(place, FRAME, "NM", str(lesion.frame))
-    if box is not None:
-        yield Statement(place, REGION, "ST", ", ".join(map(str, box)))
+    if not has_several_images(lesion):
+        yield from _marked(place, lesion)
     for finding in content_of(lesion):
         yield _statement(place, finding)
     for score in lesion.scores:
         said = ", ".join([f"{score.model} {score.version}", *parameters_of(score)])
         yield Statement(place, concepts.MODEL, "TX", escaped(said))
+    if has_several_images(lesion):
+        for image in lesion.images:
+            of_image = f"{place}.{image.ordinal}"
+            yield from _marked(of_image, image)
+            for finding in image_content_of(lesion, image):
+                yield _statement(of_image, finding)
 
 
-def _statement(place: int, finding: ContentItem) -> Statement:
+def _marked(place: str, marked: Marked) -> Iterator[Statement]:
+    box = marked.region or marked.roi
+    yield Statement(place, IMAGE_UID, "ST", escaped(marked.sop_instance_uid))
+    if marked.frame is not None:
+        yield Statement(place, FRAME, "NM", str(marked.frame))
+    if box is not None:
+        yield Statement(place, REGION, "ST", ", ".join(map(str, box)))
+
+
+def _statement(place: str, finding: ContentItem) -> Statement:
     if isinstance(finding, Number):
         return Statement(place, finding.name, "NM", decimal_text(finding.value), finding.unit)
     if isinstance(finding, Choice):

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Protocol
 
+from db.schema.records import Box
 from worker.clinical.categories import Birads, Priority
 from worker.errors import Code, LesionRefused
 from worker.image_access import Limits
@@ -75,6 +77,26 @@ def accession_of(subject: Subject, result: StudyResult) -> str:
     return subject.accession_number or result.accession_number or ""
 
 
+class Marked(Protocol):
+    """What is marked on a frame: an image of a lesion, or a lesion by the image that it is told by."""
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """Of the file."""
+
+    @property
+    def frame(self) -> int | None:
+        """From 1; ``None``: the file's only frame."""
+
+    @property
+    def roi(self) -> Box | None:
+        """The sender's rectangle."""
+
+    @property
+    def region(self) -> Box | None:
+        """The rectangle that was scored."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceImage:
     """An image that lesions are on.
@@ -97,14 +119,14 @@ class SourceImage:
     burned_in: str
     lossy: tuple[str, str, str]
 
-    def shows(self, lesion: LesionResult) -> bool:
+    def shows(self, marked: Marked) -> bool:
         """Whether it has the frame that a lesion is said to be on; of several frames, nobody guesses which."""
         frames = self.frames or 1
-        return frames == 1 if lesion.frame is None else lesion.frame <= frames
+        return frames == 1 if marked.frame is None else marked.frame <= frames
 
-    def frame_of(self, lesion: LesionResult) -> int | None:
+    def frame_of(self, marked: Marked) -> int | None:
         """Return the frame to refer to, from 1; ``None`` where the image numbers none, or has not the lesion's."""
-        return (lesion.frame or 1) if self.frames is not None and self.shows(lesion) else None
+        return (marked.frame or 1) if self.frames is not None and self.shows(marked) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,13 @@
 """A study's result as a DICOM SR: a measurement group of TID 1500 (PS3.16) for each lesion.
 
+A lesion of several images has a group for what is said of all of them, and one for each image, with its region. The
+groups of a lesion are told by its Tracking Unique Identifier, which they share (PS3.16, TID 4108).
+
 A number is written twice, as DICOM has it (PS3.3, C.18.1): Numeric Value, decimal text of at most 16 characters, to
 which it is rounded, and Floating Point Value, the same float64 as in the database.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,9 +22,20 @@ from worker.reporting import concepts
 from worker.reporting.concepts import Concept
 from worker.reporting.dicom_header import MAKER, SERIES_DESCRIPTION, class_of, left_out, patient_and_study
 from worker.reporting.identifiers import DEVICE, instance_uid, number_of, series_uid, tracking_uid
-from worker.reporting.lesion_content import Choice, ContentItem, Note, Number, content_of, parameters_of, summary_of
+from worker.reporting.lesion_content import (
+    Choice,
+    ContentItem,
+    Note,
+    Number,
+    content_of,
+    count_images,
+    has_several_images,
+    image_content_of,
+    parameters_of,
+    summary_of,
+)
 from worker.reporting.result import Ending, LesionResult, StudyResult
-from worker.reporting.source_study import Source, SourceImage, Subject
+from worker.reporting.source_study import Marked, Source, SourceImage, Subject
 from worker.study import Roi
 
 if TYPE_CHECKING:
@@ -30,6 +44,11 @@ if TYPE_CHECKING:
 KIND: Final = "sr"
 SERIES_NUMBER: Final = 9901
 RADIOLOGIST: Final = "The radiologist's category, as it was sent with the study. It is not DLR's."
+_SITE: Final = (concepts.LATERALITY, concepts.CLOCKFACE)
+"""What is said below the finding site."""
+
+_OF_EACH_IMAGE: Final = (concepts.ASSESSMENT, *_SITE)
+"""What is said of a lesion in the group of each of its images too, for those who read regions one by one."""
 
 
 def structured_report(result: StudyResult, source: Source) -> Dataset:
@@ -99,7 +118,9 @@ def _finish(report: Dataset, result: StudyResult, subject: Subject, moment: date
 
 def _completion(result: StudyResult) -> str:
     scored = sum(lesion.error_code is None for lesion in result.lesions)
-    return f"{scored} of {len(result.lesions)} lesions scored"
+    images, refused = count_images(result)
+    without = f"; {refused} of {images} images not scored" if refused else ""
+    return f"{scored} of {len(result.lesions)} lesions scored{without}"
 
 
 def _evidence(subject: Subject, image: SourceImage, result: StudyResult) -> Dataset:
@@ -135,8 +156,8 @@ def _content(result: StudyResult, source: Source) -> "MeasurementReport":
         observation_context=ObservationContext(
             observer_device_context=ObserverContext(codes.DCM.Device, observer),
         ),
-        procedure_reported=_coded(concepts.ULTRASONOGRAPHY),
-        imaging_measurements=[_group(result, lesion, source) for lesion in result.lesions],
+        procedure_reported=_coded(concepts.IMAGING_PROCEDURE),
+        imaging_measurements=[group for lesion in result.lesions for group in _groups(result, lesion, source)],
         title=_coded(concepts.REPORT),
     )
     summary = TextContentItem(_coded(concepts.COMMENT), summary_of(result), "CONTAINS")
@@ -146,34 +167,62 @@ def _content(result: StudyResult, source: Source) -> "MeasurementReport":
     return report
 
 
-def _group(result: StudyResult, lesion: LesionResult, source: Source) -> Any:
+def _groups(result: StudyResult, lesion: LesionResult, source: Source) -> Iterator[Any]:
+    """Give a lesion's group and, where it has several images, that of each."""
+    findings = content_of(lesion)
+    if not has_several_images(lesion):
+        yield _group(result, lesion, findings, [lesion], source)
+        return
+    yield _group(result, lesion, findings, lesion.images, source)
+    of_each = [one for one in findings if one.name in _OF_EACH_IMAGE]
+    for image in lesion.images:
+        yield _group(result, lesion, [*of_each, *image_content_of(lesion, image)], [image], source)
+
+
+def _group(
+    result: StudyResult, lesion: LesionResult, findings: Sequence[ContentItem], on: Sequence[Marked], source: Source
+) -> Any:
+    """Say something of what is marked on images: of one, by its region; of several, or without one, by the images."""
     from highdicom.sr import (
-        FindingSite,
         MeasurementsAndQualitativeEvaluations,
         PlanarROIMeasurementsAndQualitativeEvaluations,
-        SourceImageForMeasurementGroup,
         TrackingIdentifier,
     )
 
-    findings = content_of(lesion)
+    choices = [one for one in findings if isinstance(one, Choice) and one.name not in _SITE]
     said: dict[str, Any] = {
         "tracking_identifier": TrackingIdentifier(uid=tracking_uid(result, lesion), identifier=lesion.lesion_id),
         "finding_type": _coded(concepts.LESION),
-        "finding_sites": [FindingSite(_coded(concepts.BREAST))],
+        "finding_sites": [_site(findings)],
         "measurements": [_measurement(one) for one in findings if isinstance(one, Number)] or None,
-        "qualitative_evaluations": [_evaluation(one) for one in findings if isinstance(one, Choice)],
+        "qualitative_evaluations": [_evaluation(one) for one in choices],
     }
-    image = source.images.get(lesion.sop_instance_uid)
-    region = None if image is None else _region(lesion, image)
+    marked = [(one, source.images[one.sop_instance_uid]) for one in on if one.sop_instance_uid in source.images]
+    region = _region(*marked[0]) if marked and len(on) == 1 else None
     if region is not None:
         group: Any = PlanarROIMeasurementsAndQualitativeEvaluations(referenced_region=region, **said)
-    elif image is not None:
-        shown = SourceImageForMeasurementGroup(class_of(image), image.sop_instance_uid, _frames(lesion, image))
-        group = MeasurementsAndQualitativeEvaluations(source_images=[shown], **said)
     else:
-        group = MeasurementsAndQualitativeEvaluations(**said)
+        shown = [_shown(one, image) for one, image in marked]
+        group = MeasurementsAndQualitativeEvaluations(source_images=shown or None, **said)
     group[0].ContentSequence.extend(_notes(findings))
     return group
+
+
+def _site(findings: Sequence[ContentItem]) -> Any:
+    from highdicom.sr import FindingSite
+
+    said = {one.name: _coded(one.value) for one in findings if isinstance(one, Choice) and one.name in _SITE}
+    return FindingSite(
+        _coded(concepts.BREAST),
+        laterality=said.get(concepts.LATERALITY),
+        topographical_modifier=said.get(concepts.CLOCKFACE),
+    )
+
+
+def _shown(marked: Marked, image: SourceImage) -> Any:
+    from highdicom.sr import SourceImageForMeasurementGroup
+
+    return SourceImageForMeasurementGroup(class_of(image), image.sop_instance_uid, _frames(marked, image))
 
 
 def _notes(findings: Sequence[ContentItem]) -> list[Any]:
@@ -204,28 +253,28 @@ def _evaluation(choice: Choice) -> Any:
     return evaluation
 
 
-def _region(lesion: LesionResult, image: SourceImage) -> Any:
-    """Outline the rectangle that was scored; of a lesion that failed, the sender's, where it lies within the image.
+def _region(marked: Marked, image: SourceImage) -> Any:
+    """Outline the rectangle that was scored; where none was, the sender's, if it lies within the image.
 
     SCOORD counts from the top left corner of the top left pixel, 0\\0, to Columns\\Rows (PS3.3, C.18.6.1.2).
     """
     import numpy as np
     from highdicom.sr import GraphicTypeValues, ImageRegion, SourceImageForRegion
 
-    box = lesion.region or lesion.roi
-    if box is None or not lies_within(Roi(*box), image.rows, image.columns) or not image.shows(lesion):
+    box = marked.region or marked.roi
+    if box is None or not lies_within(Roi(*box), image.rows, image.columns) or not image.shows(marked):
         return None
     x, y, width, height = box
     right, bottom = x + width, y + height
     return ImageRegion(
         graphic_type=GraphicTypeValues.POLYLINE,
         graphic_data=np.array([(x, y), (right, y), (right, bottom), (x, bottom), (x, y)], dtype=float),
-        source_image=SourceImageForRegion(class_of(image), image.sop_instance_uid, _frames(lesion, image)),
+        source_image=SourceImageForRegion(class_of(image), image.sop_instance_uid, _frames(marked, image)),
     )
 
 
-def _frames(lesion: LesionResult, image: SourceImage) -> list[int] | None:
-    frame = image.frame_of(lesion)
+def _frames(marked: Marked, image: SourceImage) -> list[int] | None:
+    frame = image.frame_of(marked)
     return None if frame is None else [frame]
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from db.schema.vocabulary import Destination, Outcome
 from worker.errors import Code, StudyRefused, Unavailable
+from worker.reporting.lesion_content import count_images, has_several_images, views_disagree
+from worker.reporting.result import StudyResult
 from worker.sending.destination import Deliver, Parcel
 
 if TYPE_CHECKING:
@@ -105,11 +107,20 @@ def event_of(parcel: Parcel, *, identifiers: bool) -> dict[str, Any]:
         "place_reason": None if result.place is None else result.place.place_reason,
         "lesions": len(result.lesions),
         "outcomes": counted,
-        "images_refused": sum(lesion.images_refused for lesion in result.lesions),
         "error_code": result.error_code,
         "notices": list(result.notices),
+        **_images(result),
         **(named if identifiers else {}),
     }
+
+
+def _images(result: StudyResult) -> dict[str, int]:
+    """Count images, where a lesion has several: all, those without a score, and lesions whose images disagree."""
+    if not any(has_several_images(lesion) for lesion in result.lesions):
+        return {}
+    images, refused = count_images(result)
+    disagreeing = sum(views_disagree(lesion) for lesion in result.lesions)
+    return {"images": images, "images_refused": refused, "views_disagree": disagreeing}
 
 
 def signed(body: bytes, delivery_id: int, secret: str | None) -> dict[str, str]:

@@ -18,7 +18,7 @@ from worker.clinical.reading_order.policy import DEFAULT, built_in
 from worker.demo.dicom import Header, write_ultrasound
 from worker.image_access import Limits
 from worker.imaging.image_source import Folder
-from worker.reporting.result import Ending, LesionResult, ModelScore, StudyResult
+from worker.reporting.result import Ending, ImageResult, LesionResult, ModelScore, StudyResult
 from worker.reporting.source_study import Source, read_source
 
 LIMITS = Limits(1 << 30, 1 << 24)
@@ -171,3 +171,45 @@ def mixed(root: Path) -> StudyResult:
         failed(many, 3, frame=2, birads="4B"),
         paths=("a.dcm", "b.dcm"),
     )  # fmt: skip
+
+
+def image_of(sop: str, ordinal: int, lh: float | None = 0.9, bm: float | None = 0.8, **changes: Any) -> ImageResult:
+    whole = ImageResult(
+        ordinal=ordinal,
+        sop_instance_uid=sop,
+        frame=1,
+        plane=None,
+        roi=(10, 20, 30, 40),
+        region=(10, 20, 30, 40),
+        region_source="job",
+        gate=(),
+        width_mm=8.25,
+        height_mm=5.5,
+        laterality="left",
+        high_risk_probability=lh,
+        malignant_probability=bm,
+        error_code=None,
+        error_reason=None,
+    )
+    return replace(whole, **changes)
+
+
+def refused_image(sop: str, ordinal: int, code: str = "pixels_uniform", **changes: Any) -> ImageResult:
+    said: dict[str, Any] = {"region": None, "region_source": None, "width_mm": None, "height_mm": None}
+    said |= {"error_code": code, "error_reason": f"because of {code}"}
+    return image_of(sop, ordinal, None, None, **(said | changes))
+
+
+def in_several_images(root: Path) -> StudyResult:
+    """A lesion in two planes that disagree and on one image that was refused; and another lesion, on one image."""
+    one, many = write_image(root / "a.dcm"), write_image(root / "b.dcm", frames=4)
+    images = (
+        image_of(one, 1, lh=0.75, bm=0.25, plane="radial", gate=("overlay_in_roi",)),
+        image_of(many, 2, lh=0.625, bm=0.875, plane="transverse", frame=3, region=(5, 6, 70, 80)),
+        refused_image(many, 3, frame=2),
+    )
+    lesion = scored(
+        one, 1, lh=0.6875, bm=0.5625, images=images, laterality="left", clock_position=10,
+        distance_to_nipple_mm=40.0, depth_mm=12.5,
+    )  # fmt: skip
+    return study(lesion, scored(one, 2, lh=0.1, bm=0.2), paths=("a.dcm", "b.dcm"))
