@@ -13,7 +13,9 @@ from worker.logs import story_of
 from worker.reporting.conforming import require_conforming
 from worker.reporting.fhir import fhir_bundle
 from worker.reporting.hl7 import hl7_message
-from worker.reporting.result import LesionResult, ModelScore, StudyResult
+from worker.reporting.lesion_content import has_several_images
+from worker.reporting.result import ImageResult, LesionResult, ModelScore, StudyResult
+from worker.reporting.single_image import with_one_image
 from worker.reporting.source_study import Source, SourceImage
 from worker.reporting.structured_report import structured_report
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
     from worker.imaging.heat_map import HeatMap
+    from worker.reporting.lesion_picture import Shown
 
     Frames = Callable[[SourceImage, LesionResult], NDArray[np.uint8]]
     """Decodes the frame that a lesion is on: uint8, (rows, columns) grey or (rows, columns, 3) RGB."""
@@ -107,19 +110,40 @@ def _contents(kind: Kind, result: StudyResult, source: Source, camera: Camera | 
 
 def _pictures(result: StudyResult, source: Source, camera: Camera) -> Iterator[tuple[str, bytes]]:
     try:
-        from worker.reporting.secondary_capture import secondary_capture
+        from worker.reporting.secondary_capture import secondary_capture, secondary_capture_of_images
     except ImportError:
         reason = "pictures need the extra: pip install 'dlr-worker[worker]'"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
     for lesion in result.lesions:
         if not lesion.scores:
             continue
-        image = source.images.get(lesion.sop_instance_uid)
-        if image is None:
-            raise StudyRefused(Code.SOP_INSTANCE_NOT_FOUND, f"the image of lesion {lesion.ordinal} is gone")
-        frame = camera.frames(image, lesion)
-        heats = {} if camera.look is None else _heats(camera.look, lesion, frame)
-        yield f".{lesion.ordinal}", _file(secondary_capture(result, lesion, source, frame, heats))
+        if has_several_images(lesion):
+            shown = [_shown(lesion, image, source, camera) for image in lesion.images]
+            picture = secondary_capture_of_images(result, lesion, source, shown)
+        else:
+            frame, heats = _seen(lesion, source, camera, f"the image of lesion {lesion.ordinal}")
+            picture = secondary_capture(result, lesion, source, frame, heats)
+        yield f".{lesion.ordinal}", _file(picture)
+
+
+def _shown(lesion: LesionResult, image: ImageResult, source: Source, camera: Camera) -> "Shown":
+    from worker.reporting.lesion_picture import Shown
+
+    if image.error_code is not None:
+        return Shown(image)
+    which = f"image {image.ordinal} of lesion {lesion.ordinal}"
+    return Shown(image, *_seen(with_one_image(lesion, image), source, camera, which))
+
+
+def _seen(
+    lesion: LesionResult, source: Source, camera: Camera, which: str
+) -> "tuple[NDArray[np.uint8], dict[str, HeatMap]]":
+    """Return the frame of a lesion with one image, and where the models looked in it."""
+    image = source.images.get(lesion.sop_instance_uid)
+    if image is None:
+        raise StudyRefused(Code.SOP_INSTANCE_NOT_FOUND, f"{which} is gone")
+    frame = camera.frames(image, lesion)
+    return frame, {} if camera.look is None else _heats(camera.look, lesion, frame)
 
 
 def _heats(look: "Look", lesion: LesionResult, frame: "NDArray[np.uint8]") -> "dict[str, HeatMap]":

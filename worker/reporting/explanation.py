@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from worker.clinical.probability import said
 from worker.errors import Code, LesionRefused, Refused
-from worker.reporting.result import ImageResult, LesionResult, ModelScore, StudyResult
+from worker.reporting.result import LesionResult, ModelScore, StudyResult
+from worker.reporting.single_image import with_one_image
 from worker.reporting.source_study import Source
 from worker.study import Roi
 
@@ -126,7 +127,7 @@ def _images_of(lesion: LesionResult, number: int | None) -> list[tuple[int, int 
     scored = [image.ordinal for image in lesion.images if image.error_code is None]
     asked = scored if number is None else [number]
     return [
-        (image.ordinal, None if image.ordinal in scored[:1] else image.ordinal, _with_one(lesion, image))
+        (image.ordinal, None if image.ordinal in scored[:1] else image.ordinal, with_one_image(lesion, image))
         for image in lesion.images
         if image.ordinal in asked
     ] or [(number or 1, None if number in (None, 1) else number, _without_image(lesion, number))]
@@ -137,36 +138,6 @@ def _without_image(lesion: LesionResult, number: int | None) -> LesionResult:
     if number is None or not lesion.images:
         return lesion
     return replace(lesion, lh=None, bm=None, region=None, error_code=f"it has no image {number}")
-
-
-def _with_one(lesion: LesionResult, image: ImageResult) -> LesionResult:
-    """Return a lesion as if an image were its only one, with the scores of that image."""
-    of_image = image.high_risk_probability, image.malignant_probability
-    lh, bm = (_of_image(score, said) for score, said in zip((lesion.lh, lesion.bm), of_image, strict=True))
-    return replace(
-        lesion,
-        sop_instance_uid=image.sop_instance_uid,
-        frame=image.frame,
-        roi=image.roi,
-        region=image.region,
-        region_source=image.region_source,
-        lh=lh,
-        bm=bm,
-        error_code=image.error_code,
-        error_reason=image.error_reason,
-        images=(image,),
-    )
-
-
-def _of_image(score: ModelScore | None, probability: float | None) -> ModelScore | None:
-    if score is None or probability is None:
-        return None
-    return replace(
-        score,
-        negative_probability=1 - probability,
-        positive_probability=probability,
-        predicted_class=score.positive_class if probability >= score.threshold else score.negative_class,
-    )
 
 
 def lesions_of(results: Sequence[StudyResult], lesion_id: str | None) -> list[tuple[StudyResult, list[LesionResult]]]:

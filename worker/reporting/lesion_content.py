@@ -1,4 +1,4 @@
-"""What every document says of a lesion and of its images, whatever its format: numbers, choices and notes, in one order.
+"""What every document says of a lesion and its images, whatever its format: numbers, choices and notes, in one order.
 
 Of a lesion with one image all is said at once. Of one with several, what the models say of all of them together is said
 once, and of each image only what is its own.

@@ -29,8 +29,9 @@ from worker.imaging.decoder_pool import DecoderPool
 from worker.imaging.heat_map import HeatMap
 from worker.reporting.documents import Camera, Kind, documents_of
 from worker.reporting.frames import frame_reader
+from worker.reporting.lesion_picture import PANEL, lines_of
 from worker.reporting.result import LesionResult, ModelScore, StudyResult
-from worker.reporting.secondary_capture import PANEL, _lines, secondary_capture
+from worker.reporting.secondary_capture import secondary_capture
 from worker.study import Roi
 
 
@@ -95,10 +96,10 @@ def test_a_picture_of_other_heats_is_another_instance_of_the_same_series(tmp_pat
 
 def test_each_copy_is_explained_by_its_place_and_what_weighed_for_what(tmp_path: Path) -> None:
     lesion = scored(write_image(tmp_path / "a.dcm"))
-    written = " ".join(line for line, _ in _lines(study(lesion), lesion, ("DLR_LH", "DLR_BM")))
+    written = " ".join(line for line, _ in lines_of(study(lesion), lesion, ("DLR_LH", "DLR_BM")))
     assert "Picture 2, in red to yellow: what weighed   for high risk in DLR_LH" in written
     assert "Picture 3, in red to yellow: what weighed   for malignant in DLR_BM" in written
-    assert "Picture" not in " ".join(line for line, _ in _lines(study(lesion), lesion))
+    assert "Picture" not in " ".join(line for line, _ in lines_of(study(lesion), lesion))
 
 
 def test_it_says_what_it_was_made_from_and_whose_it_is(tmp_path: Path) -> None:
@@ -147,22 +148,22 @@ def test_a_category_is_recommended_for_a_4a_lesion_alone(
     birads: str, outcome: str, recommended: str, said: str, tmp_path: Path
 ) -> None:
     lesion = scored(write_image(tmp_path / "a.dcm"), birads=birads, outcome=outcome, recommended=recommended)
-    assert said in [line for line, _ in _lines(study(lesion), lesion)]
+    assert said in [line for line, _ in lines_of(study(lesion), lesion)]
 
 
 def test_where_the_models_are_not_certain_the_picture_says_so(tmp_path: Path) -> None:
     lesion = uncertain(write_image(tmp_path / "a.dcm"))
-    written = [line for line, _ in _lines(study(lesion), lesion)]
+    written = [line for line, _ in lines_of(study(lesion), lesion)]
     assert UNCERTAIN in " ".join(written)
     assert "Recommended by DLR: 4A (maintained)" in written
     assert ("DLR_BM 1.0: benign, not certain" in written, "DLR_LH 1.0: low risk" in written) == (True, True)
     sure = scored(lesion.sop_instance_uid)
-    assert not any("certain" in line for line, _ in _lines(study(sure), sure))
+    assert not any("certain" in line for line, _ in lines_of(study(sure), sure))
 
 
 def test_a_score_just_under_its_threshold_is_not_written_as_if_it_reached_it(tmp_path: Path) -> None:
     lesion = scored(write_image(tmp_path / "a.dcm"), lh=0.49998, bm=0.99999)
-    written = [line.strip() for line, _ in _lines(study(lesion), lesion)]
+    written = [line.strip() for line, _ in lines_of(study(lesion), lesion)]
     assert "high risk 0.49998, from 0.5 on" in written
     assert "malignant > 0.999, from 0.5 on" in written
 
