@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,19 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
 from pynetdicom import ALL_TRANSFER_SYNTAXES, PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
 
+from db.schema.vocabulary import Laterality, Plane
 from tests.test_docs import CONFORMANCE
-from tests.worker.reporting.samples import COLUMNS, ROWS, failed, scored, source_of, study, write_image
+from tests.worker.reporting.samples import (
+    COLUMNS,
+    ROWS,
+    failed,
+    image_of,
+    refused_image,
+    scored,
+    source_of,
+    study,
+    write_image,
+)
 from worker.clinical.birads_codes import CATEGORIES, MEANINGS
 from worker.errors import DlrError
 from worker.imaging import dicom_file, dicomweb, layout
@@ -161,9 +173,21 @@ def test_the_photometric_interpretations_are_those_that_are_decoded() -> None:
 
 @pytest.fixture
 def whole(tmp_path: Path) -> tuple[StudyResult, Source]:
-    """A result that leaves nothing out: one before it, a lesion without scores, and images that say all there is."""
+    """A result that leaves nothing out: one before it, a lesion without scores, one in several images, all there is."""
     sop = write_image(tmp_path / "a.dcm")
-    result = study(scored(sop), failed(sop, 2, "roi_outside_image"))
+    images = (
+        image_of(sop, 1, plane="transverse"),
+        image_of(sop, 2, lh=0.1),
+        refused_image(sop, 3, "roi_outside_image"),
+    )
+    place: dict[str, Any] = {
+        "laterality": "left",
+        "clock_position": 10,
+        "distance_to_nipple_mm": 40.0,
+        "depth_mm": 12.5,
+    }
+    lesions = (scored(sop), failed(sop, 2, "roi_outside_image"), scored(sop, 3, images=images, **place))
+    result = study(*lesions)
     now = result.endings[-1]
     result = replace(result, endings=(Ending(1, now.study_id, now.revision, now.at), now))
     files = source_of(result, tmp_path)
@@ -198,7 +222,9 @@ def test_the_tree_of_a_report_has_the_concepts_of_the_page(whole: tuple[StudyRes
     assert said <= made
     names = {(value, scheme) for value, scheme, _ in made if scheme in ("DCM", "SCT")}
     processing, device, suspicion = ("109102", "DCM"), ("121007", "DCM"), ("BI", "MA.II.A.5.4A")
-    assert names - {processing, device, suspicion} == {(value, scheme) for value, scheme, _ in said}
+    left, transverse = concepts.LATERALITIES[Laterality.LEFT], concepts.PLANES[Plane.TRANSVERSE]
+    values = {one[:2] for one in (left, concepts.CLOCK_POSITIONS[10], transverse, concepts.YES)}
+    assert names - values - {processing, device, suspicion} == {(value, scheme) for value, scheme, _ in said}
     own = {value for value, scheme, _ in made if scheme == concepts.OWN}
     everything = {cells[1] for cells in rows("Coding scheme 99DLR")}
     assert own - everything == {"ROI_OUTSIDE_IMAGE"}  # of NOT_SCORED, whose values are our error codes

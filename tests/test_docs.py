@@ -148,6 +148,7 @@ def own_codes_table() -> str:
         concepts.AGE_SOURCE: concepts.AGE_SOURCES.values(),
         concepts.REGION_SOURCE: concepts.REGION_SOURCES.values(),
         concepts.QUALITY_FINDING: concepts.QUALITY_FINDINGS.values(),
+        concepts.VIEW: [plane for plane in concepts.PLANES.values() if plane.scheme == concepts.OWN],
     }
     named = [one for one in vars(concepts).values() if isinstance(one, Concept) and one.scheme == concepts.OWN]
     rows = [f"| | {one.value} | {one.meaning} |" for one in named]

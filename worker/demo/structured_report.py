@@ -38,7 +38,7 @@ def write_report(path: Path, image: Path, lesions: Sequence[Mapping[str, Any]]) 
     observer = PersonObserverIdentifyingAttributes(name=_OBSERVER)
     content = MeasurementReport(
         observation_context=ObservationContext(observer_person_context=ObserverContext(codes.DCM.Person, observer)),
-        procedure_reported=CodedConcept("47079000", "SCT", "Ultrasonography of breast"),
+        procedure_reported=CodedConcept("363679005", "SCT", "Imaging procedure"),
         imaging_measurements=[_group(evidence, lesion) for lesion in lesions],
         title=codes.DCM.ImagingMeasurementReport,
     )

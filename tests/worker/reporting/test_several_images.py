@@ -43,6 +43,9 @@ from worker.reporting.lesion_picture import IN_A_ROW, LARGEST, PANEL, Shown, dra
 from worker.reporting.result import LesionResult, ModelScore, StudyResult
 from worker.reporting.secondary_capture import secondary_capture_of_images
 from worker.reporting.structured_report import structured_report
+from worker.sending.destination import Parcel
+from worker.sending.webhook import event_of
+from worker.sending.work_item import Worklist, work_item
 from worker.study import Roi
 
 YELLOW = [255, 220, 0]
@@ -366,3 +369,21 @@ def test_places_and_planes_have_the_codes_of_the_standard() -> None:
                                129778000, 129779008, 129780006, 129781005, 129782003, 129783008)
     }  # fmt: skip
     assert list(concepts.CLOCK_POSITIONS) == list(range(1, 13))
+
+
+# --- what is sent beside documents
+
+
+def test_the_work_item_counts_images_and_names_each_to_be_read(tmp_path: Path) -> None:
+    result = in_several_images(tmp_path)
+    item = work_item(result, source_of(result, tmp_path), Worklist("Breast ultrasound", "PACS", with_report=False))
+    assert "Images of these lesions: 4, of which could not be scored: 1." in item.CommentsOnTheScheduledProcedureStep
+    named = {one.ReferencedSOPInstanceUID for of in item.InputInformationSequence for one in of.ReferencedSOPSequence}
+    assert named == {image.sop_instance_uid for image in result.lesions[0].images}
+
+
+def test_the_webhook_counts_images_where_a_lesion_has_several(tmp_path: Path) -> None:
+    told = event_of(Parcel(1, in_several_images(tmp_path)), identifiers=False)
+    assert (told["lesions"], told["images"], told["images_refused"], told["views_disagree"]) == (2, 4, 1, 1)
+    untold = event_of(Parcel(1, mixed(tmp_path)), identifiers=False)
+    assert not {"images", "images_refused", "views_disagree"} & untold.keys()
