@@ -47,7 +47,7 @@ RADIOLOGIST: Final = "The radiologist's category, as it was sent with the study.
 _SITE: Final = (concepts.LATERALITY, concepts.CLOCKFACE)
 """What is said below the finding site."""
 
-_OF_EACH_IMAGE: Final = (concepts.ASSESSMENT, *_SITE)
+_OF_EACH_IMAGE: Final = (concepts.ASSESSMENT, *_SITE, concepts.FROM_NIPPLE, concepts.FROM_SKIN)
 """What is said of a lesion in the group of each of its images too, for those who read regions one by one."""
 
 

@@ -37,6 +37,10 @@ from worker.sending.destination import Parcel
 from worker.sending.webhook import event_of
 from worker.sending.work_item import Worklist, work_item
 
+PLACE = {"121242": 40.0, "121243": 12.5}
+"""How far the lesion is from the nipple and from the skin, in millimetres."""
+
+
 # --- what is told in one sentence
 
 
@@ -96,7 +100,7 @@ def test_every_images_region_is_under_the_lesions_one_tracking_uid_and_the_score
     assert numbers(of_lesion) == {
         "P_LOW_RISK": 0.3125, "P_HIGH_RISK": 0.6875, "T_HIGH_RISK": 0.5,
         "P_BENIGN": 0.4375, "P_MALIGNANT": 0.5625, "T_MALIGNANT": 0.5, "121033": 47.3,
-        "121242": 40.0, "121243": 12.5, "IMAGES": 3, "IMAGES_REFUSED": 1,
+        **PLACE, "IMAGES": 3, "IMAGES_REFUSED": 1,
     }  # fmt: skip
     assert choices(of_lesion) == {
         "111005": "MA.II.A.5.4A", "RECOMMENDED": "REC_ABOVE_4A", "OUTCOME": "UPGRADED", "LH_CLASS": "HIGH_RISK",
@@ -104,8 +108,8 @@ def test_every_images_region_is_under_the_lesions_one_tracking_uid_and_the_score
     }  # fmt: skip
     size = {"REGION_WIDTH": 8.25, "REGION_HEIGHT": 5.5, "ASPECT_RATIO": 5.5 / 8.25}
     assert [numbers(group) for group in images[:2]] == [
-        {"IMAGE": 1, "I_HIGH_RISK": 0.75, "I_MALIGNANT": 0.25, **size},
-        {"IMAGE": 2, "I_HIGH_RISK": 0.625, "I_MALIGNANT": 0.875, **size},
+        {"IMAGE": 1, "I_HIGH_RISK": 0.75, "I_MALIGNANT": 0.25, **PLACE, **size},
+        {"IMAGE": 2, "I_HIGH_RISK": 0.625, "I_MALIGNANT": 0.875, **PLACE, **size},
     ]
     assert [choices(group)["111031"] for group in images[:2]] == ["RADIAL", "62824007"]
     assert [group.roi.value[0].tolist() for group in images] == [[10, 20], [5, 6], [10, 20]]
@@ -118,7 +122,7 @@ def test_every_images_region_is_under_the_lesions_one_tracking_uid_and_the_score
 def test_an_image_that_was_refused_is_listed_with_its_code(tmp_path: Path) -> None:
     result = in_several_images(tmp_path)
     refused = groups_by_tracking(result, tmp_path)[1][2]
-    assert numbers(refused) == {"IMAGE": 3}
+    assert numbers(refused) == {"IMAGE": 3, **PLACE}
     assert (choices(refused)["NOT_SCORED"], texts(refused)) == ("PIXELS_UNIFORM", ["L1", "because of pixels_uniform"])
     report = structured_report(result, source_of(result, tmp_path))
     assert report.CompletionFlagDescription == "2 of 2 lesions scored; 1 of 4 images not scored"
@@ -152,7 +156,7 @@ def test_our_own_reader_takes_one_lesion_with_all_its_images_and_its_place(tmp_p
     result = in_several_images(tmp_path)
     several, other = lesions_of(written(result, tmp_path))
     assert (several["lesion_id"], several["birads"], other["lesion_id"]) == ("L1", "4A", "L2")
-    # Nor does DICOM have a code for the radial plane, so the reader knows none.
+    # The radial plane has a code of our own, which no reader knows.
     assert [(one["sop_instance_uid"], one["frame"], one.get("plane")) for one in several["images"]] == [
         (image.sop_instance_uid, frame, plane)
         for image, frame, plane in zip(result.lesions[0].images, (None, 3, 2), (None, "transverse", None), strict=True)
