@@ -8,7 +8,7 @@ from alembic import op
 
 from migrations.views import view_of
 
-revision = "0018"
+revision = "0017"
 down_revision = "0016"
 branch_labels = None
 depends_on = None
