@@ -48,7 +48,7 @@ def test_a_folder_of_studies_is_handed_in_one_study_each(
     assert "1 file that is not DICOM was left out" in done.stderr
     for image in images:
         (study,) = service.details(image["study"])
-        assert (study.priority, study.lesions[0].age_years, study.lesions[0].region_source) == (
+        assert (study.priority, study.lesions[0].age_years, study.lesions[0].images[0].region_source) == (
             "urgent",
             50.0,
             "whole_image",

@@ -219,12 +219,13 @@ def _roi(x: int, y: int, width: int, height: int) -> dict[str, Any]:
 
 
 def _lesions(sessions: sessionmaker[Session], study_id: UUID) -> list[tuple[Any, ...]]:
-    columns = "lesion_id, sop_instance_uid, frame, roi_x, roi_y, roi_width, roi_height, birads, descriptors"
+    columns = "lesion.lesion_id, sop_instance_uid, frame, roi_x, roi_y, roi_width, roi_height, birads, descriptors"
+    query = f"""
+        SELECT {columns} FROM lesion JOIN marked_image AS image ON image.lesion_id = lesion.id
+        WHERE study_id = :id ORDER BY lesion.ordinal, image.ordinal
+    """
     with sessions() as session:
-        rows = session.execute(
-            text(f"SELECT {columns} FROM lesion WHERE study_id = :id ORDER BY ordinal"), {"id": study_id}
-        )
-        return [tuple(row) for row in rows]
+        return [tuple(row) for row in session.execute(text(query), {"id": study_id})]
 
 
 def test_a_report_that_comes_before_its_image_waits_for_it(hospital: Made, image: Path, tmp_path: Path) -> None:
