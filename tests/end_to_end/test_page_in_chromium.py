@@ -477,7 +477,7 @@ def test_it_is_light_or_dark_as_the_system_has_it_and_as_a_reader_chose(reader: 
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             assert ground(page) == grounds[chosen.lower()]
     page.get_by_role("button", name="As the system").click()
-    assert ground(page) == grounds["dark"]
+    until(lambda: ground(page) == grounds["dark"])
 
 
 def test_on_paper_it_is_white_and_without_what_can_only_be_clicked(reader: Reader, patients: list[Patient]) -> None:

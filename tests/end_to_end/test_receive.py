@@ -109,7 +109,7 @@ def test_a_study_that_storescu_sends_becomes_a_row_and_sigterm_ends_the_receiver
     send(receiver, report)
     study = service.ended(uid)
     assert (study.state, study.source) == ("done", "receive")
-    assert [(lesion.lesion_id, lesion.region) for lesion in study.lesions] == [("L1", (3, 4, 20, 10))]
+    assert [(lesion.lesion_id, lesion.images[0].region) for lesion in study.lesions] == [("L1", (3, 4, 20, 10))]
     assert receiver.end(signal.SIGTERM) == 0
     logged = receiver.log.read_text()
     receiver.start()

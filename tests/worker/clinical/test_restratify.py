@@ -67,7 +67,7 @@ def test_of_other_categories_nothing_is_said_to_be_uncertain(lh: str, bm: str) -
 
 @pytest.mark.parametrize(
     ("category", "high_risk", "malignant"),
-    list(product(["0", "1", "2", "3", "4B", "4C", "5", "6"], [False, True], [False, True])),
+    list(product(["0", "1", "2", "3", "4", "4B", "4C", "5", "6"], [False, True], [False, True])),
 )
 def test_every_other_category_is_kept_whatever_the_models_say(category: str, high_risk: bool, malignant: bool) -> None:
     said = restratify(Birads(category), high_risk=high_risk, malignant=malignant)
@@ -76,7 +76,9 @@ def test_every_other_category_is_kept_whatever_the_models_say(category: str, hig
 
 
 def test_recommendations_sort_by_suspicion_with_an_upgrade_right_above_4a() -> None:
-    assert [item.value for item in Recommendation] == ["0", "1", "2", "3", "4A", ">4A", "4B", "4C", "5", "6"]
+    assert [item.value for item in Recommendation] == [
+        "0", "1", "2", "3", "4", "4A", ">4A", "4B", "4C", "5", "6"
+    ]  # fmt: skip
 
 
 def test_every_category_can_be_recommended_as_it_is() -> None:
