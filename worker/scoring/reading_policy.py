@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.errors import PolicySuperseded
 from db.reads.standings import listed_standings
-from db.schema.worklist_records import PolicyRecord, RuleRecord, ServedPolicy
+from db.schema.worklist_records import PolicyRecord, RuleRecord
 from db.writes import reading_order
 from worker.clinical.reading_order.place import place
 from worker.clinical.reading_order.policy import Policy, parse_policy
@@ -80,7 +80,7 @@ def apply_policy(sessions: sessionmaker[Session], policy: Policy, document: str,
     with sessions.begin() as session:
         key = reading_order.register_policy(session, record)
     try:
-        _fill(sessions, ServedPolicy(key, policy.label, document, active=False, filled=False, placed=False), told)
+        _fill(sessions, policy, key, told)
         _catch_up(sessions, key)
         with sessions.begin() as session:
             return reading_order.activate_policy(session, key, by)
@@ -126,23 +126,23 @@ def moves(sessions: sessionmaker[Session], policy: Policy, told: Told) -> Moves:
     return Moves(tiers, sorted(moved, key=lambda move: -abs(move.after - move.before)))
 
 
-def _fill(sessions: sessionmaker[Session], policy: ServedPolicy, told: Told) -> None:
+def _fill(sessions: sessionmaker[Session], policy: Policy, key: int, told: Told) -> None:
     """Place all listed studies in one transaction, of which nothing stays where it is broken off."""
     done = 0
     with sessions.begin() as session:
-        reading_order.make_partition(session, policy.key)
+        reading_order.make_partition(session, key)
         with sessions() as reading, ThreadPoolExecutor(1) as writer:
             writing: Future[None] | None = None
             for page in _ahead(listed_standings(reading, PAGE)):
-                places = list(place_in_bulk(policy, page))
+                places = list(place_in_bulk(policy, key, page))
                 if writing is not None:
                     writing.result()
-                writing = writer.submit(reading_order.fill_partition, session, policy.key, places)
+                writing = writer.submit(reading_order.fill_partition, session, key, places)
                 done += len(page)
                 told(done)
             if writing is not None:
                 writing.result()
-        reading_order.attach_partition(session, policy.key)
+        reading_order.attach_partition(session, key)
 
 
 def _catch_up(sessions: sessionmaker[Session], key: int) -> None:

@@ -63,11 +63,10 @@ def place_studies(session: Session, study_ids: Collection[UUID]) -> None:
     worklist.remove_entries(session, gone | {study.study_id for study in found if not study.listed})
 
 
-def place_in_bulk(policy: ServedPolicy, studies: Iterable[ListedStanding]) -> Iterator[tuple[object, ...]]:
+def place_in_bulk(policy: Policy, key: int, studies: Iterable[ListedStanding]) -> Iterator[tuple[object, ...]]:
     """Place listed studies under a policy that is being built; yields `db.writes.reading_order.FILLED_COLUMNS`."""
-    rule, key = parse_policy(policy.document), policy.key
     for study in studies:
-        at = place(rule, facts_of(study))
+        at = place(policy, facts_of(study))
         yield (
             study.study_id, key, at.tier, at.rule, at.lesion, at.category, at.probability, at.order, study.is_read,
             f"{{{','.join(at.marks)}}}", study.state, study.priority, *study.copied, study.copied[-1],
