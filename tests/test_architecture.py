@@ -4,6 +4,7 @@ import inspect
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import pytest
 from sqlalchemy import NullPool, make_url, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
+from db.schema.records import ImageResultRecord, LesionImageRecord
 from db.schema.roles import ROLES
 from db.schema.tables import StudyRow
 from db.schema.vocabulary import DeliveryState, Event, StudyState
 from db.session import make_engine
 from db.writes import ledger
 from tests.conftest import Database
-from tests.db.samples import claim_one, digest, lesion, refused, result, scored, study, writing
+from tests.db.samples import claim_one, digest, lesion, refused, result, scored, scored_image, study, writing
 from tests.floors import CONTRACTS, floors_of
 from tests.places import ROOT, is_there, missing, named
 from tests.test_compose import SERVICES
@@ -206,6 +208,11 @@ def test_a_study_moves_as_is_drawn_and_in_no_other_way(watched: Watched) -> None
             watched.do(ledger.finish, [result(claim, *outcome)])
             watched.do(ledger.discard, study_id, "seen", "anne")
             watched.do(ledger.requeue, study_id, "anne")
+    images = tuple(LesionImageRecord("1.2.9", frame, None) for frame in (1, 2))
+    study_id = watched.study(lesions=(lesion(images=images),))
+    without_one = replace(scored(), images=(scored_image(), ImageResultRecord("failed", "file_not_found")))
+    watched.do(ledger.finish, [result(watched.claim(study_id), without_one)])
+    watched.do(ledger.requeue, study_id, "anne")
     for end in (ledger.release, lambda *one: ledger.fail_attempt(*one, "internal_error")):
         study_id = watched.study()
         watched.do(end, study_id, watched.claim(study_id).attempt)

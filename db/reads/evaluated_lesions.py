@@ -7,12 +7,13 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Double, ScalarSelect, Select, and_, func, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session, aliased
 
-from db.schema.images import MarkedImageRow
+from db.schema.images import ImagePredictionRow, MarkedImageRow
 from db.schema.tables import LesionRow, ModelRow, PathologyRow, PredictionRow, RestratificationRow, StudyRow
-from db.schema.vocabulary import Birads, PathologyFinding
+from db.schema.vocabulary import Birads, LesionState, PathologyFinding
 
 STREAM_ROWS = 10_000
 """Rows that a streamed read holds at a time."""
@@ -24,6 +25,7 @@ class ScoreRow:
 
     Attributes:
         conformal_set: the classes that it cannot rule out; ``None`` where its card did not ask.
+        image_probabilities: of each image by itself, in their order; empty where they are not known.
     """
 
     model: str
@@ -32,6 +34,7 @@ class ScoreRow:
     probability: float
     threshold: float
     conformal_set: tuple[str, ...] | None
+    image_probabilities: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +42,18 @@ class JudgedRow:
     """A lesion of a current study that pathology reported on, with all its scores, if it has any.
 
     Attributes:
-        width_mm: of its first image, as is ``height_mm``; ``None`` where the size is not known.
+        size_mm: its largest extent in any of its images; ``None`` where it is not known.
+        images: that were scored.
     """
 
     study_id: UUID
     lesion_id: str
     birads: str
     age_years: float | None
-    width_mm: float | None
-    height_mm: float | None
+    size_mm: float | None
     site: str | None
     malignant: bool
+    images: int
     scores: tuple[ScoreRow, ...]
 
 
@@ -67,21 +71,20 @@ def judged_lesions(session: Session, since: datetime | None = None) -> Iterator[
             LesionRow.lesion_id,
             LesionRow.birads,
             LesionRow.age_years,
-            MarkedImageRow.width_mm,
-            MarkedImageRow.height_mm,
+            _of_images(func.max(func.greatest(MarkedImageRow.width_mm, MarkedImageRow.height_mm))),
             LesionRow.site,
             PathologyRow.result == PathologyFinding.MALIGNANT,
+            _of_images(func.count().filter(_IS_SCORED)),
             ModelRow.name,
             ModelRow.version,
             func.nullif(ModelRow.notice, ""),
             PredictionRow.positive_probability,
             PredictionRow.threshold,
             PredictionRow.conformal_set,
+            _IMAGE_PROBABILITIES,
         ),
         since,
     )
-    first = and_(MarkedImageRow.lesion_id == LesionRow.id, MarkedImageRow.ordinal == 1)
-    query = query.outerjoin(MarkedImageRow, first)
     query = query.outerjoin(PredictionRow, PredictionRow.lesion_id == LesionRow.id)
     query = query.outerjoin(ModelRow, ModelRow.id == PredictionRow.model_id).order_by(LesionRow.id, ModelRow.id)
     found = session.execute(query, execution_options={"yield_per": STREAM_ROWS})
@@ -89,8 +92,8 @@ def judged_lesions(session: Session, since: datetime | None = None) -> Iterator[
         rows = list(of_lesion)
         scores = tuple(ScoreRow(*row[9:]) for row in rows if row[9] is not None)
         _, study_id, lesion_id, birads, *rest = rows[0]
-        age_years, width_mm, height_mm, site, malignant = rest[:5]
-        yield JudgedRow(study_id, lesion_id, birads.value, age_years, width_mm, height_mm, site, malignant, scores)
+        age_years, size_mm, site, malignant, images = rest[:5]
+        yield JudgedRow(study_id, lesion_id, birads.value, age_years, size_mm, site, malignant, images, scores)
 
 
 def judged_studies(session: Session, since: datetime | None = None) -> dict[UUID, bool]:
@@ -138,6 +141,25 @@ def advising_pairs(session: Session, since: datetime | None = None) -> list[tupl
     )
     return [(row[0], row[1]) for row in session.execute(query)]
 
+
+_IS_SCORED = MarkedImageRow.state == LesionState.SCORED
+
+
+def _of_images(summed: ColumnElement[Any]) -> ScalarSelect[Any]:
+    """Sum up the images of a lesion of the query around it."""
+    return select(summed).where(MarkedImageRow.lesion_id == LesionRow.id).correlate(LesionRow).scalar_subquery()
+
+
+_IMAGE_PROBABILITIES = func.array(
+    select(ImagePredictionRow.positive_probability)
+    .join(MarkedImageRow, MarkedImageRow.id == ImagePredictionRow.image_id)
+    .where(MarkedImageRow.lesion_id == PredictionRow.lesion_id, ImagePredictionRow.model_id == PredictionRow.model_id)
+    .where(_IS_SCORED)
+    .order_by(MarkedImageRow.ordinal)
+    .correlate(PredictionRow)
+    .scalar_subquery(),
+    type_=ARRAY(Double, as_tuple=True),
+)
 
 _IS_ITS_ADVICE = and_(RestratificationRow.lesion_id == LesionRow.id, RestratificationRow.is_current)
 

@@ -59,15 +59,22 @@ def scored_unread(session: Session) -> list[ScoredUnread]:
     """Return the studies that are to be read and have scores, in reading order."""
     listed = table("listed_study", column("is_read", Boolean), *map(column, ("finished_at", *_IN_READING_ORDER)))
     rows = session.execute(
-        select(listed.c.study_id, listed.c.finished_at, LesionRow.ordinal)
+        select(listed.c.study_id, listed.c.finished_at, LesionRow.ordinal, MarkedImageRow.ordinal.label("image"))
         .join(LesionRow, LesionRow.study_id == listed.c.study_id)
-        .where(~listed.c.is_read, listed.c.finished_at.is_not(None), LesionRow.state == LesionState.SCORED)
-        .order_by(*(listed.c[name] for name in _IN_READING_ORDER), LesionRow.ordinal)
+        .join(MarkedImageRow, MarkedImageRow.lesion_id == LesionRow.id)
+        .where(~listed.c.is_read, listed.c.finished_at.is_not(None))
+        .where(LesionRow.state == LesionState.SCORED, MarkedImageRow.state == LesionState.SCORED)
+        .order_by(*(listed.c[name] for name in _IN_READING_ORDER), LesionRow.ordinal, MarkedImageRow.ordinal)
     )
     return [
-        ScoredUnread(study_id, finished_at, tuple(row.ordinal for row in lesions))
-        for (study_id, finished_at), lesions in groupby(rows, lambda row: (row.study_id, row.finished_at))
+        ScoredUnread(study_id, finished_at, _numbers(images))
+        for (study_id, finished_at), images in groupby(rows, lambda row: (row.study_id, row.finished_at))
     ]
+
+
+def _numbers(rows: Iterable[Any]) -> dict[int, tuple[int, ...]]:
+    """Return the numbers of images by their lesions, of rows that stand lesion by lesion."""
+    return {ordinal: tuple(row.image for row in images) for ordinal, images in groupby(rows, lambda row: row.ordinal)}
 
 
 def active_policy(session: Session) -> str:

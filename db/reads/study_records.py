@@ -13,11 +13,16 @@ from db.schema.worklist_records import StudyPlace
 
 @dataclass(frozen=True, slots=True)
 class ScoredUnread:
-    """A study that is to be read: when its result was written, and its scored lesions' places in the job, from 1."""
+    """A study that is to be read and has scores.
+
+    Attributes:
+        finished_at: when its result was written.
+        images: of each scored lesion, by its place in the job, the numbers of the images that were scored; all from 1.
+    """
 
     study_id: UUID
     finished_at: datetime
-    ordinals: tuple[int, ...]
+    images: Mapping[int, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)

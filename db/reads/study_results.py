@@ -157,7 +157,7 @@ def _lesion(row: LesionRow, found: _Advice | None) -> LesionResult:
     """Put a lesion together. A failed one has no scores here, though an earlier run of it may have had some."""
     advice, lh, bm = found if found is not None and row.state is LesionState.SCORED else (None, None, None)
     images = tuple(_image(image, lh, bm) for image in row.images)
-    shown = next((image for image in images if image.region is not None), images[0])
+    shown = next((image for image in images if image.error_code is None), images[0])
     return LesionResult(
         ordinal=row.ordinal,
         lesion_id=row.lesion_id,

@@ -154,6 +154,8 @@ class LesionResultRow:
     clock_position: int | None
     distance_to_nipple_mm: float | None
     depth_mm: float | None
+    lh_aggregation: str | None
+    bm_aggregation: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,9 @@ SELECT
         OR (said.lowest_malignant < bm.threshold AND said.highest_malignant >= bm.threshold) AS views_disagree,
     lesion.clock_position,
     lesion.distance_to_nipple_mm,
-    lesion.depth_mm
+    lesion.depth_mm,
+    CASE WHEN lh.id IS NOT NULL THEN coalesce(lh_model.card ->> 'aggregation', 'mean') END AS lh_aggregation,
+    CASE WHEN bm.id IS NOT NULL THEN coalesce(bm_model.card ->> 'aggregation', 'mean') END AS bm_aggregation
 FROM study
 JOIN lesion ON lesion.study_id = study.id
 LEFT JOIN marked_image AS image ON image.lesion_id = lesion.id AND image.ordinal = 1
@@ -178,3 +180,6 @@ COMMENT ON COLUMN lesion_result.views_disagree IS
 COMMENT ON COLUMN lesion_result.clock_position IS 'The sender''s: on the clock face, 1 to 12; may be null';
 COMMENT ON COLUMN lesion_result.distance_to_nipple_mm IS 'The sender''s, mm; may be null';
 COMMENT ON COLUMN lesion_result.depth_mm IS 'The sender''s: from the skin, mm; may be null';
+COMMENT ON COLUMN lesion_result.lh_aggregation IS
+    'How DLR_LH''s scores of the images became one: mean, max or logit_mean, from the model''s card; null without scores';
+COMMENT ON COLUMN lesion_result.bm_aggregation IS 'How DLR_BM''s scores of the images became one, as lh_aggregation';

@@ -1,5 +1,5 @@
 -- The rows of the view worklist for readers, without their positions, which cost a count of the whole list.
-CREATE VIEW study_result WITH (security_barrier = true) AS
+CREATE OR REPLACE VIEW study_result WITH (security_barrier = true) AS
 SELECT
     study_id,
     study_instance_uid,
@@ -55,7 +55,7 @@ COMMENT ON COLUMN study_result.state IS
 COMMENT ON COLUMN study_result.lesions IS 'Number of lesions in the study';
 COMMENT ON COLUMN study_result.lesions_scored IS 'Number of lesions that both models scored';
 COMMENT ON COLUMN study_result.highest_birads IS
-    'Highest BI-RADS category that the radiologist gave: 0, 1, 2, 3, 4A, 4B, 4C, 5, 6 in this order';
+    'Highest BI-RADS category that the radiologist gave: 0, 1, 2, 3, 4 (without a letter), 4A, 4B, 4C, 5, 6 in this order';
 COMMENT ON COLUMN study_result.upgraded IS 'Number of 4A lesions with the advice to upgrade above 4A';
 COMMENT ON COLUMN study_result.maintained IS 'Number of 4A lesions with the advice to keep 4A';
 COMMENT ON COLUMN study_result.not_applicable IS 'Number of scored lesions that are not 4A, which keep their category';

@@ -95,7 +95,7 @@ COMMENT ON COLUMN worklist.state IS 'queued or running (it waits for its scores)
 COMMENT ON COLUMN worklist.lesions IS 'Number of lesions in the study';
 COMMENT ON COLUMN worklist.lesions_scored IS 'Number of lesions that both models scored';
 COMMENT ON COLUMN worklist.highest_birads IS
-    'Highest BI-RADS category that the radiologist gave: 0, 1, 2, 3, 4A, 4B, 4C, 5, 6 in this order';
+    'Highest BI-RADS category that the radiologist gave: 0, 1, 2, 3, 4 (without a letter), 4A, 4B, 4C, 5, 6 in this order';
 COMMENT ON COLUMN worklist.upgraded IS 'Number of 4A lesions with the advice to upgrade above 4A';
 COMMENT ON COLUMN worklist.maintained IS 'Number of 4A lesions with the advice to keep 4A';
 COMMENT ON COLUMN worklist.not_applicable IS 'Number of scored lesions that are not 4A, which keep their category';

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, case, cast, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Text, and_, case, cast, exists, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from db.schema.images import MarkedImageRow
@@ -18,10 +18,14 @@ from db.writes.lesion_states import move_lesions
 from db.writes.outbox import forget
 from db.writes.worklist import remove_entries
 
-_DEAD = (
-    StudyRow.is_current,
-    StudyRow.state.in_((StudyState.FAILED, StudyState.PARTIAL)),
-    StudyRow.purged_at.is_(None),
+_DEAD = StudyRow.state.in_((StudyState.FAILED, StudyState.PARTIAL))
+_LACKS_IMAGES = and_(
+    StudyRow.state == StudyState.DONE,
+    exists().where(
+        LesionRow.study_id == StudyRow.id,
+        MarkedImageRow.lesion_id == LesionRow.id,
+        MarkedImageRow.state == LesionState.FAILED,
+    ),
 )
 _NO_DIGEST = "0" * 64
 
@@ -29,15 +33,16 @@ _NO_DIGEST = "0" * 64
 def requeue(session: Session, study_id: UUID, by: str = "unknown") -> Queued | None:
     """Queue a failed or partial study again, with all its attempts, because a person asked for it.
 
-    It is off the worklist until it has ended again; one that was discarded is so no more. ``None`` for any other
-    study, and for a refused message; else what the caller puts on the queue once it has committed.
+    So is one that is done without some image of a lesion: that may be found now, or read. It is off the worklist until
+    it has ended again; one that was discarded is so no more. ``None`` for any other study, and for a refused message;
+    else what the caller puts on the queue once it has committed.
 
     Args:
         session: the caller commits.
         study_id: the ledger's.
         by: who asked.
     """
-    before = _held(session, study_id, StudyRow.study_instance_uid.is_not(None))
+    before = _held(session, study_id, or_(_DEAD, _LACKS_IMAGES), StudyRow.study_instance_uid.is_not(None))
     if before is None:
         return None
     detail = {"by": by, "from": before.state.value, "code": before.error_code, "attempts": before.attempts}
@@ -78,7 +83,7 @@ def discard(session: Session, study_id: UUID, reason: str, by: str) -> bool:
         reason: the person's, kept with the study until it is purged; the history does not repeat it.
         by: who asked.
     """
-    before = _held(session, study_id, StudyRow.discarded_at.is_(None))
+    before = _held(session, study_id, _DEAD, StudyRow.discarded_at.is_(None))
     if before is None:
         return False
     session.execute(
@@ -195,10 +200,10 @@ _NAMED = text("""
 """)
 
 
-def _held(session: Session, study_id: UUID, *more: ColumnElement[bool]) -> StudyRow | None:
+def _held(session: Session, study_id: UUID, *which: ColumnElement[bool]) -> StudyRow | None:
     return session.scalar(
         select(StudyRow)
-        .where(StudyRow.id == study_id, *_DEAD, *more)
+        .where(StudyRow.id == study_id, StudyRow.is_current, StudyRow.purged_at.is_(None), *which)
         .with_for_update()
         .execution_options(populate_existing=True)
     )

@@ -1,11 +1,13 @@
 """A lesion has images, each with what each version of each model said of it; and 4 without a letter is a category.
 
-What a lesion had of its image becomes its first image, and its scores that image's. Down again, a lesion keeps its
-first image, and its scores, which may rest on several.
+What a lesion had of its image becomes its first image, and its scores that image's. Down again, a lesion keeps the
+first image that was scored, else its first one, and its scores, which may rest on several.
 """
 
 from alembic import op
+from sqlalchemy import text
 
+from db.errors import DatabaseRefused
 from migrations.views import view_of
 
 revision = "0017"
@@ -128,20 +130,6 @@ GRANT SELECT, INSERT ON image_prediction TO dlr_shadow;
 GRANT SELECT ON image_result TO dlr_writer, dlr_reader, dlr_web;
 """
 
-NO_FOURS = """
-DO $$
-DECLARE
-    found bigint;
-BEGIN
-    SELECT count(*) INTO found FROM lesion WHERE birads = '4';
-    IF found > 0 THEN
-        RAISE EXCEPTION '% lesions are of BI-RADS 4 without a letter, which this database had no word for before', found
-            USING HINT = 'purge and delete those studies, or restore a backup';
-    END IF;
-END
-$$;
-"""
-
 BACK = """
 ALTER TABLE lesion
     DROP CONSTRAINT ck_lesion_counts_from_one,
@@ -169,7 +157,10 @@ SET sop_instance_uid = image.sop_instance_uid, frame = image.frame,
     region_x = image.region_x, region_y = image.region_y, region_width = image.region_width,
     region_height = image.region_height, region_source = image.region_source, gate = image.gate,
     width_mm = image.width_mm, height_mm = image.height_mm, aspect_ratio = image.height_mm / image.width_mm
-FROM marked_image AS image WHERE image.lesion_id = lesion.id AND image.ordinal = 1;
+FROM (
+    SELECT DISTINCT ON (lesion_id) * FROM marked_image ORDER BY lesion_id, state <> 'scored', ordinal
+) AS image
+WHERE image.lesion_id = lesion.id;
 ALTER TABLE lesion
     ALTER COLUMN sop_instance_uid SET NOT NULL,
     ADD CONSTRAINT ck_lesion_counts_from_one CHECK (ordinal >= 1 AND frame >= 1),
@@ -226,7 +217,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute(NO_FOURS)
+    _refuse_fours()
     for view in reversed(("image_result", *(view for _, view in REMADE))):
         op.execute(f"DROP VIEW {view}")
     op.execute(BACK)
@@ -234,3 +225,12 @@ def downgrade() -> None:
     for earlier, view in REMADE:
         op.execute(view_of(earlier, view))
     op.execute(GRANTS_BEFORE)
+
+
+def _refuse_fours() -> None:
+    found = op.get_bind().scalar(text("SELECT count(*) FROM lesion WHERE birads = '4'"))
+    if found:
+        raise DatabaseRefused(
+            f"lesions of BI-RADS 4 without a letter: {found}, and earlier versions have no word for it. Stay with this "
+            "version, or restore a backup from before the upgrade"
+        )

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, NullPool, create_engine, text
 
-from db.errors import RoleRefused
+from db.errors import DatabaseRefused, RoleRefused
 from db.migrate import LOCK_KEY, PAGE_VIEWS, VIEWS, check, downgrade, upgrade
 from db.schema.metadata import TABLES
 from db.session import driver_url, make_engine
@@ -66,7 +66,7 @@ def test_up_down_and_up_again_leaves_the_schema_that_the_software_expects(empty_
     downgrade(url, "base")
     with connect(url) as connection:
         assert objects(connection) == set()
-    assert check(url) == [f"migration {number:04} is pending" for number in range(1, 18)]
+    assert check(url) == [f"migration {number:04} is pending" for number in range(1, 19)]
     upgrade(url)
     with connect(url) as connection:
         assert objects(connection) == first
@@ -115,7 +115,82 @@ def test_messages_that_were_refused_before_get_their_names_and_end_where_their_s
         assert connection.scalar(text("SELECT count(*) FROM failed_study WHERE refused")) == 3
 
 
-@pytest.mark.parametrize("former", ["0004", "0009", "0011", "0013"])
+IMAGES_OF_LESIONS = """
+    INSERT INTO study (study_instance_uid, content_digest, job, source)
+        VALUES ('1.2.3', repeat('a', 64), '{}', 'queue');
+    INSERT INTO lesion (study_id, lesion_id, ordinal, birads, state, error_code, age_years, age_source, clock_position)
+        SELECT study.id, said.name, said.ordinal, said.birads::birads, said.state::lesion_state, said.code, 47, 'job', 3
+        FROM study, (VALUES ('one', 1, '4A', 'scored', NULL), ('second', 2, '4B', 'scored', NULL),
+                            ('none', 3, '3', 'failed', 'file_not_found'))
+            AS said (name, ordinal, birads, state, code);
+    INSERT INTO marked_image (lesion_id, ordinal, sop_instance_uid, frame, state, error_code, roi_x, roi_y, roi_width,
+                              roi_height, region_x, region_y, region_width, region_height, region_source, gate,
+                              width_mm, height_mm)
+        SELECT lesion.id, said.image, said.sop, said.frame, said.state::lesion_state, said.code, said.x, 2, 3, 4,
+               region.x, region.y, region.width, region.height, region.source, said.gate, said.mm, 2 * said.mm
+        FROM (VALUES ('one', 1, 'a', 7, 'scored', NULL, 10, ARRAY['roi_blank'], 4.0),
+                     ('second', 1, 'b', NULL, 'failed', 'pixels_uniform', 20, '{}', NULL),
+                     ('second', 2, 'c', 2, 'scored', NULL, 30, '{roi_saturated}', 5.0),
+                     ('second', 3, 'd', 3, 'scored', NULL, 40, '{}', 6.0),
+                     ('none', 1, 'e', NULL, 'failed', 'file_not_found', 50, '{}', NULL),
+                     ('none', 2, 'f', NULL, 'failed', 'file_not_found', 60, '{}', NULL))
+            AS said (name, image, sop, frame, state, code, x, gate, mm)
+        JOIN lesion ON lesion.lesion_id = said.name
+        LEFT JOIN (VALUES ('scored', 1, 2, 3, 4, 'job'::region_source)) AS region (state, x, y, width, height, source)
+            ON region.state = said.state;
+"""
+
+
+def test_down_from_several_images_a_lesion_keeps_the_first_that_was_scored_and_up_again_has_that_one(
+    empty_database: Database,
+) -> None:
+    upgrade(empty_database.owner_url)
+    with connect(empty_database.owner_url) as connection:
+        connection.execute(text(IMAGES_OF_LESIONS))
+        connection.commit()
+    downgrade(empty_database.owner_url, "0016")
+    kept = "lesion_id, sop_instance_uid, frame, roi_x, region_x, state::text, gate, width_mm, aspect_ratio"
+    expected = [
+        ("one", "a", 7, 10, 1, "scored", ["roi_blank"], 4.0, 2.0),
+        ("second", "c", 2, 30, 1, "scored", ["roi_saturated"], 5.0, 2.0),
+        ("none", "e", None, 50, None, "failed", [], None, None),
+    ]
+    with connect(empty_database.owner_url) as connection:
+        rows = connection.execute(text(f"SELECT {kept} FROM lesion ORDER BY ordinal")).all()
+        assert [tuple(row) for row in rows] == expected
+        seen = connection.execute(
+            text("SELECT lesion_id, sop_instance_uid, region_x FROM lesion_result ORDER BY ordinal")
+        )
+        assert [tuple(row) for row in seen] == [(row[0], row[1], row[4]) for row in expected]
+    upgrade(empty_database.owner_url)
+    with connect(empty_database.owner_url) as connection:
+        rows = connection.execute(
+            text(
+                "SELECT lesion_id, images, images_refused, sop_instance_uid, clock_position "
+                "FROM lesion_result ORDER BY 1"
+            )
+        )
+        assert [tuple(row) for row in rows] == [
+            ("none", 1, 1, "e", None), ("one", 1, 0, "a", None), ("second", 1, 0, "c", None),
+        ]  # fmt: skip
+
+
+def test_a_database_with_a_lesion_of_4_without_a_letter_does_not_go_down_and_stays_as_it_is(
+    empty_database: Database,
+) -> None:
+    upgrade(empty_database.owner_url)
+    with connect(empty_database.owner_url) as connection:
+        connection.execute(text(IMAGES_OF_LESIONS))
+        connection.execute(text("UPDATE lesion SET birads = '4' WHERE lesion_id = 'one'"))
+        connection.commit()
+    with pytest.raises(DatabaseRefused, match=r"BI-RADS 4 without a letter: 1, .* restore a backup"):
+        downgrade(empty_database.owner_url, "0016")
+    assert check(empty_database.owner_url) == []
+    with connect(empty_database.owner_url) as connection:
+        assert connection.scalar(text("SELECT count(*) FROM image_result")) == 6
+
+
+@pytest.mark.parametrize("former", ["0004", "0009", "0011", "0013", "0017"])
 def test_a_step_down_leaves_the_views_and_their_rights_as_they_were_before_the_step_up(
     empty_database: Database, former: str
 ) -> None:

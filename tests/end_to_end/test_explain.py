@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom import dcmread
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from tests.end_to_end.conftest import Service
 from tests.end_to_end.small_models import NOTICE, add_small_models
+from worker.demo.dicom import Header, write_ultrasound
 from worker.demo.studies import STUDIES, make_studies
 from worker.web.heat_maps import HeatMaps
 
@@ -174,6 +176,28 @@ def test_what_is_new_to_read_has_its_pictures_once_and_again_after_another_resul
         assert heat_maps.models(row["study_id"], row["ordinal"], row["finished_at"] + timedelta(microseconds=1)) == ()
     os.utime(out / f"{studies['three lesions']}.2.dlr-bm.png", (0, 0))
     assert new() == {studies["three lesions"]}
+
+
+def test_of_a_lesion_on_several_images_each_has_its_pictures_and_one_that_is_missing_is_made(
+    service: Service, tmp_path: Path
+) -> None:
+    uid, out = generate_uid(), tmp_path / "out"
+    frames = list(np.random.default_rng(3).integers(0, 256, (3, 80, 100), np.uint8))
+    header = Header(uid, "Phantom^Views", "P-9", "A-9", "20261123", patient_age="050Y")
+    sop = write_ultrasound(service.storage_root / "views.dcm", header, frames, ExplicitVRLittleEndian)
+    lesion = {"lesion_id": "L1", "birads": "4A", "images": [{"sop_instance_uid": sop, "frames": [9, 1, 3]}]}
+    files = {"kind": "files", "paths": ["views.dcm"]}
+    service.push({"schema_version": 2, "study_instance_uid": uid, "images": files, "lesions": [lesion]})
+    study_id = str(service.ended(uid).study_id)
+    service.dlr("explain", "--new", "--output", out, "--limit", "1000")
+    made = {path.name.removeprefix(study_id) for path in out.iterdir() if path.name.startswith(study_id)}
+    assert made == {".1.dlr-bm.png", ".1.dlr-lh.png", ".1.3.dlr-bm.png", ".1.3.dlr-lh.png"}
+    (out / f"{study_id}.1.3.dlr-bm.png").unlink()
+    again = json.loads(explain(service, "--new", "--output", out, "--limit", "1000").stdout)
+    assert study_id in {row["study_id"] for row in again}
+    assert (out / f"{study_id}.1.3.dlr-bm.png").exists()
+    [third] = {row["image"] for row in rows(explain(service, study_id, "--output", tmp_path / "one", "--image", "3"))}
+    assert third == 3
 
 
 def test_a_study_or_new_is_to_be_given_and_a_limit_is_of_new_ones(

@@ -235,6 +235,28 @@ def test_with_one_plane_damaged_it_is_still_scored_and_says_so(
     assert refused[1] is not None
 
 
+def test_with_both_planes_damaged_it_is_a_failure_that_names_both(
+    service: Service, receiver: Receiver, tmp_path: Path
+) -> None:
+    uid = f"{STUDY_UID}.76"
+    first, second, report = two_planes(tmp_path, uid)
+    for path, pixels in ((first, slice(100)), (second, slice(0))):
+        image = dcmread(path)
+        image.PixelData = image.PixelData[pixels]
+        image.save_as(path)
+    send(receiver, first, second, report)
+    study = service.ended(uid)
+    (lesion,) = study.lesions
+    codes = [one["error_code"] for one in service.sql(OF_EACH_IMAGE, study.study_id)]
+    assert (study.state, lesion.state, lesion.error_code) == ("failed", "failed", codes[0])
+    for number, code in enumerate(codes, start=1):
+        assert f"image {number}: {code} (" in str(lesion.error_reason)
+        assert f"image {number}: {code} (" in str(study.error_reason)
+    (listed,) = service.sql("SELECT error_code, lesions, lesions_failed FROM failed_study WHERE study_id = %s",
+                            study.study_id)  # fmt: skip
+    assert (listed["error_code"], listed["lesions"], listed["lesions_failed"]) == (codes[0], 1, 1)
+
+
 @pytest.fixture(scope="module")
 def drop(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder that `dlr watch` watches."""

@@ -23,9 +23,11 @@ from worker.reporting.explanation import (
     Explanation,
     Seen,
     explanations,
+    images_of,
     is_of_result,
     lesions_of,
     mark_result,
+    number_in_name,
     picture_name,
 )
 from worker.reporting.result import LesionResult, StudyResult, read_results
@@ -140,8 +142,13 @@ def _new(folder: Path, models: Sequence[str], limit: int) -> Iterator[_Asked]:
 
 
 def _lacks(folder: Path, study: ScoredUnread, models: Sequence[str]) -> bool:
-    files = (folder / picture_name(study.study_id, place, model) for place in study.ordinals for model in models)
-    return not all(is_of_result(file, study.finished_at) for file in files)
+    names = (
+        picture_name(study.study_id, lesion, model, number_in_name(number, images))
+        for lesion, images in study.images.items()
+        for number in images
+        for model in models
+    )
+    return not all(is_of_result(folder / name, study.finished_at) for name in names)
 
 
 def _unchanged(content: RecordedContent) -> bool | None:
@@ -158,8 +165,9 @@ def _drawn(
         if not one_by_one:
             raise
         for lesion in asked.lesions:
-            for model in models:
-                yield Explanation(lesion, 1, None, model, None, None, refused)
+            for number, numbered, of_image in images_of(lesion, image):
+                for model in models:
+                    yield Explanation(of_image, number, numbered, model, None, None, refused)
 
 
 def _explanations(asked: _Asked, models: Sequence[str], image: int | None, made: "Camera") -> Iterator[Explanation]:

@@ -34,7 +34,10 @@ CARD = Card(
     ("error_reason", "what_to_do", "accession_number", "lesions_failed", "source", "received_at"),
 )
 CHANGED_COLUMNS = ("study_id", "state", "error_code", "result")
-_NOT_QUEUED = "not queued again: only a failed or partial study can be; submit a refused message again"
+_NOT_QUEUED = (
+    "not queued again: only a failed or partial study can be, or one of which an image was not scored; submit a "
+    "refused message again"
+)
 _AGO = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -95,8 +98,9 @@ def requeue(
 ) -> None:
     """Requeue failed or partial studies, with all their attempts, once the cause is fixed.
 
-    A refused message has to be submitted again instead; it leaves this list once its study is accepted. Each study's
-    history notes who requeued it. Exit status 1: a study could not be requeued.
+    A study of which an image was not scored is requeued too, if it is named. A refused message has to be submitted
+    again instead; it leaves this list once its study is accepted. Each study's history notes who requeued it. Exit
+    status 1: a study could not be requeued.
     """
     from worker.app import enqueue, set_command_timeout
     from worker.runtime import sessions

@@ -9,7 +9,7 @@ from db.reads.evaluated_lesions import JudgedRow, advising_pairs, judged_lesions
 from db.schema.vocabulary import BM_MODEL, LH_MODEL
 from worker.clinical.categories import Birads
 from worker.errors import Code, SetupRefused
-from worker.evaluation.lesions import JudgedLesion, Material, Pair, Scorer, Source, largest_mm
+from worker.evaluation.lesions import JudgedLesion, Material, Pair, Scorer, Source
 
 
 def from_database(session: Session, since: datetime | None = None) -> Material:
@@ -55,11 +55,17 @@ def _lesion(row: JudgedRow, scorers: dict[tuple[str, str], Scorer]) -> JudgedLes
         patient=str(row.study_id),
         birads=Birads(row.birads),
         age_years=row.age_years,
-        size_mm=largest_mm(row.width_mm, row.height_mm),
+        size_mm=row.size_mm,
         site=row.site,
         sets={
             scorers[score.model, score.version]: score.conformal_set
             for score in row.scores
             if score.conformal_set is not None
+        },
+        images=row.images,
+        image_scores={
+            scorers[score.model, score.version]: score.image_probabilities
+            for score in row.scores
+            if score.image_probabilities
         },
     )

@@ -41,6 +41,16 @@ def picture_name(study_id: object, ordinal: int, model: str, image: int | None =
     return f"{study_id}.{ordinal}{of_image}.{model.lower().replace('_', '-')}.png"
 
 
+def number_in_name(image: int, scored: Sequence[int]) -> int | None:
+    """Return an image's number as a picture's name has it: the first one that was scored has none.
+
+    Args:
+        image: its number among the lesion's, from 1.
+        scored: the numbers of those that were scored, in their order.
+    """
+    return None if image in scored[:1] else image
+
+
 def mark_result(picture: Path, finished_at: datetime) -> None:
     """Note in a picture's file of which result it is: its time of modification is when the study ended."""
     moment = (finished_at - _EPOCH) // timedelta(microseconds=1) * 1000
@@ -111,7 +121,7 @@ def explanations(
     Raises:
         Unavailable: ``storage_unavailable``, or no decoder can be started.
     """
-    of_images = [one for lesion in lesions for one in _images_of(lesion, image)]
+    of_images = [one for lesion in lesions for one in images_of(lesion, image)]
     for (number, numbered, lesion), model in product(of_images, models):
         score = next((one for one in lesion.scores if one.model == model), None)
         try:
@@ -122,12 +132,17 @@ def explanations(
             yield Explanation(lesion, number, numbered, model, score, png, None)
 
 
-def _images_of(lesion: LesionResult, number: int | None) -> list[tuple[int, int | None, LesionResult]]:
-    """Return a lesion once for each image that is asked for: the image's number, and that in its picture's name."""
+def images_of(lesion: LesionResult, number: int | None) -> list[tuple[int, int | None, LesionResult]]:
+    """Return a lesion once for each image that is asked for: the image's number, and that in its picture's name.
+
+    Args:
+        lesion: of a study.
+        number: of the image; ``None``: each that was scored.
+    """
     scored = [image.ordinal for image in lesion.images if image.error_code is None]
     asked = scored if number is None else [number]
     return [
-        (image.ordinal, None if image.ordinal in scored[:1] else image.ordinal, with_one_image(lesion, image))
+        (image.ordinal, number_in_name(image.ordinal, scored), with_one_image(lesion, image))
         for image in lesion.images
         if image.ordinal in asked
     ] or [(number or 1, None if number in (None, 1) else number, _without_image(lesion, number))]

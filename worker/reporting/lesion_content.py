@@ -68,12 +68,27 @@ def has_several_images(lesion: LesionResult) -> bool:
 
 def views_disagree(lesion: LesionResult) -> bool:
     """Whether images of a lesion lie on both sides of either model's threshold."""
+    return any(
+        aggregation.views_disagree(of_images, score.threshold) for score, of_images, _ in _scores_of_images(lesion)
+    )
+
+
+def spreads(lesion: LesionResult) -> tuple[Number, ...]:
+    """Return how far the images of a lesion lie apart, by each model; none unless two of them have scores."""
+    return tuple(
+        Number(name, aggregation.spread(of_images), concepts.RATIO, score)
+        for score, of_images, name in _scores_of_images(lesion)
+        if len(of_images) > 1
+    )
+
+
+def _scores_of_images(lesion: LesionResult) -> Iterator[tuple[ModelScore, list[float], Concept]]:
+    """Give each model's score of a lesion, its probabilities of the images, and what their spread is called."""
     lh = [image.high_risk_probability for image in lesion.images if image.high_risk_probability is not None]
     bm = [image.malignant_probability for image in lesion.images if image.malignant_probability is not None]
-    return any(
-        score is not None and aggregation.views_disagree(of_images, score.threshold)
-        for score, of_images in ((lesion.lh, lh), (lesion.bm, bm))
-    )
+    for score, of_images, name in ((lesion.lh, lh, concepts.LH_SPREAD), (lesion.bm, bm, concepts.BM_SPREAD)):
+        if score is not None:
+            yield score, of_images, name
 
 
 def _findings(lesion: LesionResult) -> Iterator[ContentItem]:
@@ -147,6 +162,7 @@ def _counts(lesion: LesionResult) -> Iterator[ContentItem]:
     yield Number(concepts.IMAGES, len(lesion.images), concepts.RATIO)
     if lesion.images_refused:
         yield Number(concepts.IMAGES_REFUSED, lesion.images_refused, concepts.RATIO)
+    yield from spreads(lesion)
     if views_disagree(lesion):
         yield Choice(concepts.VIEWS_DISAGREE, concepts.YES)
 

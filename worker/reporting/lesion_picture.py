@@ -18,7 +18,7 @@ from worker.clinical.probability import said
 from worker.clinical.restratify import UNCERTAIN
 from worker.imaging.heat_map import HeatMap, heated
 from worker.reporting.concepts import QUALITY_FINDINGS
-from worker.reporting.lesion_content import ADVICE, has_several_images, views_disagree
+from worker.reporting.lesion_content import ADVICE, has_several_images, spreads, views_disagree
 from worker.reporting.result import ImageResult, LesionResult, ModelScore, StudyResult
 
 if TYPE_CHECKING:
@@ -181,6 +181,11 @@ def lines_of(result: StudyResult, lesion: LesionResult, heats: Sequence[str] = (
 def _on_images(lesion: LesionResult) -> Lines:
     scored = len(lesion.images) - lesion.images_refused
     lines: Lines = [(f"Scored together: {scored} of its {len(lesion.images)} images", _WHITE)]
+    lines += [
+        (f"  {one.score.model}: up to {said(one.value)} apart", _WHITE)
+        for one in spreads(lesion)
+        if one.score is not None
+    ]
     if views_disagree(lesion):
         lines.append(("The images lie on both sides of a threshold.", _YELLOW))
     return lines

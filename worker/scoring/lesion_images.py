@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import numpy as np
 
 from worker.errors import Code, DlrError, ImagesRefused, LesionRefused
 from worker.imaging.age import TOLERANCE_YEARS
 from worker.study import ImageScore, Lesion, LesionImage, MarkedImage
 
 Loaded = LesionImage | LesionRefused
+
+_NO_PIXELS: Final = np.empty((0, 0), np.uint8)
 
 
 class Mark(NamedTuple):
@@ -21,7 +25,10 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImageOutcome:
-    """What became of one image of a lesion: its pixels, as far as they came, and its score, or why it has none."""
+    """What became of one image of a lesion: the image, as far as it came, and its score, or why it has none.
+
+    Once the models have the image, its frame is empty here.
+    """
 
     image: LesionImage | None = None
     score: ImageScore | None = None
@@ -64,6 +71,13 @@ def of_one_age(images: Sequence[LesionImage]) -> list[LesionImage]:
         reason = "The images of the lesion give ages that differ by more than a year. Correct the wrong one."
         raise LesionRefused(Code.AGE_CONTRADICTORY, reason)
     return [replace(image, age=images[0].age) for image in images]
+
+
+def without_pixels(images: Sequence[ImageOutcome]) -> tuple[ImageOutcome, ...]:
+    """Return images without their frames, which are large: a study may have thousands of images."""
+    return tuple(
+        one if one.image is None else replace(one, image=replace(one.image, frame=_NO_PIXELS)) for one in images
+    )
 
 
 def answered(images: Sequence[ImageOutcome], answers: Iterable[ImageScore | LesionRefused]) -> tuple[ImageOutcome, ...]:

@@ -32,6 +32,7 @@ from worker.scoring.lesion_images import (
     of_one_age,
     refused_by_models,
     too_few,
+    without_pixels,
 )
 from worker.scoring.lesion_outcome import LesionOutcome, defect_of, tell
 from worker.study import Lesion, LesionImage, MarkedImage, Scores, Study
@@ -202,7 +203,8 @@ class Pipeline:
             return LesionOutcome(lesion, images, refused=refused), None
         try:
             read = of_one_age([one for one in loaded if isinstance(one, LesionImage)])
-            return LesionOutcome(lesion, images), self.engine.submit(read, priority)
+            future = self.engine.submit(read, priority)
+            return LesionOutcome(lesion, without_pixels(images)), future
         except Refused as refused:
             return LesionOutcome(lesion, images, refused=refused), None
         except Unavailable:

@@ -11,6 +11,7 @@ from worker.dataset.manifest_image import read_lesion
 from worker.errors import Code, ImagesRefused, LesionRefused, SetupRefused
 from worker.evaluation.lesions import by_lesion
 from worker.inference.model_card import ModelCard
+from worker.scoring.lesion_images import of_one_age
 from worker.study import Age, LesionImage
 from worker.training.labels import other_rule
 
@@ -65,7 +66,7 @@ class Reading:
         )
 
     def lesions(self, on_progress: Callable[[int, int], None]) -> Iterator[ReadLesion]:
-        """Read one lesion after the other. Rows that are refused are counted by their codes.
+        """Read one lesion after the other, each with one age, as the service does. Refused rows are counted by code.
 
         Args:
             on_progress: told how many rows are done, and of how many.
@@ -85,8 +86,14 @@ class Reading:
                     self.count(refused)
                 done += 1
                 on_progress(done, len(self.rows))
-            if images:
-                yield ReadLesion(name, tuple(rows), tuple(images))
+            if not images:
+                continue
+            try:
+                read = ReadLesion(name, tuple(rows), tuple(of_one_age(images)))
+            except LesionRefused as refused:
+                self.count(refused, rows=len(rows))
+            else:
+                yield read
 
     def count(self, refused: LesionRefused, by: ModelCard | None = None, rows: int = 1) -> None:
         """Count rows that could not be read, or that one version could not score."""

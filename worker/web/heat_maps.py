@@ -5,7 +5,6 @@ The page makes none itself: that takes the models and PyTorch, which it has not.
 
 import os
 import stat
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,13 +71,3 @@ class HeatMaps:
                 return None
             png = opened.read(size)
         return png if png.startswith(_PNG) else None
-
-
-def number_in_name(image: int, scored: Sequence[int]) -> int | None:
-    """Return an image's number as a picture's name has it: the first one that was scored has none.
-
-    Args:
-        image: its number among the lesion's, from 1.
-        scored: the numbers of those that were scored, in their order.
-    """
-    return None if image in scored[:1] else image

@@ -15,7 +15,8 @@ from starlette.responses import Response
 from db.reads import worklist_page
 from db.reads.worklist_page_records import ImageResultRow
 from worker.errors import Refused
-from worker.web.heat_maps import HeatMaps, number_in_name
+from worker.reporting.explanation import number_in_name
+from worker.web.heat_maps import HeatMaps
 from worker.web.pictures import Kind
 from worker.web.sessions import Session
 from worker.web.site import Site

@@ -49,6 +49,13 @@ CLASSES: Mapping[str, Label] = {
 }
 """The classes of the worklist, in its order."""
 
+AGGREGATIONS: Mapping[str, str] = {
+    "mean": gettext_noop("the mean of their scores"),
+    "max": gettext_noop("the highest of their scores"),
+    "logit_mean": gettext_noop("the mean of the logits of their scores"),
+}
+"""How a card says that the scores of a lesion's images become one."""
+
 TIER_SIGNS: Mapping[str, str] = {
     "suspicious": "▲",
     "to_be_looked_at": "!",
@@ -219,6 +226,12 @@ class Words:
         frame = gettext_noop("Single frame") if image.frame is None else gettext_noop("Frame {number}")
         source = self.language(REGION_SOURCES.get(image.region_source or "", ""))
         return f"{self.language(frame).format(number=image.frame)}, {source}"
+
+    def put_together(self, lesion: LesionResultRow) -> str:
+        """Say how the scores of a lesion's images became one, as the cards say: once, or of each model."""
+        bm, lh = lesion.bm_aggregation or "", lesion.lh_aggregation or ""
+        how = {name: self.language(AGGREGATIONS.get(name, name)) for name in (bm, lh)}
+        return how[bm] if bm == lh else f"DLR_BM {how[bm]}, DLR_LH {how[lh]}"
 
     def alone(self, model: str, probability: float, threshold: float) -> str:
         """Say which class an image by itself has."""

@@ -1,5 +1,6 @@
 """What a person does with studies: queues them again, puts them aside, and in the end has identifiers removed."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,11 +9,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.reads import study_queries
 from db.reads.study_records import FailedRow
-from db.schema.records import Queued
+from db.schema.records import ImageResultRecord, LesionImageRecord, Queued
 from db.session import make_engine
 from db.writes import ledger
 from tests.conftest import Database
-from tests.db.samples import claim_one, claimed, ended, finish_one, lesion, refused, result, scored, study
+from tests.db.samples import claim_one, claimed, ended, finish_one, lesion, refused, result, scored, scored_image, study
 from worker.scoring.worklist_place import place_studies
 
 ANNE = "anne@ward"
@@ -41,6 +42,26 @@ def test_a_requeue_says_who_asked_and_what_was_before(sessions: sessionmaker[Ses
             "requeued",
             {"by": ANNE, "from": "failed", "code": "age_missing", "attempts": 1},
         )
+
+
+def test_a_study_that_is_done_without_an_image_of_a_lesion_is_queued_again_and_gets_that_image(
+    sessions: sessionmaker[Session],
+) -> None:
+    in_two = lesion(images=tuple(LesionImageRecord("1.2.9", frame, None) for frame in (1, 2)))
+    gone = ImageResultRecord("failed", "dicomweb_failed", "it is not there")
+    with sessions.begin() as session:
+        without_one = replace(scored(), images=(scored_image(), gone))
+        study_id = ended(session, study(lesions=(in_two,)), without_one).study_id
+        assert not ledger.discard(session, study_id, "seen", ANNE)
+        assert ledger.requeue(session, study_id, ANNE)
+        assert history(session, study_id)[-1] == ("requeued", {"by": ANNE, "from": "done", "attempts": 1})
+        with_both = replace(scored(lh=0.7, bm=0.6), images=(scored_image(), scored_image(0.5, 0.4)))
+        assert finish_one(session, result(claimed(session, study_id), with_both))
+        [row] = session.execute(
+            text("SELECT images, images_refused, malignant_probability, malignant_spread FROM lesion_result")
+        )
+        assert tuple(row) == (2, 0, 0.6, 0.4)
+        assert not ledger.requeue(session, study_id, ANNE)
 
 
 def test_each_requeue_names_a_message_of_its_own_and_whoever_queues_the_study_after_it_names_the_same(

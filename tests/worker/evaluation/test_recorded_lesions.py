@@ -1,17 +1,20 @@
 """What the database knows of lesions with pathology, and of all versions that scored them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
+from db.schema.records import ImageResultRecord, LesionImageRecord
 from tests.conftest import Database
-from tests.db.samples import DEMO, ended, lesion, refused, scored, study, writing
+from tests.db.samples import DEMO, ended, lesion, refused, scored, scored_image, study, writing
 from tests.db.writes.test_pathology import report
 from worker.errors import Code, SetupRefused
 from worker.evaluation.lesions import Scorer, Source
 from worker.evaluation.recorded_lesions import from_database
+from worker.evaluation.views import views
 
 LATER = datetime.now(UTC) + timedelta(days=1)
 LH, BM = (Scorer(name, "1.0", 0.5, DEMO) for name in ("DLR_LH", "DLR_BM"))
@@ -43,6 +46,27 @@ def test_the_sets_on_record_come_along_by_the_versions_that_were_asked(sessions:
         report(session, "1.1", "malignant")
         [one] = from_database(session).lesions
     assert one.sets == {BM: ("benign", "malignant")}
+
+
+def test_a_lesion_on_several_images_is_one_with_the_score_of_each_that_was_scored(
+    sessions: sessionmaker[Session],
+) -> None:
+    in_three = lesion(images=tuple(LesionImageRecord("1.2.9", frame, None) for frame in (1, 2, 3)))
+    images = (
+        scored_image(0.5, 0.75, size_mm=(8.0, 4.0)),
+        ImageResultRecord("failed", "pixels_uniform", "black"),
+        scored_image(0.25, 0.125, size_mm=(5.0, 12.5)),
+    )
+    with sessions.begin() as session:
+        ended(session, study("1.1", lesions=(in_three,)), replace(scored(lh=0.375, bm=0.4375), images=images))
+        report(session, "1.1", "malignant")
+        found = from_database(session)
+    [one] = found.lesions
+    assert (one.images, one.size_mm, one.scores) == (2, 12.5, {LH: 0.375, BM: 0.4375})
+    assert one.image_scores == {LH: (0.5, 0.25), BM: (0.75, 0.125)}
+    said = views(found.lesions, BM, 0.5)
+    assert said is not None
+    assert (said.disagree.count, said.disagree.total, said.spread) == (1, 1, 0.625)
 
 
 def test_lesions_without_pathology_or_scores_and_replaced_revisions_do_not_count(

@@ -74,6 +74,7 @@ def test_the_text_above_says_how_many_images_count_and_that_they_disagree(tmp_pa
     result = in_several_images(tmp_path)
     written = [line for line, _ in lines_of(result, result.lesions[0])]
     assert "Scored together: 2 of its 3 images" in written
+    assert {"  DLR_LH: up to 0.125 apart", "  DLR_BM: up to 0.625 apart"} <= set(written)
     assert "The images lie on both sides of a threshold." in written
     assert not any("image" in line.lower() for line, _ in lines_of(result, result.lesions[1]))
 

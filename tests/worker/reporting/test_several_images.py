@@ -30,7 +30,7 @@ from worker.clinical import location_codes
 from worker.reporting import concepts
 from worker.reporting.fhir import fhir_bundle
 from worker.reporting.hl7 import hl7_message
-from worker.reporting.lesion_content import has_several_images, summary_of, views_disagree
+from worker.reporting.lesion_content import has_several_images, spreads, summary_of, views_disagree
 from worker.reporting.result import StudyResult
 from worker.reporting.structured_report import structured_report
 from worker.sending.destination import Parcel
@@ -81,6 +81,13 @@ def test_images_disagree_where_they_lie_on_both_sides_of_either_models_threshold
     assert views_disagree(scored("1.2.3", images=images)) is disagree
 
 
+def test_a_lesion_of_which_one_image_has_scores_has_no_spread(tmp_path: Path) -> None:
+    lesion = in_several_images(tmp_path).lesions[0]
+    only = replace(lesion, images=(lesion.images[0], lesion.images[2]))
+    assert spreads(only) == ()
+    assert [number.value for number in spreads(lesion)] == [0.125, 0.625]
+
+
 # --- DICOM SR
 
 
@@ -100,7 +107,7 @@ def test_every_images_region_is_under_the_lesions_one_tracking_uid_and_the_score
     assert numbers(of_lesion) == {
         "P_LOW_RISK": 0.3125, "P_HIGH_RISK": 0.6875, "T_HIGH_RISK": 0.5,
         "P_BENIGN": 0.4375, "P_MALIGNANT": 0.5625, "T_MALIGNANT": 0.5, "121033": 47.3,
-        **PLACE, "IMAGES": 3, "IMAGES_REFUSED": 1,
+        **PLACE, "IMAGES": 3, "IMAGES_REFUSED": 1, "HIGH_RISK_SPREAD": 0.125, "MALIGNANT_SPREAD": 0.625,
     }  # fmt: skip
     assert choices(of_lesion) == {
         "111005": "MA.II.A.5.4A", "RECOMMENDED": "REC_ABOVE_4A", "OUTCOME": "UPGRADED", "LH_CLASS": "HIGH_RISK",
@@ -204,6 +211,7 @@ def test_the_message_says_of_an_image_what_is_its_own_under_a_sub_id_of_its_own(
     assert list(said) == ["", "1", "1.1", "1.2", "1.3", "2"]
     assert said["1"].items() >= {
         "P_HIGH_RISK": "0.6875", "IMAGES": "3", "IMAGES_REFUSED": "1", "VIEWS_DISAGREE": "373066001",
+        "HIGH_RISK_SPREAD": "0.125", "MALIGNANT_SPREAD": "0.625",
         "272741003": "7771000", "111014": "129781005", "121242": "40.0", "121243": "12.5",
     }.items()  # fmt: skip
     assert not said["1"].keys() & {"IMAGE_UID", "REGION", "FRAME"}
@@ -213,7 +221,7 @@ def test_the_message_says_of_an_image_what_is_its_own_under_a_sub_id_of_its_own(
         "I_HIGH_RISK": "0.625", "I_MALIGNANT": "0.875", "111031": "62824007",
     }.items()  # fmt: skip
     assert (said["1.1"]["GATE"], said["1.3"]["NOT_SCORED"]) == ("OVERLAY_IN_ROI", "PIXELS_UNIFORM")
-    assert not said["2"].keys() & {"IMAGES", "IMAGES_REFUSED", "VIEWS_DISAGREE"}
+    assert not said["2"].keys() & {"IMAGES", "IMAGES_REFUSED", "VIEWS_DISAGREE", "HIGH_RISK_SPREAD"}
     assert "P_HIGH_RISK" not in said["1.1"]
 
 
@@ -232,6 +240,8 @@ def test_the_observation_of_a_lesion_is_derived_from_those_of_its_images(tmp_pat
     assert radiologists.device is None
     said = {one.code.coding[0].code: one for one in of_lesion.component}
     assert (said["IMAGES"].valueQuantity.value, said["IMAGES_REFUSED"].valueQuantity.value) == (3, 1)
+    spreads = [float(said[name].valueQuantity.value) for name in ("HIGH_RISK_SPREAD", "MALIGNANT_SPREAD")]
+    assert spreads == [0.125, 0.625]
     assert said["VIEWS_DISAGREE"].valueCodeableConcept.coding[0].code == "373066001"
     assert said["111014"].valueCodeableConcept.coding[0].code == "129781005"
     scores = [

@@ -1,8 +1,10 @@
 """From a job of version 2 to one advice on a lesion: by its two planes, by one where the other is damaged, by none."""
 
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from tests.worker.scoring.test_pipeline import (
 from worker.demo.dicom import Header, write_ultrasound
 from worker.errors import Code, ImagesRefused, LesionRefused
 from worker.scoring.pipeline import Pipeline
+from worker.study import Scores
 
 __all__ = ["decoders", "device", "pipeline", "sessions"]
 """Fixtures."""
@@ -110,6 +113,33 @@ def test_with_the_first_plane_damaged_a_document_shows_the_second(pipeline: Pipe
     assert lesion.outcome == "downgraded"
 
 
+def test_an_image_that_was_read_and_not_scored_is_not_what_a_document_shows_first(
+    pipeline: Pipeline, planes: dict[str, Any], device: SimulatedDevice
+) -> None:
+    first_refused = LesionRefused(Code.SCORES_NOT_FINITE)
+
+    class Picky:
+        arriving = staticmethod(device.arriving)
+
+        @staticmethod
+        def submit(images: Any, priority: Any) -> Any:
+            future: Future[Scores] = Future()
+            scores = device.submit(images[1:], priority).result()
+            future.set_result(replace(scores, images=(first_refused, *scores.images)))
+            return future
+
+    study_id = queued(pipeline, planes)
+    assert state(replace(pipeline, engine=Picky()).run(study_id)) == "done"
+    with pipeline.books.sessions() as session:
+        [result] = study_results(session, study_id)
+    [lesion] = result.lesions
+    assert [(image.region, image.error_code) for image in lesion.images] == [
+        ((5, 5, 30, 40), "scores_not_finite"),
+        ((5, 5, 30, 40), None),
+    ]
+    assert lesion.sop_instance_uid == lesion.images[1].sop_instance_uid
+
+
 def test_with_both_planes_damaged_it_fails_and_names_both(pipeline: Pipeline, planes: dict[str, Any]) -> None:
     planes["lesions"][0]["images"][1]["roi"]["x"] = 90
     damage(pipeline, "a.dcm")
@@ -155,6 +185,32 @@ def test_each_frame_is_decoded_once_whichever_lesions_it_shows(pipeline: Pipelin
     assert asked == [2, 2]
     first, second = detail(pipeline, study_id).lesions
     assert (first.outcome, second.outcome, second.recommended) == ("upgraded", "not_applicable", "4")
+
+
+def test_pixels_are_let_go_once_the_models_have_them(
+    pipeline: Pipeline, planes: dict[str, Any], device: SimulatedDevice
+) -> None:
+    """A study may have a thousand lesions on 64 frames each."""
+    frames: list[ref[Any]] = []
+    held: list[int] = []
+
+    class Forgetful:
+        arriving = staticmethod(device.arriving)
+
+        @staticmethod
+        def submit(images: Any, priority: Any) -> Any:
+            held.append(sum(frame() is not None for frame in frames))
+            frames.extend(ref(image.frame) for image in images)
+            future = device.submit(images, priority)
+            device.seen.clear()
+            return future
+
+    [both] = planes["lesions"]
+    planes["lesions"] = [{**both, "lesion_id": f"L{n}", "images": [both["images"][n]]} for n in (0, 1)]
+    study_id = queued(pipeline, planes)
+    assert state(replace(pipeline, engine=Forgetful()).run(study_id)) == "done"
+    assert (held, len(frames)) == ([0, 0], 2)
+    assert [one.images[0].region for one in detail(pipeline, study_id).lesions] == [(5, 5, 30, 40)] * 2
 
 
 def test_a_lesion_is_scored_with_one_age(pipeline: Pipeline, planes: dict[str, Any], device: SimulatedDevice) -> None:

@@ -101,6 +101,20 @@ def test_an_evaluation_says_of_a_lesion_what_the_service_says_in_any_batch_and_o
     engine.close()
 
 
+def test_a_lesion_has_one_age_as_in_the_service_and_none_where_its_rows_are_of_two_years(
+    tmp_path: Path, models: Path
+) -> None:
+    rows = cohort(tmp_path, 2, views=2)
+    older = [rows[0], rows[1].model_copy(update={"age_years": rows[0].age_years + 0.75}), rows[2]]
+    far = rows[3].model_copy(update={"age_years": rows[2].age_years + 1.5})
+    found = scored(tmp_path, models, *older, far)
+    [one] = found.lesions
+    [same, _] = scored(tmp_path, models, *rows).lesions
+    assert one.age_years == rows[0].age_years
+    assert one.scores == pytest.approx(same.scores, abs=1e-4)
+    assert found.left_out["rows: age_contradictory"] == 2
+
+
 def test_a_lesion_with_fewer_images_than_a_card_asks_for_is_left_out_and_its_rows_are_counted(tmp_path: Path) -> None:
     registry_with_both(tmp_path / "models", min_images=2)
     rows = cohort(tmp_path, 3, views=2)

@@ -9,8 +9,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.worker.web.conftest import Kept, client_of
-from worker.reporting.explanation import picture_name
-from worker.web.heat_maps import HeatMaps, number_in_name
+from worker.reporting.explanation import number_in_name, picture_name
+from worker.web.heat_maps import HeatMaps
 from worker.web.site import Site
 
 PNG = b"\x89PNG\r\n\x1a\n and more"

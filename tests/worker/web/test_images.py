@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.testclient import TestClient
 
 from db.reads.worklist_page_records import ImageResultRow
 from db.schema.records import ImageResultRecord, LesionImageRecord
+from db.schema.tables import ModelRow
 from tests.db.samples import ended, lesion, refused, scored, scored_image, study
 from tests.worker.web.conftest import client_of
 from tests.worker.web.test_heat_maps import PNG
@@ -63,7 +65,7 @@ def test_each_image_has_its_own_scores_and_the_lesions_stand_above_them(sessions
         study_id = ended(session, marked("radial", "antiradial"), both).study_id
     page = shown(sign_in(), study_id)
     said = [
-        "One score from 2 images, put together as the models' cards say",
+        "One score from 2 images: the mean of their scores",
         "0.800 malignant", "0.900 high risk",
         "Image 1 radial plane", "DLR_BM 0.700 malignant", "DLR_LH 0.950 high risk",
         "Image 2 antiradial plane", "DLR_BM 0.900 malignant", "DLR_LH 0.850 high risk",
@@ -74,6 +76,33 @@ def test_each_image_has_its_own_scores_and_the_lesions_stand_above_them(sessions
     assert places == sorted(places)
     assert "could not be scored" not in page
     assert "disagree" not in page
+
+
+@pytest.mark.parametrize(
+    ("lh", "bm", "said", "german"),
+    [
+        (None, "mean", "the mean of their scores", "der Mittelwert ihrer Werte"),
+        ("max", "max", "the highest of their scores", "der höchste ihrer Werte"),
+        ("logit_mean", "logit_mean", "the mean of the logits of their scores", "der Mittelwert der Logits ihrer Werte"),
+        (
+            "max",
+            "mean",
+            "DLR_BM the mean of their scores, DLR_LH the highest of their scores",
+            "DLR_BM der Mittelwert ihrer Werte, DLR_LH der höchste ihrer Werte",
+        ),
+    ],
+)
+def test_the_page_names_what_the_cards_make_of_the_images_scores(
+    sessions: Writing, sign_in: SignIn, lh: str | None, bm: str, said: str, german: str
+) -> None:
+    with sessions.begin() as session:
+        for row in session.scalars(select(ModelRow)):
+            how = lh if row.name == "DLR_LH" else bm
+            row.card = {**row.card, **({} if how is None else {"aggregation": how})}
+        study_id = ended(session, marked(None, None), of_images(scored_image(), scored_image())).study_id
+    assert f"One score from 2 images: {said}" in shown(sign_in(), study_id)
+    page = sign_in().get(f"/studies/{study_id}", headers={"Accept-Language": "de"}).text
+    assert f"Ein Wert aus 2 Bildern: {german}" in page
 
 
 @pytest.mark.parametrize(
