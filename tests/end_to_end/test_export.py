@@ -47,7 +47,8 @@ def test_a_lesion_on_several_images_comes_out_once_with_each_of_them(service: Se
         "IMAGES": 3, "IMAGES_REFUSED": 1, "MALIGNANT_SPREAD": of_lesion["malignant_spread"],
         "HIGH_RISK_SPREAD": of_lesion["high_risk_spread"],
     }.items()  # fmt: skip
-    said = [{one.name.value: one.value for one in group.get_measurements()} for group in regions]
+    measured = [{one.name.value: one.value for one in group.get_measurements()} for group in regions]
+    said = sorted(measured, key=lambda one: one["IMAGE"])
     assert [one.get("I_MALIGNANT") for one in said] == [alone[0], None, alone[1]]
     [site] = whole.finding_sites
     assert (site.laterality.value, site.topographical_modifier.meaning) == ("24028007", "11 o'clock position")
