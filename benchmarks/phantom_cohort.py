@@ -62,9 +62,11 @@ def _measures(made: Any, cohort: Any, config: TrainingConfig, folder: Path) -> d
     return {
         "lesions": found.lesions,
         "positives": found.positives,
-        **{part: _auc(getattr(found, part)) for part in ("both", "image_only", "age_only")},
-        "over_image": _difference(found.over_image),
-        "over_age": _difference(found.over_age),
+        "both": _auc(found.score),
+        "image_only": _auc(found.image_only),
+        "age_only": _auc(found.age.only),
+        "over_image": _difference(found.age.over_image),
+        "over_age": _difference(found.age.over_age),
         "over_without_age": _difference(without),
     }
 

@@ -91,6 +91,8 @@ class Code(StrEnum):
     SPLIT_LEAKS = "split_leaks"
     SPLIT_IMPOSSIBLE = "split_impossible"
 
+    AGE_UNINFORMATIVE = "age_uninformative"
+
     CONFIG_INVALID = "config_invalid"
     TRAINING_DIFFERS = "training_differs"
     TRAINING_DIVERGED = "training_diverged"
@@ -105,6 +107,8 @@ class Code(StrEnum):
     MODEL_NOT_ACTIVE = "model_not_active"
     MODEL_IS_ACTIVE = "model_is_active"
     MODEL_UNMEASURED = "model_unmeasured"
+    MODEL_UNSTATED = "model_unstated"
+    MODEL_IMAGE_ONLY = "model_image_only"
     NO_EARLIER_VERSION = "no_earlier_version"
 
     SETTING_INVALID = "setting_invalid"
@@ -263,6 +267,10 @@ MEANINGS: dict[Code, str] = {
     ),
     Code.SPLIT_LEAKS: "A patient, or the same or nearly the same image, is in two splits. Split the manifest again.",
     Code.SPLIT_IMPOSSIBLE: "There are too few patients or sites for the requested splits; see the reason.",
+    Code.AGE_UNINFORMATIVE: (
+        "Most patients have the same age, so it was filled in, and a classifier with age cannot learn from it. Give the "
+        "true ages, or train the image network alone (`--stages image`)."
+    ),
     Code.CONFIG_INVALID: "The training configuration cannot be read, or a field is wrong; the reason names it.",
     Code.TRAINING_DIFFERS: (
         "The output folder holds a different training run; the reason says how. Choose another folder."
@@ -283,6 +291,14 @@ MEANINGS: dict[Code, str] = {
     Code.MODEL_IS_ACTIVE: "The version is active and already scores every study, so it cannot be a shadow.",
     Code.MODEL_UNMEASURED: (
         "The version's card has no metrics. Add them to its card under a new version, or activate with --force."
+    ),
+    Code.MODEL_UNSTATED: (
+        "The version's card does not state what the model is for (`intended_use`), or has no `notice` to go with its "
+        "results. State both on its card under a new version, or activate with --force."
+    ),
+    Code.MODEL_IMAGE_ONLY: (
+        "The version is of the image stage alone and has no classifier with age, so it cannot serve. Train the second "
+        "stage from its weights: `dlr train --stages age --init WEIGHTS`."
     ),
     Code.NO_EARLIER_VERSION: "No earlier version was active (`dlr models history`). Activate one by name.",
     Code.READING_ORDER_INVALID: "A policy of reading order cannot be used; the reason says what is wrong, and where.",

@@ -113,7 +113,11 @@ def engine() -> "Engine":
     from worker.inference.engine import load_engine
 
     settings = get_settings()
-    return load_engine(settings.models_dir, settings.device, settings.batch_max, settings.batch_wait_ms, measures())
+    made = load_engine(settings.models_dir, settings.device, settings.batch_max, settings.batch_wait_ms, measures())
+    for card in made.cards:
+        if card.decoder_warning is not None:
+            logger.warning(card.decoder_warning)
+    return made
 
 
 @_once

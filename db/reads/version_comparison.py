@@ -46,7 +46,7 @@ class ComparedLesion:
         a_set: the classes that the first version cannot rule out; ``None`` where its card does not ask.
         b_set: the second version's; likewise.
         other_positive: what the other model says, by the score that advice rests on: of a lesion on record, the current
-            advice.
+            advice. ``None``: nothing advises.
         other_set: the classes that it cannot rule out; likewise.
         malignant: what pathology said; ``None`` where it said nothing.
     """
@@ -58,7 +58,7 @@ class ComparedLesion:
     a_threshold: float
     b_probability: float
     b_threshold: float
-    other_positive: bool
+    other_positive: bool | None
     malignant: bool | None
     a_set: tuple[str, ...] | None = None
     b_set: tuple[str, ...] | None = None

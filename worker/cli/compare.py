@@ -14,7 +14,7 @@ from db.reads.version_comparison import Coverage, RecordedVersion
 from db.schema.vocabulary import QualityFinding
 from worker.cli.compare_rows import Answer, Held, answer_document, print_answer
 from worker.cli.dataset import ExcludeFindingOption
-from worker.cli.lesion_options import RootOption
+from worker.cli.lesion_options import ImageOnlyOption, RootOption
 from worker.cli.models import Model
 from worker.cli.monitor import SinceOption
 from worker.cli.output import Report, ReportOption, print_json
@@ -62,6 +62,7 @@ def compare(
         bool, typer.Option("--skip-bad", help="With --manifest: leave out bad rows instead of stopping")
     ] = False,
     exclude_finding: ExcludeFindingOption = None,
+    image_only: ImageOnlyOption = False,
     since: SinceOption = None,
     fmt: ReportOption = Report.TABLE,
 ) -> None:
@@ -75,11 +76,14 @@ def compare(
     refuse_without("--split", split, "--manifest", manifest)
     refuse_without("--skip-bad", skip_bad or None, "--manifest", manifest)
     refuse_without("--exclude-finding", exclude_finding, "--manifest", manifest)
+    refuse_without("--image-only", image_only or None, "--manifest", manifest)
     refuse_without("--since", since, "the lesions on record, without --manifest", True if manifest is None else None)
     if manifest is None:
         found, bad = _on_record(a, b, model, since), False
     else:
-        found, bad = _on_manifest(a, b, model, manifest, root, split or Split.TEST, exclude_finding, skip_bad=skip_bad)
+        found, bad = _on_manifest(
+            a, b, model, manifest, root, split or Split.TEST, exclude_finding, skip_bad=skip_bad, image_only=image_only
+        )
     if fmt is Report.JSON:
         print_json(answer_document(found))
     else:
@@ -158,19 +162,20 @@ def _on_manifest(
     excluding: Sequence[QualityFinding] | None,
     *,
     skip_bad: bool,
+    image_only: bool,
 ) -> tuple[Answer, bool]:
     """Return the answer, and whether bad rows were left out."""
     require_extra("worker", "--manifest")
     refuse_learned(split)
-    versions = _versions(a, b, model)
+    versions = _versions(a, b, model, advised=not image_only)
     manifest = sound_manifest(path, root, "compared", excluding, skip_bad=skip_bad)
     if manifest.has_splits:
-        refuse_learned(split, *(entry.card for three in versions for entry in three))
+        refuse_learned(split, *(entry.card for match in versions for entry in match if entry is not None))
     with progress_bar("lesions") as on_progress:
         from worker.training.manifest_comparison import Match, compare_on_manifest
 
         matches = [Match(*three) for three in versions]
-        found = compare_on_manifest(manifest, split, matches, on_progress)
+        found = compare_on_manifest(manifest, split, matches, on_progress, image_only=image_only)
     return Answer(
         source=Source.MANIFEST,
         models=[_held_on(*pair) for pair in zip(matches, found.compared, strict=True)],
@@ -180,10 +185,11 @@ def _on_manifest(
     ), bool(manifest.faults)
 
 
-def _versions(a: str, b: str, model: Model | None) -> list[tuple[Entry, Entry, Entry]]:
-    """The pairs that were asked for, each with what advises beside it."""
+def _versions(a: str, b: str, model: Model | None, *, advised: bool) -> list[tuple[Entry, Entry, Entry | None]]:
+    """The pairs that were asked for, each with what advises beside it, if anything."""
     registry = Registry(get_settings().models_dir)
-    return [(*pair, _other(registry, pair[0].model)) for pair in _pairs(a, b, model, registry.named)]
+    pairs = _pairs(a, b, model, registry.named)
+    return [(*pair, _other(registry, pair[0].model) if advised else None) for pair in pairs]
 
 
 def _other(registry: Registry, model: str) -> Entry:
@@ -202,15 +208,15 @@ def _other(registry: Registry, model: str) -> Entry:
 
 
 def _held_on(match: "Match", found: "Compared") -> Held:
-    a, b, other = (entry.card for entry in match.entries)
+    a, b, *others = (entry.card for entry in match.entries)
     lesions, both = found.coverage.lesions, found.coverage.both
     return Held(
         model=a.name,
         a=a.version,
         b=b.version,
-        notice=_notice(a.notice, b.notice, other.notice),
+        notice=_notice(a.notice, b.notice, *(other.notice for other in others)),
         coverage=found.coverage,
         lacks=f"{lesions - both} are left out" if both < lesions else None,
         versions=hold_against(a.name, found.lesions) if found.lesions else None,
-        other=other.version,
+        other=others[0].version if others else None,
     )

@@ -11,6 +11,7 @@ from db.schema.vocabulary import QualityFinding
 from worker.cli.dataset import ExcludeFindingOption
 from worker.cli.lesion_options import (
     BmThresholdOption,
+    ImageOnlyOption,
     LhThresholdOption,
     ManifestOption,
     ReportFolderOption,
@@ -71,6 +72,11 @@ def evaluate(
     since: SinceOption = None,
     skip_bad: SkipBadOption = False,
     exclude_finding: ExcludeFindingOption = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME/]VERSION", help="With --manifest: this version, not the active ones; repeatable"),
+    ] = None,
+    image_only: ImageOnlyOption = False,
     resamples: Annotated[
         int, typer.Option(min=0, max=100_000, help="Bootstrap resamples; 0 for no bootstrap")
     ] = RESAMPLES,
@@ -95,6 +101,10 @@ def evaluate(
     refuse_without("--grad-cam", grad_cam, "--manifest, for its images", manifest)
     refuse_without("--grad-cam", grad_cam, "--output, for a report to put pictures in", output)
     refuse_without("--exclude-finding", exclude_finding, "--manifest", manifest)
+    refuse_without("--model", model, "--manifest", manifest)
+    refuse_without("--image-only", image_only or None, "--manifest", manifest)
+    if grad_cam is not None and (image_only or model):
+        raise typer.BadParameter("the heat maps are of the active models' scores", param_hint="--grad-cam")
     require_extra("train", "dlr evaluate", "sklearn")
     from worker.evaluation.evaluation import evaluate as evaluated
 
@@ -102,7 +112,9 @@ def evaluate(
         from worker.evaluation.report_folder import check_writable
 
         check_writable(output)
-    material, bad, images = _material(scores, manifest, root, since, split, exclude_finding, skip_bad=skip_bad)
+    material, bad, images = _material(
+        scores, manifest, root, since, split, exclude_finding, model, skip_bad=skip_bad, image_only=image_only
+    )
     options = Options(lh_threshold, bm_threshold, choose, sensitivity, split, resamples, seed)
     found = evaluated(material, options)
     if output is not None:
@@ -118,8 +130,10 @@ def _material(
     since: datetime | None,
     split: Split,
     excluding: Sequence[QualityFinding] | None,
+    versions: Sequence[str] | None,
     *,
     skip_bad: bool,
+    image_only: bool,
 ) -> "tuple[Material, Sequence[Fault], ScoredManifest | None]":
     """Return the lesions, the bad rows, and of a manifest the images."""
     if scores is not None:
@@ -129,7 +143,9 @@ def _material(
         refuse_bad_rows(read.bad, Code.SCORES_INVALID, "evaluated", skip_bad=skip_bad)
         return read.material, read.bad, None
     if manifest is not None:
-        scored, faults = scored_manifest(manifest, root, split, "evaluated", excluding, skip_bad=skip_bad)
+        scored, faults = scored_manifest(
+            manifest, root, split, "evaluated", excluding, versions, skip_bad=skip_bad, image_only=image_only
+        )
         return scored.material, faults, scored
     from worker.evaluation.recorded_lesions import from_database
     from worker.runtime import sessions

@@ -13,6 +13,12 @@ ManifestOption = Annotated[
 ]
 RootOption = Annotated[Path | None, typer.Option(help="With --manifest: folder that its paths are relative to")]
 SkipBadOption = Annotated[bool, typer.Option("--skip-bad", help="Leave out bad rows instead of stopping")]
+ImageOnlyOption = Annotated[
+    bool,
+    typer.Option(
+        "--image-only", help="With --manifest: score by the image alone (FC2), so that lesions need no age; no advice"
+    ),
+]
 LhThresholdOption = Annotated[
     float | None, typer.Option(min=0, max=1, help="Threshold for DLR_LH, instead of its card's")
 ]

@@ -37,8 +37,8 @@ class Model(StrEnum):
 
 
 LIST_COLUMNS = (
-    "name", "version", "active", "forced", "shadow_since", "notice", "backbone", "input_size", "aggregation",
-    "min_images", "threshold", "created_at",
+    "name", "version", "stage", "active", "forced", "shadow_since", "notice", "backbone", "input_size",
+    "aggregation", "min_images", "threshold", "created_at",
 )  # fmt: skip
 LIST_CARD = Card(LIST_COLUMNS[:2], LIST_COLUMNS[2:])
 HISTORY_COLUMNS = ("at", "event", "name", "version", "replaced", "forced", "actor")
@@ -97,10 +97,10 @@ def activate(
     name: NameArgument,
     version: VersionArgument,
     force: Annotated[
-        bool, typer.Option("--force", help="Even without metrics on its card; the history says so")
+        bool, typer.Option("--force", help="Even without metrics, intended use or notice; the history says so")
     ] = False,
 ) -> None:
-    """Put a version into service from the workers' next start. Its card needs metrics."""
+    """Put a version into service from the workers' next start. Its card needs metrics, intended use and notice."""
     active = _registry().activate(name, version, force=force)
     _say(f"{active.name} {active.version} is active; {RESTART}")
 

@@ -13,7 +13,8 @@ from worker.cli.progress import progress_bar
 from worker.dataset.manifest import Fault, Manifest, Split
 from worker.errors import Code, SetupRefused
 from worker.extras import require_extra
-from worker.inference.model_card import ModelCard
+from worker.inference.model_card import MODEL_NAMES, ModelCard
+from worker.inference.registry import Registry
 
 if TYPE_CHECKING:
     from worker.training.manifest_scoring import ScoredManifest
@@ -85,26 +86,39 @@ def scored_manifest(
     split: Split,
     done: str,
     excluding: Sequence[QualityFinding] | None = None,
+    versions: Sequence[str] | None = None,
     *,
     skip_bad: bool,
+    image_only: bool = False,
 ) -> "tuple[ScoredManifest, Sequence[Fault]]":
-    """Score a manifest's lesions with the active models; return them and the bad rows, which were left out.
+    """Score a manifest's lesions; return them and the bad rows, which were left out.
 
     Args:
         path: the manifest's.
         root: as for `sound_manifest`, and ``done``, ``excluding`` and ``skip_bad`` too.
         split: to score.
         done: what is not done because of bad rows.
+        versions: ``VERSION`` or ``NAME/VERSION``, to score with; the active ones, unless any is given.
         skip_bad: they are to be left out.
+        image_only: score by FC2, which needs no age.
     """
     from worker.settings import get_settings
 
     require_extra("worker", "--manifest")
+    models_dir = get_settings().models_dir
+    registry = Registry(models_dir)
+    entries = [entry for version in versions or () for entry in registry.named(version)]
+    if image_only and not entries:
+        entries = [registry.active(name) for name in MODEL_NAMES]
     sound = sound_manifest(path, root, done, excluding, skip_bad=skip_bad)
     with progress_bar("lesions") as on_progress:
+        if entries:
+            from worker.training.manifest_by_version import score_versions
+
+            return score_versions(sound, split, entries, on_progress, image_only=image_only), sound.faults
         from worker.training.manifest_scoring import score_manifest
 
-        return score_manifest(sound, split, get_settings().models_dir, on_progress), sound.faults
+        return score_manifest(sound, split, models_dir, on_progress), sound.faults
 
 
 def refuse_learned(split: Split, *cards: ModelCard) -> None:

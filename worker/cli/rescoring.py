@@ -20,7 +20,7 @@ from worker.cli.failed import moment
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.progress import counting_bar
 from worker.extras import require_extra
-from worker.inference.registry import Entry, Registry
+from worker.inference.registry import Entry, Registry, require_age_stage
 from worker.rescoring.rescorer import Done, Rescorer
 from worker.settings import Settings, get_settings
 
@@ -102,6 +102,8 @@ def backfill(
     settings = get_settings()
     settings.require_shadow_database_url()
     entries = Registry(settings.models_dir).named(model)
+    for entry in entries:
+        require_age_stage(entry.card)
     from worker.runtime import rescorer
 
     filler = _Backfill(rescorer(), entries, settings, since)

@@ -39,6 +39,9 @@ METRIC_COLUMNS = (
 )
 
 
+SITE_COLUMNS = ("site", "lesions", "positives", "auc", "auc_lower_95", "auc_upper_95", "sensitivity", "specificity")
+
+
 class Which(StrEnum):
     """One of the two models."""
 
@@ -51,6 +54,16 @@ class Stages(StrEnum):
 
     TWO = "two"
     JOINT = "joint"
+    IMAGE = "image"
+    AGE = "age"
+
+
+class LearnsOn(StrEnum):
+    """Which lesions the classifier with age is trained on."""
+
+    VALIDATION = "validation"
+    TRAIN = "train"
+    BOTH = "both"
 
 
 class By(StrEnum):
@@ -109,7 +122,15 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Maximum of the one-cycle schedule")] = None,
     stages: Annotated[
         Stages | None,
-        typer.Option(help="two, as in the study: the image network, then the classifier with age; joint: both at once"),
+        typer.Option(
+            help=(
+                "two, as in the study: the image network, then the classifier with age; joint: both at once; image: the "
+                "first alone, which needs no age; age: the second alone, from --init"
+            )
+        ),
+    ] = None,
+    age_learns_on: Annotated[
+        LearnsOn | None, typer.Option(help="Lesions to train the classifier with age on (default: validation)")
     ] = None,
     label_rule: Annotated[
         By | None, typer.Option(help="Label of DLR_LH: birads, as in the study, or pathology")
@@ -148,7 +169,7 @@ def train(
         "init": init, "seed": seed, "backbone": backbone, "input_size": input_size, "epochs": epochs,
         "patience": patience, "batch": batch, "learning_rate": learning_rate, "stages": stages,
         "label_rule": label_rule, "low_risk_up_to": low_risk_up_to, "missing_age": missing_age, "fold": fold,
-        "aggregation": aggregation, "phantoms.count": phantom,
+        "aggregation": aggregation, "phantoms.count": phantom, "age.learns_on": age_learns_on,
     }  # fmt: skip
     read = read_config(config, overrides, None if phantom is None else DEMO)
     name: ModelName = "DLR_LH" if which is Which.LH else "DLR_BM"
@@ -212,13 +233,21 @@ def _print(card: "ModelCard", cohort: "Cohort", output: Path, fmt: Report, *, wa
         print_json({"output": str(output), "was_finished": was_finished, "card": card.model_dump(mode="json")})
     else:
         print_rows([row], METRIC_COLUMNS, Format.TABLE, title=f"on {card.metrics['test_set']}")
+        by_site = [{"site": site} | metrics for site, metrics in card.metrics_by_site.items()]
+        if by_site:
+            print_rows(by_site, SITE_COLUMNS, Format.TABLE, title="the same by site")
     left_out = {**cohort.excluded, "of neither class": card.training.get("images_of_neither_class", 0)}
     for reason, count in left_out.items():
         if count:
             _say(f"left out: {count} rows, {reason}")
     if was_finished:
         _say("this run had already finished; nothing was done")
-    _say(f"next: read {output / 'card.json'}, state in it what the model is for, then run")
+    if card.stage == "image":
+        _say("it cannot serve without age; train the second stage from it on lesions that have one:")
+        whose = "lh" if card.name == "DLR_LH" else "bm"
+        _say(f"dlr train {whose} --stages age --init {output / 'weights.safetensors'} --manifest FILE --output DIR")
+        return
+    _say(f"next: read {output / 'card.json'}, state in it what the model is for, and a notice, then run")
     _say(f"dlr models add {output / 'card.json'} {output / 'weights.safetensors'}")
 
 

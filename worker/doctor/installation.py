@@ -19,8 +19,9 @@ def models(settings: Settings) -> Component:
     broken = [entry.card.name for entry in entries if not registry.is_sound(entry)]
     if broken:
         return Component("models", Health.DOWN, versions, f"{broken[0]}: the weights are not those of its card")
-    notices = "; ".join(sorted({entry.card.notice for entry in entries if entry.card.notice}))
-    return Component("models", Health.WARNING if notices else Health.OK, versions, notices or "active")
+    said = sorted({entry.card.notice for entry in entries if entry.card.notice})
+    said += [warning for entry in entries if (warning := entry.card.decoder_warning) is not None]
+    return Component("models", Health.WARNING if said else Health.OK, versions, "; ".join(said) or "active")
 
 
 def device(settings: Settings) -> Component:

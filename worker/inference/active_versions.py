@@ -72,7 +72,7 @@ class Change(BaseModel):
         name: ``DLR_LH`` or ``DLR_BM``.
         version: the one that it happened to; of ``rolled_back`` the one that is active again.
         replaced: the one that was active until then; of ``activated`` and ``rolled_back`` alone.
-        forced: its card had no metrics, and somebody said that this does not matter.
+        forced: its card had no metrics or did not state its use, and somebody said that this does not matter.
         actor: the user of the machine who asked for it.
     """
 

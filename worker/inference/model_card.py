@@ -45,6 +45,9 @@ BACKBONES: tuple[Backbone, ...] = get_args(Backbone)
 VERSION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Of a version's name."""
 
+NOT_STATED = "Not stated yet"
+"""How the intended use begins that `dlr train` writes, until a person states one."""
+
 DEMO_NOTICE = "demo, synthetic, not for clinical use"
 """The notice of each model that was trained on phantoms; it goes with each of its results."""
 
@@ -135,6 +138,10 @@ class ModelCard(_CardPart):
     schema_version: Literal[1] = Field(description="Of this card's format")
     name: ModelName
     version: str = Field(pattern=VERSION_PATTERN, description="The owner's; never reused")
+    stage: Literal["age", "image"] = Field(
+        default="age",
+        description="image: only the US embedding network through FC2, without the classifier with age; not for service",
+    )
     backbone: Backbone
     classes: tuple[str, str] = Field(description="In the order of the network's outputs")
     positive_class: str = Field(description="The class whose probability is compared with the threshold")
@@ -164,8 +171,14 @@ class ModelCard(_CardPart):
     training_data: str = Field(min_length=1)
     notice: str = Field(max_length=200, description="Goes with each result; empty for a model that needs none")
     metrics: dict[str, float | str] = Field(default_factory=dict)
+    metrics_by_site: dict[str, dict[str, float | str]] = Field(
+        default_factory=dict, description="The same of the held-out lesions of each site"
+    )
     reference: Reference | None = Field(
         default=None, description="Of held-out lesions; without it drift is not measured"
+    )
+    jpeg_decoder: str | None = Field(
+        default=None, min_length=1, max_length=200, description="With what JPEG images were decoded in training"
     )
     training: dict[str, int | float | str] = Field(
         default_factory=dict, description="How it was made, as `dlr train` writes it: data, label rule, seed, code"
@@ -190,6 +203,23 @@ class ModelCard(_CardPart):
         """What is done to a lesion's pixels."""
         return Preprocessing(
             self.input_size, self.roi_margin, self.resize, self.channels, self.pixel_mean, self.pixel_std
+        )
+
+    @property
+    def states_its_use(self) -> bool:
+        """Somebody has said what the model is for, and what goes with its results."""
+        return bool(self.notice.strip()) and not self.intended_use.strip().startswith(NOT_STATED)
+
+    @property
+    def decoder_warning(self) -> str | None:
+        """What to say where JPEG images are decoded by another library than in training; ``None``: nothing."""
+        from worker.imaging.jpeg_decoder import jpeg_decoder
+
+        if self.jpeg_decoder in (None, here := jpeg_decoder()):
+            return None
+        return (
+            f"{self.name} {self.version} was trained on JPEG images decoded by {self.jpeg_decoder}, here it is {here}: "
+            "scores may differ by some thousandths"
         )
 
     @property

@@ -81,20 +81,24 @@ class ScoringNetwork(nn.Module):
     Args:
         card: says how pixels are normalized.
         network: in evaluation mode.
+        image_only: FC2 answers (Fig. S2), and the age is not looked at.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, card: ModelCard, network: DlrNetwork) -> None:
+    def __init__(self, card: ModelCard, network: DlrNetwork, *, image_only: bool = False) -> None:
         super().__init__()
         self.network = network
+        self._image_only = image_only
         self.register_buffer("mean", torch.tensor(card.pixel_mean).reshape(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(card.pixel_std).reshape(1, 3, 1, 1))
 
     def forward(self, pixels: Tensor, normalized_age: Tensor) -> Tensor:
         """Return logits, float32 (N, classes), of pixels, uint8 (N, 1 or 3, S, S), and ages, float32 (N,)."""
         images = (pixels.float() / 255 - self.mean) / self.std
+        if self._image_only:
+            return self.network.image_logits(images)
         logits: Tensor = self.network(images, normalized_age)
         return logits
 

@@ -26,7 +26,7 @@ class Entry:
         active: workers use it from their next start on.
         folder: its files'.
         shadow_since: when it became a shadow, if it is one.
-        forced: when it was last put into service, its card had no metrics.
+        forced: when it was last put into service, its card had no metrics, or did not state its use.
     """
 
     card: ModelCard
@@ -131,23 +131,21 @@ class Registry:
         Args:
             name: ``DLR_LH`` or ``DLR_BM``.
             version: of the model.
-            force: also where nobody has measured how good it is; the history then says so.
+            force: also where nobody has measured how good it is, or stated what it is for; the history then says so.
 
         Raises:
-            ModelRefused: ``model_not_found``; ``model_unmeasured``, when its card has no metrics; or its card or
-                weights are not sound, which no force mends.
+            ModelRefused: ``model_not_found``; ``model_unmeasured``, when its card has no metrics; ``model_unstated``,
+                when it has no notice or states no use; ``model_image_only``; or its card or weights are not sound. No
+                force mends the last two.
             SetupRefused: ``setting_invalid``, when the registry cannot be written.
         """
-        card = self._sound(name, version).card
-        if not card.metrics and not force:
-            reason = (
-                f"the card of {card.name} {card.version} has no metrics: write them on it under a new version and add "
-                "that, or say --force"
-            )
-            raise ModelRefused(Code.MODEL_UNMEASURED, reason)
+        card = self._able_to_serve(name, version).card
+        lacking = _lacking(card)
+        if lacking is not None and not force:
+            raise lacking
         with written(), self._service.locked():
             replaced = self._service.active().get(card.name)
-            made = change(Event.ACTIVATED, card.name, card.version, replaced=replaced, forced=not card.metrics)
+            made = change(Event.ACTIVATED, card.name, card.version, replaced=replaced, forced=lacking is not None)
             self._service.put([made, *self._no_shadow(card.name, card.version)])
         return card
 
@@ -174,7 +172,7 @@ class Registry:
                     one,
                     version,
                     replaced=active[one],
-                    forced=not self._sound(one, version).card.metrics,
+                    forced=_lacking(self._sound(one, version).card) is not None,
                 )
                 for one, version in found.items()
             ]
@@ -194,10 +192,10 @@ class Registry:
         """Let a version score live studies from now on, beside the active ones and without any say.
 
         Raises:
-            ModelRefused: ``model_not_found``; ``model_is_active``; or its card or weights are not sound.
+            ModelRefused: ``model_not_found``; ``model_is_active``; ``model_image_only``; or its card or weights are not sound.
             SetupRefused: ``setting_invalid``, when the registry cannot be written.
         """
-        card = self._sound(name, version).card
+        card = self._able_to_serve(name, version).card
         with written(), self._service.locked():
             if self._service.active().get(card.name) == version:
                 reason = f"{card.name} {version} is active: it scores every study already"
@@ -297,6 +295,38 @@ class Registry:
         verify(entry.card, entry.weights_path)
         return entry
 
+    def _able_to_serve(self, name: str, version: str) -> Entry:
+        entry = self._sound(name, version)
+        require_age_stage(entry.card)
+        return entry
+
     def _no_shadow(self, name: ModelName, version: str) -> tuple[Change, ...]:
         is_one = (name, version) in self._service.shadows()
         return (change(Event.UNSHADOWED, name, version),) if is_one else ()
+
+
+def require_age_stage(card: ModelCard) -> None:
+    """Make sure that a version scores with image and age, as all do that serve, shadow or score what is stored.
+
+    Raises:
+        ModelRefused: ``model_image_only``.
+    """
+    if card.stage == "image":
+        reason = (
+            f"{card.name} {card.version} is of the image stage alone and has no classifier with age, so it cannot "
+            "serve: train the second stage from its weights (`dlr train --stages age --init WEIGHTS`)"
+        )
+        raise ModelRefused(Code.MODEL_IMAGE_ONLY, reason)
+
+
+def _lacking(card: ModelCard) -> ModelRefused | None:
+    """Return what speaks against activating a version, short of force."""
+    if card.metrics and card.states_its_use:
+        return None
+    what, code = (
+        ("states no intended use, or has no notice", Code.MODEL_UNSTATED)
+        if card.metrics
+        else ("has no metrics", Code.MODEL_UNMEASURED)
+    )
+    mend = "write them on it under a new version and add that, or say --force"
+    return ModelRefused(code, f"the card of {card.name} {card.version} {what}: {mend}")

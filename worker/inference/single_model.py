@@ -1,4 +1,4 @@
-"""One version of one model, scoring by itself in float32: what a shadow and a backfill score with."""
+"""One version of one model, scoring by itself in float32: what a shadow, a backfill and a comparison score with."""
 
 import logging
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from worker.inference.lesion_score import ImageProbabilities, lesion_score
 from worker.inference.model_card import ModelCard
 from worker.inference.model_pair import Logits, Pixels, ScoringNetwork, probabilities
 from worker.inference.preprocess import pixels_for_each
-from worker.inference.registry import Entry
+from worker.inference.registry import Entry, require_age_stage
 from worker.inference.weights import load_network
 from worker.study import LesionImage, LesionScore, Score
 
@@ -24,17 +24,24 @@ class SingleModel:
     Args:
         entry: the version.
         device: where its network goes.
+        image_only: it scores by the image alone, through FC2 (Fig. S2), and needs no age. Neither service nor shadow
+            does. The card's threshold is that of the score with age then, unless the version is of the image stage; its
+            conformal set is left out.
 
     Raises:
-        ModelRefused: its card and weights do not fit each other, or its scores are not finite.
+        ModelRefused: ``model_image_only``: it has no classifier with age, and is asked for one; its card and weights do not fit each other, or its scores are not finite.
         Unavailable: ``device_unavailable``: the device does not score.
     """
 
-    def __init__(self, entry: Entry, device: torch.device) -> None:
-        self.card: ModelCard = entry.card
+    def __init__(self, entry: Entry, device: torch.device, *, image_only: bool = False) -> None:
+        if not image_only:
+            require_age_stage(entry.card)
+        of_age = image_only and entry.card.stage == "age"
+        self.card: ModelCard = entry.card.model_copy(update={"conformal": None}) if of_age else entry.card
         self._device = device
+        self._image_only = image_only
         network = load_network(entry.card, entry.weights_path, torch.device("cpu"))
-        self._network = ScoringNetwork(entry.card, network).eval().requires_grad_(False).to(device)
+        self._network = ScoringNetwork(entry.card, network, image_only=image_only).eval().requires_grad_(False).to(device)
         if not self._is_sound():
             reason = f"{self.card.name} {self.card.version}: the scores of a blank image are not finite"
             raise ModelRefused(Code.WEIGHTS_SHAPE_MISMATCH, reason)
@@ -86,7 +93,7 @@ class SingleModel:
             logger.error("the device failed on an image of a lesion: %s", type(error).__qualname__)
             self._is_sound()
             raise LesionRefused(Code.INFERENCE_FAILED) from None
-        if not _is_finite(logits) or not np.isfinite(image.age.years):
+        if not _is_finite(logits) or not (self._image_only or np.isfinite(image.age.years)):
             raise LesionRefused(Code.SCORES_NOT_FINITE)
         return logits
 

@@ -13,7 +13,7 @@ from worker.inference.model_card import ModelCard, load_card
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "weights.safetensors"
 
-_HOW_IT_WAS_MADE = ("training", "created_at")
+_HOW_IT_WAS_MADE = ("training", "jpeg_decoder", "created_at")
 """Fields of a card that may differ when a version is made once more, by later code: its weights are the same."""
 
 

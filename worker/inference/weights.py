@@ -39,18 +39,31 @@ def load_network(card: ModelCard, weights_path: Path, device: torch.device) -> D
         )
     with torch.device("meta"):
         network = DlrNetwork(card.backbone, len(card.classes))
+    whole = card.stage == "age"
     try:
         weights = load(content)
     except (SafetensorError, KeyError, ValueError):
         raise ModelRefused(
             Code.WEIGHTS_MISSING, f"{card.name} {card.version}: the weights are not a readable safetensors file"
         ) from None
-    found = differences(network.state_dict(), weights)
+    found = differences(tensors_of(network, whole=whole), weights)
     if found:
         reason = f"{card.name} {card.version}, {card.backbone}: {'; '.join(found)}"
         raise ModelRefused(Code.WEIGHTS_SHAPE_MISMATCH, reason)
-    network.load_state_dict(weights, assign=True)
+    network.load_state_dict(weights if whole else weights | _no_age(network), assign=True)
     return network.to(device).requires_grad_(False).eval()
+
+
+def tensors_of(network: DlrNetwork, *, whole: bool) -> dict[str, Tensor]:
+    """Return a network's tensors by name: all, or those of its image network (``image.*``)."""
+    return {name: tensor for name, tensor in network.state_dict().items() if whole or name.startswith("image.")}
+
+
+def _no_age(network: DlrNetwork) -> dict[str, Tensor]:
+    """Return a classifier with age that says nothing: its scores are no numbers, so they are refused."""
+    return {
+        f"age.{name}": torch.full(tensor.shape, torch.nan) for name, tensor in network.age.state_dict().items()
+    }
 
 
 def save_network(network: DlrNetwork, weights_path: Path) -> str:

@@ -126,7 +126,7 @@ def hold_against(model: str, lesions: Iterable[ComparedLesion]) -> Versions:
             positives[lesion.malignant, a, b] += 1
         if model == LH_MODEL and lesion.birads is not None:
             rated.append((lesion.birads, lesion.a_probability, lesion.b_probability))
-        if lesion.birads != Birads.LOW_SUSPICION:
+        if lesion.birads != Birads.LOW_SUSPICION or lesion.other_positive is None:
             continue
         under_a, under_b = _advice(model, lesion, of_b=False), _advice(model, lesion, of_b=True)
         one = Readvised(lesion, under_a.outcome, under_b.outcome)
@@ -154,7 +154,7 @@ def hold_against(model: str, lesions: Iterable[ComparedLesion]) -> Versions:
 def _advice(model: str, lesion: ComparedLesion, *, of_b: bool) -> Assessment:
     """The rule for a 4A lesion, with one version's class and set and those of the other model that serves."""
     own = (_positive(lesion, of_b=of_b), lesion.b_set if of_b else lesion.a_set)
-    other = (lesion.other_positive, lesion.other_set)
+    other = (lesion.other_positive is True, lesion.other_set)
     (lh, lh_set), (bm, bm_set) = (own, other) if model == LH_MODEL else (other, own)
     return restratify(Birads.LOW_SUSPICION, high_risk=lh, malignant=bm, lh_set=lh_set, bm_set=bm_set)
 

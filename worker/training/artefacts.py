@@ -14,18 +14,17 @@ import torch
 from worker import __version__
 from worker.evaluation.discrimination import Auc, AucDifference
 from worker.evaluation.scores_file import COLUMN_OF
-from worker.inference.model_card import CLASSES, ModelCard, ModelName
+from worker.inference.model_card import CLASSES, NOT_STATED, ModelCard, ModelName
 from worker.inference.network import DlrNetwork
-from worker.inference.weights import sha256_of
+from worker.inference.weights import sha256_of, tensors_of
 from worker.training.checkpoint_files import write_bytes, write_tensors
 from worker.training.cohort import Lesions, sizes_of
 from worker.training.config import TrainingConfig
 from worker.training.folder import TrainingFolder
-from worker.training.held_out import Discrimination, Judged
+from worker.training.held_out import AtSite, Discrimination, Judged
 from worker.training.labels import LabelRule
 
 SCORES_COLUMNS = ("lesion_id", "pathology", "patient_key", "birads", "age_years", "site", "images", "split")
-INTENDED_USE = "Not stated yet: research only"
 
 
 def write_outcome(
@@ -48,7 +47,7 @@ def write_outcome(
         config: how it was trained.
         version: the owner's; one is made where there is none.
     """
-    write_tensors(folder.weights_path, network.state_dict())
+    write_tensors(folder.weights_path, tensors_of(network, whole=config.needs_ages))
     write_bytes(folder.scores_path, _scores(judged, rule.model))
     digest = sha256_of(folder.weights_path)
     card = _card(judged, lesions, rule, config, digest, version or made_version(lesions, config, digest))
@@ -82,7 +81,7 @@ def _scores(judged: Judged, model: ModelName) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow((*SCORES_COLUMNS, COLUMN_OF[model]))
     for split, part in judged.scored.items():
-        for row, images, score in zip(part.rows, part.images, part.with_age, strict=True):
+        for row, images, score in zip(part.rows, part.images, part.scores, strict=True):
             pathology = "malignant" if row.malignant else "benign"
             known = (row.lesion_id, pathology, row.patient_key, row.birads, row.age_years, row.site, images, split)
             writer.writerow((*("" if cell is None else cell for cell in known), float(score)))
@@ -99,6 +98,7 @@ def _card(
         schema_version=1,
         name=name,
         version=version,
+        stage="age" if config.needs_ages else "image",
         backbone=config.backbone,
         classes=CLASSES[name],
         positive_class=CLASSES[name][1],
@@ -113,11 +113,13 @@ def _card(
         aggregation=config.aggregation,
         threshold=judged.threshold,
         weights_sha256=digest,
-        intended_use=f"Trying the service out: {cohort.notice}" if cohort.notice else INTENDED_USE,
+        intended_use=f"Trying the service out: {cohort.notice}" if cohort.notice else f"{NOT_STATED}: research only",
         training_data=f"{cohort.said}; images: {learned}; label: {rule}; data digest {cohort.digest}",
         notice=cohort.notice,
         metrics=metrics_of(judged, cohort.notice),
+        metrics_by_site=metrics_by_site(judged),
         reference=judged.reference,
+        jpeg_decoder=cohort.jpeg_decoder,
         training=_training(lesions, rule, config, {f"{split}_images": count for split, count in sizes.items()}),
         created_at=datetime.now(UTC),
     )
@@ -132,13 +134,22 @@ def _training(
         **sizes,
         "images_of_neither_class": len(lesions.cohort.rows) - len(lesions),
         "stages": config.stages,
-        # At once, the classifier with age learns from what the image network does.
-        "age_learns_on": config.age.learns_on if config.stages == "two" else "train",
+        "age_learns_on": _age_learns_on(config),
         "seed": config.seed,
         "configuration": config.fingerprint(),
         "code_version": code_version(),
         "torch": torch.__version__,
     }
+
+
+def _age_learns_on(config: TrainingConfig) -> str:
+    match config.stages:
+        case "image":
+            return "none"
+        case "joint":  # at once, so from what the image network learns from
+            return "train"
+        case _:
+            return config.age.learns_on
 
 
 def metrics_of(judged: Judged, notice: str = "") -> dict[str, float | str]:
@@ -152,13 +163,28 @@ def metrics_of(judged: Judged, notice: str = "") -> dict[str, float | str]:
     return metrics | {"test_set": f"{said}, {notice}" if notice else said}
 
 
+def metrics_by_site(judged: Judged) -> dict[str, dict[str, float | str]]:
+    """Return what a card says of the held-out lesions of each site; of an AUC only where there are enough."""
+    return {site: _metrics_at(found) for site, found in judged.by_site.items()}
+
+
+def _metrics_at(found: AtSite) -> dict[str, float | str]:
+    metrics: dict[str, float | str] = {"lesions": found.lesions, "positives": found.positives}
+    if found.auc is not None:
+        metrics |= _auc("auc", found.auc)
+    rates = {"sensitivity": found.sensitivity, "specificity": found.specificity}
+    return metrics | {name: round(rate, 4) for name, rate in rates.items() if rate is not None}
+
+
 def _aucs(found: Discrimination) -> dict[str, float | str]:
+    metrics = {**_auc("auc", found.score), "auc_image_only": round(found.image_only.value, 4)}
+    if found.age is None:
+        return metrics
     return {
-        **_auc("auc", found.both),
-        "auc_image_only": round(found.image_only.value, 4),
-        "auc_age_only": round(found.age_only.value, 4),
-        **_gain("auc_gain_over_image", found.over_image),
-        **_gain("auc_gain_over_age", found.over_age),
+        **metrics,
+        "auc_age_only": round(found.age.only.value, 4),
+        **_gain("auc_gain_over_image", found.age.over_image),
+        **_gain("auc_gain_over_age", found.age.over_age),
     }
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,9 @@ from worker.training.labels import LabelRule
 
 OnProgress = Callable[[int, int], None]
 
+MOST_ALIKE = 0.5
+"""The largest share of patients of one age. In whole years it is some 5 % of real cohorts; more were filled in."""
+
 
 @dataclass(frozen=True, slots=True)
 class CohortRow:
@@ -30,7 +33,7 @@ class CohortRow:
         split: what it is for.
         malignant: what pathology said.
         birads: a radiologist's category; ``None`` without one.
-        age_years: 0 to 120.
+        age_years: 0 to 120; ``None`` where it is not known, which the image stage alone learns from.
         site: where the image was taken.
     """
 
@@ -39,7 +42,7 @@ class CohortRow:
     split: Split
     malignant: bool
     birads: Category | None
-    age_years: float
+    age_years: float | None
     site: str | None = None
 
 
@@ -53,6 +56,7 @@ class Cohort:
         digest: SHA-256 of what was learned from, for the card.
         said: what they are, for a person.
         notice: of what is trained on them; empty where it needs none.
+        jpeg_decoder: what JPEG images among them were decoded with; ``None`` where there can be none.
         excluded: how many rows were left out, by the reason.
     """
 
@@ -61,6 +65,7 @@ class Cohort:
     digest: str
     said: str
     notice: str = ""
+    jpeg_decoder: str | None = None
     excluded: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -88,8 +93,8 @@ class Lesions:
 
     @property
     def ages(self) -> NDArray[np.float64]:
-        """Years, float64 (N,)."""
-        return np.array([row.age_years for row in self.rows], np.float64)
+        """Years, float64 (N,); NaN where it is not known."""
+        return ages_of(self.rows)
 
     def of(self, *splits: Split) -> "Lesions":
         """Return those of splits."""
@@ -100,6 +105,27 @@ class Lesions:
     def has_both(self) -> bool:
         """There are positives and negatives."""
         return bool(self.labels.any() and not self.labels.all())
+
+
+def ages_of(rows: Iterable[CohortRow]) -> NDArray[np.float64]:
+    """Return years, float64 (N,); NaN where the age is not known."""
+    return np.array([np.nan if row.age_years is None else row.age_years for row in rows], np.float64)
+
+
+def require_telling_ages(lesions: Lesions) -> None:
+    """Make sure that the classifier with age can learn from the ages: they differ, and are not one value filled in.
+
+    Raises:
+        SetupRefused: ``age_uninformative``: more than half of the patients have the same age.
+    """
+    of_patient = {row.patient_key: row.age_years for row in lesions.rows}
+    age, count = Counter(of_patient.values()).most_common(1)[0]
+    if count > MOST_ALIKE * len(of_patient):
+        reason = (
+            f"{count} of {len(of_patient)} patients have the age {age:g}: give the true ages, leave out rows without "
+            "one (--missing-age exclude), or train the image network alone (--stages image)"
+        )
+        raise SetupRefused(Code.AGE_UNINFORMATIVE, reason)
 
 
 def labelled(cohort: Cohort, rule: LabelRule) -> Lesions:

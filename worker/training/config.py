@@ -133,7 +133,13 @@ class TrainingConfig(_Part):
     )
     fold: int | None = Field(default=None, ge=1, description="Validation fold, if the manifest has folds")
 
-    stages: Literal["two", "joint"] = Field(default="two", description="two as in the study, or joint: both at once")
+    stages: Literal["two", "joint", "image", "age"] = Field(
+        default="two",
+        description=(
+            "two as in the study; joint: both at once; image: the first alone, which needs no age; age: the second "
+            "alone, from --init"
+        ),
+    )
     epochs: _Count = Field(default=60, description="Maximum number for the image network")
     patience: int | None = Field(
         default=15,
@@ -162,7 +168,15 @@ class TrainingConfig(_Part):
             raise PydanticCustomError("low_risk_up_to", "low_risk_up_to is a category from 1 to 5, 4 with its letter")
         if self.phantoms.validation + self.phantoms.test >= 1:
             raise PydanticCustomError("phantoms", "validation and test leave no phantoms to learn from")
+        if self.stages == "age" and self.init in STARTS:
+            sentence = "stages: age alone needs --init with the weights of a trained image network"
+            raise PydanticCustomError("stages", sentence)
         return self
+
+    @property
+    def needs_ages(self) -> bool:
+        """The classifier with age is trained."""
+        return self.stages != "image"
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -9,6 +9,7 @@ from worker.dataset.manifest import Fault, ManifestRow, Split
 from worker.dataset.manifest_image import read_lesion
 from worker.dataset.near_duplicates import Fingerprint
 from worker.errors import Code, SetupRefused
+from worker.imaging.jpeg_decoder import jpeg_decoder
 from worker.inference.preprocess import pixels_for_each
 from worker.training.cohort import Cohort, CohortRow, OnProgress
 from worker.training.config import TrainingConfig
@@ -20,10 +21,9 @@ def faults_of(checked: Checked, config: TrainingConfig) -> tuple[Fault, ...]:
     for line, row in checked.sound.items():
         if row.split is None:
             faults.append(Fault(line, Code.SPLIT_IMPOSSIBLE, "in no split: make splits with `dlr dataset split`"))
-        if checked.ages[line] is None and config.missing_age == "refuse":
-            faults.append(
-                Fault(line, Code.AGE_MISSING, "no age: give it, or leave such rows out (--missing-age exclude)")
-            )
+        if checked.ages[line] is None and config.needs_ages and config.missing_age == "refuse":
+            reason = "no age: give it, leave such rows out (--missing-age exclude), or train without it (--stages image)"
+            faults.append(Fault(line, Code.AGE_MISSING, reason))
     return tuple(sorted(faults, key=lambda fault: fault.line))
 
 
@@ -44,9 +44,9 @@ def manifest_cohort(checked: Checked, config: TrainingConfig, on_progress: OnPro
         Unavailable: ``storage_unavailable``.
     """
     splits, sound = _splits(checked, config), checked.sound
-    ages = {line: age for line, age in checked.ages.items() if age is not None}
-    with_age = [line for line in splits if line in ages]
-    lines = sorted(with_age, key=lambda line: _place_of(sound[line], checked.prints[line]))
+    ages = checked.ages
+    taken = [line for line in splits if ages[line] is not None or not config.needs_ages]
+    lines = sorted(taken, key=lambda line: _place_of(sound[line], checked.prints[line]))
     channels = 1 if config.channels == "gray" else 3
     pixels = np.empty((len(lines), channels, config.input_size, config.input_size), np.uint8)
     rows = []
@@ -59,7 +59,7 @@ def manifest_cohort(checked: Checked, config: TrainingConfig, on_progress: OnPro
     left_out = Counter(row.excluded for row in checked.manifest.rows.values() if row.excluded is not None)
     if len(lines) < len(splits):
         left_out[str(Code.AGE_MISSING)] = len(splits) - len(lines)
-    return Cohort(pixels, tuple(rows), checked.digest, "a manifest's lesions", excluded=left_out)
+    return Cohort(pixels, tuple(rows), checked.digest, "a manifest's lesions", jpeg_decoder=jpeg_decoder(), excluded=left_out)
 
 
 def _place_of(row: ManifestRow, seen: Fingerprint) -> tuple[str, str, str]:
@@ -67,7 +67,7 @@ def _place_of(row: ManifestRow, seen: Fingerprint) -> tuple[str, str, str]:
     return row.patient_key, row.lesion_id, seen.pixels_sha256
 
 
-def _row(row: ManifestRow, split: Split, age_years: float) -> CohortRow:
+def _row(row: ManifestRow, split: Split, age_years: float | None) -> CohortRow:
     malignant = row.malignant is True
     return CohortRow(row.lesion_id, row.patient_key, split, malignant, row.birads, age_years, row.site)
 

@@ -13,7 +13,7 @@ from worker.inference.model_pair import Logits
 from worker.inference.registry import Entry
 from worker.inference.single_model import SingleModel
 from worker.study import Score
-from worker.training.manifest_rows import Reading, ReadLesion, about_images, about_rules
+from worker.training.manifest_rows import Reading, ReadLesion, about_images, about_rules, about_the_image_alone
 
 ADVISED_WITH = "{model}: the advice under each version uses the score of the active {other}."
 NO_SPLITS = "No row has a split, so all are compared. Make sure that no model was trained on any of them."
@@ -21,16 +21,16 @@ NO_SPLITS = "No row has a split, so all are compared. Make sure that no model wa
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Two versions of a model that are compared, and the version of the other model that advises with either."""
+    """Two versions of a model that are compared, and the version of the other model that advises with either, if any."""
 
     a: Entry
     b: Entry
-    other: Entry
+    other: Entry | None
 
     @property
-    def entries(self) -> tuple[Entry, Entry, Entry]:
-        """All three."""
-        return self.a, self.b, self.other
+    def entries(self) -> tuple[Entry, ...]:
+        """The two, and the third where there is one."""
+        return (self.a, self.b) if self.other is None else (self.a, self.b, self.other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,12 @@ _Scored = tuple[ReadLesion, list[dict[_Key, Logits]]]
 
 
 def compare_on_manifest(
-    manifest: Manifest, split: Split, matches: Sequence[Match], on_progress: Callable[[int, int], None]
+    manifest: Manifest,
+    split: Split,
+    matches: Sequence[Match],
+    on_progress: Callable[[int, int], None],
+    *,
+    image_only: bool = False,
 ) -> ComparedManifest:
     """Score the rows of a split with all versions, each as its card says, by float32 on the processor.
 
@@ -78,20 +83,22 @@ def compare_on_manifest(
         split: whose rows are scored; all are, where no row says its split.
         matches: the versions.
         on_progress: told how many rows are done, and of how many.
+        image_only: by FC2, which needs no age; then nothing advises.
 
     Raises:
         ModelRefused: a version is not sound.
         SetupRefused: ``lesions_too_few``: no row is of the split, or none could be scored.
         Unavailable: the device does not score, or the storage is away.
     """
-    reading = Reading(manifest, split)
+    reading = Reading(manifest, split, needs_ages=not image_only)
     entries = {_key(entry): entry for match in matches for entry in match.entries}
-    models = {key: SingleModel(entry, torch.device("cpu")) for key, entry in entries.items()}
+    models = {key: SingleModel(entry, torch.device("cpu"), image_only=image_only) for key, entry in entries.items()}
     scored = [(lesion, _logits(models, lesion, reading)) for lesion in reading.lesions(on_progress)]
     compared = tuple(_compared(match, models, len(reading.places), scored) for match in matches)
     if not any(one.lesions for one in compared):
         raise reading.refusal()
-    return ComparedManifest(compared, dict(reading.left_out), tuple(_notices(manifest, matches, reading)))
+    notices = tuple(_notices(manifest, matches, reading, image_only=image_only))
+    return ComparedManifest(compared, dict(reading.left_out), notices)
 
 
 def _key(entry: Entry) -> _Key:
@@ -125,7 +132,7 @@ def _compared(match: Match, models: Mapping[_Key, SingleModel], lesions: int, sc
     return Compared(compared, Coverage(lesions, by_a, by_b, len(compared)))
 
 
-def _lesion(lesion: ReadLesion, a: Score, b: Score, other: Score) -> ComparedLesion:
+def _lesion(lesion: ReadLesion, a: Score, b: Score, other: Score | None = None) -> ComparedLesion:
     first = lesion.rows[0]
     return ComparedLesion(
         study_id=None,
@@ -135,18 +142,24 @@ def _lesion(lesion: ReadLesion, a: Score, b: Score, other: Score) -> ComparedLes
         a_threshold=a.threshold,
         b_probability=b.positive_probability,
         b_threshold=b.threshold,
-        other_positive=other.positive,
+        other_positive=None if other is None else other.positive,
         malignant=first.malignant,
         a_set=a.conformal_set,
         b_set=b.conformal_set,
-        other_set=other.conformal_set,
+        other_set=None if other is None else other.conformal_set,
     )
 
 
-def _notices(manifest: Manifest, matches: Sequence[Match], reading: Reading) -> Iterator[str]:
+def _notices(
+    manifest: Manifest, matches: Sequence[Match], reading: Reading, *, image_only: bool
+) -> Iterator[str]:
     for match in matches:
-        other = match.other.card
-        yield ADVISED_WITH.format(model=match.a.card.name, other=f"{other.name} {other.version}")
+        if match.other is not None:
+            other = match.other.card
+            yield ADVISED_WITH.format(model=match.a.card.name, other=f"{other.name} {other.version}")
+    if image_only:
+        cards = {_key(entry): entry.card for match in matches for entry in match.entries}
+        yield from about_the_image_alone(cards.values(), by_card=True)
     yield from dict.fromkeys(about_rules(entry.card for match in matches for entry in (match.a, match.b)))
     if not manifest.has_splits:
         yield NO_SPLITS

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 
 from db.schema.vocabulary import AgeSource, RegionSource
@@ -12,7 +13,7 @@ from worker.errors import Code, ImagesRefused, LesionRefused, SetupRefused
 from worker.evaluation.lesions import by_lesion
 from worker.inference.model_card import ModelCard
 from worker.scoring.lesion_images import of_one_age
-from worker.study import Age, LesionImage
+from worker.study import Age, LesionImage, Scanner
 from worker.training.labels import other_rule
 
 SEVERAL_IMAGES = "A lesion on several images has one score, as in the service: {how}."
@@ -21,6 +22,13 @@ OTHER_RULE = (
     "{name}: its card's label rule is not the study's, but: {rule}. Held against the category, it is asked something "
     "else than what it learnt."
 )
+
+IMAGE_ONLY = (
+    "{name}: scored by the image alone, through FC2 (Fig. S2), with an age or without: as the service never does. There "
+    "is no advice of such scores."
+)
+
+NOT_ITS_THRESHOLD = "{name}: its card's threshold is that of the score with age; of the image alone it is a guess."
 
 _REFUSED = "rows: "
 
@@ -41,6 +49,7 @@ class Reading:
         manifest: its rows and its root.
         split: that is measured on; where no row says its split, all of them are.
         also: another split whose rows are scored too, if there are any.
+        needs_ages: a row without an age is refused; else its age is no number.
 
     Attributes:
         root: what the paths of the rows are relative to, resolved.
@@ -52,7 +61,8 @@ class Reading:
         SetupRefused: ``lesions_too_few``: no row is of the split.
     """
 
-    def __init__(self, manifest: Manifest, split: Split, *also: Split) -> None:
+    def __init__(self, manifest: Manifest, split: Split, *also: Split, needs_ages: bool = True) -> None:
+        self._needs_ages = needs_ages
         included = tuple(manifest.included.values())
         self.root: Path = manifest.root
         self.rows = _of_splits(included, split, also) if manifest.has_splits else included
@@ -80,7 +90,7 @@ class Reading:
             images: list[LesionImage] = []
             for row in map(self.rows.__getitem__, places):
                 try:
-                    images.append(image_of(self.root, row))
+                    images.append(image_of(self.root, row, needs_age=self._needs_ages))
                     rows.append(row)
                 except LesionRefused as refused:
                     self.count(refused)
@@ -89,7 +99,7 @@ class Reading:
             if not images:
                 continue
             try:
-                read = ReadLesion(name, tuple(rows), tuple(of_one_age(images)))
+                read = ReadLesion(name, tuple(rows), tuple(of_one_age(images) if self._needs_ages else images))
             except LesionRefused as refused:
                 self.count(refused, rows=len(rows))
             else:
@@ -119,22 +129,39 @@ def _of_splits(rows: Sequence[ManifestRow], split: Split, also: Sequence[Split])
     return tuple(row for row in rows if row.split in (split, *also))
 
 
-def image_of(root: Path, row: ManifestRow) -> LesionImage:
+def image_of(root: Path, row: ManifestRow, *, needs_age: bool = True) -> LesionImage:
     """Read a row's lesion as the service would have it.
 
     Args:
         root: the manifest's, resolved.
         row: not an excluded one.
+        needs_age: refuse it without an age; else that is NaN.
 
     Raises:
         LesionRefused: as `read_lesion`; ``age_missing``.
         Unavailable: ``storage_unavailable``.
     """
     lesion = read_lesion(root, row)
-    if lesion.age_years is None:
+    if lesion.age_years is None and needs_age:
         raise LesionRefused(Code.AGE_MISSING)
+    years = nan if lesion.age_years is None else lesion.age_years
     # Where region and age come from is written nowhere here: a manifest says both.
-    return LesionImage(lesion.frame, lesion.region, RegionSource.JOB, Age(lesion.age_years, AgeSource.JOB))
+    scanner = Scanner(site=row.site)
+    return LesionImage(lesion.frame, lesion.region, RegionSource.JOB, Age(years, AgeSource.JOB), scanner=scanner)
+
+
+def about_the_image_alone(cards: Iterable[ModelCard], *, by_card: bool) -> Iterator[str]:
+    """Say that scores are of the image alone.
+
+    Args:
+        cards: of the versions.
+        by_card: their cards' thresholds are used all the same.
+    """
+    for card in cards:
+        name = f"{card.name} {card.version}"
+        yield IMAGE_ONLY.format(name=name)
+        if by_card and card.stage == "age":
+            yield NOT_ITS_THRESHOLD.format(name=name)
 
 
 def about_images(cards: Iterable[ModelCard]) -> str:

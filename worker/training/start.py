@@ -51,8 +51,12 @@ def require_fitting(config: TrainingConfig) -> None:
     Raises:
         SetupRefused: ``weights_unavailable``.
     """
-    if config.init not in STARTS:
-        new_network(config)
+    if config.init in STARTS:
+        return
+    new_network(config)
+    if config.stages == "age" and not any(name.startswith(_HEAD) for name in _of_file(Path(config.init))):
+        reason = "--init: stages = age needs an image network that was trained through its FC2, not a backbone alone"
+        raise SetupRefused(Code.WEIGHTS_UNAVAILABLE, reason)
 
 
 def init_digest(config: TrainingConfig) -> str:

@@ -19,7 +19,7 @@ from worker.inference.network import DlrNetwork
 from worker.training.age_stage import fit_age
 from worker.training.artefacts import write_outcome
 from worker.training.checkpoint import Checkpoints
-from worker.training.cohort import Cohort, Lesions, labelled
+from worker.training.cohort import Cohort, Lesions, labelled, require_telling_ages
 from worker.training.config import Log, TrainingConfig
 from worker.training.fit import Fitting, fit, reproducible
 from worker.training.folder import TrainingFolder
@@ -83,11 +83,13 @@ def train(
 
     Raises:
         SetupRefused: ``training_differs``, ``already_running``, ``lesions_too_few``, ``dataset_invalid``,
-            ``config_invalid``, ``training_diverged``, ``weights_unavailable``, ``setting_invalid``.
+            ``age_uninformative``, ``config_invalid``, ``training_diverged``, ``weights_unavailable``, ``setting_invalid``.
     """
     require_startable(model, config, running)
     rule = rule_of(model, config)
     lesions = labelled(cohort, rule)
+    if config.needs_ages:
+        require_telling_ages(lesions)
     folder = TrainingFolder(output)
     checkpoints = Checkpoints(folder.checkpoints_path)
     with folder.claimed(identity_of(model, cohort, config, running.device)) if leads() else nullcontext():
@@ -141,6 +143,8 @@ def _fitted(
     running: Running,
 ) -> DlrNetwork:  # fmt: skip
     network = new_network(config)
+    if config.stages == "age":
+        return network.to(members.device).eval()
     fitting = Fitting(
         lesions,
         config,
@@ -165,7 +169,7 @@ def _finished(
     may have learned from ``judged.validation`` (``age.learns_on``). `dlr models calibrate` fits one, on other lesions.
     """
     with reproducible(alone.device):
-        if config.stages == "two":
+        if config.stages in ("two", "age"):
             fit_age(network, lesions, config, alone)
         judged = judge(network, lesions, config, alone)
     card = write_outcome(folder, network, judged, lesions, rule, config, running.version)

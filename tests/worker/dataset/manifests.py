@@ -56,6 +56,7 @@ def cohort(folder: Path, patients: int, *, views: int = 2, sites: Sequence[str] 
                 row(
                     image=name,
                     patient_key=f"P{patient}",
+                    age_years=35 + 3 * (patient % 12),
                     pathology="malignant" if malignant else "benign",
                     birads=("4C", "5")[patient % 2] if malignant else ("2", "3", "4A")[patient % 3],
                     site=sites[patient % len(sites)],

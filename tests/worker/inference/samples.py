@@ -42,7 +42,7 @@ def card_fields(**changes: Any) -> dict[str, Any]:
         "weights_sha256": "0" * 64,
         "intended_use": "tests",
         "training_data": "none: weights drawn from a seed",
-        "notice": "",
+        "notice": "weights from a seed, for tests",
         "metrics": {"auc": 0.5, "test_set": "none"},
         "created_at": "2026-11-23T12:00:00Z",
     }
@@ -104,6 +104,21 @@ def write_model(folder: Path, seed: int = 0, **changes: Any) -> tuple[Path, Path
     shutil.copyfile(source, weights_path)
     card_path.write_text(sample_card(**({"weights_sha256": digest} | changes)).to_json())
     return card_path, weights_path
+
+
+def write_image_stage(folder: Path, seed: int = 0, **changes: Any) -> tuple[Path, Path]:
+    """As `write_model`, of the image stage alone."""
+    from safetensors.torch import load_file, save_file
+
+    from worker.inference.weights import sha256_of
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = load_file(sample_weights(seed)[0])
+    weights_path = folder / "weights.safetensors"
+    save_file({name: tensor for name, tensor in tensors.items() if name.startswith("image.")}, weights_path)
+    card = sample_card(**({"weights_sha256": sha256_of(weights_path), "stage": "image"} | changes))
+    (folder / "card.json").write_text(card.to_json())
+    return folder / "card.json", weights_path
 
 
 def registry_with_both(folder: Path, **changes: Any) -> Registry:

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.inference.samples import copied_registry, registry_with_both, sample_card, write_model
+from tests.worker.inference.samples import (
+    copied_registry,
+    registry_with_both,
+    sample_card,
+    write_image_stage,
+    write_model,
+)
 from worker.errors import MEANINGS, Code, ModelRefused, SetupRefused
 from worker.inference.registry import Registry
 
@@ -250,6 +256,45 @@ def test_a_version_that_nobody_measured_is_not_activated_unless_forced_and_that_
     registry.activate("DLR_BM", "2.0", force=True)
     assert told(registry)[-1] == ("activated", "DLR_BM", "2.0", "1.0", True)
     assert [entry.forced for entry in registry.list()] == [False, True, False], "by name, then by version"
+
+
+@pytest.mark.parametrize("changes", [{"notice": ""}, {"notice": " "}, {"intended_use": "Not stated yet: research only"}])
+def test_a_version_whose_use_or_notice_nobody_stated_is_not_activated_unless_forced(
+    tmp_path: Path, changes: dict[str, str]
+) -> None:
+    registry = with_versions(tmp_path, "2.0", **changes)
+    with pytest.raises(ModelRefused) as refused:
+        registry.activate("DLR_BM", "2.0")
+    assert refused.value.code is Code.MODEL_UNSTATED
+    assert "--force" in refused.value.reason
+    registry.activate("DLR_BM", "2.0", force=True)
+    assert told(registry)[-1] == ("activated", "DLR_BM", "2.0", "1.0", True)
+
+
+def test_a_version_of_the_image_stage_is_kept_but_never_serves_nor_shadows(tmp_path: Path) -> None:
+    registry = registry_with_both(tmp_path)
+    registry.add(*write_image_stage(tmp_path / "new", version="2.0"))
+    assert {finding.code for finding in registry.check()} == {None}
+    for ask in (
+        lambda: registry.activate("DLR_BM", "2.0"),
+        lambda: registry.activate("DLR_BM", "2.0", force=True),
+        lambda: registry.shadow("DLR_BM", "2.0"),
+    ):
+        with pytest.raises(ModelRefused) as refused:
+            ask()
+        assert refused.value.code is Code.MODEL_IMAGE_ONLY
+        assert "--stages age --init" in refused.value.reason
+    assert registry.active("DLR_BM").card.version == "1.0"
+
+
+def test_the_files_and_the_stage_on_the_card_have_to_agree(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "registry")
+    whole, part = write_model(tmp_path / "whole", stage="image"), write_image_stage(tmp_path / "part", stage="age")
+    for said, (card, weights) in {"unexpected: age.": whole, "missing: age.": part}.items():
+        with pytest.raises(ModelRefused) as refused:
+            registry.add(card, weights)
+        assert refused.value.code is Code.WEIGHTS_SHAPE_MISMATCH
+        assert said in refused.value.reason
 
 
 def test_force_says_nothing_of_a_version_that_was_measured(tmp_path: Path) -> None:

@@ -68,9 +68,11 @@ def test_image_and_age_are_held_against_either_alone() -> None:
     )
     found = discrimination(scored)
     assert (found.lesions, found.positives) == (12, 4)
-    assert found.age_only == auc(scored.ages, scored.labels)
-    assert found.over_age == compare_aucs(scored.with_age, scored.ages, scored.labels)
-    assert found.over_image == compare_aucs(scored.with_age, scored.image_only, scored.labels)
+    assert found.score == auc(scored.with_age, scored.labels)
+    assert found.age is not None
+    assert found.age.only == auc(scored.ages, scored.labels)
+    assert found.age.over_age == compare_aucs(scored.with_age, scored.ages, scored.labels)
+    assert found.age.over_image == compare_aucs(scored.with_age, scored.image_only, scored.labels)
 
 
 @pytest.mark.parametrize(
