@@ -11,7 +11,7 @@ from worker.clinical.aggregation import spread, views_disagree
 from worker.clinical.categories import Birads, Priority
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from uuid import UUID
 
     import numpy as np
@@ -158,6 +158,11 @@ class LesionImage:
     examination: Examination = Examination()
 
 
+def site_of(images: Iterable[LesionImage]) -> str | None:
+    """Return where a lesion was examined: the site of its first image that names one."""
+    return next((image.scanner.site for image in images if image.scanner.site), None)
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """What one model said about one lesion.
@@ -169,7 +174,7 @@ class Score:
         positive_probability: that of the card's positive class.
         positive: the positive probability reached the threshold.
         predicted_class: the positive class if ``positive``, else the other.
-        threshold: the card's.
+        threshold: the card's; at a site of which the card has its own, that.
         conformal_set: the classes that the model cannot rule out, in the card's order; ``None`` where the card does
             not ask.
     """

@@ -10,7 +10,13 @@ from db.errors import ModelConflict
 from db.schema.records import ModelRecord
 from db.schema.tables import ModelRow
 
-SCALE: Final[dict[str, Any]] = {"aggregation": "mean", "temperature": 1.0, "threshold": None, "conformal": None}
+SCALE: Final[dict[str, Any]] = {
+    "aggregation": "mean",
+    "temperature": 1.0,
+    "threshold": None,
+    "conformal": None,
+    "sites": {},
+}
 """What of a card a score and its class depend on, beside the weights, and its value where a card has none."""
 
 
@@ -19,7 +25,7 @@ def put_on_record(session: Session, model: ModelRecord) -> int:
 
     Raises:
         ModelConflict: the same name and version is on record with other weights, or with a card of another
-            aggregation, temperature, threshold or conformal set.
+            aggregation, temperature, threshold, conformal set or scale of a site.
     """
     session.execute(
         insert(ModelRow)

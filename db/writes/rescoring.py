@@ -117,7 +117,7 @@ def register(session: Session, model: ModelRecord) -> int:
 
     Raises:
         ModelConflict: the same name and version is on record with other weights, or with a card of another
-            aggregation, temperature, threshold or conformal set.
+            aggregation, temperature, threshold, conformal set or scale of a site.
     """
     return put_on_record(session, model)
 

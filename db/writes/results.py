@@ -61,7 +61,7 @@ def register_model(session: Session, model: ModelRecord) -> None:
 
     Raises:
         ModelConflict: the same name and version is on record with other weights, or with a card of another
-            aggregation, temperature, threshold or conformal set.
+            aggregation, temperature, threshold, conformal set or scale of a site.
     """
     key = put_on_record(session, model)
     session.execute(update(ModelRow).where(ModelRow.id == key).values(notice=model.notice, card=dict(model.card)))

@@ -18,6 +18,7 @@ from tests.waiting import patience
 from worker.dataset.manifest import ManifestRow
 from worker.dataset.manifest_file import read_manifest
 from worker.demo.dicom import Header, write_ultrasound
+from worker.inference.model_card import NOT_STATED
 from worker.phantom.phantom import phantom
 
 PATIENTS = 12
@@ -40,7 +41,8 @@ def studies(service: Service, tmp_path_factory: pytest.TempPathFactory) -> list[
     folder = service.storage_root
     jobs: list[dict[str, Any]] = []
     for number in range(PATIENTS):
-        header = Header(generate_uid(), f"Roe^Mary{number}", f"LOOP{number}", f"LOOP{number}", "20261123", "19790517")
+        name, born = f"LOOP{number}", f"{1955 + 3 * number}0517"
+        header = Header(generate_uid(), f"Roe^Mary{number}", name, name, "20261123", born)
         drawn = phantom(300 + number, malignant=bool(number % 2), rows=96, columns=128)
         name = f"loop-{number}.dcm"
         folder.mkdir(parents=True, exist_ok=True)
@@ -166,6 +168,7 @@ def trained_and_activated(service: Service, split: Path, folder: Path) -> None:
     card = trained["card"]
     assert card["training"]["data_digest"] == answer(service, "dataset", "validate", split)["digest"]
     version = card["version"]
+    use_stated(run / "card.json")
     done = service.dlr("models", "add", run / "card.json", run / "weights.safetensors")
     assert done.returncode == 0, done.stderr
     assert service.dlr("models", "shadow", "DLR_BM", version).returncode == 0
@@ -185,6 +188,13 @@ def trained_and_activated(service: Service, split: Path, folder: Path) -> None:
         assert known == {None, f"DLR_BM {version}"}
     finally:
         assert service.dlr("models", "rollback", "DLR_BM").returncode == 0
+
+
+def use_stated(path: Path) -> None:
+    """State on a card what its model is for, as its owner does before it is activated."""
+    card = json.loads(path.read_text())
+    assert card["intended_use"].startswith(NOT_STATED)
+    path.write_text(json.dumps(card | {"intended_use": "tests", "notice": "a test's, not for clinical use"}))
 
 
 def test_who_opens_a_study_is_told_to_who_has_it_open_already(

@@ -124,8 +124,8 @@ def train(
         Stages | None,
         typer.Option(
             help=(
-                "two, as in the study: the image network, then the classifier with age; joint: both at once; image: the "
-                "first alone, which needs no age; age: the second alone, from --init"
+                "two, as in the study: the image network, then the classifier with age; joint: both at once; image: "
+                "the first alone, which needs no age; age: the second alone, from --init"
             )
         ),
     ] = None,
@@ -233,7 +233,7 @@ def _print(card: "ModelCard", cohort: "Cohort", output: Path, fmt: Report, *, wa
         print_json({"output": str(output), "was_finished": was_finished, "card": card.model_dump(mode="json")})
     else:
         print_rows([row], METRIC_COLUMNS, Format.TABLE, title=f"on {card.metrics['test_set']}")
-        by_site = [{"site": site} | metrics for site, metrics in card.metrics_by_site.items()]
+        by_site = [{"site": site, **metrics} for site, metrics in card.metrics_by_site.items()]
         if by_site:
             print_rows(by_site, SITE_COLUMNS, Format.TABLE, title="the same by site")
     left_out = {**cohort.excluded, "of neither class": card.training.get("images_of_neither_class", 0)}

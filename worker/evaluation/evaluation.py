@@ -12,12 +12,12 @@ from worker.errors import Code, SetupRefused
 from worker.evaluation.calibration import Calibration, reliability, scaled, temperature
 from worker.evaluation.caveats import notices_of
 from worker.evaluation.decision_curve import decision_curve
-from worker.evaluation.discrimination import auc, compare_aucs, roc
+from worker.evaluation.discrimination import Scores, auc, compare_aucs, roc
 from worker.evaluation.document import HISTOGRAM_BINS, Cohort, Compared, Evaluation, Judged, Question, ScoreHistogram
 from worker.evaluation.evaluation_options import ChosenBy, Options
 from worker.evaluation.ground_truth import OWN, SENTENCES, Answers, Truth, answers
 from worker.evaluation.lesions import CATEGORIES, JudgedLesion, Material, Pair, Scorer
-from worker.evaluation.operating_threshold import Operating, operating_of
+from worker.evaluation.operating_threshold import Operating, as_operated, operating_of, thresholds_of
 from worker.evaluation.resampling import bootstrap
 from worker.evaluation.restratification import Restratification, restratification
 from worker.evaluation.subgroups import UNKNOWN, subgroups
@@ -49,6 +49,7 @@ def evaluate(material: Material, options: Options, created_at: datetime | None =
         raise SetupRefused(Code.LESIONS_TOO_FEW, reason)
     found = {one: operating_of(one, validation or tested, tested, options) for one in material.scorers}
     operating = {one: at for one, at in found.items() if at is not None}
+    tested = as_operated(tested, operating)
     questions = tuple(filter(None, (_question(truth, tested, validation, operating, options) for truth in Truth)))
     if not questions or questions[0].truth is not Truth.PATHOLOGY:
         raise SetupRefused(Code.LESIONS_TOO_FEW)
@@ -131,6 +132,7 @@ def _judged(
     scores, labels = found.scores, found.labels
     patients = [lesion.patient for lesion in found.lesions if lesion.patient is not None]
     own = OWN[scorer.model] is truth
+    thresholds = thresholds_of(found.lesions, scorer, operating.threshold)
     return Judged(
         model=scorer.model,
         version=scorer.version,
@@ -142,14 +144,14 @@ def _judged(
             scores,
             labels,
             patients if len(patients) == len(labels) else None,
-            operating.threshold,
+            thresholds,
             resamples=options.resamples,
             seed=options.seed,
         ),
-        operating_points=_operating_points(found, validation, operating, options),
+        operating_points=_operating_points(found, validation, operating, thresholds, options),
         calibration=_calibration(found, validation) if own else None,
         decision_curve=decision_curve(scores, labels) if own and truth is Truth.PATHOLOGY else (),
-        subgroups=subgroups(found, operating.threshold),
+        subgroups=subgroups(found, thresholds),
         views=views(found.lesions, scorer, operating.threshold),
         roc=roc(scores, labels),
         histogram=_histogram(scores, labels),
@@ -157,7 +159,7 @@ def _judged(
 
 
 def _operating_points(
-    found: Answers, validation: Answers, operating: Operating, options: Options
+    found: Answers, validation: Answers, operating: Operating, own: Scores, options: Options
 ) -> tuple[OperatingPoint, ...]:
     chosen_on = validation if validation.has_both else found
     thresholds = [
@@ -166,7 +168,7 @@ def _operating_points(
         (ChosenBy.SENSITIVITY, sensitivity_threshold(chosen_on.scores, chosen_on.labels, options.sensitivity)),
     ]
     return tuple(
-        operating_point(found.scores, found.labels, at, by, used=place == 0)
+        operating_point(found.scores, found.labels, at, by, used=place == 0, own=None if place else own)
         for place, (by, at) in enumerate(thresholds)
         if (by, at) not in thresholds[:place]
     )

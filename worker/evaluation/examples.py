@@ -101,7 +101,10 @@ def _in_order(
         return lesion.scores[at.scorer]
 
     rising = sorted((one for one in lesions if at.scorer in one.scores), key=lambda one: (score(one), one.lesion_id))
-    low, high = [one for one in rising if score(one) < at.value], [one for one in rising if score(one) >= at.value]
+    low, high = (
+        [one for one in rising if (score(one) >= one.threshold(at.scorer, at.value)) is reached]
+        for reached in (False, True)
+    )
     missed, spared = [one for one in low if one.malignant], [one for one in low if not one.malignant]
     found, alarms = [one for one in high[::-1] if one.malignant], [one for one in high[::-1] if not one.malignant]
     yield from _by_turns(

@@ -72,6 +72,8 @@ class JudgedLesion:
         sets: the classes that a version cannot rule out, by the versions whose cards ask.
         study: an opaque key of the study that it is of; ``None`` where it is not known.
         priority: the study's, as its sender gave it; ``None`` where it is not known.
+        thresholds: from which probability on it is positive, 0 to 1, by the versions of which that is another than the
+            version's own, since its card has one for the lesion's site.
         images: on how many it was scored, 1 or more; ``None`` where it is not known.
         image_scores: the positive probability of each of them by itself, by the versions of which it is known.
     """
@@ -90,6 +92,11 @@ class JudgedLesion:
     priority: Priority | None = None
     images: int | None = None
     image_scores: Mapping[Scorer, tuple[float, ...]] = field(default_factory=dict)
+    thresholds: Mapping[Scorer, float] = field(default_factory=dict)
+
+    def threshold(self, scorer: Scorer, otherwise: float) -> float:
+        """Return from which probability on a version takes it for positive."""
+        return self.thresholds.get(scorer, otherwise)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,12 @@
 """The threshold that a version is judged at."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from db.schema.vocabulary import LH_MODEL
+from worker.evaluation.discrimination import Scores
 from worker.evaluation.evaluation_options import Choice, ChosenBy, Options
 from worker.evaluation.ground_truth import OWN, Truth, answers
 from worker.evaluation.lesions import JudgedLesion, Scorer
@@ -17,6 +20,22 @@ class Operating:
     threshold: float
     chosen_by: ChosenBy
     chosen_on_tested: bool
+
+
+def as_operated(lesions: Sequence[JudgedLesion], operating: Mapping[Scorer, Operating]) -> tuple[JudgedLesion, ...]:
+    """Take the thresholds of their sites from lesions, where a version is not judged by its card's threshold."""
+    by_card = {one for one, at in operating.items() if at.chosen_by is ChosenBy.CARD}
+    return tuple(
+        replace(lesion, thresholds={one: at for one, at in lesion.thresholds.items() if one in by_card})
+        if lesion.thresholds.keys() - by_card
+        else lesion
+        for lesion in lesions
+    )
+
+
+def thresholds_of(lesions: Sequence[JudgedLesion], scorer: Scorer, threshold: float) -> Scores:
+    """Return from which probability on a version takes each lesion for positive, float64 (N,)."""
+    return np.array([lesion.threshold(scorer, threshold) for lesion in lesions], np.float64)
 
 
 def operating_of(

@@ -68,4 +68,9 @@ def _lesion(row: JudgedRow, scorers: dict[tuple[str, str], Scorer]) -> JudgedLes
             for score in row.scores
             if score.image_probabilities
         },
+        thresholds={
+            one: score.threshold
+            for score in row.scores
+            if (one := scorers[score.model, score.version]).threshold != score.threshold
+        },
     )

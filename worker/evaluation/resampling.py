@@ -50,7 +50,7 @@ def bootstrap(
     scores: Scores,
     labels: Labels,
     patients: Sequence[str] | None,
-    threshold: float,
+    threshold: float | Scores,
     *,
     resamples: int,
     seed: int,
@@ -61,7 +61,7 @@ def bootstrap(
         scores: float (N,).
         labels: bool (N,).
         patients: of each lesion; ``None``: lesions are drawn.
-        threshold: 0 to 1.
+        threshold: 0 to 1; of all lesions, or of each, float (N,).
         resamples: how often.
         seed: of the draws.
 
@@ -88,14 +88,14 @@ def bootstrap(
 
 
 def _draws(
-    scores: Scores, labels: Labels, units: NDArray[np.intp], threshold: float, resamples: int, seed: int
+    scores: Scores, labels: Labels, units: NDArray[np.intp], threshold: float | Scores, resamples: int, seed: int
 ) -> Iterator[NDArray[np.float64]]:
     """Each draw's AUC, sensitivity, specificity and ROC curve on the grid; one without both classes is drawn again."""
     rng = np.random.default_rng(seed)
     order = np.argsort(-scores, kind="stable")
     ranked, of_class, of_unit = scores[order], labels[order], units[order]
     steps = np.flatnonzero(np.r_[True, np.diff(ranked) != 0])
-    reached = int((ranked >= threshold).sum())
+    reached = (scores >= threshold)[order]
     count, done = int(units.max()) + 1, 0
     while done < resamples:
         weights = np.bincount(rng.integers(count, size=count), minlength=count)[of_unit]
@@ -107,8 +107,8 @@ def _draws(
         false_positive = np.r_[0.0, np.add.reduceat(alarms, steps).cumsum() / alarms.sum()]
         yield np.r_[
             np.trapezoid(sensitivity, false_positive),
-            hits[:reached].sum() / hits.sum(),
-            alarms[reached:].sum() / alarms.sum(),
+            hits[reached].sum() / hits.sum(),
+            alarms[~reached].sum() / alarms.sum(),
             _at(GRID, false_positive, sensitivity),
         ]
 

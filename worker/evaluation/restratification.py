@@ -44,7 +44,7 @@ class Restratification:
         arms: downgraded, kept and upgraded.
         uncertain: of all 4A lesions with scores, those kept because a model is not certain.
         lh_version: of DLR_LH.
-        lh_threshold: 0 to 1.
+        lh_threshold: 0 to 1; that of lesions whose site has one of its own is not it, as with ``bm_threshold``.
         bm_version: of DLR_BM.
         bm_threshold: 0 to 1.
         rule_version: of the rule.
@@ -113,8 +113,8 @@ def restratification(
 def _advice(lesion: JudgedLesion, pair: Pair, lh_threshold: float, bm_threshold: float) -> Assessment:
     return restratify(
         Birads.LOW_SUSPICION,
-        high_risk=lesion.scores[pair.lh] >= lh_threshold,
-        malignant=lesion.scores[pair.bm] >= bm_threshold,
+        high_risk=lesion.scores[pair.lh] >= lesion.threshold(pair.lh, lh_threshold),
+        malignant=lesion.scores[pair.bm] >= lesion.threshold(pair.bm, bm_threshold),
         lh_set=lesion.sets.get(pair.lh),
         bm_set=lesion.sets.get(pair.bm),
     )

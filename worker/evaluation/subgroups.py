@@ -8,7 +8,7 @@ from enum import StrEnum
 import numpy as np
 
 from worker.clinical.proportions import Proportion
-from worker.evaluation.discrimination import Auc, auc
+from worker.evaluation.discrimination import Auc, Scores, auc
 from worker.evaluation.evaluation_options import ChosenBy
 from worker.evaluation.ground_truth import Answers
 from worker.evaluation.lesions import CATEGORIES, JudgedLesion
@@ -69,26 +69,27 @@ class Subgroup:
     too_few: bool
 
 
-def subgroups(answers: Answers, threshold: float) -> tuple[Subgroup, ...]:
+def subgroups(answers: Answers, thresholds: Scores) -> tuple[Subgroup, ...]:
     """Take lesions apart by each of ``By``; what is known of none of them is left out.
 
     Args:
         answers: scores and labels.
-        threshold: that is used, 0 to 1.
+        thresholds: that are used, of each lesion, 0 to 1, float (N,).
     """
     found: list[Subgroup] = []
     for by, (order, value_of) in _groupings(answers.lesions).items():
         values = [value_of(lesion) for lesion in answers.lesions]
         if set(values) != {UNKNOWN}:
-            found += [_subgroup(by, value, answers, values, threshold) for value in order if value in values]
+            found += [_subgroup(by, value, answers, values, thresholds) for value in order if value in values]
     return tuple(found)
 
 
-def _subgroup(by: By, value: str, answers: Answers, values: Sequence[str], threshold: float) -> Subgroup:
+def _subgroup(by: By, value: str, answers: Answers, values: Sequence[str], thresholds: Scores) -> Subgroup:
     chosen = np.array([one == value for one in values])
     scores, labels = answers.scores[chosen], answers.labels[chosen]
     positives, negatives = int(labels.sum()), int((~labels).sum())
-    at = operating_point(scores, labels, threshold, ChosenBy.GIVEN, used=True)
+    own = thresholds[chosen]
+    at = operating_point(scores, labels, float(own[0]), ChosenBy.GIVEN, used=True, own=own)
     enough = positives >= FEWEST, negatives >= FEWEST
     return Subgroup(
         by=by,

@@ -37,7 +37,7 @@ class OperatingPoint:
 
 
 def operating_point(
-    scores: Scores, labels: Labels, threshold: float, chosen_by: ChosenBy, *, used: bool
+    scores: Scores, labels: Labels, threshold: float, chosen_by: ChosenBy, *, used: bool, own: Scores | None = None
 ) -> OperatingPoint:
     """Count what ``score >= threshold`` gives.
 
@@ -47,8 +47,9 @@ def operating_point(
         threshold: 0 to 1.
         chosen_by: where it comes from.
         used: it is the one that counts.
+        own: of each lesion, where their sites have thresholds of their own, float (N,).
     """
-    positive = scores >= threshold
+    positive = scores >= (threshold if own is None else own)
     hits, alarms = int((positive & labels).sum()), int((positive & ~labels).sum())
     positives, negatives = int(labels.sum()), int((~labels).sum())
     misses, passes = positives - hits, negatives - alarms

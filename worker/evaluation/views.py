@@ -30,8 +30,8 @@ def views(lesions: Sequence[JudgedLesion], scorer: Scorer, threshold: float) -> 
         scorer: the version.
         threshold: that is used, 0 to 1.
     """
-    several = [found for one in lesions if len(found := one.image_scores.get(scorer, ())) > 1]
+    several = [(one, found) for one in lesions if len(found := one.image_scores.get(scorer, ())) > 1]
     if not several:
         return None
-    disagree = sum(views_disagree(one, threshold) for one in several)
-    return Views(proportion(disagree, len(several)), fmean(map(spread, several)))
+    disagree = sum(views_disagree(found, one.threshold(scorer, threshold)) for one, found in several)
+    return Views(proportion(disagree, len(several)), fmean(spread(found) for _, found in several))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import cast
@@ -23,7 +24,7 @@ from worker.inference.model_pair import Logits, ModelPair, Pixels, Runner, Torch
 from worker.inference.preprocess import pixels_for_each
 from worker.inference.registry import Registry
 from worker.inference.weights import load_network
-from worker.study import LesionImage, Scores
+from worker.study import LesionImage, Scores, site_of
 from worker.telemetry.measures import Measures
 
 logger = logging.getLogger(__name__)
@@ -45,10 +46,11 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Images of one lesion that go in one batch: all of them, unless it has more than a batch takes."""
+    """Images of one lesion that go in one batch: all of them, unless it has more than a batch takes; and its site."""
 
     images: Sequence[Prepared]
     is_whole: bool
+    site: str | None
 
     def weight(self) -> int:
         return len(self.images)
@@ -131,18 +133,19 @@ class Engine:
             Unavailable: ``device_unavailable``, when the engine is closed.
         """
         prepared = [self._prepared(image) for image in images]
-        rank, most = RANKS[priority], self._batch_max
+        rank, most, site = RANKS[priority], self._batch_max, site_of(images)
         if len(prepared) <= most:
-            return cast("Future[Scores]", self._batcher.submit(_Part(prepared, is_whole=True), rank))
-        parts = [_Part(prepared[first : first + most], is_whole=False) for first in range(0, len(prepared), most)]
-        return Joined([self._batcher.submit(part, rank) for part in parts], self._joined)
+            return cast("Future[Scores]", self._batcher.submit(_Part(prepared, is_whole=True, site=site), rank))
+        firsts = range(0, len(prepared), most)
+        parts = [_Part(prepared[first : first + most], is_whole=False, site=site) for first in firsts]
+        return Joined([self._batcher.submit(part, rank) for part in parts], partial(self._joined, site))
 
     def _prepared(self, image: LesionImage) -> Prepared:
         lh, bm = pixels_for_each(image.frame, image.region, self._preprocessing)
         return Prepared(lh, bm, image.age.years)
 
-    def _joined(self, parts: Sequence[_Answer]) -> Scores:
-        return lesion_scores(self._cards, joined(cast("Sequence[ImageAnswers]", parts)), self._min_images)
+    def _joined(self, site: str | None, parts: Sequence[_Answer]) -> Scores:
+        return lesion_scores(self._cards, joined(cast("Sequence[ImageAnswers]", parts)), self._min_images, site)
 
     def arriving(self) -> AbstractContextManager[None]:
         """Say that lesions are on their way, until the context ends: a batch that is not full may wait for them."""
@@ -165,7 +168,7 @@ class Engine:
         if not part.is_whole:
             return images
         try:
-            return lesion_scores(self._cards, images, self._min_images)
+            return lesion_scores(self._cards, images, self._min_images, part.site)
         except ImagesRefused as refused:
             return refused
 

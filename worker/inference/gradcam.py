@@ -3,6 +3,7 @@
 For pictures alone: it works on networks of its own, one lesion at a time, and nothing that scores comes here.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from worker.clinical.aggregation import at_temperature
 from worker.errors import Code, LesionRefused, ModelRefused
 from worker.imaging.cropping import crop_slices, model_pixels
 from worker.imaging.heat_map import Heat, HeatMap
@@ -58,12 +60,18 @@ class GradCam:
         """
         if lesion.region is None or lesion.age_years is None:
             raise LesionRefused(Code.RESULT_MISSING, "the lesion was not scored")
-        model = self._loaded(score.model, score.version, score.weights_sha256)
-        looked = grad_cam(*model, frame, Roi(*lesion.region), lesion.age_years)
-        if not abs(looked.score.positive_probability - score.positive_probability) <= SAME_SCORE:
+        card, network = self._loaded(score.model, score.version, score.weights_sha256)
+        looked = grad_cam(card, network, frame, Roi(*lesion.region), lesion.age_years)
+        if not any(abs(one - score.positive_probability) <= SAME_SCORE for one in _on_scales(card, looked.score)):
             reason = f"{score.model} {score.version} gives this image a score that differs from the one on record"
             raise LesionRefused(Code.IMAGE_CHANGED, f"{reason}: it is not the image that was scored")
         return looked.heat
+
+
+def _on_scales(card: ModelCard, score: Score) -> Iterator[float]:
+    """A score on the card's scale, and on those of its sites; which one it is on in the ledger is not told here."""
+    for site in (None, *card.sites):
+        yield at_temperature(score.positive_probability, card.at_site(site).temperature / card.temperature)
 
 
 def loaded(

@@ -38,6 +38,12 @@ class ImageProbabilities:
             return cls(plain, plain)
         return cls(plain, probabilities(logits, np.array([card.temperature])).tolist())
 
+    def on_scale_of(self, card: ModelCard) -> Self:
+        """Return them at the temperature of another card of the same model, such as a site's."""
+        at = card.positive_index
+        positive = [at_temperature(row[at], card.temperature) for row in self.plain]
+        return type(self)(self.plain, [(1 - one, one) if at else (one, 1 - one) for one in positive])
+
 
 @dataclass(frozen=True, slots=True)
 class ImageAnswers:
@@ -98,17 +104,24 @@ def joined(parts: Sequence[ImageAnswers]) -> ImageAnswers:
     return ImageAnswers(lh, bm, refused)
 
 
-def lesion_scores(cards: tuple[ModelCard, ModelCard], images: ImageAnswers, min_images: int) -> Scores:
+def lesion_scores(
+    cards: tuple[ModelCard, ModelCard], images: ImageAnswers, min_images: int, site: str | None = None
+) -> Scores:
     """Return both models' scores of a lesion.
 
     Args:
         cards: of DLR_LH and DLR_BM.
         images: of the lesion, one at least.
         min_images: so many of them have to have scores.
+        site: where it was examined, as far as it is known.
 
     Raises:
         ImagesRefused: fewer have: with the first image's code where none has, ``images_too_few`` else.
     """
+    (lh_card, lh_images), (bm_card, bm_images) = (
+        at_site(card, of, site) for card, of in zip(cards, (images.lh, images.bm), strict=True)
+    )
+    cards, images = (lh_card, bm_card), ImageAnswers(lh_images, bm_images, images.refused)
     refused = images.refused
     scored = images.with_scores() if refused else images
     count = len(scored.lh.plain)
@@ -121,6 +134,18 @@ def lesion_scores(cards: tuple[ModelCard, ModelCard], images: ImageAnswers, min_
     pairs = enumerate(zip(images.lh.alone, images.bm.alone, strict=True))
     alone = [refused.get(place) or ImageScore(by_lh[at_lh], by_bm[at_bm]) for place, (by_lh, by_bm) in pairs]
     return Scores(lh, bm, tuple(alone))
+
+
+def at_site(card: ModelCard, images: ImageProbabilities, site: str | None) -> tuple[ModelCard, ImageProbabilities]:
+    """Return the card for a lesion of a site, and the images' probabilities on its scale.
+
+    Args:
+        card: the model's.
+        images: of the lesion.
+        site: where it was examined, as far as it is known.
+    """
+    own = card.at_site(site)
+    return (card, images) if own is card else (own, images.on_scale_of(own))
 
 
 def lesion_score(card: ModelCard, images: ImageProbabilities) -> Score:

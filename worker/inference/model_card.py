@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from db.schema.records import ModelRecord
-from worker.clinical.aggregation import MOST_IMAGES, Aggregation
+from worker.clinical.aggregation import MOST_IMAGES, Aggregation, at_temperature
 from worker.clinical.conformal import fewest_lesions
 from worker.errors import Code, ModelRefused
 from worker.validation_errors import flaws_of
@@ -132,6 +132,18 @@ class Conformal(_CardPart):
         return self
 
 
+class SiteScale(_CardPart):
+    """What a card has of its own for the lesions of one site, chosen on lesions of that site alone."""
+
+    threshold: _Fraction = Field(description="In place of the card's, at this site's temperature")
+    temperature: _Positive = Field(description="In place of the card's")
+    conformal: Conformal | None = Field(
+        default=None, description="In place of the card's set, which is carried over to this temperature otherwise"
+    )
+    lesions: int = Field(ge=1, description="Number of the site's lesions that it was chosen on")
+    positives: int = Field(ge=0, description="Of them, of the positive class")
+
+
 class ModelCard(_CardPart):
     """The card of one version of one model, kept as JSON beside its weights."""
 
@@ -140,7 +152,7 @@ class ModelCard(_CardPart):
     version: str = Field(pattern=VERSION_PATTERN, description="The owner's; never reused")
     stage: Literal["age", "image"] = Field(
         default="age",
-        description="image: only the US embedding network through FC2, without the classifier with age; not for service",
+        description="image: only the US embedding network through FC2, without the classifier with age; cannot serve",
     )
     backbone: Backbone
     classes: tuple[str, str] = Field(description="In the order of the network's outputs")
@@ -165,6 +177,9 @@ class ModelCard(_CardPart):
     threshold: _Fraction = Field(description="A positive probability that reaches it is positive")
     conformal: Conformal | None = Field(
         default=None, description="Keeps a 4A lesion in 4A if the model is not certain; off by default"
+    )
+    sites: dict[Annotated[str, Field(min_length=1, max_length=64)], SiteScale] = Field(
+        default_factory=dict, description="Thresholds and temperatures of single sites, by their names; off by default"
     )
     weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     intended_use: str = Field(min_length=1)
@@ -204,6 +219,28 @@ class ModelCard(_CardPart):
         return Preprocessing(
             self.input_size, self.roi_margin, self.resize, self.channels, self.pixel_mean, self.pixel_std
         )
+
+    def at_site(self, site: str | None) -> "ModelCard":
+        """Return the card as it is for a lesion of a site: this very one, unless it has something of its own for it.
+
+        Args:
+            site: the ledger's, Institution Name (0008,0080) or else Station Name (0008,1010), letter for letter;
+                ``None``: not known.
+        """
+        own = self.sites.get(site) if site else None
+        if own is None:
+            return self
+        conformal = own.conformal
+        if conformal is None and self.conformal is not None:
+            quantile = at_temperature(self.conformal.quantile, own.temperature / self.temperature)
+            conformal = self.conformal.model_copy(update={"quantile": quantile})
+        changes: dict[str, Any] = {
+            "threshold": own.threshold,
+            "temperature": own.temperature,
+            "conformal": conformal,
+            "sites": {},
+        }
+        return self.model_copy(update=changes)
 
     @property
     def states_its_use(self) -> bool:

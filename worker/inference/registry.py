@@ -192,7 +192,8 @@ class Registry:
         """Let a version score live studies from now on, beside the active ones and without any say.
 
         Raises:
-            ModelRefused: ``model_not_found``; ``model_is_active``; ``model_image_only``; or its card or weights are not sound.
+            ModelRefused: ``model_not_found``; ``model_is_active``; ``model_image_only``; or its card or weights are not
+                sound.
             SetupRefused: ``setting_invalid``, when the registry cannot be written.
         """
         card = self._able_to_serve(name, version).card

@@ -2,20 +2,24 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 import torch
 
 from worker.errors import Code, ImagesRefused, LesionRefused, ModelRefused, Unavailable
-from worker.inference.lesion_score import ImageProbabilities, lesion_score
+from worker.inference.lesion_score import ImageProbabilities, at_site, lesion_score
 from worker.inference.model_card import ModelCard
 from worker.inference.model_pair import Logits, Pixels, ScoringNetwork, probabilities
 from worker.inference.preprocess import pixels_for_each
 from worker.inference.registry import Entry, require_age_stage
 from worker.inference.weights import load_network
-from worker.study import LesionImage, LesionScore, Score
+from worker.study import LesionImage, LesionScore, Score, site_of
 
 logger = logging.getLogger(__name__)
+
+_OF_AGE_ALONE: Final[dict[str, Any]] = {"conformal": None, "sites": {}}
+"""What a card has of the score with age, and FC2's score does without."""
 
 
 class SingleModel:
@@ -26,10 +30,11 @@ class SingleModel:
         device: where its network goes.
         image_only: it scores by the image alone, through FC2 (Fig. S2), and needs no age. Neither service nor shadow
             does. The card's threshold is that of the score with age then, unless the version is of the image stage; its
-            conformal set is left out.
+            conformal set and its sites are left out.
 
     Raises:
-        ModelRefused: ``model_image_only``: it has no classifier with age, and is asked for one; its card and weights do not fit each other, or its scores are not finite.
+        ModelRefused: ``model_image_only``: it has no classifier with age, and is asked for one; its card and weights do
+            not fit each other, or its scores are not finite.
         Unavailable: ``device_unavailable``: the device does not score.
     """
 
@@ -37,11 +42,13 @@ class SingleModel:
         if not image_only:
             require_age_stage(entry.card)
         of_age = image_only and entry.card.stage == "age"
-        self.card: ModelCard = entry.card.model_copy(update={"conformal": None}) if of_age else entry.card
+        self.card: ModelCard = entry.card.model_copy(update=_OF_AGE_ALONE) if of_age else entry.card
         self._device = device
         self._image_only = image_only
         network = load_network(entry.card, entry.weights_path, torch.device("cpu"))
-        self._network = ScoringNetwork(entry.card, network, image_only=image_only).eval().requires_grad_(False).to(device)
+        self._network = (
+            ScoringNetwork(entry.card, network, image_only=image_only).eval().requires_grad_(False).to(device)
+        )
         if not self._is_sound():
             reason = f"{self.card.name} {self.card.version}: the scores of a blank image are not finite"
             raise ModelRefused(Code.WEIGHTS_SHAPE_MISMATCH, reason)
@@ -69,14 +76,17 @@ class SingleModel:
                 refused[place] = why
         if len(scored) < self.card.min_images:
             raise ImagesRefused(Code.IMAGES_TOO_FEW if scored else refused[0].code, refused)
-        of_images = ImageProbabilities.of(self.card, np.stack(scored))
-        alone = (one[self.card.positive_index] for one in of_images.alone)
+        card, of_images = self._at_site(scored, site_of(images))
+        alone = (one[card.positive_index] for one in of_images.alone)
         said = tuple(refused.get(place) or next(alone) for place in range(len(images)))
-        return LesionScore(lesion_score(self.card, of_images), said)
+        return LesionScore(lesion_score(card, of_images), said)
 
-    def score_of(self, logits: Sequence[Logits]) -> Score:
-        """Put the `logits` of a lesion's images together, one at least."""
-        return lesion_score(self.card, ImageProbabilities.of(self.card, np.stack(logits)))
+    def score_of(self, logits: Sequence[Logits], site: str | None) -> Score:
+        """Put the `logits` of a lesion's images together, one at least; its site may have a scale of its own."""
+        return lesion_score(*self._at_site(logits, site))
+
+    def _at_site(self, logits: Sequence[Logits], site: str | None) -> tuple[ModelCard, ImageProbabilities]:
+        return at_site(self.card, ImageProbabilities.of(self.card, np.stack(logits)), site)
 
     def logits(self, image: LesionImage) -> Logits:
         """Return what the network says of an image, float32 (classes,), finite.

@@ -61,9 +61,7 @@ def tensors_of(network: DlrNetwork, *, whole: bool) -> dict[str, Tensor]:
 
 def _no_age(network: DlrNetwork) -> dict[str, Tensor]:
     """Return a classifier with age that says nothing: its scores are no numbers, so they are refused."""
-    return {
-        f"age.{name}": torch.full(tensor.shape, torch.nan) for name, tensor in network.age.state_dict().items()
-    }
+    return {f"age.{name}": torch.full(tensor.shape, torch.nan) for name, tensor in network.age.state_dict().items()}
 
 
 def save_network(network: DlrNetwork, weights_path: Path) -> str:

@@ -19,7 +19,7 @@ from worker.clinical.restratify import Assessment
 from worker.errors import Code, DlrError, LesionRefused
 from worker.logs import story_of
 from worker.scoring.lesion_images import ImageOutcome
-from worker.study import Lesion, LesionImage, Score, Scores
+from worker.study import Lesion, LesionImage, Score, Scores, site_of
 from worker.telemetry.measures import Measures
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def _lesion_record(outcome: LesionOutcome) -> LesionResultRecord:
         age_years=read[0].age.years if read else None,
         age_source=read[0].age.source.value if read else None,
         scanner_model=next((scanner.model for scanner in scanners if scanner.model), None),
-        site=next((scanner.site for scanner in scanners if scanner.site), None),
+        site=site_of(read),
         laterality=lesion.laterality or (sides.pop() if len(sides) == 1 else None),
         images=tuple(_image_record(image, scores, refused) for image in outcome.images),
         predictions=() if scores is None else (prediction_record(scores.lh), prediction_record(scores.bm)),

@@ -64,11 +64,12 @@ def _shown(example: Example, rows: Sequence[ManifestRow], root: Path, models: _M
 def _pictures(example: Example, image: LesionImage, models: _Models, which: str) -> Iterator[HeatPicture]:
     for at in example.thresholds:
         card, network = models[at]
+        card, value = card.at_site(image.scanner.site), example.lesion.threshold(at.scorer, at.value)
         looked = grad_cam(card, network, image.frame, image.region, image.age.years)
         positive, probability = card.positive_class.replace("_", " "), looked.score.positive_probability
         caption = (
-            f"{', '.join(filter(None, (at.scorer.name, which)))}: {positive} {said(probability, at.value)}, "
-            f"from {at.value:.6g} on. {looked.heat.cells} x {looked.heat.cells} cells."
+            f"{', '.join(filter(None, (at.scorer.name, which)))}: {positive} {said(probability, value)}, "
+            f"from {value:.6g} on. {looked.heat.cells} x {looked.heat.cells} cells."
             + ("" if looked.heat.values.any() else f" Nothing in the image weighed for {positive}.")
             + (f" Notice: {card.notice}." if card.notice else "")
         )

@@ -200,7 +200,9 @@ def _by_lesion(
 
 def _by_site(parts: Sequence[ScoredLesions], threshold: float) -> dict[str, AtSite]:
     sites = [row.site for part in parts for row in part.rows]
-    scores, labels = (np.concatenate(arrays) for arrays in zip(*((one.scores, one.labels) for one in parts), strict=True))
+    scores, labels = (
+        np.concatenate(arrays) for arrays in zip(*((one.scores, one.labels) for one in parts), strict=True)
+    )
     known = sorted({site for site in sites if site is not None})
     places = {site: np.array([one == site for one in sites]) for site in known}
     return {site: _at_site(scores[at], labels[at], threshold) for site, at in places.items()}

@@ -95,6 +95,11 @@ def _lesion(lesion: ReadLesion, said: Mapping[Scorer, LesionScore]) -> JudgedLes
         sets={one: found.score.conformal_set for one, found in said.items() if found.score.conformal_set is not None},
         images=max(map(len, by_image.values())),
         image_scores=by_image,
+        thresholds={
+            one: found.score.threshold
+            for one, found in said.items()
+            if one.threshold not in (None, found.score.threshold)
+        },
     )
 
 

@@ -22,7 +22,9 @@ def faults_of(checked: Checked, config: TrainingConfig) -> tuple[Fault, ...]:
         if row.split is None:
             faults.append(Fault(line, Code.SPLIT_IMPOSSIBLE, "in no split: make splits with `dlr dataset split`"))
         if checked.ages[line] is None and config.needs_ages and config.missing_age == "refuse":
-            reason = "no age: give it, leave such rows out (--missing-age exclude), or train without it (--stages image)"
+            reason = (
+                "no age: give it, leave such rows out (--missing-age exclude), or train without it (--stages image)"
+            )
             faults.append(Fault(line, Code.AGE_MISSING, reason))
     return tuple(sorted(faults, key=lambda fault: fault.line))
 
@@ -59,7 +61,9 @@ def manifest_cohort(checked: Checked, config: TrainingConfig, on_progress: OnPro
     left_out = Counter(row.excluded for row in checked.manifest.rows.values() if row.excluded is not None)
     if len(lines) < len(splits):
         left_out[str(Code.AGE_MISSING)] = len(splits) - len(lines)
-    return Cohort(pixels, tuple(rows), checked.digest, "a manifest's lesions", jpeg_decoder=jpeg_decoder(), excluded=left_out)
+    return Cohort(
+        pixels, tuple(rows), checked.digest, "a manifest's lesions", jpeg_decoder=jpeg_decoder(), excluded=left_out
+    )
 
 
 def _place_of(row: ManifestRow, seen: Fingerprint) -> tuple[str, str, str]:

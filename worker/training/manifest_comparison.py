@@ -12,7 +12,7 @@ from worker.evaluation.caveats import NAMES
 from worker.inference.model_pair import Logits
 from worker.inference.registry import Entry
 from worker.inference.single_model import SingleModel
-from worker.study import Score
+from worker.study import Score, site_of
 from worker.training.manifest_rows import Reading, ReadLesion, about_images, about_rules, about_the_image_alone
 
 ADVISED_WITH = "{model}: the advice under each version uses the score of the active {other}."
@@ -21,7 +21,7 @@ NO_SPLITS = "No row has a split, so all are compared. Make sure that no model wa
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Two versions of a model that are compared, and the version of the other model that advises with either, if any."""
+    """Two versions of a model that are compared, and the other model's version that advises with either, if any."""
 
     a: Entry
     b: Entry
@@ -122,7 +122,13 @@ def _compared(match: Match, models: Mapping[_Key, SingleModel], lesions: int, sc
     taken = [models[key] for key in keys]
     common = [(lesion, [one for one in said if all(key in one for key in keys)]) for lesion, said in scored]
     compared = tuple(
-        _lesion(lesion, *(model.score_of([one[key] for one in said]) for key, model in zip(keys, taken, strict=True)))
+        _lesion(
+            lesion,
+            *(
+                model.score_of([one[key] for one in said], site_of(lesion.images))
+                for key, model in zip(keys, taken, strict=True)
+            ),
+        )
         for lesion, said in common
         if said and len(said) >= max(model.card.min_images for model in taken)
     )
@@ -150,9 +156,7 @@ def _lesion(lesion: ReadLesion, a: Score, b: Score, other: Score | None = None) 
     )
 
 
-def _notices(
-    manifest: Manifest, matches: Sequence[Match], reading: Reading, *, image_only: bool
-) -> Iterator[str]:
+def _notices(manifest: Manifest, matches: Sequence[Match], reading: Reading, *, image_only: bool) -> Iterator[str]:
     for match in matches:
         if match.other is not None:
             other = match.other.card

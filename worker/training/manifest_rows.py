@@ -24,8 +24,8 @@ OTHER_RULE = (
 )
 
 IMAGE_ONLY = (
-    "{name}: scored by the image alone, through FC2 (Fig. S2), with an age or without: as the service never does. There "
-    "is no advice of such scores."
+    "{name}: scored by the image alone, through FC2 (Fig. S2), with an age or without: as the service never does. "
+    "There is no advice of such scores."
 )
 
 NOT_ITS_THRESHOLD = "{name}: its card's threshold is that of the score with age; of the image alone it is a guess."

@@ -129,5 +129,6 @@ def _lesion(lesion: ReadLesion, scores: Scores, cards: tuple[ModelCard, ModelCar
         split=first.split,
         sets={one: score.conformal_set for one, score in said.items() if score.conformal_set is not None},
         images=len(images),
+        thresholds={one: score.threshold for one, score in said.items() if score.threshold != one.threshold},
         image_scores={bm: tuple(one.bm for one in images), lh: tuple(one.lh for one in images)},
     )

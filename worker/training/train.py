@@ -83,7 +83,8 @@ def train(
 
     Raises:
         SetupRefused: ``training_differs``, ``already_running``, ``lesions_too_few``, ``dataset_invalid``,
-            ``age_uninformative``, ``config_invalid``, ``training_diverged``, ``weights_unavailable``, ``setting_invalid``.
+            ``age_uninformative``, ``config_invalid``, ``training_diverged``, ``weights_unavailable``,
+            ``setting_invalid``.
     """
     require_startable(model, config, running)
     rule = rule_of(model, config)

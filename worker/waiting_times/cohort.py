@@ -16,7 +16,7 @@ from worker.evaluation.caveats import LEARNED, OPTIMISTIC
 from worker.evaluation.evaluation import set_apart
 from worker.evaluation.evaluation_options import Options
 from worker.evaluation.lesions import JudgedLesion, Material, Pair, Source
-from worker.evaluation.operating_threshold import Operating, operating_of
+from worker.evaluation.operating_threshold import Operating, as_operated, operating_of
 from worker.waiting_times.comparison import Pool
 from worker.waiting_times.simulator import Ranks
 
@@ -126,7 +126,7 @@ def judged_cohort(material: Material, unscored: Sequence[JudgedLesion], options:
     left_out = {reason: count for reason, count in material.left_out.items() if reason != "without scores"}
     return Cohort(
         source=material.source,
-        studies=tuple(_studies(tested, pair, lh, bm)),
+        studies=tuple(_studies(as_operated(tested, {pair.lh: lh, pair.bm: bm}), pair, lh, bm)),
         left_out={
             reason: count for reason, count in {**left_out, "of another split, or of none": others}.items() if count
         },
@@ -157,7 +157,8 @@ def _studies(lesions: Sequence[JudgedLesion], pair: Pair, lh: Operating, bm: Ope
 def _lesion(lesion: JudgedLesion, pair: Pair, lh_threshold: float, bm_threshold: float) -> LesionFacts:
     if pair.lh not in lesion.scores or pair.bm not in lesion.scores:
         return LesionFacts(lesion.birads, "failed")
-    high_risk, malignant = lesion.scores[pair.lh] >= lh_threshold, lesion.scores[pair.bm] >= bm_threshold
+    high_risk = lesion.scores[pair.lh] >= lesion.threshold(pair.lh, lh_threshold)
+    malignant = lesion.scores[pair.bm] >= lesion.threshold(pair.bm, bm_threshold)
     assessed = restratify(
         # The rule is of 4A alone: what else a category is, known or not, makes no difference to it.
         Birads.LOW_SUSPICION if lesion.birads == Birads.LOW_SUSPICION else Birads.INCOMPLETE,

@@ -1,5 +1,6 @@
 """Parts of the lesions: their bands, and when they are too few."""
 
+import numpy as np
 import pytest
 
 from tests.worker.evaluation.samples import BM, lesion, many
@@ -8,7 +9,8 @@ from worker.evaluation.subgroups import FEWEST, MOST_SITES, By, Subgroup, age_ba
 
 
 def of(by: By, *lesions: object) -> dict[str, Subgroup]:
-    found = subgroups(answers(lesions or many(), BM, Truth.PATHOLOGY), 0.5)  # type: ignore[arg-type]
+    known = answers(lesions or many(), BM, Truth.PATHOLOGY)
+    found = subgroups(known, np.full(len(known.labels), 0.5))  # type: ignore[arg-type]
     return {one.value: one for one in found if one.by is by}
 
 

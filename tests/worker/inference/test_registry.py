@@ -258,7 +258,9 @@ def test_a_version_that_nobody_measured_is_not_activated_unless_forced_and_that_
     assert [entry.forced for entry in registry.list()] == [False, True, False], "by name, then by version"
 
 
-@pytest.mark.parametrize("changes", [{"notice": ""}, {"notice": " "}, {"intended_use": "Not stated yet: research only"}])
+@pytest.mark.parametrize(
+    "changes", [{"notice": ""}, {"notice": " "}, {"intended_use": "Not stated yet: research only"}], ids=str
+)
 def test_a_version_whose_use_or_notice_nobody_stated_is_not_activated_unless_forced(
     tmp_path: Path, changes: dict[str, str]
 ) -> None:
