@@ -11,7 +11,7 @@ from worker.cli.refusals import refuse_without
 ManifestOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Manifest whose lesions the active models score now")
 ]
-RootOption = Annotated[Path | None, typer.Option(help="With --manifest: folder that its paths are relative to")]
+RootOption = Annotated[Path | None, typer.Option(help="With a manifest: folder that its paths are relative to")]
 SkipBadOption = Annotated[bool, typer.Option("--skip-bad", help="Leave out bad rows instead of stopping")]
 ImageOnlyOption = Annotated[
     bool,

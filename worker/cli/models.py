@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 
 from db.schema.vocabulary import BM_MODEL, LH_MODEL
+from worker.cli.calibration_check import shortfalls
 from worker.cli.lazy_commands import COMMANDS, Entry, LazyGroup
 from worker.cli.output import Card, Format, FormatOption, print_rows, stderr
 from worker.cli.progress import share_bar
+from worker.inference.calibration_checks import last
 from worker.inference.registry import Registry
 from worker.settings import get_settings
 from worker.training.config import DEMO, DEMO_SEED
@@ -101,8 +103,12 @@ def activate(
     ] = False,
 ) -> None:
     """Put a version into service from the workers' next start. Its card needs metrics, intended use and notice."""
-    active = _registry().activate(name, version, force=force)
+    registry = _registry()
+    active = registry.activate(name, version, force=force)
     _say(f"{active.name} {active.version} is active; {RESTART}")
+    for entry in registry.named(f"{active.name}/{active.version}"):
+        for warning in shortfalls(last(entry.folder)):
+            _say(f"warning: {warning}")
 
 
 @models.command()

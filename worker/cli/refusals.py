@@ -17,6 +17,7 @@ from worker.inference.model_card import MODEL_NAMES, ModelCard
 from worker.inference.registry import Registry
 
 if TYPE_CHECKING:
+    from worker.dataset.check import Checked
     from worker.training.manifest_scoring import ScoredManifest
 
 
@@ -70,6 +71,18 @@ def sound_manifest(
         SetupRefused: ``dataset_invalid``: it cannot be read, or rows are bad and not to be left out.
         Unavailable: ``storage_unavailable``.
     """
+    return checked_manifest(path, root, done, excluding, skip_bad=skip_bad).without_bad
+
+
+def checked_manifest(
+    path: Path,
+    root: Path | None,
+    done: str,
+    excluding: Sequence[QualityFinding] | None = None,
+    *,
+    skip_bad: bool | None = None,
+) -> "Checked":
+    """As `sound_manifest`, with all that the look found; without ``skip_bad`` no row is ever left out."""
     from worker.dataset.check import check
     from worker.dataset.manifest_file import read_manifest
 
@@ -77,7 +90,7 @@ def sound_manifest(
     with progress_bar("checking rows") as on_progress:
         checked = check(read, on_progress=on_progress, excluding=excluding or ())
     refuse_bad_rows(checked.faults, Code.DATASET_INVALID, done, skip_bad=skip_bad)
-    return checked.without_bad
+    return checked
 
 
 def scored_manifest(

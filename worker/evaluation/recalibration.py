@@ -19,7 +19,7 @@ from worker.clinical.proportions import Proportion, proportion
 from worker.errors import Code, ModelRefused, SetupRefused
 from worker.evaluation.calibration import fits, scaled, temperature
 from worker.evaluation.discrimination import Labels, Scores
-from worker.inference.model_card import ModelCard, parse_card
+from worker.inference.model_card import Conformal, ModelCard, parse_card
 
 _NEAREST = 1e-9
 """A threshold that is carried nearer to 0 or 1 than this could not be told from them."""
@@ -92,16 +92,11 @@ def recalibrated(
     """
     changes: dict[str, Any] = {"version": version, "created_at": (created_at or datetime.now(UTC)).isoformat()}
     if fit_temperature:
-        by = _fitted(probabilities, labels)
+        by = fitted(probabilities, labels)
         card, probabilities = rescaled(card, by), scaled(probabilities, by)
     if coverage is not None:
-        true_class = np.where(labels, probabilities, 1 - probabilities).tolist()
-        if len(true_class) < fewest_lesions(coverage):
-            reason = f"a coverage of {coverage:g} takes {fewest_lesions(coverage)} lesions at least: {len(true_class)}"
-            raise SetupRefused(Code.LESIONS_TOO_FEW, reason)
-        quantile = conformal_quantile(true_class, coverage)
-        changes["conformal"] = {"coverage": coverage, "quantile": quantile, "lesions": len(true_class)}
-    made = _changed(card, changes)
+        changes["conformal"] = conformal_of(probabilities, labels, coverage).model_dump(mode="json")
+    made = changed(card, changes)
     every = {"all": labels | ~labels, card.positive_class: labels, card.negative_class: ~labels, **parts}
     counted = {name: sets_of(made, probabilities[part], labels[part]) for name, part in every.items()}
     sets = {name: found for name, found in counted.items() if found is not None}
@@ -142,7 +137,26 @@ def sets_of(card: ModelCard, probabilities: Scores, labels: Labels) -> Sets | No
     )
 
 
-def _fitted(probabilities: Scores, labels: Labels) -> float:
+def conformal_of(probabilities: Scores, labels: Labels, coverage: float) -> Conformal:
+    """Calibrate a conformal set.
+
+    Raises:
+        SetupRefused: ``lesions_too_few`` for this coverage.
+    """
+    true_class = np.where(labels, probabilities, 1 - probabilities).tolist()
+    if len(true_class) < fewest_lesions(coverage):
+        reason = f"a coverage of {coverage:g} takes {fewest_lesions(coverage)} lesions at least: {len(true_class)}"
+        raise SetupRefused(Code.LESIONS_TOO_FEW, reason)
+    quantile = conformal_quantile(true_class, coverage)
+    return Conformal(coverage=coverage, quantile=quantile, lesions=len(true_class))
+
+
+def fitted(probabilities: Scores, labels: Labels) -> float:
+    """Return the temperature that fits.
+
+    Raises:
+        SetupRefused: ``lesions_too_few``: lesions of one class alone, or scores that part the classes wholly.
+    """
     if not 0 < int(labels.sum()) < len(labels):
         raise SetupRefused(Code.LESIONS_TOO_FEW, "a temperature needs lesions of both classes")
     by = temperature(probabilities, labels)
@@ -171,10 +185,15 @@ def rescaled(card: ModelCard, by: float) -> ModelCard:
         spread = reference["positive_probability"]
         spread["edges"], spread["shares"] = _rising([carried(edge, by) for edge in spread["edges"]], spread["shares"])
         changes["reference"] = reference
-    return _changed(card, changes)
+    return changed(card, changes)
 
 
-def _changed(card: ModelCard, changes: Mapping[str, Any]) -> ModelCard:
+def changed(card: ModelCard, changes: Mapping[str, Any]) -> ModelCard:
+    """Return a card with other fields, as JSON has them.
+
+    Raises:
+        ModelRefused: ``card_invalid``.
+    """
     return parse_card(json.dumps({**card.model_dump(mode="json"), **changes}))
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,17 @@ from click.testing import Result
 from scipy.special import expit
 from typer.testing import CliRunner
 
+from tests.worker.dataset.manifests import cohort
 from tests.worker.inference.samples import write_model
 from worker.cli.main import app
 from worker.clinical.categories import Birads
+from worker.dataset.manifest_file import write_manifest
 from worker.errors import Code, DlrError, ModelRefused, SetupRefused
 from worker.evaluation.recalibration import rescaled
+from worker.inference.calibration_checks import Check, Covered, Part, keep
 from worker.inference.model_card import ModelCard, load_card
 from worker.inference.registry import Registry
+from worker.settings import get_settings
 from worker.training.labels import LabelRule
 
 
@@ -42,18 +47,22 @@ def sentence(done: Result) -> str:
     return " ".join(done.stderr.replace("│", " ").split())
 
 
-def write_scores(path: Path, *, split: bool = True, column: str = "malignant_probability") -> Path:
+def write_scores(
+    path: Path, *, split: bool = True, column: str = "malignant_probability", sites: tuple[str, ...] = ()
+) -> Path:
     rng = np.random.default_rng(7)
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["lesion_id", "pathology", "birads", column, *(["split"] if split else [])])
+        more = [*(["split"] if split else []), *(["site"] if sites else [])]
+        writer.writerow(["lesion_id", "pathology", "birads", column, *more])
         for place in range(400):
             true = rng.normal(0, 2)
             said = "malignant" if rng.random() < expit(true) else "benign"
             # What may have been learned from is of no use for calibration: here, it would give another temperature.
             part = "validation" if place % 4 == 0 else "test"
             score = expit((0.3 if part == "validation" else 3) * true)
-            writer.writerow([f"L{place}", said, "4A" if place % 2 else "3", score, *([part] if split else [])])
+            row = [f"L{place}", said, "4A" if place % 2 else "3", score, *([part] if split else [])]
+            writer.writerow([*row, *([sites[place % len(sites)]] if sites else [])])
     return path
 
 
@@ -194,3 +203,111 @@ def test_what_can_not_be_is_refused_and_nothing_is_written(card_path: Path, tmp_
     none = refused(card_path, "--scores", other, "--version", "2", "--temperature", "-o", new)
     assert (none.code, "malignant_probability" in none.reason) == (Code.LESIONS_TOO_FEW, True)
     assert not new.exists()
+
+
+def test_a_site_gets_its_own_scale_from_its_own_lesions_and_the_others_keep_the_cards(
+    card_path: Path, tmp_path: Path
+) -> None:
+    table, before = write_scores(tmp_path / "scores.csv", sites=("North", "South", "")), load_card(card_path)
+    asked = (card_path, "--scores", table, "--version", "2.0", "--site", "North", "--temperature")
+    row = answer(*asked, "--threshold", "sensitivity", "--sensitivity", 0.9, "-o", tmp_path / "1.json")
+    card = load_card(tmp_path / "1.json")
+    changed = {name for name in ModelCard.model_fields if getattr(card, name) != getattr(before, name)}
+    assert changed == {"version", "created_at", "sites"}
+    scale = card.sites["North"]
+    assert (row["threshold"], row["temperature"], row["lesions"]) == (scale.threshold, scale.temperature, scale.lesions)
+    assert scale.lesions == 100
+    assert scale.temperature > 1.5
+    assert row["after"]["sensitivity"]["rate"] >= 0.9
+    assert row["before"]["threshold"] == 0.4
+    assert (card.at_site("South"), card.at_site(None)) == (card, card)
+    carried = answer(*asked, "-o", tmp_path / "2.json")
+    assert carried["after"]["true_positives"] == carried["before"]["true_positives"], "no class changes by it"
+    shown = dlr(*asked, "-o", tmp_path / "3.json")
+    assert "the site's own was chosen on" in shown.stdout
+
+
+def test_a_second_site_joins_the_first(card_path: Path, tmp_path: Path) -> None:
+    table = write_scores(tmp_path / "scores.csv", sites=("North", "South"))
+    asked = ("--scores", table, "--threshold", "youden", "--site")
+    answer(card_path, *asked, "North", "--version", "2.0", "-o", tmp_path / "1.json")
+    answer(tmp_path / "1.json", *asked, "South", "--version", "3.0", "-o", tmp_path / "2.json")
+    assert list(load_card(tmp_path / "2.json").sites) == ["North", "South"]
+
+
+def test_a_site_with_few_lesions_or_none_is_refused(card_path: Path, tmp_path: Path) -> None:
+    table = write_scores(tmp_path / "scores.csv", sites=("North",) * 39 + ("Small",))
+    asked = (card_path, "--scores", table, "--threshold", "youden", "--version", "2.0", "-o", tmp_path / "new.json")
+    for site in ("Small", "Nowhere"):
+        assert refused(*asked, "--site", site).code is Code.LESIONS_TOO_FEW
+    assert dlr(*asked).exit_code == 2
+    assert not (tmp_path / "new.json").exists()
+
+
+FAR_TOO_SURE = {"coverage": 0.9, "quantile": 0.0, "lesions": 50}
+ANYTHING = {"coverage": 0.9, "quantile": 1.0, "lesions": 50}
+
+
+def registered(folder: Path, **changes: Any) -> Path:
+    """A registry with DLR_BM 1.0; return the folder that `DLR_MODELS_DIR` names by default in tests."""
+    registry = Registry(get_settings().models_dir)
+    registry.add(*write_model(folder / "model", **changes))
+    return get_settings().models_dir
+
+
+@pytest.mark.slow
+def test_a_check_says_where_coverage_falls_short_and_activation_warns_of_it(tmp_path: Path) -> None:
+    folder = registered(tmp_path, conformal=FAR_TOO_SURE)
+    write_manifest(tmp_path / "m.csv", cohort(tmp_path, 12, views=1, sites=("North", "South")))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    done = dlr("DLR_BM/1.0", "--check", tmp_path / "m.csv", "--format", "json")
+    assert done.exit_code == 3, done.output
+    found = json.loads(done.stdout)
+    assert found["short"] == ["all", "North", "South"]
+    assert {part: found["sites"][part]["lesions"] for part in ("North", "South")} == {"North": 6, "South": 6}
+    assert found["pooled"]["covered"] | {"low": 0, "high": 0} == {
+        "lesions": 12, "count": 0, "low": 0, "high": 0, "promised": 0.9,
+    }  # fmt: skip
+    assert 0 <= found["pooled"]["expected_calibration_error"] <= 1
+    assert "no row has a split" in done.stderr
+    assert {path: path.read_bytes() for path in before} == before, "card and weights stay as they are"
+    activated = CliRunner().invoke(app, ["models", "activate", "DLR_BM", "1.0"])
+    assert activated.exit_code == 0, activated.output
+    assert "warning: checked" in activated.stderr
+    assert "at North: the conformal sets hold the true class of 0.0 %" in activated.stderr
+
+
+@pytest.mark.slow
+def test_a_check_that_finds_nothing_takes_the_last_ones_warning_away(tmp_path: Path) -> None:
+    registered(tmp_path, conformal=ANYTHING)
+    write_manifest(tmp_path / "m.csv", cohort(tmp_path, 12, views=1))
+    [entry] = Registry(get_settings().models_dir).list()
+    keep(short_check(), entry.folder)
+    done = dlr("1.0", "--check", tmp_path / "m.csv")
+    assert done.exit_code == 0, done.output
+    assert "DLR_BM 1.0, held against pathology" in done.stdout
+    activated = CliRunner().invoke(app, ["models", "activate", "DLR_BM", "1.0"])
+    assert "warning" not in activated.stderr
+
+
+def test_a_check_makes_no_card(tmp_path: Path) -> None:
+    done = dlr("DLR_BM/1.0", "--check", tmp_path / "m.csv", "--temperature")
+    assert (done.exit_code, "makes no card" in sentence(done)) == (2, True)
+    unknown = refused("DLR_BM/1.0", "--check", tmp_path / "m.csv")
+    assert unknown.code is Code.MODEL_NOT_FOUND
+
+
+def short_check() -> Check:
+    covered = Covered(lesions=100, count=70, low=0.6, high=0.8, promised=0.9)
+    part = Part(
+        lesions=100, positives=40, mean_probability=0.5, observed=0.4, brier=0.2, expected_calibration_error=0.1,
+        covered=covered,
+    )  # fmt: skip
+    return Check(
+        at=datetime(2026, 11, 29, tzinfo=UTC),
+        data_digest="0" * 64,
+        split=None,
+        truth="pathology",
+        pooled=part,
+        sites={},
+    )

@@ -148,3 +148,36 @@ def test_images_that_went_in_several_batches_are_put_together_as_in_one(logits: 
     parts = [whole.at(first, end) for first, end in ((0, cut), (cut, len(logits))) if first < min(end, len(logits))]
     if len(logits) > 1:
         assert lesion_scores(both, joined(parts), 1) == lesion_scores(both, whole, 1)
+
+
+SURE = {"coverage": 0.9, "quantile": 0.7, "lesions": 50}
+SITES = {"North": {"threshold": 0.31, "temperature": 2.0, "lesions": 80, "positives": 30}}
+
+
+@given(logits=PAIR_LOGITS, site=st.sampled_from([None, "South", "north", "North"]), temperature=TEMPERATURES)
+def test_a_sites_own_scale_is_used_at_that_site_alone(
+    logits: NDArray[np.float32], site: str | None, temperature: float
+) -> None:
+    with_sites, without = (cards(temperature=temperature, **more) for more in ({"sites": SITES}, {}))
+    of_site = cards(temperature=2.0, threshold=0.31)
+    found = lesion_scores(with_sites, answers_of(with_sites, logits, {}), 1, site)
+    expected = of_site if site == "North" else without
+    theirs = lesion_scores(expected, answers_of(expected, logits, {}), 1, site)
+    for one, other in ((found.lh, theirs.lh), (found.bm, theirs.bm)):
+        assert (one.threshold, one.positive_probability) == (other.threshold, pytest.approx(other.positive_probability))
+        assert one.positive is (one.positive_probability >= one.threshold)
+    assert [(image.lh, image.bm) for image in found.scored_images] == [
+        (pytest.approx(image.lh), pytest.approx(image.bm)) for image in theirs.scored_images
+    ]
+
+
+@given(logits=LOGITS, temperature=TEMPERATURES)
+def test_a_sites_temperature_alone_changes_no_conformal_set(logits: NDArray[np.float32], temperature: float) -> None:
+    """It is the card's set, on the site's scale; a set on its very edge may round to either side."""
+    card = sample_card(temperature=temperature, conformal=SURE, sites=SITES)
+    plain = lesion_score(card, ImageProbabilities.of(card, logits))
+    own = card.at_site("North")
+    at_north = lesion_score(own, ImageProbabilities.of(card, logits).on_scale_of(own))
+    assert card.conformal is not None
+    edges = [abs(1 - probability - card.conformal.quantile) for _, probability in plain.probabilities]
+    assert min(edges) < 1e-6 or at_north.conformal_set == plain.conformal_set

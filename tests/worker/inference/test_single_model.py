@@ -1,5 +1,6 @@
 """One version by itself scores as the engine does, and says which lesion it cannot score."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from worker.clinical.categories import Priority
 from worker.errors import Code, LesionRefused, ModelRefused
 from worker.inference.engine import load_engine
 from worker.inference.single_model import SingleModel
-from worker.study import Age, LesionImage, Roi
+from worker.study import Age, LesionImage, Roi, Scanner
 
 CPU = torch.device("cpu")
 
@@ -40,6 +41,24 @@ def test_its_scores_are_the_engines(tmp_path: Path) -> None:
             assert mine.positive_probability == pytest.approx(theirs.positive_probability, abs=1e-4)
             assert (mine.model, mine.version, mine.threshold) == (theirs.model, theirs.version, theirs.threshold)
             assert mine.positive == (mine.positive_probability >= mine.threshold)
+    engine.close(5.0)
+
+
+def test_service_shadow_and_backfill_use_a_sites_own_threshold_and_say_so(tmp_path: Path) -> None:
+    own = {"threshold": 0.05, "temperature": 3.0, "lesions": 40, "positives": 12}
+    registry = registry_with_both(tmp_path, threshold=0.95, sites={"North": own})
+    engine = load_engine(tmp_path / "registry", "cpu", batch_max=2, wait_ms=1)
+    model = SingleModel(registry.active("DLR_BM"), CPU)
+    nowhere = lesion(1)
+    north, south = (replace(nowhere, scanner=Scanner(site=site)) for site in ("North", "South"))
+    for images, threshold in (
+        ([nowhere], 0.95), ([south], 0.95), ([north], 0.05), ([nowhere, north], 0.05), ([north, south, south], 0.05),
+    ):  # fmt: skip
+        served, alone = engine.submit(images, Priority.ROUTINE).result(), model.score(images)
+        assert (served.bm.threshold, served.lh.threshold, alone.score.threshold) == (threshold, threshold, threshold)
+        assert alone.score.positive_probability == pytest.approx(served.bm.positive_probability, abs=1e-4)
+        assert alone.images == tuple(pytest.approx(one.bm, abs=1e-4) for one in served.scored_images)
+        assert served.bm.positive is (threshold == 0.05), "of a blurred network each score is in between"
     engine.close(5.0)
 
 

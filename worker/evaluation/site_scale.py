@@ -1,0 +1,89 @@
+"""A site's own threshold and temperature on a card, chosen on that site's lesions: a choice, and what it costs.
+
+Why: docs/decisions/0053-sites-are-told-apart.md.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from worker.errors import Code, SetupRefused
+from worker.evaluation.calibration import scaled
+from worker.evaluation.discrimination import Labels, Scores
+from worker.evaluation.evaluation_options import SENSITIVITY, Choice, ChosenBy
+from worker.evaluation.recalibration import changed, conformal_of, fitted, rescaled
+from worker.evaluation.subgroups import FEWEST
+from worker.evaluation.thresholds import OperatingPoint, operating_point, sensitivity_threshold, youden_threshold
+from worker.inference.model_card import ModelCard, SiteScale
+
+
+@dataclass(frozen=True, slots=True)
+class SiteScaled:
+    """A card with a scale for a site.
+
+    Attributes:
+        card: new in its version, its time, and its scale for the site.
+        before: what the card's own threshold gives on the site's lesions.
+        after: what the site's gives on the same lesions, which it was chosen on: it looks better than it is.
+    """
+
+    card: ModelCard
+    before: OperatingPoint
+    after: OperatingPoint
+
+
+def with_site(
+    card: ModelCard,
+    site: str,
+    probabilities: Scores,
+    labels: Labels,
+    version: str,
+    *,
+    choose: Choice | None,
+    sensitivity: float = SENSITIVITY,
+    fit_temperature: bool = False,
+    coverage: float | None = None,
+    created_at: datetime | None = None,
+) -> SiteScaled:
+    """Give a card a threshold, a temperature or a conformal set of its own for one site.
+
+    Args:
+        card: of the model whose scores these are, made at the card's temperature.
+        site: the ledger's name of it, letter for letter.
+        probabilities: of the site's lesions alone, float (N,), 0 to 1.
+        labels: bool (N,), whether the positive class was the true one.
+        version: of the new card.
+        choose: how to choose the threshold; ``None``: the card's, carried to the site's temperature.
+        sensitivity: that it has to reach with ``Choice.SENSITIVITY``.
+        fit_temperature: find the temperature with the least negative log-likelihood; else the card's.
+        coverage: of a conformal set, 0.5 to 0.999; ``None``: the card's set, carried likewise.
+        created_at: for the card; now, unless given.
+
+    Raises:
+        SetupRefused: ``lesions_too_few``: fewer than ten of a class, too few for the coverage, or no temperature fits.
+        ModelRefused: ``card_invalid``: the version is no version, or the site's name is too long.
+    """
+    positives = int(labels.sum())
+    if min(positives, len(labels) - positives) < FEWEST:
+        reason = f"a site's own scale takes {FEWEST} lesions of either class at least: {positives} of {len(labels)}"
+        raise SetupRefused(Code.LESIONS_TOO_FEW, reason)
+    before = operating_point(probabilities, labels, card.threshold, ChosenBy.CARD, used=False)
+    own = card
+    if fit_temperature:
+        by = fitted(probabilities, labels)
+        own, probabilities = rescaled(card, by), scaled(probabilities, by)
+    threshold, chosen_by = own.threshold, ChosenBy.CARD
+    if choose is Choice.YOUDEN:
+        threshold, chosen_by = youden_threshold(probabilities, labels), ChosenBy.YOUDEN
+    elif choose is Choice.SENSITIVITY:
+        threshold, chosen_by = sensitivity_threshold(probabilities, labels, sensitivity), ChosenBy.SENSITIVITY
+    scale = SiteScale(
+        threshold=threshold,
+        temperature=own.temperature,
+        conformal=None if coverage is None else conformal_of(probabilities, labels, coverage),
+        lesions=len(labels),
+        positives=positives,
+    )
+    sites = {name: one.model_dump(mode="json") for name, one in {**card.sites, site: scale}.items()}
+    made = {"version": version, "created_at": (created_at or datetime.now(UTC)).isoformat(), "sites": sites}
+    after = operating_point(probabilities, labels, threshold, chosen_by, used=True)
+    return SiteScaled(changed(card, made), before, after)
