@@ -9,6 +9,15 @@ import typer
 
 from db.schema.vocabulary import QualityFinding
 from worker.cli.dataset import ExcludeFindingOption
+from worker.cli.evaluate_rows import (
+    RATES,
+    auc_row,
+    calibration_rows,
+    compared_rows,
+    point_rows,
+    site_rows,
+    views_rows,
+)
 from worker.cli.lesion_options import (
     BmThresholdOption,
     ImageOnlyOption,
@@ -22,7 +31,6 @@ from worker.cli.lesion_options import (
 from worker.cli.monitor import SinceOption
 from worker.cli.output import Card, Format, Report, ReportOption, print_json, print_rows, stderr, stdout
 from worker.cli.progress import progress_bar
-from worker.cli.proportion_cells import percent
 from worker.cli.refusals import refuse_bad_rows, refuse_without, scored_manifest
 from worker.dataset.manifest import Split
 from worker.errors import Code
@@ -31,7 +39,7 @@ from worker.extras import require_extra
 
 if TYPE_CHECKING:
     from worker.dataset.manifest import Fault
-    from worker.evaluation.document import Evaluation, Judged
+    from worker.evaluation.document import Evaluation
     from worker.evaluation.examples import Shown
     from worker.evaluation.lesions import Material
     from worker.evaluation.restratification import Restratification
@@ -44,10 +52,12 @@ ARM_COLUMNS = ("advice", "lesions", "in_the_study", "malignant", "malignant_in_t
 CANCER_COLUMNS = ("lesion_id", "high_risk_probability", "malignant_probability")
 AUC_COLUMNS = ("question", "model", "lesions", "positives", "auc", "logit_interval", "bootstrap", "notice")
 COMPARED_COLUMNS = ("question", "first", "second", "lesions", "first_less_second", "p_value")
-POINT_COLUMNS = ("question", "model", "threshold", "chosen", "sensitivity", "specificity", "ppv", "npv", "accuracy")
+POINT_COLUMNS = ("question", "model", "threshold", "chosen", *RATES)
 POINT_CARD = Card(POINT_COLUMNS[:2], POINT_COLUMNS[2:])
 LEFT_OUT_COLUMNS = ("left_out", "how_many")
 VIEWS_COLUMNS = ("question", "model", "views_disagree", "mean_spread")
+SITE_COLUMNS = ("question", "model", "site", "lesions", "positives", "auc", "sensitivity", "specificity")
+SITE_CARD = Card(SITE_COLUMNS[:3], SITE_COLUMNS[3:])
 CALIBRATION_COLUMNS = ("model", "probabilities", "brier", "ece", "log_loss")
 
 
@@ -193,18 +203,21 @@ def _print(found: "Evaluation", fmt: Report) -> None:
         print_rows(left_out, LEFT_OUT_COLUMNS, Format.TABLE, title="left out")
     judged = [(question.truth.value, one) for question in found.questions for one in question.judged]
     print_rows(
-        [_auc_row(*one) for one in judged],
+        [auc_row(*one) for one in judged],
         AUC_COLUMNS,
         Format.TABLE,
         "area under the ROC curve",
         Card(AUC_COLUMNS[:2], AUC_COLUMNS[2:]),
     )
-    print_rows(_compared_rows(found), COMPARED_COLUMNS, Format.TABLE, title="models compared (DeLong)")
-    points = [row for one in judged for row in _point_rows(*one)]
+    by_site = [row for one in judged for row in site_rows(*one)]
+    if by_site:
+        print_rows(by_site, SITE_COLUMNS, Format.TABLE, "the same by site", SITE_CARD)
+    print_rows(compared_rows(found), COMPARED_COLUMNS, Format.TABLE, title="models compared (DeLong)")
+    points = [row for one in judged for row in point_rows(*one)]
     print_rows(points, POINT_COLUMNS, Format.TABLE, "at a threshold, with Wilson's 95 % intervals", POINT_CARD)
-    if several := _views_rows(found):
+    if several := views_rows(found):
         print_rows(several, VIEWS_COLUMNS, Format.TABLE, title="lesions on several images")
-    calibrations = [row for _, one in judged for row in _calibration_rows(one)]
+    calibrations = [row for _, one in judged for row in calibration_rows(one)]
     print_rows(calibrations, CALIBRATION_COLUMNS, Format.TABLE, title="calibration")
 
 
@@ -246,83 +259,3 @@ def _print_restratification(one: "Restratification") -> None:
         said = f"kept in 4A because a model is not certain: {formatting.percent(one.uncertain)}"
         stdout.print(said, markup=False, highlight=False)
     stdout.print(f"benign 4A lesions spared a biopsy: {formatting.percent(one.spared)}", markup=False, highlight=False)
-
-
-def _auc_row(question: str, one: "Judged") -> dict[str, object]:
-    from worker.evaluation import formatting
-
-    by = one.bootstrap
-    return {
-        "question": question,
-        "model": f"{one.model} {one.version}",
-        "lesions": one.lesions,
-        "positives": one.positives,
-        "auc": formatting.area(one.auc),
-        "logit_interval": formatting.interval(one.auc.logit_interval),
-        "bootstrap": None if by is None else f"{formatting.interval(by.auc)} ({by.units} {by.unit}s)",
-        "notice": one.notice,
-    }
-
-
-def _views_rows(found: "Evaluation") -> list[dict[str, object]]:
-    from worker.evaluation import formatting
-
-    return [
-        {
-            "question": question.truth.value,
-            "model": f"{one.model} {one.version}",
-            "views_disagree": formatting.percent(one.views.disagree),
-            "mean_spread": one.views.spread,
-        }
-        for question in found.questions
-        for one in question.judged
-        if one.views is not None
-    ]
-
-
-def _compared_rows(found: "Evaluation") -> list[dict[str, object]]:
-    from worker.evaluation import formatting
-
-    return [
-        {
-            "question": question.truth.value,
-            "first": one.first,
-            "second": one.second,
-            "lesions": one.lesions,
-            "first_less_second": formatting.difference(one.difference),
-            "p_value": formatting.p_value(one.difference.p_value),
-        }
-        for question in found.questions
-        for one in question.comparisons
-    ]
-
-
-def _point_rows(question: str, judged: "Judged") -> list[dict[str, object]]:
-    from worker.evaluation import formatting
-
-    return [
-        {
-            "question": question,
-            "model": f"{judged.model} {judged.version}",
-            "threshold": f"{at.threshold:.6g}",
-            "chosen": formatting.CHOSEN[at.chosen_by] + (", used" if at.used else ""),
-            **{name: percent(getattr(at, name)) for name in POINT_COLUMNS[4:]},
-        }
-        for at in judged.operating_points
-    ]
-
-
-def _calibration_rows(judged: "Judged") -> list[dict[str, object]]:
-    if judged.calibration is None:
-        return []
-    by = judged.calibration
-    return [
-        {
-            "model": f"{judged.model} {judged.version}",
-            "probabilities": said,
-            "brier": measured.brier,
-            "ece": measured.expected_calibration_error,
-            "log_loss": measured.log_loss,
-        }
-        for said, measured in (("as scored", by.as_scored), (f"temperature {by.temperature:.3f}", by.scaled))
-    ]

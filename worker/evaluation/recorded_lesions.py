@@ -15,7 +15,8 @@ from worker.evaluation.lesions import JudgedLesion, Material, Pair, Scorer, Sour
 def from_database(session: Session, since: datetime | None = None) -> Material:
     """Read what is on record.
 
-    A version's threshold is the one that it last scored with; versions that advise together now come first.
+    A version's threshold is the one that it scored most lesions with; those of sites with a threshold of their own keep
+    theirs. Versions that advise together now come first.
 
     Args:
         session: of ``dlr_writer``.
@@ -28,11 +29,11 @@ def from_database(session: Session, since: datetime | None = None) -> Material:
     scored = [row for row in rows if row.scores]
     if not scored:
         raise SetupRefused(Code.LESIONS_TOO_FEW)
-    scorers = {
-        (score.model, score.version): Scorer(score.model, score.version, score.threshold, score.notice)
-        for row in scored
-        for score in row.scores
-    }
+    used = Counter(
+        Scorer(score.model, score.version, score.threshold, score.notice) for row in scored for score in row.scores
+    )
+    # The commonest last, so that it is the one that stays.
+    scorers = {(one.model, one.version): one for one, _ in reversed(used.most_common())}
     advising = [Pair(scorers[LH_MODEL, lh], scorers[BM_MODEL, bm]) for lh, bm in advising_pairs(session, since)]
     first = dict.fromkeys(one for pair in advising for one in (pair.bm, pair.lh))
     lesions = [_lesion(row, scorers) for row in scored]

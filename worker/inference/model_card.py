@@ -186,7 +186,7 @@ class ModelCard(_CardPart):
     training_data: str = Field(min_length=1)
     notice: str = Field(max_length=200, description="Goes with each result; empty for a model that needs none")
     metrics: dict[str, float | str] = Field(default_factory=dict)
-    metrics_by_site: dict[str, dict[str, float | str]] = Field(
+    metrics_by_site: dict[str, dict[str, int | float | str]] = Field(
         default_factory=dict, description="The same of the held-out lesions of each site"
     )
     reference: Reference | None = Field(

@@ -163,17 +163,16 @@ def metrics_of(judged: Judged, notice: str = "") -> dict[str, float | str]:
     return metrics | {"test_set": f"{said}, {notice}" if notice else said}
 
 
-def metrics_by_site(judged: Judged) -> dict[str, dict[str, float | str]]:
+def metrics_by_site(judged: Judged) -> dict[str, dict[str, int | float | str]]:
     """Return what a card says of the held-out lesions of each site; of an AUC only where there are enough."""
     return {site: _metrics_at(found) for site, found in judged.by_site.items()}
 
 
-def _metrics_at(found: AtSite) -> dict[str, float | str]:
-    metrics: dict[str, float | str] = {"lesions": found.lesions, "positives": found.positives}
-    if found.auc is not None:
-        metrics |= _auc("auc", found.auc)
+def _metrics_at(found: AtSite) -> dict[str, int | float | str]:
+    area = {} if found.auc is None else _auc("auc", found.auc)
     rates = {"sensitivity": found.sensitivity, "specificity": found.specificity}
-    return metrics | {name: round(rate, 4) for name, rate in rates.items() if rate is not None}
+    known = {name: round(rate, 4) for name, rate in rates.items() if rate is not None}
+    return {"lesions": found.lesions, "positives": found.positives, **area, **known}
 
 
 def _aucs(found: Discrimination) -> dict[str, float | str]:

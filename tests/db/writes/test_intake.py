@@ -407,6 +407,8 @@ BEFORE = {"temperature": 2.0, "threshold": 0.4, "conformal": {"coverage": 0.9, "
         (BEFORE, BEFORE | {"conformal": None}, "conformal"),
         (BEFORE, BEFORE | {"conformal": {"coverage": 0.9, "quantile": 0.7, "lesions": 300}}, "conformal"),
         ({"threshold": 0.4}, BEFORE, "temperature, conformal"),
+        (BEFORE, BEFORE | {"sites": {"North": {"threshold": 0.5}}}, "sites"),
+        (BEFORE, BEFORE | {"sites": {}}, None),
         (BEFORE, BEFORE | {"metrics": {"auc": 0.9}}, None),
         ({"threshold": 0.4}, {"threshold": 0.4, "temperature": 1.0, "conformal": None}, None),
     ],
