@@ -13,7 +13,7 @@ from worker.clinical.aggregation import MOST_IMAGES
 from worker.clinical.categories import Priority
 from worker.contract import ShortText
 from worker.dataset.manifest import Category, Fault, Pathology, Split
-from worker.errors import Code, SetupRefused
+from worker.errors import Code, ModelRefused, SetupRefused
 from worker.evaluation.lesions import (
     CATEGORIES,
     GIVEN,
@@ -25,12 +25,15 @@ from worker.evaluation.lesions import (
     named_apart,
     pairs_of,
 )
+from worker.inference.model_card import load_card
 from worker.tables.csv_json import TOO_MANY_CELLS, read_rows
 from worker.tables.parquet import is_parquet, read_parquet, text_of
 from worker.validation_errors import Flaw, flaws_of
 
 COLUMN_OF = {LH_MODEL: "high_risk_probability", BM_MODEL: "malignant_probability"}
 """The column of each model; another version's ends in ``_`` and its name."""
+
+_CARD_FILE = "card.json"
 
 _VERSION = r"[a-z0-9][a-z0-9._-]{0,63}"
 _SCORE_COLUMN = re.compile(rf"({'|'.join(COLUMN_OF.values())})(?:_({_VERSION}))?")
@@ -91,7 +94,7 @@ def read_scores(path: Path) -> ScoresFile:
 
     Args:
         path: Parquet where it ends in ``.parquet``; else UTF-8, CSV with commas or semicolons, or a JSON list of
-            objects, 64 MiB at most.
+            objects, 64 MiB at most. The notice of a card in its folder goes with its lesions.
 
     Raises:
         SetupRefused: ``scores_invalid``: it is not there, too large, neither, has other columns, or no score although
@@ -117,7 +120,7 @@ def read_scores(path: Path) -> ScoresFile:
     names = named_apart([(_whose(line), line.lesion_id) for line in sound])
     named = list(zip(names, sound, strict=True))
     unscored = tuple(_lesion(name, line, {}) for name, line in named if not line.scores)
-    return ScoresFile(_material(named), unscored, tuple(sorted(bad, key=lambda fault: fault.line)))
+    return ScoresFile(_material(named, path), unscored, tuple(sorted(bad, key=lambda fault: fault.line)))
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Any]]:
@@ -179,7 +182,7 @@ def _whose(line: ScoresLine) -> str | None:
     return "/".join(filter(None, (line.patient_key, line.study_id))) or None
 
 
-def _material(named: Sequence[tuple[str, ScoresLine]]) -> Material:
+def _material(named: Sequence[tuple[str, ScoresLine]], path: Path) -> Material:
     scored = [(name, line) for name, line in named if line.scores]
     scorers = {column: _scorer(column) for _, line in scored for column in line.scores}
     ordered = tuple(sorted(scorers.values(), key=lambda one: (one.model, one.version != GIVEN)))
@@ -189,7 +192,18 @@ def _material(named: Sequence[tuple[str, ScoresLine]]) -> Material:
         scorers=ordered,
         pairs=pairs_of(ordered),
         left_out={"without scores": len(named) - len(scored)},
+        notices=_notices_beside(path, ordered),
     )
+
+
+def _notices_beside(path: Path, scorers: Sequence[Scorer]) -> tuple[str, ...]:
+    """The notice of the card in the table's folder, where `dlr train` wrote both: a demo model's goes with its report."""
+    try:
+        card = load_card(path.with_name(_CARD_FILE))
+    except ModelRefused:
+        return ()
+    is_its = any((one.model, one.version) == (card.name, GIVEN) for one in scorers)
+    return (f"{card.name} {card.version}: {card.notice}",) if card.notice and is_its else ()
 
 
 def _lesion(name: str, line: ScoresLine, scorers: Mapping[str, Scorer]) -> JudgedLesion:

@@ -7,11 +7,13 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from tests.worker.inference.samples import sample_card
 from worker.clinical.categories import Priority
 from worker.dataset.manifest import Split
 from worker.errors import Code, SetupRefused
 from worker.evaluation.lesions import Scorer
 from worker.evaluation.scores_file import ScoresFile, read_scores
+from worker.inference.model_card import DEMO_NOTICE
 from worker.tables.csv_json import MAX_BYTES
 
 HEADER = "lesion_id,pathology,malignant_probability"
@@ -42,6 +44,20 @@ def test_every_column_is_read(tmp_path: Path) -> None:
     assert (one.age_years, one.size_mm, one.site, one.split) == (47.5, 20.5, "North", Split.TEST)
     assert one.scores == {Scorer("DLR_LH", "given"): 0.7, GIVEN: 0.9}
     assert (found.bad, found.material.left_out) == ((), {"without scores": 0})
+
+
+@pytest.mark.parametrize(("name", "carried"), [("DLR_BM", True), ("DLR_LH", False)])
+def test_the_notice_of_the_card_that_the_table_was_written_with_goes_with_it(
+    tmp_path: Path, name: str, carried: bool
+) -> None:
+    (tmp_path / "card.json").write_text(sample_card(name=name, notice=DEMO_NOTICE).to_json())
+    notices = read(tmp_path, HEADER, "L1,benign,0.5").material.notices
+    assert notices == ((f"DLR_BM 1.0: {DEMO_NOTICE}",) if carried else ())
+
+
+def test_a_file_that_is_no_card_is_none_of_its_business(tmp_path: Path) -> None:
+    (tmp_path / "card.json").write_text("{}")
+    assert read(tmp_path, HEADER, "L1,benign,0.5").material.notices == ()
 
 
 def test_a_lesion_may_say_its_study_and_how_soon_that_is_wanted(tmp_path: Path) -> None:
