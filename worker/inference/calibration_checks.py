@@ -85,8 +85,8 @@ class Check(_Part):
     @property
     def short(self) -> dict[str | None, Covered]:
         """Where coverage falls short: by site, and pooled under ``None``."""
-        parts: dict[str | None, Part] = {None: self.pooled, **self.sites}
-        return {site: part.covered for site, part in parts.items() if part.covered and part.covered.is_short}
+        parts: list[tuple[str | None, Part]] = [(None, self.pooled), *self.sites.items()]
+        return {site: part.covered for site, part in parts if part.covered and part.covered.is_short}
 
 
 def keep(check: Check, folder: Path) -> None:
