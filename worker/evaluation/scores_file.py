@@ -197,7 +197,7 @@ def _material(named: Sequence[tuple[str, ScoresLine]], path: Path) -> Material:
 
 
 def _notices_beside(path: Path, scorers: Sequence[Scorer]) -> tuple[str, ...]:
-    """The notice of the card in the table's folder, where `dlr train` wrote both: a demo model's goes with its report."""
+    """The notice of the card beside the table, where `dlr train` writes both: a demo model's goes with its report."""
     try:
         card = load_card(path.with_name(_CARD_FILE))
     except ModelRefused:
