@@ -4,7 +4,7 @@
 def jpeg_decoder() -> str:
     """Name the library that 8-bit JPEG is decoded with, in DICOM files and others: Pillow's, to its minor version.
 
-    Lossless JPEG, and lossless JPEG 2000, give the same pixels whatever decodes them.
+    What is compressed without loss gives the same pixels, whatever decodes it.
     """
     from PIL import features
 
