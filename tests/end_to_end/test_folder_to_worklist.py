@@ -28,7 +28,7 @@ from worker.services.running_services import running_services
 from worker.services.supervisor import Supervisor
 from worker.settings import isolated
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 IMAGE_STAGE = """
 backbone = "resnet18"
