@@ -86,6 +86,9 @@ def _lesion(lesion: LesionDetail) -> dict[str, Any]:
         **asdict(lesion),
         **{name: first[name] for name in OF_FIRST_IMAGE},
         "gate": list(dict.fromkeys(finding for image in lesion.images for finding in image.gate)),
+        "images": [
+            asdict(image) | {"predictions": [said._asdict() for said in image.predictions]} for image in lesion.images
+        ],
         "images_refused": sum(image.state == "failed" for image in lesion.images),
     }
 

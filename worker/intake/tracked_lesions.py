@@ -112,6 +112,7 @@ def _lesion(group: Sequence[Finding[Region]]) -> TrackedLesion:
     birads = only(finding.birads for finding in assessed)
     if birads is None:
         raise StudyRefused(Code.BIRADS_UNKNOWN, f"{_two_that_differ(assessed)} have different assessment categories")
+    group = _of_its_breast(group, assessed)
     views = _views(assessed)
     views |= {frame: view for frame, view in _views_without_doubt(group, assessed) if frame not in views}
     if len(views) > MAX_IMAGES:
@@ -157,12 +158,19 @@ def _frame(region: Region) -> _Frame:
     return region.sop_instance_uid, region.frame or 1
 
 
-def _site(group: Sequence[Finding[Region]]) -> FindingSite:
-    said = [finding for finding in group if finding.site.laterality is not None]
+def _of_its_breast(group: Sequence[Finding[Region]], assessed: Sequence[Finding[Region]]) -> Sequence[Finding[Region]]:
+    """Return a lesion's findings without those that were never assessed and are in the other breast."""
+    said = [finding for finding in assessed if finding.site.laterality is not None]
     for one, other in pairwise(said):
         if one.site.laterality is not other.site.laterality:
             reason = f"{one.where} and {other.where} are tracked as one lesion, and are in different breasts"
             raise StudyRefused(Code.REPORT_INVALID, reason)
+    if not said:
+        return group
+    return [one for one in group if one in assessed or one.site.laterality in (None, said[0].site.laterality)]
+
+
+def _site(group: Sequence[Finding[Region]]) -> FindingSite:
     sites = [asdict(finding.site) for finding in group]
     names = asdict(FindingSite())
     return FindingSite(**{name: only(site[name] for site in sites if site[name] is not None) for name in names})

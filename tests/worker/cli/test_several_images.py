@@ -64,6 +64,21 @@ def dlr(database: Database, *arguments: object) -> Any:
     return json.loads(done.stdout)
 
 
+def test_a_study_is_shown_with_each_images_scores_by_their_models(
+    ledger: sessionmaker[Session],
+    database: Database,
+) -> None:
+    [study] = dlr(database, "show", "A0")
+    for shown in study["lesions"]:
+        *images, refused = shown["images"]
+        assert (shown["images_refused"], refused["error_code"], refused["predictions"]) == (1, "pixels_uniform", [])
+        lh, bm = SCORES[shown["lesion_id"]]
+        assert images[0]["predictions"] == [
+            {"model_name": "DLR_LH", "model_version": "2.0", "positive_probability": lh},
+            {"model_name": "DLR_BM", "model_version": "2.0", "positive_probability": bm},
+        ]
+
+
 def test_the_summary_of_outcomes_counts_lesions(ledger: sessionmaker[Session]) -> None:
     query = "SELECT outcome::text, lesions, percent_of_4a, mean_malignant_probability FROM restratification_summary"
     with ledger() as session:

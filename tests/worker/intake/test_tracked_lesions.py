@@ -161,6 +161,15 @@ def test_it_refuses_nothing_where_it_marks_the_same_frame_in_another_way() -> No
     assert images(assessed, outline, caliper) == [["1.1"]]
 
 
+def test_it_refuses_nothing_and_adds_nothing_where_it_is_in_the_other_breast() -> None:
+    left, right = (FindingSite(Laterality(side)) for side in ("left", "right"))
+    assessed = found(1, on("1.1"), tracked_as="L", site=left)
+    there, here = (found(2, on("1.2"), None, tracked_as="L", site=site) for site in (right, left))
+    assert images(assessed, there) == [["1.1"]]
+    assert [one.site.laterality for one in lesions_of((assessed, there))] == [Laterality.LEFT]
+    assert images(assessed, here) == [["1.1", "1.2"]]
+
+
 # --- its place in the breast
 
 
