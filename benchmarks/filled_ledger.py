@@ -187,7 +187,7 @@ class FilledLedger:
                     cursor.execute(statement)
                 say(f"{last:,} studies are in")
         with self._connection.cursor() as cursor:
-            for table in ("lesion", "prediction", "restratification"):
+            for table in ("lesion", "marked_image", "prediction", "restratification"):
                 cursor.execute(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM {table}")
             cursor.execute("VACUUM ANALYZE")
         self.size = size

@@ -44,6 +44,7 @@ PAGE_VIEWS = (
     "worklist_place",
     "worklist_backwards",
     "worklist_position",
+    "worklist_range",
     "listed_study",
     "waiting_study",
     "worklist_state",

@@ -2,34 +2,35 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from datetime import datetime
 from itertools import count
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    BigInteger,
-    Boolean,
     ColumnElement,
-    CompoundSelect,
-    DateTime,
-    Select,
     Text,
-    Uuid,
-    and_,
     column,
     func,
     literal,
-    or_,
     select,
     table,
+    true,
     tuple_,
-    union_all,
 )
 from sqlalchemy.orm import Session
 
 from db.reads.study_records import FailedRow
 from db.reads.view_rows import rows_of
+from db.reads.worklist_filter import (
+    ORDER,
+    PLACES,
+    RANGES,
+    STUDY_ID,
+    has_part,
+    is_long,
+    merged_ranges,
+    places,
+)
 from db.reads.worklist_page_records import (
     HistoryRow,
     ImageResultRow,
@@ -44,25 +45,12 @@ from db.reads.worklist_page_records import (
     WorklistPart,
     WorklistState,
 )
-from db.schema.vocabulary import OPEN_STATES
 from db.storable import looked_for
 
 COUNTED = 10_000
 """Places and studies that are counted exactly: no question counts the whole list."""
 
-SEARCHED = 100_000
-"""Studies among which a part of an accession number is searched for; in a longer list its beginning or end is."""
-
-_LAST = "\U0010ffff"
-_PLACES = table("worklist_place")
-_study_id: ColumnElement[UUID] = column("study_id", Uuid())
-_ORDER: tuple[ColumnElement[Any], ...] = (
-    column("is_read", Boolean()),
-    column("place_order", BigInteger()),
-    column("arrived_at", DateTime(timezone=True)),
-    _study_id,
-)
-_STANDS = tuple_(*_ORDER[1:])
+_STANDS = tuple_(*ORDER[1:])
 """A place among the studies that are, or that are not, read."""
 
 
@@ -76,12 +64,12 @@ def excerpt(session: Session, wanted: WorklistFilter, size: int, behind: UUID | 
         behind: only those that stand behind this study; ``None``, or one that is not on the list: from the beginning.
     """
     last = None if behind is None else _place(session, behind)
-    is_long = wanted.accession_number is not None and _is_long(session)
-    found = session.scalars(_first(wanted, size + 1, _study_id, is_long=is_long, last=last)).all()
+    ends_only = wanted.accession_number is not None and is_long(session)
+    found = session.scalars(places(session, wanted, size + 1, STUDY_ID, is_long=ends_only, last=last)).all()
     begins_anew = behind is not None and last is None
     is_beginning = last is None and wanted == WorklistFilter()
     rows = _rows(session, found[:size], dict(zip(found, count(1))) if is_beginning else None)
-    return WorklistPart(tuple(rows), len(found) > size, begins_anew, ends_only=is_long)
+    return WorklistPart(tuple(rows), len(found) > size, begins_anew, ends_only=ends_only)
 
 
 _NAMES = ("accession_number", "study_instance_uid")
@@ -106,29 +94,29 @@ def sorted_excerpt(session: Session, wanted: WorklistFilter, by: str, size: int,
         skip: rows before them.
     """
     key: ColumnElement[Any] = column(SORTED_BY[by])
-    is_long = wanted.accession_number is not None and _is_long(session)
-    places = _first(wanted, COUNTED, key, *_ORDER, is_long=is_long).subquery()
-    value = places.c[SORTED_BY[by]]
+    ends_only = wanted.accession_number is not None and is_long(session)
+    first = places(session, wanted, COUNTED, key, *ORDER, is_long=ends_only).subquery()
+    value = first.c[SORTED_BY[by]]
     order = [
         (value.desc() if by == "received" else value.asc()).nulls_last(),
-        *(places.c[str(one.key)] for one in _ORDER),
+        *(first.c[str(one.key)] for one in ORDER),
     ]
-    query = select(places.c.study_id).order_by(*order).offset(skip).limit(size + 1)
+    query = select(first.c.study_id).order_by(*order).offset(skip).limit(size + 1)
     found: Sequence[UUID] = session.scalars(query).all()
-    return WorklistPart(tuple(_rows(session, found[:size])), len(found) > size, ends_only=is_long)
+    return WorklistPart(tuple(_rows(session, found[:size])), len(found) > size, ends_only=ends_only)
 
 
 def choices(session: Session) -> WorklistChoices:
     """Return the sites and scanners of the studies that stand first."""
     site, scanner = (column(name, Text()) for name in ("site", "scanner_model"))
-    first = select(site, scanner).select_from(_PLACES).limit(COUNTED // 10).subquery()
+    first = select(site, scanner).select_from(PLACES).limit(COUNTED // 10).subquery()
     found = session.execute(select(first.c.site, first.c.scanner_model).distinct()).all()
     return WorklistChoices(*(tuple(sorted({row[place] for row in found if row[place]})) for place in (0, 1)))
 
 
 def at_place(session: Session, place: int) -> UUID | None:
     """Return the study at a place of the list; ``None`` for a place beyond those that are counted."""
-    query = select(_study_id).select_from(table("worklist_position")).where(column("position") == place)
+    query = select(STUDY_ID).select_from(table("worklist_position")).where(column("position") == place)
     return session.scalar(query)
 
 
@@ -139,7 +127,7 @@ def listed(session: Session, study_id: UUID) -> ListedRow | None:
 
 def listed_state(session: Session, study_id: UUID) -> ListedState | None:
     """Return how far a study of the worklist is; ``None`` for one that is not on it. No lesion and no place is read."""
-    row = session.execute(rows_of("listed_study", ListedState).where(_study_id == study_id)).one_or_none()
+    row = session.execute(rows_of("listed_study", ListedState).where(study_id == STUDY_ID)).one_or_none()
     return None if row is None else ListedState(*row)
 
 
@@ -160,12 +148,22 @@ def next_to_read(session: Session, study_id: UUID) -> UUID | None:
 
 def tier_counts(session: Session) -> list[TierCount]:
     """Return the tiers of the active policy in their order, and how many studies in each are to be read."""
-    tiers = table("reading_order_tier", *map(column, ("tier_number", "tier", "tier_title"))).alias("tiers")
-    places = table("worklist_place", *map(column, ("tier_number", "is_read"))).alias("places")
-    to_read = select(literal(1)).where(places.c.tier_number == tiers.c.tier_number, ~places.c.is_read)
-    counted = select(func.count()).select_from(to_read.limit(COUNTED + 1).correlate(tiers).lateral()).scalar_subquery()
+    spans = merged_ranges(RANGES.c.tier_number).group_by(RANGES.c.tier_number).subquery("spans")
+    places = table("worklist_place", *map(column, ("is_read", "place_order"))).alias("places")
+    is_within = (places.c.place_order >= func.lower(spans.c.span), places.c.place_order < func.upper(spans.c.span))
+    # Beside each range, so that its ends reach the index through the barrier.
+    to_read = select(literal(1)).where(~places.c.is_read, *is_within).limit(COUNTED + 1).correlate(spans).lateral()
+    counted = (
+        select(spans.c.tier_number, func.least(func.count(), COUNTED + 1).label("studies"))
+        .select_from(spans.join(to_read, true()))
+        .group_by(spans.c.tier_number)
+        .subquery("counted")
+    )
+    tiers = table("reading_order_tier", *map(column, ("tier_number", "tier", "tier_title")))
     rows = session.execute(
-        select(tiers.c.tier_number, tiers.c.tier, tiers.c.tier_title, counted).order_by(tiers.c.tier_number)
+        select(tiers, func.coalesce(counted.c.studies, 0))
+        .outerjoin(counted, counted.c.tier_number == tiers.c.tier_number)
+        .order_by(tiers.c.tier_number)
     )
     return [TierCount(*row) for row in rows]
 
@@ -178,7 +176,7 @@ def waiting(session: Session, study_id: UUID) -> WaitingRow | None:
 
 def named(session: Session, name: str) -> list[UUID]:
     """Return the listed studies of an accession number or a Study Instance UID."""
-    places = select(_study_id).select_from(_PLACES).limit(COUNTED)
+    places = select(STUDY_ID).select_from(PLACES).limit(COUNTED)
     found = [session.scalars(places.where(column(one) == looked_for(name))).all() for one in _NAMES]
     return list(dict.fromkeys(one for studies in found for one in studies))
 
@@ -189,9 +187,9 @@ def searched(session: Session, text: str, size: int) -> WorklistPart:
     Those whose accession number or Study Instance UID is this text; where there is none, those with a lesion of this
     id; and where there is none either, those whose accession number has it as a part.
     """
-    of_lesion = select(_study_id).select_from(table("lesion_result")).where(column("lesion_id") == looked_for(text))
+    of_lesion = select(STUDY_ID).select_from(table("lesion_result")).where(column("lesion_id") == looked_for(text))
     ids = named(session, text) or session.scalars(of_lesion.limit(COUNTED)).all()
-    places = select(_study_id).select_from(_PLACES).where(_study_id.in_(ids)).order_by(*_ORDER).limit(size + 1)
+    places = select(STUDY_ID).select_from(PLACES).where(STUDY_ID.in_(ids)).order_by(*ORDER).limit(size + 1)
     found = session.scalars(places).all() if ids else []
     if not found:
         return excerpt(session, WorklistFilter(accession_number=text, read=None), size)
@@ -208,7 +206,7 @@ def refused(session: Session, limit: int, accession_number: str | None = None) -
     """
     query = rows_of("failed_study", FailedRow).where(column("refused"))
     if accession_number is not None:
-        query = query.where(_has_part(accession_number))
+        query = query.where(has_part(accession_number))
     query = query.order_by(column("received_at").desc(), column("study_id")).limit(limit)
     return [FailedRow(*row) for row in session.execute(query)]
 
@@ -253,13 +251,13 @@ def history(session: Session, study_id: UUID) -> list[HistoryRow]:
 
 
 def _place(session: Session, study_id: UUID) -> tuple[Any, ...] | None:
-    row = session.execute(select(*_ORDER).select_from(_PLACES).where(_study_id == study_id)).one_or_none()
+    row = session.execute(select(*ORDER).select_from(PLACES).where(study_id == STUDY_ID)).one_or_none()
     return None if row is None else tuple(row)
 
 
 def _first_of(session: Session, view: str, where: ColumnElement[bool], *, is_read: bool) -> UUID | None:
     """Return the first study of a view of places that stands so, among those that are, or are not, read."""
-    query = select(_study_id).select_from(table(view)).where(column("is_read") == is_read, where)
+    query = select(STUDY_ID).select_from(table(view)).where(column("is_read") == is_read, where)
     return session.scalar(query.limit(1))
 
 
@@ -267,76 +265,10 @@ def _rows(session: Session, study_ids: Sequence[UUID], positions: Mapping[UUID, 
     """Return the rows of studies in the order given, those that are on the list; known positions are not counted."""
     names = [field.name for field in fields(ListedRow)][1:]
     columns: list[ColumnElement[Any]] = [column(name) for name in names]
-    query = select(*columns).select_from(table("listed_study")).where(_study_id.in_(study_ids))
+    query = select(*columns).select_from(table("listed_study")).where(STUDY_ID.in_(study_ids))
     rows: dict[UUID, Any] = {row.study_id: row for row in session.execute(query)}
     if positions is None:
         place: ColumnElement[int] = column("position")
-        counted = select(_study_id, place).select_from(table("worklist_position")).where(_study_id.in_(study_ids))
+        counted = select(STUDY_ID, place).select_from(table("worklist_position")).where(STUDY_ID.in_(study_ids))
         positions = {row.study_id: row.position for row in session.execute(counted)}
     return [ListedRow(positions.get(one), *rows[one]) for one in study_ids if one in rows]
-
-
-def _first(
-    wanted: WorklistFilter,
-    limit: int,
-    *columns: ColumnElement[Any],
-    is_long: bool,
-    last: tuple[Any, ...] | None = None,
-) -> Select[*tuple[Any, ...]] | CompoundSelect[*tuple[Any, ...]]:
-    """Query the first ``limit`` places that are wanted, or those behind a last one, in the order of reading.
-
-    First those that are to be read, then the others: within each, every filter has an index in this order. The view is
-    in it too; PostgreSQL, asked for an order of what comes through a barrier, would sort all of it.
-    """
-    parts = []
-    for read in (False, True) if wanted.read is None else (wanted.read,):
-        part = select(*columns).select_from(_PLACES).where(*_conditions(wanted, read=read, is_long=is_long))
-        if last is not None:
-            part = part.where(tuple_(*_ORDER[1:]) > last[1:] if read == last[0] else literal(read > last[0]))
-        parts.append(part.limit(limit))
-    return parts[0] if len(parts) == 1 else union_all(*parts).limit(limit)
-
-
-def _conditions(wanted: WorklistFilter, *, read: bool, is_long: bool) -> list[ColumnElement[bool]]:
-    waits = wanted.state in OPEN_STATES
-    words = {
-        "class_word": wanted.worklist_class,
-        "state_word": "waiting" if waits else wanted.state,
-        "state": wanted.state if waits else None,
-        "priority_word": wanted.priority,
-        "tier_number": wanted.tier,
-        "site": wanted.site,
-        "scanner_model": wanted.scanner_model,
-        "is_read": read,
-    }
-    conditions: list[ColumnElement[bool]] = [column(name) == word for name, word in words.items() if word is not None]
-    received: ColumnElement[datetime] = column("received_at")
-    if wanted.received_from is not None:
-        conditions.append(received >= wanted.received_from)
-    if wanted.received_before is not None:
-        conditions.append(received < wanted.received_before)
-    if wanted.laterality is not None:
-        conditions.append(column("laterality_word").in_((wanted.laterality, "both")))
-    if wanted.accession_number is not None:
-        number = wanted.accession_number
-        conditions.append(_begins_or_ends(number) if is_long else _has_part(number))
-    return conditions
-
-
-def _is_long(session: Session) -> bool:
-    """Say whether the list is longer than what is searched for a part of a number."""
-    return session.scalar(select(literal(1)).select_from(_PLACES).offset(SEARCHED).limit(1)) is not None
-
-
-def _begins_or_ends(number: str) -> ColumnElement[bool]:
-    part = func.lower(looked_for(number), type_=Text())
-    forwards: ColumnElement[str] = column("number_forwards")
-    backwards: ColumnElement[str] = column("number_backwards")
-    sides = ((forwards, part), (backwards, func.reverse(part, type_=Text())))
-    # By bytes, whatever the database's collation is.
-    return or_(*(and_(side.op("~>=~")(begins), side.op("~<~")(func.concat(begins, _LAST))) for side, begins in sides))
-
-
-def _has_part(accession_number: str) -> ColumnElement[bool]:
-    part = func.lower(looked_for(accession_number))
-    return func.strpos(func.lower(column("accession_number")), part) > 0

@@ -69,6 +69,23 @@ class ReadingOrderRuleRow(Base):
     )
 
 
+class ReadingOrderRangeRow(Base):
+    """Where a policy's studies of one tier and one priority stand: `WorklistEntryRow.place_order` lies within."""
+
+    __tablename__ = "reading_order_range"
+
+    policy_id: Mapped[int] = mapped_column(ForeignKey("reading_order_policy.id"), primary_key=True)
+    tier: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    priority: Mapped[str] = mapped_column(primary_key=True)
+    first_place: Mapped[int] = mapped_column(BigInteger)
+    next_place: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        CheckConstraint("first_place < next_place", "is_not_empty"),
+        {"comment": "Where the studies of each tier and priority stand: the order of reading is an index of both"},
+    )
+
+
 class ReadingOrderSwitchRow(Base):
     """One change of the policy that is active. Rows are added and never changed."""
 
@@ -129,12 +146,7 @@ class WorklistEntryRow(Base):
     __table_args__ = (
         CheckConstraint("probability BETWEEN 0 AND 1", "probability"),
         Index("ix_worklist_entry_place", "policy_id", "is_read", *_PLACE),
-        Index("ix_worklist_entry_tier", "policy_id", "is_read", "tier", *_PLACE),
-        Index(
-            "ix_worklist_entry_class",
-            *("policy_id", "is_read", "worklist_class", *_PLACE),
-            postgresql_include=["tier"],
-        ),
+        Index("ix_worklist_entry_class", "policy_id", "is_read", "worklist_class", *_PLACE),
         Index(
             "ix_worklist_entry_state",
             *("policy_id", "is_read", "state", *_PLACE),

@@ -44,6 +44,15 @@ class RuleRecord(NamedTuple):
     step_priority: str
 
 
+class PlaceRangeRecord(NamedTuple):
+    """The ``place_order`` of the studies of a tier and a priority: from ``first_place`` to before ``next_place``."""
+
+    tier: int
+    priority: str
+    first_place: int
+    next_place: int
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyRecord:
     """A policy to put on record.
@@ -51,12 +60,14 @@ class PolicyRecord:
     Attributes:
         document: its TOML.
         before_all: the sender's priorities that go before all tiers.
+        ranges: one for each tier and each of the sender's priorities.
     """
 
     label: str
     document: str
     before_all: tuple[str, ...]
     rules: tuple[RuleRecord, ...]
+    ranges: tuple[PlaceRangeRecord, ...]
 
 
 class LesionStanding(NamedTuple):

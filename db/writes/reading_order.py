@@ -23,6 +23,7 @@ from db.schema.vocabulary import PolicyState
 from db.schema.worklist import (
     ReadingOrderChangedRow,
     ReadingOrderPolicyRow,
+    ReadingOrderRangeRow,
     ReadingOrderRuleRow,
     ReadingOrderSwitchRow,
 )
@@ -105,6 +106,8 @@ def register_policy(session: Session, policy: PolicyRecord) -> int:
     assert key is not None  # noqa: S101
     rows = [{"policy_id": key, **rule._asdict()} for rule in policy.rules]
     session.execute(insert(ReadingOrderRuleRow), rows)
+    if policy.ranges:
+        session.execute(insert(ReadingOrderRangeRow), [{"policy_id": key, **one._asdict()} for one in policy.ranges])
     return key
 
 

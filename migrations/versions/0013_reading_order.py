@@ -7,6 +7,7 @@ The policy that becomes active is ``suspicion/2``, frozen in `migrations.policie
 import tomllib
 from hashlib import sha256
 from importlib.resources import files
+from math import prod
 
 import sqlalchemy as sa
 from alembic import op
@@ -19,6 +20,9 @@ branch_labels = None
 depends_on = None
 
 POLICY = "suspicion-2.0013.toml"
+# What worker.clinical.reading_order.place made of it: each tier is sorted by priority first.
+TIER_SIZE = 33_000_000_066
+SIZES = {"category": 11, "probability": 1_000_000_002}
 
 TYPES = """
 CREATE TYPE laterality AS ENUM ('left', 'right', 'both');
@@ -59,6 +63,19 @@ CREATE TABLE reading_order_rule (
 COMMENT ON TABLE reading_order_rule IS
     'Each policy''s rules, from 1 in the order of its document, and the tier that each leads to';
 
+CREATE TABLE reading_order_range (
+    policy_id   integer NOT NULL,
+    tier        smallint NOT NULL,
+    priority    text NOT NULL,
+    first_place bigint NOT NULL,
+    next_place  bigint NOT NULL,
+    CONSTRAINT pk_reading_order_range PRIMARY KEY (policy_id, tier, priority),
+    CONSTRAINT fk_reading_order_range_policy_id FOREIGN KEY (policy_id) REFERENCES reading_order_policy (id),
+    CONSTRAINT ck_reading_order_range_is_not_empty CHECK (first_place < next_place)
+);
+COMMENT ON TABLE reading_order_range IS
+    'Where the studies of each tier and priority stand: the order of reading is an index of both';
+
 CREATE TABLE reading_order_switch (
     id     bigint GENERATED ALWAYS AS IDENTITY,
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -95,7 +112,6 @@ CREATE TABLE worklist_entry (
     CONSTRAINT ck_worklist_entry_probability CHECK (probability BETWEEN 0 AND 1)
 ) PARTITION BY LIST (policy_id);
 CREATE INDEX ix_worklist_entry_place ON worklist_entry (policy_id, is_read, place_order, arrived_at, study_id);
-CREATE INDEX ix_worklist_entry_tier ON worklist_entry (policy_id, is_read, tier, place_order, arrived_at, study_id);
 CREATE INDEX ix_worklist_entry_changed_at ON worklist_entry (policy_id, changed_at);
 COMMENT ON TABLE worklist_entry IS
     'Where each listed study stands, one row a policy that is active or being built; each policy has its partition';
@@ -244,19 +260,19 @@ CREATE TRIGGER notify_changed AFTER UPDATE ON study
     ) EXECUTE FUNCTION study_notify();
 """
 GRANTS = """
-REVOKE ALL ON reading_order_policy, reading_order_rule, reading_order_switch, reading_order_changed, worklist_entry
-    FROM PUBLIC;
-REVOKE ALL ON worklist_place, worklist_position, listed_study, reading_order_tier FROM PUBLIC;
+REVOKE ALL ON reading_order_policy, reading_order_rule, reading_order_range, reading_order_switch,
+    reading_order_changed, worklist_entry FROM PUBLIC;
+REVOKE ALL ON worklist_place, worklist_position, worklist_range, listed_study, reading_order_tier FROM PUBLIC;
 GRANT SELECT, INSERT, UPDATE ON reading_order_policy TO dlr_writer;
-GRANT SELECT, INSERT ON reading_order_rule, reading_order_switch TO dlr_writer;
+GRANT SELECT, INSERT ON reading_order_rule, reading_order_range, reading_order_switch TO dlr_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON worklist_entry TO dlr_writer;
 GRANT SELECT, INSERT, DELETE ON reading_order_changed TO dlr_writer;
-GRANT SELECT ON worklist_place, worklist_position, listed_study TO dlr_web;
+GRANT SELECT ON worklist_place, worklist_position, worklist_range, listed_study TO dlr_web;
 GRANT SELECT ON listed_study TO dlr_writer;
 GRANT SELECT ON reading_order_tier TO dlr_writer, dlr_reader, dlr_web;
 """
 REPLACED = ("lesion_result", "worklist", "failed_study", "worklist_state")
-NEW = ("worklist_place", "worklist_position", "listed_study", "reading_order_tier")
+NEW = ("worklist_place", "worklist_position", "worklist_range", "listed_study", "reading_order_tier")
 BEFORE = (
     *(("0001", view) for view in ("lesion_result", "worklist", "restratification_summary", "failed_study")),
     *(("0005", "lesion_result"), ("0003", "worklist"), ("0011", "lesion_result"), ("0011", "worklist")),
@@ -269,7 +285,8 @@ GRANT SELECT ON worklist, lesion_result, restratification_summary, failed_study 
 GRANT SELECT ON worklist_place, worklist_state TO dlr_web;
 """
 TABLE_NAMES = (
-    "worklist_entry", "reading_order_changed", "reading_order_switch", "reading_order_rule", "reading_order_policy"
+    "worklist_entry", "reading_order_changed", "reading_order_switch", "reading_order_range", "reading_order_rule",
+    "reading_order_policy",
 )  # fmt: skip
 
 
@@ -305,6 +322,19 @@ def _policy() -> None:
                 "step": tier["step_priority"],
             }
             for place, (number, tier, rule) in enumerate(rules, start=1)
+        ],
+    )
+    ranges = [
+        (number, priority, (len(policy["tier"]) * (priority != "stat") + number) * TIER_SIZE + place * size, size)
+        for number, tier in enumerate(policy["tier"], start=1)
+        for size in [prod(SIZES.get(name, 1) for name in tier["order"])]
+        for place, priority in enumerate(("stat", "urgent", "routine"))
+    ]
+    connection.execute(
+        sa.text("INSERT INTO reading_order_range VALUES (:policy, :tier, :priority, :first, :first + :size)"),
+        [
+            {"policy": key, "tier": tier, "priority": priority, "first": first, "size": size}
+            for tier, priority, first, size in ranges
         ],
     )
     op.execute(f"CREATE TABLE worklist_entry_{key} PARTITION OF worklist_entry FOR VALUES IN ({key})")

@@ -30,7 +30,7 @@ ALTER TABLE worklist_entry
 """
 INDEXES = """
 CREATE INDEX ix_worklist_entry_class
-    ON worklist_entry (policy_id, is_read, worklist_class, place_order, arrived_at, study_id) INCLUDE (tier);
+    ON worklist_entry (policy_id, is_read, worklist_class, place_order, arrived_at, study_id);
 CREATE INDEX ix_worklist_entry_state
     ON worklist_entry (policy_id, is_read, state, place_order, arrived_at, study_id) WHERE state <> 'done';
 CREATE INDEX ix_worklist_entry_priority

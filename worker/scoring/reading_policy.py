@@ -17,9 +17,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.errors import PolicySuperseded
 from db.reads.standings import listed_standings
-from db.schema.worklist_records import PolicyRecord, RuleRecord
+from db.schema.worklist_records import PlaceRangeRecord, PolicyRecord, RuleRecord
 from db.writes import reading_order
-from worker.clinical.reading_order.place import place
+from worker.clinical.reading_order.place import place, place_ranges
 from worker.clinical.reading_order.policy import Policy, parse_policy
 from worker.errors import Code, SetupRefused
 from worker.scoring.worklist_place import facts_of, place_in_bulk, place_studies
@@ -75,7 +75,11 @@ def apply_policy(sessions: sessionmaker[Session], policy: Policy, document: str,
         SetupRefused: ``reading_order_superseded``; another policy was applied meanwhile, and this one is not active.
     """
     record = PolicyRecord(
-        policy.label, document, tuple(priority.value for priority in policy.before_all), tuple(_rules(policy))
+        policy.label,
+        document,
+        tuple(priority.value for priority in policy.before_all),
+        tuple(_rules(policy)),
+        tuple(PlaceRangeRecord(*one) for one in place_ranges(policy)),
     )
     with sessions.begin() as session:
         key = reading_order.register_policy(session, record)

@@ -20,6 +20,8 @@ from db.writes import ledger
 from tests.conftest import Database
 from tests.db.samples import arrived, claim_one, digest, ended, lesion, read, refused, scored, study
 from tests.db.schema.test_roles import DENIED, sqlstate
+from worker.clinical.reading_order.policy import built_in_document, parse_policy
+from worker.scoring.reading_policy import apply_policy
 from worker.scoring.worklist_place import place_studies
 
 NOON = datetime(2026, 11, 29, 12, 30, tzinfo=UTC)
@@ -153,6 +155,8 @@ EACH = [
     WorklistFilter(received_from=NOON - timedelta(hours=12), received_before=NOON - timedelta(hours=3)),
     WorklistFilter(state="failed", priority="stat"),
     WorklistFilter(tier=1, site="North", laterality="left"),
+    WorklistFilter(tier=4, priority="routine"),
+    WorklistFilter(tier=99),
 ]
 
 
@@ -173,10 +177,23 @@ def is_wanted(row: WorklistRow, wanted: WorklistFilter, tiers: Mapping[str, int]
     )
 
 
+BY_PROBABILITY = built_in_document("suspicion/2").replace(
+    'order = ["priority", "probability"]', 'order = ["probability", "priority"]'
+)
+"""A policy whose tiers are not sorted by priority first."""
+
+
+@pytest.mark.parametrize(
+    "document",
+    [None, built_in_document("outcome/1"), BY_PROBABILITY],
+    ids=["suspicion/2", "outcome/1", "by probability"],
+)
 def test_a_filter_leaves_rows_out_and_changes_neither_order_nor_position(
-    sessions: sessionmaker[Session], reading: sessionmaker[Session]
+    sessions: sessionmaker[Session], reading: sessionmaker[Session], document: str | None
 ) -> None:
     list_all_kinds(sessions)
+    if document is not None:
+        apply_policy(sessions, parse_policy(document), document, "test", lambda _: None)
     with sessions() as session:
         rows = study_queries.worklist(session)
     assert len(rows) == 24

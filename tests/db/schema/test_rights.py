@@ -32,6 +32,7 @@ GRANTED = {
     "reading": (SI, NONE, NONE, NONE),
     "reading_order_changed": ("SELECT INSERT DELETE", NONE, NONE, NONE),
     "reading_order_policy": (SIU, NONE, NONE, NONE),
+    "reading_order_range": (SI, NONE, NONE, NONE),
     "reading_order_rule": (SI, NONE, NONE, NONE),
     "reading_order_switch": (SI, NONE, NONE, NONE),
     "restratification": (SIU, NONE, NONE, NONE),
@@ -61,6 +62,7 @@ GRANTED = {
     "worklist_backwards": (NONE, NONE, S, NONE),
     "worklist_place": (NONE, NONE, S, NONE),
     "worklist_position": (NONE, NONE, S, NONE),
+    "worklist_range": (NONE, NONE, S, NONE),
     "worklist_state": (NONE, NONE, S, NONE),
 }
 COLUMNS = {

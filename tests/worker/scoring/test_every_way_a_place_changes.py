@@ -232,6 +232,18 @@ class Ledger(RuleBasedStateMachine):
             self.applying = None
 
     @invariant()
+    def each_stands_within_the_range_of_its_tier_and_priority(self) -> None:
+        with self.sessions() as session:
+            outside = session.scalar(
+                text("""
+                    SELECT count(*) FROM worklist_entry AS entry
+                    LEFT JOIN reading_order_range AS range USING (policy_id, tier, priority)
+                    WHERE (place_order >= first_place AND place_order < next_place) IS NOT TRUE
+                """)
+            )
+        assert outside == 0
+
+    @invariant()
     def every_listed_study_has_its_place(self) -> None:
         with self.sessions() as session:
             policies = {one.key: one for one in reading_order.served_policies(session)}

@@ -11,7 +11,8 @@ from db.reads import study_queries
 from db.schema.worklist_records import PolicyRecord, RuleRecord
 from db.writes import ledger, reading_order
 from tests.db.samples import arrived, ended, lesion, read, refused, scored, study
-from worker.clinical.reading_order.policy import built_in, built_in_document
+from worker.clinical.reading_order.place import place_ranges
+from worker.clinical.reading_order.policy import BUILT_IN, DEFAULT, built_in, built_in_document
 from worker.errors import SetupRefused
 from worker.scoring import reading_policy
 from worker.scoring.reading_policy import apply_policy, complete_places, moves
@@ -61,6 +62,17 @@ def test_the_list_follows_the_policy_that_is_applied_and_back(
         ("anne", "suspicion/2", "outcome/1"),
         ("anne", "outcome/1", "suspicion/2"),
     ]
+
+
+@pytest.mark.parametrize("label", BUILT_IN)
+def test_the_ranges_on_record_are_the_policys(listed: sessionmaker[Session], label: str) -> None:
+    if label != DEFAULT:  # which the migration made active
+        apply(listed, label)
+    with listed() as session:
+        rows = session.execute(
+            text("SELECT tier_number, priority_word, lower(places), upper(places) FROM worklist_range")
+        ).all()
+    assert sorted(map(tuple, rows)) == sorted(map(tuple, place_ranges(built_in(label))))
 
 
 def test_studies_that_change_while_a_policy_is_built_have_their_place_under_both(
@@ -175,7 +187,7 @@ def test_who_asks_what_would_move_holds_nobody_up(listed: sessionmaker[Session])
     def meanwhile(_done: int) -> None:
         with listed.begin() as session:
             session.execute(text("SET LOCAL lock_timeout = '5s'"))
-            assert reading_order.register_policy(session, PolicyRecord("outcome/1", "", (), (RULE,)))
+            assert reading_order.register_policy(session, PolicyRecord("outcome/1", "", (), (RULE,), ()))
 
     assert moves(listed, OUTCOME, meanwhile).moves
 

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from functools import lru_cache
+from math import prod
 from typing import NamedTuple
 
 from worker.clinical.categories import Priority
@@ -16,10 +17,21 @@ from worker.clinical.reading_order.facts import (
 )
 from worker.clinical.reading_order.policy import WAITING, Policy, StepPriority
 
-__all__ = ["LesionFacts", "Place", "StudyFacts", "order_of", "place", "place_reason", "step_priority"]
+__all__ = [
+    "LesionFacts",
+    "Place",
+    "PlaceRange",
+    "StudyFacts",
+    "order_of",
+    "place",
+    "place_ranges",
+    "place_reason",
+    "step_priority",
+]
 
 _PROBABILITY_STEPS = 10**9
 _SIZES = {"priority": len(Priority), "category": len(CATEGORIES), "probability": _PROBABILITY_STEPS + 2}
+_TIER_SIZE = prod(_SIZES.values())
 _NO_LESION = LesionFacts(None, "waiting")
 
 
@@ -46,6 +58,19 @@ class Place(NamedTuple):
     probability: float | None
     order: int
     marks: tuple[str, ...]
+
+
+class PlaceRange(NamedTuple):
+    """The `Place.order` of the studies of a tier and a sender's priority: from ``first`` to right before ``behind``.
+
+    Ranges of different tiers have nothing in common. Where a tier is not sorted by priority first, one range is that of
+    several of its priorities.
+    """
+
+    tier: int
+    priority: Priority
+    first: int
+    behind: int
 
 
 class _Match(NamedTuple):
@@ -154,6 +179,20 @@ def order_of(policy: Policy, tier: int, priority: Priority, *, category: str | N
     return _order(_compiled(policy), tier, priority, CATEGORY_RANK[category], probability)
 
 
+def place_ranges(policy: Policy) -> list[PlaceRange]:
+    """Return the ranges of a policy, one for each of its tiers and each priority."""
+    compiled, ranges = _compiled(policy), []
+    for tier, (of_tier, of_priority, _, _) in enumerate(compiled.weights, start=1):
+        is_first = policy.tiers[tier - 1].order[:1] == ("priority",)
+        for priority in Priority:
+            first = (compiled.group[priority] * compiled.tiers + tier) * of_tier
+            size = of_tier
+            if is_first:
+                first, size = first + PRIORITY_RANK[priority] * of_priority, of_priority
+            ranges.append(PlaceRange(tier, priority, first, first + size))
+    return ranges
+
+
 def step_priority(of_tier: StepPriority, priority: Priority) -> StepPriority:
     """Say how urgent it is to read a study, in the three levels that DICOM has for a work item.
 
@@ -200,8 +239,7 @@ def _weights(order: tuple[str, ...]) -> tuple[int, int, int, int]:
     for key in reversed(order):
         weights[key] = weight
         weight *= _SIZES[key]
-    whole = _SIZES["priority"] * _SIZES["category"] * _SIZES["probability"]
-    return whole, weights["priority"], weights["category"], weights["probability"]
+    return _TIER_SIZE, weights["priority"], weights["category"], weights["probability"]
 
 
 def _region(bounds: tuple[float, ...], probability: float | None) -> int:

@@ -11,7 +11,7 @@ from tests.worker.clinical.reading_order.policies import first_rule
 from tests.worker.clinical.reading_order.studies import RAISED, scored, studies, study
 from worker.clinical.categories import Outcome, Priority
 from worker.clinical.reading_order.facts import LesionFacts, StudyFacts
-from worker.clinical.reading_order.place import order_of, place, place_reason
+from worker.clinical.reading_order.place import order_of, place, place_ranges, place_reason
 from worker.clinical.reading_order.policy import BUILT_IN, Policy, built_in, built_in_document, parse_policy
 
 POLICIES = [built_in(label) for label in BUILT_IN]
@@ -66,6 +66,30 @@ def test_the_order_of_lesions_does_not_matter(policy: Policy, one: StudyFacts) -
     at, other = place(policy, one), place(policy, turned)
     assert at._replace(lesion=None, marks=()) == other._replace(lesion=None, marks=())
     assert set(at.marks) == set(other.marks)
+
+
+BY_PROBABILITY = parse_policy(first_rule('category = ["5"]', order='["probability", "priority"]'))
+"""Its tiers are not sorted by priority first."""
+
+
+@pytest.mark.parametrize("policy", [*POLICIES, BY_PROBABILITY], ids=[*BUILT_IN, "by probability"])
+@given(studies())
+def test_a_study_stands_within_the_range_of_its_tier_and_its_priority(policy: Policy, one: StudyFacts) -> None:
+    at, ranges = place(policy, one), place_ranges(policy)
+    [own] = [a for a in ranges if (a.tier, a.priority) == (at.tier, one.priority)]
+    assert own.first <= at.order < own.behind
+    others = [a for a in ranges if a.first <= at.order < a.behind and a != own]
+    assert {other.tier for other in others} <= {at.tier}
+    if policy is not BY_PROBABILITY:
+        assert not others
+
+
+def test_a_range_is_that_of_several_priorities_where_a_tier_is_sorted_by_something_else_first() -> None:
+    ranges = {(one.tier, one.priority): (one.first, one.behind) for one in place_ranges(BY_PROBABILITY)}
+    assert len(ranges) == 2 * len(Priority)
+    for tier in (1, 2):
+        assert ranges[tier, Priority.URGENT] == ranges[tier, Priority.ROUTINE]
+        assert ranges[tier, Priority.STAT][1] <= ranges[1, Priority.URGENT][0], "stat goes before all tiers"
 
 
 # --- the default is monotone
