@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.migrate import PAGE_VIEWS
-from db.reads import study_queries, worklist_page
+from db.reads import study_queries, worklist_filter, worklist_page
 from db.reads.study_records import WorklistRow
 from db.reads.worklist_page_records import ListedRow, WorklistChoices, WorklistFilter
 from db.schema.metadata import TABLES
@@ -218,7 +218,7 @@ def test_a_filter_leaves_rows_out_and_changes_neither_order_nor_position(
 def test_in_a_long_list_a_number_is_found_by_its_beginning_and_by_its_end(
     sessions: sessionmaker[Session], reading: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worklist_page, "SEARCHED", 9)
+    monkeypatch.setattr(worklist_filter, "SEARCHED", 9)
     list_several(sessions, 10)
     with reading() as session:
         for part, count in {"a0": 10, "A003": 1, "3": 1, "004": 1, "0": 1, "00": 1, "a": 10, "%": 0, "b": 0}.items():

@@ -70,7 +70,10 @@ def test_the_ranges_on_record_are_the_policys(listed: sessionmaker[Session], lab
         apply(listed, label)
     with listed() as session:
         rows = session.execute(
-            text("SELECT tier_number, priority_word, lower(places), upper(places) FROM worklist_range")
+            text(
+                "SELECT tier, priority, first_place, next_place FROM reading_order_range"
+                " JOIN reading_order_policy AS policy ON policy.id = policy_id WHERE policy.state = 'active'"
+            )
         ).all()
     assert sorted(map(tuple, rows)) == sorted(map(tuple, place_ranges(built_in(label))))
 
