@@ -127,7 +127,7 @@ def listed(session: Session, study_id: UUID) -> ListedRow | None:
 
 def listed_state(session: Session, study_id: UUID) -> ListedState | None:
     """Return how far a study of the worklist is; ``None`` for one that is not on it. No lesion and no place is read."""
-    row = session.execute(rows_of("listed_study", ListedState).where(study_id == STUDY_ID)).one_or_none()
+    row = session.execute(rows_of("listed_study", ListedState).where(column("study_id") == study_id)).one_or_none()
     return None if row is None else ListedState(*row)
 
 
@@ -251,7 +251,7 @@ def history(session: Session, study_id: UUID) -> list[HistoryRow]:
 
 
 def _place(session: Session, study_id: UUID) -> tuple[Any, ...] | None:
-    row = session.execute(select(*ORDER).select_from(PLACES).where(study_id == STUDY_ID)).one_or_none()
+    row = session.execute(select(*ORDER).select_from(PLACES).where(column("study_id") == study_id)).one_or_none()
     return None if row is None else tuple(row)
 
 
