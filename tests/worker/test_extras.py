@@ -70,6 +70,7 @@ NEEDS = {
     "report reading-order --manifest CSV": "train",
     "report reading-order --from-database": "train",
     "report restratification": None,
+    "dataset import dicom FOLDER --table CSV --key KEY --output OUT": "worker",
     "dataset import busi FOLDER --output OUT": "worker",
     "dataset validate CSV": "worker",
     "dataset flow CSV": "worker",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.dataset import ExcludeFindingOption
+from worker.cli.dataset_options import ExcludeFindingOption
 from worker.cli.lesion_options import RootOption
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr, write_file
 from worker.cli.proportion_cells import percent

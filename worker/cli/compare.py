@@ -13,7 +13,7 @@ from db.reads import version_comparison
 from db.reads.version_comparison import Coverage, RecordedVersion
 from db.schema.vocabulary import QualityFinding
 from worker.cli.compare_rows import Answer, Held, answer_document, print_answer
-from worker.cli.dataset import ExcludeFindingOption
+from worker.cli.dataset_options import ExcludeFindingOption
 from worker.cli.lesion_options import ImageOnlyOption, RootOption
 from worker.cli.models import Model
 from worker.cli.monitor import SinceOption

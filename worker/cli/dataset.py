@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +11,8 @@ import typer
 
 from db.schema.vocabulary import QualityFinding
 from worker.cli.bad_rows import print_faults, refuse_rows
-from worker.cli.failed import moment
+from worker.cli.dataset_import import import_dataset
+from worker.cli.dataset_options import ExcludeFindingOption, OutputOption, RootOption
 from worker.cli.output import Format, FormatOption, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.progress import progress_bar
 from worker.errors import Code, SetupRefused
@@ -20,7 +20,6 @@ from worker.extras import require_extra
 
 if TYPE_CHECKING:
     from worker.dataset.check import Checked
-    from worker.dataset.importers.imported_dataset import Imported, OnProgress
     from worker.dataset.shortcuts import Association
 
 app = typer.Typer(no_args_is_help=True)
@@ -29,16 +28,6 @@ EXIT_BAD_ROWS = 3
 ASSOCIATION_COLUMNS = ("goes_together", "lesions", "test")
 FLOW_COLUMNS = ("step", "of", "rows", "patients", "lesions", "benign", "malignant")
 SPLIT_COLUMNS = ("split", "fold", "rows", "share", "patients", "benign", "malignant")
-
-
-class Layout(StrEnum):
-    """A public data set, by its layout; or what is on record here."""
-
-    BUSI = "busi"
-    BUS_BRA = "bus-bra"
-    BREAST = "breast"
-    MEDMNIST = "medmnist"
-    LEDGER = "ledger"
 
 
 class By(StrEnum):
@@ -57,99 +46,9 @@ class Keys(StrEnum):
 
 
 ManifestArgument = Annotated[Path, typer.Argument(help="Manifest: CSV, or Parquet if its name ends in .parquet")]
-RootOption = Annotated[Path | None, typer.Option(help="Folder that paths are relative to (default: the manifest's)")]
-ExcludeFindingOption = Annotated[
-    list[QualityFinding] | None,
-    typer.Option(help="Exclude rows whose region has this quality finding, such as overlay_in_roi; may be repeated"),
-]
-OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Manifest to write, .csv or .parquet")]
 
 
-@app.command("import")
-def import_dataset(
-    layout: Annotated[Layout, typer.Argument(help="Which data set it is; ledger: your own stored lesions")],
-    output: OutputOption,
-    source: Annotated[
-        Path | None, typer.Argument(help="Its folder; for medmnist, the .npz file; for ledger, nothing")
-    ] = None,
-    root: RootOption = None,
-    key: Annotated[
-        Path | None,
-        typer.Option(help="ledger: file of the secret that makes the patients' keys; created if there is none"),
-    ] = None,
-    label_from_verdicts: Annotated[
-        bool,
-        typer.Option("--label-from-verdicts", help="ledger: without pathology, label by the final BI-RADS category"),
-    ] = False,
-    trained_on: Annotated[
-        list[Path] | None,
-        typer.Option(help="ledger: manifest that a model was trained on, to mark its lesions; may be repeated"),
-    ] = None,
-    biopsied_only: Annotated[
-        bool, typer.Option("--biopsied-only", help="breast: leave out lesions that follow-up alone confirmed")
-    ] = False,
-    since: Annotated[
-        datetime | None,
-        typer.Option(
-            parser=moment, metavar="TIME", help="ledger: only studies received since then: ISO 8601, or 90d (ago)"
-        ),
-    ] = None,
-    fmt: ReportOption = Report.TABLE,
-) -> None:
-    """Make a manifest of a public data set that you have downloaded, or of stored lesions with pathology or a verdict.
-
-    Rows left out are in it too, with the reason. Duplicate images of a public data set are found by their content. Read
-    its licence: none allows every use.
-    """
-    from worker.dataset.manifest_file import require_free, write_manifest
-
-    require_free(output)
-    if biopsied_only and layout is not Layout.BREAST:
-        raise typer.BadParameter("only breast says what was biopsied", param_hint="--biopsied-only")
-    if layout is Layout.LEDGER:
-        if source is not None or key is None:
-            raise typer.BadParameter("ledger has no SOURCE, and needs --key")
-        require_extra("worker", "dlr dataset import ledger", "PIL")
-        from worker.cli.dataset_ledger import imported_ledger
-
-        imported = imported_ledger(
-            output, root or output.parent, key, since, trained_on or (), label_from_verdicts=label_from_verdicts
-        )
-    elif source is None or key or label_from_verdicts or trained_on or since:
-        raise typer.BadParameter("a public data set needs SOURCE, and takes no option of ledger")
-    else:
-        with progress_bar("images") as on_progress:
-            imported = _imported(
-                layout, source, output, root or output.parent, on_progress, biopsied_only=biopsied_only
-            )
-    write_manifest(output, imported.rows)
-    left_out = Counter(row.excluded for row in imported.rows if row.excluded is not None)
-    rows = [{"excluded": reason, "rows": count} for reason, count in left_out.most_common()]
-    if fmt is Report.JSON:
-        listed = [{"image": row.image, "excluded": row.excluded} for row in imported.rows if row.excluded is not None]
-        print_json({"rows": len(imported.rows), "excluded": listed, "notes": imported.notes})
-        return
-    print_rows(rows, ("excluded", "rows"), Format.TABLE, title=f"left out of {len(imported.rows)} rows")
-    for note in imported.notes:
-        _say(f"note: {note}")
-    _say(f"next: dlr dataset validate {output}")
-
-
-def _imported(
-    layout: Layout, source: Path, output: Path, root: Path, on_progress: "OnProgress", *, biopsied_only: bool
-) -> "Imported":
-    require_extra("worker", "dlr dataset import", "PIL")
-    from worker.dataset.importers import breast, bus_bra, busi, medmnist
-
-    match layout:
-        case Layout.BUSI:
-            return busi.import_busi(source, root, on_progress)
-        case Layout.BUS_BRA:
-            return bus_bra.import_bus_bra(source, root, on_progress)
-        case Layout.BREAST:
-            return breast.import_breast(source, root, on_progress, biopsied_only=biopsied_only)
-        case _:
-            return medmnist.import_medmnist(source, root, output.with_name(f"{output.stem}-images"), on_progress)
+app.command("import")(import_dataset)
 
 
 @app.command()

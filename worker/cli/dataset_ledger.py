@@ -38,11 +38,12 @@ def imported_ledger(
     from worker.dataset.check import check
     from worker.dataset.importers.imported_dataset import Imported
     from worker.dataset.manifest_file import read_manifest
+    from worker.dataset.opaque_names import key_of
     from worker.imaging.decoder_pool import DecoderPool
     from worker.imaging.image_source import ImageSource, remove_abandoned
     from worker.inference.registry import Registry
     from worker.rescoring.stored_images import StoredImages
-    from worker.rescoring.training_manifest import LedgerImporter, key_of, versions_by_pixels
+    from worker.rescoring.training_manifest import LedgerImporter, versions_by_pixels
     from worker.runtime import sessions
 
     settings = get_settings()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from db.schema.vocabulary import QualityFinding
-from worker.cli.dataset import ExcludeFindingOption
+from worker.cli.dataset_options import ExcludeFindingOption
 from worker.cli.evaluate_rows import (
     RATES,
     auc_row,

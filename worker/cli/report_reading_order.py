@@ -1,12 +1,14 @@
 """``dlr report reading-order``: how long cancers, and all others, would wait under several orders of the worklist."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from db.schema.vocabulary import QualityFinding
+from worker.cli.dataset_options import ExcludeFindingOption
 from worker.cli.lesion_options import (
     BmThresholdOption,
     LhThresholdOption,
@@ -20,7 +22,7 @@ from worker.cli.monitor import SinceOption
 from worker.cli.output import Card, Format, FormatOption, print_json, print_rows, stderr, stdout
 from worker.cli.policy_given import policy_given
 from worker.cli.progress import progress_bar
-from worker.cli.refusals import refuse_bad_rows, scored_manifest
+from worker.cli.refusals import refuse_bad_rows, refuse_without, scored_manifest
 from worker.clinical.reading_order.policy import DEFAULT, Policy, built_in, parse_policy
 from worker.dataset.manifest import Split
 from worker.errors import Code
@@ -87,6 +89,7 @@ def reading_order(
     split: Annotated[Split, typer.Option(help="Split to take, where lesions have one")] = Split.TEST,
     root: RootOption = None,
     since: SinceOption = None,
+    exclude_finding: ExcludeFindingOption = None,
     skip_bad: SkipBadOption = False,
     resamples: Annotated[
         int, typer.Option(min=0, max=100_000, help="Bootstrap resamples; 0 for no intervals")
@@ -100,6 +103,7 @@ def reading_order(
     Exit status 3: bad rows were left out. 1: a row is bad, and nothing was simulated.
     """
     refuse_other_sources(scores, manifest, root, since, from_database=from_database)
+    refuse_without("--exclude-finding", exclude_finding, "--manifest", manifest)
     if utilization is not None and per_day is not None:
         raise typer.BadParameter("give one of the two", param_hint="--utilization, --per-day")
     require_extra("train", "dlr report reading-order", "sklearn")
@@ -117,7 +121,7 @@ def reading_order(
         cohort, active = _recorded(since)
         listed_by, bad = asked or active, False
     else:
-        cohort, bad = _judged(scores, manifest, root, options, skip_bad=skip_bad)
+        cohort, bad = _judged(scores, manifest, root, options, exclude_finding, skip_bad=skip_bad)
         listed_by = asked or built_in(DEFAULT)
     with progress_bar("simulations") as on_progress:
         found = waiting_times(cohort, listed_by, Setting(work, days, cancer_share, resamples, seed), on_progress)
@@ -138,7 +142,13 @@ def _recorded(since: datetime | None) -> "tuple[Cohort, Policy]":
 
 
 def _judged(
-    scores: Path | None, manifest: Path | None, root: Path | None, options: Options, *, skip_bad: bool
+    scores: Path | None,
+    manifest: Path | None,
+    root: Path | None,
+    options: Options,
+    excluding: Sequence[QualityFinding] | None,
+    *,
+    skip_bad: bool,
 ) -> "tuple[Cohort, bool]":
     """Return the studies, and whether rows were left out."""
     from worker.waiting_times.cohort import judged_cohort
@@ -150,7 +160,7 @@ def _judged(
         refuse_bad_rows(read.bad, Code.SCORES_INVALID, "simulated", skip_bad=skip_bad)
         return judged_cohort(read.material, read.unscored, options), bool(read.bad)
     assert manifest is not None  # noqa: S101  one of the two is given
-    scored, faults = scored_manifest(manifest, root, options.split, "simulated", skip_bad=skip_bad)
+    scored, faults = scored_manifest(manifest, root, options.split, "simulated", excluding, skip_bad=skip_bad)
     return judged_cohort(scored.material, (), options), bool(faults)
 
 

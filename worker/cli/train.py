@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.bad_rows import refuse_rows
-from worker.cli.dataset import ExcludeFindingOption
+from worker.cli.dataset_options import ExcludeFindingOption
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.progress import share_bar
 from worker.errors import Code
@@ -144,6 +144,12 @@ def train(
         How | None, typer.Option(help="How the scores of a lesion's images become one (default: mean)")
     ] = None,
     exclude_finding: ExcludeFindingOption = None,
+    calipers: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Probability that calipers in an image are painted over, and that others are drawn in"
+        ),
+    ] = None,
     fold: Annotated[int | None, typer.Option(min=1, help="Fold to validate on, where the manifest has folds")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; with torchrun, one GPU per process")] = "auto",
     log: Annotated[Log, typer.Option(help="Log of the epochs: log.csv, TensorBoard events, or none")] = Log.CSV,
@@ -169,7 +175,7 @@ def train(
         "init": init, "seed": seed, "backbone": backbone, "input_size": input_size, "epochs": epochs,
         "patience": patience, "batch": batch, "learning_rate": learning_rate, "stages": stages,
         "label_rule": label_rule, "low_risk_up_to": low_risk_up_to, "missing_age": missing_age, "fold": fold,
-        "aggregation": aggregation, "phantoms.count": phantom, "age.learns_on": age_learns_on,
+        "aggregation": aggregation, "calipers": calipers, "phantoms.count": phantom, "age.learns_on": age_learns_on,
     }  # fmt: skip
     read = read_config(config, overrides, None if phantom is None else DEMO)
     name: ModelName = "DLR_LH" if which is Which.LH else "DLR_BM"

@@ -33,7 +33,7 @@ _SAID = {
     Code.FILE_NOT_READABLE: "this user is not allowed to read the file",
     Code.FILE_TOO_LARGE: f"the file is larger than {DEFAULT_LIMITS.max_file_bytes} bytes, or inflates to too many",
     Code.PIXELS_TOO_LARGE: f"the frame has more than {DEFAULT_LIMITS.max_frame_pixels} pixels",
-    Code.AGE_CONTRADICTORY: "age_years and the age of the file's header differ by more than a year",
+    Code.AGE_CONTRADICTORY: "age_years and the header's age differ by more than a year: correct the wrong one",
 }
 """In place of a code's meaning, where that is of a job and of the service's settings, and not of a manifest."""
 
@@ -96,20 +96,30 @@ def read_lesion(root: Path, row: ManifestRow, limits: Limits = DEFAULT_LIMITS) -
     frame, header, age_years = reading(path, row, limits)
     regions = ultrasound_regions(header)
     roi = _roi(root, row, frame.shape, limits)
-    rows, columns = frame.shape[:2]
-    region, _ = resolve_region(roi, rows=rows, columns=columns, ultrasound_regions=regions)
-    pixels = frame[region.y : region.y + region.height, region.x : region.x + region.width]
-    if (pixels == pixels[0, 0]).all():
-        raise LesionRefused(Code.PIXELS_UNIFORM)
+    region = region_with_content(frame, roi, regions)
     size = size_of(region, _spacing(row, region, regions, header))
     appearance = Appearance(
         quality_findings(frame, region, regions, header),
         lesion_px=max(region.width, region.height),
         lesion_mm=None if size is None else max(size.width_mm, size.height_mm),
-        frame_px=max(rows, columns),
+        frame_px=max(frame.shape[:2]),
         scanner_model=row.scanner_model or scanner_of(header).model,
     )
     return TrainingLesion(frame, region, age_years, appearance)
+
+
+def region_with_content(frame: NDArray[np.uint8], roi: Roi | None, regions: Sequence[UltrasoundRegion]) -> Roi:
+    """Return a lesion's rectangle on its frame, as the service takes it.
+
+    Raises:
+        LesionRefused: ``roi_outside_image``, ``pixels_uniform``.
+    """
+    rows, columns = frame.shape[:2]
+    region, _ = resolve_region(roi, rows=rows, columns=columns, ultrasound_regions=regions)
+    pixels = frame[region.y : region.y + region.height, region.x : region.x + region.width]
+    if (pixels == pixels[0, 0]).all():
+        raise LesionRefused(Code.PIXELS_UNIFORM)
+    return region
 
 
 def _spacing(row: ManifestRow, region: Roi, regions: Sequence[UltrasoundRegion], header: Header) -> Spacing | None:
@@ -181,14 +191,34 @@ def _is_dicom(path: Path, limits: Limits) -> bool:
 _Read = tuple[NDArray[np.uint8], Header, float | None]
 
 
-def _read_dicom(path: Path, row: ManifestRow, limits: Limits) -> _Read:
+def read_dicom(path: Path, frame: int | None, age_years: float | None, limits: Limits = DEFAULT_LIMITS) -> _Read:
+    """Read a frame of a DICOM file.
+
+    Args:
+        path: a confined path.
+        frame: counts from 1; ``None``: the file's only one.
+        age_years: what is known already, and must not contradict the header.
+        limits: the largest file and frame.
+
+    Returns:
+        The frame, uint8, (rows, columns) or (rows, columns, 3); the header; and the age, 0 to 120 years, ``None`` where
+        nothing says it.
+
+    Raises:
+        LesionRefused: any code of a file, of pixels or of an age; ``modality_not_ultrasound``.
+        Unavailable: ``storage_unavailable``.
+    """
     with open_dicom(path, limits) as file:
         if file.header.text("Modality") not in MODALITIES:
             raise LesionRefused(Code.MODALITY_NOT_ULTRASOUND)
         layout = pixel_layout(file, limits)
-        index = frame_index(layout, row.frame)
-        age_years = _age(file.header, row.age_years)
-        return decode_frame(file, layout, index), file.header, age_years
+        index = frame_index(layout, frame)
+        years = _age(file.header, age_years)
+        return decode_frame(file, layout, index), file.header, years
+
+
+def _read_dicom(path: Path, row: ManifestRow, limits: Limits) -> _Read:
+    return read_dicom(path, row.frame, row.age_years, limits)
 
 
 def _age(header: Header, age_years: float | None) -> float | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worker.image_access import Limits
-from worker.imaging.dicom_file import open_dicom, read_beginning
+from worker.imaging.dicom_file import DicomFile, open_dicom, read_beginning
 from worker.imaging.patient import PatientId
 from worker.text import composed, on_one_line
 
@@ -29,6 +29,7 @@ class Identity:
     accession_number: str
     is_number_whole: bool
     matrix: tuple[int, ...] = ()
+    modality: str = ""
 
 
 def read_identity(path: Path, limits: Limits) -> Identity:
@@ -43,17 +44,23 @@ def read_identity(path: Path, limits: Limits) -> Identity:
         Unavailable: ``storage_unavailable``.
     """
     with open_dicom(path.resolve(), limits) as file:
-        header = file.header
-        number = header.said("AccessionNumber", _LONGEST)
-        return Identity(
-            header.text("StudyInstanceUID"),
-            header.text("SOPInstanceUID"),
-            header.text("SOPClassUID"),
-            PatientId.of(header),
-            composed(on_one_line(number.text)),
-            number.is_whole,
-            (*header.integers("Rows"), *header.integers("Columns")),
-        )
+        return identity_of(file)
+
+
+def identity_of(file: DicomFile) -> Identity:
+    """Return what an open file says it is."""
+    header = file.header
+    number = header.said("AccessionNumber", _LONGEST)
+    return Identity(
+        header.text("StudyInstanceUID"),
+        header.text("SOPInstanceUID"),
+        header.text("SOPClassUID"),
+        PatientId.of(header),
+        composed(on_one_line(number.text)),
+        number.is_whole,
+        (*header.integers("Rows"), *header.integers("Columns")),
+        header.text("Modality"),
+    )
 
 
 def study_named_in(path: Path, limits: Limits) -> dict[str, str]:

@@ -3,20 +3,12 @@
 No identifier goes into it: patients and pictures have keyed hashes for names, and the pictures have no header.
 """
 
-import hashlib
-import hmac
-import io
-import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.reads.labelled_lesions import LabelledLesion, LabelledStudy, labelled_ids, labelled_study
@@ -24,21 +16,25 @@ from db.reads.scored_images import ScoredImage
 from db.writes.rescoring import StoredLesion, StoredStudy
 from worker.clinical.descriptors import descriptor_faults
 from worker.dataset.check import Checked
-from worker.dataset.importers.imported_dataset import Imported, made_row, refused, relative
+from worker.dataset.importers.imported_dataset import (
+    NO_PATHOLOGY,
+    PATIENT_UNKNOWN,
+    PICTURES_ARE_WHOLE_FRAMES,
+    Imported,
+    made_row,
+    relative,
+    write_picture,
+)
 from worker.dataset.manifest import ManifestRow, Pathology, Split
 from worker.dataset.near_duplicates import pixels_sha256
-from worker.durable_files import write_private
+from worker.dataset.opaque_names import opaque_name
 from worker.errors import Refused
 from worker.inference.model_card import ModelCard
 from worker.rescoring.stored_images import Loaded, StoredImages
 from worker.study import LesionImage
 
-NO_PATHOLOGY = "no_pathology"
-PATIENT_UNKNOWN = "patient_unknown"
-
-KEY_BYTES = 32
 NOTES = (
-    "pictures are whole frames without a header; a name that is burned into one is still in it",
+    PICTURES_ARE_WHOLE_FRAMES,
     "lesions with pathology or a verdict are no sample of all lesions: most downgraded ones are never biopsied",
 )
 LABELLED_BY_VERDICT = (
@@ -47,23 +43,6 @@ LABELLED_BY_VERDICT = (
 )
 
 _BENIGN, _MALIGNANT = frozenset({"1", "2", "3"}), frozenset({"5", "6"})
-
-
-def key_of(path: Path) -> bytes:
-    """Return the secret by which patients get their keys; made on first use, and readable by its owner alone.
-
-    Raises:
-        SetupRefused: ``dataset_invalid``: it cannot be read or made, or is no such key.
-    """
-    try:
-        if not path.exists():
-            write_private(path, secrets.token_bytes(KEY_BYTES).hex().encode() + b"\n")
-        key = bytes.fromhex(path.read_text("ascii"))
-    except (OSError, ValueError):
-        raise refused("the file of --key cannot be read or made, or holds no key") from None
-    if len(key) < KEY_BYTES:
-        raise refused("the file of --key holds no key")
-    return key
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +106,7 @@ class LedgerImporter:
         picture = self.pictures / f"{self._hash('image', study.study_id, image.sop_instance_uid, image.frame)}.png"
         trained_on = None
         if reason is None and isinstance(loaded, LesionImage):
-            _write(picture, loaded.frame)
+            write_picture(picture, loaded.frame)
             trained_on = (self.trained_on or {}).get(pixels_sha256(loaded.frame))
         x, y, width, height = image.region
         return made_row(
@@ -153,8 +132,8 @@ class LedgerImporter:
             return Pathology.MALIGNANT if lesion.final_birads in _MALIGNANT else Pathology.BENIGN
         return None
 
-    def _hash(self, *of: Any) -> str:
-        return hmac.new(self.key, "\0".join(map(str, of)).encode(), hashlib.sha256).hexdigest()[:KEY_BYTES]
+    def _hash(self, *of: object) -> str:
+        return opaque_name(self.key, *of)
 
 
 def _reason(loaded: Loaded, patient: str, pathology: Pathology | None) -> str | None:
@@ -169,17 +148,6 @@ def _reason(loaded: Loaded, patient: str, pathology: Pathology | None) -> str | 
 def _stored(study: LabelledStudy) -> StoredStudy:
     lesions = tuple(StoredLesion(one.key, one.images, one.age_years, ()) for one in study.lesions)
     return StoredStudy(study.study_id, study.study_instance_uid, study.content_digest, study.job, lesions)
-
-
-def _write(path: Path, frame: NDArray[np.uint8]) -> None:
-    if path.exists():
-        return
-    content = io.BytesIO()
-    Image.fromarray(frame).save(content, "PNG")
-    try:
-        write_private(path, content.getvalue())
-    except OSError:
-        raise refused("a picture cannot be written: is there space?") from None
 
 
 def versions_by_pixels(checked: Iterable[Checked], cards: Iterable[ModelCard]) -> tuple[dict[str, str], list[str]]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
+from worker.training.calipers import with_calipers
 from worker.training.cohort import Lesions
 from worker.training.config import Augmentation, TrainingConfig
 
@@ -62,15 +63,24 @@ class _Seen(Dataset[Batch]):
         self._lesions = lesions
         self._ages = normalized_ages(lesions, config)
         self._transform = augmentation(config.augmentation)
+        self._calipers = config.calipers
         self._key = (config.seed, epoch)
 
     def __getitem__(self, at: int) -> Batch:
-        image = torch.from_numpy(self._lesions.cohort.pixels[self._lesions.places[at]]).float() / 255
         # Of seed, epoch and lesion alone: neither an interruption nor the number of processes changes what is seen.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(_seed_of(*self._key, at))
-            image = self._transform(image)
+            image = self._transform(self._image(at))
         return image, self._ages[at], torch.tensor(int(self._lesions.labels[at]))
+
+    def _image(self, at: int) -> Tensor:
+        """Return a lesion's image, with the calipers that it has, without them, or with others."""
+        cohort, place = self._lesions.cohort, self._lesions.places[at]
+        pixels = cohort.pixels
+        if cohort.painted_over is not None and torch.rand(()) < self._calipers:
+            pixels = cohort.painted_over
+        image = torch.from_numpy(pixels[place]).float() / 255
+        return with_calipers(image) if self._calipers and torch.rand(()) < self._calipers else image
 
 
 def batches_of_epoch(

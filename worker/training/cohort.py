@@ -58,6 +58,7 @@ class Cohort:
         notice: of what is trained on them; empty where it needs none.
         jpeg_decoder: what JPEG images among them were decoded with; ``None`` where there can be none.
         excluded: how many rows were left out, by the reason.
+        painted_over: the pixels without the calipers that are burned into them; ``None`` where that is not asked for.
     """
 
     pixels: NDArray[np.uint8]
@@ -67,6 +68,7 @@ class Cohort:
     notice: str = ""
     jpeg_decoder: str | None = None
     excluded: Mapping[str, int] = field(default_factory=dict)
+    painted_over: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True)

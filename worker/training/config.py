@@ -23,7 +23,7 @@ DEMO_SEED = 20261123
 STARTS = IMAGENET, RANDOM = "imagenet", "random"
 """What a network may start from, besides a file."""
 
-_CAME_LATER = {"aggregation": "mean"}
+_CAME_LATER = {"aggregation": "mean", "calipers": 0.0}
 """Fields that a configuration had not always, with what held before."""
 
 _Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -158,6 +158,10 @@ class TrainingConfig(_Part):
     )
     amp: Literal["auto", "none"] = Field(default="auto", description="auto: bfloat16 on CUDA")
 
+    calipers: _Fraction = Field(
+        default=0.0,
+        description="Probability that calipers in an image are painted over, and then that others are drawn into it",
+    )
     augmentation: Augmentation = Augmentation()
     age: AgeStage = AgeStage()
     phantoms: Phantoms = Phantoms()

@@ -11,6 +11,7 @@ from worker.dataset.near_duplicates import Fingerprint
 from worker.errors import Code, SetupRefused
 from worker.imaging.jpeg_decoder import jpeg_decoder
 from worker.inference.preprocess import pixels_for_each
+from worker.training.calipers import painted_over
 from worker.training.cohort import Cohort, CohortRow, OnProgress
 from worker.training.config import TrainingConfig
 
@@ -51,18 +52,28 @@ def manifest_cohort(checked: Checked, config: TrainingConfig, on_progress: OnPro
     lines = sorted(taken, key=lambda line: _place_of(sound[line], checked.prints[line]))
     channels = 1 if config.channels == "gray" else 3
     pixels = np.empty((len(lines), channels, config.input_size, config.input_size), np.uint8)
+    without_calipers = pixels.copy() if config.calipers else None
     rows = []
     for place, line in enumerate(lines):
         row = sound[line]
         lesion = read_lesion(checked.manifest.root, row)
         pixels[place] = pixels_for_each(lesion.frame, lesion.region, [config.preprocessing])[0]
+        if without_calipers is not None:
+            frame = painted_over(lesion.frame)
+            without_calipers[place] = pixels_for_each(frame, lesion.region, [config.preprocessing])[0]
         rows.append(_row(row, splits[line], ages[line]))
         on_progress(place + 1, len(lines))
     left_out = Counter(row.excluded for row in checked.manifest.rows.values() if row.excluded is not None)
     if len(lines) < len(splits):
         left_out[str(Code.AGE_MISSING)] = len(splits) - len(lines)
     return Cohort(
-        pixels, tuple(rows), checked.digest, "a manifest's lesions", jpeg_decoder=jpeg_decoder(), excluded=left_out
+        pixels,
+        tuple(rows),
+        checked.digest,
+        "a manifest's lesions",
+        jpeg_decoder=jpeg_decoder(),
+        excluded=left_out,
+        painted_over=without_calipers,
     )
 
 

@@ -1,13 +1,16 @@
 """`dlr dataset` as a user types it: what is printed, what is written, and the exit status."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from tests.worker.dataset.importers import test_breast, test_bus_bra, test_busi, test_medmnist
+from tests.places import ROOT
+from tests.worker.dataset.importers import test_breast, test_bus_bra, test_busi, test_dicom, test_medmnist
 from tests.worker.dataset.manifests import cohort, save_picture, with_calipers
+from tests.worker.intake.reports import Finding, rectangle, write_report
 from worker.cli.main import app
 from worker.dataset.manifest import Split
 from worker.dataset.manifest_file import read_manifest, write_manifest
@@ -51,7 +54,17 @@ def test_a_manifest_is_validated_counted_and_split(manifest: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("busi",), ("ledger",), ("ledger", "folder", "--key", "k"), ("busi", "folder", "--label-from-verdicts")],
+    [
+        ("busi",),
+        ("ledger",),
+        ("ledger", "folder", "--key", "k"),
+        ("busi", "folder", "--label-from-verdicts"),
+        ("dicom", "folder", "--key", "k"),
+        ("dicom", "folder", "--table", "t.csv"),
+        ("dicom", "--table", "t.csv", "--key", "k"),
+        ("busi", "folder", "--table", "t.csv"),
+        ("busi", "folder", "--key", "k"),
+    ],
 )
 def test_stored_lesions_and_a_public_data_set_have_options_of_their_own(
     arguments: tuple[str, ...], tmp_path: Path
@@ -128,6 +141,51 @@ def test_each_public_layout_is_imported_and_what_is_left_out_is_said(tmp_path: P
         found, *_ = json.loads(dlr("flow", made, "-f", "json"))
         assert found["rows"] == told["rows"]
     assert "no_lesion" in dlr("import", "busi", sources["busi"], "-o", tmp_path / "again.csv")
+
+
+def test_the_recipe_of_the_page_leads_from_a_pacs_export_to_splits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = []
+    for study in range(1, 31):
+        test_dicom.add(tmp_path / "export", study)
+        malignant = study % 3 == 0
+        said = {"pathology": "malignant", "BI-RADS": "5"} if malignant else {}
+        lines.append(test_dicom.line(**{"Accession Number": f"ACC{study}"}, **test_dicom.ROI, **said))
+    test_dicom.save(tmp_path / "lesions.csv", lines)
+    page = (ROOT / "docs" / "model-owner.md").read_text("utf-8")
+    recipe = page.split("### From a PACS export", 1)[1].split("```sh\n", 1)[1].split("```", 1)[0]
+    for command in recipe.splitlines():
+        dlr(*shlex.split(command)[2:])
+    rows = read_manifest(tmp_path / "split.csv").rows.values()
+    assert [row.age_years for row in rows] == [47.0] * 30
+    assert {row.split for row in rows} == {Split.TRAIN, Split.VALIDATION, Split.TEST}
+
+
+def test_a_report_in_the_export_says_where_a_lesion_is_and_bad_rows_of_the_table_are_folded(tmp_path: Path) -> None:
+    export = test_dicom.export(tmp_path / "export")
+    first = export / "Hopper^Grace-1"
+    write_report(export / "sr.dcm", [Finding(first / "IM1", rectangle(3, 4, 20, 10), ["4A"], "left 3h")])
+    lines = [{"accession_number": "ACC1", "pathology": "benign"}]
+    lines += [{"accession_number": f"ACC{number}", "pathology": "benign"} for number in range(10, 20)]
+    table = test_dicom.save(tmp_path / "lesions.csv", lines)
+    options = ("--table", table, "--key", tmp_path / "key")
+    told = json.loads(dlr("import", "dicom", export, *options, "-o", tmp_path / "m.csv", "--format", "json", status=3))
+    assert [fault["line"] for fault in told["bad_rows"]] == [*range(3, 13)]
+    (row,) = read_manifest(tmp_path / "m.csv").included.values()
+    assert row.roi is not None
+    assert ((row.roi.x, row.roi.y, row.roi.width, row.roi.height), row.birads) == ((3, 4, 20, 10), "4A")
+    assert "3 to 12" in dlr("import", "dicom", export, *options, "-o", tmp_path / "again.csv", status=3)
+
+    (export / "sr.dcm").unlink()
+    two = [
+        Finding(first / f"IM{at}", rectangle(3, 4, 20, 10), [birads], "a", tracked="a")
+        for at, birads in ((1, "3"), (2, "5"))
+    ]
+    write_report(export / "sr.dcm", two)
+    told = json.loads(dlr("import", "dicom", export, *options, "-o", tmp_path / "c.csv", "-f", "json", status=3))
+    assert told["bad_rows"][0]["code"] == Code.BIRADS_UNKNOWN
 
 
 def test_the_schema_is_printed() -> None:

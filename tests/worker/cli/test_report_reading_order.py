@@ -13,7 +13,7 @@ from tests import command_line
 from tests.conftest import Database
 from tests.db.samples import DEMO, ended, scored, study, writing
 from tests.db.writes.test_pathology import report as pathology
-from tests.worker.dataset.manifests import cohort
+from tests.worker.dataset.manifests import cohort, with_calipers
 from tests.worker.evaluation.samples import BM, LH, many
 from tests.worker.inference.samples import registry_with_both
 from worker.clinical.reading_order.policy import built_in_document
@@ -102,6 +102,10 @@ def test_a_manifest_is_scored_by_the_active_models(tmp_path: Path) -> None:
     write_manifest(tmp_path / "manifest.csv", cohort(tmp_path, 6, views=1))
     found = answer("--manifest", tmp_path / "manifest.csv", DLR_MODELS_DIR=str(tmp_path / "models" / "registry"))
     assert (found["source"], found["cohort"]["lesions"], found["cohort"]["studies"]) == ("manifest", 6, 6)
+    with_calipers(tmp_path / "1-0.png")
+    asked = ("--manifest", tmp_path / "manifest.csv", "--exclude-finding", "overlay_in_roi")
+    found = answer(*asked, DLR_MODELS_DIR=str(tmp_path / "models" / "registry"))
+    assert found["cohort"]["lesions"] == 5
     assert any("a test's" in notice for notice in found["notices"])
 
 
@@ -146,6 +150,7 @@ def test_bad_rows_stop_it_unless_they_are_to_be_left_out(table: Path, tmp_path: 
         (("--scores", "a.csv", "--per-day", "10", "--utilization", "0.5"), 2, "give one of the two"),
         (("--scores", "a.csv", "--from-database"), 2, "give exactly one"),
         (("--scores", "a.csv", "--root", "."), 2, "needs --manifest"),
+        (("--scores", "a.csv", "--exclude-finding", "overlay_in_roi"), 2, "needs --manifest"),
         (("--scores", "a.csv", "--since", "30d"), 2, "needs --from-database"),
         (("--scores", "none.csv"), 1, "scores_invalid"),
         (("--scores", "none.csv", "--policy", "none/9"), 1, "reading_order_invalid: none/9 cannot be read"),

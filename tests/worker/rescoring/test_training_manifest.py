@@ -22,8 +22,8 @@ from worker.dataset.importers.imported_dataset import Imported
 from worker.dataset.manifest import Manifest, ManifestRow, Split
 from worker.dataset.manifest_file import read_manifest, write_manifest
 from worker.dataset.manifest_image import read_lesion
-from worker.errors import Code, SetupRefused
-from worker.rescoring.training_manifest import LedgerImporter, key_of, versions_by_pixels
+from worker.errors import Code
+from worker.rescoring.training_manifest import LedgerImporter, versions_by_pixels
 from worker.scoring.worklist_place import place_studies
 
 KEY = b"k" * 32
@@ -180,15 +180,3 @@ def test_what_a_version_was_trained_on_is_marked_as_far_as_a_manifest_and_its_ca
     assert unknown == ["DLR_LH 8"]
     marked = by_lesion(imported(hospital, tmp_path, trained_on=versions).rows)
     assert [marked[f"{study_id}-1"].trained_on for study_id in studies] == ["DLR_BM 7", "DLR_BM 7", None]
-
-
-def test_the_secret_is_made_once_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
-    path = tmp_path / "key"
-    assert key_of(path) == key_of(path)
-    assert len(key_of(path)) == 32
-    assert path.stat().st_mode & 0o777 == 0o600
-    for content in ("", "00" * 31, "no key"):
-        path.write_text(content)
-        with pytest.raises(SetupRefused) as raised:
-            key_of(path)
-        assert raised.value.code is Code.DATASET_INVALID

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,26 @@ def test_depth_keeps_its_direction() -> None:
         assert middle[SIDE // 2 :].mean() > middle[: SIDE // 2].mean()
     turned = augmentation(Augmentation(vertical_flip=1))(image)[0]
     assert turned[SIDE // 2 :].mean() < turned[: SIDE // 2].mean()
+
+
+def test_calipers_are_painted_over_and_drawn_in_as_often_as_asked_and_without_that_nothing_changes() -> None:
+    plain = lesions()
+    over = replace(plain.cohort, painted_over=np.zeros_like(plain.cohort.pixels))
+    of = config(batch=5).model_copy(update={"augmentation": NOTHING, "calipers": 0.5})
+
+    def images(epoch: int) -> torch.Tensor:
+        return torch.cat([batch[0] for batch in batches_of_epoch(replace(plain, cohort=over), of, epoch)])
+
+    assert torch.equal(images(0), images(0))
+    found = torch.cat([images(epoch) for epoch in range(20)]).flatten(1)
+    is_over = (found == 0).float().mean(dim=1) > 0.5
+    has_drawn = (found > 0).any(dim=1)[is_over]
+    assert 0.4 < float(is_over.float().mean()) < 0.6
+    assert 0.4 < float(has_drawn.float().mean()) < 0.6
+    assert [
+        torch.equal(one, other)
+        for one, other in zip(seen(config(batch=5)), seen(config(batch=5, calipers=0)), strict=True)
+    ] == [True] * 4
 
 
 @pytest.mark.parametrize(

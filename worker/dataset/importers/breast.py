@@ -7,14 +7,14 @@ malignant, normal).
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from worker.clinical.descriptors import LEVELS
 from worker.dataset.importers import imported_dataset
 from worker.dataset.importers.imported_dataset import Imported, OnProgress, relative
 from worker.dataset.manifest import ManifestRow, Verification
 from worker.dataset.manifest_image import read_picture
-from worker.errors import Code, LesionRefused, SetupRefused
+from worker.errors import LesionRefused
+from worker.tables.workbook import read_workbook
 
 COLUMNS = ("CaseID", "Image_filename", "Mask_tumor_filename", "Age", "BIRADS", "Classification")
 IMAGES = "BrEaST-Lesions_USG-images_and_masks"
@@ -29,7 +29,6 @@ _VERIFICATION = {
     "confirmed by biopsy": Verification.BIOPSY,
     "confirmed by follow-up care": Verification.FOLLOW_UP,
 }
-_MAX_ROWS = 100_000
 _TISSUE = {"homogeneous: fat": "fat", "homogeneous: fibroglandular": "fibroglandular"}
 _POSTERIOR = {"no": "none"}
 _ECHO = {"complex cystic/solid": "complex_cystic_and_solid"}
@@ -64,28 +63,13 @@ def import_breast(source: Path, root: Path, on_progress: OnProgress, *, biopsied
 
 
 def _table(path: Path) -> list[dict[str, str]]:
-    try:
-        import openpyxl
-    except ImportError:
-        reason = "workbooks need the extra: pip install 'dlr-worker[train]'"
-        raise SetupRefused(Code.SETTING_INVALID, reason) from None
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        cells = list(book.worksheets[0].iter_rows(values_only=True, max_row=_MAX_ROWS))
-        book.close()
-    except Exception:  # noqa: BLE001  openpyxl raises many things on what is no workbook
-        raise imported_dataset.refused("the workbook cannot be read") from None
-    names = [_text(cell) for cell in cells[0]] if cells else []
+    cells = read_workbook(path)
+    names = cells[0] if cells else ()
     missing = [name for name in COLUMNS if name not in names]
     if missing:
         raise imported_dataset.refused(f"the workbook's first sheet has no column {', '.join(missing)}")
-    rows = [dict(zip(names, map(_text, row), strict=False)) for row in cells[1:]]
+    rows = [dict(zip(names, row, strict=False)) for row in cells[1:]]
     return [row for row in rows if row["CaseID"]]
-
-
-def _text(cell: Any) -> str:
-    whole = isinstance(cell, float) and cell.is_integer()
-    return "" if cell is None else str(int(cell) if whole else cell).strip()
 
 
 def _row(line: Mapping[str, str], images: Path, masks: Path, root: Path, *, biopsied_only: bool) -> ManifestRow:

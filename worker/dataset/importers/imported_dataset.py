@@ -1,18 +1,21 @@
 """What an importer makes: rows, those that it leaves out among them, each with the reason."""
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pydantic import ValidationError
 
 from worker.clinical.categories import Birads
 from worker.dataset.looks import alike, look_of
-from worker.dataset.manifest import ManifestRow, Pathology, reason_of
+from worker.dataset.manifest import Fault, ManifestRow, Pathology, reason_of
 from worker.dataset.manifest_image import mask_roi
 from worker.dataset.near_duplicates import joined
+from worker.durable_files import write_private
 from worker.errors import Code, LesionRefused, SetupRefused
 
 OnProgress = Callable[[int, int], None]
@@ -29,6 +32,10 @@ SIZE_DIFFERS = "size_differs"
 BBOX_DIFFERS = "bbox_differs"
 PATHOLOGY_UNKNOWN = "pathology_unknown"
 NOT_BIOPSIED = "not_biopsied"
+NO_PATHOLOGY = "no_pathology"
+PATIENT_UNKNOWN = "patient_unknown"
+
+PICTURES_ARE_WHOLE_FRAMES = "pictures are whole frames without a header; a name that is burned into one is still in it"
 
 _IMAGE_FOLDERS = ("images", "image")
 _MASK_FOLDERS = ("masks", "mask")
@@ -39,12 +46,14 @@ class Imported:
     """A data set as a manifest.
 
     Attributes:
-        rows: all that was found; those that are left out are ``excluded`` with a code of this module.
+        rows: all that was found; those that are left out are ``excluded`` with a code of this module, or of an error.
         notes: what the data set lacks, one sentence each, for whoever trains on it.
+        faults: of a table's rows, by its lines; these rows are left out.
     """
 
     rows: tuple[ManifestRow, ...]
     notes: tuple[str, ...]
+    faults: tuple[Fault, ...] = ()
 
 
 def relative(path: Path, root: Path) -> str:
@@ -136,6 +145,22 @@ def category_of(text: str) -> str | None:
     """Return a BI-RADS category, 4 without its letter among them; ``None`` for anything else."""
     word = text.strip().upper()
     return word if word in tuple(Birads) else None
+
+
+def write_picture(path: Path, frame: NDArray[np.uint8]) -> None:
+    """Write a frame as a PNG that its owner alone may read, unless it is there.
+
+    Raises:
+        SetupRefused: ``dataset_invalid``.
+    """
+    if path.exists():
+        return
+    content = io.BytesIO()
+    Image.fromarray(frame).save(content, "PNG")
+    try:
+        write_private(path, content.getvalue())
+    except OSError:
+        raise refused("a picture cannot be written: is there space?") from None
 
 
 def made_row(cells: Mapping[str, object]) -> ManifestRow:

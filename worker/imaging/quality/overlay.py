@@ -33,6 +33,10 @@ LEAST_COLOURED = 12
 """Coloured pixels in thin lines, which are the most of what is coloured; a caliper has more."""
 
 _DIRECTIONS = ((1, 0), (1, 1), (1, -1))
+_MOST_ARMS = 4
+"""Times that strokes across are looked for beside what was found."""
+
+Places = NDArray[np.intp]
 
 
 def overlay_in_roi(white: NDArray[np.uint8], coloured: Mask | None) -> QualityFinding | None:
@@ -46,23 +50,77 @@ def overlay_in_roi(white: NDArray[np.uint8], coloured: Mask | None) -> QualityFi
     return QualityFinding.OVERLAY_IN_ROI if drawn or _coloured_strokes(coloured) else None
 
 
+def overlay_pixels(white: NDArray[np.uint8], coloured: Mask | None) -> Mask:
+    """Return which pixels are of thin strokes that are white, or coloured on grey; none where `overlay_in_roi` is not.
+
+    Strokes across count where they touch another: they are arms of a cross, and by themselves may be tissue.
+
+    Args:
+        white: how white each pixel is, uint8 (rows, columns).
+        coloured: which are coloured, the same shape; ``None``: none is.
+
+    Returns:
+        (rows, columns).
+    """
+    drawn = np.zeros(white.shape, np.bool_)
+    if overlay_in_roi(white, coloured) is None:
+        return drawn
+    for direction in _DIRECTIONS:
+        drawn |= _painted(white.shape, _runs(white, *direction), direction)
+    rows, columns = _runs(white, 0, 1)
+    for _ in range(_MOST_ARMS):
+        near = _thickened(drawn)
+        touching = np.zeros(len(rows), np.bool_)
+        for step in range(LENGTH):
+            touching |= near[rows, columns + step]
+        drawn |= _painted(white.shape, (rows[touching], columns[touching]), (0, 1))
+        rows, columns = rows[~touching], columns[~touching]
+    if _coloured_strokes(coloured):
+        assert coloured is not None  # noqa: S101  nothing is coloured otherwise
+        drawn |= coloured & ~without_lines(coloured)
+    return _thickened(drawn)
+
+
+def _painted(shape: tuple[int, ...], runs: tuple[Places, Places], direction: tuple[int, int]) -> Mask:
+    """Return the pixels of runs, by where these begin."""
+    painted = np.zeros(shape, np.bool_)
+    rows, columns = runs
+    for step in range(LENGTH):
+        painted[rows + step * direction[0], columns + step * direction[1]] = True
+    return painted
+
+
+def _thickened(mask: Mask) -> Mask:
+    """Set the eight neighbours of each pixel that is set: where a stroke fades."""
+    padded = np.pad(mask, 1)
+    down = padded[:-2] | padded[1:-1] | padded[2:]
+    return np.asarray(down[:, :-2] | down[:, 1:-1] | down[:, 2:])
+
+
 def _strokes(grey: NDArray[np.uint8], down: int, across: int) -> int:
     """Count the runs of `LENGTH` pixels in one direction that are bright, even, and stand out on both sides."""
+    return len(_runs(grey, down, across)[0])
+
+
+def _runs(grey: NDArray[np.uint8], down: int, across: int) -> tuple[Places, Places]:
+    """Return the rows and the columns where the runs of `_strokes` begin."""
     if min(grey.shape) <= 2 * REACH:
-        return 0
+        return np.zeros(0, np.intp), np.zeros(0, np.intp)
     middle = _moved(grey, 0, 0)
     beside = np.maximum(_moved(grey, -across, down), _moved(grey, across, -down))
     lit = (middle >= BRIGHT) & (middle - np.minimum(middle, beside) >= STANDS_OUT)
-    rows, columns = np.nonzero(lit)
+    first_rows, first_columns = rows, columns = np.nonzero(lit)
     lowest = highest = middle[rows, columns]
     for _ in range(LENGTH - 1):
         rows, columns = rows + down, columns + across
         goes_on = (rows < lit.shape[0]) & (columns >= 0) & (columns < lit.shape[1])
         goes_on[goes_on] = lit[rows[goes_on], columns[goes_on]]
         rows, columns = rows[goes_on], columns[goes_on]
+        first_rows, first_columns = first_rows[goes_on], first_columns[goes_on]
         level = middle[rows, columns]
         lowest, highest = np.minimum(lowest[goes_on], level), np.maximum(highest[goes_on], level)
-    return int(np.count_nonzero(highest - lowest <= EVEN))
+    even = highest - lowest <= EVEN
+    return first_rows[even] + REACH, first_columns[even] + REACH
 
 
 def _moved(grey: NDArray[np.uint8], down: int, across: int) -> NDArray[np.uint8]:
