@@ -11,7 +11,7 @@ PROCESSES := $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 PYTEST := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-fast faults test-long bench lint types client clean
+.PHONY: help install demo public-models dev test test-fast faults test-long bench lint types client clean
 
 help:  ## List the targets, and how long each takes on two cores
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,14 @@ test-long: dev  ## Before a release: every property with 500 examples, and the t
 bench: dev  ## Measure every row of docs/performance.md beside its peer, on a quiet machine (1 hour)
 	$(PIP_INSTALL) --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks --out benchmarks/figures.json
+
+# Sets as they were downloaded (BUSBRA and breast in SETS), and options of `dlr train` for each training.
+SETS ?= sets
+PUBLIC ?= public-models
+TRAIN ?=
+
+public-models: dev  ## Train both models on public sets in SETS, with reports (a GPU: an hour; without: a day or more)
+	$(BIN)/python -m benchmarks.public_models $(SETS) $(PUBLIC) -- $(TRAIN)
 
 lint: dev  ## Check style and imports: Ruff, import-linter (10 s)
 	$(BIN)/ruff check .

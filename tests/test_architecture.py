@@ -91,7 +91,7 @@ def test_the_floors_that_are_drawn_are_those_of_the_contract() -> None:
         floors = floors_of(package)
         assert [drawn.pop((package, number)) for number in range(len(floors), 0, -1)] == floors
     assert not drawn
-    assert between_markers(ARCHITECTURE)[1].count("\n") > 30
+    assert between_markers("floors")[1].count("\n") > 30
     assert CONTRACTS[0]["layers"] == ["tests : benchmarks", "worker", "db"]
 
 

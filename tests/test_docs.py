@@ -22,7 +22,7 @@ from pydantic_core import PydanticUndefined
 from redis import Redis
 from sqlalchemy import NullPool
 
-from benchmarks import phantom_cohort
+from benchmarks import phantom_cohort, real_lesions
 from benchmarks.__main__ import ROWS
 from benchmarks.machine import PACKAGES
 from benchmarks.measuring import Figure, as_markdown
@@ -64,6 +64,7 @@ OUTAGE_DECISION = DOCS / "decisions" / "0034-an-outage-is-told-from-a-defect.md"
 MODEL_OWNER, MODELS = DOCS / "model-owner.md", DOCS / "models.md"
 FIGURES: dict[str, Any] = json.loads((ROOT / "benchmarks" / "figures.json").read_text("utf-8"))
 PHANTOM_COHORT: dict[str, Any] = json.loads((ROOT / "benchmarks" / "phantom_cohort.json").read_text("utf-8"))
+REAL_LESIONS: dict[str, Any] = json.loads((ROOT / "benchmarks" / "real_lesions.json").read_text("utf-8"))
 LIMIT = Settings.model_fields["max_message_bytes"].default
 
 pages = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
@@ -181,35 +182,44 @@ def phantom_cohort_table() -> str:
     return "\n".join([said, "", phantom_cohort.as_markdown(PHANTOM_COHORT).rstrip()])
 
 
+def real_lesions_table() -> str:
+    machine = REAL_LESIONS["machine"]
+    commits = ", ".join(dict.fromkeys(commit for one in REAL_LESIONS["recipes"] for commit in one["commits"]))
+    said = f"Commit {commits}; one core of {machine['processor']}; torch {machine['torch']}."
+    return "\n".join([said, "", real_lesions.as_markdown(REAL_LESIONS).rstrip()])
+
+
 def outages_table() -> str:
     rows = [f"| {'class ' if len(state) == 2 else ''}{state} | {meaning} |" for state, meaning in OUTAGES.items()]
     return "\n".join(["| SQLSTATE | what it means |", "| --- | --- |", *rows])
 
 
 TABLES = {
-    ARCHITECTURE: ("floors", floors_table),
-    OUTAGE_DECISION: ("outages", outages_table),
-    MODEL_OWNER: ("configuration", configuration_table),
-    MODELS: ("phantom cohort", phantom_cohort_table),
-    CONFORMANCE: ("99DLR", own_codes_table),
-    INTEGRATOR: ("codes", codes_table),
-    ADMINISTRATOR: ("settings", settings_table),
-    PERFORMANCE: ("figures", figures_table),
-    WATCHING: ("metrics", metrics_table),
+    "floors": (ARCHITECTURE, floors_table),
+    "outages": (OUTAGE_DECISION, outages_table),
+    "configuration": (MODEL_OWNER, configuration_table),
+    "phantom cohort": (MODELS, phantom_cohort_table),
+    "real lesions": (MODELS, real_lesions_table),
+    "99DLR": (CONFORMANCE, own_codes_table),
+    "codes": (INTEGRATOR, codes_table),
+    "settings": (ADMINISTRATOR, settings_table),
+    "figures": (PERFORMANCE, figures_table),
+    "metrics": (WATCHING, metrics_table),
 }
+"""The page of each table, and what writes it."""
 
 
-def between_markers(page: Path) -> tuple[str, str, str]:
-    name = TABLES[page][0]
+def between_markers(name: str) -> tuple[str, str, str]:
+    page = TABLES[name][0]
     found = re.fullmatch(rf"(.*<!-- {name}: [^\n]*-->\n)(.*?)(<!-- end of {name} -->\n.*)", page.read_text(), re.DOTALL)
     assert found, f"{page.name} has lost its markers"
     return found[1], found[2], found[3]
 
 
-@pytest.mark.parametrize("page", TABLES, ids=lambda page: page.name)
-def test_a_table_is_what_the_code_says(page: Path) -> None:
-    table = between_markers(page)[1].strip()
-    assert table == TABLES[page][1](), "run: python -m tests.test_docs"
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_is_what_the_code_says(name: str) -> None:
+    table = between_markers(name)[1].strip()
+    assert table == TABLES[name][1](), "run: python -m tests.test_docs"
 
 
 def test_every_row_of_the_benchmarks_has_its_figure_and_its_goal() -> None:
@@ -536,8 +546,8 @@ def test_the_services_for_several_gpus_are_one_a_gpu() -> None:
 
 
 def write_tables() -> None:
-    for page, (_, table) in TABLES.items():
-        before, _, after = between_markers(page)
+    for name, (page, table) in TABLES.items():
+        before, _, after = between_markers(name)
         page.write_text(f"{before}{table()}\n{after}", "utf-8")
 
 

@@ -1,0 +1,141 @@
+"""``python -m benchmarks.public_models SETS OUT``: both models from public sets as they were downloaded, and reports.
+
+SETS holds ``BUSBRA`` (BUS-BRA) and ``breast`` (BrEaST: its workbook, and its images below). The image network learns
+from BUS-BRA, which has no ages (`--stages image`); the classifier with age from the lesions of BrEaST that have one. So
+what the image stage says on BrEaST is external, and what the model with age says on BrEaST's test lesions is internal.
+
+It is the commands of ``dlr``, one after the other. What a step makes is looked for first, so the same command goes on
+where it stopped, within a training too. The commit and the seconds of each step are kept in ``OUT/steps.json``.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import commit
+from benchmarks.measuring import say_on_stderr
+
+DLR = Path(sys.executable).with_name("dlr")
+MODELS = {"lh": "DLR_LH", "bm": "DLR_BM"}
+NOTICE = "research only, trained on public sets, not for clinical use"
+INTENDED_USE = (
+    "Research and teaching only: to show that the recipe works, and as a peer for other models. Not for patients, and "
+    "not validated on any population that is served."
+)
+TRAINED_ON = (
+    "Image network: BUS-BRA (Gomez-Flores et al., Medical Physics 51, 2024, 3110-3123; free use with this citation). "
+    "Classifier with age: BrEaST (Pawlowska et al., Scientific Data 11, 2024, 148, doi 10.7937/9WKK-Q141; CC BY 4.0). "
+    "DLR_LH: BI-RADS 3 and below is low risk, 4 and above is high risk. What it fails at: of BrEaST's 44 lesions in 4A "
+    "one is malignant, so missed cancers in 4A cannot be measured; BUS-BRA's category 4 has no letter; the 211 lesions "
+    "that have an age are few; other scanners, and other ways to mark a lesion, were not seen."
+)
+LOOK = 3
+"""The exit status of a report that has something to look at first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A command of ``dlr``, and the file that is there once it is done."""
+
+    name: str
+    makes: Path
+    arguments: tuple[str | Path, ...]
+
+
+def training_steps(sets: Path, out: Path, seed: int, options: Sequence[str]) -> Iterator[Step]:
+    """Give the steps from the sets to the trained models."""
+    root = ("--root", sets)
+    for layout, folder, name in (("bus-bra", "BUSBRA", "bus-bra"), ("breast", "breast", "breast")):
+        made = out / f"{name}.csv"
+        yield Step(f"import {name}", made, ("dataset", "import", layout, sets / folder, *root, "--output", made))
+    for name, shares in (("bus-bra", (0.7, 0.15, 0.15)), ("breast", (0.5, 0.25, 0.25))):
+        made = out / f"{name}-split.csv"
+        parts = [str(word) for pair in zip(("--train", "--validation", "--test"), shares, strict=True) for word in pair]
+        split = ("dataset", "split", out / f"{name}.csv", *root, *parts, "--seed", str(seed), "--output", made)
+        yield Step(f"split {name}", made, split)
+    for which in MODELS:
+        image, whole = out / f"{which}-image", out / which
+        plain = ("--seed", str(seed), *options)
+        on_home = ("--manifest", out / "bus-bra-split.csv", *root, "--output", image)
+        yield Step(
+            f"{which}: the image stage", image / "card.json", ("train", which, "--stages", "image", *on_home, *plain)
+        )
+        start = ("--stages", "age", "--init", image / "weights.safetensors", "--age-learns-on", "train")
+        on_aged = ("--manifest", out / "breast-split.csv", *root, "--missing-age", "exclude", "--output", whole)
+        yield Step(f"{which}: the stage with age", whole / "card.json", ("train", which, *start, *on_aged, *plain))
+
+
+def report_steps(sets: Path, out: Path) -> Iterator[Step]:
+    """Give the steps from the trained models to the registry and the reports."""
+    root = ("--root", sets)
+    for which in MODELS:
+        for folder in (out / f"{which}-image", out / which):
+            version = _version(folder)
+            made = out / "home" / "models" / MODELS[which] / version / "card.json"
+            files = (folder / "stated-card.json", folder / "weights.safetensors")
+            yield Step(f"register {folder.name}", made, ("models", "add", *files))
+    for suffix, manifest, only in (("-image", "breast.csv", ("--image-only",)), ("", "breast-split.csv", ())):
+        versions = [
+            word for which in MODELS for word in ("--model", f"{MODELS[which]}/{_version(out / f'{which}{suffix}')}")
+        ]
+        folder = out / ("report-external-image" if suffix else "report-internal")
+        scored = ("evaluate", "--manifest", out / manifest, *root, *versions, *only, "--output", folder)
+        yield Step(folder.name, folder / "metrics.json", scored)
+
+
+def _version(folder: Path) -> str:
+    return str(json.loads((folder / "card.json").read_text())["version"])
+
+
+def state(folder: Path) -> None:
+    """Write beside a card one that says what the model is for, what it learned from and what it fails at."""
+    card = json.loads((folder / "card.json").read_text())
+    said = {"intended_use": INTENDED_USE, "training_data": TRAINED_ON, "notice": NOTICE}
+    (folder / "stated-card.json").write_text(json.dumps(card | said, indent=2) + "\n")
+
+
+def run(step: Step, out: Path) -> None:
+    """Do a step, unless what it makes is there; keep what it took."""
+    if step.makes.exists():
+        return
+    say_on_stderr(step.name)
+    begun = time.monotonic()
+    environment = {**os.environ, "DLR_HOME": str(out / "home")}
+    done = subprocess.run([DLR, *step.arguments], env=environment, check=False)
+    if done.returncode not in (0, LOOK) or not step.makes.exists():
+        sys.exit(f"{step.name} failed: correct what it says, and give the same command again")
+    kept = out / "steps.json"
+    steps: list[dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else []
+    steps.append({"step": step.name, "commit": commit(), "seconds": round(time.monotonic() - begun)})
+    kept.write_text(json.dumps(steps, indent=1) + "\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.public_models", description=__doc__)
+    parser.add_argument("sets", type=Path, help="folder with BUSBRA and breast, as they were downloaded")
+    parser.add_argument("out", type=Path, help="folder for manifests, models and reports")
+    parser.add_argument("--seed", type=int, default=1, help="of splits and trainings")
+    parser.add_argument("options", nargs="*", help="after --: options of `dlr train`, such as --device cuda")
+    asked = parser.parse_args(arguments)
+    sets, out = asked.sets.resolve(), asked.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    for step in training_steps(sets, out, asked.seed, asked.options):
+        run(step, out)
+    for which in MODELS:
+        for folder in (out / f"{which}-image", out / which):
+            state(folder)
+    for step in report_steps(sets, out):
+        run(step, out)
+    say_on_stderr(f"done: {out / 'report-external-image' / 'report.html'}, {out / 'report-internal' / 'report.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""An image network of `dlr train`, trained and tested on folds of real lesions: what `benchmarks.real_lesions` tells.
+
+It is the study's first stage (Fig. S2, through FC2), which needs no age: none of the public sets has both enough
+lesions and ages.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.measuring import say_on_stderr
+from worker.dataset.manifest import ManifestRow, Split
+from worker.training.cohort import Cohort, CohortRow, Lesions
+from worker.training.config import RANDOM, TrainingConfig
+
+NO_AGE = 0.0
+"""Stands where a cohort has an age: nothing that is trained here sees it."""
+
+PLAIN: Mapping[str, Any] = {
+    "backbone": "resnet18", "input_size": 64, "init": RANDOM, "epochs": 8, "patience": None, "learning_rate": 1e-3,
+    "pixel_mean": (0.5, 0.5, 0.5), "pixel_std": (0.25, 0.25, 0.25),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A way to train.
+
+    Attributes:
+        name: short.
+        said: what is other than in the plain recipe.
+        changes: to `PLAIN`.
+        flipped: scores are the mean of those of an image and of its mirror image.
+    """
+
+    name: str
+    said: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    flipped: bool = False
+
+    def config(self, seed: int) -> TrainingConfig:
+        """The configuration of the trainer."""
+        return TrainingConfig.model_validate({**PLAIN, **self.changes, "seed": seed})
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What is known of one image; ``calipers``: the service's check found an overlay in the lesion's region."""
+
+    patient: str
+    lesion: str
+    malignant: bool
+    birads: str | None
+    fold: int | None
+    scanner: str | None
+    calipers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RealSet:
+    """A set of images, as a network takes them.
+
+    Attributes:
+        images: N.
+        pixels: uint8 (N, C, S, S).
+        painted_over: the same without calipers, where the recipe asks for it.
+    """
+
+    images: tuple[Image, ...]
+    pixels: NDArray[np.uint8]
+    painted_over: NDArray[np.uint8] | None
+
+
+def read_set(manifest: Path, config: TrainingConfig, work: Path) -> RealSet:
+    """Read a manifest's images as a configuration takes them; what was read is kept in ``work``."""
+    wanted = json.dumps([config.preprocessing, config.calipers > 0], default=str) + manifest.read_text()
+    kept = work / f"{manifest.stem}-{sha256(wanted.encode()).hexdigest()[:12]}.npz"
+    if not kept.exists():
+        images, arrays = _read(manifest, config)
+        np.savez(kept, said=json.dumps(images), **arrays)
+    with np.load(kept, allow_pickle=False) as found:
+        images = tuple(Image(*one) for one in json.loads(str(found["said"])))
+        return RealSet(images, found["pixels"], found.get("painted_over"))
+
+
+def _read(manifest: Path, config: TrainingConfig) -> tuple[list[list[Any]], dict[str, NDArray[np.uint8]]]:
+    from db.schema.vocabulary import QualityFinding
+    from worker.dataset.manifest_file import read_manifest
+    from worker.dataset.manifest_image import read_lesion
+    from worker.inference.preprocess import pixels_for_each
+    from worker.training.calipers import painted_over
+
+    read = read_manifest(manifest)
+    rows: Sequence[ManifestRow] = list(read.included.values())
+    said, pixels, without = [], [], []
+    for done, row in enumerate(rows, start=1):
+        lesion = read_lesion(read.root, row)
+        pixels.append(pixels_for_each(lesion.frame, lesion.region, [config.preprocessing])[0])
+        if config.calipers:
+            frame = painted_over(lesion.frame)
+            without.append(pixels_for_each(frame, lesion.region, [config.preprocessing])[0])
+        seen = lesion.appearance
+        calipers = QualityFinding.OVERLAY_IN_ROI in seen.quality_findings
+        birads = None if row.birads is None else str(row.birads)
+        said.append(
+            [row.patient_key, row.lesion_id, row.malignant is True, birads, row.fold, seen.scanner_model, calipers]
+        )
+        if done % 200 == 0:
+            say_on_stderr(f"{manifest.stem}: {done} of {len(rows)} images")
+    arrays = {"pixels": np.stack(pixels)} | ({"painted_over": np.stack(without)} if without else {})
+    return said, arrays
+
+
+Scores = dict[str, list[float]]
+"""Of each image, the probability of malignancy: ``plain`` and, of its mirror image, ``flipped``."""
+
+
+def trained_fold(
+    home: RealSet, away: Sequence[RealSet], fold: int, folds: int, config: TrainingConfig, work: Path
+) -> tuple[dict[str, Scores], list[float]]:
+    """Train on all folds but two, choose the epoch on one of these, and score the other one and other sets.
+
+    Args:
+        home: with folds from 1.
+        away: sets that nothing is learned from.
+        fold: that is tested on; the next one says which epoch was best.
+        folds: how many there are.
+        config: how.
+        work: where an interrupted training goes on from.
+
+    Returns:
+        Scores of the tested fold (``home``, in the set's order) and of each other set (``away-1`` and so on), and the
+        losses of the epochs.
+    """
+    import torch
+
+    from worker.training.checkpoint import Checkpoints
+    from worker.training.fit import Fitting, fit, reproducible
+    from worker.training.processes import Team
+    from worker.training.start import new_network
+
+    validation = fold % folds + 1
+    splits = {fold: Split.TEST, validation: Split.VALIDATION}
+    lesions = _lesions(home, lambda image: splits.get(image.fold or 0, Split.TRAIN))
+    alone = Team(0, 1, torch.device("cpu"))
+    losses: list[float] = []
+    work.mkdir(parents=True, exist_ok=True)
+
+    def keep(progress: Any) -> None:
+        losses[:] = [epoch["loss"] for epoch in progress.history]
+        if progress.history:
+            say_on_stderr(f"{work.name}: {progress.history[-1]}")
+
+    with reproducible(alone.device):
+        network = new_network(config)
+        checkpoints = Checkpoints(work / "checkpoint")
+        fit(network, Fitting(lesions, config, alone, checkpoints, keep, lambda _share: None))
+        scored = {"home": _scored(network, lesions.of(Split.TEST), config)}
+        for number, other in enumerate(away, start=1):
+            scored[f"away-{number}"] = _scored(network, _lesions(other, lambda _image: Split.EXTERNAL), config)
+    checkpoints.remove()
+    return scored, losses
+
+
+def _lesions(of: RealSet, split: Callable[[Image], Split]) -> Lesions:
+    rows = tuple(
+        CohortRow(one.lesion, one.patient, split(one), one.malignant, None, NO_AGE, one.scanner) for one in of.images
+    )
+    cohort = Cohort(of.pixels, rows, "", "real lesions", painted_over=of.painted_over)
+    labels = np.array([one.malignant for one in of.images], np.bool_)
+    return Lesions(cohort, np.arange(len(rows)), labels)
+
+
+def _scored(network: Any, lesions: Lesions, config: TrainingConfig) -> Scores:
+    mirrored = replace(lesions, cohort=replace(lesions.cohort, pixels=lesions.cohort.pixels[..., ::-1].copy()))
+    return {"plain": _probabilities(network, lesions, config), "flipped": _probabilities(network, mirrored, config)}
+
+
+def _probabilities(network: Any, lesions: Lesions, config: TrainingConfig) -> list[float]:
+    import torch
+
+    from worker.training.fit import embed, positive_probabilities
+    from worker.training.processes import Team
+
+    embeddings = embed(network, lesions, config, Team(0, 1, torch.device("cpu")))
+    with torch.no_grad():
+        return [round(float(one), 6) for one in positive_probabilities(network.image.fc2(embeddings))]

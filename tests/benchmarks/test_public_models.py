@@ -1,0 +1,58 @@
+"""The recipe of the public models: what it would run, that it goes on where it stopped, and what its cards say."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import public_models
+from benchmarks.public_models import INTENDED_USE, NOTICE, TRAINED_ON, main, report_steps, state, training_steps
+from tests.commands import command_fault
+from tests.shared import real_set
+
+
+def test_each_step_is_a_command_of_dlr_and_makes_another_file(tmp_path: Path) -> None:
+    for name in ("lh", "bm", "lh-image", "bm-image"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "card.json").write_text(json.dumps({"version": name}))
+    steps = [*training_steps(tmp_path / "sets", tmp_path, 1, ("--device", "cpu")), *report_steps(tmp_path, tmp_path)]
+    assert [command_fault(["dlr", *map(str, step.arguments)]) for step in steps] == [None] * len(steps)
+    assert len({step.makes for step in steps}) == len(steps)
+    assert [step.name for step in steps if "image stage" in step.name] == ["lh: the image stage", "bm: the image stage"]
+
+
+def test_a_card_says_that_it_is_for_research_and_which_sets_with_their_licences_and_what_it_fails_at(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "card.json").write_text('{"version": "1", "notice": ""}')
+    state(tmp_path)
+    card = json.loads((tmp_path / "stated-card.json").read_text())
+    assert (card["version"], card["notice"], card["intended_use"]) == ("1", NOTICE, INTENDED_USE)
+    assert len(NOTICE) <= 200
+    for said in ("BUS-BRA", "BrEaST", "CC BY 4.0", "4A", "BI-RADS 3 and below"):
+        assert said in card["training_data"]
+    assert card["training_data"] == TRAINED_ON
+
+
+@pytest.mark.long
+def test_two_models_and_their_reports_are_made_from_real_sets_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets = tmp_path / "sets"
+    shutil.copytree(real_set("bus-bra"), sets)
+    shutil.copytree(real_set("breast"), sets / "breast")
+    small = ("--backbone", "resnet18", "--input-size", "32", "--epochs", "1", "--init", "random")
+    asked = [str(sets), str(tmp_path / "out"), "--", *small]
+    assert main(asked) == 0
+    steps: list[dict[str, Any]] = json.loads((tmp_path / "out" / "steps.json").read_text())
+    assert len(steps) == 14
+    for report in ("report-external-image", "report-internal"):
+        assert (tmp_path / "out" / report / "report.html").exists()
+
+    def never(*_arguments: object, **_options: object) -> None:
+        pytest.fail("what was done is done again")
+
+    monkeypatch.setattr(public_models.subprocess, "run", never)
+    assert main(asked) == 0
