@@ -35,13 +35,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     added: dict[tuple[str, str], dict[str, Any]] = {
         ("DLR_LH", "1.0"): {"threshold": 1.0, "notice": NOTICE},
         ("DLR_LH", "2.0"): {"threshold": 1.0, "input_size": 48},
-        ("DLR_BM", "1.0"): {"threshold": 0.0},
-        ("DLR_BM", "2.0"): {"threshold": 1.0, "training": LEARNED},
+        ("DLR_BM", "1.0"): {"threshold": 0.0, "notice": ""},
+        ("DLR_BM", "2.0"): {"threshold": 1.0, "notice": "", "training": LEARNED},
     }
     for seed, ((name, version), changes) in enumerate(added.items()):
         registry.add(*write_model(folder / name / version, seed % 2, name=name, version=version, **changes))
     for name in ("DLR_LH", "DLR_BM"):
-        registry.activate(name, "1.0")
+        registry.activate(name, "1.0", force=True)
     return folder / "registry"
 
 

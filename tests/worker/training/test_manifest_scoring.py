@@ -76,7 +76,8 @@ def test_an_evaluation_says_of_a_lesion_what_the_service_says_in_any_batch_and_o
 ) -> None:
     registry_with_both(tmp_path / "models", aggregation=method, temperature=2.5)
     registry = tmp_path / "models" / "registry"
-    rows = cohort(tmp_path, 4, views=3)
+    # Of one age, so that all images can be one lesion's too.
+    rows = [one.model_copy(update={"age_years": 47.0}) for one in cohort(tmp_path, 4, views=3)]
     evaluated = scored(tmp_path, registry, *rows).lesions
     engine = load_engine(registry, "cpu", batch_max=4, wait_ms=500)
     images = [image_of(tmp_path, one) for one in rows]
