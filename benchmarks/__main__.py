@@ -12,7 +12,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from benchmarks import database, end_to_end, endurance, images, imaging, models, queueing, serving, starting, worklist
+from benchmarks import (
+    cost,
+    database,
+    end_to_end,
+    endurance,
+    images,
+    imaging,
+    models,
+    queueing,
+    serving,
+    starting,
+    worklist,
+)
 from benchmarks.machine import commit, machine
 from benchmarks.measuring import Figure, Say, as_markdown, say_on_stderr
 from benchmarks.program import asked_of, tell
@@ -27,6 +39,7 @@ class Row:
 
 
 ROWS = {
+    "cost": Row(cost.cost, "<= 2.0 of the irreducible, and <= 0.5 of an earlier commit's"),
     "pipeline": Row(end_to_end.pipeline, ">= 0.95"),
     "roofline": Row(models.roofline, ">= 0.85"),
     "peer": Row(models.peer, ">= 1.0"),
@@ -48,11 +61,11 @@ ROWS = {
 COLUMNS = ("row", "what", "goal", "value", "spread", "reached", "ours", "peers", "seconds")
 
 
-def run(name: str, say: Say, *, quick: bool) -> Figure:
+def run(name: str, say: Say, *, quick: bool, **options: str) -> Figure:
     """Measure one row; a row that breaks is a figure too."""
     started, now = time.monotonic(), commit()
     try:
-        figure = ROWS[name].measure(lambda line: say(f"{name}: {line}"), quick=quick)
+        figure = ROWS[name].measure(lambda line: say(f"{name}: {line}"), quick=quick, **options)
     except (TimeoutError, AssertionError, ImportError) as broken:
         figure = Figure(name, f"broken off: {broken}", None, None, passed=False, ours="", peers="")
     seconds = round(time.monotonic() - started, 1)
@@ -67,11 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments,
         quick="small numbers: minutes, and rougher",
         out="keep the figures in this JSON file: each row takes its last one's place",
+        more=lambda parser: parser.add_argument("--against", metavar="COMMIT", help="of the row cost: its peer"),
     )
     figures: list[Figure] = []
     for name in asked.only or ROWS:
         say_on_stderr(f"{name}: starts")
-        figures.append(run(name, say_on_stderr, quick=asked.quick))
+        options = {"against": asked.against} if name == "cost" and asked.against else {}
+        figures.append(run(name, say_on_stderr, quick=asked.quick, **options))
         say_on_stderr(
             f"{name}: {figures[-1].as_row()['value']}, goal {figures[-1].goal}, after {figures[-1].seconds:.0f} s"
         )

@@ -20,17 +20,25 @@ FigureT = TypeVar("FigureT", bound=AsRow)
 
 
 def asked_of(
-    prog: str, description: str | None, rows: Collection[str], arguments: Sequence[str] | None, *, quick: str, out: str
+    prog: str,
+    description: str | None,
+    rows: Collection[str],
+    arguments: Sequence[str] | None,
+    *,
+    quick: str,
+    out: str,
+    more: Callable[[argparse.ArgumentParser], object] = lambda _parser: None,
 ) -> argparse.Namespace:
     """Read which rows are to be done (``only``, ``quick``) and how they are told (``format``, ``out``).
 
-    A program that is told to end then ends what its rows have started.
+    A program that is told to end then ends what its rows have started. ``more`` adds what one program alone asks.
     """
     parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("--only", nargs="+", choices=list(rows), metavar="ROW", help=f"of {', '.join(rows)}")
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--format", choices=["table", "json", "markdown"], default="table")
     parser.add_argument("--out", type=Path, help=out)
+    more(parser)
     asked = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     return asked

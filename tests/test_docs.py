@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 from uuid import uuid4
 
 import pytest
@@ -24,6 +24,7 @@ from sqlalchemy import NullPool
 
 from benchmarks import phantom_cohort, real_lesions
 from benchmarks.__main__ import ROWS
+from benchmarks.cost import cost_table
 from benchmarks.machine import PACKAGES
 from benchmarks.measuring import Figure, as_markdown
 from db.outages import OUTAGES
@@ -194,6 +195,11 @@ def outages_table() -> str:
     return "\n".join(["| SQLSTATE | what it means |", "| --- | --- |", *rows])
 
 
+def what_a_study_costs_table() -> str:
+    [figure] = [Figure(**figure) for figure in FIGURES["figures"] if figure["row"] == "cost"]
+    return cost_table(cast("dict[str, Any]", figure.detail["milliseconds"]))
+
+
 TABLES = {
     "floors": (ARCHITECTURE, floors_table),
     "outages": (OUTAGE_DECISION, outages_table),
@@ -204,6 +210,7 @@ TABLES = {
     "codes": (INTEGRATOR, codes_table),
     "settings": (ADMINISTRATOR, settings_table),
     "figures": (PERFORMANCE, figures_table),
+    "cost": (PERFORMANCE, what_a_study_costs_table),
     "metrics": (WATCHING, metrics_table),
 }
 """The page of each table, and what writes it."""
