@@ -3,7 +3,7 @@
 import ssl
 from math import ceil
 from typing import Any
-from uuid import uuid5
+from uuid import UUID, uuid5
 
 from celery import Celery
 from celery.signals import setup_logging
@@ -11,6 +11,7 @@ from kombu.entity import Exchange, Queue
 from sqlalchemy.engine import make_url
 
 from db.schema.records import Queued
+from worker.broker.message_gate import TaskMessage, envelope
 from worker.broker.queues import INFER_STUDY, QUEUE_OF_TASK, QUEUES, REDIS_PRIORITY
 from worker.broker.transport import register_transport
 from worker.clinical.categories import Priority
@@ -89,19 +90,25 @@ def set_command_timeout() -> None:
     app.conf.broker_transport_options = {**app.conf.broker_transport_options, "socket_timeout": COMMAND_TIMEOUT_S}
 
 
-def enqueue(study: Queued) -> None:
-    """Queue a study of the ledger for inference.
+def enqueue(*studies: Queued) -> None:
+    """Queue studies of the ledger for inference, in one step.
 
     Raises:
         kombu.exceptions.OperationalError: Redis does not answer.
     """
+    queue = QUEUE_OF_TASK[INFER_STUDY]
+    with app.producer_pool.acquire(block=True) as producer, producer.connection._reraise_as_library_errors():  # noqa: SLF001  as Celery sends a task
+        producer.channel.put_all(queue, [envelope(_message_of(study), queue) for study in studies])
+
+
+def _message_of(study: Queued) -> TaskMessage:
     priority = REDIS_PRIORITY[Priority(study.priority)]
-    app.send_task(INFER_STUDY, args=[str(study.study_id)], task_id=task_id_of(study), priority=priority, retry=False)
+    return TaskMessage(INFER_STUDY, task_id_of(study), [str(study.study_id)], {}, priority)
 
 
-def task_id_of(study: Queued) -> str:
+def task_id_of(study: Queued) -> UUID:
     """Return the id of a study's task: the study's own and, once a person has queued it again, another each time.
 
     Flower keeps one task an id, and lets no failure follow a success there.
     """
-    return str(uuid5(study.study_id, str(study.uncounted)) if study.uncounted else study.study_id)
+    return uuid5(study.study_id, str(study.uncounted)) if study.uncounted else study.study_id

@@ -1,5 +1,6 @@
 """Writes when a message arrives: studies, their revisions, and messages that are refused."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -36,11 +37,7 @@ def record_study(session: Session, record: StudyRecord) -> Recorded:
     recorded = None
     while recorded is None:  # a study that is purged between the two is a new one
         recorded = _insert(session, record, 1, Change.NEW) or _record_known(session, record)
-    of_this_study = StudyRow.named_study_uid == record.study_instance_uid
-    if record.accession_number is not None:
-        of_no_other = StudyRow.named_study_uid.is_(None) & (StudyRow.accession_number == record.accession_number)
-        of_this_study = or_(of_this_study, of_no_other)
-    _retire(session, of_this_study, by=record.source)
+    retire_refused(session, [record])
     return recorded
 
 
@@ -146,6 +143,15 @@ def retire_earlier(session: Session, refusal: UUID, source: str) -> None:
     _retire(session, study_of == wanted, StudyRow.id != refusal, StudyRow.source == source, by=source)
 
 
+def retire_refused(session: Session, records: Sequence[StudyRecord]) -> None:
+    """Retire what was refused of studies that are on record now; all of them came in one way."""
+    of_these = StudyRow.named_study_uid.in_([record.study_instance_uid for record in records])
+    numbers = [record.accession_number for record in records if record.accession_number is not None]
+    if numbers:
+        of_these = or_(of_these, StudyRow.named_study_uid.is_(None) & StudyRow.accession_number.in_(numbers))
+    _retire(session, of_these, by=records[0].source)
+
+
 def _retire(session: Session, *which: ColumnElement[bool], by: str) -> None:
     """Take refused messages off the list. One that a person put aside has a reason, which tells it from these."""
     retired = session.execute(
@@ -184,7 +190,26 @@ def _insert(
     already."""
     study_id = uuid4()
     priority = _more_urgent(record, before)
-    study = {
+    study = study_values(record, study_id, revision, priority)
+    if session.scalar(_INSERT_STUDY, study) is None:
+        return None
+    if record.lesions:
+        lesions = [lesion_values(study_id, ordinal, lesion) for ordinal, lesion in enumerate(record.lesions, start=1)]
+        keys = {row.ordinal: row.id for row in session.execute(_INSERT_LESION, lesions)}
+        images = [
+            {**image_values(number, image), "lesion_id": keys[ordinal]}
+            for ordinal, lesion in enumerate(record.lesions, start=1)
+            for number, image in enumerate(lesion.images, start=1)
+        ]
+        session.execute(_INSERT_IMAGE, images)
+    event = Event.RECEIVED if change is Change.NEW else Event.REVISED
+    note(session, study_id, event, {**received(record, revision), "kept_priority": _kept(record, priority)})
+    return Recorded(study_id, revision, change.value, StudyState.QUEUED.value, priority.value)
+
+
+def study_values(record: StudyRecord, study_id: UUID, revision: int, priority: str) -> dict[str, Any]:
+    """Return a study as a row of its table."""
+    return {
         "id": study_id,
         "study_instance_uid": record.study_instance_uid,
         "revision": revision,
@@ -195,24 +220,10 @@ def _insert(
         "source": record.source,
         "traceparent": record.traceparent,
     }
-    if session.scalar(_INSERT_STUDY, study) is None:
-        return None
-    if record.lesions:
-        lesions = [_lesion(study_id, ordinal, lesion) for ordinal, lesion in enumerate(record.lesions, start=1)]
-        keys = {row.ordinal: row.id for row in session.execute(_INSERT_LESION, lesions)}
-        images = [
-            _image(keys[ordinal], number, image)
-            for ordinal, lesion in enumerate(record.lesions, start=1)
-            for number, image in enumerate(lesion.images, start=1)
-        ]
-        session.execute(_INSERT_IMAGE, images)
-    event = Event.RECEIVED if change is Change.NEW else Event.REVISED
-    detail = {"source": record.source, "revision": revision, "kept_priority": _kept(record, priority)}
-    note(session, study_id, event, detail)
-    return Recorded(study_id, revision, change.value, StudyState.QUEUED.value, priority.value)
 
 
-def _lesion(study_id: UUID, ordinal: int, lesion: LesionRecord) -> dict[str, Any]:
+def lesion_values(study_id: UUID, ordinal: int, lesion: LesionRecord) -> dict[str, Any]:
+    """Return a lesion as a row of its table."""
     return {
         "study_id": study_id,
         "lesion_id": lesion.lesion_id,
@@ -226,10 +237,10 @@ def _lesion(study_id: UUID, ordinal: int, lesion: LesionRecord) -> dict[str, Any
     }
 
 
-def _image(lesion_key: int, number: int, image: LesionImageRecord) -> dict[str, Any]:
+def image_values(number: int, image: LesionImageRecord) -> dict[str, Any]:
+    """Return an image as a row of its table, but for its lesion's key."""
     x, y, width, height = image.roi or (None, None, None, None)
     return {
-        "lesion_id": lesion_key,
         "ordinal": number,
         "sop_instance_uid": image.sop_instance_uid,
         "frame": image.frame,
@@ -239,6 +250,11 @@ def _image(lesion_key: int, number: int, image: LesionImageRecord) -> dict[str, 
         "roi_height": height,
         "plane": image.plane,
     }
+
+
+def received(record: StudyRecord, revision: int) -> dict[str, Any]:
+    """Return what a study's history says of its arrival."""
+    return {"source": record.source, "revision": revision}
 
 
 def _recorded(current: StudyRow, change: Change, priority: Priority) -> Recorded:

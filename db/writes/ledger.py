@@ -6,6 +6,7 @@ beside any number of other processes. Other modules write pathology's results (`
 (`db.writes.model_versions`).
 """
 
+from db.writes.arrivals import record_new
 from db.writes.claims import claim, count_open, extend_leases, fail_attempt, release, requeue_expired, requeue_lost
 from db.writes.dead_letters import discard, on_record, purge, purgeable, requeue
 from db.writes.intake import record_refusal, record_study, retire_earlier
@@ -22,6 +23,7 @@ __all__ = [
     "on_record",
     "purge",
     "purgeable",
+    "record_new",
     "record_refusal",
     "record_study",
     "register_model",

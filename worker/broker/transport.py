@@ -191,6 +191,16 @@ class Channel(kombu_redis.Channel):
             self._kept_client = super()._create_client()  # type: ignore[no-untyped-call]
         return self._kept_client
 
+    def put_all(self, queue: str, messages: Sequence[dict[str, Any]]) -> None:
+        """Put messages on a queue in one step for each priority, in their order."""
+        lists: dict[str, list[str]] = {}
+        for message in messages:
+            step = self._q_for_pri(queue, message["properties"]["priority"])  # type: ignore[no-untyped-call]
+            lists.setdefault(step, []).append(dumps(message))
+        with self.conn_or_acquire() as client:
+            for name, of_priority in lists.items():
+                client.lpush(name, *of_priority)
+
     def _brpop_start(self, timeout: float | None = None) -> None:
         """Ask for the next messages; after an answer of none, only once a moment has passed on the server."""
         if not TASK_QUEUES.issuperset(self.active_queues):

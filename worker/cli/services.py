@@ -15,7 +15,7 @@ from worker.network.port import require_free
 from worker.services.fleet import name_of
 from worker.settings import Settings, get_settings, old_names, use_device
 
-INTAKE_STUDIES = 4
+INTAKE_STUDIES = 32
 """Maximum number of studies in flight per intake worker."""
 
 STOP_MARGIN_S = 10.0

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.reads.study_results import current_content
-from db.schema.records import LesionImageRecord, LesionRecord, Queued, Recorded, StudyRecord
+from db.schema.records import LesionImageRecord, LesionRecord, Recorded, StudyRecord
 from db.schema.vocabulary import Change
 from db.writes import ledger
 from worker.broker.refused_identifiers import Named, named_in
@@ -22,6 +22,7 @@ from worker.errors import DlrError
 from worker.intake.content_digest import content_digest
 from worker.intake.reencoded_copy import Images, is_reencoded
 from worker.intake.storage_copy import is_copy
+from worker.intake.together import Enqueue, Together, queued
 from worker.scoring.worklist_place import place_studies
 from worker.study import Lesion, MarkedImage
 from worker.telemetry.traces import Tracing
@@ -31,9 +32,6 @@ logger = logging.getLogger(__name__)
 _MOVES = {Change.NEW, Change.REVISED, Change.PRIORITY_RAISED}
 """Changes after which a study stands at another place on the worklist, or on it for the first time."""
 
-Enqueue = Callable[[Queued], None]
-"""Queues a study for inference."""
-
 
 @dataclass(frozen=True, slots=True)
 class Intake:
@@ -41,6 +39,7 @@ class Intake:
 
     Attributes:
         images: gives what compares images; ``None``: the same images in another encoding are another content.
+        together: records and queues what is new, with what other threads accept; ``None``: each by itself.
     """
 
     sessions: sessionmaker[Session]
@@ -48,6 +47,7 @@ class Intake:
     enqueue: Enqueue
     tracing: Tracing = field(default_factory=Tracing)
     images: Callable[[], Images] | None = None
+    together: Together | None = None
 
     def accept(
         self, job: StudyJob, source: str, traceparent: str | None = None, former: StudyJob | None = None
@@ -70,14 +70,26 @@ class Intake:
             The ledger's id, the revision and what changed.
         """
         with self.tracing.span("intake", parent=traceparent, source=source) as span:
-            digest = content_digest(job, self.storage_root)
-            record = _study_record(job, digest, source, self.tracing.traceparent() or traceparent)
-            recorded = (former and self._known_as(former, record)) or self._record(record, former)
+            if self.together is None or former is not None:
+                recorded = self._accept_alone(self._read(job, source, traceparent), former)
+            else:
+                with self.together.arriving():
+                    record = self._read(job, source, traceparent)
+                recorded = self.together.accept(record) or self._accept_alone(record)
             span.note(study_id=str(recorded.study_id), change=recorded.change)
             if recorded.priority != job.priority.value:
                 logger.info("study %s keeps its priority %s", recorded.study_id, recorded.priority)
-            if recorded.state == "queued":
-                self.enqueue(Queued(recorded.study_id, recorded.priority, recorded.uncounted))
+        return recorded
+
+    def _read(self, job: StudyJob, source: str, traceparent: str | None) -> StudyRecord:
+        return _study_record(
+            job, content_digest(job, self.storage_root), source, self.tracing.traceparent() or traceparent
+        )
+
+    def _accept_alone(self, record: StudyRecord, former: StudyJob | None = None) -> Recorded:
+        recorded = (former and self._known_as(former, record)) or self._record(record, former)
+        if recorded.state == "queued":
+            self.enqueue(queued(recorded))
         return recorded
 
     def _known_as(self, former: StudyJob, record: StudyRecord) -> Recorded | None:

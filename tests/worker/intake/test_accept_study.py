@@ -1,11 +1,18 @@
 """Into the ledger first, then onto the queue; once, however often it comes."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import text
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from sqlalchemy import event, text
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.reads import study_queries
@@ -18,6 +25,7 @@ from worker.contract import parse_job
 from worker.errors import Code, JobRefused
 from worker.intake.accept_study import Intake
 from worker.intake.content_digest import is_unchanged
+from worker.intake.together import Together, unless_full
 
 PATH = JOB["images"]["paths"][0]
 
@@ -28,8 +36,8 @@ class Queue:
     def __init__(self) -> None:
         self.messages: list[tuple[str, Priority]] = []
 
-    def __call__(self, study: Queued) -> None:
-        self.messages.append((str(study.study_id), Priority(study.priority)))
+    def __call__(self, *studies: Queued) -> None:
+        self.messages += [(str(study.study_id), Priority(study.priority)) for study in studies]
 
 
 @pytest.fixture
@@ -37,12 +45,18 @@ def queue() -> Queue:
     return Queue()
 
 
-@pytest.fixture
-def intake(sessions: sessionmaker[Session], tmp_path: Path, queue: Queue) -> Intake:
+@pytest.fixture(params=["alone", "together"])
+def intake(
+    sessions: sessionmaker[Session], tmp_path: Path, queue: Queue, request: pytest.FixtureRequest
+) -> Iterator[Intake]:
+    """What a command accepts by, and what an intake worker does."""
     file = tmp_path / "storage" / PATH
     file.parent.mkdir(parents=True)
     file.write_bytes(b"pixels")
-    return Intake(sessions, tmp_path / "storage", queue)
+    together = Together(sessions, queue) if request.param == "together" else None
+    yield Intake(sessions, tmp_path / "storage", queue, together=together)
+    if together is not None:
+        together.close()
 
 
 def job(**changes: Any) -> Any:
@@ -62,11 +76,12 @@ def test_a_study_is_recorded_and_then_queued(intake: Intake, queue: Queue, sessi
 def test_when_the_queue_is_away_the_study_is_on_record_and_the_next_push_queues_it(
     intake: Intake, sessions: sessionmaker[Session], queue: Queue
 ) -> None:
-    def away(study: Queued) -> None:
-        raise ConnectionError
+    def away(*_studies: Queued) -> None:
+        raise RedisConnectionError
 
-    with pytest.raises(ConnectionError):
-        Intake(sessions, intake.storage_root, away).accept(job(), "queue")
+    together = intake.together and Together(sessions, away)
+    with pytest.raises(RedisConnectionError):
+        replace(intake, enqueue=away, together=together).accept(job(), "queue")
     recorded = intake.accept(job(), "queue")
     assert (recorded.change, recorded.state) == ("unchanged", "queued")
     assert [study_id for study_id, _ in queue.messages] == [str(recorded.study_id)]
@@ -191,3 +206,59 @@ def test_what_was_corrected_since_is_a_revision_and_the_former_one_delivered_lat
 def test_a_sender_s_own_job_is_taken_by_its_word(intake: Intake) -> None:
     intake.accept(job(), "queue")
     assert intake.accept(located(), "queue").change == "revised"
+
+
+def test_studies_that_come_at_once_are_few_transactions_and_each_is_listed_and_queued(
+    sessions: sessionmaker[Session], tmp_path: Path, queue: Queue
+) -> None:
+    together = Together(sessions, queue)
+    intake = Intake(sessions, tmp_path, queue, together=together)
+    commits: list[object] = []
+    with sessions() as session:
+        engine = session.get_bind()
+
+
+    def note(connection: object) -> None:
+        commits.append(connection)
+
+    event.listen(engine, "commit", note)
+    jobs = [job(study_instance_uid=f"1.2.{number}") for number in range(40)]
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        recorded = list(pool.map(lambda one: intake.accept(one, "queue"), jobs))
+    event.remove(engine, "commit", note)
+    together.close()
+    assert len(commits) < len(jobs) / 2
+    assert sorted(study_id for study_id, _ in queue.messages) == sorted(str(one.study_id) for one in recorded)
+    with sessions() as session:
+        assert session.scalar(text("SELECT count(*) FROM worklist_entry")) == len(jobs)
+
+
+def test_one_study_that_the_database_refuses_does_not_keep_the_others_out(
+    sessions: sessionmaker[Session], tmp_path: Path, queue: Queue
+) -> None:
+    together = Together(sessions, queue)
+    intake = Intake(sessions, tmp_path, queue, together=together)
+    jobs = [job(study_instance_uid=f"1.2.{number}") for number in range(8)]
+
+    def accept(one: Any) -> str:
+        try:
+            return intake.accept(one, "x" if one is not jobs[3] else "\0").change
+        except DataError:
+            return "refused"
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        changes = list(pool.map(accept, jobs))
+    together.close()
+    assert changes == ["refused" if place == 3 else "new" for place in range(8)]
+
+
+def test_a_redis_that_is_full_is_left_to_the_reconciler_and_one_that_is_away_is_not() -> None:
+    def full(*_studies: Queued) -> None:
+        raise ResponseError("OOM command not allowed when used memory > 'maxmemory'.")
+
+    def away(*_studies: Queued) -> None:
+        raise RedisConnectionError
+
+    unless_full(full)(Queued(uuid4(), "routine", 0))
+    with pytest.raises(RedisConnectionError):
+        unless_full(away)(Queued(uuid4(), "routine", 0))

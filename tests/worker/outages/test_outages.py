@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.waiting import until
 from worker import runtime, tasks
 from worker.errors import MEANINGS, Code
 from worker.intake.accept_study import Intake
+from worker.intake.together import Together
 from worker.outages import retry
 from worker.settings import get_settings
 from worker.tasks import TaskFailed
@@ -35,7 +37,9 @@ class Ledger:
 
     def __init__(self, database: Database, storage: Path) -> None:
         self.database = database
-        self.intake = Intake(session_factory(make_engine(database.writer_url)), storage, lambda *_: None)
+        sessions = session_factory(make_engine(database.writer_url))
+        self.intake = Intake(sessions, storage, lambda *_: None)
+        self.pushed = replace(self.intake, together=Together(sessions, lambda *_: None))
 
     def rows(self) -> list[tuple[Any, ...]]:
         with self.intake.sessions() as session:
@@ -46,6 +50,7 @@ class Ledger:
 def ledger(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
     made = Ledger(database, tmp_path)
     monkeypatch.setattr(runtime, "intake", lambda: made.intake)
+    monkeypatch.setattr(runtime, "pushed_intake", lambda: made.pushed)
     monkeypatch.setattr(runtime, "measures", Measures)
     monkeypatch.setenv("DLR_RETRY_WAIT_S", "0.1")
     monkeypatch.setattr(retry, "LONGEST_WAIT_S", 0.2)
