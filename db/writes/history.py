@@ -1,18 +1,20 @@
 """The append-only history of each study."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, insert
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db.schema.tables import StudyEventRow
 from db.schema.vocabulary import Event
 from db.storable import storable_json
+from db.writes.rows import as_json
 
-_EVENTS = cast("Table", StudyEventRow.__table__)
-_INSERT_EVENT = insert(_EVENTS)
+_INSERT_EVENTS = text("""
+    INSERT INTO study_event (study_id, event, detail)
+    SELECT study_id, event, detail FROM json_populate_recordset(NULL::study_event, CAST(:events AS json))
+""")
 
 Entry = tuple[UUID, Event, Mapping[str, Any]]
 """A study, what happened to it, and the detail: JSON without identifiers."""
@@ -34,4 +36,4 @@ def note_all(session: Session, entries: Iterable[Entry]) -> None:
         for study_id, event, detail in entries
     ]
     if rows:
-        session.execute(_INSERT_EVENT, rows)
+        session.execute(_INSERT_EVENTS, {"events": as_json(rows)})

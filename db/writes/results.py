@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, S
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, exists, func, select, tuple_, update
+from sqlalchemy import Table, bindparam, exists, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import Session
 
@@ -12,11 +12,12 @@ from db.errors import ModelUnknown, ResultInconsistent
 from db.schema.images import MarkedImageRow
 from db.schema.records import Held, HeldLesion, LesionResultRecord, ModelRecord, StudyResultRecord
 from db.schema.tables import LesionRow, ModelRow, RestratificationRow, StudyRow
-from db.schema.vocabulary import BM_MODEL, LH_MODEL, Event, Laterality, LesionState, StudyState, WorklistClass
+from db.schema.vocabulary import BM_MODEL, LH_MODEL, Event, Laterality, LesionState, StudyState
 from db.storable import storable_text
 from db.writes.claims import AT_WORK
 from db.writes.history import note_all
 from db.writes.model_versions import put_on_record
+from db.writes.rows import as_json
 from db.writes.scores import Version, end_images, put_scores, version_of, versions_of
 
 # Tables and not their classes: a batch of rows passes SQLAlchemy's ORM by.
@@ -43,13 +44,23 @@ _HOLD = (
     .with_for_update(of=_STUDIES)
 )
 
-_END_STUDY = update(_STUDIES).where(_STUDIES.c.id == bindparam("key")).values(finished_at=func.now())
-_SIDE = bindparam("side", type_=_LESIONS.c.laterality.type)
-_END_LESION = (
-    update(_LESIONS)
-    .where(_LESIONS.c.id == bindparam("key"))
-    .values(laterality=func.coalesce(_SIDE, _LESIONS.c.laterality))
-)
+_END_STUDIES = text("""
+    UPDATE study
+    SET state = new.state, error_code = new.error_code, error_reason = new.error_reason,
+        worklist_class = new.worklist_class, malignant_probability = new.malignant_probability, site = new.site,
+        scanner_model = new.scanner_model, laterality = new.laterality, study_date = new.study_date,
+        finished_at = now(), updated_at = now()
+    FROM json_populate_recordset(NULL::study, CAST(:studies AS json)) AS new
+    WHERE study.id = new.id
+""")
+_END_LESIONS = text("""
+    UPDATE lesion
+    SET state = new.state, error_code = new.error_code, error_reason = new.error_reason, age_years = new.age_years,
+        age_source = new.age_source, scanner_model = new.scanner_model, site = new.site,
+        laterality = coalesce(new.laterality, lesion.laterality), updated_at = now()
+    FROM json_populate_recordset(NULL::lesion, CAST(:lesions AS json)) AS new
+    WHERE lesion.id = new.id
+""")
 
 _MODELS_OF = select(ModelRow.name, ModelRow.version, ModelRow.id).where(
     tuple_(ModelRow.name, ModelRow.version).in_(bindparam("versions", expanding=True))
@@ -113,7 +124,7 @@ def finish(
         for result in written
         for lesion in _all_lesions(result, held[result.study_id].lesions)
     ]
-    session.execute(_END_STUDY, [_study_values(result) for result in written])
+    session.execute(_END_STUDIES, {"studies": as_json([_study_values(result) for result in written])})
     _write_lesions(session, lesions)
     note_all(session, [(result.study_id, Event(result.state), _history(result)) for result in written])
     return {result.study_id for result in written}
@@ -121,11 +132,11 @@ def finish(
 
 def _study_values(result: StudyResultRecord) -> dict[str, Any]:
     return {
-        "key": result.study_id,
-        "state": StudyState(result.state),
+        "id": result.study_id,
+        "state": result.state,
         "error_code": result.error_code,
         "error_reason": _storable(result.error_reason),
-        "worklist_class": WorklistClass(result.worklist_class),
+        "worklist_class": result.worklist_class,
         "malignant_probability": result.malignant_probability,
         "site": _storable(_first(lesion.site for lesion in result.lesions)),
         "scanner_model": _storable(_first(lesion.scanner_model for lesion in result.lesions)),
@@ -200,7 +211,8 @@ def _all_lesions(result: StudyResultRecord, known: Mapping[str, HeldLesion]) -> 
 def _write_lesions(session: Session, lesions: Sequence[tuple[HeldLesion, LesionResultRecord]]) -> None:
     if not lesions:
         return
-    session.execute(_END_LESION, [_lesion_values(lesion, known.key) for known, lesion in lesions])
+    values = [_lesion_values(lesion, known.key) for known, lesion in lesions]
+    session.execute(_END_LESIONS, {"lesions": as_json(values)})
     end_images(session, lesions)
     advised = [known.key for known, _ in lesions if known.advised]
     if advised:
@@ -222,15 +234,15 @@ def _model_keys(session: Session, versions: set[Version]) -> dict[Version, int]:
 
 def _lesion_values(lesion: LesionResultRecord, key: int) -> dict[str, Any]:
     return {
-        "key": key,
-        "state": LesionState(lesion.state),
+        "id": key,
+        "state": lesion.state,
         "error_code": lesion.error_code,
         "error_reason": _storable(lesion.error_reason),
         "age_years": lesion.age_years,
         "age_source": lesion.age_source,
         "scanner_model": _storable(lesion.scanner_model),
         "site": _storable(lesion.site),
-        "side": lesion.laterality,
+        "laterality": lesion.laterality,
     }
 
 

@@ -1,27 +1,19 @@
 """Writes of scores: of images, of the lesions that they show, and the advice that rests on them."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import Table, func, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.errors import ResultInconsistent
-from db.schema.images import ImagePredictionRow
 from db.schema.records import HeldLesion, ImagePrediction, ImageResultRecord, LesionResultRecord, PredictionRecord
-from db.schema.tables import PredictionRow, RestratificationRow
 from db.schema.vocabulary import BM_MODEL, LH_MODEL, LesionState
 from db.storable import storable_text
+from db.writes.rows import as_json
 
 Version = tuple[str, str]
 """The name and the version of a model."""
-
-# Tables and not their classes: a batch of rows passes SQLAlchemy's ORM by.
-_PREDICTIONS, _OF_IMAGES, _ADVICE = (
-    cast("Table", row.__table__) for row in (PredictionRow, ImagePredictionRow, RestratificationRow)
-)
 
 _END_IMAGES = text("""
     UPDATE marked_image AS image
@@ -33,38 +25,40 @@ _END_IMAGES = text("""
     WHERE image.id = new.id
 """)
 
-_new_prediction = insert(_PREDICTIONS)
-_UPSERT_PREDICTION = _new_prediction.on_conflict_do_update(
-    index_elements=[_PREDICTIONS.c.lesion_id, _PREDICTIONS.c.model_id],
-    set_={
-        "probabilities": _new_prediction.excluded.probabilities,
-        "positive_probability": _new_prediction.excluded.positive_probability,
-        "predicted_class": _new_prediction.excluded.predicted_class,
-        "positive": _new_prediction.excluded.positive,
-        "threshold": _new_prediction.excluded.threshold,
-        "conformal_set": _new_prediction.excluded.conformal_set,
-        "created_at": func.now(),
-    },
-).returning(_PREDICTIONS.c.id, _PREDICTIONS.c.lesion_id, _PREDICTIONS.c.model_id)
+_PUT_OF_IMAGES = text("""
+    INSERT INTO image_prediction (image_id, model_id, positive_probability)
+    SELECT image_id, model_id, positive_probability
+    FROM json_populate_recordset(NULL::image_prediction, CAST(:predictions AS json))
+    ON CONFLICT (image_id, model_id) DO UPDATE SET positive_probability = excluded.positive_probability
+""")
 
-_new_of_image = insert(_OF_IMAGES)
-_UPSERT_OF_IMAGE = _new_of_image.on_conflict_do_update(
-    index_elements=[_OF_IMAGES.c.image_id, _OF_IMAGES.c.model_id],
-    set_={"positive_probability": _new_of_image.excluded.positive_probability},
-)
-
-_new_advice = insert(_ADVICE)
-_UPSERT_ADVICE = _new_advice.on_conflict_do_update(
-    constraint="uq_restratification_natural",
-    set_={
-        "outcome": _new_advice.excluded.outcome,
-        "original": _new_advice.excluded.original,
-        "recommended": _new_advice.excluded.recommended,
-        "uncertain": _new_advice.excluded.uncertain,
-        "is_current": True,
-        "created_at": func.now(),
-    },
-)
+# What the advice rests on has its identity from the same statement.
+_PUT_SCORES = text("""
+    WITH scored AS (
+        INSERT INTO prediction (lesion_id, model_id, probabilities, positive_probability, predicted_class, positive,
+                                threshold, conformal_set)
+        SELECT lesion_id, model_id, probabilities, positive_probability, predicted_class, positive, threshold,
+               conformal_set
+        FROM json_populate_recordset(NULL::prediction, CAST(:predictions AS json))
+        ON CONFLICT (lesion_id, model_id) DO UPDATE
+        SET probabilities = excluded.probabilities, positive_probability = excluded.positive_probability,
+            predicted_class = excluded.predicted_class, positive = excluded.positive, threshold = excluded.threshold,
+            conformal_set = excluded.conformal_set, created_at = now()
+        RETURNING id, lesion_id, model_id
+    )
+    INSERT INTO restratification (lesion_id, lh_prediction_id, bm_prediction_id, rule_version, outcome, original,
+                                  recommended, uncertain, is_current)
+    SELECT advice.lesion_id, lh.id, bm.id, advice.rule_version, advice.outcome, advice.original, advice.recommended,
+           advice.uncertain, true
+    FROM json_to_recordset(CAST(:advice AS json)) AS advice (
+             lesion_id bigint, lh_model integer, bm_model integer, rule_version text, outcome outcome, original birads,
+             recommended recommendation, uncertain boolean)
+    JOIN scored AS lh ON lh.lesion_id = advice.lesion_id AND lh.model_id = advice.lh_model
+    JOIN scored AS bm ON bm.lesion_id = advice.lesion_id AND bm.model_id = advice.bm_model
+    ON CONFLICT ON CONSTRAINT uq_restratification_natural DO UPDATE
+    SET outcome = excluded.outcome, original = excluded.original, recommended = excluded.recommended,
+        uncertain = excluded.uncertain, is_current = true, created_at = now()
+""")
 
 
 def end_images(session: Session, lesions: Sequence[tuple[HeldLesion, LesionResultRecord]]) -> None:
@@ -74,7 +68,7 @@ def end_images(session: Session, lesions: Sequence[tuple[HeldLesion, LesionResul
         for known, lesion in lesions
         for key, image in zip(known.images, lesion.images or [_failed_with(lesion)] * len(known.images), strict=True)
     ]
-    session.execute(_END_IMAGES, {"images": json.dumps(values)})
+    session.execute(_END_IMAGES, {"images": as_json(values)})
 
 
 def put_scores(
@@ -94,15 +88,15 @@ def put_scores(
         for said in image.predictions
     ]
     if of_images:
-        session.execute(_UPSERT_OF_IMAGE, of_images)
+        session.execute(_PUT_OF_IMAGES, {"predictions": as_json(of_images)})
     scored = [(known.key, lesion) for known, lesion in lesions if lesion.state == LesionState.SCORED]
     if not scored:
         return
     rows = [
         prediction_values(part, key, models[version_of(part)]) for key, lesion in scored for part in lesion.predictions
     ]
-    predictions = {(row.lesion_id, row.model_id): row.id for row in session.execute(_UPSERT_PREDICTION, rows)}
-    session.execute(_UPSERT_ADVICE, [_advice_values(lesion, key, models, predictions) for key, lesion in scored])
+    advice = [_advice_values(lesion, key, models) for key, lesion in scored]
+    session.execute(_PUT_SCORES, {"predictions": as_json(rows), "advice": as_json(advice)})
 
 
 def versions_of(lesion: LesionResultRecord) -> Iterator[Version]:
@@ -159,21 +153,18 @@ def _image_values(key: int, image: ImageResultRecord) -> dict[str, Any]:
     }
 
 
-def _advice_values(
-    lesion: LesionResultRecord, key: int, models: Mapping[Version, int], predictions: Mapping[tuple[int, int], int]
-) -> dict[str, Any]:
+def _advice_values(lesion: LesionResultRecord, key: int, models: Mapping[Version, int]) -> dict[str, Any]:
     assessment = lesion.assessment
     if assessment is None:
         raise ResultInconsistent("a scored lesion has an assessment")
-    by_name = {part.model_name: predictions[key, models[version_of(part)]] for part in lesion.predictions}
+    by_name = {part.model_name: models[version_of(part)] for part in lesion.predictions}
     return {
         "lesion_id": key,
-        "lh_prediction_id": by_name[LH_MODEL],
-        "bm_prediction_id": by_name[BM_MODEL],
+        "lh_model": by_name[LH_MODEL],
+        "bm_model": by_name[BM_MODEL],
         "rule_version": assessment.rule_version,
         "outcome": assessment.outcome,
         "original": assessment.original,
         "recommended": assessment.recommended,
         "uncertain": assessment.uncertain,
-        "is_current": True,
     }
