@@ -21,6 +21,7 @@ from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from worker.text import octal
 
@@ -78,6 +79,7 @@ _ENDS: Final = {
 """VRs that are read by Specific Character Set, and what ends the effect of an escape sequence (PS3.5, 6.1.2.5.3)."""
 
 _OCTAL: Final = "worker.imaging.octal"
+_SPECIFIC_CHARACTER_SET: Final = Tag("SpecificCharacterSet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ def declared_in(dataset: Dataset, outer: bytes = b"") -> bytes:
         dataset: as pydicom parsed it.
         outer: Specific Character Set of the data set that it is an item of.
     """
-    element = dataset.get_item("SpecificCharacterSet") if "SpecificCharacterSet" in dataset else None
+    element = dataset.get_item(_SPECIFIC_CHARACTER_SET)
     said = None if element is None else element.value
     if not isinstance(said, bytes):  # pydicom converted it, once a sequence was asked for
         said = "\\".join([said] if isinstance(said, str) else said or ()).encode("latin-1", "replace")

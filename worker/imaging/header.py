@@ -8,12 +8,14 @@ import re
 import struct
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cache
 from math import isfinite
 from typing import Literal
 
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag, Tag
 
 from worker.imaging.character_set import CharacterSet, Text, declared_in
 
@@ -56,7 +58,7 @@ class Header:
     def said(self, keyword: str, longest: int | None = None) -> Text:
         """Return an element as `text` does, of so many bytes at most, and whether each of its bytes had a meaning."""
         characters = CharacterSet.declared(declared_in(self.dataset, self.outer))
-        said = characters.read(self.bytes_of(keyword)[:longest], dictionary_VR(keyword))
+        said = characters.read(self.bytes_of(keyword)[:longest], _vr_of(keyword))
         return replace(said, text=said.text.strip(PADDING))
 
     def decimals(self, keyword: str) -> tuple[float, ...]:
@@ -69,7 +71,7 @@ class Header:
 
     def integers(self, keyword: str, *, signed: bool = False) -> tuple[int, ...]:
         """Return the values of an IS, US, SS, UL or SL element."""
-        element, known = self._element(keyword), dictionary_VR(keyword)
+        element, known = self._element(keyword), _vr_of(keyword)
         if element is None or not element.value:
             return ()
         vr = element.VR if element.VR in _INTEGER_VRS else known
@@ -106,8 +108,19 @@ class Header:
             return []
 
     def _element(self, keyword: str) -> RawDataElement | None:
-        element = self.dataset.get_item(keyword, keep_deferred=True) if keyword in self.dataset else None
+        element = self.dataset.get_item(_tag_of(keyword), keep_deferred=True)
         return element if isinstance(element, RawDataElement) else None
+
+
+@cache
+def _tag_of(keyword: str) -> BaseTag:
+    """Return an element's tag, which pydicom looks up anew each time that it is given the keyword."""
+    return Tag(keyword)
+
+
+@cache
+def _vr_of(keyword: str) -> str:
+    return dictionary_VR(keyword)
 
 
 def date_in(text: str) -> date | None:
