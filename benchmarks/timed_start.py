@@ -44,10 +44,9 @@ def main() -> None:
     reached("Python and the command line")
     from worker.inference import engine
 
-    reached("PyTorch and torchvision imported")
+    reached("PyTorch imported")
     engine.load_network = telling("weights read and verified", engine.load_network)
-    engine.TorchRunner.run = telling("scored by PyTorch, to compare", engine.TorchRunner.run)  # type: ignore[method-assign]
-    engine.cpu_runner = telling("models on the device", engine.cpu_runner)
+    engine.cpu_runner = telling("models on the device, PyTorch scoring beside it", engine.cpu_runner)
     runtime.engine = telling("device scores as PyTorch does", runtime.engine)
     worker_ready.connect(lambda **_: reached("Celery connected"), weak=False)
     task_prerun.connect(lambda **_: reached("first task taken"), weak=False)

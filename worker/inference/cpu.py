@@ -6,6 +6,7 @@ OpenVINO was the fastest of those in `benchmarks.runtimes`: docs/decisions/0013-
 import logging
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.util import find_spec
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -73,18 +74,21 @@ class OpenVinoRunner:
             }
             return core.compile_model(graph, "CPU", settings)
 
-        self._alone = compiled(1).create_infer_request()
         self._requests: SimpleQueue[InferRequest] = SimpleQueue()
         beside_others = compiled(self.threads)
         for _ in range(self.threads):
             self._requests.put(beside_others.create_infer_request())
+        # Nobody waits for what a single lesion is faster on: until it is there, that goes as the others do.
+        compiling = ThreadPoolExecutor(1, "openvino")
+        self._alone: Future[InferRequest] = compiling.submit(lambda: compiled(1).create_infer_request())
+        compiling.shutdown(wait=False)
 
     def run(self, lh: Sequence[Pixels], bm: Sequence[Pixels], ages: Sequence[float]) -> NDArray[np.float32]:
         """Score a batch (see `Runner.run`)."""
         with self._lock:
-            alone = not self._at_work and len(ages) == 1
+            alone = not self._at_work and len(ages) == 1 and self._alone.done()
             self._at_work += 1
-        request = self._alone if alone else self._requests.get()
+        request = self._alone.result() if alone else self._requests.get()
         try:
             logits: NDArray[np.float32] = request.infer(self._inputs(lh, bm, ages), share_inputs=True)[0]
             return logits

@@ -1,5 +1,6 @@
 """Both models as one module, from a lesion's pixels and age to their logits: what every device runs."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -132,6 +133,11 @@ class ModelPair(nn.Module):
         lh = self.lh(lh_pixels, normalized_ages[:, 0])
         bm = self.bm(lh_pixels if bm_pixels is None else bm_pixels, normalized_ages[:, 1])
         return torch.stack([lh, bm], dim=1)
+
+    def twin(self) -> Self:
+        """Return a copy that may be folded and moved while this one scores; both share what folding replaces."""
+        weights = [module.weight for module in self.modules() if isinstance(module, nn.Conv2d)]
+        return copy.deepcopy(self, {id(weight): weight for weight in weights})
 
     def fold(self) -> Self:
         """Fold each BatchNorm into the convolution before it, which gives the same scores with less work."""

@@ -2,10 +2,9 @@
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 from worker.errors import Code, ModelRefused
-from worker.inference.model_card import BACKBONES
+from worker.inference.resnet import SHAPES, ResNet
 
 EMBEDDING_WIDTH = 128
 AGE_FEATURES = 16
@@ -107,13 +106,12 @@ class DlrNetwork(nn.Module):
         return logits
 
 
-def resnet(name: str) -> models.ResNet:
+def resnet(name: str) -> ResNet:
     """Make a ResNet of torchvision, without pretrained weights.
 
     Raises:
         ModelRefused: ``card_invalid``, when torchvision has no ResNet of that name.
     """
-    if name not in BACKBONES:
-        raise ModelRefused(Code.CARD_INVALID, f"backbone: is not one of {', '.join(BACKBONES)}")
-    network: models.ResNet = models.get_model(name, weights=None)
-    return network
+    if name not in SHAPES:
+        raise ModelRefused(Code.CARD_INVALID, f"backbone: is not one of {', '.join(SHAPES)}")
+    return ResNet(SHAPES[name])

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from openvino import Model, Node, Type
 from openvino import opset15 as ops
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from worker.inference.model_pair import ModelPair, ScoringNetwork
 from worker.inference.network import DlrNetwork
+from worker.inference.resnet import BasicBlock, Bottleneck
 
 _ANY = -1
 

@@ -11,10 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
 from torchvision import models
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from worker.errors import Code, SetupRefused
 from worker.inference.network import DlrNetwork, resnet
+from worker.inference.resnet import BasicBlock, Bottleneck
 from worker.inference.weights import differences
 from worker.training.config import IMAGENET, RANDOM, STARTS, TrainingConfig
 

@@ -1,5 +1,7 @@
 """The architecture of the study, Figures S2 and S3, fact by fact."""
 
+import subprocess
+import sys
 from typing import get_args
 
 import pytest
@@ -106,3 +108,30 @@ def test_what_is_not_a_resnet_is_refused(name: str) -> None:
         resnet(name)
     assert refused.value.code is Code.CARD_INVALID
     assert "backbone" in refused.value.reason
+
+
+@pytest.mark.parametrize("backbone", get_args(Backbone))
+def test_a_resnet_has_torchvisions_layers_by_its_names_in_its_order(backbone: str) -> None:
+    with torch.device("meta"):
+        ours, theirs = resnet(backbone), models.get_model(backbone, weights=None)
+    assert [(name, tensor.shape) for name, tensor in ours.state_dict().items()] == [
+        (name, tensor.shape) for name, tensor in theirs.state_dict().items()
+    ]
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2"])
+def test_a_resnet_of_a_seed_is_torchvisions_of_that_seed_to_the_bit(backbone: str) -> None:
+    made = []
+    for make in (resnet, lambda name: models.get_model(name, weights=None)):
+        torch.manual_seed(7)
+        network = make(backbone).eval()
+        with torch.inference_mode():
+            made.append((network.state_dict(), network(torch.rand(2, 3, 64, 64))))
+    (ours, our_features), (theirs, their_features) = made
+    assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())
+    assert torch.equal(our_features, their_features)
+
+
+def test_a_worker_that_scores_imports_no_torchvision() -> None:
+    program = "import sys, worker.inference.engine, worker.inference.cpu; sys.exit('torchvision' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
