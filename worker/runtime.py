@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, TypeVar
 
@@ -31,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 SHADOW_NAME = "dlr shadow"
 """Under which PostgreSQL lists the connections of shadows and backfills."""
+
+GIVE_BACK_S = 5.0
+"""How long PostgreSQL may take to hear what a worker gives back at its end, in seconds."""
 
 T = TypeVar("T")
 _making = threading.RLock()
@@ -104,6 +108,16 @@ def intake() -> "Intake":
 
 
 @_once
+def pushed_intake() -> "Intake":
+    """Return the intake of what is pushed, by the thousand; a Redis that is full is no reason to keep a job there."""
+    from worker.app import enqueue
+    from worker.intake.together import Together, unless_full
+
+    own = unless_full(enqueue)
+    return replace(intake(), enqueue=own, together=Together(sessions(), own))
+
+
+@_once
 def engine() -> "Engine":
     """Return the process's engine, with both active models on its device.
 
@@ -113,11 +127,26 @@ def engine() -> "Engine":
     from worker.inference.engine import load_engine
 
     settings = get_settings()
-    made = load_engine(settings.models_dir, settings.device, settings.batch_max, settings.batch_wait_ms, measures())
+    made = load_engine(
+        settings.models_dir,
+        settings.device,
+        settings.batch_max,
+        settings.batch_wait_ms,
+        measures(),
+        _end_without_device,
+    )
     for card in made.cards:
         if card.decoder_warning is not None:
             logger.warning(card.decoder_warning)
     return made
+
+
+def _end_without_device() -> None:
+    """End a process whose device does nothing more, its studies given to others; who supervises it starts another."""
+    giving_back = threading.Thread(target=lease_keeper().give_back, name="give-back", daemon=True)
+    giving_back.start()
+    giving_back.join(GIVE_BACK_S)
+    os._exit(os.EX_SOFTWARE)
 
 
 @_once

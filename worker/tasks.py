@@ -5,8 +5,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
@@ -14,22 +12,18 @@ from celery import current_task
 from celery.exceptions import Ignore, Reject
 from celery.signals import worker_ready, worker_shutting_down
 
-from db.schema.records import Ended, Queued
+from db.schema.records import Ended
 from db.schema.vocabulary import StudyState
 from worker.app import app
 from worker.broker.queues import INFER_STUDY, RECORD_REFUSAL, SUBMIT_STUDY, TRACEPARENT
 from worker.broker.refused_identifiers import Named
 from worker.contract import parse_job
 from worker.errors import Code, JobRefused
-from worker.outages.redis_answers import AWAY as REDIS_AWAY
-from worker.outages.redis_answers import is_out_of_memory, reason_of
 from worker.outages.retry import AWAY, LONGEST_WAIT_S, Stopping, kind_of, retry_while_away, stopping
+from worker.runtime import GIVE_BACK_S
 from worker.settings import get_settings
 
 logger = logging.getLogger(__name__)
-
-GIVE_BACK_S = 5.0
-"""How long PostgreSQL may take to hear what a worker gives back at its end, in seconds."""
 
 T = TypeVar("T")
 
@@ -129,12 +123,11 @@ def infer_study(study_id: str) -> str:
 
 
 def _accept(job: Any) -> str:
-    from worker.runtime import intake
+    from worker.runtime import pushed_intake
 
     try:
         traceparent = current_task.request.get(TRACEPARENT)
-        taking = replace(intake(), enqueue=partial(_enqueue, intake().enqueue))
-        return str(taking.accept(parse_job(job), "queue", traceparent).study_id)
+        return str(pushed_intake().accept(parse_job(job), "queue", traceparent).study_id)
     except JobRefused as refused:
         _refuse(job, refused)
     except AWAY:
@@ -142,19 +135,6 @@ def _accept(job: Any) -> str:
     except Exception as error:
         logger.error("a defect of this software", exc_info=error)
         _refuse(job, JobRefused(Code.INTERNAL_ERROR))
-
-
-def _enqueue(enqueue: Callable[[Queued], None], study: Queued) -> None:
-    """Queue a study that is on record; where Redis has no room for one message more, the reconciler does so later.
-
-    The job's own message is part of what fills it, and goes.
-    """
-    try:
-        enqueue(study)
-    except REDIS_AWAY as error:
-        if not is_out_of_memory(error):
-            raise
-        logger.warning("study %s is on record and will be queued later: Redis %s", study.study_id, reason_of(error))
 
 
 def _refuse(raw: object, refused: JobRefused, named: Named | None = None) -> NoReturn:

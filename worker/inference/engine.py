@@ -1,8 +1,9 @@
 """The inference engine: both models on one device, fed by all waiting studies."""
 
 import logging
-from collections.abc import Sequence
-from concurrent.futures import Future
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 _COMPARED = 3
 """Images of noise on which a device is compared with PyTorch."""
+
+LOST_AFTER_S = 30.0
+"""How long a device may fail on everything until its process is given up, in seconds."""
 
 RANKS = {Priority.STAT: 0, Priority.URGENT: 1, Priority.ROUTINE: 2}
 
@@ -69,6 +73,9 @@ class Engine:
         batch_max: the most images in one batch; ``None``: what suits the device.
         wait_s: the longest wait for more, while more is arriving, in seconds.
         measures: is told of each batch.
+        lost: is called, on any thread, once the device has failed on blank images too for ``lost_after_s`` seconds, and
+            on everything else meanwhile: after some errors CUDA does nothing more for a process.
+        lost_after_s: longer than a card may be out of memory because of others on it.
     """
 
     def __init__(
@@ -78,8 +85,12 @@ class Engine:
         batch_max: int | None,
         wait_s: float,
         measures: Measures | None = None,
+        lost: Callable[[], object] = lambda: None,
+        lost_after_s: float = LOST_AFTER_S,
     ) -> None:
         self._cards = cards
+        self._lost, self._lost_after_s = lost, lost_after_s
+        self._failing_since: float | None = None
         self._measures = measures or Measures()
         self._runner = runner
         self._preprocessing = tuple(card.preprocessing for card in cards)
@@ -186,13 +197,14 @@ class Engine:
         except (RuntimeError, MemoryError) as error:
             failed = type(error).__qualname__
         else:
+            self._failing_since = None
             # Some devices' ReLU makes a number of what is none, so that the scores alone do not tell.
             of_an_age = np.isfinite([image.age_years for image in images])
             return logits if of_an_age.all() else np.where(of_an_age[:, None, None], logits, np.float32(np.nan))
         if len(images) == 1:
             # The device's own message is not repeated: it may be of any length and hold anything.
             logger.error("the device failed on an image of a lesion: %s", failed)
-            self.probe()
+            self._probe_again()
             refused[first] = LesionRefused(Code.INFERENCE_FAILED)
             return np.full((1, 2, 2), np.nan, np.float32)
         middle = len(images) // 2
@@ -202,6 +214,20 @@ class Engine:
     def _forward(self, images: Sequence[Prepared]) -> Logits:
         lh, bm, ages = [one.lh for one in images], [one.bm for one in images], [one.age_years for one in images]
         return self._runner.run(lh, bm, ages)
+
+    def _probe_again(self) -> None:
+        """Probe a device that has failed, and give it up where it has failed on everything for too long."""
+        now = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+        try:
+            self.probe()
+        except Unavailable:
+            if now - self._failing_since >= self._lost_after_s:
+                logger.critical("the device has failed for %.0f s: this worker exits", now - self._failing_since)
+                self._lost()
+            raise
+        self._failing_since = None
 
     def probe(self) -> None:
         """Score a blank image, which no healthy device refuses.
@@ -222,7 +248,12 @@ class Engine:
 
 
 def load_engine(
-    models_dir: Path, device: str, batch_max: int | None, wait_ms: float, measures: Measures | None = None
+    models_dir: Path,
+    device: str,
+    batch_max: int | None,
+    wait_ms: float,
+    measures: Measures | None = None,
+    lost: Callable[[], object] = lambda: None,
 ) -> Engine:
     """Load both active models and start the engine, once it scores as PyTorch does in float32.
 
@@ -232,6 +263,7 @@ def load_engine(
         batch_max: the most images in one batch; ``None``: what suits the device.
         wait_ms: the longest wait for more, while more is arriving, in milliseconds.
         measures: is told of each batch.
+        lost: is called once the device has failed for too long.
 
     Raises:
         ModelRefused: a model is not active, or its card and weights do not fit each other; the reason says where.
@@ -242,13 +274,16 @@ def load_engine(
     registry = Registry(models_dir)
     lh, bm = registry.active("DLR_LH"), registry.active("DLR_BM")
     cards = lh.card, bm.card
-    pair = ModelPair(cards, [load_network(one.card, one.weights_path, torch.device("cpu")) for one in (lh, bm)])
-    noise = pair.noise(_COMPARED)
     temperatures = temperatures_of(cards)
-    expected = probabilities(TorchRunner(pair).run(*noise), temperatures)
-    runner = _runner_on(place, pair, batch_max)
-    engine = Engine(cards, runner, batch_max, wait_ms / 1000, measures)
-    engine.probe()
+    with ThreadPoolExecutor(2) as pool:
+        networks = pool.map(lambda one: load_network(one.card, one.weights_path, torch.device("cpu")), (lh, bm))
+        pair = ModelPair(cards, list(networks))
+        noise = pair.noise(_COMPARED)
+        reference = pool.submit(TorchRunner(pair).run, *noise)
+        runner = _runner_on(place, pair.twin(), batch_max)
+        engine = Engine(cards, runner, batch_max, wait_ms / 1000, measures, lost)
+        engine.probe()
+        expected = probabilities(reference.result(), temperatures)
     difference = float(np.abs(probabilities(runner.run(*noise), temperatures) - expected).max())
     if not difference <= runner.tolerance:
         engine.close()

@@ -1,6 +1,7 @@
 """Scores are those that the card and the weights say, whatever batch a lesion travels in."""
 
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.schema.vocabulary import AgeSource, RegionSource
+from tests.waiting import until
 from tests.worker.inference.samples import registry_with_both, sample_card, write_model
 from tests.worker.inference.straight_line import straight_line_probabilities
 from worker.clinical.categories import Priority
@@ -239,6 +241,29 @@ def test_a_device_that_refuses_everything_is_away_and_no_lesion_is_to_blame(
     error = engine.submit([_lesion(1)], Priority.ROUTINE).exception(SOON)
     assert isinstance(error, Unavailable)
     assert error.code is Code.DEVICE_UNAVAILABLE
+
+
+def test_a_device_that_fails_for_too_long_is_lost_and_one_that_recovers_is_not(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[str] = []
+    patient = Engine(engine.cards, engine._runner, 8, 0, lost=lambda: lost.append("lost"), lost_after_s=0.2)
+    fails = [True]
+    _fail_when(monkeypatch, patient, lambda _ages: fails[0])
+
+    def score() -> BaseException | None:
+        return patient.submit([_lesion(1)], Priority.ROUTINE).exception(SOON)
+
+    assert isinstance(score(), Unavailable)
+    fails[0] = False
+    assert score() is None
+    fails[0] = True
+    ends = time.monotonic() + 0.2
+    assert isinstance(score(), Unavailable)
+    assert not lost
+    until(lambda: isinstance(score(), Unavailable) and bool(lost))
+    assert time.monotonic() >= ends
+    patient.close(SOON)
 
 
 def _fail_when(monkeypatch: pytest.MonkeyPatch, engine: Engine, bad: Any) -> None:
