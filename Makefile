@@ -11,7 +11,7 @@ PROCESSES := $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 PYTEST := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo public-models dev test test-fast faults test-long bench lint types client clean
+.PHONY: help install demo public-models dev test test-fast faults test-long bench gpu lint types client clean
 
 help:  ## List the targets, and how long each takes on two cores
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ TRAIN ?=
 
 public-models: dev  ## Train both models on public sets in SETS, with reports (a GPU: an hour; without: a day or more)
 	$(BIN)/python -m benchmarks.public_models $(SETS) $(PUBLIC) -- $(TRAIN)
+
+gpu: dev  ## Measure the models and the service on this machine's GPU (6 minutes)
+	$(BIN)/python -m benchmarks.gpu
 
 lint: dev  ## Check style and imports: Ruff, import-linter (10 s)
 	$(BIN)/ruff check .
