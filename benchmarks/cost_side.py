@@ -31,7 +31,7 @@ ROIS = ({"x": 200, "y": 120, "width": 180, "height": 140}, {"x": 60, "y": 200, "
 IN_FLIGHT = 64
 FAST_GPU = {"BENCHMARK_FIXED_MS": "2", "BENCHMARK_PER_LESION_MS": "0.25", "DLR_BATCH_MAX": "64"}
 _QUEUES = ("intake", "inference")
-_PATIENCE_S = 300
+_PATIENCE_S = 1200
 _UID = "1.2.826.0.1.3680043.10.779.{}"
 _FIRST = 10_000_000
 
