@@ -145,7 +145,7 @@ def retire_earlier(session: Session, refusal: UUID, source: str) -> None:
 
 def retire_refused(session: Session, records: Sequence[StudyRecord]) -> None:
     """Retire what was refused of studies that are on record now; all of them came in one way."""
-    of_these = StudyRow.named_study_uid.in_([record.study_instance_uid for record in records])
+    of_these: ColumnElement[bool] = StudyRow.named_study_uid.in_([record.study_instance_uid for record in records])
     numbers = [record.accession_number for record in records if record.accession_number is not None]
     if numbers:
         of_these = or_(of_these, StudyRow.named_study_uid.is_(None) & StudyRow.accession_number.in_(numbers))

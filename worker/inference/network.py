@@ -27,7 +27,7 @@ class UsEmbeddingNetwork(nn.Module):
     def __init__(self, backbone: str, classes: int) -> None:
         super().__init__()
         self.backbone = resnet(backbone)
-        width = self.backbone.fc.in_features
+        width = self.backbone.width
         self.backbone.fc = nn.Identity()
         self.fc1 = nn.Linear(width, EMBEDDING_WIDTH)
         self.fc2 = nn.Linear(EMBEDDING_WIDTH, classes)

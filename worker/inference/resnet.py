@@ -108,8 +108,12 @@ class ResNet(nn.Module):
 
     Args:
         shape: what it is made of.
+
+    Attributes:
+        width: of the features that ``fc`` takes.
     """
 
+    width: int
     fc: nn.Module
     layer1: nn.Sequential
     layer2: nn.Sequential
@@ -129,6 +133,7 @@ class ResNet(nn.Module):
             setattr(self, f"layer{place + 1}", _layer(block, inputs, planes, blocks, 2 if place else 1, shape))
             inputs = planes * block.expansion
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
+        self.width = inputs
         self.fc = nn.Linear(inputs, _CLASSES)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
