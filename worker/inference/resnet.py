@@ -52,7 +52,7 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, inputs: int, planes: int, stride: int, downsample: nn.Module | None, _shape: Shape) -> None:
+    def __init__(self, inputs: int, planes: int, stride: int, downsample: nn.Sequential | None, _shape: Shape) -> None:
         super().__init__()
         self.conv1 = _convolution(inputs, planes, 3, stride)
         self.bn1 = nn.BatchNorm2d(planes)
@@ -82,7 +82,7 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, inputs: int, planes: int, stride: int, downsample: nn.Module | None, shape: Shape) -> None:
+    def __init__(self, inputs: int, planes: int, stride: int, downsample: nn.Sequential | None, shape: Shape) -> None:
         super().__init__()
         width, outputs = planes * shape.width // _STEM * shape.groups, planes * self.expansion
         self.conv1 = _convolution(inputs, width, 1)

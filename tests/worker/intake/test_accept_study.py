@@ -217,7 +217,6 @@ def test_studies_that_come_at_once_are_few_transactions_and_each_is_listed_and_q
     with sessions() as session:
         engine = session.get_bind()
 
-
     def note(connection: object) -> None:
         commits.append(connection)
 
