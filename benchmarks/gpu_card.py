@@ -16,11 +16,14 @@ import numpy as np
 import torch
 
 from benchmarks.models import pair
-from benchmarks.simulated_gpu import BUSY, FIXED_MS, PER_LESION_MS, SimulatedGpu, batch_seconds
+from benchmarks.simulated_gpu import BUSY, FIXED_MS, PER_LESION_MS, SimulatedGpu, batch_seconds, busy_share
 from worker.inference.model_pair import Logits, ModelPair, Pixels, Runner, probabilities
 
 H100_FIXED_MS, H100_PER_LESION_MS = 2.0, 0.25
-"""T(n) = 2 + 0.25 n ms: how fast a simulated card is."""
+"""T(n) = 2 + 0.25 n ms: how fast a simulated card is by itself."""
+
+SLOW_FIXED_MS, SLOW_PER_LESION_MS = 20.0, 40.0
+"""How fast it is where a service feeds it: as fast as an H100, a machine without one could not keep it busy."""
 
 BF16_PEAK_TFLOPS = {"H100 PCIe": 756.0, "H100": 989.0, "H200": 989.0, "A100": 312.0}
 """Dense bfloat16, by a word of the card's name (NVIDIA's data sheets of the H100, H200 and A100)."""
@@ -160,8 +163,8 @@ class SimulatedCard:
     def __post_init__(self) -> None:
         self._busy = self.folder / "busy"
         self.environment = {
-            FIXED_MS: str(H100_FIXED_MS),
-            PER_LESION_MS: str(H100_PER_LESION_MS),
+            FIXED_MS: str(SLOW_FIXED_MS),
+            PER_LESION_MS: str(SLOW_PER_LESION_MS),
             BUSY: str(self._busy),
         }
 
@@ -189,23 +192,20 @@ class SimulatedCard:
 
 
 class _Counted:
-    """Reads what simulated devices have written down."""
+    """Reads what simulated devices have written down, from the first batch to the end of the last."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def __enter__(self) -> "Busy":
-        self._before, self._since = self._seconds(), time.monotonic()
+        self._file.unlink(missing_ok=True)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._share = (self._seconds() - self._before) / (time.monotonic() - self._since)
+        self._share = busy_share(self._file)
 
     def share(self) -> float | None:
         return self._share
-
-    def _seconds(self) -> float:
-        return float(self._file.read_text() or 0) if self._file.exists() else 0.0
 
 
 class _NvidiaSmi:
@@ -223,9 +223,8 @@ class _NvidiaSmi:
         self._thread.join()
 
     def share(self) -> float | None:
-        # While work begins and ends the card waits, whatever feeds it.
-        inner = self._shares[len(self._shares) // 5 : -len(self._shares) // 5 or None]
-        return float(np.mean(inner)) / 100 if inner else None
+        at_work = [place for place, share in enumerate(self._shares) if share]
+        return float(np.mean(self._shares[at_work[0] : at_work[-1] + 1])) / 100 if at_work else None
 
     def _look(self) -> None:
         program = shutil.which("nvidia-smi")

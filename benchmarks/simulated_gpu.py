@@ -19,7 +19,7 @@ from worker.inference.model_pair import Pixels
 
 FIXED_MS, PER_LESION_MS, BATCH = "BENCHMARK_FIXED_MS", "BENCHMARK_PER_LESION_MS", "DLR_BATCH_MAX"
 BUSY = "BENCHMARK_BUSY"
-"""Names a file that stands for one card: whoever holds its lock computes, and adds the seconds that it took."""
+"""Names a file that stands for one card: whoever holds its lock computes, and writes down from when to when."""
 
 B_MS, A_MS, N_MAX = 19.0, 1.0, 64
 """T(1) is 20 ms, which two ResNet-50 take as a lesion comes on a small GPU without graphs; T(64) is 83 ms."""
@@ -60,18 +60,24 @@ class SimulatedGpu:
 
 
 def compute_on(card: Path, seconds: float) -> None:
-    """Wait until nobody else computes on a card, compute for so long, and write down that it did."""
-    with card.open("a+") as file:
+    """Wait until nobody else computes on a card, compute for so long, and write down when it was."""
+    with card.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        began = time.monotonic()
         time.sleep(seconds)
-        file.seek(0)
-        busy = float(file.read() or 0) + seconds
-        file.truncate(0)
-        file.write(str(busy))
+        file.write(f"{began} {time.monotonic()}\n")
         file.flush()
 
 
-def main() -> None:
+def busy_share(card: Path) -> float | None:
+    """Return the share of time that a card computed in, from its first batch to the end of its last."""
+    if not card.exists():
+        return None
+    batches = [tuple(map(float, line.split())) for line in card.read_text().splitlines()]
+    return sum(ended - began for began, ended in batches) / (batches[-1][1] - batches[0][0])
+
+
+def main(def main() -> None:
     from worker import runtime
     from worker.cli.main import main as dlr
     from worker.settings import get_settings
