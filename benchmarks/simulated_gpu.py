@@ -77,7 +77,7 @@ def busy_share(card: Path) -> float | None:
     return sum(ended - began for began, ended in batches) / (batches[-1][1] - batches[0][0])
 
 
-def main(def main() -> None:
+def main() -> None:
     from worker import runtime
     from worker.cli.main import main as dlr
     from worker.settings import get_settings
