@@ -13,7 +13,7 @@ from db.outages import DATABASE_AWAY
 from db.schema.records import ImagePrediction
 from db.writes import rescoring
 from db.writes.rescoring import ScoresWanted, StoredLesion, StoredStudy
-from worker.errors import DlrError, Refused, Unavailable
+from worker.errors import Code, DlrError, Refused, Unavailable
 from worker.rescoring.stored_images import Loaded, StoredImages, keys_of
 from worker.scoring.lesion_outcome import defect_of, prediction_record
 from worker.study import LesionImage, LesionScore
@@ -158,8 +158,10 @@ class Rescorer:
     def _score(self, model: Model, images: Sequence[Loaded]) -> LesionScore | Refused:
         """Score a lesion by all the images that it was scored by; without one of them it would be another score."""
         read = [image for image in images if isinstance(image, LesionImage)]
-        if len(read) < len(images):
-            return next(image for image in images if isinstance(image, Refused))
+        unread = [image for image in images if isinstance(image, Refused)]
+        if unread:
+            # That some file of the study is another one is said of each image that can be read.
+            return next((why for why in unread if why.code is not Code.IMAGE_CHANGED), unread[0])
         try:
             return model.score(read)
         except Unavailable:
