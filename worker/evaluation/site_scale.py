@@ -1,6 +1,6 @@
 """A site's own threshold and temperature on a card, chosen on that site's lesions: a choice, and what it costs.
 
-Why: docs/decisions/0053-sites-are-told-apart.md.
+Why: docs/decisions/0052-sites-are-told-apart.md.
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,7 @@ A row of the table finds its image by SOP Instance UID, or its study by accessio
 row's, else what an SR, SEG or GSPS of the study marks. The manifest has no identifier: patients, lesions and pictures
 have keyed hashes for names, and the pictures have no header.
 
-Why it is done so: docs/decisions/0054-a-hospitals-own-data-is-a-table-beside-an-export.md.
+Why it is done so: docs/decisions/0053-a-hospitals-own-data-is-a-table-beside-an-export.md.
 """
 
 from collections import defaultdict
