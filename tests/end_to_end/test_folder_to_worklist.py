@@ -28,13 +28,13 @@ from worker.services.running_services import running_services
 from worker.services.supervisor import Supervisor
 from worker.settings import isolated
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 IMAGE_STAGE = """
 backbone = "resnet18"
 init = "random"
 input_size = 64
-epochs = 8
+epochs = 3
 batch = 16
 learning_rate = 1e-3
 """
