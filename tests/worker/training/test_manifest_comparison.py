@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from scipy.special import logit
 
 from tests.worker.dataset.manifests import cohort, row, save_picture
@@ -33,8 +35,8 @@ OTHERWISE = {
     "temperature": 2.5, "conformal": SURE, "aggregation": "logit_mean",
 }  # fmt: skip
 ADVISED = ADVISED_WITH.format(model="DLR_BM", other="DLR_LH 1.0")
-FRAGILE = {"age_mean": 47.0, "age_sd": 1e-300}
-"""Of any other age than 47 years the scores of such a card are not finite."""
+FRAGILE = {"pixel_mean": [0.0] * 3, "pixel_std": [1e-39] * 3}
+"""Bright pixels are more than a float32 holds on the scale of such a card, so their scores are not finite."""
 
 
 @pytest.fixture(scope="module")
@@ -118,12 +120,13 @@ def test_several_images_of_a_lesion_are_one_lesion_with_one_score_as_each_card_s
 
 
 def test_what_one_version_can_not_score_is_left_out_for_both_and_counted(tmp_path: Path, registry: Registry) -> None:
-    for name in ("1", "2", "3"):
+    Image.fromarray(np.random.default_rng(1).integers(0, 2, (48, 64), np.uint8)).save(tmp_path / "1.png")
+    for name in ("2", "3"):
         save_picture(tmp_path / f"{name}.png", seed=int(name))
     versions = match(registry, "DLR_BM/1.0", "DLR_BM/fragile")
-    sound, other_age = row(), row(image="2.png", age_years=48)
+    sound, bright = row(), row(image="2.png")
     alone = compared(tmp_path, versions, sound).lesions
-    found = everything(tmp_path, versions, sound, other_age, row(image="3.png", age_years=50, lesion_id="L2"),
+    found = everything(tmp_path, versions, sound, bright, row(image="3.png", lesion_id="L2"),
                        row(image="gone.png", lesion_id="L3"))  # fmt: skip
     [only] = found.compared
     assert only.lesions == alone, "of two images both versions have the one that both can score"
@@ -131,7 +134,7 @@ def test_what_one_version_can_not_score_is_left_out_for_both_and_counted(tmp_pat
     assert found.left_out["rows: scores_not_finite by DLR_BM fragile"] == 2
     assert found.left_out["rows: file_not_found"] == 1
     with pytest.raises(SetupRefused) as none:
-        compared(tmp_path, versions, other_age)
+        compared(tmp_path, versions, bright)
     assert none.value.code is Code.LESIONS_TOO_FEW
     assert "1 scores_not_finite by DLR_BM fragile" in none.value.reason
 
