@@ -238,7 +238,7 @@ def test_with_one_plane_damaged_it_is_still_scored_and_says_so(
 def test_with_both_planes_damaged_it_is_a_failure_that_names_both(
     service: Service, receiver: Receiver, tmp_path: Path
 ) -> None:
-    uid = f"{STUDY_UID}.76"
+    uid = f"{STUDY_UID}.77"
     first, second, report = two_planes(tmp_path, uid)
     for path, pixels in ((first, slice(100)), (second, slice(0))):
         image = dcmread(path)
