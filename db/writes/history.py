@@ -27,13 +27,12 @@ def note(session: Session, study_id: UUID, event: Event, detail: Mapping[str, An
 
 def note_all(session: Session, entries: Iterable[Entry]) -> None:
     """Add a line to the history of each of several studies."""
-    rows = [
-        {
-            "study_id": study_id,
-            "event": event.value,
-            "detail": {name: storable_json(part) for name, part in detail.items() if part is not None},
-        }
-        for study_id, event, detail in entries
-    ]
+    rows = [entry_values(*entry) for entry in entries]
     if rows:
         session.execute(_INSERT_EVENTS, {"events": as_json(rows)})
+
+
+def entry_values(study_id: UUID, event: Event, detail: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a line of a study's history as a row of its table."""
+    stored = {name: storable_json(part) for name, part in detail.items() if part is not None}
+    return {"study_id": study_id, "event": event.value, "detail": stored}

@@ -1,25 +1,18 @@
 """Writes when a message arrives: studies, their revisions, and messages that are refused."""
 
 from collections.abc import Sequence
-from typing import Any, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Table, func, or_, select, text, update
+from sqlalchemy import ColumnElement, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, defer
 
-from db.schema.images import MarkedImageRow
-from db.schema.records import LesionImageRecord, LesionRecord, Recorded, StudyRecord
-from db.schema.tables import LesionRow, StudyRow
+from db.schema.records import Recorded, StudyRecord
+from db.schema.tables import StudyRow
 from db.schema.vocabulary import Change, Event, Priority, StudyState, WorklistClass
 from db.storable import storable_json, storable_text
 from db.writes.history import note, note_all
-
-# Tables and not their classes: these rows pass SQLAlchemy's ORM by.
-_STUDIES, _LESIONS, _IMAGES = (cast("Table", row.__table__) for row in (StudyRow, LesionRow, MarkedImageRow))
-_INSERT_STUDY = insert(_STUDIES).on_conflict_do_nothing().returning(_STUDIES.c.id)
-_INSERT_LESION = insert(_LESIONS).returning(_LESIONS.c.id, _LESIONS.c.ordinal)
-_INSERT_IMAGE = insert(_IMAGES)
+from db.writes.revisions import NewRevision, insert_revisions, kept_priority
 
 _URGENCY = list(Priority)
 _IS_REFUSED = StudyRow.study_instance_uid.is_(None) & StudyRow.purged_at.is_(None)
@@ -167,7 +160,8 @@ def _retire(session: Session, *which: ColumnElement[bool], by: str) -> None:
 def _again(session: Session, record: StudyRecord, current: StudyRow) -> Recorded:
     before, priority = current.priority, _more_urgent(record, current.priority)
     if priority is before:
-        note(session, current.id, Event.UNCHANGED, {"source": record.source, "kept_priority": _kept(record, priority)})
+        kept = kept_priority(record, priority.value)
+        note(session, current.id, Event.UNCHANGED, {"source": record.source, "kept_priority": kept})
         return _recorded(current, Change.UNCHANGED, priority)
     session.execute(update(StudyRow).where(StudyRow.id == current.id).values(priority=priority))
     note(session, current.id, Event.PRIORITY_RAISED, {"from": before.value, "to": priority.value})
@@ -178,11 +172,6 @@ def _more_urgent(record: StudyRecord, before: Priority) -> Priority:
     return min(before, Priority(record.priority), key=_URGENCY.index)
 
 
-def _kept(record: StudyRecord, priority: Priority) -> str | None:
-    """Return the priority of a study that was handed in again with a lesser one, for its history."""
-    return None if record.priority == priority.value else priority.value
-
-
 def _insert(
     session: Session, record: StudyRecord, revision: int, change: Change, before: Priority = Priority.ROUTINE
 ) -> Recorded | None:
@@ -190,71 +179,9 @@ def _insert(
     already."""
     study_id = uuid4()
     priority = _more_urgent(record, before)
-    study = study_values(record, study_id, revision, priority)
-    if session.scalar(_INSERT_STUDY, study) is None:
+    if not insert_revisions(session, [NewRevision(study_id, record, revision, priority.value)]):
         return None
-    if record.lesions:
-        lesions = [lesion_values(study_id, ordinal, lesion) for ordinal, lesion in enumerate(record.lesions, start=1)]
-        keys = {row.ordinal: row.id for row in session.execute(_INSERT_LESION, lesions)}
-        images = [
-            {**image_values(number, image), "lesion_id": keys[ordinal]}
-            for ordinal, lesion in enumerate(record.lesions, start=1)
-            for number, image in enumerate(lesion.images, start=1)
-        ]
-        session.execute(_INSERT_IMAGE, images)
-    event = Event.RECEIVED if change is Change.NEW else Event.REVISED
-    note(session, study_id, event, {**received(record, revision), "kept_priority": _kept(record, priority)})
     return Recorded(study_id, revision, change.value, StudyState.QUEUED.value, priority.value)
-
-
-def study_values(record: StudyRecord, study_id: UUID, revision: int, priority: str) -> dict[str, Any]:
-    """Return a study as a row of its table."""
-    return {
-        "id": study_id,
-        "study_instance_uid": record.study_instance_uid,
-        "revision": revision,
-        "content_digest": record.content_digest,
-        "accession_number": record.accession_number,
-        "priority": priority,
-        "job": dict(record.job),
-        "source": record.source,
-        "traceparent": record.traceparent,
-    }
-
-
-def lesion_values(study_id: UUID, ordinal: int, lesion: LesionRecord) -> dict[str, Any]:
-    """Return a lesion as a row of its table."""
-    return {
-        "study_id": study_id,
-        "lesion_id": lesion.lesion_id,
-        "ordinal": ordinal,
-        "birads": lesion.birads,
-        "descriptors": dict(lesion.descriptors),
-        "laterality": lesion.laterality,
-        "clock_position": lesion.clock_position,
-        "distance_to_nipple_mm": lesion.distance_to_nipple_mm,
-        "depth_mm": lesion.depth_mm,
-    }
-
-
-def image_values(number: int, image: LesionImageRecord) -> dict[str, Any]:
-    """Return an image as a row of its table, but for its lesion's key."""
-    x, y, width, height = image.roi or (None, None, None, None)
-    return {
-        "ordinal": number,
-        "sop_instance_uid": image.sop_instance_uid,
-        "frame": image.frame,
-        "roi_x": x,
-        "roi_y": y,
-        "roi_width": width,
-        "roi_height": height,
-        "plane": image.plane,
-    }
-
-
-def received(record: StudyRecord, revision: int) -> dict[str, Any]:
-    """Return what a study's history says of its arrival."""
-    return {"source": record.source, "revision": revision}
 
 
 def _recorded(current: StudyRow, change: Change, priority: Priority) -> Recorded:
