@@ -9,7 +9,7 @@ import typer
 
 from worker.cli.dataset_options import ExcludeFindingOption
 from worker.cli.lesion_options import RootOption
-from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr, write_file
+from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, say, write_file
 from worker.cli.proportion_cells import percent
 from worker.cli.refusals import refuse_bad_rows, refuse_learned, refuse_without
 from worker.clinical.categories import Birads
@@ -141,7 +141,7 @@ def calibrate(
         _print_site(scaled, site, truth, fmt)
     use = f"dlr models add {path} WEIGHTS, then dlr models activate {made.name} {version}"
     said = f"written: {path}; to use it: {use}"
-    stderr.print(said, markup=False, highlight=False, soft_wrap=True)
+    say(said)
 
 
 def _recalibrated(

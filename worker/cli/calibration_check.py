@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from worker.cli.output import Format, Report, print_json, print_rows, stderr
+from worker.cli.output import Format, Report, print_json, print_rows, say
 from worker.cli.progress import progress_bar
 from worker.cli.proportion_cells import percent
 from worker.cli.refusals import checked_manifest, refuse_learned
@@ -70,9 +70,9 @@ def check_on_manifest(
     keep(check, entry.folder)
     _print(check, entry, scored.left_out, fmt)
     if not has_splits:
-        _say(f"note: {NOT_SPLIT}")
+        say(f"note: {NOT_SPLIT}")
     for warning in shortfalls(check):
-        _say(f"warning: {warning}")
+        say(f"warning: {warning}")
     raise typer.Exit(EXIT_SHORT if check.short else 0)
 
 
@@ -115,7 +115,7 @@ def _print(check: Check, entry: "Entry", left_out: Any, fmt: Report) -> None:
     print_rows(rows, PART_COLUMNS, Format.TABLE, title=title)
     for reason, count in left_out.items():
         if count:
-            _say(f"left out: {count} {reason}")
+            say(f"left out: {count} {reason}")
 
 
 def _row(site: str, part: Part) -> dict[str, object]:
@@ -132,7 +132,3 @@ def _row(site: str, part: Part) -> dict[str, object]:
         "promised": None if covered is None else covered.promised,
         "short": None if covered is None else covered.is_short,
     }
-
-
-def _say(line: str) -> None:
-    stderr.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from db.schema.vocabulary import QualityFinding
 from worker.cli.bad_rows import print_faults, refuse_rows
 from worker.cli.dataset_import import import_dataset
 from worker.cli.dataset_options import ExcludeFindingOption, OutputOption, RootOption
-from worker.cli.output import Format, FormatOption, Report, ReportOption, print_json, print_rows, stderr
+from worker.cli.output import Format, FormatOption, Report, ReportOption, print_json, print_rows, say
 from worker.cli.progress import progress_bar
 from worker.errors import Code, SetupRefused
 from worker.extras import require_extra
@@ -101,7 +101,7 @@ def _print_associations(found: "Sequence[Association]", untested: str | None) ->
         title = "goes together with pathology: look whether a model could learn it instead of the lesion"
         print_rows(rows, ASSOCIATION_COLUMNS, Format.TABLE, title=title)
     elif untested is not None:
-        _say(f"not tested: {untested}")
+        say(f"not tested: {untested}")
 
 
 @app.command()
@@ -194,7 +194,7 @@ def split(
         print_json({"seed": seed, "digest": digest, "splits": counts})
         return
     print_rows(counts, SPLIT_COLUMNS, Format.TABLE, title="splits")
-    _say(f"digest for the model's card: {digest}")
+    say(f"digest for the model's card: {digest}")
 
 
 @app.command()
@@ -228,7 +228,3 @@ def _summary(checked: "Checked") -> dict[str, object]:
         "with_age": sum(checked.ages[line] is not None for line in sound),
         "digest": checked.digest,
     }
-
-
-def _say(line: str) -> None:
-    stderr.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -12,7 +12,7 @@ import typer
 from worker.cli.bad_rows import print_faults
 from worker.cli.dataset_options import OutputOption, RootOption
 from worker.cli.failed import moment
-from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr
+from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, say
 from worker.cli.progress import progress_bar
 from worker.extras import require_extra
 
@@ -121,7 +121,7 @@ def _tell(imported: "Imported", output: Path, fmt: Report) -> None:
     rows = [{"excluded": reason, "rows": count} for reason, count in left_out.most_common()]
     print_rows(rows, ("excluded", "rows"), Format.TABLE, title=f"left out of {len(imported.rows)} rows")
     for line in (*(f"note: {note}" for note in imported.notes), f"next: dlr dataset validate {output}"):
-        stderr.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(line)
 
 
 def _imported(

@@ -29,7 +29,7 @@ from worker.cli.lesion_options import (
     refuse_other_sources,
 )
 from worker.cli.monitor import SinceOption
-from worker.cli.output import Card, Format, Report, ReportOption, print_json, print_rows, stderr, stdout
+from worker.cli.output import Card, Format, Report, ReportOption, print_json, print_rows, say, stdout
 from worker.cli.progress import progress_bar
 from worker.cli.refusals import refuse_bad_rows, refuse_without, scored_manifest
 from worker.dataset.manifest import Split
@@ -185,7 +185,7 @@ def _write(found: "Evaluation", output: Path, shown: "Sequence[Shown]") -> None:
     from worker.evaluation.report_folder import REPORT_FILE
 
     write_report(found, output, shown)
-    stderr.print(f"written: {output / REPORT_FILE}", markup=False, highlight=False, soft_wrap=True)
+    say(f"written: {output / REPORT_FILE}")
 
 
 def _print(found: "Evaluation", fmt: Report) -> None:

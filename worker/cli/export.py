@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.output import stderr, write_file
+from worker.cli.output import say, write_file
 from worker.cli.study_arguments import StudyArgument
 from worker.errors import Code, SetupRefused, StudyRefused
 from worker.imaging.image_source import ImageSource
@@ -64,7 +64,7 @@ def export(
         _print(document)
         return
     for path in _write(documents, output, folder=kind is Kind.SC or len(documents) > 1):
-        stderr.print(f"written: {path}", markup=False, highlight=False, soft_wrap=True)
+        say(f"written: {path}")
 
 
 def _documents(result: StudyResult, kind: Kind, settings: Settings, drawn_by: Camera | None) -> list[Document]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.output import NARROW, Card, Format, FormatOption, print_entries, print_rows, stderr, stdout
+from worker.cli.output import NARROW, Card, Format, FormatOption, print_entries, print_rows, say, stdout
 from worker.settings import Described, by_group, described, get_settings, old_names
 
 COLUMNS = ("component", "health", "version", "detail")
@@ -36,7 +36,7 @@ def health(
     down = [component for component in found if component.health is Health.DOWN]
     if fmt is Format.TABLE:
         for component in (one for one in found if one.health is not Health.OK):
-            stderr.print(f"{component.component}: {component.detail}", markup=False, highlight=False, soft_wrap=True)
+            say(f"{component.component}: {component.detail}")
     else:
         print_rows([asdict(component) for component in found], COLUMNS, fmt)
     raise typer.Exit(1 if down else 0)
@@ -61,7 +61,7 @@ def settings(fmt: FormatOption = Format.TABLE) -> None:
     else:
         print_rows([asdict(setting) for setting in found], SETTING_COLUMNS, fmt, title="settings")
     for old in old_names():
-        stderr.print(str(old), markup=False, highlight=False, soft_wrap=True)
+        say(str(old))
 
 
 def _in_a_line(setting: Described) -> str:

@@ -225,6 +225,11 @@ def _label(name: str) -> str:
     return name.replace("_", " ")
 
 
+def say(line: str) -> None:
+    """Write a line to standard error as it is: nothing in it is markup, and it is not wrapped."""
+    stderr.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def print_json(value: object) -> None:
     """Print one JSON document to standard output."""
     json.dump(value, sys.stdout, indent=2, default=_plain, ensure_ascii=False)

@@ -8,7 +8,7 @@ import typer
 
 from db.schema.vocabulary import QualityFinding
 from worker.cli.bad_rows import folded
-from worker.cli.output import stderr
+from worker.cli.output import say
 from worker.cli.progress import progress_bar
 from worker.dataset.manifest import Fault, Manifest, Split
 from worker.errors import Code, SetupRefused
@@ -45,7 +45,7 @@ def refuse_bad_rows(bad: Sequence[Fault], code: Code, done: str, *, skip_bad: bo
     """
     for one in folded(bad):
         where = f"line {one.line}" if one.rows == 1 else f"{one.rows} rows, lines {one.line}"
-        stderr.print(f"{where}: {one.code}: {one.reason}", markup=False, highlight=False, soft_wrap=True)
+        say(f"{where}: {one.code}: {one.reason}")
     if bad and not skip_bad:
         otherwise = "" if skip_bad is None else " or use --skip-bad"
         rows = len({fault.line for fault in bad})

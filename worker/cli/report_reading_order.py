@@ -19,7 +19,7 @@ from worker.cli.lesion_options import (
     refuse_other_sources,
 )
 from worker.cli.monitor import SinceOption
-from worker.cli.output import Card, Format, FormatOption, print_json, print_rows, stderr, stdout
+from worker.cli.output import Card, Format, FormatOption, print_json, print_rows, say, stdout
 from worker.cli.policy_given import policy_given
 from worker.cli.progress import progress_bar
 from worker.cli.refusals import refuse_bad_rows, refuse_without, scored_manifest
@@ -169,7 +169,7 @@ def _write(found: "WaitingTimes", output: Path) -> None:
     from worker.waiting_times.report import write_report
 
     write_report(found, output)
-    stderr.print(f"written: {output / REPORT_FILE}", markup=False, highlight=False, soft_wrap=True)
+    say(f"written: {output / REPORT_FILE}")
 
 
 def _print(found: "WaitingTimes", fmt: Format) -> None:

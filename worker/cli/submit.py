@@ -10,7 +10,7 @@ import typer
 from db.reads import study_queries
 from db.schema.vocabulary import ENDED_STATES
 from worker.app import set_command_timeout
-from worker.cli.output import Format, FormatOption, print_rows, stderr
+from worker.cli.output import Format, FormatOption, print_rows, say
 from worker.clinical.categories import Priority
 from worker.errors import Code, Unavailable
 from worker.intake.lesions_file import read_lesions
@@ -59,7 +59,7 @@ def submit(
     rows = [_hand_in(one) for one in plan(paths, marked, overrides, settings.storage_root, settings.limits)]
     for row in rows:
         if row["note"]:
-            stderr.print(f"{row['submitted']}: {row['note']}", markup=False, highlight=False, soft_wrap=True)
+            say(f"{row['submitted']}: {row['note']}")
     if wait:
         _await(rows, timeout)
     print_rows(rows, COLUMNS, fmt, title="submitted")

@@ -10,7 +10,7 @@ import typer
 
 from worker.cli.bad_rows import refuse_rows
 from worker.cli.dataset_options import ExcludeFindingOption
-from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr
+from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, say
 from worker.cli.progress import share_bar
 from worker.errors import Code
 from worker.extras import require_extra
@@ -198,7 +198,7 @@ def _told_when_interrupted() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _say("stopped: run the same command to resume after the last saved epoch")
+        say("stopped: run the same command to resume after the last saved epoch")
         raise
 
 
@@ -225,7 +225,7 @@ def _cohort(
         excluding=excluding or (),
     )
     if checked.warnings and leads():
-        _say(f"{len(checked.warnings)} warnings: see `dlr dataset validate`")
+        say(f"{len(checked.warnings)} warnings: see `dlr dataset validate`")
     what = "are bad, so nothing was trained: fix or exclude them"
     refuse_rows(faults_of(checked, config), Code.DATASET_INVALID, what, fmt, silent=not leads())
     return manifest_cohort(checked, config, lambda done, total: on_progress("reading images", done / total))
@@ -245,17 +245,13 @@ def _print(card: "ModelCard", cohort: "Cohort", output: Path, fmt: Report, *, wa
     left_out = {**cohort.excluded, "of neither class": card.training.get("images_of_neither_class", 0)}
     for reason, count in left_out.items():
         if count:
-            _say(f"left out: {count} rows, {reason}")
+            say(f"left out: {count} rows, {reason}")
     if was_finished:
-        _say("this run had already finished; nothing was done")
+        say("this run had already finished; nothing was done")
     if card.stage == "image":
-        _say("it cannot serve without age; train the second stage from it on lesions that have one:")
+        say("it cannot serve without age; train the second stage from it on lesions that have one:")
         whose = "lh" if card.name == "DLR_LH" else "bm"
-        _say(f"dlr train {whose} --stages age --init {output / 'weights.safetensors'} --manifest FILE --output DIR")
+        say(f"dlr train {whose} --stages age --init {output / 'weights.safetensors'} --manifest FILE --output DIR")
         return
-    _say(f"next: read {output / 'card.json'}, state in it what the model is for, and a notice, then run")
-    _say(f"dlr models add {output / 'card.json'} {output / 'weights.safetensors'}")
-
-
-def _say(line: str) -> None:
-    stderr.print(line, markup=False, highlight=False, soft_wrap=True)
+    say(f"next: read {output / 'card.json'}, state in it what the model is for, and a notice, then run")
+    say(f"dlr models add {output / 'card.json'} {output / 'weights.safetensors'}")
