@@ -32,7 +32,7 @@ class ReadingRow(Base):
     study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("study.id"), index=True)
     reader: Mapped[str | None]
     read_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    source: Mapped[str]
+    source: Mapped[str] = mapped_column(server_default=ReadingSource.PAGE.value)
     tier: Mapped[str]
     advice: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
     recorded_at: Mapped[datetime] = mapped_column(server_default=func.now())

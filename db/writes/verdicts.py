@@ -63,7 +63,7 @@ def record_reading(session: Session, reading: Reading) -> bool:
 
     Args:
         session: of ``dlr_web`` or ``dlr_writer``; the caller commits.
-        reading: of ``dlr_web`` without ``read_at``.
+        reading: of ``dlr_web`` one of the page, without ``read_at``.
 
     Raises:
         VerdictOutdated: the revision, or the advice, is no longer what was shown; or the study is not listed.
@@ -72,9 +72,10 @@ def record_reading(session: Session, reading: Reading) -> bool:
         "id": reading.key,
         "study_id": reading.study_id,
         "reader": storable_text(reading.reader),
-        "source": reading.source.value,
         "advice": list(reading.advice),
     }
+    if reading.source is not ReadingSource.PAGE:  # the default, and dlr_web may write no other
+        values["source"] = reading.source.value
     if reading.read_at is not None:
         values["read_at"] = reading.read_at
     try:

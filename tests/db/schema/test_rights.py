@@ -72,7 +72,7 @@ COLUMNS = {
     "sop_instance_uid state",
     ("open_study", WEB, "UPDATE"): "seen_at",
     ("pathology", WRITER, "UPDATE"): "histology is_current reported_on",
-    ("reading", WEB, "INSERT"): "advice id reader source study_id",
+    ("reading", WEB, "INSERT"): "advice id reader study_id",
     ("reading", WRITER, "UPDATE"): "reader",
     ("study", SHADOW, "SELECT"): "content_digest id is_current job purged_at received_at state study_instance_uid",
     ("verdict", WEB, "INSERT"): "agrees final_birads lesion_id reading_id remark",
@@ -215,9 +215,7 @@ def test_nobody_changes_which_policy_was_switched_to_not_even_its_owner(database
 
 
 VERDICT = "INTO verdict (reading_id, lesion_id, final_birads) VALUES ('{reading}', {lesion}, '4A')"
-READING = (
-    "INTO reading (id, study_id, reader, source, advice) VALUES (gen_random_uuid(), '{study}', 'x', 'page', '{{}}')"
-)
+READING = "INTO reading (id, study_id, reader, advice) VALUES (gen_random_uuid(), '{study}', 'x', '{{}}')"
 WAYS = (
     f"INSERT {READING}",
     f"INSERT {VERDICT}",
@@ -285,6 +283,8 @@ def test_the_page_adds_to_a_reading_of_its_own_alone_and_marks_no_study_otherwis
     for statement in (
         "INSERT INTO reading (id, read_at) VALUES (gen_random_uuid(), now())",
         "INSERT INTO reading (id, tier) VALUES (gen_random_uuid(), 'x')",
+        "INSERT INTO reading (id, source) VALUES (gen_random_uuid(), 'import')",
+        "INSERT INTO reading (id, source) VALUES (gen_random_uuid(), 'page')",
         "INSERT INTO reading (id, recorded_at) VALUES (gen_random_uuid(), now())",
         "INSERT INTO verdict (reading_id, restratification_id) VALUES (gen_random_uuid(), 1)",
         "UPDATE study SET read_at = now(), read_by = 'x', read_tier = 'x'",

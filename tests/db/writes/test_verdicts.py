@@ -247,21 +247,19 @@ def test_a_verdict_can_not_be_added_to_somebody_elses_reading(
         session.execute(text(late))
 
 
-def test_the_page_gives_neither_the_time_nor_the_tier(
+def test_the_page_gives_neither_the_time_nor_the_tier_and_no_other_source_than_itself(
     sessions: sessionmaker[Session], page: sessionmaker[Session]
 ) -> None:
     study_id = record(sessions)
-    with pytest.raises(DBAPIError):
-        read(page, reading_of(page, study_id, read_at=datetime(2020, 1, 1, tzinfo=UTC)))
+    for given in ({"read_at": datetime(2020, 1, 1, tzinfo=UTC)}, {"source": ReadingSource.IMPORT}):
+        with pytest.raises(DBAPIError, match=DENIED):
+            read(page, reading_of(page, study_id, **given))
     future = reading_of(page, study_id, read_at=datetime.now(UTC) + timedelta(days=1), source=ReadingSource.IMPORT)
     assert read(sessions, future)
     assert rows(sessions, "SELECT read_at <= now(), tier FROM reading") == [(True, "suspicion/2 low")]
 
 
-INSERT = (
-    "INSERT INTO reading (id, study_id, reader, source, advice) "
-    "SELECT gen_random_uuid(), '{}', 'x', 'page', ARRAY[{}]::bigint[]"
-)
+INSERT = "INSERT INTO reading (id, study_id, reader, advice) SELECT gen_random_uuid(), '{}', 'x', ARRAY[{}]::bigint[]"
 CHANGES = (
     "UPDATE reading SET reader = NULL", "UPDATE reading SET reader = 'x'", "DELETE FROM reading",
     "UPDATE verdict SET final_birads = '3'", "UPDATE verdict SET remark = NULL", "DELETE FROM verdict",
