@@ -1,4 +1,7 @@
-"""What became of a study's 4A lesions, in one word: the column ``worklist_class``, and the tiers of ``outcome/1``."""
+"""What became of a study's 4A lesions, in one word: the column ``worklist_class``.
+
+The tiers of ``outcome/1`` are the same in a policy's language; a test holds both against all that a study can hold.
+"""
 
 from collections.abc import Collection
 from enum import IntEnum

@@ -1,12 +1,14 @@
 """The first order as a policy: studies that ended stand as they always did, and the others behind them."""
 
 from collections.abc import Sequence
+from itertools import chain, combinations, permutations
 
+import pytest
 from hypothesis import given
 
-from tests.worker.clinical.reading_order.studies import studies
+from tests.worker.clinical.reading_order.studies import scored, studies, study
 from worker.clinical.categories import Outcome, Priority
-from worker.clinical.reading_order.facts import StudyFacts
+from worker.clinical.reading_order.facts import LesionFacts, StudyFacts, StudyState
 from worker.clinical.reading_order.outcome_class import WorklistClass, worklist_class
 from worker.clinical.reading_order.place import place, step_priority
 from worker.clinical.reading_order.policy import StepPriority, built_in
@@ -38,6 +40,29 @@ def of(study: StudyFacts) -> tuple[list[Outcome], bool, float | None]:
 
 ended = studies().filter(lambda study: study.state != "waiting")
 waiting = studies().filter(lambda study: study.state == "waiting")
+
+
+LESIONS = {
+    "upgraded": scored("4A", high_risk=True, malignant=True),
+    "maintained": scored("4A", high_risk=True, malignant=False),
+    "downgraded": scored("4A", high_risk=False, malignant=False),
+    "not_applicable": scored("4C", high_risk=True, malignant=True),
+    "failed": LesionFacts("4A", "failed"),
+}
+HELD = [*chain.from_iterable(combinations(LESIONS, size) for size in range(1, len(LESIONS) + 1))]
+
+
+@pytest.mark.parametrize("kinds", HELD, ids="+".join)
+def test_of_all_that_a_study_can_hold_the_tier_is_the_class(kinds: Sequence[str]) -> None:
+    state: StudyState = "done" if "failed" not in kinds else "partial" if len(kinds) > 1 else "failed"
+    for order in permutations(kinds):
+        one = study(state, *(LESIONS[kind] for kind in order))
+        outcomes, complete, _ = of(one)
+        assert place(POLICY, one).tier == worklist_class(outcomes, complete=complete)
+
+
+def test_a_study_that_failed_without_a_lesion_stands_where_its_class_says() -> None:
+    assert place(POLICY, study("failed")).tier == worklist_class([], complete=False)
 
 
 @given(ended, ended)
