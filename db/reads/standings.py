@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, cast
 from uuid import UUID
 
@@ -47,6 +48,13 @@ LISTED = and_(_STUDIES.c.is_current, _STUDIES.c.study_instance_uid.is_not(None),
 
 STATE = case((_STUDIES.c.state.in_(OPEN_STATES), WAITING), else_=_STUDIES.c.state.cast(Text))
 """A study's state, as the worklist is filtered by it."""
+
+COPIED: dict[str, ColumnElement[Any]] = {
+    "state": STATE,
+    **{name: _STUDIES.c[name].cast(Text) for name in ("priority", "worklist_class", "laterality")},
+    **{name: _STUDIES.c[name] for name in ("site", "scanner_model", "received_at")},
+}
+"""What a place repeats of its study, by its own columns: the worklist is filtered by places alone."""
 
 # The scores of a lesion that waits again are not its result.
 _ENDED = _STUDIES.c.state.not_in(OPEN_STATES)
@@ -132,19 +140,13 @@ _KEPT = (
     .order_by(_OTHERS.c.revision, _LESIONS.c.ordinal)
 )
 
-_COPIED = (
-    *(_STUDIES.c[name].cast(Text) for name in ("worklist_class", "site", "scanner_model", "laterality")),
-    _STUDIES.c.received_at.cast(Text),
-)
 _PAGE: Select[Any] = (
     select(
         _STUDIES.c.id,
         _STUDIES.c.received_at,
         _STUDIES.c.id.cast(Text).label("study_id"),
-        _STUDIES.c.priority.cast(Text).label("priority_word"),
-        STATE.label("state_word"),
         _STUDIES.c.read_at.is_not(None).label("is_read"),
-        *(column.label(f"copied_{place}") for place, column in enumerate(_COPIED)),
+        *(column.cast(Text).label(f"own_{name}") for name, column in COPIED.items()),
     )
     .where(LISTED)
     .order_by(_STUDIES.c.received_at, _STUDIES.c.id)
@@ -161,13 +163,13 @@ def _page(page: Select[Any]) -> Select[Any]:
     own = (column for column in studies.c if column.key not in ("id", "received_at"))
     return (
         select(*own, *_OF_LESION)
-        .select_from(_lesions_of(studies, studies.c.id, studies.c.state_word != WAITING))
+        .select_from(_lesions_of(studies, studies.c.id, studies.c.own_state != WAITING))
         .order_by(studies.c.received_at, studies.c.id, _LESIONS.c.ordinal)
     )
 
 
 _FIRST_PAGE, _NEXT_PAGE = _page(_PAGE), _page(_PAGE.where(_BEHIND))
-_OWN = 4 + len(_COPIED)
+_OWN = 2 + len(COPIED)
 _PLANS = ["enable_hashjoin", "enable_mergejoin"]
 
 
@@ -218,18 +220,17 @@ def listed_standings(session: Session, size: int) -> Iterator[list[ListedStandin
     session.execute(text("SELECT set_config(name, 'off', true) FROM unnest(:names) AS name"), {"names": _PLANS})
     query, last = _FIRST_PAGE, dict[str, object]()
     while True:
-        page: list[ListedStanding] = []
-        for row in session.execute(query, {"size": size, **last}):
-            own, lesion = row[:_OWN], row[_OWN:]
-            if page and page[-1].study_id == own[0]:
-                page[-1] = page[-1]._replace(lesions=(*page[-1].lesions, LesionStanding._make(lesion)))
-            else:
-                lesions = () if lesion[0] is None else (LesionStanding._make(lesion),)
-                page.append(ListedStanding._make((*own[:4], own[4:], lesions)))
+        rows = session.execute(query, {"size": size, **last}).all()
+        page = [_listed(list(of_study)) for _, of_study in groupby(rows, key=itemgetter(0))]
         if not page:
             return
         yield page
-        query, last = _NEXT_PAGE, {"received_at": page[-1].copied[-1], "id": page[-1].study_id}
+        query, last = _NEXT_PAGE, {"received_at": page[-1].received_at, "id": page[-1].study_id}
+
+
+def _listed(rows: Sequence[Any]) -> ListedStanding:
+    lesions = tuple(LesionStanding._make(row[_OWN:]) for row in rows if row[_OWN] is not None)
+    return ListedStanding._make((*rows[0][:_OWN], lesions))
 
 
 def _standing(rows: Sequence[Any]) -> StudyStanding:

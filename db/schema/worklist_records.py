@@ -108,20 +108,22 @@ class StudyStanding(NamedTuple):
 
 
 class ListedStanding(NamedTuple):
-    """What a listed study is placed by, where all are placed at once; words as the database has them.
+    """What a listed study is placed by, and what its place repeats of it, where all are placed at once; as text.
 
     Attributes:
-        state: ``waiting``, or how it ended.
-        copied: what its place repeats for the filters, beside state and priority: class, site, scanner, laterality,
-            and when it was received.
+        state: ``waiting``, or how it ended; it and those that follow are `db.reads.standings.COPIED`.
         lesions: in the job's order.
     """
 
     study_id: str
-    priority: str
-    state: str
     is_read: bool
-    copied: tuple[str | None, ...]
+    state: str
+    priority: str
+    worklist_class: str | None
+    laterality: str | None
+    site: str | None
+    scanner_model: str | None
+    received_at: str
     lesions: tuple[LesionStanding, ...]
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from db.errors import PolicySuperseded
-from db.reads.standings import MAY_KEEP_ITS_PLACE
+from db.reads.standings import COPIED, MAY_KEEP_ITS_PLACE
 from db.schema.tables import StudyRow
 from db.schema.vocabulary import PolicyState
 from db.schema.worklist import (
@@ -37,8 +37,8 @@ COMPLETION_LOCK = 0x636F6D706C6574  # "complet"
 """The advisory lock of who places the studies of before an upgrade."""
 
 FILLED_COLUMNS = (
-    "study_id", "policy_id", "tier", "rule", "lesion", "category", "probability", "place_order", "is_read", "marks",
-    "state", "priority", "worklist_class", "site", "scanner_model", "laterality", "received_at", "arrived_at",
+    "study_id", "policy_id", "tier", "rule", "lesion", "category", "probability", "place_order", "marks", "is_read",
+    *COPIED, "arrived_at",
 )  # fmt: skip
 """What is given of each place that is written into a partition."""
 

@@ -28,7 +28,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
-from db.reads.standings import STATE
+from db.reads.standings import COPIED
 from db.schema.tables import StudyRow
 from db.schema.vocabulary import Event
 from db.schema.worklist import WorklistEntryRow
@@ -43,22 +43,17 @@ _GIVEN: dict[str, TypeEngine[Any]] = {
     "lesion": SmallInteger(), "category": Text(), "probability": Double(), "place_order": BigInteger(),
     "arrived_at": DateTime(timezone=True), "is_read": Boolean(), "marks": Text(),
 }  # fmt: skip
-_COPIED = {
-    "state": STATE,
-    **{name: _STUDIES.c[name].cast(Text) for name in ("priority", "worklist_class", "laterality")},
-    **{name: _STUDIES.c[name] for name in ("site", "scanner_model", "received_at")},
-}
 _placed = (
     func.unnest(*(bindparam(name, type_=Text()).cast(ARRAY(kind)) for name, kind in _GIVEN.items()))
     .table_valued(*(column(name, kind) for name, kind in _GIVEN.items()), name="placed")
     .render_derived()
 )
 _new = insert(_ENTRIES).from_select(
-    [*_GIVEN, *_COPIED],
+    [*_GIVEN, *COPIED],
     select(
         *(_placed.c[name] for name in _GIVEN if name != "marks"),
         _placed.c.marks.cast(ARRAY(Text)),
-        *_COPIED.values(),
+        *COPIED.values(),
     )
     .join(_STUDIES, _STUDIES.c.id == _placed.c.study_id)
     .order_by(_placed.c.study_id, _placed.c.policy_id),
@@ -66,7 +61,7 @@ _new = insert(_ENTRIES).from_select(
 _PUT = _new.on_conflict_do_update(
     index_elements=[_ENTRIES.c.study_id, _ENTRIES.c.policy_id],
     set_={
-        **{name: _new.excluded[name] for name in (*_GIVEN, *_COPIED) if name not in ("study_id", "policy_id")},
+        **{name: _new.excluded[name] for name in (*_GIVEN, *COPIED) if name not in ("study_id", "policy_id")},
         "changed_at": func.now(),
     },
 )

@@ -115,10 +115,10 @@ def moves(sessions: sessionmaker[Session], policy: Policy, told: Told) -> Moves:
         for page in listed_standings(session, PAGE):
             for study in page:
                 if not study.is_read:
-                    facts, arrived, study_id = facts_of(study), study.copied[-1], UUID(study.study_id)
+                    facts, arrived, study_id = facts_of(study), study.received_at, UUID(study.study_id)
                     for rule, places in ((active, now), (policy, then)):
                         at = place(rule, facts)
-                        places.append((at.order, str(arrived), study_id, at.tier_name))
+                        places.append((at.order, arrived, study_id, at.tier_name))
             told(len(now))
     before = {study_id: (place, tier) for place, (_, _, study_id, tier) in enumerate(sorted(now), start=1)}
     found = [

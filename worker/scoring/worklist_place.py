@@ -68,8 +68,8 @@ def place_in_bulk(policy: Policy, key: int, studies: Iterable[ListedStanding]) -
     for study in studies:
         at = place(policy, facts_of(study))
         yield (
-            study.study_id, key, at.tier, at.rule, at.lesion, at.category, at.probability, at.order, study.is_read,
-            f"{{{','.join(at.marks)}}}", study.state, study.priority, *study.copied, study.copied[-1],
+            study.study_id, key, at.tier, at.rule, at.lesion, at.category, at.probability, at.order,
+            f"{{{','.join(at.marks)}}}", *study[1:-1], study.received_at,
         )  # fmt: skip
 
 
