@@ -48,8 +48,8 @@ def main() -> None:
     from worker.inference.cpu import OpenVinoRunner
 
     made = pair()
-    batch = made.noise(BATCH)
-    runner = OpenVinoRunner(made.fold(), streams=1)
+    batch = made.inputs_of.noise(BATCH)
+    runner = OpenVinoRunner(made.cards, made.weights(), streams=1)
     runner.run(*batch)
     print(READY, flush=True)
     for line in sys.stdin:

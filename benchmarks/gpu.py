@@ -26,7 +26,7 @@ from benchmarks.models import RESNET50_FLOP
 from benchmarks.samples import SIZE, add_models
 from worker.cli.output import Format, print_rows
 from worker.inference.cuda import buckets
-from worker.inference.model_pair import Runner, probabilities
+from worker.inference.runner import Runner, probabilities
 
 BATCHES = (1, 8, 64, 256)
 LARGEST = max(BATCHES)

@@ -17,7 +17,8 @@ import torch
 
 from benchmarks.models import pair
 from benchmarks.simulated_gpu import BUSY, FIXED_MS, PER_LESION_MS, SimulatedGpu, batch_seconds, busy_share
-from worker.inference.model_pair import Logits, ModelPair, Pixels, Runner, probabilities
+from worker.inference.model_pair import ModelPair
+from worker.inference.runner import Logits, Pixels, Runner, probabilities
 
 H100_FIXED_MS, H100_PER_LESION_MS = 2.0, 0.25
 """T(n) = 2 + 0.25 n ms: how fast a simulated card is by itself."""

@@ -21,7 +21,7 @@ from benchmarks.samples import cards, lesion
 from worker.clinical.categories import Priority
 from worker.errors import DlrError
 from worker.inference.engine import Engine
-from worker.inference.model_pair import Logits, Pixels, Runner
+from worker.inference.runner import Logits, Pixels, Runner
 
 BATCH = 8
 GIVEN_UP_AFTER_S = 2.0

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from benchmarks.models import pair
 from benchmarks.samples import SIZE
 from benchmarks.simulated_gpu import N_MAX, SimulatedGpu
-from worker.inference.cpu import cpu_runner
-from worker.inference.model_pair import Runner
+from worker.inference.loading import cpu_runner
+from worker.inference.runner import Runner
 
 BATCH_TIMEOUT_S = 0.005
 Lesion = tuple[NDArray[np.uint8], float]

@@ -13,9 +13,11 @@ import torch
 from benchmarks.measuring import Figure, Say, in_turns, rate_of
 from benchmarks.samples import SIZE, cards, lesion, network
 from worker.clinical.categories import Priority
-from worker.inference.cpu import OpenVinoRunner, cpu_runner
+from worker.inference.cpu import OpenVinoRunner
 from worker.inference.engine import Engine
-from worker.inference.model_pair import ModelPair, Runner
+from worker.inference.loading import cpu_runner
+from worker.inference.model_pair import ModelPair
+from worker.inference.runner import Runner
 
 RESNET50_FLOP = 8.2e9
 BATCH = 16
@@ -29,8 +31,8 @@ def pair() -> ModelPair:
 def roofline(say: Say, *, quick: bool) -> Figure:
     """Images a second times what a ResNet-50 computes, against a matrix product of the same run."""
     made = pair()
-    batch = made.noise(BATCH)
-    runner = OpenVinoRunner(made.fold(), streams=1)
+    batch = made.inputs_of.noise(BATCH)
+    runner = OpenVinoRunner(made.cards, made.weights(), streams=1)
     one, other = torch.randn(_SIDE, _SIDE), torch.randn(_SIDE, _SIDE)
     seconds = 1.0 if quick else 4.0
 

@@ -20,7 +20,8 @@ from benchmarks.measuring import rate_of
 from benchmarks.models import onnx_sessions, pair
 from worker.cli.output import Format, print_json, print_rows
 from worker.inference.cpu import OpenVinoRunner
-from worker.inference.model_pair import ModelPair, TorchRunner, probabilities
+from worker.inference.model_pair import ModelPair, TorchRunner
+from worker.inference.runner import probabilities
 
 Run = Callable[..., NDArray[np.float32]]
 COLUMNS = ("way", "ms_an_image", "images_a_second", "starts_after_s", "differs_by")
@@ -72,7 +73,7 @@ def onnx_runtime(made: ModelPair) -> Run:
 
 
 def openvino(made: ModelPair) -> Run:
-    return OpenVinoRunner(made.fold(), streams=1).run
+    return OpenVinoRunner(made.cards, made.weights(), streams=1).run
 
 
 WAYS: dict[str, Callable[[ModelPair], Run]] = {
@@ -92,7 +93,7 @@ def main() -> None:
     parser.add_argument("--format", choices=["table", "json"], default="table")
     asked = parser.parse_args()
     made = pair()
-    batch = made.noise(asked.batch)
+    batch = made.inputs_of.noise(asked.batch)
     expected = probabilities(TorchRunner(made).run(*batch))
     ways, rows = {}, {}
     for name, way in WAYS.items():

@@ -9,8 +9,8 @@ from benchmarks.models import pair
 from benchmarks.samples import cards, lesion
 from benchmarks.simulated_gpu import N_MAX, SimulatedGpu, batch_seconds
 from worker.clinical.categories import Priority
-from worker.inference.cpu import cpu_runner
 from worker.inference.engine import Engine, Prepared
+from worker.inference.loading import cpu_runner
 from worker.inference.preprocess import pixels_for_each
 
 IN_FLIGHT = 2 * N_MAX

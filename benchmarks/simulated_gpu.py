@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.samples import cards
 from worker.inference.engine import Engine
-from worker.inference.model_pair import Pixels
+from worker.inference.runner import Pixels
 
 FIXED_MS, PER_LESION_MS, BATCH = "BENCHMARK_FIXED_MS", "BENCHMARK_PER_LESION_MS", "DLR_BATCH_MAX"
 BUSY = "BENCHMARK_BUSY"

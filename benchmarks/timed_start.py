@@ -38,16 +38,25 @@ def telling(step: str, function: Callable[..., Any]) -> Callable[..., Any]:
 def main() -> None:
     from celery.signals import task_prerun, worker_ready
 
-    from worker import runtime
     from worker.cli.main import main as dlr
 
     reached("Python and the command line")
-    from worker.inference import engine
+    from worker.inference import loading
 
-    reached("PyTorch imported")
-    engine.load_network = telling("weights read and verified", engine.load_network)
-    engine.cpu_runner = telling("models on the device, PyTorch scoring beside it", engine.cpu_runner)
-    runtime.engine = telling("device scores as PyTorch does", runtime.engine)
+    by_pytorch = loading.by_pytorch
+
+    def told_by_pytorch(*arguments: Any) -> Any:
+        import torch  # noqa: F401
+
+        reached("PyTorch imported")
+        pair, score = by_pytorch(*arguments)
+        reached("PyTorch's networks made")
+        return pair, telling("scored by PyTorch", score)
+
+    loading.read_weights = telling("weights read and hashed", loading.read_weights)
+    loading.by_pytorch = told_by_pytorch
+    loading.by_openvino = telling("compiled by OpenVINO, and scored", loading.by_openvino)
+    loading.load_engine = telling("scores compared", loading.load_engine)
     worker_ready.connect(lambda **_: reached("Celery connected"), weak=False)
     task_prerun.connect(lambda **_: reached("first task taken"), weak=False)
     sys.argv[1:] = ["worker", *sys.argv[1:]]

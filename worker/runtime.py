@@ -124,7 +124,7 @@ def engine() -> "Engine":
     Raises:
         ModelRefused: a model is not active, or its card and weights do not fit each other; the reason says what.
     """
-    from worker.inference.engine import load_engine
+    from worker.inference.loading import load_engine
 
     settings = get_settings()
     made = load_engine(
@@ -134,11 +134,18 @@ def engine() -> "Engine":
         settings.batch_wait_ms,
         measures(),
         _end_without_device,
+        meanwhile=_import_pipeline,
     )
     for card in made.cards:
         if card.decoder_warning is not None:
             logger.warning(card.decoder_warning)
     return made
+
+
+def _import_pipeline() -> None:
+    """Import what `pipeline` is made of, pydicom above all."""
+    import worker.imaging.decoder_pool
+    import worker.scoring.pipeline  # noqa: F401
 
 
 def _end_without_device() -> None:

@@ -144,6 +144,7 @@ def _look_at_redis(settings: Settings) -> None:
 
 def _load_models() -> int:
     """Load both models; return how many studies at hand keep their device busy."""
+    gc.disable()  # it would look through all of torch, again and again, while that is imported
     from worker.outages.retry import retry_while_away
     from worker.runtime import engine, pipeline
 
@@ -155,6 +156,7 @@ def _load_models() -> int:
     # quarter of a second.
     gc.collect()
     gc.freeze()
+    gc.enable()
     return engine().studies
 
 

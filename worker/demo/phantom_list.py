@@ -13,7 +13,7 @@ from worker.clinical.categories import Priority
 from worker.clinical.reading_order.policy import DEFAULT, built_in
 from worker.evaluation.evaluation_options import Options
 from worker.evaluation.scores_file import COLUMN_OF, read_scores
-from worker.inference.engine import load_engine
+from worker.inference.loading import load_engine
 from worker.inference.model_card import MODEL_NAMES
 from worker.inference.registry import Registry
 from worker.phantom.phantom import Phantom, phantom

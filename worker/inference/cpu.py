@@ -1,49 +1,64 @@
-"""The models on a CPU: OpenVINO where it is installed (the extra ``cpu``), else PyTorch.
+"""The models on a CPU, by OpenVINO (the extra ``cpu``). No torch here.
 
 OpenVINO was the fastest of those in `benchmarks.runtimes`: docs/decisions/0013-openvino-on-the-cpu.md.
 """
 
-import logging
+import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.util import find_spec
+from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from worker.inference.model_pair import ModelPair, Pixels, Runner, TorchRunner
+from worker.inference.model_card import ModelCard
+from worker.inference.runner import Inputs, Pixels
 
 if TYPE_CHECKING:
-    from openvino import CompiledModel, InferRequest
+    from openvino import InferRequest
 
-logger = logging.getLogger(__name__)
+    from worker.inference.openvino_graph import Weights
+
+_TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology"
 
 
-def cpu_runner(pair: ModelPair) -> Runner:
-    """Put a pair on the CPU, by the fastest way that is installed.
+def is_installed() -> bool:
+    """Whether OpenVINO is."""
+    return find_spec("openvino") is not None
 
-    Args:
-        pair: on the CPU; it is changed, and not to be used afterwards.
+
+def cores() -> int:
+    """Return on how many cores the models may compute, as PyTorch has it.
+
+    Those that this process may run on, one that runs two threads counted once; fewer where ``OMP_NUM_THREADS`` says so.
     """
-    pair.fold()
-    if find_spec("openvino") is not None:
-        return OpenVinoRunner(pair)
-    logger.info("OpenVINO is not installed (the extra `cpu`): PyTorch runs the models, which takes about twice as long")
-    return TorchRunner(pair.to(memory_format=torch.channels_last))
+    mine = len({_core_of(cpu) for cpu in os.sched_getaffinity(0)})
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(said), mine) if said.isdecimal() and int(said) else mine
+
+
+def _core_of(cpu: int) -> tuple[str, ...]:
+    topology = Path(_TOPOLOGY.format(cpu))
+    try:
+        return tuple((topology / name).read_text() for name in ("physical_package_id", "core_id"))
+    except OSError:
+        return (str(cpu),)
 
 
 class OpenVinoRunner:
-    """A pair run by OpenVINO in float32.
+    """Both models, run by OpenVINO in float32.
 
     Each batch has one core to itself, and as many are at work at once: cores that share a batch wait for each other
-    whenever something else runs on one of them. A lesion that comes alone gets all cores.
+    whenever something else runs on one of them. A lesion that comes alone gets all cores, once `compile_for_one` is
+    through.
 
     Args:
-        pair: on the CPU, its BatchNorm folded.
+        cards: of DLR_LH and DLR_BM.
+        weights: theirs, by their names; not kept.
         streams: batches at work at once, which share the cores; ``None``: one a core.
     """
 
@@ -51,49 +66,57 @@ class OpenVinoRunner:
     batch_max = 2
     gather_s = 0.3
 
-    def __init__(self, pair: ModelPair, streams: int | None = None) -> None:
+    def __init__(self, cards: Sequence[ModelCard], weights: "Sequence[Weights]", streams: int | None = None) -> None:
         from openvino import Core
 
         from worker.inference.openvino_graph import graph_of
 
-        cores = torch.get_num_threads()
-        self.threads = streams or cores
+        self._cores = cores()
+        self.threads = streams or self._cores
         self.studies = 4 * self.threads
-        self._inputs = pair.inputs_of
+        self._inputs = Inputs.of(cards)
         self._at_work = 0
         self._lock = threading.Lock()
-        core, graph = Core(), graph_of(pair)
-
-        def compiled(streams: int) -> "CompiledModel":
-            settings = {
-                "INFERENCE_PRECISION_HINT": "f32",
-                "NUM_STREAMS": streams,
-                "INFERENCE_NUM_THREADS": cores,
-                # Threads that are tied to a core wait there for the decoders and servers beside them.
-                "ENABLE_CPU_PINNING": False,
-            }
-            return core.compile_model(graph, "CPU", settings)
-
+        self._core, self._graph = Core(), graph_of(cards, weights)
         self._requests: SimpleQueue[InferRequest] = SimpleQueue()
-        beside_others = compiled(self.threads)
+        beside_others = self._compiled(self.threads)
         for _ in range(self.threads):
             self._requests.put(beside_others.create_infer_request())
-        # Nobody waits for what a single lesion is faster on: until it is there, that goes as the others do.
+        self._alone: Future[InferRequest] | None = None
+
+    def _compiled(self, streams: int) -> Any:
+        settings = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": self._cores,
+            # Threads that are tied to a core wait there for the decoders and servers beside them.
+            "ENABLE_CPU_PINNING": False,
+        }
+        return self._core.compile_model(self._graph, "CPU", settings)
+
+    def compile_for_one(self) -> None:
+        """Begin to compile what a lesion that comes alone is scored on; until it is there, that goes as others do."""
         compiling = ThreadPoolExecutor(1, "openvino")
-        self._alone: Future[InferRequest] = compiling.submit(lambda: compiled(1).create_infer_request())
+        self._alone = compiling.submit(self._compile_for_one)
         compiling.shutdown(wait=False)
 
+    def _compile_for_one(self) -> "InferRequest":
+        request: InferRequest = self._compiled(1).create_infer_request()
+        del self._graph  # with the weights that it was built of
+        return request
+
     def run(self, lh: Sequence[Pixels], bm: Sequence[Pixels], ages: Sequence[float]) -> NDArray[np.float32]:
-        """Score a batch (see `Runner.run`)."""
+        """Score a batch (see `worker.inference.runner.Runner.run`)."""
         with self._lock:
-            alone = not self._at_work and len(ages) == 1 and self._alone.done()
+            alone = self._alone if not self._at_work and len(ages) == 1 else None
             self._at_work += 1
-        request = self._alone.result() if alone else self._requests.get()
+        alone = alone if alone is not None and alone.done() else None
+        request = self._requests.get() if alone is None else alone.result()
         try:
             logits: NDArray[np.float32] = request.infer(self._inputs(lh, bm, ages), share_inputs=True)[0]
             return logits
         finally:
-            if not alone:
+            if alone is None:
                 self._requests.put(request)
             with self._lock:
                 self._at_work -= 1

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worker.inference.model_pair import ModelPair, Pixels
+from worker.inference.model_pair import ModelPair
+from worker.inference.runner import Pixels
 
 if TYPE_CHECKING:
     from torch.cuda import _POOL_HANDLE
@@ -99,7 +100,7 @@ class CudaRunner:
     def __init__(self, pair: ModelPair, device: torch.device, batch_max: int = 64) -> None:
         self.batch_max = batch_max
         self._inputs_of = pair.inputs_of
-        self._shapes = pair.shapes[:1] if pair.one_crop else pair.shapes
+        self._shapes = pair.inputs_of.crops
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._launching = threading.Lock()
         folded = pair.fold().to(device).to(memory_format=torch.channels_last)

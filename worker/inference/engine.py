@@ -3,35 +3,26 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from pathlib import Path
 from typing import cast
 
 import numpy as np
-import torch
 
 from worker.batcher import Batcher, Joined
 from worker.clinical.categories import Priority
 from worker.errors import Code, ImagesRefused, LesionRefused, ModelRefused, Unavailable
-from worker.inference.cpu import cpu_runner
-from worker.inference.devices import choose_device
 from worker.inference.lesion_score import ImageAnswers, answers_of, joined, lesion_scores
 from worker.inference.model_card import ModelCard
-from worker.inference.model_pair import Logits, ModelPair, Pixels, Runner, TorchRunner, probabilities, temperatures_of
 from worker.inference.preprocess import pixels_for_each
-from worker.inference.registry import Registry
-from worker.inference.weights import load_network
+from worker.inference.runner import Logits, Pixels, Runner, probabilities
 from worker.study import LesionImage, Scores, site_of
 from worker.telemetry.measures import Measures
 
 logger = logging.getLogger(__name__)
-
-_COMPARED = 3
-"""Images of noise on which a device is compared with PyTorch."""
 
 LOST_AFTER_S = 30.0
 """How long a device may fail on everything until its process is given up, in seconds."""
@@ -245,59 +236,6 @@ class Engine:
             if not np.isfinite(row).all():
                 reason = f"{card.name} {card.version}: the scores of a blank image are not finite"
                 raise ModelRefused(Code.WEIGHTS_SHAPE_MISMATCH, reason)
-
-
-def load_engine(
-    models_dir: Path,
-    device: str,
-    batch_max: int | None,
-    wait_ms: float,
-    measures: Measures | None = None,
-    lost: Callable[[], object] = lambda: None,
-) -> Engine:
-    """Load both active models and start the engine, once it scores as PyTorch does in float32.
-
-    Args:
-        models_dir: the registry's folder.
-        device: ``auto`` (CUDA where there is one, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
-        batch_max: the most images in one batch; ``None``: what suits the device.
-        wait_ms: the longest wait for more, while more is arriving, in milliseconds.
-        measures: is told of each batch.
-        lost: is called once the device has failed for too long.
-
-    Raises:
-        ModelRefused: a model is not active, or its card and weights do not fit each other; the reason says where.
-        SetupRefused: ``setting_invalid``, when there is no such device.
-        Unavailable: ``device_unavailable``, when the device does not score, or scores differently.
-    """
-    place = choose_device(device)
-    registry = Registry(models_dir)
-    lh, bm = registry.active("DLR_LH"), registry.active("DLR_BM")
-    cards = lh.card, bm.card
-    temperatures = temperatures_of(cards)
-    with ThreadPoolExecutor(2) as pool:
-        networks = pool.map(lambda one: load_network(one.card, one.weights_path, torch.device("cpu")), (lh, bm))
-        pair = ModelPair(cards, list(networks))
-        noise = pair.noise(_COMPARED)
-        reference = pool.submit(TorchRunner(pair).run, *noise)
-        runner = _runner_on(place, pair.twin(), batch_max)
-        engine = Engine(cards, runner, batch_max, wait_ms / 1000, measures, lost)
-        engine.probe()
-        expected = probabilities(reference.result(), temperatures)
-    difference = float(np.abs(probabilities(runner.run(*noise), temperatures) - expected).max())
-    if not difference <= runner.tolerance:
-        engine.close()
-        reason = f"the device's scores differ by {difference:.2g} from PyTorch's in float32"
-        raise Unavailable(Code.DEVICE_UNAVAILABLE, reason)
-    return engine
-
-
-def _runner_on(device: torch.device, pair: ModelPair, batch_max: int | None) -> Runner:
-    if device.type == "cuda":
-        from worker.inference.cuda import CudaRunner
-
-        return CudaRunner(pair, device) if batch_max is None else CudaRunner(pair, device, batch_max)
-    return cpu_runner(pair)
 
 
 def _channels(card: ModelCard) -> int:

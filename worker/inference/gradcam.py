@@ -19,9 +19,10 @@ from worker.imaging.cropping import crop_slices, model_pixels
 from worker.imaging.heat_map import Heat, HeatMap
 from worker.inference.lesion_score import score_of
 from worker.inference.model_card import ModelCard
-from worker.inference.model_pair import ScoringNetwork, probabilities, temperatures_of
+from worker.inference.model_pair import ScoringNetwork
 from worker.inference.network import DlrNetwork
 from worker.inference.registry import Entry, Registry
+from worker.inference.runner import probabilities, temperatures_of
 from worker.inference.weights import load_network
 from worker.reporting.result import LesionResult, ModelScore
 from worker.study import Roi, Score

@@ -10,7 +10,7 @@ from worker.clinical.aggregation import aggregate, at_temperature
 from worker.clinical.conformal import conformal_set
 from worker.errors import Code, ImagesRefused, LesionRefused
 from worker.inference.model_card import ModelCard
-from worker.inference.model_pair import Logits, probabilities
+from worker.inference.runner import Logits, probabilities
 from worker.study import ImageScore, Score, Scores
 
 Probabilities = Sequence[float]

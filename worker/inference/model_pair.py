@@ -2,8 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -13,67 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from worker.inference.model_card import ModelCard
 from worker.inference.network import DlrNetwork
-from worker.inference.preprocess import same_crop
-
-Pixels = NDArray[np.uint8]
-Logits = NDArray[np.float32]
-
-
-class Runner(Protocol):
-    """Both models on a device.
-
-    Attributes:
-        tolerance: by how much a probability may differ from that of `ModelPair` in float32.
-        threads: how many batches may be at work at once.
-        batch_max: the most images in a batch, where a site says nothing.
-        studies: so many at hand keep it busy, where a site says nothing.
-        gather_s: how long one study's result may wait for others', to be written with them, in seconds: about as long
-            as a batch takes.
-    """
-
-    tolerance: float
-    threads: int
-    batch_max: int
-    studies: int
-    gather_s: float
-
-    def run(self, lh: Sequence[Pixels], bm: Sequence[Pixels], ages: Sequence[float]) -> Logits:
-        """Score a batch.
-
-        Args:
-            lh: for each lesion, DLR_LH's pixels, uint8 (1 or 3, S, S).
-            bm: the same for DLR_BM; not looked at where both models take the same crop.
-            ages: for each lesion, years.
-
-        Returns:
-            Logits, float32 (N, 2, classes), DLR_LH first, in the cards' order of classes.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """Makes a batch's arrays.
-
-    Attributes:
-        age_mean: of DLR_LH and DLR_BM, float64 (2,), years.
-        age_sd: likewise.
-        one_crop: both models take the same pixels.
-    """
-
-    age_mean: NDArray[np.float64]
-    age_sd: NDArray[np.float64]
-    one_crop: bool
-
-    def normalized(self, ages: Sequence[float]) -> NDArray[np.float32]:
-        """Return the ages as each model takes them, float32 (N, 2)."""
-        years = np.asarray(ages, np.float64).reshape(-1, 1)
-        return ((years - self.age_mean) / self.age_sd).astype(np.float32)
-
-    def __call__(
-        self, lh: Sequence[Pixels], bm: Sequence[Pixels], ages: Sequence[float]
-    ) -> list[NDArray[np.float32] | Pixels]:
-        """Return what `ModelPair` takes, in its order."""
-        return [self.normalized(ages), np.stack(lh), *([] if self.one_crop else [np.stack(bm)])]
+from worker.inference.runner import Inputs, Logits, Pixels
 
 
 class ScoringNetwork(nn.Module):
@@ -110,16 +49,16 @@ class ModelPair(nn.Module):
     Args:
         cards: of DLR_LH and DLR_BM.
         networks: in the same order.
+
+    Attributes:
+        inputs_of: makes what it takes.
     """
 
     def __init__(self, cards: Sequence[ModelCard], networks: Sequence[DlrNetwork]) -> None:
         super().__init__()
         self.lh, self.bm = (ScoringNetwork(*one) for one in zip(cards, networks, strict=True))
-        self.shapes = tuple((1 if card.channels == "gray" else 3, card.input_size, card.input_size) for card in cards)
-        self.one_crop = same_crop(*(card.preprocessing for card in cards))
-        self.inputs_of = Inputs(
-            np.array([card.age_mean for card in cards]), np.array([card.age_sd for card in cards]), self.one_crop
-        )
+        self.cards = tuple(cards)
+        self.inputs_of = Inputs.of(cards)
         self.eval().requires_grad_(False)
 
     def forward(self, normalized_ages: Tensor, lh_pixels: Tensor, bm_pixels: Tensor | None = None) -> Tensor:
@@ -151,15 +90,15 @@ class ModelPair(nn.Module):
                     setattr(module, after, nn.Identity())
         return self
 
-    def noise(self, count: int) -> tuple[list[Pixels], list[Pixels], list[float]]:
-        """Return a batch of noise, the same at each call: what devices are compared on."""
-        rng = np.random.default_rng(0)
-        lh, bm = ([rng.integers(0, 256, shape, np.uint8) for _ in range(count)] for shape in self.shapes)
-        return lh, lh if self.one_crop else bm, rng.uniform(20, 90, count).tolist()
+    def weights(self) -> list[dict[str, NDArray[np.float32]]]:
+        """Return each model's tensors by name, as its file has them; not once BatchNorm is folded."""
+        return [
+            {name: tensor.numpy() for name, tensor in one.network.state_dict().items()} for one in (self.lh, self.bm)
+        ]
 
 
 class TorchRunner:
-    """A pair run by PyTorch as it is: the reference of the others, and what any CPU can do.
+    """A pair run by PyTorch as it is: the reference of the others, and what any CPU can do (`worker.inference.runner`).
 
     Args:
         pair: on the CPU.
@@ -179,25 +118,6 @@ class TorchRunner:
         with torch.inference_mode():
             logits: Logits = self._pair(*map(torch.from_numpy, self._pair.inputs_of(lh, bm, ages))).numpy()
         return logits
-
-
-def probabilities(logits: Logits, temperatures: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    """Return the softmax over the last axis, in float64; each row sums to 1.
-
-    Args:
-        logits: float32 (..., models, classes).
-        temperatures: of `temperatures_of`; ``None``: they stay as they are.
-    """
-    below = (logits - logits.max(axis=-1, keepdims=True)).astype(np.float64)
-    powers = np.exp(below if temperatures is None else below / temperatures)
-    scores: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
-    return scores
-
-
-def temperatures_of(cards: Sequence[ModelCard]) -> NDArray[np.float64] | None:
-    """Return by what each model's logits are divided, float64 (models, 1); ``None`` where nothing is to be done."""
-    temperatures = [card.temperature for card in cards]
-    return None if all(one == 1 for one in temperatures) else np.array(temperatures).reshape(-1, 1)
 
 
 def _normalization_of(convolution: str) -> str:

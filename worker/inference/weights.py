@@ -1,18 +1,22 @@
-"""A model's weights: safetensors files alone, since a pickle can run code."""
+"""A model's weights as a network: safetensors files alone, since a pickle can run code."""
 
-import hashlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from worker.errors import Code, ModelRefused
 from worker.inference.model_card import ModelCard
 from worker.inference.network import DlrNetwork
+from worker.inference.weights_file import read_weights, sha256_of
 
 _SHOWN = 3
+_FILLS = (Tensor.normal_, Tensor.uniform_)
 
 
 def load_network(card: ModelCard, weights_path: Path, device: torch.device) -> DlrNetwork:
@@ -30,14 +34,16 @@ def load_network(card: ModelCard, weights_path: Path, device: torch.device) -> D
         ModelRefused: ``weights_missing``; ``weights_hash_mismatch``; ``weights_shape_mismatch``, whose reason lists
             what differs.
     """
-    content = _read(weights_path)
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != card.weights_sha256:
-        raise ModelRefused(
-            Code.WEIGHTS_HASH_MISMATCH,
-            f"{card.name} {card.version}: SHA-256 {card.weights_sha256} on the card, {digest} in the file",
-        )
-    with torch.device("meta"):
+    return network_of(card, read_weights(card, weights_path)).to(device)
+
+
+def network_of(card: ModelCard, content: bytes) -> DlrNetwork:
+    """Make a model's network, on the CPU and ready to score, of what `read_weights` returns.
+
+    Raises:
+        ModelRefused: ``weights_missing``, where it is not safetensors; ``weights_shape_mismatch``.
+    """
+    with _Unfilled():
         network = DlrNetwork(card.backbone, len(card.classes))
     whole = card.stage == "age"
     try:
@@ -51,7 +57,22 @@ def load_network(card: ModelCard, weights_path: Path, device: torch.device) -> D
         reason = f"{card.name} {card.version}, {card.backbone}: {'; '.join(found)}"
         raise ModelRefused(Code.WEIGHTS_SHAPE_MISMATCH, reason)
     network.load_state_dict(weights if whole else weights | _no_age(network), assign=True)
-    return network.to(device).requires_grad_(False).eval()
+    return network.requires_grad_(False).eval()
+
+
+class _Unfilled(TorchFunctionMode):
+    """Makes networks whose numbers are whatever was in memory: others take their place.
+
+    On the device ``meta`` they would have none either, but for that PyTorch imports SymPy: a second and more.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], _types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if func in _FILLS or getattr(func, "__module__", "") == "torch.nn.init":
+            return given["tensor"] if "tensor" in given else args[0]
+        return func(*args, **given)
 
 
 def tensors_of(network: DlrNetwork, *, whole: bool) -> dict[str, Tensor]:
@@ -74,22 +95,6 @@ def save_network(network: DlrNetwork, weights_path: Path) -> str:
     return sha256_of(weights_path)
 
 
-def sha256_of(path: Path) -> str:
-    """Return a file's SHA-256 in lower-case hexadecimal.
-
-    Raises:
-        ModelRefused: ``weights_missing``, when the file is not there or cannot be read.
-    """
-    return hashlib.sha256(_read(path)).hexdigest()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        raise ModelRefused(Code.WEIGHTS_MISSING) from None
-
-
 def differences(network: dict[str, Tensor], weights: dict[str, Tensor]) -> list[str]:
     """Say how weights differ from what a network needs; empty when they fit."""
     missing = [name for name in network if name not in weights]
@@ -100,13 +105,20 @@ def differences(network: dict[str, Tensor], weights: dict[str, Tensor]) -> list[
         for name in both
         if _kind(network[name]) != _kind(weights[name])
     ]
-    broken = [name for name in both if not torch.isfinite(weights[name]).all()]
+    broken = [name for name in both if not _is_finite(weights[name])]
     return [
         *_listed("missing", missing),
         *_listed("unexpected", unexpected),
         *_listed("other shape", shapes),
         *_listed("not finite", broken),
     ]
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    if not tensor.is_floating_point() or not tensor.numel():
+        return bool(torch.isfinite(tensor).all())
+    # In one pass and without a mask: what is no number is the least and the greatest.
+    return bool(torch.isfinite(torch.stack(torch.aminmax(tensor))).all())
 
 
 def _kind(tensor: Tensor) -> str:

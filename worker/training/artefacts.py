@@ -16,7 +16,8 @@ from worker.evaluation.discrimination import Auc, AucDifference
 from worker.evaluation.scores_file import COLUMN_OF
 from worker.inference.model_card import CLASSES, NOT_STATED, ModelCard, ModelName
 from worker.inference.network import DlrNetwork
-from worker.inference.weights import sha256_of, tensors_of
+from worker.inference.weights import tensors_of
+from worker.inference.weights_file import sha256_of
 from worker.training.checkpoint_files import write_bytes, write_tensors
 from worker.training.cohort import Lesions, sizes_of
 from worker.training.config import TrainingConfig

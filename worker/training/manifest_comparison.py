@@ -9,8 +9,8 @@ from db.reads.version_comparison import ComparedLesion, Coverage
 from worker.dataset.manifest import Manifest, Split
 from worker.errors import LesionRefused
 from worker.evaluation.caveats import NAMES
-from worker.inference.model_pair import Logits
 from worker.inference.registry import Entry
+from worker.inference.runner import Logits
 from worker.inference.single_model import SingleModel
 from worker.study import Score, site_of
 from worker.training.manifest_rows import Reading, ReadLesion, about_images, about_rules, about_the_image_alone

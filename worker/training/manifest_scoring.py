@@ -9,7 +9,8 @@ from worker.clinical.categories import Priority
 from worker.dataset.manifest import Manifest, ManifestRow, Split
 from worker.errors import ImagesRefused, LesionRefused
 from worker.evaluation.lesions import JudgedLesion, Material, Scorer, Source, pairs_of
-from worker.inference.engine import Engine, load_engine
+from worker.inference.engine import Engine
+from worker.inference.loading import load_engine
 from worker.inference.model_card import ModelCard
 from worker.study import Scores
 from worker.training.manifest_rows import Reading, ReadLesion, about_images, about_rules

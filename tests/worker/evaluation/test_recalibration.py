@@ -16,7 +16,7 @@ from worker.evaluation.discrimination import Labels, Scores
 from worker.evaluation.recalibration import carried, recalibrated, rescaled, sets_of
 from worker.inference.lesion_score import score_of
 from worker.inference.model_card import ModelCard
-from worker.inference.model_pair import probabilities, temperatures_of
+from worker.inference.runner import probabilities, temperatures_of
 from worker.study import Score
 
 AT = datetime(2026, 11, 27, tzinfo=UTC)

@@ -110,7 +110,7 @@ def write_image_stage(folder: Path, seed: int = 0, **changes: Any) -> tuple[Path
     """As `write_model`, of the image stage alone."""
     from safetensors.torch import load_file, save_file
 
-    from worker.inference.weights import sha256_of
+    from worker.inference.weights_file import sha256_of
 
     folder.mkdir(parents=True, exist_ok=True)
     tensors = load_file(sample_weights(seed)[0])

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from tests.worker.inference.test_model_pair import _pair
 from worker.inference.cuda import MOST_BUCKETS, CudaRunner, Layout, buckets
-from worker.inference.model_pair import TorchRunner, probabilities
+from worker.inference.model_pair import TorchRunner
+from worker.inference.runner import probabilities
 
 
 @given(st.integers(1, 512))
@@ -45,7 +46,7 @@ def test_a_batch_is_one_run_of_bytes_and_nothing_in_it_overlaps(count: int, shap
 @pytest.mark.parametrize("bm", [{}, {"input_size": 48}])
 def test_cuda_scores_as_pytorch_does(bm: dict[str, object]) -> None:
     pair = _pair("resnet50", **bm)
-    lh, other, ages = pair.noise(7)
+    lh, other, ages = pair.inputs_of.noise(7)
     expected = probabilities(TorchRunner(pair).run(lh, other, ages))
     runner = CudaRunner(pair, torch.device("cuda"), 8)
     for count in (7, 1, 3):

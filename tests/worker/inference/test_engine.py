@@ -17,9 +17,10 @@ from tests.waiting import until
 from tests.worker.inference.samples import registry_with_both, sample_card, write_model
 from tests.worker.inference.straight_line import straight_line_probabilities
 from worker.clinical.categories import Priority
-from worker.errors import Code, ImagesRefused, LesionRefused, ModelRefused, Unavailable
-from worker.inference.engine import Engine, load_engine
+from worker.errors import Code, ImagesRefused, LesionRefused, Unavailable
+from worker.inference.engine import Engine
 from worker.inference.lesion_score import score_of
+from worker.inference.loading import load_engine
 from worker.study import Age, LesionImage, Roi, Scores
 
 pytestmark = pytest.mark.slow
@@ -299,19 +300,3 @@ def test_cards_that_differ_in_preprocessing_get_each_their_own_image(tmp_path: P
     assert after.lh.positive_probability == pytest.approx(before.lh.positive_probability, abs=1e-5)
     assert after.bm.version == "2.0"
     assert after.bm.positive_probability != before.bm.positive_probability
-
-
-def test_it_does_not_start_without_both_models_active(tmp_path: Path) -> None:
-    with pytest.raises(ModelRefused) as refused:
-        load_engine(tmp_path, "cpu", 8, 0)
-    assert refused.value.code is Code.MODEL_NOT_ACTIVE
-
-
-def test_it_does_not_start_on_weights_that_changed_since(tmp_path: Path) -> None:
-    registry_with_both(tmp_path)
-    path = tmp_path / "registry/DLR_BM/1.0/weights.safetensors"
-    path.write_bytes(path.read_bytes()[:-1] + b"\0")
-    with pytest.raises(ModelRefused) as refused:
-        load_engine(tmp_path / "registry", "cpu", 8, 0)
-    assert refused.value.code is Code.WEIGHTS_HASH_MISMATCH
-    assert "DLR_BM 1.0" in refused.value.reason

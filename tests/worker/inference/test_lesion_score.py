@@ -23,7 +23,7 @@ from worker.inference.lesion_score import (
     score_of,
 )
 from worker.inference.model_card import ModelCard
-from worker.inference.model_pair import probabilities
+from worker.inference.runner import probabilities
 from worker.study import ImageScore, Scores
 
 LOGITS = st.integers(1, 8).flatmap(lambda count: arrays(np.float32, (count, 2), elements=st.floats(-9, 9, width=32)))

@@ -1,6 +1,7 @@
 """Both models as one module; each way to run it gives PyTorch's scores."""
 
 import copy
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +11,11 @@ import pytest
 import torch
 
 from tests.worker.inference.samples import sample_card, sample_network
-from worker.inference.cpu import OpenVinoRunner, cpu_runner
+from worker.inference.cpu import OpenVinoRunner
+from worker.inference.loading import cpu_runner
 from worker.inference.model_card import BACKBONES
-from worker.inference.model_pair import ModelPair, TorchRunner, probabilities, temperatures_of
+from worker.inference.model_pair import ModelPair, TorchRunner
+from worker.inference.runner import probabilities, temperatures_of
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +32,7 @@ def _pair(backbone: str = "resnet18", **bm: object) -> ModelPair:
 
 def test_it_is_each_model_on_its_own() -> None:
     pair = _pair()
-    lh, bm, ages = pair.noise(3)
+    lh, bm, ages = pair.inputs_of.noise(3)
     logits = TorchRunner(pair).run(lh, bm, ages)
     for place, card in enumerate(CARDS):
         images = (torch.from_numpy(np.stack(lh)).float() / 255 - torch.tensor(card.pixel_mean).reshape(3, 1, 1)) / (
@@ -45,19 +48,20 @@ def test_it_is_each_model_on_its_own() -> None:
 )
 def test_folding_leaves_no_batchnorm_and_pytorch_and_openvino_give_the_same_scores(backbone: str) -> None:
     pair = _pair(backbone)
-    batch = pair.noise(3)
+    batch = pair.inputs_of.noise(3)
     expected = probabilities(TorchRunner(pair).run(*batch))
+    on_openvino = OpenVinoRunner(pair.cards, pair.weights())
     pair.fold()
     assert not [module for module in pair.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    for runner in (TorchRunner(pair), OpenVinoRunner(pair)):
+    for runner in (TorchRunner(pair), on_openvino):
         assert np.abs(probabilities(runner.run(*batch)) - expected).max() < 1e-5
 
 
 @pytest.mark.parametrize("bm", [{"input_size": 48}, {"channels": "rgb"}, {"roi_margin": 0.0}])
 def test_models_that_take_other_crops_get_each_their_own(bm: dict[str, object]) -> None:
     pair = _pair(**bm)
-    assert not pair.one_crop
-    batch = pair.noise(2)
+    assert not pair.inputs_of.one_crop
+    batch = pair.inputs_of.noise(2)
     expected = probabilities(TorchRunner(copy.deepcopy(pair)).run(*batch))
     assert np.abs(probabilities(cpu_runner(pair).run(*batch)) - expected).max() < 1e-5
 
@@ -77,7 +81,7 @@ def test_where_no_card_has_a_temperature_nothing_is_divided() -> None:
 
 def test_any_number_of_lesions_makes_a_batch() -> None:
     pair = _pair()
-    lh, bm, ages = pair.noise(9)
+    lh, bm, ages = pair.inputs_of.noise(9)
     runner = cpu_runner(pair)
     together = runner.run(lh, bm, ages)
     for count in (1, 2, 5):
@@ -86,9 +90,9 @@ def test_any_number_of_lesions_makes_a_batch() -> None:
 
 def test_batches_beside_each_other_and_a_lesion_alone_give_the_same_scores() -> None:
     pair = _pair()
-    lh, bm, ages = pair.noise(12)
+    lh, bm, ages = pair.inputs_of.noise(12)
     expected = probabilities(TorchRunner(pair).run(lh, bm, ages))
-    runner = OpenVinoRunner(pair.fold(), streams=3)
+    runner = OpenVinoRunner(pair.cards, pair.weights(), streams=3)
     assert runner.threads == 3
     with ThreadPoolExecutor(6) as threads:
         for count in (1, 2):
@@ -101,11 +105,18 @@ def test_batches_beside_each_other_and_a_lesion_alone_give_the_same_scores() -> 
 def test_without_openvino_pytorch_runs_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.inference.cpu.find_spec", lambda _name: None)
     pair = _pair()
-    batch = pair.noise(2)
+    batch = pair.inputs_of.noise(2)
     expected = probabilities(TorchRunner(copy.deepcopy(pair)).run(*batch))
     runner = cpu_runner(pair)
     assert isinstance(runner, TorchRunner)
     assert np.abs(probabilities(runner.run(*batch)) - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("said", ["", "1", "1000"])
+def test_the_models_compute_on_as_many_cores_as_pytorch_would(said: str) -> None:
+    program = "import torch\nfrom worker.inference.cpu import cores\nassert cores() == torch.get_num_threads()"
+    environment = {**os.environ, "OMP_NUM_THREADS": said}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], env=environment, check=True, timeout=120)
 
 
 def test_openvino_reports_its_use_to_nobody() -> None:

@@ -11,7 +11,7 @@ from db.schema.vocabulary import AgeSource, RegionSource
 from tests.worker.inference.samples import registry_with_both
 from worker.clinical.categories import Priority
 from worker.errors import Code, LesionRefused, ModelRefused
-from worker.inference.engine import load_engine
+from worker.inference.loading import load_engine
 from worker.inference.single_model import SingleModel
 from worker.study import Age, LesionImage, Roi, Scanner
 

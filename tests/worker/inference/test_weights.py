@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 
 from tests.worker.inference.samples import sample_card, sample_network
 from worker.errors import Code, ModelRefused
-from worker.inference.weights import load_network, save_network, sha256_of
+from worker.inference.weights import load_network, save_network
+from worker.inference.weights_file import sha256_of
 
 CPU = torch.device("cpu")
 

@@ -28,7 +28,8 @@ from worker.demo.dicom import Header, write_ultrasound
 from worker.image_access import Dicomweb, Limits
 from worker.imaging.decoder_pool import DecoderPool
 from worker.imaging.image_source import ImageSource
-from worker.inference.engine import Engine, load_engine
+from worker.inference.engine import Engine
+from worker.inference.loading import load_engine
 from worker.inference.registry import Registry
 from worker.intake.accept_study import Intake
 from worker.rescoring.rescorer import Rescorer

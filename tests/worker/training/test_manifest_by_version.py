@@ -12,9 +12,9 @@ from worker.dataset.manifest import Manifest, ManifestRow, Split
 from worker.errors import Code, ModelRefused, SetupRefused
 from worker.evaluation.evaluation import evaluate
 from worker.evaluation.evaluation_options import ChosenBy, Options
-from worker.inference.model_pair import probabilities
 from worker.inference.preprocess import preprocess
 from worker.inference.registry import Registry
+from worker.inference.runner import probabilities
 from worker.inference.weights import load_network
 from worker.training.manifest_by_version import score_versions
 from worker.training.manifest_comparison import Match, compare_on_manifest

@@ -13,7 +13,7 @@ from worker.clinical.categories import Birads, Priority
 from worker.dataset.manifest import Fault, Manifest, ManifestRow, Split
 from worker.errors import Code, ModelRefused, SetupRefused
 from worker.evaluation.caveats import NAMES
-from worker.inference.engine import load_engine
+from worker.inference.loading import load_engine
 from worker.inference.registry import Registry
 from worker.study import Score, Scores
 from worker.training.labels import LabelRule

@@ -15,7 +15,7 @@ from worker.dataset.manifest import Manifest, ManifestRow, Split
 from worker.dataset.manifest_image import read_lesion
 from worker.errors import Code, ModelRefused, SetupRefused
 from worker.evaluation.lesions import Material
-from worker.inference.engine import load_engine
+from worker.inference.loading import load_engine
 from worker.inference.registry import Registry
 from worker.study import Age, LesionImage
 from worker.training.labels import LabelRule

@@ -128,7 +128,8 @@ def test_the_scores_are_those_of_lesions_that_were_held_out_and_can_be_evaluated
 
 
 def test_a_score_is_what_the_written_weights_give(run: Path) -> None:
-    from worker.inference.model_pair import ScoringNetwork, probabilities
+    from worker.inference.model_pair import ScoringNetwork
+    from worker.inference.runner import probabilities
     from worker.inference.weights import load_network
 
     card, cohort = load_card(run / "card.json"), phantoms(config(**RUN))

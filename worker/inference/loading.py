@@ -1,0 +1,156 @@
+"""Loads both active models onto a device. It starts once the device scores as PyTorch does in float32.
+
+What OpenVINO compiles, outside of Python's lock, it compiles while PyTorch is imported, which takes about as long: so
+nothing here imports torch before the weights are on their way.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from worker.errors import Code, Unavailable
+from worker.inference import cpu
+from worker.inference.engine import Engine
+from worker.inference.model_card import ModelCard
+from worker.inference.registry import Registry, require_age_stage
+from worker.inference.runner import Batch, Inputs, Logits, Runner, probabilities, temperatures_of
+from worker.inference.weights_file import read_weights
+from worker.telemetry.measures import Measures
+
+if TYPE_CHECKING:
+    from worker.inference.model_pair import ModelPair
+
+logger = logging.getLogger(__name__)
+
+_COMPARED = 3
+"""Images of noise on which a device is compared with PyTorch."""
+
+_GPU_DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+"""One of them is there wherever CUDA is; where none is, the CPU is what ``auto`` will mean."""
+
+_Contents = Sequence[Future[bytes]]
+
+
+def load_engine(
+    models_dir: Path,
+    device: str,
+    batch_max: int | None,
+    wait_ms: float,
+    measures: Measures | None = None,
+    lost: Callable[[], object] = lambda: None,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> Engine:
+    """Load both active models and start the engine, once it scores as PyTorch does in float32.
+
+    Args:
+        models_dir: the registry's folder.
+        device: ``auto`` (CUDA where there is one, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+        batch_max: the most images in one batch; ``None``: what suits the device.
+        wait_ms: the longest wait for more, while more is arriving, in milliseconds.
+        measures: is told of each batch.
+        lost: is called once the device has failed for too long.
+        meanwhile: is called while PyTorch scores, which leaves Python's lock to it.
+
+    Raises:
+        ModelRefused: a model is not active, or its card and weights do not fit each other; the reason says where.
+        SetupRefused: ``setting_invalid``, when there is no such device.
+        Unavailable: ``device_unavailable``, when the device does not score, or scores differently.
+    """
+    registry = Registry(models_dir)
+    entries = registry.active("DLR_LH"), registry.active("DLR_BM")
+    cards = entries[0].card, entries[1].card
+    for card in cards:
+        require_age_stage(card)
+    noise, temperatures = Inputs.of(cards).noise(_COMPARED), temperatures_of(cards)
+    with ThreadPoolExecutor(4, "loading") as threads:
+        contents = [threads.submit(read_weights, one.card, one.weights_path) for one in entries]
+        ready = threads.submit(by_openvino, cards, contents, noise) if _is_for_openvino(device) else None
+        pair, score = by_pytorch(cards, contents)
+        reference = threads.submit(score, *noise)
+        runner, logits = ready.result() if ready is not None else _on(device, pair, batch_max, noise)
+        engine = Engine(cards, runner, batch_max, wait_ms / 1000, measures, lost)
+        engine.probe()
+        meanwhile()
+        expected = probabilities(reference.result(), temperatures)
+    difference = float(np.abs(probabilities(logits, temperatures) - expected).max())
+    if not difference <= runner.tolerance:
+        engine.close()
+        reason = f"the device's scores differ by {difference:.2g} from PyTorch's in float32"
+        raise Unavailable(Code.DEVICE_UNAVAILABLE, reason)
+    if isinstance(runner, cpu.OpenVinoRunner):
+        runner.compile_for_one()
+    return engine
+
+
+def cpu_runner(pair: "ModelPair") -> Runner:
+    """Put a pair on the CPU, by the fastest way that is installed.
+
+    Args:
+        pair: on the CPU; it is changed, and not to be used afterwards.
+    """
+    if not cpu.is_installed():
+        return _on_pytorch(pair)
+    runner = cpu.OpenVinoRunner(pair.cards, pair.weights())
+    runner.compile_for_one()
+    return runner
+
+
+def _is_for_openvino(device: str) -> bool:
+    """Whether a device can be nothing else, which is known without PyTorch."""
+    is_cpu = device == "cpu" or (device == "auto" and not any(driver.exists() for driver in _GPU_DRIVERS))
+    return is_cpu and cpu.is_installed()
+
+
+def by_openvino(cards: Sequence[ModelCard], contents: _Contents, noise: Batch) -> tuple[cpu.OpenVinoRunner, Logits]:
+    """Compile both models, and score a batch. Nothing here needs PyTorch, and most of it no lock of Python's."""
+    from safetensors.numpy import load
+
+    runner = cpu.OpenVinoRunner(cards, [load(content.result()) for content in contents])
+    return runner, _logits(runner, noise)
+
+
+def by_pytorch(cards: Sequence[ModelCard], contents: _Contents) -> tuple["ModelPair", Callable[..., Logits]]:
+    """Return both models as PyTorch has them, checked, and what scores a batch on them."""
+    from worker.inference.model_pair import ModelPair, TorchRunner
+    from worker.inference.weights import network_of
+
+    networks = [network_of(card, content.result()) for card, content in zip(cards, contents, strict=True)]
+    pair = ModelPair(cards, networks)
+    return pair, TorchRunner(pair).run
+
+
+def _on(device: str, pair: "ModelPair", batch_max: int | None, noise: Batch) -> tuple[Runner, Logits]:
+    from worker.inference.devices import choose_device
+
+    place = choose_device(device)
+    runner: Runner
+    if place.type == "cuda":
+        from worker.inference.cuda import CudaRunner
+
+        mine = pair.twin()
+        runner = CudaRunner(mine, place) if batch_max is None else CudaRunner(mine, place, batch_max)
+    elif cpu.is_installed():
+        runner = cpu.OpenVinoRunner(pair.cards, pair.weights())
+    else:
+        runner = _on_pytorch(pair.twin())
+    return runner, _logits(runner, noise)
+
+
+def _logits(runner: Runner, noise: Batch) -> Logits:
+    try:
+        return runner.run(*noise)
+    except (RuntimeError, MemoryError):
+        raise Unavailable(Code.DEVICE_UNAVAILABLE, "the device fails on noise") from None
+
+
+def _on_pytorch(pair: "ModelPair") -> Runner:
+    import torch
+
+    from worker.inference.model_pair import TorchRunner
+
+    logger.info("OpenVINO is not installed (the extra `cpu`): PyTorch runs the models, which takes about twice as long")
+    return TorchRunner(pair.fold().to(memory_format=torch.channels_last))
