@@ -389,7 +389,7 @@ def composed_redis(folder: Path, password: str = PASSWORD, more_users: str = "")
     secrets.mkdir()
     (secrets / "dlr_redis_password").write_text(f"{password}\n")
     environment = {
-        "PATH": f"{embedded_redis._binary().parent}:{os.environ['PATH']}",
+        "PATH": f"{embedded_redis.embedded_binary().parent}:{os.environ['PATH']}",
         "SECRETS_DIR": str(secrets),
         "ACL_FILE": str(folder / "users.acl"),
     }

@@ -16,7 +16,7 @@ from worker.broker.queues import INFER_STUDY, QUEUE_OF_TASK, QUEUES, REDIS_PRIOR
 from worker.broker.transport import register_transport
 from worker.clinical.categories import Priority
 from worker.logs import configure_logging
-from worker.settings import Settings, get_settings
+from worker.settings import SentinelAddress, Settings, celery_url, get_settings, sentinel_address
 
 COMMAND_TIMEOUT_S = 5
 """How long a command waits for an answer of Redis, in seconds."""
@@ -28,9 +28,13 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     Args:
         settings: with a Redis URL; without one the application can be imported, and not connected.
     """
-    broker = {"broker_url": settings.require_redis_url(), **_tls(settings)} if settings.redis_url is not None else {}
+    address = None if settings.redis_url is None else sentinel_address(settings.require_redis_url())
+    broker = {} if settings.redis_url is None else {"broker_url": _url(settings, address), **_tls(settings)}
+    # Flower's page of the broker asks the first Sentinel itself, and so needs to know this.
+    of_sentinels = address and {"master_name": address.service, "sentinel_kwargs": dict(address.of_sentinels)}
     return broker | {
         "broker_transport_options": {
+            **(of_sentinels or {}),
             "queue_order_strategy": "priority",
             # A message that is not acknowledged comes back as soon as a lease can have run out. That of a study at work
             # comes back too, and changes nothing: its lease keeps everybody else away.
@@ -66,10 +70,14 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _url(settings: Settings, address: SentinelAddress | None) -> str:
+    return settings.require_redis_url() if address is None else celery_url(address)
+
+
 def _tls(settings: Settings) -> dict[str, Any]:
     """Return what the URL says of TLS, in the form in which Flower looks for it."""
     url = make_url(settings.require_redis_url())
-    if url.drivername != "rediss":
+    if not url.drivername.startswith("rediss"):
         return {}
     options = {name: url.query[name] for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") if name in url.query}
     return {"broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True, **options}}

@@ -213,13 +213,12 @@ def pipeline() -> "Pipeline":
 @_once
 def reconciler() -> "Reconciler":
     """Return the process's reconciler."""
-    from redis import Redis
-
     from worker.app import enqueue
+    from worker.broker.connections import connect
     from worker.broker.reconciler import Reconciler, RedisQueues
 
     settings = get_settings()
-    client = Redis.from_url(settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=5)
+    client = connect(settings.require_redis_url())
     return Reconciler(sessions(), enqueue, RedisQueues(client, settings.redis_key_prefix), settings.lease_s)
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
-from benchmarks.faults import bombs, identifiers, mutants, poison, receiver, refusals, servers, workers
+from benchmarks.faults import bombs, identifiers, mutants, poison, receiver, refusals, sentinel, servers, workers
 from benchmarks.faults.disks import MountingNotAllowed
 from benchmarks.faults.service import Say
 from benchmarks.faults.table import Figure, as_markdown
@@ -17,6 +17,7 @@ ROWS: dict[str, Callable[..., Figure]] = {
     "kill": workers.kill_the_tree,
     "freeze": workers.freeze_and_kill,
     "redis": servers.redis_killed,
+    "sentinel": sentinel.failover,
     "refusals": refusals.redis_refuses,
     "postgres": servers.postgres_stopped,
     "readonly": servers.postgres_read_only,

@@ -10,41 +10,55 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest import mock
 
 import psycopg2
 import psycopg2.extras
 from celery import Celery
-from redis import Redis
 from redis.exceptions import RedisError
 
+from benchmarks.faults.sentinel_set import SentinelSet
 from benchmarks.faults.studies import MadeStudy, StudyMaker
 from benchmarks.measuring import Say
+from worker.broker.connections import connect
 from worker.broker.queues import QUEUES, REDIS_PRIORITY, SUBMIT_STUDY
 from worker.broker.reconciler import RedisQueues
 from worker.broker.redis_scripts import TAKEN
 from worker.clinical.categories import Priority
+from worker.services.embedded_redis import EmbeddedRedis
 from worker.services.running_services import Services, running_services
 from worker.settings import isolated
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOK_S = 0.05
 LOG_LINES = 300
+TAKEN_FOR_S = 15
+"""How long a job may be in nobody's hands but a dead worker's, in seconds: the lease, and the start of another."""
 ENDED = ["done", "partial", "failed"]
 
 
 class FaultService:
     """Servers in a home of their own, workers by name, and what a hospital does: push, look, wait."""
 
-    def __init__(self, services: Services, environment: Mapping[str, str], say: Say) -> None:
-        if services.postgres is None or services.redis is None:
+    def __init__(
+        self, services: Services, environment: Mapping[str, str], say: Say, broker: SentinelSet | None = None
+    ) -> None:
+        if services.postgres is None or (services.redis is None and broker is None):
             sys.exit("faults are done to the embedded servers: unset DLR_DATABASE_URL and DLR_REDIS_URL")
         self.services = services
-        self.postgres, self.redis = services.postgres, services.redis
+        self.postgres = services.postgres
+        self._broker = broker
         self.say = say
         self.studies = StudyMaker(services.settings.storage_root)
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self._environment = {**services.environment, "PYTHONPATH": str(ROOT), **environment}
         self._sender: Celery | None = None
+
+    @property
+    def redis(self) -> EmbeddedRedis:
+        """The embedded Redis."""
+        assert self.services.redis is not None
+        return self.services.redis
 
     # --- workers
 
@@ -123,6 +137,17 @@ class FaultService:
             priority=REDIS_PRIORITY[Priority(study.job["priority"])],
         )
 
+    def push_lost(self, studies: Sequence[MadeStudy]) -> int:
+        """Push again what neither the ledger nor Redis has, as a sender does after a Redis lost data; say how many."""
+        self.until(lambda: self.intake_waits() == 0, 60, "the intake")
+        with suppress(TimeoutError):
+            self.until(lambda: len(self.recorded(studies)) == len(studies), TAKEN_FOR_S, "what the intake has at hand")
+        known = self.recorded(studies)
+        gone = [study for study in studies if study.uid not in known]
+        for study in gone:
+            self.push(study)
+        return len(gone)
+
     def push_nonsense(self, number: int) -> None:
         """Push a job that has to be refused; no two numbers are alike."""
         self._send(SUBMIT_STUDY, kwargs={"job": {"schema_version": 1, "number": number}}, queue="intake")
@@ -140,8 +165,10 @@ class FaultService:
     def sender(self) -> Celery:
         """Return the hospital's Celery, connected."""
         if self._sender is None:
-            self._sender = Celery(broker=self.redis.url(), set_as_current=False)
-            self._sender.conf.broker_transport_options = {"socket_timeout": 5, "socket_connect_timeout": 5}
+            limits = {"socket_timeout": 5, "socket_connect_timeout": 5}
+            own = {"broker_url": self.redis.url(), "broker_transport_options": limits} if self._broker is None else None
+            self._sender = Celery(set_as_current=False)
+            self._sender.conf.update(own or self._broker.celery())
         return self._sender
 
     def hang_up(self) -> None:
@@ -225,10 +252,18 @@ class FaultService:
             time.sleep(0.2)
         return time.monotonic() - started
 
+    def intake_waits(self) -> int:
+        """Count the jobs on the queue; -1 while Redis is away."""
+        try:
+            with connect(self.services.settings.require_redis_url()) as client:
+                return RedisQueues(client, "").waiting()["intake"]
+        except RedisError:
+            return -1
+
     def waiting(self) -> int:
         """Count the messages in Redis: waiting, taken, and not acknowledged."""
         try:
-            with Redis.from_url(self.redis.url(), socket_timeout=5) as client:
+            with connect(self.services.settings.require_redis_url()) as client:
                 waiting = sum(RedisQueues(client, "").waiting().values())
                 return waiting + client.hlen("unacked") + client.hlen(TAKEN)
         except RedisError:
@@ -236,14 +271,21 @@ class FaultService:
 
 
 @contextmanager
-def fault_service(say: Say, **environment: str) -> Iterator[FaultService]:
-    """Run PostgreSQL and Redis in a folder that is gone afterwards; workers are started by name."""
+def fault_service(say: Say, *, broker: SentinelSet | None = None, **environment: str) -> Iterator[FaultService]:
+    """Run PostgreSQL and Redis in a folder that is gone afterwards; workers are started by name.
+
+    Args:
+        say: is told what goes on.
+        broker: a Redis in place of the embedded one.
+        environment: of the workers.
+    """
     with (
         isolated(),
+        mock.patch.dict(os.environ, {} if broker is None else broker.environment()),
         TemporaryDirectory(prefix="dlr-faults-") as folder,
         running_services(Path(folder), lambda _: None) as services,
     ):
-        service = FaultService(services, environment, say)
+        service = FaultService(services, environment, say, broker)
         try:
             yield service
         except (TimeoutError, AssertionError):

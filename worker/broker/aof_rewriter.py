@@ -11,6 +11,8 @@ import time
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError
 
+from worker.broker.connections import connect
+
 logger = logging.getLogger(__name__)
 
 REWRITE_INTERVAL_S = 1.0
@@ -42,7 +44,7 @@ class AofRewriter:
                 self._thread.start()
 
     def _run(self) -> None:
-        client = Redis.from_url(self._url)
+        client = connect(self._url, timeout_s=None)
         while self._due.wait():
             self._due.clear()
             try:

@@ -19,14 +19,16 @@ from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 from kombu.transport.virtual.base import QoS as VirtualQoS
 from kombu.utils.json import dumps
-from redis import Connection, SSLConnection
+from redis import Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from worker.broker.aof_rewriter import AofRewriter
+from worker.broker.letting_go import LetGo, LetGoOverTls
 from worker.broker.message_gate import clean_envelope
 from worker.broker.queues import QUEUE_OF_TASK, QUEUES, SUBMIT_STUDY
 from worker.broker.redis_scripts import NOTHING, TAKE, TAKEN, WRITE_DOWN
+from worker.broker.sentinels import Followed, FollowedOverTls, primary_pool
 from worker.outages.redis_answers import REFUSALS, is_out_of_memory
 from worker.settings import get_settings
 
@@ -110,37 +112,12 @@ class QoS(kombu_redis.QoS):
         super().restore_unacked_once(stderr)  # type: ignore[no-untyped-call]
 
 
-class _LetGo(Connection):
-    """A connection that is not used again once the server refused something on it.
-
-    After a failover the address of the master leads to another server, and whoever stays connected talks to the replica
-    that the former one has become.
-    """
-
-    def on_connect_check_health(self, *args: Any, **kwargs: Any) -> None:
-        super().on_connect_check_health(*args, **kwargs)
-        # What redis-py offers a server when it connects, an older one or Valkey may refuse.
-        self.reset_should_reconnect()  # type: ignore[no-untyped-call]
-
-    def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return super().read_response(*args, **kwargs)
-        except REFUSALS as refusal:
-            if not isinstance(refusal, NoScriptError):
-                self.mark_for_reconnect()  # type: ignore[no-untyped-call]
-            raise
-
-
-class _LetGoOverTls(_LetGo, SSLConnection):
-    """The same over TLS."""
-
-
 class Channel(kombu_redis.Channel):
     """kombu's channel, which takes messages in one step on the server and reads them through the gate."""
 
     QoS = QoS
-    connection_class = _LetGo
-    connection_class_ssl = _LetGoOverTls
+    connection_class: type[Connection] = LetGo
+    connection_class_ssl: Any = LetGoOverTls
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         try:
@@ -300,9 +277,30 @@ class Transport(kombu_redis.Transport):
         return AofRewriter(get_settings().require_redis_url())
 
 
+class SentinelChannel(Channel, kombu_redis.SentinelChannel):
+    """The same channel, to the primary that the Sentinels name."""
+
+    connection_class = Followed
+    connection_class_ssl: Any = FollowedOverTls
+
+    def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:
+        """Make a pool whose connections follow the primary; the Sentinels are those of the settings."""
+        parameters = self._connparams(asynchronous)
+        elsewhere = {name: value for name, value in parameters.items() if name not in ("host", "port")}
+        return primary_pool(get_settings().require_redis_url(), **elsewhere)
+
+
+class SentinelTransport(Transport):
+    """The same transport, for Celery's ``sentinel://``."""
+
+    Channel = SentinelChannel
+    default_port: Any = 26379
+
+
 def register_transport() -> None:
-    """Let ``redis://`` and ``rediss://`` mean this transport in this process.
+    """Let ``redis://``, ``rediss://`` and ``sentinel://`` mean these transports in this process.
 
     Celery's setting ``broker_transport`` would do for a worker, but Flower reads that name and knows no such broker.
     """
     TRANSPORT_ALIASES["redis"] = TRANSPORT_ALIASES["rediss"] = f"{__name__}:Transport"
+    TRANSPORT_ALIASES["sentinel"] = f"{__name__}:SentinelTransport"

@@ -129,16 +129,18 @@ def _tell_old_names() -> None:
 
 
 def _look_at_redis(settings: Settings) -> None:
-    """Refuse a Redis that forgets what it accepted; one that is away is waited for."""
-    from redis import Redis
-
+    """Refuse a Redis that forgets, or with which no worker can work; one that is away is waited for."""
+    from worker.broker.abilities import abilities_of
+    from worker.broker.connections import connect
     from worker.broker.durability import durability_of
     from worker.outages.retry import retry_while_away
 
-    with Redis.from_url(settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=5) as client:
+    with connect(settings.require_redis_url()) as client:
+        able = retry_while_away(lambda: abilities_of(client, is_behind_sentinels=settings.is_behind_sentinels))
         found = retry_while_away(lambda: durability_of(client))
-    for said in (*found.forgets, *found.risks):
+    for said in (*able.risks, *found.forgets, *found.risks):
         logger.warning("Redis: %s", said)
+    able.require()
     found.require(may_forget=settings.redis_may_forget)
 
 

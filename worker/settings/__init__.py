@@ -1,9 +1,10 @@
 """Every setting: the one room that reads the environment."""
 
-from worker.settings.described import Described, by_group, described
+from worker.settings.described import Described, by_group, described, without_secrets
 from worker.settings.environment import PREFIX, SERVICES_FILE, default_home
 from worker.settings.loading import get_settings, isolated, use_device
 from worker.settings.renamed import RENAMED, OldName, old_names
+from worker.settings.sentinels import SentinelAddress, as_written, celery_url, sentinel_address
 from worker.settings.settings import GROUPS, Settings
 
 __all__ = [
@@ -13,12 +14,17 @@ __all__ = [
     "SERVICES_FILE",
     "Described",
     "OldName",
+    "SentinelAddress",
     "Settings",
+    "as_written",
     "by_group",
+    "celery_url",
     "default_home",
     "described",
     "get_settings",
     "isolated",
     "old_names",
+    "sentinel_address",
     "use_device",
+    "without_secrets",
 ]

@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 from worker.errors import Code, SetupRefused
 from worker.image_access import Server
+from worker.settings.sentinels import SENTINEL, from_sentinels, is_behind_sentinels, of_one_server
 
 _PORTS = range(1, 1 << 16)
 _AE_TITLE = re.compile(r"(?=.*[^ ])[ -\[\]-~]{1,16}")
@@ -92,15 +93,20 @@ def _libpq_knows(url: URL) -> bool:
 
 
 def _is_redis(url: SecretStr) -> SecretStr:
-    form = "redis://user@host:6379/0, or rediss:// for TLS: one Redis server, no Sentinel, cluster or other broker"
-    parsed = _server(url, ("redis", "rediss"), form)
-    if not parsed.host or not (parsed.database or "0").isdecimal():
+    form = (
+        "redis://user@host:6379/0 or redis+sentinel://user@host:26379,host:26379/service/0, with rediss:// or "
+        "rediss+sentinel:// for TLS: no cluster and no other broker"
+    )
+    whole = SecretStr(from_sentinels(url.get_secret_value()))
+    parsed = _server(whole, ("redis", "rediss", *SENTINEL), form)
+    of_sentinels = is_behind_sentinels(parsed)
+    if not of_sentinels and (not parsed.host or not (parsed.database or "0").isdecimal()):
         raise ValueError(f"has to be {form}")
-    if parsed.query and not _redis_py_knows(url.get_secret_value()):
+    if parsed.query and not _redis_py_knows(of_one_server(parsed) if of_sentinels else url.get_secret_value()):
         raise ValueError(
             "has a parameter after the question mark that redis-py does not know, or a wrong value for one"
         )
-    return url
+    return whole
 
 
 def _redis_py_knows(url: str) -> bool:
@@ -175,7 +181,7 @@ PostgresUrl = Annotated[SecretStr, AfterValidator(_is_postgresql)]
 """The URL of a PostgreSQL, in the form that SQLAlchemy reads."""
 
 RedisUrl = Annotated[SecretStr, AfterValidator(_is_redis)]
-"""The URL of one Redis server, in the same form."""
+"""The URL of one Redis server in the same form, or of the Sentinels that know where it is."""
 
 ViewerUrl = Annotated[str, AfterValidator(_is_viewer)]
 """The URL of a viewer of images, with places for a study's values."""

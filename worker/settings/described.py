@@ -9,6 +9,7 @@ from sqlalchemy.engine import make_url
 
 from worker.settings.environment import SERVICES_FILE, find, variable
 from worker.settings.renamed import OldName, old_names
+from worker.settings.sentinels import as_written
 from worker.settings.settings import GROUPS, Settings
 from worker.settings.sources import announced
 
@@ -47,6 +48,13 @@ def described(settings: Settings) -> list[Described]:
     ]
 
 
+def without_secrets(url: str) -> str:
+    """Return an address as it may be shown: no password, and none among its parameters."""
+    parsed = make_url(url)
+    secret = [parameter for parameter in parsed.query if "password" in parameter]
+    return as_written(parsed.difference_update_query(secret).render_as_string(hide_password=True))
+
+
 def by_group(rows: Sequence[Described]) -> dict[str, list[Described]]:
     """Return described settings by the titles of their groups."""
     of_variable = {row.variable: row for row in rows}
@@ -64,9 +72,7 @@ def _source(name: str, old: OldName | None, of_servers: Collection[str]) -> str:
 
 def _shown(name: str, value: object) -> str | None:
     if isinstance(value, SecretStr) and name.endswith("_url"):
-        url = make_url(value.get_secret_value())
-        secret = [parameter for parameter in url.query if "password" in parameter]
-        return url.difference_update_query(secret).render_as_string(hide_password=True)
+        return without_secrets(value.get_secret_value())
     if isinstance(value, dict):
         return json.dumps({key: server.model_dump(mode="json", exclude_none=True) for key, server in value.items()})
     return None if value is None else str(value)

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from pydantic import BaseModel, Field, SecretStr
+from sqlalchemy.engine import make_url
 
 from worker.settings.addresses import PostgresUrl, RedisUrl, required
+from worker.settings.sentinels import is_behind_sentinels
 
 
 class ServerSettings(BaseModel, frozen=True):
@@ -37,9 +39,17 @@ class ServerSettings(BaseModel, frozen=True):
     )
 
     redis_url: RedisUrl | None = Field(
-        default=None, description="Redis: redis://user@host:6379/0, or rediss:// for TLS; unset: `dlr up` starts one"
+        default=None,
+        description="Redis: redis://user@host:6379/0, or rediss:// for TLS; behind Sentinels "
+        "redis+sentinel://user@host:26379,host:26379/service/0; unset: `dlr up` starts one",
     )
     redis_password: SecretStr | None = Field(default=None, description="Password for a DLR_REDIS_URL without one")
+    redis_sentinel_user: str | None = Field(
+        default=None, description="User of the Sentinels, where they ask for one; unset: their `default` user"
+    )
+    redis_sentinel_password: SecretStr | None = Field(
+        default=None, description="Password of the Sentinels, where they ask for one"
+    )
     redis_ca: Path | None = Field(
         default=None,
         description="CA bundle (PEM) that verifies Redis's certificate and host name, for rediss://; unset: the "
@@ -71,3 +81,8 @@ class ServerSettings(BaseModel, frozen=True):
     def require_redis_url(self) -> str:
         """Return Redis's URL with its password, or say how to get one (``setting_invalid``)."""
         return required(self.redis_url, "DLR_REDIS_URL")
+
+    @property
+    def is_behind_sentinels(self) -> bool:
+        """Whether Sentinels say where Redis is."""
+        return self.redis_url is not None and is_behind_sentinels(make_url(self.redis_url.get_secret_value()))

@@ -11,8 +11,9 @@ from typing import Final, Self
 
 from pydantic import BaseModel, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
 
+from worker.settings import sentinels
 from worker.settings.addresses import secret, with_password
 from worker.settings.environment import PREFIX, variable
 from worker.settings.home import HomeSettings
@@ -100,6 +101,7 @@ class Settings(  # the last first: pydantic takes the fields of the last base fi
         for name in _POSTGRESQL:
             self._complete_url(name, postgres_url, of_database)
         self._complete_url("redis", redis_url, TlsFiles(self.redis_ca, self.redis_certificate, self.redis_key))
+        self._sign_in_to_sentinels()
         return self
 
     @model_validator(mode="after")
@@ -116,6 +118,19 @@ class Settings(  # the last first: pydantic takes the fields of the last base fi
         if url is not None:
             whole = with_password(url, getattr(self, f"{name}_password"))
             self._complete(f"{name}_url", secret(with_tls(whole, files)))
+
+    def _sign_in_to_sentinels(self) -> None:
+        """Give Redis's URL who signs in to its Sentinels."""
+        user, password = self.redis_sentinel_user, self.redis_sentinel_password
+        if user is None and password is None:
+            return
+        url = None if self.redis_url is None else make_url(self.redis_url.get_secret_value())
+        if url is None or not sentinels.is_behind_sentinels(url):
+            raise ValueError(
+                "DLR_REDIS_SENTINEL_USER and DLR_REDIS_SENTINEL_PASSWORD need a DLR_REDIS_URL with redis+sentinel://"
+            )
+        known = {sentinels.USER: user, sentinels.PASSWORD: password and password.get_secret_value()}
+        self._complete("redis_url", secret(url.update_query_dict({name: said for name, said in known.items() if said})))
 
     def _complete(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # the one time that a frozen field changes

@@ -41,10 +41,11 @@ def redis_url(url: URL, files: TlsFiles) -> URL:
     Raises:
         ValueError: as for `postgres_url`.
     """
-    if url.drivername != "rediss":
+    if not url.drivername.startswith("rediss"):
         if files != TlsFiles():
             raise ValueError(
-                "DLR_REDIS_CA, DLR_REDIS_CERTIFICATE and DLR_REDIS_KEY need a DLR_REDIS_URL with rediss://"
+                "DLR_REDIS_CA, DLR_REDIS_CERTIFICATE and DLR_REDIS_KEY need a DLR_REDIS_URL with rediss:// (or "
+                "rediss+sentinel://)"
             )
         return url
     if url.query.get("ssl_cert_reqs", "required") != "required":

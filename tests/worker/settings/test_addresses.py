@@ -22,7 +22,7 @@ NO_POSTGRESQL = (
     "postgresql://h:99999/d", "redis://h/0", "postgresql://h:port/d", "h",
 )  # fmt: skip
 NO_REDIS = (
-    "sentinel://u:hunter2@h:26379/0", "amqp://u:hunter2@h", "memory://", "redis+socket:///tmp/redis", "unix:///tmp/redis",
+    "redis+cluster://u:hunter2@h:6379/0", "amqp://u:hunter2@h", "memory://", "redis+socket:///tmp/redis", "unix:///tmp/redis",
     "redis-cluster://h", "http://h", "postgresql://h/d", "redis://h:70000/0", "redis://h/zero", "redis:///0", "redis://",
     "sqs://", "REDIS", "redis://h:6379/-1", "redis://a:1;redis://b:2",
 )  # fmt: skip
