@@ -1,8 +1,8 @@
 """Every setting, as one flat and frozen class; each group of them is a module of its own.
 
 Each field is the variable ``DLR_<FIELD>``. A value is taken from, in this order: the environment, a file named
-``dlr_<field>`` in ``/run/secrets`` (Docker and Kubernetes secrets), the servers that a running ``dlr up`` announced in
-``DLR_HOME/services.json``, the default.
+``dlr_<field>`` among systemd's credentials or in ``/run/secrets`` (Docker and Kubernetes secrets), the servers that a
+running ``dlr up`` announced in ``DLR_HOME/services.json``, the default.
 """
 
 import os

@@ -44,6 +44,5 @@ def announced(settings_cls: type[BaseSettings]) -> JsonConfigSettingsSource:
 
 def sources(settings_cls: type[BaseSettings]) -> list[PydanticBaseSettingsSource]:
     """Return the sources, the one that wins first."""
-    folder = environment.SECRETS_DIR
-    secrets = [_Secrets(settings_cls, secrets_dir=folder)] if folder.is_dir() else []  # without a folder it warns
+    secrets = [_Secrets(settings_cls, secrets_dir=folder) for folder in environment.secret_folders()]
     return [_Variables(settings_cls), *secrets, announced(settings_cls)]
