@@ -17,6 +17,7 @@ from sqlalchemy.schema import SchemaItem
 import migrations
 from db.schema.base import TYPE_NAMES
 from db.schema.metadata import TABLES
+from db.schema.roles import OWNER
 from db.session import make_engine
 
 LOCK_KEY = 0x646C72  # "dlr"
@@ -76,6 +77,24 @@ def downgrade(url: str, revision: str) -> None:
         RoleRefused, db.outages.DatabaseAway: as for ``upgrade``.
     """
     command.downgrade(_config(url), revision)
+
+
+def clear(url: str) -> None:
+    """Drop every table **with its rows**, and what is left of the migrations, so that a backup can be restored.
+
+    The roles are made where they are missing, and let into the schema ``public``.
+
+    Raises:
+        RoleRefused, db.outages.DatabaseAway: as for ``upgrade``.
+    """
+    downgrade(url, "base")
+    with make_engine(url, role=OWNER, poolclass=NullPool).begin() as connection:
+        connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
+
+
+def knows(revision: str) -> bool:
+    """Whether a revision is this software's or an earlier one's."""
+    return revision in {step.revision for step in ScriptDirectory.from_config(_config("")).walk_revisions()}
 
 
 def check(url: str) -> list[str]:

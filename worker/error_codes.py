@@ -111,6 +111,12 @@ class Code(StrEnum):
     MODEL_IMAGE_ONLY = "model_image_only"
     NO_EARLIER_VERSION = "no_earlier_version"
 
+    BACKUP_INVALID = "backup_invalid"
+    BACKUP_NEWER = "backup_newer"
+    BACKUP_FAILED = "backup_failed"
+    DATABASE_NOT_EMPTY = "database_not_empty"
+    POSTGRES_TOOLS_MISSING = "postgres_tools_missing"
+
     SETTING_INVALID = "setting_invalid"
     READING_ORDER_INVALID = "reading_order_invalid"
     READING_ORDER_SUPERSEDED = "reading_order_superseded"
@@ -301,6 +307,15 @@ MEANINGS: dict[Code, str] = {
         "stage from its weights: `dlr train --stages age --init WEIGHTS`."
     ),
     Code.NO_EARLIER_VERSION: "No earlier version was active (`dlr models history`). Activate one by name.",
+    Code.BACKUP_INVALID: "The backup is damaged, cut short or no backup. Nothing was restored; take another one.",
+    Code.BACKUP_NEWER: "The backup was made by a later version of this software. Restore it with that version.",
+    Code.BACKUP_FAILED: "pg_dump or pg_restore refuses; the reason has its words. Nothing is half written.",
+    Code.DATABASE_NOT_EMPTY: (
+        "The database has studies. Restore into an empty one, or say --replace, which removes what it has."
+    ),
+    Code.POSTGRES_TOOLS_MISSING: (
+        "pg_dump and pg_restore of the server's version are not installed; the reason says which are needed."
+    ),
     Code.READING_ORDER_INVALID: "A policy of reading order cannot be used; the reason says what is wrong, and where.",
     Code.READING_ORDER_SUPERSEDED: "Another reading order was applied meanwhile; see `dlr worklist policy show`.",
     Code.SETTING_INVALID: "A setting is missing or wrong; the reason names its DLR_ variable.",

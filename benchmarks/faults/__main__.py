@@ -6,7 +6,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
-from benchmarks.faults import bombs, identifiers, mutants, poison, receiver, refusals, sentinel, servers, workers
+from benchmarks.faults import (
+    bombs,
+    identifiers,
+    lost_machine,
+    mutants,
+    poison,
+    receiver,
+    refusals,
+    sentinel,
+    servers,
+    workers,
+)
 from benchmarks.faults.disks import MountingNotAllowed
 from benchmarks.faults.service import Say
 from benchmarks.faults.table import Figure, as_markdown
@@ -26,6 +37,7 @@ ROWS: dict[str, Callable[..., Figure]] = {
     "poison": poison.poison,
     "mutants": mutants.mutants,
     "bombs": bombs.bombs,
+    "backup": lost_machine.restored_onto_nothing,
     "rolling": workers.rolling_restarts,
     "identifiers": identifiers.identifiers,
 }

@@ -97,6 +97,10 @@ NEEDS = {
     "db upgrade": None,
     "db check": None,
     "db url": None,
+    "backup create": None,
+    "backup list": None,
+    "backup verify latest": None,
+    "backup restore latest --yes": None,
     "redis url": None,
     "schema": None,
 }

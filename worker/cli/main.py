@@ -3,7 +3,8 @@
 Exit status: 0 done; 1 refused, or a service is down (the message says which); 2 wrong usage; 3 done, but a person has
 to look: a study failed, is partial or was refused, a row is bad or was left out, a picture could not be made,
 `dlr backfill` could not score a lesion, `dlr monitor`, `dlr replay` or `dlr report restratification` raised an alert,
-or `dlr evaluate` or `dlr models compare` found a cancer that is advised down; 130 interrupted; 141 whoever read the
+`dlr evaluate` or `dlr models compare` found a cancer that is advised down, or `dlr backup` found something that is
+missing or different; 130 interrupted; 141 whoever read the
 output has gone.
 """
 
@@ -64,6 +65,7 @@ class _Commands(LazyGroup):
             Entry("health", "worker.cli.health", "health", "Health checks, for probes."),
             Entry("settings", "worker.cli.health", "settings", "Show every setting and where it comes from."),
             Entry("db", "worker.cli.database", "app", "Migrate and check the database; print its URL."),
+            Entry("backup", "worker.cli.backup", "app", "Back up and restore the database and models."),
             Entry("redis", "worker.cli.redis", "app", "Print the embedded Redis's URL."),
             Entry("purge", "worker.cli.purge", "purge", "Remove the identifiers of old studies."),
         ),

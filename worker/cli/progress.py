@@ -3,7 +3,15 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from worker.cli.output import stderr
 
@@ -33,3 +41,18 @@ def share_bar(what: str, *, hidden: bool = False) -> Iterator[Callable[[str, flo
     with Progress(*columns, console=stderr, disable=hidden) as progress:
         task = progress.add_task(what, total=1.0)
         yield lambda what, share: progress.update(task, description=what, completed=share)
+
+
+@contextmanager
+def stages_bar() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Show a bar for each kind of work; give a function that takes the kind, how much is done, and of how much."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=stderr) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(what: str, done: int, total: int | None) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=None)
+            progress.update(tasks[what], completed=done, total=total)
+
+        yield tell

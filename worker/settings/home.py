@@ -18,3 +18,7 @@ class HomeSettings(BaseModel, frozen=True):
         description="Root folder of the DICOM files, outside of which none is read; relative to DLR_HOME",
     )
     models_dir: Path = Field(default=Path("models"), description="Folder of the model registry; relative to DLR_HOME")
+    backup_dir: Path = Field(
+        default=Path("backups"),
+        description="Folder of the archives that `dlr backup create` writes; relative to DLR_HOME",
+    )

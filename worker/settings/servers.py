@@ -29,6 +29,14 @@ class ServerSettings(BaseModel, frozen=True):
         description="The same database, as a read-only user for `dlr metrics`; unset: DLR_DATABASE_URL",
     )
     reader_password: SecretStr | None = Field(default=None, description="Password for a DLR_READER_URL without one")
+    backup_database_url: PostgresUrl | None = Field(
+        default=None,
+        description="The same database, as a user who may read all of it, for `dlr backup create`; unset: "
+        "DLR_DATABASE_OWNER_URL, else DLR_DATABASE_URL",
+    )
+    backup_database_password: SecretStr | None = Field(
+        default=None, description="Password for a DLR_BACKUP_DATABASE_URL without one"
+    )
     database_ca: Path | None = Field(
         default=None,
         description="CA bundle (PEM) that verifies PostgreSQL's certificate and host name; TLS is then required",
@@ -77,6 +85,10 @@ class ServerSettings(BaseModel, frozen=True):
     def require_reader_url(self) -> str:
         """Return the URL to read the views with, or say how to get one (``setting_invalid``)."""
         return required(self.reader_url or self.database_url, "DLR_READER_URL")
+
+    def require_backup_database_url(self) -> str:
+        """Return the URL to back the database up with, or say how to get one (``setting_invalid``)."""
+        return required(self.backup_database_url or self.database_owner_url or self.database_url, "DLR_DATABASE_URL")
 
     def require_redis_url(self) -> str:
         """Return Redis's URL with its password, or say how to get one (``setting_invalid``)."""

@@ -43,7 +43,7 @@ GROUPS: Final[Mapping[str, type[BaseModel]]] = {
 }
 """The groups by their titles, in the order in which they are shown."""
 
-_POSTGRESQL: Final = ("database", "database_owner", "reader", "web_database", "shadow_database")
+_POSTGRESQL: Final = ("database", "database_owner", "reader", "web_database", "shadow_database", "backup_database")
 """What has a ``_url`` and a ``_password``: the users of the one database."""
 
 _TLS_FILES: Final = (
@@ -91,7 +91,7 @@ class Settings(  # the last first: pydantic takes the fields of the last base fi
     def _resolve_paths(self) -> Self:
         home = self.home.expanduser().resolve()
         self._complete("home", home)
-        for name in ("storage_root", "models_dir", "web_accounts"):
+        for name in ("storage_root", "models_dir", "backup_dir", "web_accounts"):
             self._complete(name, home / getattr(self, name).expanduser())
         return self
 
