@@ -36,7 +36,7 @@ class SimulatedGpu:
     threads = 1
     batch_max = N_MAX
     studies = N_MAX
-    gather_s = 0.01
+    gather_s = 0.04
 
     def __init__(self, fixed_ms: float = B_MS, per_lesion_ms: float = A_MS, card: Path | None = None) -> None:
         self._fixed_ms, self._per_lesion_ms = fixed_ms, per_lesion_ms

@@ -40,7 +40,7 @@ class SleepingEngine:
 
     cards = cards()
     studies = AT_ONCE
-    gather_s = 0.01
+    gather_s = 0.04
 
     def __init__(self) -> None:
         self._slots = threading.Semaphore(AT_ONCE)

@@ -65,7 +65,7 @@ class Batcher(Generic[T, R]):
 
     A batch is what is waiting, up to ``batch_max``, lowest rank first and first come within a rank; an item that is too
     heavy for what is left of a batch lets lighter ones pass, and begins the next. A thread waits for more only while
-    somebody says that more is ``arriving``, and then ``wait_s`` at most.
+    somebody says that more is ``arriving``, and then ``wait_s`` at most, and not once it has ``share`` of that.
 
     A batch whose ``run`` raises is halved until the bad item is alone: it alone gets the exception.
 
@@ -74,6 +74,7 @@ class Batcher(Generic[T, R]):
             Called on the batcher's threads alone.
         batch_max: the most that the items of one batch weigh; a heavier item goes alone.
         wait_s: the longest wait for more, in seconds.
+        share: of what is arriving, by weight, that is worth no wait for the rest; ``None``: a whole batch alone is.
         threads: the most batches at once.
         nobodys: what ``run`` raises when no item is to blame; all items of the batch get it, at once.
         weigh: the weight of an item, 1 or more; each weighs 1 unless given.
@@ -85,6 +86,7 @@ class Batcher(Generic[T, R]):
         *,
         batch_max: int,
         wait_s: float = 0,
+        share: float | None = None,
         threads: int = 1,
         nobodys: tuple[type[Exception], ...] = (),
         weigh: Callable[[T], int] = lambda _item: 1,
@@ -93,6 +95,7 @@ class Batcher(Generic[T, R]):
         self._weigh = weigh
         self._batch_max = batch_max
         self._wait_s = wait_s
+        self._share = share
         self._changed = threading.Condition()
         self._waiting: list[_Waiting[T, R]] = []
         self._weight = 0
@@ -126,7 +129,7 @@ class Batcher(Generic[T, R]):
             self._weight += weight
             heappush(self._waiting, _Waiting(rank, next(self._numbers), item, weight, future))
             # A thread that waits for anything at all, or for a full batch, has something to do; no other one has.
-            if not before or before < self._batch_max <= self._weight:
+            if not before or before < self._enough() <= self._weight:
                 self._changed.notify()
         return future
 
@@ -139,8 +142,9 @@ class Batcher(Generic[T, R]):
             yield
         finally:
             with self._changed:
+                before = self._enough()
                 self._arriving -= 1
-                if not self._arriving:
+                if not self._arriving or self._enough() <= self._weight < before:
                     self._changed.notify()
 
     def close(self, timeout_s: float | None = None) -> None:
@@ -202,9 +206,13 @@ class Batcher(Generic[T, R]):
         self._weight -= sum(one.weight for one in taken)
         return taken
 
+    def _enough(self) -> float:
+        """Return the weight with which a batch waits for no more."""
+        return self._batch_max if self._share is None else min(self._batch_max, self._share * self._arriving)
+
     def _wait_for_more(self) -> None:
         deadline = time.monotonic() + self._wait_s
-        while self._arriving and self._weight < self._batch_max and not self._closed:
+        while self._arriving and self._weight < self._enough() and not self._closed:
             left = deadline - time.monotonic()
             if left <= 0:
                 return

@@ -43,7 +43,7 @@ class SimulatedEngine:
     """The engine's interface (`worker.scoring.pipeline.ScoringEngine`); one thread is the device."""
 
     studies = 8
-    gather_s = 0.01
+    gather_s = 0.04
 
     def __init__(self) -> None:
         self._device = ThreadPoolExecutor(1)

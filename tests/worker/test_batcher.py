@@ -194,6 +194,24 @@ def test_it_waits_for_what_is_arriving() -> None:
     assert device.batches == [[1, 2]]
 
 
+def test_it_waits_no_longer_than_for_a_share_of_what_is_arriving() -> None:
+    device = Device()
+    with _batcher(device, wait_s=SOON, share=0.5) as batcher, batcher.arriving(), batcher.arriving():
+        with batcher.arriving():
+            first = batcher.submit(1)
+            second = batcher.submit(2)
+            assert (first.result(SOON / 2), second.result(SOON / 2)) == (2, 4)
+    assert device.batches == [[1, 2]]
+
+
+def test_it_waits_no_longer_once_so_little_is_arriving_that_it_has_its_share() -> None:
+    device = Device()
+    with _batcher(device, wait_s=SOON, share=0.5) as batcher, batcher.arriving(), batcher.arriving():
+        with batcher.arriving():
+            first = batcher.submit(1)
+        assert first.result(SOON / 2) == 2
+
+
 def test_a_full_batch_does_not_wait_for_what_is_arriving() -> None:
     device = Device()
     with _batcher(device, batch_max=2, wait_s=SOON) as batcher, batcher.arriving():

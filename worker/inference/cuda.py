@@ -95,7 +95,7 @@ class CudaRunner:
     tolerance = 0.03
     threads = 2
     studies = 64
-    gather_s = 0.01
+    gather_s = 0.04
 
     def __init__(self, pair: ModelPair, device: torch.device, batch_max: int = 64) -> None:
         self.batch_max = batch_max

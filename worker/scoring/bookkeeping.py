@@ -26,6 +26,10 @@ from worker.scoring.worklist_place import place_studies
 MOST_AT_ONCE = 64
 """Studies in one transaction."""
 
+ENOUGH = 1 / 3
+"""Share of the studies at work: a transaction that has so many waits for no more. Where few are at work each is missed
+while it waits, and where many are, hardly one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
@@ -54,10 +58,10 @@ class Bookkeeper:
         self.sessions = sessions
         self._max_attempts = max_attempts
         self._claims: Batcher[UUID, Claim | Suspect | None] = Batcher(
-            self._claim_together, batch_max=MOST_AT_ONCE, wait_s=gather_s, nobodys=DATABASE_AWAY
+            self._claim_together, batch_max=MOST_AT_ONCE, wait_s=gather_s, share=ENOUGH, nobodys=DATABASE_AWAY
         )
         self._results: Batcher[_Result, Ended | None] = Batcher(
-            self._finish, batch_max=MOST_AT_ONCE, wait_s=gather_s, nobodys=DATABASE_AWAY
+            self._finish, batch_max=MOST_AT_ONCE, wait_s=gather_s, share=ENOUGH, nobodys=DATABASE_AWAY
         )
 
     @contextmanager
