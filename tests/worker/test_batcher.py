@@ -197,11 +197,13 @@ def test_it_waits_for_what_is_arriving() -> None:
 def test_it_waits_no_longer_than_for_a_share_of_what_is_arriving() -> None:
     device = Device()
     with _batcher(device, wait_s=SOON, share=0.5) as batcher, batcher.arriving(), batcher.arriving():
-        with batcher.arriving():
-            first = batcher.submit(1)
-            second = batcher.submit(2)
-            assert (first.result(SOON / 2), second.result(SOON / 2)) == (2, 4)
-    assert device.batches == [[1, 2]]
+        with _held(device, batcher):
+            alone = batcher.submit(1)
+        assert alone.result(SOON / 2) == 2
+        with batcher.arriving(), batcher.arriving():
+            first, second = batcher.submit(2), batcher.submit(3)
+            assert (first.result(SOON / 2), second.result(SOON / 2)) == (4, 6)
+    assert device.batches == [[0], [1], [2, 3]]
 
 
 def test_it_waits_no_longer_once_so_little_is_arriving_that_it_has_its_share() -> None:

@@ -142,6 +142,11 @@ class CharacterSet:
         return "".join(parts)
 
 
+def is_plain(value: bytes) -> bool:
+    """Whether bytes are the same text in every repertoire: ASCII alone, without an escape sequence."""
+    return value.isascii() and _ESCAPE not in value
+
+
 def written(text: str) -> set[bytes]:
     """Return the bytes that a text is in each repertoire which has all of it, without escape sequences."""
     found = set()

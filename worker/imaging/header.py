@@ -17,7 +17,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
-from worker.imaging.character_set import CharacterSet, Text, declared_in
+from worker.imaging.character_set import CharacterSet, Text, declared_in, is_plain
 
 PADDING = " \0\t\n\v\f\r"
 """Spaces and NUL, and the ends of lines that systems leave behind what was typed."""
@@ -57,8 +57,11 @@ class Header:
 
     def said(self, keyword: str, longest: int | None = None) -> Text:
         """Return an element as `text` does, of so many bytes at most, and whether each of its bytes had a meaning."""
+        value = self.bytes_of(keyword)[:longest]
+        if is_plain(value):
+            return Text(value.decode("ascii").strip(PADDING))
         characters = CharacterSet.declared(declared_in(self.dataset, self.outer))
-        said = characters.read(self.bytes_of(keyword)[:longest], _vr_of(keyword))
+        said = characters.read(value, _vr_of(keyword))
         return replace(said, text=said.text.strip(PADDING))
 
     def decimals(self, keyword: str) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from tests.worker.imaging.dicom_files import LIMITS, dataset, picture, save, write, write_texts
 from worker.errors import Code, StudyRefused
-from worker.imaging.character_set import CharacterSet, Text, read_texts
+from worker.imaging.character_set import CharacterSet, Text, is_plain, read_texts
 from worker.imaging.dicom_file import open_dicom
 from worker.imaging.identity import read_identity
 from worker.imaging.patient import PatientId, require_one_patient
@@ -344,3 +344,14 @@ def test_an_accession_number_without_end_is_cut(tmp_path: Path) -> None:
     number = ("a" + "\u0301\u0323" * 10_000).encode()
     path = write_texts(tmp_path / "a.dcm", "ISO_IR 192", AccessionNumber=number)
     assert 64 < len(read_identity(path, LIMITS).accession_number) < 4096
+
+
+@given(
+    value=st.text(st.characters(max_codepoint=127)).map(lambda text: text.encode("ascii")),
+    declared=st.sampled_from(["", *OF_ONE_SET, *EXTENDED, "ISO_IR 192\\ISO_IR 13", "none"]),
+    vr=st.sampled_from(["LO", "SH", "PN", "UT", "DA", "UI"]),
+)
+def test_what_is_plain_is_the_same_text_in_every_repertoire(value: bytes, declared: str, vr: str) -> None:
+    assert is_plain(value) is (b"\x1b" not in value)
+    if is_plain(value):
+        assert read(declared, value, vr) == Text(value.decode("ascii"))

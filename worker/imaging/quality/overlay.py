@@ -109,18 +109,24 @@ def _runs(grey: NDArray[np.uint8], down: int, across: int) -> tuple[Places, Plac
     middle = _moved(grey, 0, 0)
     beside = np.maximum(_moved(grey, -across, down), _moved(grey, across, -down))
     lit = (middle >= BRIGHT) & (middle - np.minimum(middle, beside) >= STANDS_OUT)
-    first_rows, first_columns = rows, columns = np.nonzero(lit)
-    lowest = highest = middle[rows, columns]
+    # Places as one number each, in a frame of what is not lit, where every run ends.
+    rows, columns = lit.shape
+    width = columns + 2
+    framed = np.zeros((rows + LENGTH, width), np.bool_)
+    framed[:rows, 1:-1] = lit
+    levels = np.zeros(framed.shape, np.uint8)
+    levels[:rows, 1:-1] = middle
+    is_lit, level, step = framed.ravel(), levels.ravel(), down * width + across
+    firsts = at = np.flatnonzero(is_lit)
+    lowest = highest = level[at]
     for _ in range(LENGTH - 1):
-        rows, columns = rows + down, columns + across
-        goes_on = (rows < lit.shape[0]) & (columns >= 0) & (columns < lit.shape[1])
-        goes_on[goes_on] = lit[rows[goes_on], columns[goes_on]]
-        rows, columns = rows[goes_on], columns[goes_on]
-        first_rows, first_columns = first_rows[goes_on], first_columns[goes_on]
-        level = middle[rows, columns]
-        lowest, highest = np.minimum(lowest[goes_on], level), np.maximum(highest[goes_on], level)
-    even = highest - lowest <= EVEN
-    return first_rows[even] + REACH, first_columns[even] + REACH
+        at = at + step
+        goes_on = is_lit[at]
+        at, firsts = at[goes_on], firsts[goes_on]
+        here = level[at]
+        lowest, highest = np.minimum(lowest[goes_on], here), np.maximum(highest[goes_on], here)
+    first_rows, first_columns = np.divmod(firsts[highest - lowest <= EVEN], width)
+    return first_rows + REACH, first_columns - 1 + REACH
 
 
 def _moved(grey: NDArray[np.uint8], down: int, across: int) -> NDArray[np.uint8]:
