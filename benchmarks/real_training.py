@@ -1,7 +1,7 @@
-"""An image network of `dlr train`, trained and tested on folds of real lesions: what `benchmarks.real_lesions` tells.
+"""An image network of `dlr train --stages image`, trained and tested on folds of real lesions.
 
-It is the study's first stage (Fig. S2, through FC2), which needs no age: none of the public sets has both enough
-lesions and ages.
+It is what `benchmarks.real_lesions` tells of: the study's first stage (Fig. S2, through FC2), which needs no age. None
+of the public sets has both enough lesions and ages.
 """
 
 import json
@@ -19,12 +19,9 @@ from worker.dataset.manifest import ManifestRow, Split
 from worker.training.cohort import Cohort, CohortRow, Lesions
 from worker.training.config import RANDOM, TrainingConfig
 
-NO_AGE = 0.0
-"""Stands where a cohort has an age: nothing that is trained here sees it."""
-
 PLAIN: Mapping[str, Any] = {
-    "backbone": "resnet18", "input_size": 64, "init": RANDOM, "epochs": 8, "patience": None, "learning_rate": 1e-3,
-    "pixel_mean": (0.5, 0.5, 0.5), "pixel_std": (0.25, 0.25, 0.25),
+    "stages": "image", "backbone": "resnet18", "input_size": 64, "init": RANDOM, "epochs": 4, "patience": None,
+    "learning_rate": 1e-3, "amp": "bfloat16", "pixel_mean": (0.5, 0.5, 0.5), "pixel_std": (0.25, 0.25, 0.25),
 }  # fmt: skip
 
 
@@ -170,7 +167,7 @@ def trained_fold(
 
 def _lesions(of: RealSet, split: Callable[[Image], Split]) -> Lesions:
     rows = tuple(
-        CohortRow(one.lesion, one.patient, split(one), one.malignant, None, NO_AGE, one.scanner) for one in of.images
+        CohortRow(one.lesion, one.patient, split(one), one.malignant, None, None, one.scanner) for one in of.images
     )
     cohort = Cohort(of.pixels, rows, "", "real lesions", painted_over=of.painted_over)
     labels = np.array([one.malignant for one in of.images], np.bool_)

@@ -49,6 +49,7 @@ class ComparedLesion:
             advice. ``None``: nothing advises.
         other_set: the classes that it cannot rule out; likewise.
         malignant: what pathology said; ``None`` where it said nothing.
+        site: where it was examined; ``None`` where that is not known.
     """
 
     study_id: UUID | None
@@ -63,6 +64,7 @@ class ComparedLesion:
     a_set: tuple[str, ...] | None = None
     b_set: tuple[str, ...] | None = None
     other_set: tuple[str, ...] | None = None
+    site: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ def compared_lesions(
             _A.conformal_set,
             _B.conformal_set,
             _OTHER.conformal_set,
+            LesionRow.site,
         ),
         since,
     )

@@ -45,16 +45,21 @@ def main(target: Path = IMAGES) -> None:
 
 def take(executable: str, url: str, target: Path) -> None:
     """Take the pictures of a running page, as a radiologist sees it."""
-    password = "of the pictures alone"
-    Accounts(get_settings().web_accounts).put("dr-roe", WebRole.RADIOLOGIST, password)
     with chromium(executable) as browser:
         page = context_of(browser, device_scale_factor=SCALE, color_scheme="dark").new_page()
-        until(lambda: _serves(page, url))
-        sign_in(page, url, "dr-roe", password)
+        open_worklist(page, url)
         page.screenshot(path=target / "worklist.png")
         page.locator("tr.study.upgraded a").first.click()
         page.wait_for_load_state("networkidle")
         page.screenshot(path=target / "study.png")
+
+
+def open_worklist(page: Page, url: str) -> None:
+    """Sign in as a radiologist, once the page serves."""
+    password = "of the pictures alone"
+    Accounts(get_settings().web_accounts).put("dr-roe", WebRole.RADIOLOGIST, password)
+    until(lambda: _serves(page, url))
+    sign_in(page, url, "dr-roe", password)
 
 
 def take_flower(executable: str, services: Services, target: Path) -> None:

@@ -1,6 +1,6 @@
 """The rows and documents of ``dlr models compare``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from importlib.util import find_spec
@@ -27,6 +27,11 @@ SCORE_COLUMNS = (
 )  # fmt: skip
 ARM_COLUMNS = ("version", "4A_lesions", "downgraded", "maintained", "upgraded", "not_certain")
 MOVE_COLUMNS = ("under_a", "b_downgraded", "b_maintained", "b_upgraded")
+SITE_COLUMNS = (
+    "site", "lesions", "other_class", "missed_by_a", "missed_by_b", "sensitivity_a", "sensitivity_b", "specificity_a",
+    "specificity_b", "auc_a", "auc_b", "auc_b_minus_a",
+)  # fmt: skip
+SITE_CARD = Card(SITE_COLUMNS[:3], SITE_COLUMNS[3:])
 TRUTH_COLUMNS = ("version", "missed_cancers", "sensitivity", "specificity", "auc")
 
 
@@ -128,17 +133,26 @@ def _document(one: Held) -> dict[str, Any]:
         },
         "pathology": _pathology(found),
         "category": None if one.model != LH_MODEL else _with_extra(_on_category(found)),
+        "sites": [_site_document(site, at) for site, at in found.sites.items()],
     }
 
 
-def _pathology(found: Versions) -> dict[str, Any] | None:
+def _site_document(site: str, at: Versions) -> dict[str, Any]:
+    missed = {"a": len(at.a.missed.cancers), "b": len(at.b.missed.cancers)}
+    said = {"site": site, "lesions": at.lesions, "missed_cancers": missed, "differences": asdict(at.differences)}
+    return said | {"pathology": _pathology(at, _of_enough)}
+
+
+def _pathology(
+    found: Versions, tested: "Callable[[PairedAucs | None], PairedAucs | None]" = lambda aucs: aucs
+) -> dict[str, Any] | None:
     if not found.with_pathology:
         return None
     sides = {
         side: {"sensitivity": asdict(of.sensitivity), "specificity": asdict(of.specificity)}
         for side, of in (("a", found.a), ("b", found.b))
     }
-    return {"lesions": found.with_pathology, **sides, **_with_extra(_on_pathology(found))}
+    return {"lesions": found.with_pathology, **sides, **_with_extra(tested(_on_pathology(found)))}
 
 
 def _with_extra(aucs: "PairedAucs | None") -> dict[str, Any]:
@@ -155,6 +169,15 @@ def _on_pathology(found: Versions) -> "PairedAucs | None":
     from worker.evaluation.paired_aucs import paired_aucs
 
     return paired_aucs(found.judged)
+
+
+def _of_enough(aucs: "PairedAucs | None") -> "PairedAucs | None":
+    """Leave out the AUCs of a site with too few lesions of a class, as an evaluation does."""
+    from worker.evaluation.subgroups import FEWEST
+
+    if aucs is None or min(aucs.positives, aucs.lesions - aucs.positives) < FEWEST:
+        return None
+    return aucs
 
 
 def _on_category(found: Versions) -> "PairedAucs | None":
@@ -208,8 +231,24 @@ def _print(one: Held) -> None:
     _print_pathology(found, sides)
     if one.model == LH_MODEL:
         _print_category(found)
+    if found.sites:
+        sites = [_site_row(site, at) for site, at in found.sites.items()]
+        print_rows(sites, SITE_COLUMNS, Format.TABLE, "the same by site", SITE_CARD)
     if not _has_statistics():
         stdout.print("AUCs need the extra `train`: pip install 'dlr-worker[train]'", markup=False, highlight=False)
+
+
+def _site_row(site: str, at: Versions) -> dict[str, object]:
+    aucs = _of_enough(_on_pathology(at)) if _has_statistics() else None
+    sides = {"a": at.a, "b": at.b}
+    row: dict[str, object] = {"site": site, "lesions": at.lesions, "other_class": at.differences.other_class}
+    row |= {f"missed_by_{name}": len(side.missed.cancers) for name, side in sides.items()}
+    if at.with_pathology:
+        row |= {f"sensitivity_{name}": counted(side.sensitivity) for name, side in sides.items()}
+        row |= {f"specificity_{name}": counted(side.specificity) for name, side in sides.items()}
+    if aucs is not None:
+        row |= {"auc_a": _area(aucs.a), "auc_b": _area(aucs.b), "auc_b_minus_a": _difference(aucs)}
+    return row
 
 
 def _score_row(one: Held, found: Versions) -> dict[str, object]:
@@ -258,11 +297,14 @@ def _print_category(found: Versions) -> None:
 
 
 def _print_difference(aucs: "PairedAucs | None") -> None:
-    if aucs is None:
-        return
+    if aucs is not None:
+        stdout.print(f"AUC of B minus A: {_difference(aucs)}", highlight=False)
+
+
+def _difference(aucs: "PairedAucs") -> str:
     p_value = aucs.difference.p_value
     said = "no test" if p_value is None else f"p = {p_value:.3g} (DeLong, paired)"
-    stdout.print(f"AUC of B minus A: {aucs.difference.value:+.4f}, {said}", highlight=False)
+    return f"{aucs.difference.value:+.4f}, {said}"
 
 
 def _areas(aucs: "PairedAucs | None") -> tuple[str | None, str | None]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import fsum
 from statistics import StatisticsError, correlation
 
@@ -11,6 +11,12 @@ from db.schema.vocabulary import LH_MODEL
 from worker.clinical.categories import Birads, Outcome
 from worker.clinical.proportions import ARMS, Comparison, Proportion, compare, proportion
 from worker.clinical.restratify import Assessment, restratify
+
+MOST_SITES = 20
+"""Sites with the most lesions that are also held against each other by themselves."""
+
+UNKNOWN = "unknown"
+"""The site of the lesions that name none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,7 @@ class Versions:
         judged: of these, whether malignant, and both probabilities.
         rated: of DLR_LH, which learnt to tell categories apart: the radiologist's, where it is known, and both
             probabilities.
+        sites: the same of each site's lesions, the site with the most first; empty where none is known, and of a site.
     """
 
     lesions: int
@@ -96,6 +103,7 @@ class Versions:
     with_pathology: int
     judged: tuple[tuple[bool, float, float], ...]
     rated: tuple[tuple[str, float, float], ...]
+    sites: "Mapping[str, Versions]" = field(default_factory=dict)
 
 
 def hold_against(model: str, lesions: Iterable[ComparedLesion]) -> Versions:
@@ -108,47 +116,94 @@ def hold_against(model: str, lesions: Iterable[ComparedLesion]) -> Versions:
     Raises:
         ValueError: there is none.
     """
-    scores: list[tuple[float, float]] = []
-    judged: list[tuple[bool, float, float]] = []
-    rated: list[tuple[str, float, float]] = []
-    positives: Counter[tuple[bool, bool, bool]] = Counter()
-    moves: Counter[tuple[Outcome, Outcome]] = Counter()
-    told: list[Readvised] = []
-    known_4a: Counter[tuple[Outcome, Outcome]] = Counter()
-    uncertain: Counter[tuple[bool, bool]] = Counter()
-    other_class = 0
+    together, apart = _Tally(model), dict[str, _Tally]()
     for lesion in lesions:
+        together.add(lesion)
+        apart.setdefault(lesion.site or UNKNOWN, _Tally(model)).add(lesion)
+    if apart.keys() <= {UNKNOWN}:
+        return together.versions()
+    largest = sorted(apart, key=lambda site: (-len(apart[site].scores), site))[:MOST_SITES]
+    return replace(together.versions(), sites={site: apart[site].versions() for site in largest})
+
+
+class _Tally:
+    """What is kept of lesions, one after the other, until two versions can be held against each other."""
+
+    def __init__(self, model: str) -> None:
+        self.scores: list[tuple[float, float]] = []
+        self._model = model
+        self._judged: list[tuple[bool, float, float]] = []
+        self._rated: list[tuple[str, float, float]] = []
+        self._positives: Counter[tuple[bool, bool, bool]] = Counter()
+        self._moves: Counter[tuple[Outcome, Outcome]] = Counter()
+        self._told: list[Readvised] = []
+        self._known_4a: Counter[tuple[Outcome, Outcome]] = Counter()
+        self._uncertain: Counter[tuple[bool, bool]] = Counter()
+        self._other_class = 0
+
+    def add(self, lesion: ComparedLesion) -> None:
+        """Count a lesion."""
         a, b = _positive(lesion, of_b=False), _positive(lesion, of_b=True)
-        scores.append((lesion.a_probability, lesion.b_probability))
-        other_class += a is not b
+        self.scores.append((lesion.a_probability, lesion.b_probability))
+        self._other_class += a is not b
         if lesion.malignant is not None:
-            judged.append((lesion.malignant, lesion.a_probability, lesion.b_probability))
-            positives[lesion.malignant, a, b] += 1
-        if model == LH_MODEL and lesion.birads is not None:
-            rated.append((lesion.birads, lesion.a_probability, lesion.b_probability))
-        if lesion.birads != Birads.LOW_SUSPICION or lesion.other_positive is None:
-            continue
-        under_a, under_b = _advice(model, lesion, of_b=False), _advice(model, lesion, of_b=True)
+            self._judged.append((lesion.malignant, lesion.a_probability, lesion.b_probability))
+            self._positives[lesion.malignant, a, b] += 1
+        if self._model == LH_MODEL and lesion.birads is not None:
+            self._rated.append((lesion.birads, lesion.a_probability, lesion.b_probability))
+        if lesion.birads == Birads.LOW_SUSPICION and lesion.other_positive is not None:
+            self._add_advice(lesion)
+
+    def _add_advice(self, lesion: ComparedLesion) -> None:
+        under_a, under_b = _advice(self._model, lesion, of_b=False), _advice(self._model, lesion, of_b=True)
         one = Readvised(lesion, under_a.outcome, under_b.outcome)
-        moves[one.under_a, one.under_b] += 1
-        uncertain[under_a.uncertain, under_b.uncertain] += 1
-        known_4a[one.under_a, one.under_b] += lesion.malignant is not None
+        self._moves[one.under_a, one.under_b] += 1
+        self._uncertain[under_a.uncertain, under_b.uncertain] += 1
+        self._known_4a[one.under_a, one.under_b] += lesion.malignant is not None
         is_missed = lesion.malignant is True and Outcome.DOWNGRADED in (one.under_a, one.under_b)
         if is_missed or one.is_newly_downgraded:
-            told.append(one)
-    return Versions(
-        lesions=len(scores),
-        differences=_differences(scores, other_class),
-        newly_downgraded=tuple(
-            sorted((one for one in told if one.is_newly_downgraded), key=lambda one: one.lesion.malignant is not True)
-        ),
-        moves={(before, after): moves[before, after] for before in ARMS for after in ARMS},
-        a=_side(0, moves, uncertain, known_4a, positives, told),
-        b=_side(1, moves, uncertain, known_4a, positives, told),
-        with_pathology=len(judged),
-        judged=tuple(judged),
-        rated=tuple(rated),
-    )
+            self._told.append(one)
+
+    def versions(self) -> Versions:
+        """Hold the versions against each other on the lesions that were counted."""
+        newly = (one for one in self._told if one.is_newly_downgraded)
+        return Versions(
+            lesions=len(self.scores),
+            differences=_differences(self.scores, self._other_class),
+            newly_downgraded=tuple(sorted(newly, key=lambda one: one.lesion.malignant is not True)),
+            moves={(before, after): self._moves[before, after] for before in ARMS for after in ARMS},
+            a=self._side(0),
+            b=self._side(1),
+            with_pathology=len(self._judged),
+            judged=tuple(self._judged),
+            rated=tuple(self._rated),
+        )
+
+    def _side(self, side: int) -> Side:
+        """Sum up the first version (side 0) or the second (1)."""
+        arms = {arm: sum(count for move, count in self._moves.items() if move[side] is arm) for arm in ARMS}
+        down = sum(count for move, count in self._known_4a.items() if move[side] is Outcome.DOWNGRADED)
+        missed = [
+            one
+            for one in self._told
+            if one.lesion.malignant is True and (one.under_a, one.under_b)[side] is Outcome.DOWNGRADED
+        ]
+        malignant, benign = (
+            [self._said(side, malignant=truth, positive=positive) for positive in (True, False)]
+            for truth in (True, False)
+        )
+        return Side(
+            arms=compare(arms),
+            uncertain=sum(count for unsure, count in self._uncertain.items() if unsure[side]),
+            missed=Missed(tuple(missed), down),
+            sensitivity=proportion(malignant[0], sum(malignant)),
+            specificity=proportion(benign[1], sum(benign)),
+        )
+
+    def _said(self, side: int, *, malignant: bool, positive: bool) -> int:
+        return sum(
+            count for (truth, *of), count in self._positives.items() if truth is malignant and of[side] is positive
+        )
 
 
 def _advice(model: str, lesion: ComparedLesion, *, of_b: bool) -> Assessment:
@@ -175,30 +230,3 @@ def _differences(scores: list[tuple[float, float]], other_class: int) -> Differe
     except StatisticsError:
         together = None
     return Differences(together, fsum(apart) / len(apart), fsum(sizes) / len(sizes), max(sizes), other_class)
-
-
-def _side(
-    side: int,
-    moves: Mapping[tuple[Outcome, Outcome], int],
-    uncertain: Mapping[tuple[bool, bool], int],
-    known_4a: Mapping[tuple[Outcome, Outcome], int],
-    positives: Mapping[tuple[bool, bool, bool], int],
-    told: Iterable[Readvised],
-) -> Side:
-    """Sum up the first version (side 0) or the second (1)."""
-
-    def said(malignant: bool, positive: bool) -> int:
-        return sum(count for (truth, *of), count in positives.items() if truth is malignant and of[side] is positive)
-
-    arms = {arm: sum(count for move, count in moves.items() if move[side] is arm) for arm in ARMS}
-    down = sum(count for move, count in known_4a.items() if move[side] is Outcome.DOWNGRADED)
-    missed = [
-        one for one in told if one.lesion.malignant is True and (one.under_a, one.under_b)[side] is Outcome.DOWNGRADED
-    ]
-    return Side(
-        arms=compare(arms),
-        uncertain=sum(count for unsure, count in uncertain.items() if unsure[side]),
-        missed=Missed(tuple(missed), down),
-        sensitivity=proportion(said(True, True), said(True, True) + said(True, False)),
-        specificity=proportion(said(False, False), said(False, False) + said(False, True)),
-    )

@@ -156,7 +156,10 @@ class TrainingConfig(_Part):
     image_loss_share: _Fraction = Field(
         default=0.5, description="Weight of FC2's loss with joint stages; the rest is for the classifier with age"
     )
-    amp: Literal["auto", "none"] = Field(default="auto", description="auto: bfloat16 on CUDA")
+    amp: Literal["auto", "bfloat16", "none"] = Field(
+        default="auto",
+        description="auto: bfloat16 on CUDA; bfloat16: on a CPU too, quicker if it has AMX or AVX-512 BF16",
+    )
 
     calipers: _Fraction = Field(
         default=0.0,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
+from torch.utils import deterministic
 
 from worker.dataset.manifest import Split
 from worker.errors import Code, SetupRefused
@@ -71,12 +72,15 @@ class _Through(nn.Module):
 @contextmanager
 def reproducible(device: torch.device) -> Iterator[None]:
     """Allow torch only what gives the same again; on the CPU, where all that is needed has such a way."""
-    strict = torch.are_deterministic_algorithms_enabled()
+    strict, filled = torch.are_deterministic_algorithms_enabled(), deterministic.fill_uninitialized_memory
     torch.use_deterministic_algorithms(device.type == "cpu")
+    # Nothing here reads memory that it has not written; to fill all of it first takes an eighth of a step.
+    deterministic.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(strict)
+        deterministic.fill_uninitialized_memory = filled
 
 
 def fit(network: DlrNetwork, fitting: Fitting) -> Progress:
@@ -148,7 +152,7 @@ def _loss(through: nn.Module, batch: Batch, weights: Tensor, fitting: Fitting) -
     config, device = fitting.config, fitting.team.device
     pixels, ages, labels = (part.to(device, non_blocking=True) for part in batch)
     images = normalized(pixels, config).to(memory_format=torch.channels_last)
-    half = config.amp == "auto" and device.type == "cuda"
+    half = config.amp == "bfloat16" or (config.amp == "auto" and device.type == "cuda")
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
         logits = through(images, ages)
     losses = [weighted_loss(one.float(), labels, weights) for one in logits]

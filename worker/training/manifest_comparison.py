@@ -153,6 +153,7 @@ def _lesion(lesion: ReadLesion, a: Score, b: Score, other: Score | None = None) 
         a_set=a.conformal_set,
         b_set=b.conformal_set,
         other_set=None if other is None else other.conformal_set,
+        site=site_of(lesion.images),
     )
 
 

@@ -131,6 +131,34 @@ def test_people_read_the_same_in_tables_and_what_to_know(manifest: Path) -> None
     assert "lesions" in done.stderr, "a bar"
 
 
+def test_each_site_has_its_own_row_and_aucs_where_it_has_enough_lesions(tmp_path: Path) -> None:
+    rows = []
+    for place in range(26):
+        save_picture(tmp_path / f"{place}.png", seed=place)
+        pathology = "malignant" if place % 2 else "benign"
+        site = "north" if place < 20 else "south" if place < 25 else None
+        rows.append(row(image=f"{place}.png", pathology=pathology, birads="4A", age_years=50, split=Split.TEST,
+                        patient_key=f"P{place}", site=site))  # fmt: skip
+    path = written(tmp_path / "sites.csv", *rows)
+    [found] = answer("DLR_BM/1.0", "DLR_BM/2.0", "--manifest", path)["models"]
+    north, south, unknown = found["sites"]
+    assert [(one["site"], one["lesions"]) for one in (north, south, unknown)] == [
+        ("north", 20), ("south", 5), ("unknown", 1),
+    ]  # fmt: skip
+    assert sum(one["missed_cancers"]["b"] for one in found["sites"]) == len(found["missed_cancers"]["b"]) == 13
+    assert (north["pathology"]["auc"]["lesions"], north["pathology"]["auc"]["positives"]) == (20, 10)
+    assert south["pathology"]["auc"] is None, "too few of either class"
+    assert south["pathology"]["b"]["sensitivity"]["total"] == 2
+    told = dlr("DLR_BM/1.0", "DLR_BM/2.0", "--manifest", path).stdout
+    assert "the same by site" in told
+    assert "north" in told.partition("the same by site")[2]
+
+
+def test_a_manifest_without_sites_has_no_table_of_them(manifest: Path) -> None:
+    assert answer("DLR_BM/1.0", "DLR_BM/2.0", "--manifest", manifest)["models"][0]["sites"] == []
+    assert "by site" not in dlr("DLR_BM/1.0", "DLR_BM/2.0", "--manifest", manifest).stdout
+
+
 def test_dlr_lh_is_held_against_the_category_too(manifest: Path, models: Path) -> None:
     registry = Registry(models)
     both = answer("1.0", "2.0", "--manifest", manifest)["models"]

@@ -23,8 +23,9 @@ def one(
     malignant: bool | None = None,
     birads: str | None = "4A",
     name: str = "L",
+    site: str | None = None,
 ) -> ComparedLesion:
-    return ComparedLesion(UUID(int=1), name, birads, a, 0.5, b, 0.5, other, malignant)
+    return ComparedLesion(UUID(int=1), name, birads, a, 0.5, b, 0.5, other, malignant, site=site)
 
 
 @pytest.mark.parametrize("model", ["DLR_LH", "DLR_BM"])
@@ -114,6 +115,30 @@ def test_scores_that_are_all_alike_have_no_correlation(lesions: list[ComparedLes
 def test_nothing_in_common_is_an_error() -> None:
     with pytest.raises(ValueError, match="no lesion"):
         hold_against("DLR_BM", [])
+
+
+def test_each_site_is_also_held_by_itself_the_largest_first() -> None:
+    north = [one(0.9, 0.1, malignant=True, site="north"), one(0.1, 0.9, malignant=False, site="north")]
+    rest = [one(0.9, 0.9, malignant=True, site="south"), one(0.2, 0.2)]
+    found = hold_against("DLR_BM", [rest[0], *north, rest[1]])
+    assert list(found.sites) == ["north", "south", "unknown"]
+    assert [len(at.b.missed.cancers) for at in found.sites.values()] == [1, 0, 0]
+    for site, lesions in (("north", north), ("south", rest[:1])):
+        alone = hold_against("DLR_BM", [replace(lesion, site=None) for lesion in lesions])
+        at = found.sites[site]
+        assert (at.a.arms, at.b.sensitivity, at.moves) == (alone.a.arms, alone.b.sensitivity, alone.moves)
+        assert at.differences == alone.differences
+
+
+def test_where_no_site_is_known_nothing_is_taken_apart() -> None:
+    assert hold_against("DLR_BM", [one(0.9, 0.1), one(0.1, 0.1)]).sites == {}
+
+
+def test_of_more_than_twenty_sites_the_largest_are_told() -> None:
+    lesions = [one(0.5, 0.5, site=f"site {at:02}") for at in range(25)]
+    found = hold_against("DLR_BM", [*lesions, one(0.5, 0.5, site="site 24")])
+    assert list(found.sites) == ["site 24", *(f"site {at:02}" for at in range(19))]
+    assert found.lesions == 26
 
 
 probability = st.floats(0, 1)
