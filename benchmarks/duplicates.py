@@ -5,8 +5,8 @@ false join. Known copies are in ``known_copies.csv``: BUSI's by SIFT features wi
 pixels, ratio 0.8; 60 inliers at least that span 100 pixels either way), BUS-BRA's by a person who looked at what was
 joined. What is joined besides is listed by name, to be looked at.
 
-Then of every image copies are made at random, in each of several ways, and put among the images: which of them are
-joined to their own image says what is missed, and which to another patient's what is falsely joined.
+Then of some images, drawn at random, copies are made in each of several ways, and put among the images: which of them
+are joined to their own image says what is missed, and which to another patient's what is falsely joined.
 """
 
 import argparse
@@ -159,14 +159,14 @@ def copies(pictures: Sequence[Picture], way: Copied, seed: int = 0) -> list[Pict
 # --- what is measured
 
 
-def measured(manifest: Path, seed: int = 0) -> dict[str, Any]:
-    """Measure one set: what is joined in it, and what of its copies is found."""
+def measured(manifest: Path, count: int, seed: int = 0) -> dict[str, Any]:
+    """Measure one set: what is joined in it, and what is found of the copies of ``count`` of its images."""
     pictures, known = pictures_of(manifest), known_copies(manifest.stem)
     say_on_stderr(f"{manifest.stem}: {len(pictures)} images")
-    among = joined(pictures)
-    apart = {pair for pair in among if pictures[pair[0]].patient != pictures[pair[1]].patient}
+    apart = {pair for pair in joined(pictures) if pictures[pair[0]].patient != pictures[pair[1]].patient}
     strangers = {_pair(*(pictures[at].name for at in pair)) for pair in apart}
     present = {pair for pair in known if {*pair} <= {one.name for one in pictures}}
+    drawn = sorted(np.random.default_rng(seed).permutation(len(pictures))[:count].tolist())
     return {
         "set": manifest.stem,
         "images": len(pictures),
@@ -175,7 +175,7 @@ def measured(manifest: Path, seed: int = 0) -> dict[str, Any]:
         "known_copies": len(present),
         "missed": sorted(present - strangers),
         "others_joined": sorted(strangers - known),
-        "copies": [_of_copies(pictures, name, way, apart, seed) for name, way in WAYS.items()],
+        "copies": [_of_copies(pictures, drawn, name, way, apart) for name, way in WAYS.items()],
     }
 
 
@@ -185,19 +185,19 @@ def _pairs_apart(pictures: Sequence[Picture]) -> int:
 
 
 def _of_copies(
-    pictures: Sequence[Picture], name: str, way: Copied, before: set[tuple[int, int]], seed: int
+    pictures: Sequence[Picture], drawn: Sequence[int], name: str, way: Copied, before: set[tuple[int, int]]
 ) -> dict[str, Any]:
     say_on_stderr(name)
     count = len(pictures)
-    found = joined([*pictures, *copies(pictures, way, seed)])
-    own = sum((at, at + count) in found for at in range(count))
-    false = sum(
-        pictures[one].patient != pictures[other % count].patient
-        and (min(one, other % count), max(one, other % count)) not in before
-        for one, other in found
-        if one < count <= other
-    )
-    return {"way": name, "found": own, "of": count, "joined_to_strangers": false}
+    made = copies([pictures[at] for at in drawn], way)
+    with_images = {(one, drawn[other - count]) for one, other in joined([*pictures, *made]) if one < count <= other}
+    strangers = [
+        pair
+        for pair in with_images
+        if pictures[pair[0]].patient != pictures[pair[1]].patient and (min(pair), max(pair)) not in before
+    ]
+    found = sum((at, at) in with_images for at in drawn)
+    return {"way": name, "found": found, "of": len(drawn), "joined_to_strangers": len(strangers)}
 
 
 def as_markdown(figures: Mapping[str, Any]) -> str:
@@ -234,10 +234,11 @@ def _share(one: Mapping[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.duplicates", description=__doc__)
     parser.add_argument("manifests", type=Path, nargs="+", help="of `dlr dataset import`: bus-bra.csv, busi.csv")
+    parser.add_argument("--copies", type=int, default=400, help="images of each set that copies are made of")
     parser.add_argument("--out", type=Path, help="the JSON file of the figures")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    figures = {"machine": machine(), "sets": [measured(path) for path in asked.manifests]}
+    figures = {"machine": machine(), "sets": [measured(path, asked.copies) for path in asked.manifests]}
     if asked.out is not None:
         asked.out.write_text(json.dumps(figures, indent=1) + "\n")
     sys.stdout.write(as_markdown(figures))
