@@ -26,6 +26,9 @@ from worker.training.processes import Team
 
 EVALUATION_BATCH = 64
 
+_FILL = "fill_uninitialized_memory"
+"""Torch would fill all memory first. Nothing here reads what it has not written, and it takes a twelfth of a step."""
+
 OnEpoch = Callable[[Progress], None]
 OnShare = Callable[[float], None]
 
@@ -72,15 +75,14 @@ class _Through(nn.Module):
 @contextmanager
 def reproducible(device: torch.device) -> Iterator[None]:
     """Allow torch only what gives the same again; on the CPU, where all that is needed has such a way."""
-    strict, filled = torch.are_deterministic_algorithms_enabled(), deterministic.fill_uninitialized_memory
+    strict, filled = torch.are_deterministic_algorithms_enabled(), getattr(deterministic, _FILL)
     torch.use_deterministic_algorithms(device.type == "cpu")
-    # Nothing here reads memory that it has not written; to fill all of it first takes an eighth of a step.
-    deterministic.fill_uninitialized_memory = False
+    setattr(deterministic, _FILL, False)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(strict)
-        deterministic.fill_uninitialized_memory = filled
+        setattr(deterministic, _FILL, filled)
 
 
 def fit(network: DlrNetwork, fitting: Fitting) -> Progress:
