@@ -14,7 +14,7 @@ from playwright.sync_api import Error, Page
 
 from tests import shared
 from tests.end_to_end.browser import chromium, chromium_path, context_of, sign_in
-from tests.waiting import until
+from tests.waiting import patience, until
 from worker.demo.run import demo_service, push, take_models, wait_until_ended
 from worker.inference.registry import Registry
 from worker.services.running_services import Services
@@ -56,6 +56,7 @@ def take(executable: str, url: str, target: Path) -> None:
 
 def open_worklist(page: Page, url: str) -> None:
     """Sign in as a radiologist, once the page serves."""
+    page.set_default_timeout(1000 * patience(60))
     password = "of the pictures alone"
     Accounts(get_settings().web_accounts).put("dr-roe", WebRole.RADIOLOGIST, password)
     until(lambda: _serves(page, url))
