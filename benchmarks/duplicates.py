@@ -2,8 +2,8 @@
 
 Of each manifest, every pair of images of different patients is looked at: a pair that is joined is a known copy or a
 false join. Known copies are in ``known_copies.csv``: BUSI's by SIFT features with RANSAC (OpenCV: 400 features at 400
-pixels, ratio 0.8; 60 inliers at least that span 100 pixels either way), BUS-BRA's by a person who looked at what was
-joined. What is joined besides is listed by name, to be looked at.
+pixels, ratio 0.8; 60 inliers at least that span 100 pixels either way), and of both sets those that were joined besides
+and that a person saw to be one scene. What else is joined is listed by name, to be looked at.
 
 Then of some images, drawn at random, copies are made in each of several ways, and put among the images: which of them
 are joined to their own image says what is missed, and which to another patient's what is falsely joined.
@@ -78,10 +78,10 @@ def joined(pictures: Sequence[Picture]) -> set[tuple[int, int]]:
     return found | {(marked[one], marked[other]) for one, other in lesions}
 
 
-def known_copies(of: str) -> set[Pair]:
-    """Return the pairs of file names of a set that are known to be of one image."""
+def known_copies(of: str) -> dict[Pair, str]:
+    """Return the pairs of file names of a set that are known to be of one image, and by what: ``sift`` or ``eye``."""
     with KNOWN.open(encoding="utf-8", newline="") as file:
-        return {_pair(row["one"], row["other"]) for row in csv.DictReader(file) if row["set"] == of}
+        return {_pair(row["one"], row["other"]): row["by"] for row in csv.DictReader(file) if row["set"] == of}
 
 
 def _pair(one: str, other: str) -> Pair:
@@ -165,16 +165,18 @@ def measured(manifest: Path, count: int, seed: int = 0) -> dict[str, Any]:
     say_on_stderr(f"{manifest.stem}: {len(pictures)} images")
     apart = {pair for pair in joined(pictures) if pictures[pair[0]].patient != pictures[pair[1]].patient}
     strangers = {_pair(*(pictures[at].name for at in pair)) for pair in apart}
-    present = {pair for pair in known if {*pair} <= {one.name for one in pictures}}
+    names = {one.name for one in pictures}
+    by_sift = {pair for pair, by in known.items() if by == "sift" and names.issuperset(pair)}
     drawn = sorted(np.random.default_rng(seed).permutation(len(pictures))[:count].tolist())
     return {
         "set": manifest.stem,
         "images": len(pictures),
         "patients": len({one.patient for one in pictures}),
         "pairs_of_different_patients": _pairs_apart(pictures),
-        "known_copies": len(present),
-        "missed": sorted(present - strangers),
-        "others_joined": sorted(strangers - known),
+        "by_sift": len(by_sift),
+        "missed": sorted(by_sift - strangers),
+        "joined_besides": len((strangers & known.keys()) - by_sift),
+        "others_joined": sorted(strangers - known.keys()),
         "copies": [_of_copies(pictures, drawn, name, way, apart) for name, way in WAYS.items()],
     }
 
@@ -205,17 +207,17 @@ def as_markdown(figures: Mapping[str, Any]) -> str:
     sets = figures["sets"]
     lines = [f"| | {' | '.join(_heading(one) for one in sets)} |", f"|{' --- |' * (len(sets) + 1)}"]
     rows: dict[str, list[str]] = {
-        "known copies that are missed": [
-            f"{len(one['missed'])} of {one['known_copies']}" if one["known_copies"] else "none known" for one in sets
+        "copies that SIFT finds, missed": [
+            f"{len(one['missed'])} of {one['by_sift']}" if one["by_sift"] else "not sought" for one in sets
         ],
-        "other pairs of different patients that are joined": [
-            f"{len(one['others_joined'])} of {one['pairs_of_different_patients'] - one['known_copies']:,}"
-            for one in sets
+        "joined besides, and seen to be one scene": [str(one["joined_besides"]) for one in sets],
+        "other pairs of different patients, joined": [
+            f"{len(one['others_joined'])} of {one['pairs_of_different_patients']:,}" for one in sets
         ],
     }
     for place, (way, _) in enumerate(WAYS.items()):
-        rows[f"made copies that are found: {way}"] = [_share(one["copies"][place]) for one in sets]
-    rows["made copies, all four ways, that are joined to a stranger"] = [
+        rows[f"made copies, found: {way}"] = [_share(one["copies"][place]) for one in sets]
+    rows["made copies of all four kinds, joined to a stranger"] = [
         f"{sum(way['joined_to_strangers'] for way in one['copies'])} of {sum(way['of'] for way in one['copies']):,}"
         for one in sets
     ]

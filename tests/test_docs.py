@@ -22,7 +22,7 @@ from pydantic_core import PydanticUndefined
 from redis import Redis
 from sqlalchemy import NullPool
 
-from benchmarks import phantom_cohort, real_lesions
+from benchmarks import duplicates, phantom_cohort, real_lesions
 from benchmarks.__main__ import ROWS
 from benchmarks.cost import cost_table
 from benchmarks.machine import PACKAGES
@@ -62,10 +62,12 @@ INTEGRATOR, ADMINISTRATOR, INSTALL, PERFORMANCE, WATCHING, CONFORMANCE = (
 ARCHITECTURE = DOCS / "architecture.md"
 OLD_NAMES_TOLD = (ROOT / "CHANGELOG.md", DOCS / "decisions" / "0041-an-old-name-is-told.md")
 OUTAGE_DECISION = DOCS / "decisions" / "0034-an-outage-is-told-from-a-defect.md"
+LOOK_DECISION = DOCS / "decisions" / "0049-an-image-is-found-again-by-its-look.md"
 MODEL_OWNER, MODELS = DOCS / "model-owner.md", DOCS / "models.md"
 FIGURES: dict[str, Any] = json.loads((ROOT / "benchmarks" / "figures.json").read_text("utf-8"))
 PHANTOM_COHORT: dict[str, Any] = json.loads((ROOT / "benchmarks" / "phantom_cohort.json").read_text("utf-8"))
 REAL_LESIONS: dict[str, Any] = json.loads((ROOT / "benchmarks" / "real_lesions.json").read_text("utf-8"))
+DUPLICATES: dict[str, Any] = json.loads((ROOT / "benchmarks" / "duplicates.json").read_text("utf-8"))
 LIMIT = Settings.model_fields["max_message_bytes"].default
 
 pages = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
@@ -190,6 +192,10 @@ def real_lesions_table() -> str:
     return "\n".join([said, "", real_lesions.as_markdown(REAL_LESIONS).rstrip()])
 
 
+def duplicates_table() -> str:
+    return duplicates.as_markdown(DUPLICATES).rstrip()
+
+
 def outages_table() -> str:
     rows = [f"| {'class ' if len(state) == 2 else ''}{state} | {meaning} |" for state, meaning in OUTAGES.items()]
     return "\n".join(["| SQLSTATE | what it means |", "| --- | --- |", *rows])
@@ -206,6 +212,7 @@ TABLES = {
     "configuration": (MODEL_OWNER, configuration_table),
     "phantom cohort": (MODELS, phantom_cohort_table),
     "real lesions": (MODELS, real_lesions_table),
+    "duplicates": (LOOK_DECISION, duplicates_table),
     "99DLR": (CONFORMANCE, own_codes_table),
     "codes": (INTEGRATOR, codes_table),
     "settings": (ADMINISTRATOR, settings_table),
