@@ -23,7 +23,7 @@ DEMO_SEED = 20261123
 STARTS = IMAGENET, RANDOM = "imagenet", "random"
 """What a network may start from, besides a file."""
 
-_CAME_LATER = {"aggregation": "mean", "calipers": 0.0}
+_CAME_LATER = {"aggregation": "mean", "calipers": 0.0, "label_smoothing": 0.0, "mixup": 0.0}
 """Fields that a configuration had not always, with what held before."""
 
 _Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -156,6 +156,12 @@ class TrainingConfig(_Part):
     image_loss_share: _Fraction = Field(
         default=0.5, description="Weight of FC2's loss with joint stages; the rest is for the classifier with age"
     )
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="Share of each label that goes to both classes alike, where the image network learns"
+    )
+    mixup: _NotNegative = Field(
+        default=0.0, description="Alpha of MixUp: training images are mixed in pairs, by shares of Beta(alpha, alpha)"
+    )
     amp: Literal["auto", "bfloat16", "none"] = Field(
         default="auto",
         description="auto: bfloat16 on CUDA; bfloat16: on a CPU too, quicker if it has AMX or AVX-512 BF16",
@@ -177,6 +183,9 @@ class TrainingConfig(_Part):
             raise PydanticCustomError("phantoms", "validation and test leave no phantoms to learn from")
         if self.stages == "age" and self.init in STARTS:
             sentence = "stages: age alone needs --init with the weights of a trained image network"
+            raise PydanticCustomError("stages", sentence)
+        if self.stages == "age" and (self.label_smoothing or self.mixup):
+            sentence = "label_smoothing and mixup are of the image network, which stages: age does not train"
             raise PydanticCustomError("stages", sentence)
         return self
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from worker.training.augment import Batch, batches_of_epoch, normalized, normali
 from worker.training.checkpoint import Checkpoints, Progress
 from worker.training.cohort import Lesions
 from worker.training.config import TrainingConfig
+from worker.training.mixup import mixed, mixed_loss, share_kept
 from worker.training.processes import Team
 
 EVALUATION_BATCH = 64
@@ -138,7 +140,7 @@ def _epoch(
     batches = batches_of_epoch(train, config, epoch, (team.rank, team.size), fitting.loaders)
     for step, batch in enumerate(batches, start=1):
         optimizer.zero_grad()
-        loss = _loss(through, batch, weights, fitting)
+        loss = _loss(through, batch, weights, fitting, share_kept(config, epoch, step))
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
@@ -150,25 +152,37 @@ def _epoch(
     return mean
 
 
-def _loss(through: nn.Module, batch: Batch, weights: Tensor, fitting: Fitting) -> Tensor:
+def _loss(through: nn.Module, batch: Batch, weights: Tensor, fitting: Fitting, share: float) -> Tensor:
     config, device = fitting.config, fitting.team.device
     pixels, ages, labels = (part.to(device, non_blocking=True) for part in batch)
-    images = normalized(pixels, config).to(memory_format=torch.channels_last)
+    images = normalized(mixed(pixels, share), config).to(memory_format=torch.channels_last)
     half = config.amp == "bfloat16" or (config.amp == "auto" and device.type == "cuda")
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
-        logits = through(images, ages)
-    losses = [weighted_loss(one.float(), labels, weights) for one in logits]
+        logits = through(images, mixed(ages, share))
+    losses = [
+        mixed_loss(
+            partial(weighted_loss, one.float(), weights=weights, smoothing=config.label_smoothing), labels, share
+        )
+        for one in logits
+    ]
     if len(losses) == 1:
         return losses[0]
     return config.image_loss_share * losses[0] + (1 - config.image_loss_share) * losses[1]
 
 
-def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor, smoothing: float = 0.0) -> Tensor:
     """Return the mean cross entropy, each lesion times its class's weight.
 
     Not divided by the weights' sum, as torch would: then the mean over processes is the loss of the whole batch.
+
+    Args:
+        logits: float32 (N, classes).
+        labels: int64 (N,).
+        weights: of the classes, float32 (classes,).
+        smoothing: so much of each label goes to all classes alike, 0 to 1 (Szegedy et al., CVPR 2016, section 7); a
+            lesion keeps the weight of its own class.
     """
-    each = nn.functional.cross_entropy(logits, labels, reduction="none") * weights[labels]
+    each = nn.functional.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing) * weights[labels]
     return each.mean()
 
 
