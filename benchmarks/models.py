@@ -25,7 +25,7 @@ _SIDE = 2048
 
 
 def pair() -> ModelPair:
-    return ModelPair(cards(), [network(seed) for seed in (0, 1)])
+    return ModelPair(cards(), [[network(seed)] for seed in (0, 1)])
 
 
 def roofline(say: Say, *, quick: bool) -> Figure:
@@ -103,8 +103,9 @@ def onnx_sessions(made: ModelPair) -> list[Any]:
 
     with TemporaryDirectory() as folder:
         return [
-            onnxruntime.InferenceSession(exported(one.network, Path(folder)), providers=["CPUExecutionProvider"])
-            for one in (made.lh, made.bm)
+            onnxruntime.InferenceSession(exported(one, Path(folder)), providers=["CPUExecutionProvider"])
+            for model in (made.lh, made.bm)
+            for one in model.each
         ]
 
 

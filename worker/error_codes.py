@@ -109,6 +109,7 @@ class Code(StrEnum):
     MODEL_UNMEASURED = "model_unmeasured"
     MODEL_UNSTATED = "model_unstated"
     MODEL_IMAGE_ONLY = "model_image_only"
+    MEMBERS_DIFFER = "members_differ"
     NO_EARLIER_VERSION = "no_earlier_version"
 
     BACKUP_INVALID = "backup_invalid"
@@ -305,6 +306,10 @@ MEANINGS: dict[Code, str] = {
     Code.MODEL_IMAGE_ONLY: (
         "The version is of the image stage alone and has no classifier with age, so it cannot serve. Train the second "
         "stage from its weights: `dlr train --stages age --init WEIGHTS`."
+    ),
+    Code.MEMBERS_DIFFER: (
+        "These versions cannot be one ensemble: its members have one architecture, one input and one label; the reason "
+        "says what differs."
     ),
     Code.NO_EARLIER_VERSION: "No earlier version was active (`dlr models history`). Activate one by name.",
     Code.BACKUP_INVALID: "The backup is damaged, cut short or no backup. Nothing was restored; take another one.",

@@ -79,6 +79,8 @@ NEEDS = {
     "dataset schema": None,
     "models add JSON JSON": None,
     "models list": None,
+    "models show 1": None,
+    "models ensemble FOLDER FOLDER --version 1 --output OUT": "worker",
     "models activate DLR_BM 1": None,
     "models rollback": None,
     "models shadow DLR_BM 1": None,

@@ -139,7 +139,8 @@ def calibrate(
         made = scaled.card
         write_file(path, made.to_json().encode())
         _print_site(scaled, site, truth, fmt)
-    use = f"dlr models add {path} WEIGHTS, then dlr models activate {made.name} {version}"
+    weights = "WEIGHTS..." if made.members else "WEIGHTS"
+    use = f"dlr models add {path} {weights}, then dlr models activate {made.name} {version}"
     said = f"written: {path}; to use it: {use}"
     say(said)
 

@@ -9,7 +9,7 @@ import typer
 from db.schema.vocabulary import BM_MODEL, LH_MODEL
 from worker.cli.calibration_check import shortfalls
 from worker.cli.lazy_commands import COMMANDS, Entry, LazyGroup
-from worker.cli.output import Card, Format, FormatOption, print_rows, stderr
+from worker.cli.output import Card, Format, FormatOption, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.progress import share_bar
 from worker.inference.calibration_checks import last
 from worker.inference.registry import Registry
@@ -24,6 +24,7 @@ class _Models(LazyGroup):
             Entry(
                 "calibrate", "worker.cli.calibrate", "calibrate", "Write a card with a temperature or conformal set."
             ),
+            Entry("ensemble", "worker.cli.ensemble", "ensemble", "Make one version of several, with their mean score."),
         )
     }
 
@@ -39,9 +40,10 @@ class Model(StrEnum):
 
 
 LIST_COLUMNS = (
-    "name", "version", "stage", "active", "forced", "shadow_since", "notice", "backbone", "input_size",
+    "name", "version", "stage", "active", "forced", "shadow_since", "notice", "backbone", "networks", "input_size",
     "aggregation", "min_images", "threshold", "created_at",
 )  # fmt: skip
+MEMBER_COLUMNS = ("version", "weights_sha256")
 LIST_CARD = Card(LIST_COLUMNS[:2], LIST_COLUMNS[2:])
 HISTORY_COLUMNS = ("at", "event", "name", "version", "replaced", "forced", "actor")
 HISTORY_CARD = Card(HISTORY_COLUMNS[:4], HISTORY_COLUMNS[4:])
@@ -72,10 +74,12 @@ def _registry() -> Registry:
 @models.command()
 def add(
     card: Annotated[Path, typer.Argument(help="The model's card, a JSON file")],
-    weights: Annotated[Path, typer.Argument(help="Its weights, a safetensors file")],
+    weights: Annotated[
+        list[Path], typer.Argument(help="Its weights, a safetensors file; of an ensemble, one for each member")
+    ],
 ) -> None:
     """Check a model's card and weights, and add it as a version. It does not become active yet."""
-    added = _registry().add(card, weights)
+    added = _registry().add(card, *weights)
     _say(f"added {added.name} {added.version}; to use it: dlr models activate {added.name} {added.version}")
 
 
@@ -85,13 +89,44 @@ def list_models(fmt: FormatOption = Format.TABLE) -> None:
     registry = _registry()
     rows = [
         entry.card.model_dump(mode="json")
-        | {"active": entry.active, "forced": entry.forced, "shadow_since": entry.shadow_since}
+        | {
+            "active": entry.active,
+            "forced": entry.forced,
+            "shadow_since": entry.shadow_since,
+            "networks": len(entry.card.weights_digests),
+        }
         for entry in registry.list()
     ]
     print_rows(rows, LIST_COLUMNS, fmt, "models", LIST_CARD)
     unreadable = registry.count_unreadable()
     if unreadable:
         _say(f"{unreadable} more cannot be read: dlr models check")
+
+
+@models.command()
+def show(
+    model: Annotated[str, typer.Argument(metavar="[NAME/]VERSION", help="As listed by `dlr models list`")],
+    fmt: ReportOption = Report.TABLE,
+) -> None:
+    """Show a version's card: what it is, what was measured, and the members of an ensemble."""
+    found = _registry().named(model)
+    if fmt is Report.JSON:
+        print_json([entry.card.model_dump(mode="json") | {"active": entry.active} for entry in found])
+        return
+    for entry in found:
+        card = entry.card.model_dump(mode="json")
+        members = card.pop("members")
+        rows = [{"field": name, "value": _shown(value)} for name, value in card.items() if value not in (None, {})]
+        print_rows(rows, ("field", "value"), Format.TABLE, title=f"{entry.card.name} {entry.card.version}")
+        if members:
+            print_rows(members, MEMBER_COLUMNS, Format.TABLE, title="members, whose scores' mean is its score")
+
+
+def _shown(value: object) -> object:
+    """A value of a card on one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {one}" for name, one in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
 @models.command()

@@ -149,5 +149,7 @@ def refuse_learned(split: Split, *cards: ModelCard) -> None:
 
 
 def _learned_on_validation(card: ModelCard) -> bool:
-    """Say whether the second stage of `dlr train` did; with joint stages there is none."""
-    return card.training.get("stages") != "joint" and card.training.get("age_learns_on") in ("validation", "both")
+    """Say whether the second stage of `dlr train` did, in any network; with joint stages there is none."""
+    return any(
+        made.get("stages") != "joint" and made.get("age_learns_on") in ("validation", "both") for made in card.trainings
+    )

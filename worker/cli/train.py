@@ -10,8 +10,9 @@ import typer
 
 from worker.cli.bad_rows import refuse_rows
 from worker.cli.dataset_options import ExcludeFindingOption
-from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, say
+from worker.cli.output import Report, ReportOption, print_json, say
 from worker.cli.progress import share_bar
+from worker.cli.trained_card import print_card
 from worker.errors import Code
 from worker.extras import require_extra
 from worker.training.config import DEMO, Log, read_config
@@ -21,25 +22,6 @@ if TYPE_CHECKING:
     from worker.inference.model_card import ModelCard, ModelName
     from worker.training.cohort import Cohort
     from worker.training.config import TrainingConfig
-
-METRIC_COLUMNS = (
-    "name",
-    "version",
-    "auc",
-    "auc_lower_95",
-    "auc_upper_95",
-    "auc_image_only",
-    "auc_age_only",
-    "auc_gain_over_image_p",
-    "auc_gain_over_age_p",
-    "threshold",
-    "sensitivity",
-    "specificity",
-    "notice",
-)
-
-
-SITE_COLUMNS = ("site", "lesions", "positives", "auc", "auc_lower_95", "auc_upper_95", "sensitivity", "specificity")
 
 
 class Which(StrEnum):
@@ -150,6 +132,13 @@ def train(
             min=0, max=1, help="Probability that calipers in an image are painted over, and that others are drawn in"
         ),
     ] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Share of each label that goes to both classes alike")
+    ] = None,
+    mixup: Annotated[
+        float | None,
+        typer.Option(metavar="ALPHA", help="Mix training images in pairs, by shares of Beta(ALPHA, ALPHA)"),
+    ] = None,
     fold: Annotated[int | None, typer.Option(min=1, help="Fold to validate on, where the manifest has folds")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; with torchrun, one GPU per process")] = "auto",
     log: Annotated[Log, typer.Option(help="Log of the epochs: log.csv, TensorBoard events, or none")] = Log.CSV,
@@ -175,7 +164,8 @@ def train(
         "init": init, "seed": seed, "backbone": backbone, "input_size": input_size, "epochs": epochs,
         "patience": patience, "batch": batch, "learning_rate": learning_rate, "stages": stages,
         "label_rule": label_rule, "low_risk_up_to": low_risk_up_to, "missing_age": missing_age, "fold": fold,
-        "aggregation": aggregation, "calipers": calipers, "phantoms.count": phantom, "age.learns_on": age_learns_on,
+        "aggregation": aggregation, "calipers": calipers, "label_smoothing": label_smoothing, "mixup": mixup,
+        "phantoms.count": phantom, "age.learns_on": age_learns_on,
     }  # fmt: skip
     read = read_config(config, overrides, None if phantom is None else DEMO)
     name: ModelName = "DLR_LH" if which is Which.LH else "DLR_BM"
@@ -232,16 +222,10 @@ def _cohort(
 
 
 def _print(card: "ModelCard", cohort: "Cohort", output: Path, fmt: Report, *, was_finished: bool) -> None:
-    row = card.metrics | {
-        "name": card.name, "version": card.version, "threshold": card.threshold, "notice": card.notice or None,
-    }  # fmt: skip
     if fmt is Report.JSON:
         print_json({"output": str(output), "was_finished": was_finished, "card": card.model_dump(mode="json")})
     else:
-        print_rows([row], METRIC_COLUMNS, Format.TABLE, title=f"on {card.metrics['test_set']}")
-        by_site = [{"site": site, **metrics} for site, metrics in card.metrics_by_site.items()]
-        if by_site:
-            print_rows(by_site, SITE_COLUMNS, Format.TABLE, title="the same by site")
+        print_card(card)
     left_out = {**cohort.excluded, "of neither class": card.training.get("images_of_neither_class", 0)}
     for reason, count in left_out.items():
         if count:

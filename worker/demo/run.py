@@ -72,7 +72,7 @@ def take_models(source: Registry, target: Registry) -> None:
     """Bring the demo models into the demo's own registry, and make them the active ones there."""
     for entry in source.list():
         if entry.card.notice == DEMO_NOTICE:
-            target.add(entry.card_path, entry.weights_path)
+            target.add(entry.card_path, *entry.weights_paths)
             target.activate(entry.card.name, entry.card.version)
 
 

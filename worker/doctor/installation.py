@@ -3,9 +3,13 @@
 import os
 import socket
 import urllib.request
+from typing import TYPE_CHECKING
 
 from worker.doctor.component import LOOK_S, Component, Health
 from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from worker.inference.model_card import ModelCard
 
 
 def models(settings: Settings) -> Component:
@@ -15,13 +19,18 @@ def models(settings: Settings) -> Component:
 
     registry = Registry(settings.models_dir)
     entries = [registry.active(name) for name in MODEL_NAMES]
-    versions = ", ".join(f"{entry.card.name} {entry.card.version}" for entry in entries)
+    versions = ", ".join(map(_named, (entry.card for entry in entries)))
     broken = [entry.card.name for entry in entries if not registry.is_sound(entry)]
     if broken:
         return Component("models", Health.DOWN, versions, f"{broken[0]}: the weights are not those of its card")
     said = sorted({entry.card.notice for entry in entries if entry.card.notice})
     said += [warning for entry in entries if (warning := entry.card.decoder_warning) is not None]
     return Component("models", Health.WARNING if said else Health.OK, versions, "; ".join(said) or "active")
+
+
+def _named(card: "ModelCard") -> str:
+    members = f" (an ensemble of {len(card.members)})" if card.members else ""
+    return f"{card.name} {card.version}{members}"
 
 
 def device(settings: Settings) -> Component:

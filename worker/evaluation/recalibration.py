@@ -19,7 +19,8 @@ from worker.clinical.proportions import Proportion, proportion
 from worker.errors import Code, ModelRefused, SetupRefused
 from worker.evaluation.calibration import fits, scaled, temperature
 from worker.evaluation.discrimination import Labels, Scores
-from worker.inference.model_card import Conformal, ModelCard, parse_card
+from worker.inference.card_parts import Conformal
+from worker.inference.model_card import ModelCard, parse_card
 
 _NEAREST = 1e-9
 """A threshold that is carried nearer to 0 or 1 than this could not be told from them."""

@@ -13,7 +13,8 @@ from worker.evaluation.evaluation_options import SENSITIVITY, Choice, ChosenBy
 from worker.evaluation.recalibration import changed, conformal_of, fitted, rescaled
 from worker.evaluation.subgroups import FEWEST
 from worker.evaluation.thresholds import OperatingPoint, operating_point, sensitivity_threshold, youden_threshold
-from worker.inference.model_card import ModelCard, SiteScale
+from worker.inference.card_parts import SiteScale
+from worker.inference.model_card import ModelCard
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from worker.app import app
 from worker.broker.queues import QUEUES, REDIS_PRIORITY
 from worker.broker.reconciler import RedisQueues
 from worker.errors import MEANINGS
-from worker.inference.model_card import Reference
+from worker.inference.card_parts import Reference
 from worker.telemetry import drift, metric_catalog
 from worker.telemetry.metric_catalog import Metric
 

@@ -58,7 +58,7 @@ class OpenVinoRunner:
 
     Args:
         cards: of DLR_LH and DLR_BM.
-        weights: theirs, by their names; not kept.
+        weights: of the networks of each, by their names; not kept.
         streams: batches at work at once, which share the cores; ``None``: one a core.
     """
 
@@ -66,7 +66,9 @@ class OpenVinoRunner:
     batch_max = 2
     gather_s = 0.3
 
-    def __init__(self, cards: Sequence[ModelCard], weights: "Sequence[Weights]", streams: int | None = None) -> None:
+    def __init__(
+        self, cards: Sequence[ModelCard], weights: "Sequence[Sequence[Weights]]", streams: int | None = None
+    ) -> None:
         from openvino import Core
 
         from worker.inference.openvino_graph import graph_of

@@ -15,6 +15,7 @@ import numpy as np
 from worker.batcher import Batcher, Joined
 from worker.clinical.categories import Priority
 from worker.errors import Code, ImagesRefused, LesionRefused, ModelRefused, Unavailable
+from worker.inference.ensemble import by_model
 from worker.inference.lesion_score import ImageAnswers, answers_of, joined, lesion_scores
 from worker.inference.model_card import ModelCard
 from worker.inference.preprocess import pixels_for_each
@@ -204,7 +205,7 @@ class Engine:
 
     def _forward(self, images: Sequence[Prepared]) -> Logits:
         lh, bm, ages = [one.lh for one in images], [one.bm for one in images], [one.age_years for one in images]
-        return self._runner.run(lh, bm, ages)
+        return by_model(self._cards, self._runner.run(lh, bm, ages))
 
     def _probe_again(self) -> None:
         """Probe a device that has failed, and give it up where it has failed on everything for too long."""

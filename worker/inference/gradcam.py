@@ -1,9 +1,10 @@
 """Grad-CAM: where in a lesion's image a model looked (Selvaraju et al., ICCV 2017, equations 1 and 2).
 
+Of an ensemble it is the mean of its members' maps, each on its own scale of 0 to 1: as in its score, each counts alike.
 For pictures alone: it works on networks of its own, one lesion at a time, and nothing that scores comes here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -17,13 +18,14 @@ from worker.clinical.aggregation import at_temperature
 from worker.errors import Code, LesionRefused, ModelRefused
 from worker.imaging.cropping import crop_slices, model_pixels
 from worker.imaging.heat_map import Heat, HeatMap
+from worker.inference.ensemble import mean_score
 from worker.inference.lesion_score import score_of
 from worker.inference.model_card import ModelCard
-from worker.inference.model_pair import ScoringNetwork
+from worker.inference.model_pair import ScoringNetworks
 from worker.inference.network import DlrNetwork
 from worker.inference.registry import Entry, Registry
-from worker.inference.runner import probabilities, temperatures_of
-from worker.inference.weights import load_network
+from worker.inference.runner import Logits, probabilities, temperatures_of
+from worker.inference.weights import load_networks
 from worker.reporting.result import LesionResult, ModelScore
 from worker.study import Roi, Score
 
@@ -47,7 +49,7 @@ class GradCam:
     """
 
     def __init__(self, models_dir: Path) -> None:
-        # Both models of a study: two networks are kept.
+        # Both models of a study: the networks of two are kept.
         self._loaded = lru_cache(maxsize=2)(partial(loaded, models_dir))
 
     def __call__(self, lesion: LesionResult, score: ModelScore, frame: NDArray[np.uint8]) -> HeatMap:
@@ -61,8 +63,8 @@ class GradCam:
         """
         if lesion.region is None or lesion.age_years is None:
             raise LesionRefused(Code.RESULT_MISSING, "the lesion was not scored")
-        card, network = self._loaded(score.model, score.version, score.weights_sha256)
-        looked = grad_cam(card, network, frame, Roi(*lesion.region), lesion.age_years)
+        card, networks = self._loaded(score.model, score.version, score.weights_sha256)
+        looked = grad_cam(card, networks, frame, Roi(*lesion.region), lesion.age_years)
         if not any(abs(one - score.positive_probability) <= SAME_SCORE for one in _on_scales(card, looked.score)):
             reason = f"{score.model} {score.version} gives this image a score that differs from the one on record"
             raise LesionRefused(Code.IMAGE_CHANGED, f"{reason}: it is not the image that was scored")
@@ -77,8 +79,8 @@ def _on_scales(card: ModelCard, score: Score) -> Iterator[float]:
 
 def loaded(
     models_dir: Path, name: str, version: str, weights_sha256: str | None = None
-) -> tuple[ModelCard, DlrNetwork]:
-    """Load a version of a model.
+) -> tuple[ModelCard, tuple[DlrNetwork, ...]]:
+    """Load a version of a model: its card and its networks.
 
     Args:
         models_dir: the registry.
@@ -94,7 +96,7 @@ def loaded(
     if weights_sha256 not in (None, entry.card.weights_sha256):
         reason = f"the registry's {name} {version} has other weights than those that scored the lesion"
         raise ModelRefused(Code.MODEL_NOT_FOUND, reason)
-    return entry.card, load_network(entry.card, entry.weights_path, torch.device("cpu"))
+    return entry.card, load_networks(entry.card, entry.weights_paths, torch.device("cpu"))
 
 
 def _entry(models_dir: Path, name: str, version: str) -> Entry:
@@ -106,13 +108,13 @@ def _entry(models_dir: Path, name: str, version: str) -> Entry:
 
 
 def grad_cam(
-    card: ModelCard, network: DlrNetwork, frame: NDArray[np.uint8], region: Roi, age_years: float
+    card: ModelCard, networks: Sequence[DlrNetwork], frame: NDArray[np.uint8], region: Roi, age_years: float
 ) -> GradCamResult:
     """Weigh each place of a frame by how much it spoke for the model's positive class, in the last convolutions.
 
     Args:
-        card: says what the network is fed.
-        network: in evaluation mode.
+        card: says what the networks are fed.
+        networks: the model's, in evaluation mode, in the card's order.
         frame: uint8, (rows, columns) grey or (rows, columns, 3) RGB.
         region: the lesion's rectangle, within the frame.
         age_years: the patient's.
@@ -124,7 +126,9 @@ def grad_cam(
     pixels = model_pixels(
         frame, region, size=wanted.size, margin=wanted.margin, resize=wanted.resize, channels=wanted.channels
     )
-    cam, logits = _cam(card, network, pixels, age_years)
+    looked = [_cam(card, network, pixels, age_years) for network in networks]
+    cam = _scaled(np.mean([of_one for of_one, _ in looked], axis=0, dtype=np.float32))
+    logits = mean_score(np.stack([of_one for _, of_one in looked], axis=1))
     rows, columns = crop_slices((frame.shape[0], frame.shape[1]), region, card.roi_margin)
     shown = Roi(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
     values = np.zeros(frame.shape[:2], np.float32)
@@ -133,10 +137,8 @@ def grad_cam(
     return GradCamResult(heat, score_of(card, probabilities(logits, temperatures_of([card]))[0].tolist()))
 
 
-def _cam(
-    card: ModelCard, network: DlrNetwork, pixels: NDArray[np.uint8], age_years: float
-) -> tuple[Heat, NDArray[np.float32]]:
-    """Return the map of layer4's activations, float32 (h, w), 0 to 1, and the logits, float32 (1, classes)."""
+def _cam(card: ModelCard, network: DlrNetwork, pixels: NDArray[np.uint8], age_years: float) -> tuple[Heat, Logits]:
+    """Return a network's map of layer4's activations, float32 (h, w), 0 to 1, and its logits, float32 (1, classes)."""
     kept: list[torch.Tensor] = []
 
     def keep(_module: torch.nn.Module, _inputs: object, activations: torch.Tensor) -> torch.Tensor:
@@ -147,15 +149,19 @@ def _cam(
     try:
         with torch.enable_grad():
             age = torch.tensor([(age_years - card.age_mean) / card.age_sd], dtype=torch.float32)
-            logits = ScoringNetwork(card, network)(torch.from_numpy(pixels[np.newaxis].copy()), age)
+            logits = ScoringNetworks(card, [network])(torch.from_numpy(pixels[np.newaxis].copy()), age)[:, 0]
             (gradients,) = torch.autograd.grad(logits[0, card.positive_index], kept[0])
     finally:
         handle.remove()
     weights = gradients.mean(dim=(2, 3), keepdim=True)
     cam = torch.relu((weights * kept[0]).sum(dim=1))[0].detach()
-    highest = float(cam.max())
-    scaled: Heat = (cam / highest if highest > 0 else cam).numpy()
-    return scaled, logits.detach().numpy()
+    return _scaled(cam.numpy()), logits.detach().numpy()
+
+
+def _scaled(cam: Heat) -> Heat:
+    """Return a map whose highest value is 1, or 0 where it has none."""
+    highest = cam.max()
+    return cam / highest if highest > 0 else cam
 
 
 def _on_crop(cam: Heat, height: int, width: int, card: ModelCard) -> Heat:

@@ -32,7 +32,8 @@ _COMPARED = 3
 _GPU_DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 """One of them is there wherever CUDA is; where none is, the CPU is what ``auto`` will mean."""
 
-_Contents = Sequence[Future[bytes]]
+_Contents = Sequence[Sequence[Future[bytes]]]
+"""The files of each model's networks."""
 
 
 def load_engine(
@@ -65,9 +66,14 @@ def load_engine(
     cards = entries[0].card, entries[1].card
     for card in cards:
         require_age_stage(card)
-    noise, temperatures = Inputs.of(cards).noise(_COMPARED), temperatures_of(cards)
+    noise = Inputs.of(cards).noise(_COMPARED)
+    # Each member of an ensemble by itself: in the mean of many, one that the device gets wrong would hardly show.
+    temperatures = temperatures_of([card for card in cards for _ in card.weights_digests])
     with ThreadPoolExecutor(4, "loading") as threads:
-        contents = [threads.submit(read_weights, one.card, one.weights_path) for one in entries]
+        contents = [
+            [threads.submit(read_weights, one.card, path, place) for place, path in enumerate(one.weights_paths)]
+            for one in entries
+        ]
         ready = threads.submit(by_openvino, cards, contents, noise) if _is_for_openvino(device) else None
         pair, score = by_pytorch(cards, contents)
         reference = threads.submit(score, *noise)
@@ -109,7 +115,8 @@ def by_openvino(cards: Sequence[ModelCard], contents: _Contents, noise: Batch) -
     """Compile both models, and score a batch. Nothing here needs PyTorch, and most of it no lock of Python's."""
     from safetensors.numpy import load
 
-    runner = cpu.OpenVinoRunner(cards, [load(content.result()) for content in contents])
+    weights = [[load(content.result()) for content in networks] for networks in contents]
+    runner = cpu.OpenVinoRunner(cards, weights)
     return runner, _logits(runner, noise)
 
 
@@ -118,7 +125,10 @@ def by_pytorch(cards: Sequence[ModelCard], contents: _Contents) -> tuple["ModelP
     from worker.inference.model_pair import ModelPair, TorchRunner
     from worker.inference.weights import network_of
 
-    networks = [network_of(card, content.result()) for card, content in zip(cards, contents, strict=True)]
+    networks = [
+        [network_of(card, content.result()) for content in of_card]
+        for card, of_card in zip(cards, contents, strict=True)
+    ]
     pair = ModelPair(cards, networks)
     return pair, TorchRunner(pair).run
 

@@ -1,23 +1,36 @@
 """A model's card: all that is needed to run it besides its weights, and what a person has to know of it."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from db.schema.records import ModelRecord
 from worker.clinical.aggregation import MOST_IMAGES, Aggregation, at_temperature
-from worker.clinical.conformal import fewest_lesions
 from worker.errors import Code, ModelRefused
+from worker.inference.card_parts import (
+    SHA256_PATTERN,
+    VERSION_PATTERN,
+    CardPart,
+    Conformal,
+    Fraction,
+    Member,
+    OnUnitScale,
+    Positive,
+    Reference,
+    SiteScale,
+    Spread,
+    digest_of_members,
+)
 from worker.validation_errors import flaws_of
 
 MAX_CARD_BYTES = 1 << 20
 _REASON_FAULTS = 5
-_MOST_BINS = 100
-_ROUNDING = 1e-3
+
+MOST_MEMBERS = 16
+"""Of an ensemble."""
 
 ModelName = Literal["DLR_LH", "DLR_BM"]
 MODEL_NAMES: tuple[ModelName, ...] = get_args(ModelName)
@@ -42,19 +55,11 @@ Backbone = Literal[
 BACKBONES: tuple[Backbone, ...] = get_args(Backbone)
 """The ResNets of torchvision."""
 
-VERSION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-"""Of a version's name."""
-
 NOT_STATED = "Not stated yet"
 """How the intended use begins that `dlr train` writes, until a person states one."""
 
 DEMO_NOTICE = "demo, synthetic, not for clinical use"
 """The notice of each model that was trained on phantoms; it goes with each of its results."""
-
-_Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_OnUnitScale = tuple[_Fraction, _Fraction, _Fraction]
-_Spread = tuple[_Positive, _Positive, _Positive]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,73 +83,7 @@ class Preprocessing:
     std: tuple[float, float, float]
 
 
-class _CardPart(BaseModel):
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, protected_namespaces=()
-    )
-
-
-class Histogram(_CardPart):
-    """How values were spread. A value on an edge is in the bin above it, one outside in the bin next to it."""
-
-    edges: tuple[Annotated[float, Field(ge=0, le=120, allow_inf_nan=False)], ...] = Field(
-        min_length=2, max_length=_MOST_BINS + 1, description="Of the bins, increasing; one more than the number of bins"
-    )
-    shares: tuple[_Fraction, ...] = Field(description="Share of the lesions in each bin; they sum to 1")
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if any(low >= high for low, high in pairwise(self.edges)):
-            raise PydanticCustomError("edges", "edges must be increasing")
-        if len(self.shares) != len(self.edges) - 1 or abs(sum(self.shares) - 1) > _ROUNDING:
-            raise PydanticCustomError("shares", "there must be one share per bin, and they must sum to 1")
-        return self
-
-
-class Reference(_CardPart):
-    """What a model met, and said, when it was tested: drift is measured against it."""
-
-    lesions: int = Field(ge=1, description="Number of lesions")
-    age_years: Histogram
-    positive_probability: Histogram
-
-    @model_validator(mode="after")
-    def _is_of_probabilities(self) -> Self:
-        if (self.positive_probability.edges[0], self.positive_probability.edges[-1]) != (0, 1):
-            raise PydanticCustomError("edges", "edges of positive_probability go from 0 to 1")
-        return self
-
-
-class Conformal(_CardPart):
-    """How sure a model has to be of a lesion: a split conformal set (`worker.clinical.conformal`)."""
-
-    coverage: float = Field(
-        ge=0.5, le=0.999, allow_inf_nan=False, description="Smallest share of lesions whose set contains the true class"
-    )
-    quantile: _Fraction = Field(description="Of 1 - probability of the true class; a class is in from 1 - quantile on")
-    lesions: int = Field(ge=1, description="Number of lesions for calibration, none of which the model was trained on")
-
-    @model_validator(mode="after")
-    def _has_enough(self) -> Self:
-        fewest = fewest_lesions(self.coverage)
-        if self.lesions < fewest:
-            raise PydanticCustomError("lesions", "this coverage needs at least {fewest} lesions", {"fewest": fewest})
-        return self
-
-
-class SiteScale(_CardPart):
-    """What a card has of its own for the lesions of one site, chosen on lesions of that site alone."""
-
-    threshold: _Fraction = Field(description="In place of the card's, at this site's temperature")
-    temperature: _Positive = Field(description="In place of the card's")
-    conformal: Conformal | None = Field(
-        default=None, description="In place of the card's set, which is carried over to this temperature otherwise"
-    )
-    lesions: int = Field(ge=1, description="Number of the site's lesions that it was chosen on")
-    positives: int = Field(ge=0, description="Of them, of the positive class")
-
-
-class ModelCard(_CardPart):
+class ModelCard(CardPart):
     """The card of one version of one model, kept as JSON beside its weights."""
 
     schema_version: Literal[1] = Field(description="Of this card's format")
@@ -160,28 +99,33 @@ class ModelCard(_CardPart):
     input_size: int = Field(ge=32, le=1024, description="Side of the square input, in pixels")
     channels: Literal["gray", "rgb"]
     resize: Literal["letterbox", "stretch"] = "letterbox"
-    pixel_mean: _OnUnitScale = Field(description="Subtracted from each channel, on the 0..1 scale")
-    pixel_std: _Spread = Field(description="Divisor of each channel, on the 0..1 scale")
+    pixel_mean: OnUnitScale = Field(description="Subtracted from each channel, on the 0..1 scale")
+    pixel_std: Spread = Field(description="Divisor of each channel, on the 0..1 scale")
     roi_margin: float = Field(ge=0, le=2, allow_inf_nan=False, description="Context kept, in sides of the lesion's ROI")
     age_mean: float = Field(ge=0, le=120, allow_inf_nan=False, description="Years; the study's cohort: 44.23")
-    age_sd: _Positive = Field(description="Years; the study's cohort: 12.67")
+    age_sd: Positive = Field(description="Years; the study's cohort: 12.67")
     aggregation: Aggregation = Field(
         default="mean", description="How the AI scores of a lesion's images become one, before the temperature"
     )
     min_images: int = Field(
         default=1, ge=1, le=MOST_IMAGES, description="Fewest images of a lesion with scores; a lesion with fewer fails"
     )
-    temperature: _Positive = Field(
+    temperature: Positive = Field(
         default=1.0, description="The logits are divided by it, before the softmax; of several images their aggregate's"
     )
-    threshold: _Fraction = Field(description="A positive probability that reaches it is positive")
+    threshold: Fraction = Field(description="A positive probability that reaches it is positive")
     conformal: Conformal | None = Field(
         default=None, description="Keeps a 4A lesion in 4A if the model is not certain; off by default"
     )
     sites: dict[Annotated[str, Field(min_length=1, max_length=64)], SiteScale] = Field(
         default_factory=dict, description="Thresholds and temperatures of single sites, by their names; off by default"
     )
-    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    weights_sha256: str = Field(pattern=SHA256_PATTERN, description="Of an ensemble: `digest_of_members`")
+    members: tuple[Member, ...] = Field(
+        default=(),
+        max_length=MOST_MEMBERS,
+        description="Of an ensemble, whose AI score is the mean of theirs; empty for a single network",
+    )
     intended_use: str = Field(min_length=1)
     training_data: str = Field(min_length=1)
     notice: str = Field(max_length=200, description="Goes with each result; empty for a model that needs none")
@@ -212,6 +156,26 @@ class ModelCard(_CardPart):
             context = {"name": self.name, "known": known[1], "given": self.positive_class}
             raise PydanticCustomError("positive_class", sentence, context)
         return self
+
+    @model_validator(mode="after")
+    def _members_are_an_ensemble(self) -> Self:
+        if not self.members:
+            return self
+        if len(set(self.weights_digests)) < max(len(self.members), 2):
+            raise PydanticCustomError("members", "an ensemble has 2 members or more, each with weights of its own")
+        if self.weights_sha256 != digest_of_members(self.members):
+            raise PydanticCustomError("members", "weights_sha256 is not that of these members")
+        return self
+
+    @property
+    def weights_digests(self) -> tuple[str, ...]:
+        """The SHA-256 of each file of weights: one, or one for each member of an ensemble."""
+        return tuple(member.weights_sha256 for member in self.members) or (self.weights_sha256,)
+
+    @property
+    def trainings(self) -> tuple[dict[str, int | float | str], ...]:
+        """How each network was made: what an ensemble has learned from is what any of its members has."""
+        return tuple(member.training for member in self.members) or (self.training,)
 
     @property
     def preprocessing(self) -> Preprocessing:

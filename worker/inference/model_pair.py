@@ -1,8 +1,8 @@
 """Both models as one module, from a lesion's pixels and age to their logits: what every device runs."""
 
 import copy
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Iterable, Sequence
+from typing import Self, cast
 
 import numpy as np
 import torch
@@ -15,32 +15,36 @@ from worker.inference.network import DlrNetwork
 from worker.inference.runner import Inputs, Logits, Pixels
 
 
-class ScoringNetwork(nn.Module):
-    """One model, from pixels to logits.
+class ScoringNetworks(nn.Module):
+    """The networks of one model, one or the members of an ensemble, from pixels to logits.
 
     Args:
         card: says how pixels are normalized.
-        network: in evaluation mode.
+        networks: in evaluation mode, in the card's order.
         image_only: FC2 answers (Fig. S2), and the age is not looked at.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, card: ModelCard, network: DlrNetwork, *, image_only: bool = False) -> None:
+    def __init__(self, card: ModelCard, networks: Sequence[DlrNetwork], *, image_only: bool = False) -> None:
         super().__init__()
-        self.network = network
+        self.networks = nn.ModuleList(networks)
         self._image_only = image_only
         self.register_buffer("mean", torch.tensor(card.pixel_mean).reshape(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(card.pixel_std).reshape(1, 3, 1, 1))
 
     def forward(self, pixels: Tensor, normalized_age: Tensor) -> Tensor:
-        """Return logits, float32 (N, classes), of pixels, uint8 (N, 1 or 3, S, S), and ages, float32 (N,)."""
+        """Return logits, float32 (N, networks, classes), of pixels, uint8 (N, 1 or 3, S, S), and ages, float32 (N,)."""
         images = (pixels.float() / 255 - self.mean) / self.std
         if self._image_only:
-            return self.network.image_logits(images)
-        logits: Tensor = self.network(images, normalized_age)
-        return logits
+            return torch.stack([network.image_logits(images) for network in self.each], dim=1)
+        return torch.stack([network(images, normalized_age) for network in self.each], dim=1)
+
+    @property
+    def each(self) -> Iterable[DlrNetwork]:
+        """The networks, in the card's order."""
+        return cast("Iterable[DlrNetwork]", self.networks)
 
 
 class ModelPair(nn.Module):
@@ -48,21 +52,21 @@ class ModelPair(nn.Module):
 
     Args:
         cards: of DLR_LH and DLR_BM.
-        networks: in the same order.
+        networks: of each, in the same order.
 
     Attributes:
         inputs_of: makes what it takes.
     """
 
-    def __init__(self, cards: Sequence[ModelCard], networks: Sequence[DlrNetwork]) -> None:
+    def __init__(self, cards: Sequence[ModelCard], networks: Sequence[Sequence[DlrNetwork]]) -> None:
         super().__init__()
-        self.lh, self.bm = (ScoringNetwork(*one) for one in zip(cards, networks, strict=True))
+        self.lh, self.bm = (ScoringNetworks(*one) for one in zip(cards, networks, strict=True))
         self.cards = tuple(cards)
         self.inputs_of = Inputs.of(cards)
         self.eval().requires_grad_(False)
 
     def forward(self, normalized_ages: Tensor, lh_pixels: Tensor, bm_pixels: Tensor | None = None) -> Tensor:
-        """Return logits, float32 (N, 2, classes).
+        """Return logits, float32 (N, networks, classes), DLR_LH's networks first.
 
         Args:
             normalized_ages: float32 (N, 2).
@@ -71,7 +75,7 @@ class ModelPair(nn.Module):
         """
         lh = self.lh(lh_pixels, normalized_ages[:, 0])
         bm = self.bm(lh_pixels if bm_pixels is None else bm_pixels, normalized_ages[:, 1])
-        return torch.stack([lh, bm], dim=1)
+        return torch.cat([lh, bm], dim=1)
 
     def twin(self) -> Self:
         """Return a copy that may be folded and moved while this one scores; both share what folding replaces."""
@@ -90,10 +94,11 @@ class ModelPair(nn.Module):
                     setattr(module, after, nn.Identity())
         return self
 
-    def weights(self) -> list[dict[str, NDArray[np.float32]]]:
-        """Return each model's tensors by name, as its file has them; not once BatchNorm is folded."""
+    def weights(self) -> list[list[dict[str, NDArray[np.float32]]]]:
+        """Return the tensors of each network by name, as its file has them; not once BatchNorm is folded."""
         return [
-            {name: tensor.numpy() for name, tensor in one.network.state_dict().items()} for one in (self.lh, self.bm)
+            [{name: tensor.numpy() for name, tensor in network.state_dict().items()} for network in model.each]
+            for model in (self.lh, self.bm)
         ]
 
 

@@ -17,7 +17,7 @@ from worker.inference.model_card import ModelCard
 from worker.inference.runner import Inputs
 
 Weights = Mapping[str, NDArray[np.float32]]
-"""Of one model, by the names of its file."""
+"""Of one network, by the names of its file."""
 
 _ANY = -1
 _LAYERS = 4
@@ -25,12 +25,12 @@ _EPSILON: Final = np.float32(1e-5)
 """Of each BatchNorm: what PyTorch has, unless it is told otherwise."""
 
 
-def graph_of(cards: Sequence[ModelCard], weights: Sequence[Weights]) -> Model:
+def graph_of(cards: Sequence[ModelCard], weights: Sequence[Sequence[Weights]]) -> Model:
     """Build the graph.
 
     Args:
         cards: of DLR_LH and DLR_BM.
-        weights: theirs.
+        weights: of the networks of each.
 
     Returns:
         A graph that takes what `Inputs` makes, for any number of lesions, and returns what
@@ -39,17 +39,23 @@ def graph_of(cards: Sequence[ModelCard], weights: Sequence[Weights]) -> Model:
     ages = ops.parameter([_ANY, 2], Type.f32)
     crops = [ops.parameter([_ANY, *shape], Type.u8) for shape in Inputs.of(cards).crops]
     logits = [
-        _scored(card, of_one, crop, ops.gather(ages, np.array([place]), np.array(1)))
-        for place, (card, of_one, crop) in enumerate(zip(cards, weights, (crops[0], crops[-1]), strict=True))
+        one
+        for place, (card, networks, crop) in enumerate(zip(cards, weights, (crops[0], crops[-1]), strict=True))
+        for one in _scored(card, networks, crop, ops.gather(ages, np.array([place]), np.array(1)))
     ]
     together = ops.concat([ops.unsqueeze(each, np.array(1)) for each in logits], axis=1)
     return Model([together], [ages, *crops])
 
 
-def _scored(card: ModelCard, weights: Weights, pixels: Node, age: Node) -> Node:
+def _scored(card: ModelCard, networks: Sequence[Weights], pixels: Node, age: Node) -> list[Node]:
     images = ops.divide(ops.convert(pixels, "f32"), np.float32(255))
     mean, std = (np.asarray(each, np.float32).reshape(1, -1, 1, 1) for each in (card.pixel_mean, card.pixel_std))
-    embedding = _linear(_features(ops.divide(ops.subtract(images, mean), std), weights), weights, "image.fc1")
+    images = ops.divide(ops.subtract(images, mean), std)
+    return [_logits(weights, images, age) for weights in networks]
+
+
+def _logits(weights: Weights, images: Node, age: Node) -> Node:
+    embedding = _linear(_features(images, weights), weights, "image.fc1")
     with_age = ops.concat([_linear(embedding, weights, "age.fc1"), age], axis=1)
     return _linear(ops.relu(with_age), weights, "age.fc2")
 

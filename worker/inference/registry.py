@@ -1,12 +1,13 @@
 """The registry: each version of each model in a folder of its own, and which one is active.
 
     <models_dir>/<name>/<version>/card.json
-    <models_dir>/<name>/<version>/weights.safetensors
+    <models_dir>/<name>/<version>/weights.safetensors       of an ensemble: weights-01.safetensors, weights-02 ...
     <models_dir>/active.json, shadow.json, history.jsonl    which are used: `worker.inference.active_versions`
 
 A version is never changed once it is there, and what is half written is never seen: folders and files appear by rename.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 from worker.errors import Code, ModelRefused
 from worker.inference.active_versions import INTO_SERVICE, Change, Event, InService, change, written
 from worker.inference.model_card import MODEL_NAMES, ModelCard, ModelName, load_card
-from worker.inference.version_folder import CARD_FILE, WEIGHTS_FILE, put_in_place, staged, verify
+from worker.inference.version_folder import CARD_FILE, put_in_place, staged, verify, weights_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,9 @@ class Entry:
         return self.folder / CARD_FILE
 
     @property
-    def weights_path(self) -> Path:
-        """The weights' file."""
-        return self.folder / WEIGHTS_FILE
+    def weights_paths(self) -> tuple[Path, ...]:
+        """The weights' files: one, or one for each member of an ensemble."""
+        return tuple(self.folder / name for name in weights_files(self.card))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +74,8 @@ class Registry:
         self._models_dir = models_dir
         self._service = InService(models_dir)
 
-    def add(self, card_path: Path, weights_path: Path) -> ModelCard:
-        """Add a version of a model, once its card and weights are found to be sound.
+    def add(self, card_path: Path, *weights_paths: Path) -> ModelCard:
+        """Add a version of a model, once its card and weights are found to be sound. An ensemble has several files.
 
         Adding it again does nothing, unless its weights were damaged since: that mends them. Its card stays as it is,
         also where the other says that it was made at another time, or by other code.
@@ -88,12 +89,12 @@ class Registry:
             SetupRefused: ``setting_invalid``, when the registry cannot be written.
         """
         with written():
-            return self._add(card_path, weights_path)
+            return self._add(card_path, weights_paths)
 
-    def _add(self, card_path: Path, weights_path: Path) -> ModelCard:
+    def _add(self, card_path: Path, weights_paths: Sequence[Path]) -> ModelCard:
         card = load_card(card_path)
         folder = self._models_dir / card.name / card.version
-        with staged(card, weights_path, folder.parent) as staging, self._service.locked():
+        with staged(card, weights_paths, folder.parent) as staging, self._service.locked():
             return put_in_place(card, staging, folder)
 
     def list(self) -> tuple[Entry, ...]:
@@ -242,7 +243,7 @@ class Registry:
     def is_ready(self) -> bool:
         """Return whether both models are active and their files are there; reads no weights."""
         try:
-            return all(self.active(name).weights_path.is_file() for name in MODEL_NAMES)
+            return all(path.is_file() for name in MODEL_NAMES for path in self.active(name).weights_paths)
         except ModelRefused:
             return False
 
@@ -293,7 +294,7 @@ class Registry:
 
     def _sound(self, name: str, version: str) -> Entry:
         entry = self._entry(name, version)
-        verify(entry.card, entry.weights_path)
+        verify(entry.card, entry.folder)
         return entry
 
     def _able_to_serve(self, name: str, version: str) -> Entry:

@@ -44,7 +44,7 @@ class Runner(Protocol):
             ages: for each lesion, years.
 
         Returns:
-            Logits, float32 (N, 2, classes), DLR_LH first, in the cards' order of classes.
+            Logits, float32 (N, networks, classes), DLR_LH's networks first, in the cards' order of members and classes.
         """
 
 

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 
 from worker.errors import Code, ImagesRefused, LesionRefused, ModelRefused, Unavailable
+from worker.inference.ensemble import mean_score
 from worker.inference.lesion_score import ImageProbabilities, at_site, lesion_score
 from worker.inference.model_card import ModelCard
-from worker.inference.model_pair import ScoringNetwork
+from worker.inference.model_pair import ScoringNetworks
 from worker.inference.preprocess import pixels_for_each
 from worker.inference.registry import Entry, require_age_stage
 from worker.inference.runner import Logits, Pixels, probabilities
-from worker.inference.weights import load_network
+from worker.inference.weights import load_networks
 from worker.study import LesionImage, LesionScore, Score, site_of
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ class SingleModel:
 
     Args:
         entry: the version.
-        device: where its network goes.
+        device: where its networks go.
         image_only: it scores by the image alone, through FC2 (Fig. S2), and needs no age. Neither service nor shadow
             does. The card's threshold is that of the score with age then, unless the version is of the image stage; its
             conformal set and its sites are left out.
@@ -46,9 +47,9 @@ class SingleModel:
         self.card: ModelCard = entry.card.model_copy(update=_OF_AGE_ALONE) if of_age else entry.card
         self._device = device
         self._image_only = image_only
-        network = load_network(entry.card, entry.weights_path, torch.device("cpu"))
-        self._network = (
-            ScoringNetwork(entry.card, network, image_only=image_only).eval().requires_grad_(False).to(device)
+        networks = load_networks(entry.card, entry.weights_paths, torch.device("cpu"))
+        self._networks = (
+            ScoringNetworks(entry.card, networks, image_only=image_only).eval().requires_grad_(False).to(device)
         )
         if not self._is_sound():
             reason = f"{self.card.name} {self.card.version}: the scores of a blank image are not finite"
@@ -90,7 +91,7 @@ class SingleModel:
         return at_site(self.card, ImageProbabilities.of(self.card, np.stack(logits)), site)
 
     def logits(self, image: LesionImage) -> Logits:
-        """Return what the network says of an image, float32 (classes,), finite.
+        """Return what the version says of an image, float32 (classes,), finite.
 
         Raises:
             LesionRefused: ``scores_not_finite``, or ``inference_failed``: the device refuses this image alone.
@@ -113,8 +114,8 @@ class SingleModel:
         # A GPU's convolutions would be of TF32, whose 10 bits are not float32.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             images = torch.from_numpy(np.stack([pixels])).to(self._device)
-            logits: Logits = self._network(images, torch.tensor([age], device=self._device)).cpu().numpy()[0]
-        return logits
+            logits: Logits = self._networks(images, torch.tensor([age], device=self._device)).cpu().numpy()[0]
+        return mean_score(logits)
 
     def _is_sound(self) -> bool:
         """Whether the scores of a blank image, which no healthy device refuses, are finite."""

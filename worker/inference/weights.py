@@ -1,6 +1,6 @@
 """A model's weights as a network: safetensors files alone, since a pickle can run code."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +19,37 @@ _SHOWN = 3
 _FILLS = (Tensor.normal_, Tensor.uniform_)
 
 
-def load_network(card: ModelCard, weights_path: Path, device: torch.device) -> DlrNetwork:
-    """Load a model's network, ready to score.
+def load_networks(card: ModelCard, weights_paths: Sequence[Path], device: torch.device) -> tuple[DlrNetwork, ...]:
+    """Load a model's networks, ready to score: one, or the members of an ensemble.
 
     Args:
-        card: says what the network has to be, and the SHA-256 of its weights.
-        weights_path: a safetensors file with each tensor of the network's ``state_dict()``, under the same name.
-        device: where the network goes.
+        card: says what they have to be, and the SHA-256 of the weights of each.
+        weights_paths: for each, in the card's order, a safetensors file with each tensor of the network's
+            ``state_dict()``, under the same name.
+        device: where they go.
 
     Returns:
-        The network in evaluation mode, float32, without gradients.
+        The networks in evaluation mode, float32, without gradients.
 
     Raises:
         ModelRefused: ``weights_missing``; ``weights_hash_mismatch``; ``weights_shape_mismatch``, whose reason lists
             what differs.
     """
-    return network_of(card, read_weights(card, weights_path)).to(device)
+    if len(weights_paths) != len(card.weights_digests):
+        reason = f"{card.name} {card.version} takes {len(card.weights_digests)} files of weights"
+        raise ModelRefused(Code.WEIGHTS_MISSING, f"{reason}, and {len(weights_paths)} are given")
+    contents = (read_weights(card, path, place) for place, path in enumerate(weights_paths))
+    return tuple(network_of(card, content).to(device) for content in contents)
+
+
+def load_network(card: ModelCard, weights_path: Path, device: torch.device) -> DlrNetwork:
+    """As `load_networks`, of a model of one network."""
+    [network] = load_networks(card, [weights_path], device)
+    return network
 
 
 def network_of(card: ModelCard, content: bytes) -> DlrNetwork:
-    """Make a model's network, on the CPU and ready to score, of what `read_weights` returns.
+    """Make a network of a model, on the CPU and ready to score, of what `read_weights` returns.
 
     Raises:
         ModelRefused: ``weights_missing``, where it is not safetensors; ``weights_shape_mismatch``.

@@ -1,4 +1,4 @@
-"""The file of a model's weights: read once, and hashed as it was read. No torch here."""
+"""The file of a network's weights: read once, and hashed as it was read. No torch here."""
 
 import hashlib
 from pathlib import Path
@@ -7,21 +7,26 @@ from worker.errors import Code, ModelRefused
 from worker.inference.model_card import ModelCard
 
 
-def read_weights(card: ModelCard, path: Path) -> bytes:
+def read_weights(card: ModelCard, path: Path, place: int = 0) -> bytes:
     """Read the weights that a card names.
 
+    Args:
+        card: the model's.
+        path: the file's.
+        place: of an ensemble, the member's.
+
     Returns:
-        The file's content, whose SHA-256 is the card's.
+        The file's content, whose SHA-256 is the one on the card.
 
     Raises:
         ModelRefused: ``weights_missing``; ``weights_hash_mismatch``.
     """
     content = _read(path)
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != card.weights_sha256:
+    digest, expected = hashlib.sha256(content).hexdigest(), card.weights_digests[place]
+    if digest != expected:
         raise ModelRefused(
             Code.WEIGHTS_HASH_MISMATCH,
-            f"{card.name} {card.version}: SHA-256 {card.weights_sha256} on the card, {digest} in the file",
+            f"{card.name} {card.version}: SHA-256 {expected} on the card, {digest} in the file",
         )
     return content
 

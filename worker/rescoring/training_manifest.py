@@ -159,17 +159,18 @@ def versions_by_pixels(checked: Iterable[Checked], cards: Iterable[ModelCard]) -
 
     Returns:
         The versions by the SHA-256 of an image's pixels, for the images of train and validation (thresholds are chosen
-        on that); and those versions whose training data is not known, since no manifest has the digest on their card.
+        on that), of an ensemble those of any member; and those versions whose training data is not known, or not all of
+        it, since no manifest has a digest on their card.
     """
     learned = {one.digest: _learned(one) for one in checked}
     found: defaultdict[str, list[str]] = defaultdict(list)
     unknown = []
     for card in sorted(cards, key=lambda card: (card.name, card.version)):
         name = f"{card.name} {card.version}"
-        images = learned.get(str(card.training.get("data_digest")))
-        if images is None:
+        images = [learned.get(str(made.get("data_digest"))) for made in card.trainings]
+        if None in images:
             unknown.append(name)
-        for pixels in images or ():
+        for pixels in set().union(*filter(None, images)):
             found[pixels].append(name)
     return {pixels: ", ".join(names) for pixels, names in found.items()}, unknown
 

@@ -49,7 +49,7 @@ def write_outcome(
         version: the owner's; one is made where there is none.
     """
     write_tensors(folder.weights_path, tensors_of(network, whole=config.needs_ages))
-    write_bytes(folder.scores_path, _scores(judged, rule.model))
+    write_bytes(folder.scores_path, scores_table(judged, rule.model))
     digest = sha256_of(folder.weights_path)
     card = _card(judged, lesions, rule, config, digest, version or made_version(lesions, config, digest))
     write_bytes(folder.card_path, card.to_json().encode())
@@ -76,8 +76,8 @@ def code_version() -> str:
     return f"{__version__}+{digest.hexdigest()[:12]}"
 
 
-def _scores(judged: Judged, model: ModelName) -> bytes:
-    """The table that `dlr evaluate --scores` reads; each score with all its digits."""
+def scores_table(judged: Judged, model: ModelName) -> bytes:
+    """Return the table that `dlr evaluate --scores` reads; each score with all its digits."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow((*SCORES_COLUMNS, COLUMN_OF[model]))
@@ -136,6 +136,9 @@ def _training(
         "images_of_neither_class": len(lesions.cohort.rows) - len(lesions),
         "stages": config.stages,
         "age_learns_on": _age_learns_on(config),
+        **({} if config.fold is None else {"fold": config.fold}),
+        **({"label_smoothing": config.label_smoothing} if config.label_smoothing else {}),
+        **({"mixup": config.mixup} if config.mixup else {}),
         "seed": config.seed,
         "configuration": config.fingerprint(),
         "code_version": code_version(),

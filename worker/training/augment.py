@@ -124,7 +124,7 @@ def normalized_ages(lesions: Lesions, config: TrainingConfig) -> Tensor:
 def normalized(images: Tensor, config: TrainingConfig) -> Tensor:
     """Return images as the network takes them, float32 (N, 3, S, S), of images, float32 (N, 1 or 3, S, S), 0 to 1.
 
-    The same arithmetic as `worker.inference.model_pair.ScoringNetwork` does in service.
+    The same arithmetic as `worker.inference.model_pair.ScoringNetworks` does in service.
     """
     both = (config.pixel_mean, config.pixel_std)
     mean, std = (torch.tensor(one, device=images.device).reshape(1, 3, 1, 1) for one in both)

@@ -17,7 +17,7 @@ from worker.training.manifest_rows import image_of
 IMAGES = 3
 """Of one lesion that are shown at most."""
 
-_Models = Mapping[Threshold, tuple[ModelCard, DlrNetwork]]
+_Models = Mapping[Threshold, tuple[ModelCard, tuple[DlrNetwork, ...]]]
 
 
 def look_at(
@@ -63,9 +63,9 @@ def _shown(example: Example, rows: Sequence[ManifestRow], root: Path, models: _M
 
 def _pictures(example: Example, image: LesionImage, models: _Models, which: str) -> Iterator[HeatPicture]:
     for at in example.thresholds:
-        card, network = models[at]
+        card, networks = models[at]
         card, value = card.at_site(image.scanner.site), example.lesion.threshold(at.scorer, at.value)
-        looked = grad_cam(card, network, image.frame, image.region, image.age.years)
+        looked = grad_cam(card, networks, image.frame, image.region, image.age.years)
         positive, probability = card.positive_class.replace("_", " "), looked.score.positive_probability
         caption = (
             f"{', '.join(filter(None, (at.scorer.name, which)))}: {positive} {said(probability, value)}, "

@@ -13,7 +13,7 @@ from worker.evaluation.discrimination import Auc, AucDifference, auc, compare_au
 from worker.evaluation.lesions import by_lesion
 from worker.evaluation.subgroups import FEWEST
 from worker.evaluation.thresholds import youden_threshold
-from worker.inference.model_card import Reference
+from worker.inference.card_parts import Reference
 from worker.inference.network import DlrNetwork
 from worker.training.augment import normalized_ages
 from worker.training.cohort import CohortRow, Lesions, ages_of
@@ -114,7 +114,7 @@ class Judged:
     """What became of a training.
 
     Attributes:
-        threshold: chosen on the validation by Youden's index.
+        threshold: of a training, chosen on the validation by Youden's index.
         sensitivity: at the threshold, of the held-out lesions, 0 to 1.
         specificity: likewise.
         held_out: ``test``, or ``external`` where there is no test.
@@ -153,7 +153,17 @@ def judge(network: DlrNetwork, lesions: Lesions, config: TrainingConfig, team: T
     parts = {split: lesions.of(split) for split in (Split.VALIDATION, Split.TEST, Split.EXTERNAL)}
     scored = {split: score(network, part, config, team) for split, part in parts.items() if len(part)}
     chosen_on = scored[Split.VALIDATION]
-    threshold = round(youden_threshold(chosen_on.scores, chosen_on.labels), THRESHOLD_DIGITS)
+    return judged(scored, round(youden_threshold(chosen_on.scores, chosen_on.labels), THRESHOLD_DIGITS))
+
+
+def judged(scored: dict[Split, ScoredLesions], threshold: float) -> Judged:
+    """Measure what lesions scored.
+
+    Args:
+        scored: lesions that the image network did not learn from, by their split; of ``test`` or ``external`` some are
+            there, and of both classes.
+        threshold: 0 to 1.
+    """
     held_out = Split.TEST if Split.TEST in scored else Split.EXTERNAL
     tested = scored[held_out]
     outside = scored.get(Split.EXTERNAL) if held_out is Split.TEST else None

@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from worker.clinical.categories import Birads
 from worker.dataset.manifest import Category
-from worker.errors import Code, SetupRefused
+from worker.errors import Code, ModelRefused, SetupRefused
 from worker.inference.model_card import ModelCard, ModelName
 from worker.training.config import TrainingConfig
 
@@ -57,6 +57,24 @@ def rule_of(model: ModelName, config: TrainingConfig) -> LabelRule:
     if model == "DLR_BM" and config.label_rule == "birads":
         raise SetupRefused(Code.CONFIG_INVALID, "label_rule: DLR_BM always uses pathology")
     return LabelRule(model, config.label_rule or _studys(model).by, config.low_risk_up_to)
+
+
+def rule_on(card: ModelCard) -> LabelRule:
+    """Return the rule that a card names; the study's where it names none.
+
+    Raises:
+        ModelRefused: ``card_invalid``: it names one that `dlr train` does not know.
+    """
+    told = card.training.get("label_rule")
+    if told is None:
+        return _studys(card.name)
+    bounds = [one for one in _LETTERED if one not in (Birads.INCOMPLETE, Birads.KNOWN_MALIGNANCY)]
+    ways: tuple[Literal["birads", "pathology"], ...] = ("birads", "pathology")
+    rules = [LabelRule(card.name, by, up_to) for by in ways for up_to in bounds]
+    known = {str(rule): rule for rule in rules}
+    if told not in known:
+        raise ModelRefused(Code.CARD_INVALID, "training.label_rule: not a rule that `dlr train` has")
+    return known[str(told)]
 
 
 def other_rule(card: ModelCard) -> str | None:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.inference.model_card import Histogram, Reference
+from worker.inference.card_parts import Histogram, Reference
 
 BINS = 10
 """As many bins, each with as many lesions, as far as the values can be told apart."""

@@ -13,8 +13,9 @@ import torch
 
 from worker import __version__
 from worker.errors import Code, SetupRefused
+from worker.inference.card_parts import VERSION_PATTERN
 from worker.inference.devices import choose_device
-from worker.inference.model_card import VERSION_PATTERN, ModelCard, ModelName, load_card
+from worker.inference.model_card import ModelCard, ModelName, load_card
 from worker.inference.network import DlrNetwork
 from worker.training.age_stage import fit_age
 from worker.training.artefacts import write_outcome

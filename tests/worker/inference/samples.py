@@ -6,12 +6,12 @@ Weights have 43 MiB. A registry hashes, loads and syncs what is added to it; wha
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.shared import made_once
-from worker.inference.model_card import CLASSES, ModelCard
+from worker.inference.model_card import CLASSES, ModelCard, load_card
 from worker.inference.registry import Registry
 
 if TYPE_CHECKING:
@@ -104,6 +104,20 @@ def write_model(folder: Path, seed: int = 0, **changes: Any) -> tuple[Path, Path
     shutil.copyfile(source, weights_path)
     card_path.write_text(sample_card(**({"weights_sha256": digest} | changes)).to_json())
     return card_path, weights_path
+
+
+def write_ensemble(
+    folder: Path, seeds: Sequence[int], version: str = "ensemble", **changes: Any
+) -> tuple[Path, list[Path]]:
+    """Write the card and the weights of an ensemble of `write_model`'s; return the paths, in the members' order."""
+    from worker.inference.ensemble_card import ensemble_card
+
+    written = [write_model(folder / f"member-{seed}", seed, version=f"member-{seed}", **changes) for seed in seeds]
+    card = ensemble_card([load_card(card_path) for card_path, _ in written], version)
+    # What the cards here say of the tests' weights is as true of several.
+    measured = card.model_copy(update={"metrics": {"auc": 0.5, "test_set": "none"}})
+    (folder / "card.json").write_text(measured.to_json())
+    return folder / "card.json", [weights_path for _, weights_path in written]
 
 
 def write_image_stage(folder: Path, seed: int = 0, **changes: Any) -> tuple[Path, Path]:

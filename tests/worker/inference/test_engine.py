@@ -78,7 +78,9 @@ def test_scores_equal_a_straight_line_computation(tmp_path: Path, changes: dict[
         ):
             card = entry.card.model_dump(mode="json")
             roi = (lesion.region.x, lesion.region.y, lesion.region.width, lesion.region.height)
-            expected = straight_line_probabilities(card, str(entry.weights_path), lesion.frame, roi, lesion.age.years)
+            expected = straight_line_probabilities(
+                card, str(entry.weights_paths[0]), lesion.frame, roi, lesion.age.years
+            )
             assert [name for name, _ in score.probabilities] == card["classes"]
             assert [value for _, value in score.probabilities] == pytest.approx(expected, abs=1e-5)
             assert score.positive == (expected[1] >= card["threshold"])

@@ -19,7 +19,7 @@ from worker.errors import Code, LesionRefused, ModelRefused
 from worker.imaging.cropping import model_pixels
 from worker.inference.gradcam import SAME_SCORE, GradCam, grad_cam, loaded
 from worker.inference.model_card import CLASSES, MODEL_NAMES, ModelCard
-from worker.inference.model_pair import ScoringNetwork
+from worker.inference.model_pair import ScoringNetworks
 from worker.inference.network import DlrNetwork
 from worker.inference.registry import Registry
 from worker.reporting.result import LesionResult, ModelScore
@@ -85,7 +85,7 @@ def test_the_map_is_the_brightness_of_the_cells_of_a_network_that_weighs_just_th
     cells = np.random.default_rng(5).integers(1, 255, (CELLS, CELLS))
     frame = np.zeros((100, 120), np.uint8)
     frame[20:84, 30:94] = np.kron(cells, np.ones((16, 16)))
-    heat = grad_cam(known_card(), known_network(), frame, Roi(30, 20, 64, 64), 47.0).heat
+    heat = grad_cam(known_card(), [known_network()], frame, Roi(30, 20, 64, 64), 47.0).heat
     assert (heat.shown, heat.cells, heat.grey) == (Roi(30, 20, 64, 64), CELLS, True)
     centres = heat.values[28:84:16, 38:94:16]
     assert centres == pytest.approx(cells / cells.max(), abs=0.05)
@@ -107,7 +107,7 @@ def test_what_is_bright_in_the_frame_is_hot_at_its_place_in_the_frame(
     frame[top : top + rows, left : left + columns] = 240
     shown = frame if channels == "gray" else np.stack([frame] * 3, axis=2)
     card = known_card(name=name, resize=resize, channels=channels)
-    values = grad_cam(card, known_network(), shown, region, 47.0).heat.values
+    values = grad_cam(card, [known_network()], shown, region, 47.0).heat.values
     row, column = peak(values)
     # A cell of the letterbox may be longer than the bright place.
     assert abs(row - (top + rows / 2)) <= rows
@@ -120,7 +120,7 @@ def test_a_model_that_looks_at_one_corner_lights_that_corner_whatever_it_is_show
     mask = torch.zeros(CELLS, CELLS)
     mask[corner] = 1
     card = known_card(roi_margin=0.25, resize="stretch")
-    heat = grad_cam(card, known_network(mask=mask), noise(), REGION, 47.0).heat
+    heat = grad_cam(card, [known_network(mask=mask)], noise(), REGION, 47.0).heat
     assert heat.shown == Roi(20, 15, 60, 30)
     lit = np.argwhere(heat.values > 0.5)
     middle = np.array([15 + 15, 20 + 30])
@@ -135,7 +135,7 @@ def test_a_look_at_the_padding_of_a_letterbox_is_no_heat_in_the_image() -> None:
     mask[1:3, 0] = 1
     region, padded = Roi(40, 10, 20, 80), Roi(0, 0, 20, 80)
     card = known_card(pixel_mean=[1, 1, 1])  # so that black is what stands out
-    looked = grad_cam(card, known_network(colours=(-1, -1, -1), mask=mask), noise(), region, 47.0)
+    looked = grad_cam(card, [known_network(colours=(-1, -1, -1), mask=mask)], noise(), region, 47.0)
     assert looked.heat.values[:, padded.width + 40 :].max() == 0
     assert looked.heat.values.max() < 0.5
 
@@ -144,7 +144,7 @@ def test_a_colour_that_speaks_for_the_class_is_hot_and_one_against_it_is_not() -
     frame = np.zeros((64, 64, 3), np.uint8)
     frame[:16, :16, 0], frame[48:, 48:, 1] = 250, 250
     card = known_card(channels="rgb")
-    heat = grad_cam(card, known_network(colours=(1, -1, 0)), frame, Roi(0, 0, 64, 64), 47.0).heat
+    heat = grad_cam(card, [known_network(colours=(1, -1, 0))], frame, Roi(0, 0, 64, 64), 47.0).heat
     assert not heat.grey
     assert peak(heat.values)[0] < 16 > peak(heat.values)[1]
     assert heat.values[56, 56] == 0
@@ -156,30 +156,54 @@ def test_it_is_the_positive_class_that_is_asked_for(name: str, reverse: bool) ->
     classes = CLASSES[name][::-1] if reverse else CLASSES[name]  # type: ignore[index]
     card = known_card(name=name, classes=list(classes))
     for output in (0, 1):
-        looked = grad_cam(card, known_network(output), noise(), REGION, 47.0)
+        looked = grad_cam(card, [known_network(output)], noise(), REGION, 47.0)
         assert looked.heat.values.any() == (output == card.positive_index)
         assert (looked.score.positive_probability > 0.5) == (output == card.positive_index)
+
+
+def test_of_an_ensemble_the_map_is_the_mean_of_the_members_maps_each_on_its_own_scale() -> None:
+    def looking_at(corner: tuple[int, int], weight: float) -> DlrNetwork:
+        mask = torch.zeros(CELLS, CELLS)
+        mask[corner] = weight
+        return known_network(mask=mask)
+
+    frame = np.full((64, 64), 200, np.uint8)
+    networks = [looking_at((0, 0), 1), looking_at((0, 0), 1), looking_at((3, 3), 9)]
+    card, whole = known_card(resize="stretch"), Roi(0, 0, 64, 64)
+    each = [grad_cam(card, [network], frame, whole, 47.0) for network in networks]
+    together = grad_cam(card, networks, frame, whole, 47.0)
+    mean = np.mean([one.heat.values for one in each], axis=0)
+    assert together.heat.values == pytest.approx(mean / mean.max(), abs=0.01)
+    assert together.heat.values[56, 56] == pytest.approx(0.5, abs=0.05), "however large one's own numbers are"
+    scores = [one.score.positive_probability for one in each]
+    assert together.score.positive_probability == pytest.approx(np.mean(scores), abs=1e-6)
+
+
+def test_an_ensemble_none_of_whose_members_looked_anywhere_has_no_heat() -> None:
+    nowhere = known_network(mask=torch.zeros(CELLS, CELLS))
+    assert not grad_cam(known_card(), [nowhere, nowhere], noise(), REGION, 47.0).heat.values.any()
 
 
 def test_the_score_is_that_of_the_same_pass(models: tuple[Path, dict[str, ModelCard]]) -> None:
     models_dir, cards = models
     for name in MODEL_NAMES:
-        card, network = loaded(models_dir, name, "test-1")
+        card, networks = loaded(models_dir, name, "test-1")
         wanted = card.preprocessing
         pixels = model_pixels(noise(), REGION, size=wanted.size, margin=wanted.margin, resize=wanted.resize,
                               channels=wanted.channels)  # fmt: skip
         age = torch.tensor([(47.0 - card.age_mean) / card.age_sd])
-        logits = ScoringNetwork(card, network)(torch.from_numpy(pixels[np.newaxis].copy()), age)
-        score = grad_cam(card, network, noise(), REGION, 47.0).score
+        logits = ScoringNetworks(card, networks)(torch.from_numpy(pixels[np.newaxis].copy()), age)[:, 0]
+        score = grad_cam(card, networks, noise(), REGION, 47.0).score
         assert score.positive_probability == pytest.approx(float(logits.softmax(dim=1)[0, card.positive_index]))
         assert (score.model, score.version, score.threshold) == (name, cards[name].version, cards[name].threshold)
 
 
 def test_a_network_is_as_it_was_after_it_was_looked_at(models: tuple[Path, dict[str, ModelCard]]) -> None:
-    card, network = loaded(models[0], "DLR_BM", "test-1")
+    card, networks = loaded(models[0], "DLR_BM", "test-1")
+    (network,) = networks
     images, ages = torch.rand(2, 3, card.input_size, card.input_size), torch.zeros(2)
     before = network(images, ages)
-    grad_cam(card, network, noise(), REGION, 47.0)
+    grad_cam(card, networks, noise(), REGION, 47.0)
     assert torch.equal(before, network(images, ages))
     assert not network.image.backbone.layer4._forward_hooks
     assert not any(parameter.requires_grad for parameter in network.parameters())

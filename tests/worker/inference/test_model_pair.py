@@ -27,7 +27,7 @@ EACH_KIND = ("resnet18", "resnet50", "resnext50_32x4d")
 
 def _pair(backbone: str = "resnet18", **bm: object) -> ModelPair:
     cards = (CARDS[0], sample_card(name="DLR_BM", age_sd=9.0, **bm))
-    return ModelPair(cards, [sample_network(seed, backbone) for seed in (0, 1)])
+    return ModelPair(cards, [[sample_network(seed, backbone)] for seed in (0, 1)])
 
 
 def test_it_is_each_model_on_its_own() -> None:
@@ -54,6 +54,21 @@ def test_folding_leaves_no_batchnorm_and_pytorch_and_openvino_give_the_same_scor
     pair.fold()
     assert not [module for module in pair.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     for runner in (TorchRunner(pair), on_openvino):
+        assert np.abs(probabilities(runner.run(*batch)) - expected).max() < 1e-5
+
+
+def test_an_ensemble_has_the_logits_of_each_of_its_networks_however_it_is_run() -> None:
+    ensembles = [[sample_network(0)], [sample_network(seed) for seed in (1, 2, 3)]]
+    pair = ModelPair(CARDS, ensembles)
+    batch = pair.inputs_of.noise(3)
+    expected = probabilities(TorchRunner(pair).run(*batch))
+    assert expected.shape == (3, 4, 2)
+    for place, seed in enumerate((1, 2, 3)):
+        alone = ModelPair(CARDS, [[sample_network(0)], [sample_network(seed)]])
+        found = probabilities(TorchRunner(alone).run(*batch))
+        np.testing.assert_allclose(expected[:, [0, 1 + place]], found, atol=1e-6)
+    on_openvino = OpenVinoRunner(pair.cards, pair.weights())
+    for runner in (on_openvino, TorchRunner(pair.fold())):
         assert np.abs(probabilities(runner.run(*batch)) - expected).max() < 1e-5
 
 

@@ -12,6 +12,7 @@ from tests.worker.inference.samples import (
     copied_registry,
     registry_with_both,
     sample_card,
+    write_ensemble,
     write_image_stage,
     write_model,
 )
@@ -92,6 +93,49 @@ def test_adding_it_again_mends_damaged_weights(registry: Registry, tmp_path: Pat
     assert not registry.is_sound(registry.list()[0])
     registry.add(*paths)
     assert registry.is_sound(registry.list()[0])
+
+
+@pytest.mark.slow
+def test_an_ensembles_files_may_be_given_in_any_order_and_are_kept_in_the_cards(
+    registry: Registry, tmp_path: Path
+) -> None:
+    card_path, weights = write_ensemble(tmp_path / "new", (0, 1, 2))
+    registry.add(card_path, *weights[::-1])
+    (entry,) = registry.list()
+    assert _files(tmp_path / "registry") == {
+        f"DLR_BM/ensemble/{name}"
+        for name in ("card.json", "weights-01.safetensors", "weights-02.safetensors", "weights-03.safetensors")
+    }
+    assert [path.read_bytes() for path in entry.weights_paths] == [path.read_bytes() for path in weights]
+    assert registry.check()[0].code is None
+
+
+@pytest.mark.slow
+def test_of_an_ensemble_every_file_is_verified_and_mended(registry: Registry, tmp_path: Path) -> None:
+    card_path, weights = write_ensemble(tmp_path / "new", (0, 1))
+    registry.add(card_path, *weights)
+    for damage in (lambda path: path.write_bytes(b"damaged"), Path.unlink):
+        damage(tmp_path / "registry/DLR_BM/ensemble/weights-02.safetensors")
+        (finding,) = registry.check()
+        assert finding.code in (Code.WEIGHTS_HASH_MISMATCH, Code.WEIGHTS_MISSING)
+        registry.add(card_path, *weights)
+        assert registry.check()[0].code is None
+
+
+@pytest.mark.slow
+def test_an_ensemble_without_one_of_its_files_or_with_anothers_is_refused(registry: Registry, tmp_path: Path) -> None:
+    card_path, weights = write_ensemble(tmp_path / "new", (0, 1))
+    _, other = write_model(tmp_path / "other", 2)
+    for given, code, words in (
+        (weights[:1], Code.WEIGHTS_MISSING, "takes 2 files of weights, and 1 are given"),
+        ([*weights, other], Code.WEIGHTS_MISSING, "and 3 are given"),
+        ([weights[0], other], Code.WEIGHTS_HASH_MISMATCH, "of the member member-1"),
+        ([weights[0], weights[0]], Code.WEIGHTS_HASH_MISMATCH, "of the member member-1"),
+    ):
+        with pytest.raises(ModelRefused) as refused:
+            registry.add(card_path, *given)
+        assert (refused.value.code, words in refused.value.reason) == (code, True), refused.value.reason
+    assert _files(tmp_path / "registry") == set()
 
 
 def test_a_version_that_later_code_made_again_mends_weights_and_leaves_the_card(

@@ -72,7 +72,7 @@ def test_a_lesion_without_a_finite_age_is_refused(tmp_path: Path) -> None:
 
 def test_weights_that_changed_since_are_refused(tmp_path: Path) -> None:
     entry = registry_with_both(tmp_path).active("DLR_BM")
-    entry.weights_path.write_bytes(b"other")
+    entry.weights_paths[0].write_bytes(b"other")
     with pytest.raises(ModelRefused) as refused:
         SingleModel(entry, CPU)
     assert refused.value.code is Code.WEIGHTS_HASH_MISMATCH

@@ -7,9 +7,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.worker.inference.samples import sample_card, sample_network
+from tests.worker.inference.samples import sample_card, sample_network, write_ensemble
 from worker.errors import Code, ModelRefused
-from worker.inference.weights import load_network, save_network
+from worker.inference.model_card import load_card
+from worker.inference.weights import load_network, load_networks, save_network
 from worker.inference.weights_file import sha256_of
 
 CPU = torch.device("cpu")
@@ -38,6 +39,18 @@ def test_what_was_saved_is_what_is_loaded(tmp_path: Path) -> None:
         assert torch.equal(loaded.state_dict()[name], tensor), name
     assert not loaded.training
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_an_ensembles_weights_are_each_those_of_its_member(tmp_path: Path) -> None:
+    card_path, weights = write_ensemble(tmp_path, (0, 1))
+    card = load_card(card_path)
+    for network, seed in zip(load_networks(card, weights, CPU), (0, 1), strict=True):
+        for name, tensor in sample_network(seed).state_dict().items():
+            assert torch.equal(network.state_dict()[name], tensor), name
+    for given, code in ((weights[::-1], Code.WEIGHTS_HASH_MISMATCH), (weights[:1], Code.WEIGHTS_MISSING)):
+        with pytest.raises(ModelRefused) as refused:
+            load_networks(card, given, CPU)
+        assert refused.value.code is code
 
 
 def test_weights_that_are_not_there_are_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from db.reads.verdicts import shown_advice
 from db.schema.vocabulary import ReadingSource
 from db.writes.pathology import PathologyRecord, find_lesions, record_pathology
 from db.writes.verdicts import LesionVerdict, Reading, record_reading
+from tests.worker.dataset import manifests
 from tests.worker.inference.samples import sample_card
 from tests.worker.rescoring.hospital import Hospital
 from worker.dataset.check import check
@@ -23,6 +24,7 @@ from worker.dataset.manifest import Manifest, ManifestRow, Split
 from worker.dataset.manifest_file import read_manifest, write_manifest
 from worker.dataset.manifest_image import read_lesion
 from worker.errors import Code
+from worker.inference.ensemble_card import ensemble_card
 from worker.rescoring.training_manifest import LedgerImporter, versions_by_pixels
 from worker.scoring.worklist_place import place_studies
 
@@ -180,3 +182,22 @@ def test_what_a_version_was_trained_on_is_marked_as_far_as_a_manifest_and_its_ca
     assert unknown == ["DLR_LH 8"]
     marked = by_lesion(imported(hospital, tmp_path, trained_on=versions).rows)
     assert [marked[f"{study_id}-1"].trained_on for study_id in studies] == ["DLR_BM 7", "DLR_BM 7", None]
+
+
+def test_an_ensemble_has_learned_from_the_images_of_all_of_its_members(tmp_path: Path) -> None:
+    names = ("one", "two", "three")
+    learned = []
+    for number, name in enumerate(names):
+        manifests.save_picture(tmp_path / name / "1.png", seed=number)
+        learned.append(
+            manifests.checked(tmp_path / name, [manifests.row(image="1.png", split="train", patient_key=name)])
+        )
+    members = [
+        sample_card(version=name, weights_sha256=f"{number:064x}", training={"data_digest": one.digest})
+        for number, (name, one) in enumerate(zip(names, learned, strict=True))
+    ]
+    together = ensemble_card(members, "all")
+    versions, unknown = versions_by_pixels(learned, [together])
+    assert (set(versions.values()), len(versions), unknown) == ({"DLR_BM all"}, 3, [])
+    versions, unknown = versions_by_pixels(learned[:2], [together])
+    assert (len(versions), unknown) == (2, ["DLR_BM all"]), "what the third learned from is not known"

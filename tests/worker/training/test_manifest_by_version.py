@@ -55,7 +55,7 @@ def without_ages(rows: list[ManifestRow]) -> list[ManifestRow]:
 def fc2(registry: Registry, version: str, root: Path, row: ManifestRow) -> float:
     """What FC2 says of a row, straight from the network."""
     [entry] = registry.named(version)
-    network = load_network(entry.card, entry.weights_path, torch.device("cpu"))
+    network = load_network(entry.card, entry.weights_paths[0], torch.device("cpu"))
     image = image_of(root, row, needs_age=False)
     pixels = preprocess(image.frame, image.region, entry.card.preprocessing)
     logits = network.image_logits(torch.from_numpy(pixels[np.newaxis])).numpy() / entry.card.temperature

@@ -177,7 +177,7 @@ def test_a_version_whose_weights_were_damaged_is_refused(tmp_path: Path) -> None
     registry = Registry(tmp_path / "registry")
     for name in ("DLR_LH", "DLR_BM"):
         registry.add(*write_model(tmp_path / name, name=name))
-    registry.named("DLR_BM/1.0")[0].weights_path.write_bytes(b"other")
+    registry.named("DLR_BM/1.0")[0].weights_paths[0].write_bytes(b"other")
     with pytest.raises(ModelRefused) as refused:
         compared(tmp_path, match(registry, "DLR_BM/1.0", "DLR_BM/1.0"), row())
     assert refused.value.code is Code.WEIGHTS_HASH_MISMATCH

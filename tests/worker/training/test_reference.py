@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.inference.model_card import Histogram
+from worker.inference.card_parts import Histogram
 from worker.telemetry.drift import psi
 from worker.training.reference import BINS, reference_of
 

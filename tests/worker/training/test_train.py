@@ -128,19 +128,19 @@ def test_the_scores_are_those_of_lesions_that_were_held_out_and_can_be_evaluated
 
 
 def test_a_score_is_what_the_written_weights_give(run: Path) -> None:
-    from worker.inference.model_pair import ScoringNetwork
+    from worker.inference.model_pair import ScoringNetworks
     from worker.inference.runner import probabilities
     from worker.inference.weights import load_network
 
     card, cohort = load_card(run / "card.json"), phantoms(config(**RUN))
-    scoring = ScoringNetwork(card, load_network(card, run / "weights.safetensors", torch.device("cpu"))).eval()
+    scoring = ScoringNetworks(card, [load_network(card, run / "weights.safetensors", torch.device("cpu"))]).eval()
     of_patient = {row.patient_key: place for place, row in enumerate(cohort.rows)}
     for lesion in read_scores(run / "scores.csv").material.lesions[:5]:
         place = of_patient[str(lesion.patient)]
         pixels = torch.from_numpy(cohort.pixels[place : place + 1])
         age = torch.tensor([(cohort.rows[place].age_years - card.age_mean) / card.age_sd], dtype=torch.float32)
         with torch.no_grad():
-            expected = probabilities(scoring(pixels, age).numpy())[0, 1]
+            expected = probabilities(scoring(pixels, age).numpy())[0, 0, 1]
         [score] = lesion.scores.values()
         assert score == pytest.approx(expected, abs=1e-5)
 
