@@ -54,8 +54,8 @@ class SleepingEngine:
         scored.set_result(Scores(lh, bm, (alone,) * len(images)))
         return scored
 
-    def arriving(self) -> AbstractContextManager[None]:
-        return nullcontext()
+    def arriving(self) -> "AbstractContextManager[SleepingEngine]":
+        return nullcontext(self)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, TypeVar
@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db.schema.roles import SHADOW
 from db.session import make_engine, session_factory
 from worker.extras import require_extra
+from worker.outages.retry import stopping
 from worker.settings import get_settings
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from worker.broker.reconciler import Reconciler
     from worker.imaging.decoder_pool import DecoderPool
     from worker.inference.engine import Engine
+    from worker.inference.live_engine import LiveEngine
+    from worker.inference.model_card import ModelCard
     from worker.intake.accept_study import Intake
     from worker.rescoring.rescorer import Rescorer
     from worker.scoring.leases import LeaseKeeper
@@ -118,12 +121,21 @@ def pushed_intake() -> "Intake":
 
 
 @_once
-def engine() -> "Engine":
-    """Return the process's engine, with both active models on its device.
+def engine() -> "LiveEngine":
+    """Return the process's engine, with both active models on its device; it takes up others that are put into service.
 
     Raises:
         ModelRefused: a model is not active, or its card and weights do not fit each other; the reason says what.
     """
+    from worker.inference.live_engine import LOOK_S, LiveEngine
+    from worker.inference.registry import Registry
+
+    made = LiveEngine(Registry(get_settings().models_dir), _load_engine, _put_on_record)
+    threading.Thread(target=lambda: made.run(LOOK_S, stopping), name="versions", daemon=True).start()
+    return made
+
+
+def _load_engine() -> "Engine":
     from worker.inference.loading import load_engine
 
     settings = get_settings()
@@ -140,6 +152,14 @@ def engine() -> "Engine":
         if card.decoder_warning is not None:
             logger.warning(card.decoder_warning)
     return made
+
+
+def _put_on_record(cards: "Sequence[ModelCard]") -> None:
+    from db.writes import ledger
+
+    with sessions().begin() as session:
+        for card in cards:
+            ledger.register_model(session, card.record())
 
 
 def _import_pipeline() -> None:
@@ -188,15 +208,12 @@ def pipeline() -> "Pipeline":
     Raises:
         ModelRefused: as for `engine`.
     """
-    from db.writes import ledger
     from worker.imaging.image_source import ImageSource, remove_abandoned
     from worker.scoring.bookkeeping import Bookkeeper
     from worker.scoring.pipeline import Pipeline
 
     settings = get_settings()
-    with sessions().begin() as session:
-        for card in engine().cards:
-            ledger.register_model(session, card.record())
+    _put_on_record(engine().cards)
     remove_abandoned()
     return Pipeline(
         books=Bookkeeper(sessions(), lease_keeper(), settings.max_attempts, engine().gather_s),
@@ -227,7 +244,6 @@ def rescorer() -> "Rescorer":
     """Return what scores stored lesions in this process, as the role ``dlr_shadow``, with one decoder."""
     from worker.imaging.decoder_pool import DecoderPool
     from worker.imaging.image_source import ImageSource, remove_abandoned
-    from worker.outages.retry import stopping
     from worker.rescoring.rescorer import Rescorer
     from worker.rescoring.stored_images import StoredImages
 

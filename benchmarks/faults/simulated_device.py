@@ -53,8 +53,8 @@ class SimulatedEngine:
     def submit(self, images: Sequence[LesionImage], priority: Priority) -> Future[Scores]:  # noqa: ARG002
         return self._device.submit(self._scores, images)
 
-    def arriving(self) -> AbstractContextManager[None]:
-        return nullcontext()
+    def arriving(self) -> "AbstractContextManager[SimulatedEngine]":
+        return nullcontext(self)
 
     def _scores(self, images: Sequence[LesionImage]) -> Scores:
         """The mean over the images, as the cards say."""

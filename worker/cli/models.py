@@ -61,7 +61,7 @@ DEMO_COLUMNS = (
     "notice",
 )
 
-RESTART = "running workers use it after a restart"
+TAKEN_UP = "running workers take it up within seconds, for the studies that they start from then on"
 
 NameArgument = Annotated[str, typer.Argument(help="DLR_LH or DLR_BM")]
 VersionArgument = Annotated[str, typer.Argument(help="As listed by `dlr models list`")]
@@ -137,10 +137,10 @@ def activate(
         bool, typer.Option("--force", help="Even without metrics, intended use or notice; the history says so")
     ] = False,
 ) -> None:
-    """Put a version into service from the workers' next start. Its card needs metrics, intended use and notice."""
+    """Put a version into service, without a restart. Its card needs metrics, intended use and notice."""
     registry = _registry()
     active = registry.activate(name, version, force=force)
-    _say(f"{active.name} {active.version} is active; {RESTART}")
+    _say(f"{active.name} {active.version} is active; {TAKEN_UP}")
     for entry in registry.named(f"{active.name}/{active.version}"):
         for warning in shortfalls(last(entry.folder)):
             _say(f"warning: {warning}")
@@ -152,7 +152,7 @@ def rollback(
 ) -> None:
     """Go back to the previously active version. Repeat it to go back further."""
     for change in _registry().rollback(name):
-        _say(f"{change.name} {change.version} is active again instead of {change.replaced}; {RESTART}")
+        _say(f"{change.name} {change.version} is active again instead of {change.replaced}; {TAKEN_UP}")
 
 
 @models.command()

@@ -2,13 +2,13 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from typing import cast
+from typing import Self, cast
 
 import numpy as np
 
@@ -150,9 +150,11 @@ class Engine:
     def _joined(self, site: str | None, parts: Sequence[_Answer]) -> Scores:
         return lesion_scores(self._cards, joined(cast("Sequence[ImageAnswers]", parts)), self._min_images, site)
 
-    def arriving(self) -> AbstractContextManager[None]:
-        """Say that lesions are on their way, until the context ends: a batch that is not full may wait for them."""
-        return self._batcher.arriving()
+    @contextmanager
+    def arriving(self) -> Iterator[Self]:
+        """Say that a study's lesions are on their way, to this engine: a batch that is not full may wait for them."""
+        with self._batcher.arriving():
+            yield self
 
     def close(self, timeout_s: float | None = None) -> None:
         """Score what is waiting, take no more, and end the thread (see ``Batcher.close``)."""

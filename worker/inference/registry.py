@@ -24,7 +24,7 @@ class Entry:
 
     Attributes:
         card: its card.
-        active: workers use it from their next start on.
+        active: workers score with it the studies that they start from now on.
         folder: its files'.
         shadow_since: when it became a shadow, if it is one.
         forced: when it was last put into service, its card had no metrics, or did not state its use.
@@ -127,7 +127,7 @@ class Registry:
         return len(self._versions()) - len(self.list())
 
     def activate(self, name: str, version: str, *, force: bool = False) -> ModelCard:
-        """Make a version the one that workers use from their next start on. A shadow is none any more then.
+        """Make a version the one that workers score with from now on. A shadow is none any more then.
 
         Args:
             name: ``DLR_LH`` or ``DLR_BM``.

@@ -44,14 +44,18 @@ logger = logging.getLogger(__name__)
 _Started = tuple[LesionOutcome, "Future[Scores] | None"]
 
 
-class ScoringEngine(Protocol):
-    """What the pipeline needs of the inference engine, or of a simulated device."""
+class Submits(Protocol):
+    """What takes the lesions of one study, and scores them all by the same versions."""
 
     def submit(self, images: Sequence[LesionImage], priority: Priority) -> Future[Scores]:
         """Queue one lesion for both models, by its images."""
 
-    def arriving(self) -> AbstractContextManager[None]:
-        """Announce that lesions are on their way, until the context ends."""
+
+class ScoringEngine(Protocol):
+    """What the pipeline needs of the inference engine, or of a simulated device."""
+
+    def arriving(self) -> "AbstractContextManager[Submits]":
+        """Announce that a study's lesions are on their way, until the context ends; give what is to have them all."""
 
 
 class Decoders(Protocol):
@@ -172,9 +176,9 @@ class Pipeline:
     def _decode(self, study: Study, folder: Folder) -> "dict[str, _Started]":
         files = self.decoders.index(folder.root, folder.paths, study.study_instance_uid)
         gathering = Gathering()
-        with self.engine.arriving():
+        with self.engine.arriving() as engine:
             return {
-                lesion.lesion_id: self._start(lesion, images, study.priority)
+                lesion.lesion_id: self._start(engine, lesion, images, study.priority)
                 for marks in by_frame(study.lesions)
                 for lesion, images in gathering.take(
                     marks, self._load(study, folder, files, [mark.image for mark in marks])
@@ -194,7 +198,7 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001  a defect met on one frame is not the others' end
             return [defect_of(error) for _ in images]
 
-    def _start(self, lesion: Lesion, loaded: Sequence[Loaded], priority: Priority) -> _Started:
+    def _start(self, engine: Submits, lesion: Lesion, loaded: Sequence[Loaded], priority: Priority) -> _Started:
         images = tuple(
             ImageOutcome(one) if isinstance(one, LesionImage) else ImageOutcome(refused=one) for one in loaded
         )
@@ -203,7 +207,7 @@ class Pipeline:
             return LesionOutcome(lesion, images, refused=refused), None
         try:
             read = of_one_age([one for one in loaded if isinstance(one, LesionImage)])
-            future = self.engine.submit(read, priority)
+            future = engine.submit(read, priority)
             return LesionOutcome(lesion, without_pixels(images)), future
         except Refused as refused:
             return LesionOutcome(lesion, images, refused=refused), None

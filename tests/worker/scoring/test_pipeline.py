@@ -54,8 +54,8 @@ class SimulatedDevice:
         self.seen: list[LesionImage] = []
 
     @contextmanager
-    def arriving(self) -> Iterator[None]:
-        yield
+    def arriving(self) -> Iterator["SimulatedDevice"]:
+        yield self
 
     def submit(self, images: Sequence[LesionImage], priority: Priority) -> Future[Scores]:  # noqa: ARG002
         self.seen += images
