@@ -1,7 +1,7 @@
 """The engine of the versions that are in service: another one takes its place while studies are scored.
 
-A study has one engine for all of its lesions, so that no study is scored by a mixture. The former one answers what it was
-given, and is closed then.
+A study has one engine for all of its lesions, so that no study is scored by a mixture. The former one answers what it
+was given, and is closed then.
 
 Why so: docs/decisions/0061-a-version-is-taken-up-between-batches.md.
 """
