@@ -14,7 +14,8 @@ from benchmarks.faults.table import Figure, said
 from benchmarks.faults.verify import Verdict, verify
 
 PATIENCE_S = 240
-PUSH_EVERY_S = 0.08
+DEVICE_IS_SLOW_MS, PUSH_EVERY_S = "200", 0.3
+"""A study has two lesions: they come faster than they are scored, and some are on their way at every moment."""
 
 _WORKLIST = """
 SELECT (to_jsonb(worklist) - 'position')::text AS line FROM worklist WHERE study_instance_uid = ANY(%s)
@@ -27,7 +28,7 @@ _DONE = "SELECT study_instance_uid AS uid FROM study WHERE state = 'done' AND st
 
 def restored_onto_nothing(say: Say, *, quick: bool) -> Figure:
     """Make a backup while studies are pushed and scored, lose the machine, and go on from the backup on another."""
-    times, count = (1, 30) if quick else (3, 300)
+    times, count = (1, 30) if quick else (3, 150)
     verdict, same, pushed, open_then, took = Verdict(), 0, 0, 0, 0.0
     for one in range(1, times + 1):
         with TemporaryDirectory(prefix="dlr-lost-") as folder:
@@ -53,7 +54,7 @@ def restored_onto_nothing(say: Say, *, quick: bool) -> Figure:
 
 def _lose_a_machine(say: Say, kept: Path, count: int) -> tuple[list[MadeStudy], list[str], list[dict[str, Any]]]:
     """Push studies, and more while a backup is made; return all, those that had ended before it, and their worklist."""
-    with fault_service(say, **{DEVICE_MS: "60"}) as service:
+    with fault_service(say, **{DEVICE_MS: DEVICE_IS_SLOW_MS}) as service:
         service.start_workers()
         studies = service.studies.make(count)
         for study in studies:
@@ -63,7 +64,7 @@ def _lose_a_machine(say: Say, kept: Path, count: int) -> tuple[list[MadeStudy], 
         before = service.sql(_WORKLIST, ended)
         service.start_module("backup", "worker.cli.main", "backup", "create", "--format", "json")
         backup = service.workers.pop("backup")
-        while backup.poll() is None:  # studies come faster than the device scores them
+        while backup.poll() is None:
             studies += service.studies.make(1)
             service.push(studies[-1])
             time.sleep(PUSH_EVERY_S)
