@@ -87,17 +87,14 @@ def rows_of(lesions: Sequence[Lesion]) -> Iterator[dict[str, Any]]:
     groups = {**GROUPS, **{name: (lambda one, name=name: one.scanner == name) for name in scanners}}  # type: ignore[misc]
     for group, belongs in groups.items():
         inside = [one for one in lesions if belongs(one)]
-        malignant = sum(one.malignant for one in inside)
-        if group != "all" and len(inside) == len(lesions):
-            continue
-        if min(malignant, len(inside) - malignant) < FEWEST_OF_A_CLASS:
+        if (group != "all" and len(inside) == len(lesions)) or not _is_large_enough(inside):
             continue
         found = auc(*_columns(inside))
         if found.interval is not None:
             yield {
                 "group": group,
                 "lesions": len(inside),
-                "malignant": malignant,
+                "malignant": sum(one.malignant for one in inside),
                 "auc": found.value,
                 "low": found.interval.low,
                 "high": found.interval.high,
@@ -130,36 +127,55 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def document(runs: Mapping[str, Mapping[str, Any]], home: RealSet, away: RealSet, folds: int) -> dict[str, Any]:
     """What the file holds: rows of each recipe that was run, and how it compares with the plain one."""
-    recipes: list[dict[str, Any]] = []
-    lesions: dict[str, dict[str, list[Lesion]]] = {}
-    for recipe in RECIPES:
-        kept = runs.get(_network_of(recipe).name, {})
-        done = sorted(int(fold) for fold in kept)
-        if not done:
-            continue
-        lesions[recipe.name] = of = _scored(recipe, kept, home, away)
-        recipes.append(
-            {
-                "name": recipe.name,
-                "said": recipe.said,
-                "folds": len(done),
-                "commits": sorted({kept[str(fold)]["commit"] for fold in done}),
-                "seconds": round(sum(kept[str(fold)]["seconds"] for fold in done)) if not recipe.flipped else 0,
-                "last_losses": [round(kept[str(fold)]["losses"][-1], 4) for fold in done],
-                "rows": {where: list(rows_of(those)) for where, those in of.items()},
-            }
-        )
-    for recipe in recipes[1:]:
-        name = recipe["name"]
-        recipe["less_plain"] = {where: compared(lesions[name][where], lesions[BASE][where]) for where in NAMES}
+    run = [recipe for recipe in RECIPES if runs.get(_network_of(recipe).name)]
+    recipes = [_row(recipe, runs[_network_of(recipe).name], home, away) for recipe in run]
+    for recipe, row in zip(run, recipes, strict=True):
+        if recipe.name != BASE:
+            row |= _against_plain(recipe, runs, home, away)
     for where in NAMES:
-        held = [recipe["less_plain"][where] for recipe in recipes[1:]]
+        held = [row["less_plain"][where] for row in recipes if row["name"] != BASE]
         values = [1.0 if one["p_value"] is None else one["p_value"] for one in held]
         for one, corrected in zip(held, holm(values), strict=True):
             one["p_holm"] = corrected
-    not_run = [recipe.name for recipe in RECIPES if recipe.name not in lesions]
+    not_run = [recipe.name for recipe in RECIPES if recipe not in run]
     described = {"recipe": {**PLAIN}, "folds": folds, "not_run": not_run}
     return {"machine": machine(), **described, "recipes": recipes}
+
+
+def _row(recipe: Recipe, kept: Mapping[str, Any], home: RealSet, away: RealSet) -> dict[str, Any]:
+    done = [kept[fold] for fold in sorted(kept, key=int)]
+    return {
+        "name": recipe.name,
+        "said": recipe.said,
+        "folds": len(done),
+        "commits": sorted({one["commit"] for one in done}),
+        "seconds": round(sum(one["seconds"] for one in done)) if not recipe.flipped else 0,
+        "last_losses": [round(one["losses"][-1], 4) for one in done],
+        "rows": {where: list(rows_of(those)) for where, those in _scored(recipe, kept, home, away).items()},
+    }
+
+
+def _against_plain(
+    recipe: Recipe, runs: Mapping[str, Mapping[str, Any]], home: RealSet, away: RealSet
+) -> dict[str, Any]:
+    """Hold a recipe against the plain one, both by the models of the folds that were done of both."""
+    own, plain = runs[_network_of(recipe).name], runs.get(BASE, {})
+    both = sorted(own.keys() & plain.keys(), key=int)
+    one = _scored(recipe, {fold: own[fold] for fold in both}, home, away)
+    base = _scored(RECIPES[0], {fold: plain[fold] for fold in both}, home, away)
+    groups = {name: [lesion for lesion in one["home"] if belongs(lesion)] for name, belongs in GROUPS.items()}
+    return {
+        "folds_of_both": len(both),
+        "less_plain": {where: compared(one[where], base[where]) for where in NAMES},
+        "less_plain_of": {
+            name: compared(inside, base["home"]) for name, inside in groups.items() if _is_large_enough(inside)
+        },
+    }
+
+
+def _is_large_enough(lesions: Sequence[Lesion]) -> bool:
+    malignant = sum(one.malignant for one in lesions)
+    return min(malignant, len(lesions) - malignant) >= FEWEST_OF_A_CLASS
 
 
 def _network_of(recipe: Recipe) -> Recipe:
@@ -202,12 +218,24 @@ def as_markdown(figures: Mapping[str, Any]) -> str:
     lines.append(f"|{' --- |' * 7}")
     for recipe in figures["recipes"][1:]:
         for where, name in NAMES.items():
-            of = recipe["less_plain"][where]
-            said = f"{of['difference']:.3f}"
-            said += "" if of["low"] is None else f" ({of['low']:.3f} to {of['high']:.3f})"
-            values = " | ".join("" if value is None else f"{value:.3f}" for value in (of["p_value"], of["p_holm"]))
-            lines.append(f"| {recipe['name']} | {recipe['said']} | {recipe['folds']} | {name} | {said} | {values} |")
+            of, folds = recipe["less_plain"][where], recipe["folds_of_both"]
+            values = " | ".join(_p_value(of[each]) for each in ("p_value", "p_holm"))
+            lines.append(f"| {recipe['name']} | {recipe['said']} | {folds} | {name} | {_difference(of)} | {values} |")
+    lines += ["", "| recipe | BUS-BRA's lesions | how many | AUC less the plain recipe's | P |", f"|{' --- |' * 5}"]
+    for recipe in (one for one in figures["recipes"][1:] if one["name"] == "calipers"):
+        for group, of in recipe["less_plain_of"].items():
+            values = f"{of['lesions']} | {_difference(of)} | {_p_value(of['p_value'])}"
+            lines.append(f"| {recipe['name']} | {group} | {values} |")
     return "\n".join(lines) + "\n"
+
+
+def _difference(of: Mapping[str, Any]) -> str:
+    interval = "" if of["low"] is None else f" ({of['low']:.3f} to {of['high']:.3f})"
+    return f"{of['difference']:.3f}{interval}"
+
+
+def _p_value(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def run(home: Path, away: Path, work: Path, recipes: Sequence[Recipe], out: Path | None) -> dict[str, Any]:

@@ -77,7 +77,16 @@ def test_a_run_trains_each_fold_once_and_tells_what_it_did(tmp_path: Path, monke
     (row, *_) = figures["recipes"][0]["rows"]["home"]
     assert (row["lesions"], row["malignant"]) == (72, 24)
     assert {one["less_plain"]["away"]["lesions"] for one in figures["recipes"][1:]} == {36}
+    assert {one["folds_of_both"] for one in figures["recipes"][1:]} == {3}
+    assert figures["recipes"][1]["less_plain_of"]["all"] == {
+        name: value for name, value in figures["recipes"][1]["less_plain"]["home"].items() if name != "p_holm"
+    }
     assert "| flips | mirrored | 3 |" in as_markdown(figures)
+    whole = (tmp_path / "work" / "calipers-3" / "scores.json").rename(tmp_path / "kept.json")
+    (plain, partly, *_) = real_lesions.run(*asked, recipes[:1], None)["recipes"]
+    assert (plain["folds"], partly["folds"], partly["folds_of_both"]) == (3, 2, 2)
+    assert partly["less_plain"]["home"]["lesions"] == 48, "the lesions of two folds, by the models of these"
+    whole.rename(tmp_path / "work" / "calipers-3" / "scores.json")
 
     def never(*_arguments: object) -> None:
         pytest.fail("a fold that is there was trained again")
