@@ -32,6 +32,8 @@ RECIPES = (
     Recipe("margin 0", "no context around the lesion's rectangle", {"roi_margin": 0.0}),
     Recipe("margin 0.5", "twice the context around the lesion's rectangle", {"roi_margin": 0.5}),
     Recipe("stretch", "the crop is stretched to a square, instead of padded", {"resize": "stretch"}),
+    Recipe("label smoothing", "a tenth of each label is given to both classes alike", {"label_smoothing": 0.1}),
+    Recipe("MixUp", "images are mixed in pairs, by shares of Beta(0.2, 0.2)", {"mixup": 0.2}),
     Recipe("96 pixels", "input of 96 pixels", {"input_size": 96}),
     Recipe("128 pixels", "input of 128 pixels", {"input_size": 128}),
 )
