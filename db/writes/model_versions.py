@@ -12,6 +12,7 @@ from db.schema.tables import ModelRow
 
 SCALE: Final[dict[str, Any]] = {
     "aggregation": "mean",
+    "test_time_flip": False,
     "temperature": 1.0,
     "threshold": None,
     "conformal": None,
@@ -25,7 +26,7 @@ def put_on_record(session: Session, model: ModelRecord) -> int:
 
     Raises:
         ModelConflict: the same name and version is on record with other weights, or with a card of another
-            aggregation, temperature, threshold, conformal set or scale of a site.
+            aggregation, test-time flip, temperature, threshold, conformal set or scale of a site.
     """
     session.execute(
         insert(ModelRow)

@@ -125,6 +125,9 @@ def train(
     aggregation: Annotated[
         How | None, typer.Option(help="How the scores of a lesion's images become one (default: mean)")
     ] = None,
+    test_time_flip: Annotated[
+        bool, typer.Option("--test-time-flip", help="Score an image by the mean of it and its mirror image")
+    ] = False,
     exclude_finding: ExcludeFindingOption = None,
     calipers: Annotated[
         float | None,
@@ -165,6 +168,7 @@ def train(
         "patience": patience, "batch": batch, "learning_rate": learning_rate, "stages": stages,
         "label_rule": label_rule, "low_risk_up_to": low_risk_up_to, "missing_age": missing_age, "fold": fold,
         "aggregation": aggregation, "calipers": calipers, "label_smoothing": label_smoothing, "mixup": mixup,
+        "test_time_flip": test_time_flip or None,
         "phantoms.count": phantom, "age.learns_on": age_learns_on,
     }  # fmt: skip
     read = read_config(config, overrides, None if phantom is None else DEMO)

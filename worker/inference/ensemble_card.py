@@ -11,7 +11,7 @@ from worker.inference.model_card import NOT_STATED, ModelCard, parse_card
 
 _ALIKE = (
     "name", "stage", "backbone", "classes", "positive_class", "input_size", "channels", "resize", "pixel_mean",
-    "pixel_std", "roi_margin", "age_mean", "age_sd", "aggregation",
+    "pixel_std", "roi_margin", "age_mean", "age_sd", "test_time_flip", "aggregation",
 )  # fmt: skip
 """Fields that members share: they say what a network is, what it is fed, and what it is asked."""
 

@@ -1,6 +1,7 @@
 """Grad-CAM: where in a lesion's image a model looked (Selvaraju et al., ICCV 2017, equations 1 and 2).
 
 Of an ensemble it is the mean of its members' maps, each on its own scale of 0 to 1: as in its score, each counts alike.
+With test-time flips that of the mirror image is among them, turned back.
 For pictures alone: it works on networks of its own, one lesion at a time, and nothing that scores comes here.
 """
 
@@ -127,6 +128,9 @@ def grad_cam(
         frame, region, size=wanted.size, margin=wanted.margin, resize=wanted.resize, channels=wanted.channels
     )
     looked = [_cam(card, network, pixels, age_years) for network in networks]
+    if card.test_time_flip:
+        mirrored = [_cam(card, network, pixels[..., ::-1], age_years) for network in networks]
+        looked += [(of_one[:, ::-1], said) for of_one, said in mirrored]
     cam = _scaled(np.mean([of_one for of_one, _ in looked], axis=0, dtype=np.float32))
     logits = mean_score(np.stack([of_one for _, of_one in looked], axis=1))
     rows, columns = crop_slices((frame.shape[0], frame.shape[1]), region, card.roi_margin)
@@ -149,7 +153,8 @@ def _cam(card: ModelCard, network: DlrNetwork, pixels: NDArray[np.uint8], age_ye
     try:
         with torch.enable_grad():
             age = torch.tensor([(age_years - card.age_mean) / card.age_sd], dtype=torch.float32)
-            logits = ScoringNetworks(card, [network])(torch.from_numpy(pixels[np.newaxis].copy()), age)[:, 0]
+            plain = card.model_copy(update={"test_time_flip": False})
+            logits = ScoringNetworks(plain, [network])(torch.from_numpy(pixels[np.newaxis].copy()), age)[:, 0]
             (gradients,) = torch.autograd.grad(logits[0, card.positive_index], kept[0])
     finally:
         handle.remove()

@@ -68,7 +68,7 @@ def load_engine(
         require_age_stage(card)
     noise = Inputs.of(cards).noise(_COMPARED)
     # Each member of an ensemble by itself: in the mean of many, one that the device gets wrong would hardly show.
-    temperatures = temperatures_of([card for card in cards for _ in card.weights_digests])
+    temperatures = temperatures_of([card for card in cards for _ in range(card.passes)])
     with ThreadPoolExecutor(4, "loading") as threads:
         contents = [
             [threads.submit(read_weights, one.card, path, place) for place, path in enumerate(one.weights_paths)]

@@ -104,6 +104,9 @@ class ModelCard(CardPart):
     roi_margin: float = Field(ge=0, le=2, allow_inf_nan=False, description="Context kept, in sides of the lesion's ROI")
     age_mean: float = Field(ge=0, le=120, allow_inf_nan=False, description="Years; the study's cohort: 44.23")
     age_sd: Positive = Field(description="Years; the study's cohort: 12.67")
+    test_time_flip: bool = Field(
+        default=False, description="An image's AI score is the mean of its own and that of its mirror image"
+    )
     aggregation: Aggregation = Field(
         default="mean", description="How the AI scores of a lesion's images become one, before the temperature"
     )
@@ -171,6 +174,11 @@ class ModelCard(CardPart):
     def weights_digests(self) -> tuple[str, ...]:
         """The SHA-256 of each file of weights: one, or one for each member of an ensemble."""
         return tuple(member.weights_sha256 for member in self.members) or (self.weights_sha256,)
+
+    @property
+    def passes(self) -> int:
+        """How many scores become one for an image: of each network one, or two with its mirror image's."""
+        return len(self.weights_digests) * (2 if self.test_time_flip else 1)
 
     @property
     def trainings(self) -> tuple[dict[str, int | float | str], ...]:

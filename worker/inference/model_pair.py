@@ -16,7 +16,7 @@ from worker.inference.runner import Inputs, Logits, Pixels
 
 
 class ScoringNetworks(nn.Module):
-    """The networks of one model, one or the members of an ensemble, from pixels to logits.
+    """The passes of one model, of one network or the members of an ensemble, from pixels to logits.
 
     Args:
         card: says how pixels are normalized.
@@ -30,16 +30,18 @@ class ScoringNetworks(nn.Module):
     def __init__(self, card: ModelCard, networks: Sequence[DlrNetwork], *, image_only: bool = False) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
+        self.mirrors = card.test_time_flip
         self._image_only = image_only
         self.register_buffer("mean", torch.tensor(card.pixel_mean).reshape(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(card.pixel_std).reshape(1, 3, 1, 1))
 
     def forward(self, pixels: Tensor, normalized_age: Tensor) -> Tensor:
-        """Return logits, float32 (N, networks, classes), of pixels, uint8 (N, 1 or 3, S, S), and ages, float32 (N,)."""
-        images = (pixels.float() / 255 - self.mean) / self.std
+        """Return logits, float32 (N, passes, classes), of pixels, uint8 (N, 1 or 3, S, S), and ages, float32 (N,)."""
+        plain = (pixels.float() / 255 - self.mean) / self.std
+        both = (plain, plain.flip(-1)) if self.mirrors else (plain,)
         if self._image_only:
-            return torch.stack([network.image_logits(images) for network in self.each], dim=1)
-        return torch.stack([network(images, normalized_age) for network in self.each], dim=1)
+            return torch.stack([network.image_logits(images) for images in both for network in self.each], dim=1)
+        return torch.stack([network(images, normalized_age) for images in both for network in self.each], dim=1)
 
     @property
     def each(self) -> Iterable[DlrNetwork]:
@@ -66,7 +68,7 @@ class ModelPair(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, normalized_ages: Tensor, lh_pixels: Tensor, bm_pixels: Tensor | None = None) -> Tensor:
-        """Return logits, float32 (N, networks, classes), DLR_LH's networks first.
+        """Return logits, float32 (N, passes, classes), DLR_LH's passes first.
 
         Args:
             normalized_ages: float32 (N, 2).

@@ -51,7 +51,10 @@ def _scored(card: ModelCard, networks: Sequence[Weights], pixels: Node, age: Nod
     images = ops.divide(ops.convert(pixels, "f32"), np.float32(255))
     mean, std = (np.asarray(each, np.float32).reshape(1, -1, 1, 1) for each in (card.pixel_mean, card.pixel_std))
     images = ops.divide(ops.subtract(images, mean), std)
-    return [_logits(weights, images, age) for weights in networks]
+    views = [images]
+    if card.test_time_flip:
+        views.append(ops.gather(images, np.arange(card.input_size)[::-1].copy(), np.array(3)))
+    return [_logits(weights, view, age) for view in views for weights in networks]
 
 
 def _logits(weights: Weights, images: Node, age: Node) -> Node:

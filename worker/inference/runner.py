@@ -44,7 +44,8 @@ class Runner(Protocol):
             ages: for each lesion, years.
 
         Returns:
-            Logits, float32 (N, networks, classes), DLR_LH's networks first, in the cards' order of members and classes.
+            Logits, float32 (N, passes, classes), DLR_LH's passes first: of each network, in the cards' order, and with
+            `ModelCard.test_time_flip` those of the mirror images behind them. Classes are in the cards' order.
         """
 
 

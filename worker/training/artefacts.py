@@ -111,6 +111,7 @@ def _card(
         roi_margin=taken.margin,
         age_mean=config.age_mean,
         age_sd=config.age_sd,
+        test_time_flip=config.test_time_flip,
         aggregation=config.aggregation,
         threshold=judged.threshold,
         weights_sha256=digest,

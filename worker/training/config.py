@@ -23,7 +23,7 @@ DEMO_SEED = 20261123
 STARTS = IMAGENET, RANDOM = "imagenet", "random"
 """What a network may start from, besides a file."""
 
-_CAME_LATER = {"aggregation": "mean", "calipers": 0.0, "label_smoothing": 0.0, "mixup": 0.0}
+_CAME_LATER = {"aggregation": "mean", "calipers": 0.0, "label_smoothing": 0.0, "mixup": 0.0, "test_time_flip": False}
 """Fields that a configuration had not always, with what held before."""
 
 _Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -130,6 +130,9 @@ class TrainingConfig(_Part):
     missing_age: Literal["refuse", "exclude"] = Field(default="refuse", description="How to treat rows without an age")
     aggregation: Aggregation = Field(
         default="mean", description="How the scores of a lesion's images become one: mean, max or logit_mean"
+    )
+    test_time_flip: bool = Field(
+        default=False, description="Score an image by the mean of it and its mirror image; twice the work in service"
     )
     fold: int | None = Field(default=None, ge=1, description="Validation fold, if the manifest has folds")
 

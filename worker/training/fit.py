@@ -213,15 +213,26 @@ def _judge_epoch(network: DlrNetwork, fitting: Fitting, progress: Progress, loss
     )
 
 
-def embed(network: DlrNetwork, lesions: Lesions, config: TrainingConfig, team: Team) -> Tensor:
-    """Return the US embeddings of lesions, float32 (N, 128), in evaluation mode; each process makes its share."""
+def embed(
+    network: DlrNetwork, lesions: Lesions, config: TrainingConfig, team: Team, *, mirrored: bool = False
+) -> Tensor:
+    """Return the US embeddings of lesions, float32 (N, 128), in evaluation mode; each process makes its share.
+
+    Args:
+        network: it stays in evaluation mode.
+        lesions: N of them.
+        config: how their images are normalized.
+        team: the processes.
+        mirrored: of their mirror images.
+    """
     network.eval()
     places = lesions.places[team.rank :: team.size]
     embeddings = torch.zeros(len(lesions), network.image.fc1.out_features, device=team.device)
     with torch.no_grad():
         parts = np.split(places, range(EVALUATION_BATCH, len(places), EVALUATION_BATCH))
         images = (torch.from_numpy(lesions.cohort.pixels[part]).to(team.device).float() / 255 for part in parts)
-        embeddings[team.rank :: team.size] = torch.cat([network.embed(normalized(one, config)) for one in images])
+        seen = (normalized(one.flip(-1) if mirrored else one, config) for one in images)
+        embeddings[team.rank :: team.size] = torch.cat([network.embed(one) for one in seen])
     return team.summed(embeddings)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from worker.clinical.aggregation import aggregate
 from worker.dataset.manifest import Split
@@ -184,11 +185,12 @@ def judged(scored: dict[Split, ScoredLesions], threshold: float) -> Judged:
 
 def score(network: DlrNetwork, lesions: Lesions, config: TrainingConfig, team: Team) -> ScoredLesions:
     """Score lesions in float32, as the service does."""
-    embeddings = embed(network, lesions, config, team)
+    views = (False, True) if config.test_time_flip else (False,)
+    embedded = [embed(network, lesions, config, team, mirrored=mirrored) for mirrored in views]
+    ages = normalized_ages(lesions, config).to(team.device)
     with torch.no_grad():
-        image_logits = network.image.fc2(embeddings)
-        ages = normalized_ages(lesions, config).to(team.device)
-        logits = network.age(embeddings, ages) if config.needs_ages else None
+        image_only = _mean([network.image.fc2(one) for one in embedded])
+        with_age = _mean([network.age(one, ages) for one in embedded]) if config.needs_ages else None
     rows = lesions.rows
     together = by_lesion([(row.patient_key, row.lesion_id) for row in rows])
     firsts = [places[0] for places in together.values()]
@@ -197,9 +199,15 @@ def score(network: DlrNetwork, lesions: Lesions, config: TrainingConfig, team: T
         rows=tuple(rows[at] for at in firsts),
         images=np.array([len(places) for places in together.values()]),
         labels=lesions.labels[firsts],
-        with_age=None if logits is None else _by_lesion(positive_probabilities(logits), together.values(), config),
-        image_only=_by_lesion(positive_probabilities(image_logits), together.values(), config),
+        with_age=None if with_age is None else _by_lesion(with_age, together.values(), config),
+        image_only=_by_lesion(image_only, together.values(), config),
     )
+
+
+def _mean(logits: Sequence[Tensor]) -> NDArray[np.float64]:
+    """Return the mean of the positive probabilities of several passes, float64 (N,)."""
+    mean: NDArray[np.float64] = np.mean([positive_probabilities(one) for one in logits], axis=0)
+    return mean
 
 
 def _by_lesion(

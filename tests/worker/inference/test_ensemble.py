@@ -1,5 +1,6 @@
 """An ensemble's AI score is the mean of its members', wherever it is scored, and a fault of one member is no secret."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,26 @@ def test_in_service_a_lesion_has_the_mean_of_what_the_members_say_in_service(tmp
     assert served(registry, tmp_path, "ensemble", images) == pytest.approx(np.mean(each), abs=1e-6)
     alone = SingleModel(registry.active("DLR_BM"), CPU).score(images).score
     assert alone.positive_probability == pytest.approx(np.mean(each), abs=1e-4)
+
+
+@pytest.mark.slow
+def test_with_test_time_flips_a_lesion_has_the_mean_of_itself_and_its_mirror_image_in_service_and_beside_it(
+    tmp_path: Path,
+) -> None:
+    registry = with_members(tmp_path, resize="stretch", roi_margin=0.0)
+    card_path, weights = write_ensemble(
+        tmp_path / "flipped", SEEDS, "flipped", resize="stretch", roi_margin=0.0, test_time_flip=True
+    )
+    registry.add(card_path, *weights)
+    image = lesion(7)
+    width, region = image.frame.shape[1], image.region
+    mirror = replace(image, frame=image.frame[:, ::-1], region=replace(region, x=width - region.x - region.width))
+    plain = SingleModel(registry.named("DLR_BM/ensemble")[0], CPU)
+    each = [plain.score([one]).score.positive_probability for one in (image, mirror)]
+    assert abs(each[0] - each[1]) > 1e-4
+    flipped = SingleModel(registry.named("DLR_BM/flipped")[0], CPU)
+    assert flipped.score([image]).score.positive_probability == pytest.approx(np.mean(each), abs=1e-5)
+    assert served(registry, tmp_path, "flipped", [image]) == pytest.approx(np.mean(each), abs=1e-4)
 
 
 @pytest.fixture(scope="module")

@@ -89,6 +89,7 @@ def test_notices_and_uses_that_differ_are_not_lost() -> None:
         ("roi_margin", 0.0),
         ("age_mean", 50.0),
         ("age_sd", 10.0),
+        ("test_time_flip", True),
         ("aggregation", "max"),
         ("stage", "image"),
         ("classes", ["malignant", "benign"]),

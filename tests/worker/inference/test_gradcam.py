@@ -179,6 +179,20 @@ def test_of_an_ensemble_the_map_is_the_mean_of_the_members_maps_each_on_its_own_
     assert together.score.positive_probability == pytest.approx(np.mean(scores), abs=1e-6)
 
 
+def test_with_test_time_flips_a_mirrored_look_is_turned_back_to_where_it_was() -> None:
+    mask = torch.zeros(CELLS, CELLS)
+    mask[0, 0] = 1
+    frame, whole = np.full((64, 64), 200, np.uint8), Roi(0, 0, 64, 64)
+    frame[:, 32:] = 100
+    network = known_network(mask=mask)
+    looked = grad_cam(known_card(test_time_flip=True), [network], frame, whole, 47.0)
+    plain, mirrored = (grad_cam(known_card(), [network], one, whole, 47.0) for one in (frame, frame[:, ::-1]))
+    assert looked.heat.values[8, [8, 56]] == pytest.approx([1, 1], abs=0.05), "either look is on its own scale"
+    assert looked.heat.values[56].max() == 0
+    expected = (plain.score.positive_probability + mirrored.score.positive_probability) / 2
+    assert looked.score.positive_probability == pytest.approx(expected, abs=1e-6)
+
+
 def test_an_ensemble_none_of_whose_members_looked_anywhere_has_no_heat() -> None:
     nowhere = known_network(mask=torch.zeros(CELLS, CELLS))
     assert not grad_cam(known_card(), [nowhere, nowhere], noise(), REGION, 47.0).heat.values.any()

@@ -72,6 +72,25 @@ def test_an_ensemble_has_the_logits_of_each_of_its_networks_however_it_is_run() 
         assert np.abs(probabilities(runner.run(*batch)) - expected).max() < 1e-5
 
 
+@pytest.mark.parametrize("channels", ["gray", "rgb"])
+def test_with_test_time_flips_the_passes_of_the_mirror_images_follow_those_of_the_images(channels: str) -> None:
+    plain = CARDS[0], sample_card(name="DLR_BM", channels=channels)
+    flipped = plain[0], plain[1].model_copy(update={"test_time_flip": True})
+    networks = [[sample_network(0)], [sample_network(1), sample_network(2)]]
+    pair = ModelPair(flipped, networks)
+    lh, bm, ages = pair.inputs_of.noise(3)
+    found = probabilities(TorchRunner(pair).run(lh, bm, ages))
+    assert found.shape == (3, sum(card.passes for card in flipped), 2) == (3, 5, 2)
+    alone = TorchRunner(ModelPair(plain, networks))
+    turned = [one[..., ::-1].copy() for one in bm]
+    mirrored = alone.run(turned if pair.inputs_of.one_crop else lh, turned, ages)
+    np.testing.assert_allclose(found[:, :3], probabilities(alone.run(lh, bm, ages)), atol=1e-6)
+    np.testing.assert_allclose(found[:, 3:], probabilities(mirrored)[:, 1:], atol=1e-6)
+    on_openvino = OpenVinoRunner(pair.cards, pair.weights())
+    for runner in (on_openvino, TorchRunner(pair.fold())):
+        assert np.abs(probabilities(runner.run(lh, bm, ages)) - found).max() < 1e-5
+
+
 @pytest.mark.parametrize("bm", [{"input_size": 48}, {"channels": "rgb"}, {"roi_margin": 0.0}])
 def test_models_that_take_other_crops_get_each_their_own(bm: dict[str, object]) -> None:
     pair = _pair(**bm)

@@ -145,6 +145,27 @@ def test_a_score_is_what_the_written_weights_give(run: Path) -> None:
         assert score == pytest.approx(expected, abs=1e-5)
 
 
+def test_with_test_time_flips_the_threshold_and_the_scores_are_of_an_image_and_its_mirror_image(tmp_path: Path) -> None:
+    from worker.inference.ensemble import mean_score
+    from worker.inference.model_pair import ScoringNetworks
+    from worker.inference.runner import probabilities
+    from worker.inference.weights import load_network
+
+    card = trained(tmp_path / "run", epochs=1, test_time_flip=True).card
+    assert card.test_time_flip
+    plain = trained(tmp_path / "plain", epochs=1).card
+    assert (plain.test_time_flip, plain.weights_sha256) == (False, card.weights_sha256)
+    network, cohort = load_network(card, tmp_path / "run/weights.safetensors", torch.device("cpu")), phantoms(config())
+    of_patient = {row.patient_key: place for place, row in enumerate(cohort.rows)}
+    for lesion in read_scores(tmp_path / "run/scores.csv").material.lesions[:5]:
+        place = of_patient[str(lesion.patient)]
+        age = torch.tensor([(cohort.rows[place].age_years - card.age_mean) / card.age_sd], dtype=torch.float32)
+        with torch.no_grad():
+            passes = ScoringNetworks(card, [network])(torch.from_numpy(cohort.pixels[place : place + 1]), age).numpy()
+        assert passes.shape == (1, 2, 2)
+        assert [*lesion.scores.values()] == pytest.approx([probabilities(mean_score(passes))[0, 1]], abs=1e-5)
+
+
 def test_a_version_can_be_named_and_the_log_left_out(tmp_path: Path) -> None:
     made = trained(tmp_path / "run", running=Running(version="2026.11", log=log.Log.NONE), epochs=1)
     assert made.card.version == "2026.11"
