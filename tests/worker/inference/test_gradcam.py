@@ -187,7 +187,7 @@ def test_with_test_time_flips_a_mirrored_look_is_turned_back_to_where_it_was() -
     network = known_network(mask=mask)
     looked = grad_cam(known_card(test_time_flip=True), [network], frame, whole, 47.0)
     plain, mirrored = (grad_cam(known_card(), [network], one, whole, 47.0) for one in (frame, frame[:, ::-1]))
-    assert looked.heat.values[8, [8, 56]] == pytest.approx([1, 1], abs=0.05), "either look is on its own scale"
+    assert looked.heat.values[8, [8, 56]] == pytest.approx([1, 1], abs=0.1), "either look is on its own scale"
     assert looked.heat.values[56].max() == 0
     expected = (plain.score.positive_probability + mirrored.score.positive_probability) / 2
     assert looked.score.positive_probability == pytest.approx(expected, abs=1e-6)
