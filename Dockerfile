@@ -1,13 +1,17 @@
 # syntax=docker/dockerfile:1
-# Two images of one wheel. `client`: intake, migrations, Flower, the worklist page; no torch. `worker`: inference; torch brings its CUDA.
+# Two images of one wheel and of what uv.lock has for it. `client`: intake, migrations, Flower, the worklist page; no torch. `worker`: inference; torch brings its CUDA.
 
 FROM python:3.12-slim AS build
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY deploy/build-tools.txt deploy/locked.py deploy/
+RUN pip install --no-cache-dir --no-deps --require-hashes -r deploy/build-tools.txt
+COPY pyproject.toml uv.lock README.md LICENSE ./
 COPY db db
 COPY migrations migrations
 COPY worker worker
-RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && python deploy/locked.py export flower dicom dicomweb send web metrics tracing > /wheels/client.txt \
+    && python deploy/locked.py export worker cpu dicom dicomweb export metrics tracing > /wheels/worker.txt
 
 FROM python:3.12-slim AS base
 # HOME is the tmpfs: some libraries need a home for their cache, and the file system is read-only.
@@ -26,10 +30,12 @@ CMD ["dlr", "--help"]
 
 FROM base AS client
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir "$(ls /wheels/*.whl)[flower,dicom,dicomweb,send,web,metrics,tracing]"
+    pip install --no-cache-dir --no-deps --require-hashes -r /wheels/client.txt \
+    && pip install --no-cache-dir --no-deps /wheels/*.whl
 USER 10001:10001
 
 FROM base AS worker
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir "$(ls /wheels/*.whl)[worker,cpu,dicom,dicomweb,export,metrics,tracing]"
+    pip install --no-cache-dir --no-deps --require-hashes -r /wheels/worker.txt \
+    && pip install --no-cache-dir --no-deps /wheels/*.whl
 USER 10001:10001

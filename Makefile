@@ -2,7 +2,6 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
 # Where PyTorch comes from: an index's address, or `default`, pip's usual one. Empty: see deploy/install_torch.py.
 TORCH_INDEX ?=
 # One process more than there are cores, since tests that watch a service mostly wait; and in the order of the folders,
@@ -11,21 +10,21 @@ PROCESSES := $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 PYTEST := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo public-models dev test test-fast faults test-long bench gpu lint types client clean
+.PHONY: help install demo public-models dev test test-fast faults test-long bench gpu lint types client update sbom audit clean
 
 help:  ## List the targets, and how long each takes on two cores
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # A stamp says that an installation came to its end: one that was cut short is taken up again.
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.installed: pyproject.toml uv.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python deploy/install_torch.py $(TORCH_INDEX)
-	$(PIP_INSTALL) --editable '.[all]'
+	@$(BIN)/python deploy/locked.py install all
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP_INSTALL) --editable '.[dev]'
+	@$(BIN)/python deploy/locked.py install dev
 	@touch $@
 
 install: $(VENV)/.installed  ## Install the product into .venv (2 to 4 minutes)
@@ -48,7 +47,7 @@ test-long: dev  ## Before a release: every property with 500 examples, and the t
 	$(PYTEST) -m 'hypothesis or long' --hypothesis-profile long
 
 bench: dev  ## Measure every row of docs/performance.md beside its peer, on a quiet machine (1 hour)
-	$(PIP_INSTALL) --editable '.[dev,bench]'
+	@$(BIN)/python deploy/locked.py install bench dev
 	$(BIN)/python -m benchmarks --out benchmarks/figures.json
 
 # Sets as they were downloaded (BUSBRA and breast in SETS), and options of `dlr train` for each training.
@@ -72,6 +71,15 @@ types: dev  ## Check types: mypy, strict (80 s the first time, then 10 s)
 
 client: $(VENV)/.installed  ## Check that the client installs without PyTorch and brings its migrations (1 minute)
 	.ci/client-install
+
+update: $(VENV)/.installed  ## Renew uv.lock: the newest releases that pyproject.toml allows (1 minute)
+	$(BIN)/python deploy/locked.py update
+
+sbom: $(VENV)/.installed  ## Write what each image is made of, with licences, to build/sbom (10 s)
+	$(BIN)/python deploy/sbom.py
+
+audit: dev  ## Look up the lock's distributions in an index of advisories, where one answers (1 minute)
+	$(BIN)/python deploy/audit.py
 
 clean:  ## Remove .venv and everything else that was made here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -1,7 +1,7 @@
 """Install PyTorch ahead of the rest: on a machine without an NVIDIA GPU the build for CPUs, which leaves CUDA out.
 
 PyPI's torch brings CUDA, gigabytes that such a machine never uses; PyTorch's own index has a build without it. Where
-that index does not answer in time nothing is installed here, and pip takes torch from its usual index, with the rest.
+that index does not answer in time nothing is installed here, and torch comes from pip's usual index, with the rest.
 A torch that is installed and new enough stays.
 
     python deploy/install_torch.py            # keep what is installed, or decide
@@ -32,6 +32,7 @@ CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 USUAL_INDEX = "pip's usual index"
 PROBE_S = 5.0
 PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
+LOCK = PYPROJECT.with_name("uv.lock")
 GPU_DRIVER = Path("/dev/nvidiactl")
 
 
@@ -47,6 +48,12 @@ def requirements() -> dict[str, str]:
     """Return what the extra ``worker`` asks of torch and torchvision: each name with its requirement."""
     lines = tomllib.loads(PYPROJECT.read_text("utf-8"))["project"]["optional-dependencies"]["worker"]
     return {name: line for line in lines if (name := line.partition(">=")[0]) in ("torch", "torchvision")}
+
+
+def locked() -> list[str]:
+    """Return both packages in the versions that the lock has."""
+    packages = tomllib.loads(LOCK.read_text("utf-8"))["package"]
+    return [f"{one['name']}=={one['version']}" for one in packages if one["name"] in requirements()]
 
 
 def installed() -> str | None:
@@ -116,9 +123,12 @@ def _numbers(version: str) -> list[int]:
 
 
 def install(index: str) -> bool:
-    """Install torch and torchvision from an index; whether that worked."""
-    pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
-    return subprocess.run([*pip, "--index-url", index, *requirements().values()], check=False).returncode == 0
+    """Install torch and torchvision from an index, in the lock's versions and alone; whether that worked.
+
+    What they need comes with the rest, by its hash. Their own files are not in the lock, which has the usual index's.
+    """
+    pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off", "--no-deps"]
+    return subprocess.run([*pip, "--index-url", index, *locked()], check=False).returncode == 0
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -16,7 +16,7 @@ import pip
 import pytest
 
 from deploy import install_torch
-from deploy.install_torch import PYPROJECT, Choice, choose, lists_wheel, probe, requirements
+from deploy.install_torch import PYPROJECT, Choice, choose, lists_wheel, locked, probe, requirements
 from tests.waiting import patience
 
 PYTHON = f"cp{sys.version_info.major}{sys.version_info.minor}"
@@ -156,6 +156,13 @@ def test_both_packages_are_asked_for_as_the_product_asks_for_them() -> None:
     assert all(f'"{line}"' in text for line in requirements().values())
 
 
+def test_they_are_installed_in_the_versions_of_the_lock() -> None:
+    assert [one.partition("==")[0] for one in locked()] == ["torch", "torchvision"]
+    for one, wanted in zip(locked(), requirements().values(), strict=True):
+        least, version = wanted.partition(">=")[2], one.partition("==")[2]
+        assert install_torch._numbers(version) >= install_torch._numbers(least)
+
+
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, list[str]]]:
     """Run `main` where installing works or does not: its exit status, and its lines."""
@@ -233,9 +240,10 @@ def write_wheel(index: Path, name: str, version: str, *needs: str) -> None:
 
 @pytest.mark.slow
 def test_pip_installs_the_build_for_cpus_and_the_product_after_it_keeps_it(tmp_path: Path) -> None:
+    torch, torchvision = (one.partition("==")[2] for one in locked())
     for index, local in (("whl/cpu", "+cpu"), ("usual", "")):
-        write_wheel(tmp_path / index, "torch", f"2.14.1{local}")
-        write_wheel(tmp_path / index, "torchvision", f"0.29.1{local}", "torch==2.14.1")
+        write_wheel(tmp_path / index, "torch", f"{torch}{local}")
+        write_wheel(tmp_path / index, "torchvision", f"{torchvision}{local}", f"torch=={torch}")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
     python = tmp_path / "venv" / "bin" / "python"
     [packages] = (tmp_path / "venv" / "lib").glob("python*/site-packages")
@@ -257,4 +265,4 @@ def test_pip_installs_the_build_for_cpus_and_the_product_after_it_keeps_it(tmp_p
         ):
             subprocess.run(command, env={**clean, "PIP_CONFIG_FILE": os.devnull}, check=True, timeout=patience(60))
     listed = subprocess.run([python, "-m", "pip", "freeze"], capture_output=True, text=True, check=True).stdout
-    assert listed.split() == ["torch==2.14.1+cpu", "torchvision==0.29.1+cpu"]
+    assert listed.split() == [f"torch=={torch}+cpu", f"torchvision=={torchvision}+cpu"]

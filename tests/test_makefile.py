@@ -11,14 +11,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
-PRODUCT, TOOLS = "--editable '.[all]'", "--editable '.[dev]'"
+PRODUCT, TOOLS = "deploy/locked.py install all\n", "deploy/locked.py install dev"
 OF_A_DEVELOPER = ["test", "test-fast", "faults", "test-long", "bench", "lint", "types"]
 
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Path:
     """A checkout in which nothing is installed."""
-    for name in ("Makefile", "pyproject.toml"):
+    for name in ("Makefile", "pyproject.toml", "uv.lock"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 

@@ -10,6 +10,7 @@ output has gone.
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import typer
 
@@ -20,6 +21,13 @@ from worker.errors import DlrError
 
 
 class _Commands(LazyGroup):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read ``--version`` last of the options: it prints at once, as those beside it say."""
+        if args and args[0].startswith("-") and "--version" in args:
+            args = [*(word for word in args if word != "--version"), "--version"]
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
+
     panels = {  # noqa: RUF012
         "Run the service": (
             Entry("up", "worker.cli.services", "up", "Start everything on this machine."),
@@ -83,10 +91,23 @@ app = typer.Typer(
 )
 
 
-def _version(value: bool) -> None:
-    if value:
+def _version(ctx: typer.Context, value: bool) -> None:
+    if not value:
+        return
+    if ctx.params.get("verbose"):
+        _print_versions(ctx.params.get("fmt") or "table")
+    else:
         sys.stdout.write(f"dlr-worker {__version__}\n")
-        raise typer.Exit
+    raise typer.Exit
+
+
+def _print_versions(fmt: str) -> None:
+    from worker.cli.output import Format, print_rows
+    from worker.doctor.versions import versions
+
+    if fmt not in list(Format):
+        raise typer.BadParameter(f"--format is one of {', '.join(Format)}")
+    print_rows([row._asdict() for row in versions()], ("component", "version", "detail"), Format(fmt), title="versions")
 
 
 @app.callback()
@@ -94,8 +115,17 @@ def _root(
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
     ),
+    verbose: bool = typer.Option(
+        False, "--verbose", is_eager=True, help="With --version: of everything, the lock's hash and the schema's head."
+    ),
+    fmt: str | None = typer.Option(
+        None, "--format", is_eager=True, metavar="[table|json|csv]", help="With --version --verbose: how to print it."
+    ),
 ) -> None:
     """Score breast-ultrasound studies from a Redis queue and keep an ordered worklist in PostgreSQL."""
+    del version
+    if verbose or fmt is not None:
+        raise typer.BadParameter("--verbose and --format before a command go with --version")
 
 
 def main() -> None:
