@@ -196,7 +196,7 @@ def test_the_packages_of_an_extra_are_those_that_it_installs(extra: str) -> None
 
 
 def test_every_extra_is_known() -> None:
-    assert set(EXTRAS) - {"all", "dev", "bench"} == set(PACKAGES)
+    assert set(EXTRAS) - {"all", "dev", "bench", "audit"} == set(PACKAGES)
 
 
 def test_all_is_every_extra_of_the_product_and_dev_is_that_with_the_tools() -> None:
