@@ -43,19 +43,9 @@ def main() -> None:
     reached("Python and the command line")
     from worker.inference import loading
 
-    by_pytorch = loading.by_pytorch
-
-    def told_by_pytorch(*arguments: Any) -> Any:
-        import torch  # noqa: F401
-
-        reached("PyTorch imported")
-        pair, score = by_pytorch(*arguments)
-        reached("PyTorch's networks made")
-        return pair, telling("scored by PyTorch", score)
-
     loading.read_weights = telling("weights read and hashed", loading.read_weights)
-    loading.by_pytorch = told_by_pytorch
     loading.by_openvino = telling("compiled by OpenVINO, and scored", loading.by_openvino)
+    loading.by_another_process = telling("scored by PyTorch in another process", loading.by_another_process)
     loading.load_engine = telling("scores compared", loading.load_engine)
     worker_ready.connect(lambda **_: reached("Celery connected"), weak=False)
     task_prerun.connect(lambda **_: reached("first task taken"), weak=False)

@@ -1,10 +1,11 @@
 """Loads both active models onto a device. It starts once the device scores as PyTorch does in float32.
 
-What OpenVINO compiles, outside of Python's lock, it compiles while PyTorch is imported, which takes about as long: so
-nothing here imports torch before the weights are on their way.
+What OpenVINO compiles it compiles outside of Python's lock, while another process imports PyTorch and scores what both
+are compared on; where this one has imported it anyway, or needs it for its GPU, this one does.
 """
 
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from worker.errors import Code, Unavailable
 from worker.inference import cpu
 from worker.inference.engine import Engine
 from worker.inference.model_card import ModelCard
+from worker.inference.reference import COMPARED, by_another_process, by_pytorch
 from worker.inference.registry import Registry, require_age_stage
 from worker.inference.runner import Batch, Inputs, Logits, Runner, probabilities, temperatures_of
 from worker.inference.weights_file import read_weights
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
     from worker.inference.model_pair import ModelPair
 
 logger = logging.getLogger(__name__)
-
-_COMPARED = 3
-"""Images of noise on which a device is compared with PyTorch."""
 
 _GPU_DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 """One of them is there wherever CUDA is; where none is, the CPU is what ``auto`` will mean."""
@@ -54,7 +53,7 @@ def load_engine(
         wait_ms: the longest wait for more, while more is arriving, in milliseconds.
         measures: is told of each batch.
         lost: is called once the device has failed for too long.
-        meanwhile: is called while PyTorch scores, which leaves Python's lock to it.
+        meanwhile: is called while another process scores.
 
     Raises:
         ModelRefused: a model is not active, or its card and weights do not fit each other; the reason says where.
@@ -66,7 +65,7 @@ def load_engine(
     cards = entries[0].card, entries[1].card
     for card in cards:
         require_age_stage(card)
-    noise = Inputs.of(cards).noise(_COMPARED)
+    noise = Inputs.of(cards).noise(COMPARED)
     # Each member of an ensemble by itself: in the mean of many, one that the device gets wrong would hardly show.
     temperatures = temperatures_of([card for card in cards for _ in range(card.passes)])
     with ThreadPoolExecutor(4, "loading") as threads:
@@ -75,14 +74,17 @@ def load_engine(
             for one in entries
         ]
         ready = threads.submit(by_openvino, cards, contents, noise) if _is_for_openvino(device) else None
-        pair, score = by_pytorch(cards, contents)
-        reference = threads.submit(score, *noise)
+        if ready is not None and "torch" not in sys.modules:
+            scoring = threads.submit(by_another_process, entries)
+            meanwhile()
+            expected = scoring.result()
+        else:
+            pair, expected = by_pytorch(cards, [[content.result() for content in of_card] for of_card in contents])
         runner, logits = ready.result() if ready is not None else _on(device, pair, batch_max, noise)
         engine = Engine(cards, runner, batch_max, wait_ms / 1000, measures, lost)
         engine.probe()
-        meanwhile()
-        expected = probabilities(reference.result(), temperatures)
-    difference = float(np.abs(probabilities(logits, temperatures) - expected).max())
+    found, wanted = probabilities(logits, temperatures), probabilities(expected, temperatures)
+    difference = float(np.abs(found - wanted).max())
     if not difference <= runner.tolerance:
         engine.close()
         reason = f"the device's scores differ by {difference:.2g} from PyTorch's in float32"
@@ -118,19 +120,6 @@ def by_openvino(cards: Sequence[ModelCard], contents: _Contents, noise: Batch) -
     weights = [[load(content.result()) for content in networks] for networks in contents]
     runner = cpu.OpenVinoRunner(cards, weights)
     return runner, _logits(runner, noise)
-
-
-def by_pytorch(cards: Sequence[ModelCard], contents: _Contents) -> tuple["ModelPair", Callable[..., Logits]]:
-    """Return both models as PyTorch has them, checked, and what scores a batch on them."""
-    from worker.inference.model_pair import ModelPair, TorchRunner
-    from worker.inference.weights import network_of
-
-    networks = [
-        [network_of(card, content.result()) for content in of_card]
-        for card, of_card in zip(cards, contents, strict=True)
-    ]
-    pair = ModelPair(cards, networks)
-    return pair, TorchRunner(pair).run
 
 
 def _on(device: str, pair: "ModelPair", batch_max: int | None, noise: Batch) -> tuple[Runner, Logits]:

@@ -91,7 +91,17 @@ def test_a_device_whose_scores_are_others_than_pytorchs_does_not_start(
     assert "differ" in refused.reason
 
 
+def test_where_pytorch_is_not_imported_another_process_scores_and_this_one_needs_none(tmp_path: Path) -> None:
+    registry_with_both(tmp_path)
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom worker.inference.loading import load_engine\n"
+        f"load_engine(Path({str(tmp_path / 'registry')!r}), 'cpu', None, 0).close()\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
+
+
 @pytest.mark.parametrize("module", ["worker.inference.loading", "worker.inference.openvino_graph"])
-def test_pytorch_is_not_imported_before_the_weights_are_on_their_way(module: str) -> None:
+def test_a_worker_on_a_cpu_imports_no_pytorch(module: str) -> None:
     program = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

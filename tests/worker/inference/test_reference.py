@@ -1,0 +1,50 @@
+"""Another process scores what this one would, refuses what this one would, and its end is told."""
+
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.worker.inference.samples import registry_with_both, sample_card
+from worker.errors import Code, ModelRefused, Unavailable
+from worker.inference import reference
+from worker.inference.reference import by_another_process, by_pytorch
+from worker.inference.registry import Entry
+from worker.inference.weights_file import read_weights
+
+pytestmark = pytest.mark.slow
+
+
+def _entries(folder: Path) -> tuple[Entry, Entry]:
+    registry = registry_with_both(folder)
+    return registry.active("DLR_LH"), registry.active("DLR_BM")
+
+
+def test_another_process_gives_the_same_logits(tmp_path: Path) -> None:
+    entries = _entries(tmp_path)
+    contents = [[read_weights(one.card, path) for path in one.weights_paths] for one in entries]
+    _, logits = by_pytorch([one.card for one in entries], contents)
+    assert logits.shape == (reference.COMPARED, 2, 2)
+    np.testing.assert_allclose(by_another_process(entries), logits, atol=1e-5)
+
+
+def test_what_it_refuses_is_refused_here_with_its_reason(tmp_path: Path) -> None:
+    entries = _entries(tmp_path)
+    entries[1].card_path.write_text(sample_card(name="DLR_BM", weights_sha256="ab" * 32).to_json())
+    with pytest.raises(ModelRefused) as refused:
+        by_another_process(entries)
+    assert refused.value.code is Code.WEIGHTS_HASH_MISMATCH
+    assert "ab" * 32 in refused.value.reason
+
+
+def test_one_that_ends_before_it_has_scored_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = tmp_path / "python"
+    shell.write_text(f"#!/bin/sh\nkill -{signal.SIGKILL.value} $$\n")
+    shell.chmod(0o755)
+    entries = _entries(tmp_path)
+    monkeypatch.setattr(reference.sys, "executable", str(shell))
+    with pytest.raises(Unavailable) as told:
+        by_another_process(entries)
+    assert told.value.code is Code.DEVICE_UNAVAILABLE
+    assert f"status -{signal.SIGKILL.value}" in told.value.reason
