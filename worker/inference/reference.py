@@ -2,7 +2,7 @@
 
 Where a CPU is the device, nothing else of a worker needs PyTorch, which takes seconds of Python's lock to import and
 half a gigabyte to keep. So it scores in a process of its own, which ends then:
-``python -P -m worker.inference.reference FOLDER FOLDER``, of DLR_LH's and of DLR_BM's version, writes logits to standard
+``python -P -m worker.inference.reference FOLDER FOLDER``, of both versions, writes its logits to standard
 output, as ``.npy``, or as JSON why the models are refused.
 """
 
