@@ -1,7 +1,9 @@
 """Connections to the ledger: which driver, which role, and no value of a row in any error."""
 
+from collections.abc import Iterable
 from contextlib import closing
-from typing import Any, TextIO, cast
+from io import BytesIO
+from typing import Any, cast
 
 import psycopg2
 from sqlalchemy import URL, Engine, Pool, create_engine, event, make_url
@@ -15,6 +17,7 @@ from db.outages import DatabaseAway, outage_of
 from db.schema.roles import WRITER
 
 CONNECT_TIMEOUT_S = 5
+_PIECE = 1024 * 1024
 ENCODING = "UTF8"
 """In which a database keeps text (PostgreSQL's ``server_encoding``); any other lacks letters of some names."""
 
@@ -81,20 +84,22 @@ def session_factory(engine: Engine) -> sessionmaker[Session]:
     return sessionmaker(engine, expire_on_commit=False)
 
 
-def copy_csv(session: Session, into: str, rows: TextIO) -> None:
-    """Write rows of CSV by ``COPY``, which SQLAlchemy does not know; errors are those of a statement.
+def copy_lines(session: Session, into: str, lines: Iterable[str]) -> None:
+    """Write rows by ``COPY``, which SQLAlchemy does not know; errors are those of a statement.
 
     Args:
         session: of an engine of `make_engine`.
         into: what stands between ``COPY`` and ``FROM``: a table and its columns.
-        rows: the CSV; an empty field is NULL. They are written as seen by everybody (``FREEZE``), into a table that
-            this transaction made.
+        lines: of PostgreSQL's text format, without their ends. They are written as seen by everybody (``FREEZE``), into
+            a table that this transaction made.
     """
+    # The driver gives other threads way before each piece that it sends, and may wait long for its turn after it.
+    rows = BytesIO("".join([f"{line}\n" for line in lines]).encode())
     connection = session.connection()
     try:
         with closing(connection.connection.cursor()) as cursor:
             cast("psycopg2.extensions.cursor", cursor).copy_expert(
-                f"COPY {into} FROM STDIN WITH (FORMAT csv, FREEZE)", rows
+                f"COPY {into} FROM STDIN WITH (FREEZE)", rows, size=_PIECE
             )
     except psycopg2.Error as error:
         meaning = outage_of(error, is_lost=error.pgcode is None)

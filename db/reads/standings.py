@@ -221,16 +221,16 @@ def listed_standings(session: Session, size: int) -> Iterator[list[ListedStandin
     query, last = _FIRST_PAGE, dict[str, object]()
     while True:
         rows = session.execute(query, {"size": size, **last}).all()
-        page = [_listed(list(of_study)) for _, of_study in groupby(rows, key=itemgetter(0))]
+        page = [_listed(*of_study) for _, of_study in groupby(rows, key=itemgetter(0))]
         if not page:
             return
         yield page
         query, last = _NEXT_PAGE, {"received_at": page[-1].received_at, "id": page[-1].study_id}
 
 
-def _listed(rows: Sequence[Any]) -> ListedStanding:
-    lesions = tuple(LesionStanding._make(row[_OWN:]) for row in rows if row[_OWN] is not None)
-    return ListedStanding._make((*rows[0][:_OWN], lesions))
+def _listed(first: Any, *more: Any) -> ListedStanding:
+    lesions = () if first[_OWN] is None else tuple([LesionStanding._make(row[_OWN:]) for row in (first, *more)])
+    return ListedStanding._make((*first[:_OWN], lesions))
 
 
 def _standing(rows: Sequence[Any]) -> StudyStanding:

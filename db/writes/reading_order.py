@@ -5,10 +5,8 @@ is being built. Its places are written into a table of their own, which becomes 
 is full; studies that change until then are noted, and placed under it afterwards.
 """
 
-import csv
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from hashlib import sha256
-from io import StringIO
 from typing import cast
 from uuid import UUID
 
@@ -28,7 +26,7 @@ from db.schema.worklist import (
     ReadingOrderSwitchRow,
 )
 from db.schema.worklist_records import PolicyRecord, ServedPolicy
-from db.session import copy_csv
+from db.session import copy_lines
 
 POLICY_LOCK = 0x706C61636573  # "places"
 """The advisory lock that who places studies shares, and who changes the policies holds alone."""
@@ -37,10 +35,12 @@ COMPLETION_LOCK = 0x636F6D706C6574  # "complet"
 """The advisory lock of who places the studies of before an upgrade."""
 
 FILLED_COLUMNS = (
-    "study_id", "policy_id", "tier", "rule", "lesion", "category", "probability", "place_order", "marks", "is_read",
+    "study_id", "probability", "place_order", "policy_id", "tier", "rule", "lesion", "category", "marks", "is_read",
     *COPIED, "arrived_at",
 )  # fmt: skip
 """What is given of each place that is written into a partition."""
+
+_ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 _CHANGED, _STUDIES = (cast("Table", row.__table__) for row in (ReadingOrderChangedRow, StudyRow))
 _NOTE = text(
@@ -123,18 +123,20 @@ def make_partition(session: Session, policy_key: int) -> None:
         raise PolicySuperseded(session.get_one(ReadingOrderPolicyRow, policy_key).label)
 
 
-def fill_partition(session: Session, policy_key: int, places: Iterable[Sequence[object]]) -> None:
+def fields(*values: object) -> str:
+    """Write values as a part of a line that ``COPY`` reads; ``None`` for what is not known."""
+    return "\t".join([r"\N" if value is None else str(value).translate(_ESCAPED) for value in values])
+
+
+def fill_partition(session: Session, policy_key: int, places: Iterable[str]) -> None:
     """Write places into a partition that this transaction made.
 
     Args:
         session: of that transaction.
         policy_key: the policy's.
-        places: the values of `FILLED_COLUMNS`, ``None`` for what is not known.
+        places: the `fields` of `FILLED_COLUMNS`.
     """
-    rows = StringIO()
-    csv.writer(rows).writerows(places)
-    rows.seek(0)
-    copy_csv(session, f"worklist_entry_{policy_key:d} ({', '.join(FILLED_COLUMNS)})", rows)
+    copy_lines(session, f"worklist_entry_{policy_key:d} ({', '.join(FILLED_COLUMNS)})", places)
 
 
 def attach_partition(session: Session, policy_key: int) -> None:

@@ -4,11 +4,13 @@ Places are computed beside those that are served; studies that change meanwhile 
 transaction. Why in this way: docs/decisions/0047-each-policy-s-places-are-a-partition.md.
 """
 
+import gc
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
@@ -111,7 +113,7 @@ def moves(sessions: sessionmaker[Session], policy: Policy, told: Told) -> Moves:
     with sessions() as session:
         served = reading_order.served_policies(session)
     active = next(parse_policy(one.document) for one in served if one.active)
-    with sessions() as session:
+    with sessions() as session, _without_collector():
         for page in listed_standings(session, PAGE):
             for study in page:
                 if not study.is_read:
@@ -135,7 +137,7 @@ def _fill(sessions: sessionmaker[Session], policy: Policy, key: int, told: Told)
     done = 0
     with sessions.begin() as session:
         reading_order.make_partition(session, key)
-        with sessions() as reading, ThreadPoolExecutor(1) as writer:
+        with sessions() as reading, ThreadPoolExecutor(1) as writer, _without_collector():
             writing: Future[None] | None = None
             for page in _ahead(listed_standings(reading, PAGE)):
                 places = list(place_in_bulk(policy, key, page))
@@ -167,6 +169,18 @@ def _drop_places(sessions: sessionmaker[Session]) -> None:
                 return
         time.sleep(PAUSE_S)
     logger.warning("the places of the policy before are still being read; the next policy that is applied drops them")
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Collect no cycles: a page is 100,000 tuples, none of them in one, and to look for some takes half its reading."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 _T = TypeVar("_T")

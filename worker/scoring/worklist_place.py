@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import cast
 from uuid import UUID
 
@@ -63,14 +64,40 @@ def place_studies(session: Session, study_ids: Collection[UUID]) -> None:
     worklist.remove_entries(session, gone | {study.study_id for study in found if not study.listed})
 
 
-def place_in_bulk(policy: Policy, key: int, studies: Iterable[ListedStanding]) -> Iterator[tuple[object, ...]]:
-    """Place listed studies under a policy that is being built; yields `db.writes.reading_order.FILLED_COLUMNS`."""
+def place_in_bulk(policy: Policy, key: int, studies: Iterable[ListedStanding]) -> Iterator[str]:
+    """Place listed studies under a policy that is being built; yields lines of `reading_order.FILLED_COLUMNS`.
+
+    Studies of one lesion that differ by its probabilities alone have one place, but for its order, where no rule asks
+    for a probability: it is worked out once.
+    """
+    by_words = not any(policy.bounds)
+    placed: dict[tuple[object, ...], tuple[Place, Priority, str]] = {}
     for study in studies:
-        at = place(policy, facts_of(study))
-        yield (
-            study.study_id, key, at.tier, at.rule, at.lesion, at.category, at.probability, at.order,
-            f"{{{','.join(at.marks)}}}", *study[1:-1], study.received_at,
-        )  # fmt: skip
+        lesion = study.lesions[0] if by_words and len(study.lesions) == 1 else None
+        words = (study.study_id,) if lesion is None else (study.priority, study.state, *_words(lesion))
+        if words not in placed:
+            facts = facts_of(study)
+            at = place(policy, facts)
+            marks = f"{{{','.join(at.marks)}}}"
+            decided = reading_order.fields(key, at.tier, at.rule, at.lesion, at.category, marks)
+            placed[words] = at, facts.priority, decided
+        at, priority, decided = placed[words]
+        probability, order = at.probability, at.order
+        if lesion is not None and probability is not None:
+            probability = lesion.malignant_probability
+            order = order_of(policy, at.tier, priority, category=at.category, probability=probability)
+        known = r"\N" if probability is None else probability
+        study_id, *own, received_at, _ = study
+        yield f"{study_id}\t{known}\t{order}\t{decided}\t{_own(*own)}\t{received_at}\t{received_at}"
+
+
+_own = lru_cache(maxsize=2**16)(reading_order.fields)
+
+
+def _words(lesion: LesionStanding) -> tuple[object, ...]:
+    """Return all that decides but the probabilities themselves."""
+    _, *words, _, malignant_probability = lesion
+    return (malignant_probability is None, *words)
 
 
 def facts_of(study: StudyStanding | ListedStanding) -> StudyFacts:
