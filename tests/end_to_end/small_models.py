@@ -22,13 +22,18 @@ def add_small_models(models_dir: Path, version: str = "test-1", seed: int = 7) -
     def make(folder: Path) -> None:
         registry = Registry(folder)
         for number, name in enumerate(MODEL_NAMES):
-            with TemporaryDirectory() as incoming:
-                _write(Path(incoming), name, version, seed + number)
-                registry.add(Path(incoming) / "card.json", Path(incoming) / "weights.safetensors")
+            add_version(folder, name, version, seed + number)
             registry.activate(name, version)
 
     shutil.copytree(made_once(f"small-models/{version}-{seed}", make), models_dir, dirs_exist_ok=True)
     return {entry.card.name: entry.card for entry in Registry(models_dir).list()}
+
+
+def add_version(models_dir: Path, name: ModelName, version: str, seed: int) -> None:
+    """Add a version to a registry; it is not active yet."""
+    with TemporaryDirectory() as incoming:
+        _write(Path(incoming), name, version, seed)
+        Registry(models_dir).add(Path(incoming) / "card.json", Path(incoming) / "weights.safetensors")
 
 
 def _write(folder: Path, name: ModelName, version: str, seed: int) -> None:
