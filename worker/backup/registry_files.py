@@ -13,6 +13,7 @@ from worker.durable_files import replace as replace_file
 from worker.durable_files import sync
 from worker.errors import Code, ModelRefused
 from worker.inference.active_versions import ACTIVE_FILE, HISTORY_FILE, SHADOW_FILE, written
+from worker.inference.version_folder import CARD_FILE
 
 STATE_FILES = (HISTORY_FILE, SHADOW_FILE, ACTIVE_FILE)
 """In the order in which they are put in place: what is active is said last."""
@@ -55,7 +56,7 @@ class RegistryPlan:
         for version, names in by_version.items():
             if not (folder / version).exists():
                 missing[version] = tuple(names)
-            elif any(not _is_same(folder / name, found, name) for name in names):
+            elif any(_says_what_it_is(name) and not _is_same(folder / name, found, name) for name in names):
                 reason = f"the registry here has another {version} than {found.path.name}; move it away first"
                 raise ModelRefused(Code.MODEL_EXISTS, reason)
         return cls(found, folder, missing)
@@ -103,6 +104,11 @@ class RegistryPlan:
         self.folder.mkdir(parents=True, exist_ok=True)
         replace_file(place, content)
         return True
+
+
+def _says_what_it_is(name: str) -> bool:
+    """Whether a file is a version's card or weights, which never change; a check of its calibration is made anew."""
+    return name.endswith((f"/{CARD_FILE}", ".safetensors"))
 
 
 def _is_same(path: Path, found: Archive, name: str) -> bool:

@@ -205,6 +205,18 @@ def test_another_model_under_the_same_version_is_never_overwritten(
 
 
 @pytest.mark.usefixtures("both_models")
+def test_a_version_that_is_here_already_stays_with_what_was_checked_of_it_since(
+    full: Installation, back_up: Back, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_private_in(full.home / "models" / "DLR_BM" / "1.0" / "checks.jsonl", b"before")
+    archive = back_up()
+    write_private_in(full.home / "models" / "DLR_BM" / "1.0" / "checks.jsonl", b"since")
+    restored = put_back(archive, full, monkeypatch, replace=True)
+    assert restored.models == 0
+    assert (full.home / "models" / "DLR_BM" / "1.0" / "checks.jsonl").read_bytes() == b"since"
+
+
+@pytest.mark.usefixtures("both_models")
 def test_which_versions_are_in_service_here_stays_and_is_told(
     empty: Installation, back_up: Back, monkeypatch: pytest.MonkeyPatch
 ) -> None:
