@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session, sessionmaker
 from db.schema.roles import SHADOW
 from db.session import make_engine, session_factory
 from worker.extras import require_extra
-from worker.outages.retry import stopping
 from worker.settings import get_settings
 
 if TYPE_CHECKING:
@@ -129,6 +128,7 @@ def engine() -> "LiveEngine":
     """
     from worker.inference.live_engine import LOOK_S, LiveEngine
     from worker.inference.registry import Registry
+    from worker.outages.retry import stopping
 
     made = LiveEngine(Registry(get_settings().models_dir), _load_engine, _put_on_record)
     threading.Thread(target=lambda: made.run(LOOK_S, stopping), name="versions", daemon=True).start()
@@ -244,6 +244,7 @@ def rescorer() -> "Rescorer":
     """Return what scores stored lesions in this process, as the role ``dlr_shadow``, with one decoder."""
     from worker.imaging.decoder_pool import DecoderPool
     from worker.imaging.image_source import ImageSource, remove_abandoned
+    from worker.outages.retry import stopping
     from worker.rescoring.rescorer import Rescorer
     from worker.rescoring.stored_images import StoredImages
 
