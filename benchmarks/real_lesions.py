@@ -237,7 +237,9 @@ def _difference(of: Mapping[str, Any]) -> str:
 
 
 def _p_value(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+    if value is None:
+        return ""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def run(home: Path, away: Path, work: Path, recipes: Sequence[Recipe], out: Path | None) -> dict[str, Any]:
