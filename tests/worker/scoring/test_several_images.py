@@ -1,6 +1,8 @@
 """From a job of version 2 to one advice on a lesion: by its two planes, by one where the other is damaged, by none."""
 
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -119,7 +121,10 @@ def test_an_image_that_was_read_and_not_scored_is_not_what_a_document_shows_firs
     first_refused = LesionRefused(Code.SCORES_NOT_FINITE)
 
     class Picky:
-        arriving = staticmethod(device.arriving)
+        @contextmanager
+        def arriving(self) -> Iterator["Picky"]:
+            with device.arriving():
+                yield self
 
         @staticmethod
         def submit(images: Any, priority: Any) -> Any:
@@ -195,7 +200,10 @@ def test_pixels_are_let_go_once_the_models_have_them(
     held: list[int] = []
 
     class Forgetful:
-        arriving = staticmethod(device.arriving)
+        @contextmanager
+        def arriving(self) -> Iterator["Forgetful"]:
+            with device.arriving():
+                yield self
 
         @staticmethod
         def submit(images: Any, priority: Any) -> Any:
