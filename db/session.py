@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import Any, cast
 
 import psycopg2
-from sqlalchemy import URL, Engine, Pool, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, Pool, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
@@ -37,7 +37,8 @@ def make_engine(
 ) -> Engine:
     """Make an engine; it connects on first use.
 
-    Every connection acts as ``role``, in UTC, with the schema ``public``, and gives up after 5 s where no server
+    Every transaction acts as ``role``, in UTC, with the schema ``public``; a session keeps nothing of that, so that a
+    pooler may give it to somebody else between two transactions. A connection gives up after 5 s where no server
     answers. Errors of the server are raised without the values that PostgreSQL puts into its messages. An outage is
     raised as `DatabaseAway`, whatever the driver calls it, and the connections that were there before are replaced.
 
@@ -45,7 +46,7 @@ def make_engine(
         url: ``postgresql://user:password@host:port/database``.
         role: the role to act as; the login user is a member of it, or is it. ``None``: stay the login user.
         name: under which PostgreSQL lists the connections.
-        autocommit: each statement is its own transaction, and none is ever begun.
+        autocommit: each statement is its own transaction, none is ever begun, and nobody but the login user acts.
         poolclass: SQLAlchemy's ``NullPool`` for a connection that is used once; else its default pool.
 
     Raises:
@@ -70,10 +71,16 @@ def make_engine(
         },
     )
 
-    def prepare(connection: psycopg2.extensions.connection, _entry: ConnectionPoolEntry) -> None:
-        _prepare(connection, role)
+    def look(connection: psycopg2.extensions.connection, _entry: ConnectionPoolEntry) -> None:
+        _require_role(connection, role)
 
-    event.listen(engine, "connect", prepare)
+    def act(connection: Connection) -> None:
+        connection.exec_driver_sql(_acting_as(role))
+
+    if not autocommit:
+        if role is not None:
+            event.listen(engine, "connect", look)
+        event.listen(engine, "begin", act)
     event.listen(engine, "handle_error", _withhold_values)
     event.listen(engine, "handle_error", _tell_an_outage)
     return engine
@@ -109,20 +116,22 @@ def copy_lines(session: Session, into: str, lines: Iterable[str]) -> None:
         raise DBAPIError(None, None, error.__class__(_without_values(error)), hide_parameters=True) from None
 
 
-def _prepare(connection: Any, role: str | None) -> None:
-    # Outside of a transaction, so that a rollback does not undo it.
-    before, connection.autocommit = connection.autocommit, True
+def _acting_as(role: str | None) -> str:
+    """Return what begins each transaction; it ends with it, and no other client of a pooler inherits it."""
+    return f"SET LOCAL TIME ZONE 'UTC'; SET LOCAL search_path TO public{f'; SET LOCAL ROLE {role}' if role else ''}"
+
+
+def _require_role(connection: Any, role: str | None) -> None:
+    """Try the role once, in a transaction of its own."""
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SET TIME ZONE 'UTC'; SET search_path TO public")
-            if role is not None:
-                cursor.execute(f"SET ROLE {role}")
+            cursor.execute(_acting_as(role))
     except (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.InvalidParameterValue):
         connection.close()
         raise RoleRefused(
             f"the database user of this URL cannot act as {role}; ask an administrator for: GRANT {role} TO that user;"
         ) from None
-    connection.autocommit = before
+    connection.rollback()
 
 
 def _tell_an_outage(context: ExceptionContext) -> DatabaseAway | None:

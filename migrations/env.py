@@ -4,7 +4,7 @@ The URL comes from ``db.migrate``, or from a developer's ``alembic -x url=postgr
 """
 
 from alembic import context
-from sqlalchemy import NullPool, text
+from sqlalchemy import Connection, NullPool, text
 
 from db.errors import DatabaseRefused, RoleRefused
 from db.migrate import LOCK_KEY, is_ours
@@ -24,14 +24,11 @@ def _migrate() -> None:
     if context.is_offline_mode():
         raise DatabaseRefused("migrations run on a live database; there is no offline mode")
     with make_engine(_url(), role=None, poolclass=NullPool).connect() as connection:
-        # Held until the connection closes: a second migration waits here, and then finds nothing to do.
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
-        connection.commit()
+        _wait_for_turn(connection)
         prepare_roles(connection)
         connection.commit()
         if not connection.scalar(text("SELECT pg_has_role(:role, 'MEMBER')"), {"role": OWNER}):
             raise RoleRefused(f"migrations run as {OWNER}; ask an administrator for: GRANT {OWNER} TO this user;")
-        connection.execute(text(f"SET ROLE {OWNER}"))
         connection.commit()
         context.configure(connection=connection, target_metadata=TABLES, include_object=is_ours)
         encoding = connection.scalar(text("SHOW server_encoding"))
@@ -42,7 +39,15 @@ def _migrate() -> None:
                 f"createdb --template=template0 --encoding={ENCODING}"
             )
         with context.begin_transaction():
+            # All of it is one transaction, in which the revision is read: a second migration finds nothing to do.
+            _wait_for_turn(connection)
+            connection.execute(text(f"SET LOCAL ROLE {OWNER}"))
             context.run_migrations()
+
+
+def _wait_for_turn(connection: Connection) -> None:
+    """Take the lock of migrations until the end of the transaction: a session may be a pooler's, and another's next."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
 
 
 _migrate()

@@ -93,6 +93,10 @@ class FaultService:
         """Run Python with these arguments as a person would who finds the servers, to its end."""
         subprocess.run([sys.executable, *arguments], cwd=ROOT, env=self._environment, check=True, capture_output=True)
 
+    def give_workers(self, **environment: str) -> None:
+        """Let the workers that are started from now on have other settings."""
+        self._environment |= environment
+
     def start_workers(self) -> None:
         """Start one worker of each queue."""
         for queue in QUEUES:

@@ -30,6 +30,11 @@ class Figure:
         return asdict(self) | {"passed": "yes" if self.passed else "NO", "seconds": round(self.seconds)}
 
 
+def not_installed(row: str, program: str) -> Figure:
+    """Return the figure of a row that cannot be done here."""
+    return Figure(row, f"not done: {program} is not installed here", "", "", passed=False)
+
+
 def said(verdict: Verdict) -> str:
     """Sum a verdict up."""
     states = ", ".join(f"{count} {state}" for state, count in sorted(verdict.states.items()))

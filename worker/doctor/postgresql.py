@@ -27,10 +27,10 @@ LOCK_S = 3.0
 SILENT_S = 180.0
 """A sender that has not looked for so long is at work no more, in seconds."""
 
-SHARED = (
-    "a pooler gives PostgreSQL's sessions to several connections in turn (PgBouncer's pool_mode transaction or "
-    "statement), so that a role, a time limit or a lock leaks from one to another: use pool_mode = session, or the "
-    "server's own address"
+SHARED = "behind a pooler that gives PostgreSQL's sessions to several connections in turn"
+BY_STATEMENT = (
+    f"{SHARED}: with PgBouncer use pool_mode = transaction or session, since with pool_mode = statement nothing can be "
+    "written"
 )
 
 T = TypeVar("T")
@@ -68,9 +68,7 @@ def postgres_and_pooler(settings: Settings) -> Component:
     if not _in_time(lambda: probe.shares_sessions(engine)):
         return postgres(settings)
     found = look_at("PostgreSQL", postgres, settings)
-    if found.health is Health.OK:
-        return replace(found, health=Health.WARNING, detail=SHARED)
-    return replace(found, detail=f"{found.detail}; {SHARED}")
+    return replace(found, detail=f"{found.detail}; {SHARED if found.health is Health.OK else BY_STATEMENT}")
 
 
 def schema(settings: Settings) -> Component:

@@ -21,12 +21,15 @@ def postgresql(command: str, url: str, redis_url: str) -> tuple[int, dict[str, A
 
 
 @needs_pgbouncer
-@pytest.mark.parametrize(("mode", "health"), [("transaction", "warning"), ("statement", "down")])
-def test_a_pooler_that_shares_sessions_is_found(database: Database, redis_url: str, mode: str, health: str) -> None:
+@pytest.mark.parametrize(("mode", "health"), [("transaction", "ok"), ("statement", "down")])
+def test_a_pooler_that_shares_sessions_is_told_and_one_by_the_statement_is_of_no_use(
+    database: Database, redis_url: str, mode: str, health: str
+) -> None:
     with pooled(database.writer_url, mode) as url:
         _, row = postgresql("doctor", url, redis_url)
     assert row["health"] == health
-    assert "pool_mode = session" in row["detail"]
+    assert "to several connections in turn" in row["detail"]
+    assert ("pool_mode = transaction" in row["detail"]) == (health == "down")
 
 
 @needs_pgbouncer
@@ -38,7 +41,7 @@ def test_a_pooler_that_goes_round_its_sessions_is_found(database: Database, redi
             at_work.enter_context(engine.begin()).execute(text("SELECT 1"))
         at_work.close()
         _, row = postgresql("doctor", url, redis_url)
-    assert row["health"] == "warning"
+    assert "to several connections in turn" in row["detail"]
 
 
 @needs_pgbouncer
