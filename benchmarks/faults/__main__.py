@@ -17,6 +17,7 @@ from benchmarks.faults import (
     refusals,
     sentinel,
     servers,
+    standby,
     workers,
 )
 from benchmarks.faults.disks import MountingNotAllowed
@@ -32,6 +33,7 @@ ROWS: dict[str, Callable[..., Figure]] = {
     "sentinel": sentinel.failover,
     "refusals": refusals.redis_refuses,
     "postgres": servers.postgres_stopped,
+    "standby": standby.promoted,
     "pooler": pooler.pooler_killed,
     "readonly": servers.postgres_read_only,
     "frozen": servers.server_frozen,

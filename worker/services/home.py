@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 from db.schema.roles import WRITER
 from worker.durable_files import write_private
 from worker.errors import Code, SetupRefused
-from worker.settings import SERVICES_FILE, Settings, as_written
+from worker.settings import SERVICES_FILE, Settings, as_host_list, as_written
 
 LOG_BYTES_MAX = 10 << 20
 
@@ -131,4 +131,4 @@ def _own_url_of(settings: Settings, role: str) -> str:
     if own is None:
         reason = f"DLR_DATABASE_URL names a database of your own, and {variable} does not say who dlr_{role} is there"
         raise SetupRefused(Code.SETTING_INVALID, reason)
-    return make_url(own.get_secret_value()).set(drivername="postgresql").render_as_string(hide_password=False)
+    return as_host_list(make_url(own.get_secret_value()).set(drivername="postgresql"))

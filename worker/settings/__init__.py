@@ -3,6 +3,7 @@
 from worker.settings.described import Described, by_group, described, without_secrets
 from worker.settings.environment import PREFIX, SERVICES_FILE, default_home
 from worker.settings.loading import get_settings, isolated, use_device
+from worker.settings.postgres_hosts import as_host_list
 from worker.settings.renamed import RENAMED, OldName, old_names
 from worker.settings.sentinels import SentinelAddress, as_written, celery_url, sentinel_address
 from worker.settings.settings import GROUPS, Settings
@@ -16,6 +17,7 @@ __all__ = [
     "OldName",
     "SentinelAddress",
     "Settings",
+    "as_host_list",
     "as_written",
     "by_group",
     "celery_url",

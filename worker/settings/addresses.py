@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 from worker.errors import Code, SetupRefused
 from worker.image_access import Server
+from worker.settings.postgres_hosts import from_host_list
 from worker.settings.sentinels import SENTINEL, from_sentinels, is_behind_sentinels, of_one_server
 
 _PORTS = range(1, 1 << 16)
@@ -75,10 +76,11 @@ def _server(url: SecretStr, drivers: Collection[str], form: str) -> URL:
 
 
 def _is_postgresql(url: SecretStr) -> SecretStr:
-    parsed = _server(url, ("postgresql", "postgresql+psycopg2"), "postgresql://user@host:5432/database")
+    whole = SecretStr(from_host_list(url.get_secret_value()))
+    parsed = _server(whole, ("postgresql", "postgresql+psycopg2"), "postgresql://user@host:5432/database")
     if parsed.query and not _libpq_knows(parsed):
         raise ValueError("has a parameter after the question mark that libpq does not know")
-    return url
+    return whole
 
 
 def _libpq_knows(url: URL) -> bool:

@@ -14,8 +14,8 @@ class ServerSettings(BaseModel, frozen=True):
 
     database_url: PostgresUrl | None = Field(
         default=None,
-        description="PostgreSQL, as the user that workers sign in as: postgresql://user@host:5432/dlr; unset: "
-        "`dlr up` starts one",
+        description="PostgreSQL, as the user that workers sign in as: postgresql://user@host:5432/dlr, with a "
+        "standby host1:5432,host2:5432; unset: `dlr up` starts one",
     )
     database_password: SecretStr | None = Field(default=None, description="Password for a DLR_DATABASE_URL without one")
     database_owner_url: PostgresUrl | None = Field(
