@@ -266,7 +266,8 @@ class Ledger(RuleBasedStateMachine):
                 else:
                     rule = parse_policy(policy.document)
                     former = self.listed.get(study_id) or self._former(study)
-                    if before is None and (last := self._last_result(study_id)) is not None:
+                    no_result = before is None or before.marks & {"waiting", *KEPT} == {"waiting"}
+                    if no_result and (last := self._last_result(study_id)) is not None:
                         before, former = _placed(rule, last.facts), last
                     assert places[study_id, key] == _expected(rule, study, before, former)
                     self._is_read_again_where_its_tier_changed(policy, study_id, study, before, places[study_id, key])

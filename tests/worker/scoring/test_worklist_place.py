@@ -134,6 +134,18 @@ def test_a_correction_of_a_correction_keeps_the_place_too_and_its_result_ends_it
     assert (row.tier, row.marks) == ("suspicious", [])
 
 
+def test_a_correction_that_is_taken_back_leads_back_to_the_place_of_the_last_result(
+    sessions: sessionmaker[Session],
+) -> None:
+    with sessions.begin() as session:
+        ended(session, study(), scored(lh=0.9, bm=0.9))
+        arrived(session, study(content="b", lesions=(lesion(birads="4C"),)))
+    assert (only(sessions).tier, only(sessions).marks) == ("suspicious", ["waiting"])
+    with sessions.begin() as session:
+        arrived(session, study(content="c", lesions=(lesion(birads="3"),)))
+    assert (only(sessions).tier, only(sessions).marks) == ("suspicious", ["waiting", "corrected"])
+
+
 def test_a_kept_place_is_the_same_place_among_the_others(sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as session:
         for number, bm in enumerate((0.4, 0.3, 0.2, 0.1)):
