@@ -1,5 +1,6 @@
 """The whole service, once for all end-to-end tests: real servers, and workers in processes of their own."""
 
+import itertools
 import json
 import os
 import socket
@@ -13,10 +14,12 @@ from typing import Any, TypeVar
 from unittest import mock
 from uuid import UUID
 
+import numpy as np
 import psycopg2
 import psycopg2.extras
 import pytest
 from celery import Celery
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.reads import study_queries
@@ -26,6 +29,7 @@ from tests import command_line, waiting
 from tests.end_to_end.collector import Collector, collecting
 from tests.end_to_end.small_models import add_small_models
 from tests.servers import NOT_FOR_KEEPS
+from worker.demo.dicom import Header, write_ultrasound
 from worker.services import embedded_postgres
 from worker.services.running_services import Services, running_services
 from worker.services.supervisor import Supervisor
@@ -183,3 +187,28 @@ def job_for() -> Callable[..., dict[str, Any]]:
         return json.loads(json.dumps({**job, "age_years": 47.0, **fields}))
 
     return make
+
+
+@pytest.fixture
+def version_now(service: Service, job_for: Callable[..., dict[str, Any]]) -> Callable[[], str]:
+    """Give a function that says which version of DLR_BM scores the next study.
+
+    It is one study, corrected at each call, so that the worklist of the other tests stays short.
+    """
+    uid = generate_uid()
+    frame = np.random.default_rng(0).integers(0, 256, (80, 100), np.uint8)
+    header = Header(uid, "Doe^Jane", "P1", "A1", "20261123", birth_date="19790214")
+    sop = write_ultrasound(service.storage_root / f"{uid}.dcm", header, [frame], ExplicitVRLittleEndian)
+    revisions = itertools.count(1)
+
+    def version() -> str:
+        revision = next(revisions)
+        service.push(job_for(uid, sop, f"{uid}.dcm", age_years=47.0 + revision / 100))
+        study = service.until(
+            lambda: next((one for one in service.details(uid) if one.revision == revision and one.state in ENDED), None)
+        )
+        assert study.state == "done"
+        [event] = [one for one in study.events if one.event == "done"]
+        return str(event.detail["models"]["DLR_BM"])
+
+    return version

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -102,7 +102,7 @@ def give_by_keyboard(page: Page, address: str) -> None:
 
 
 def test_a_verdict_given_in_the_browser_is_trained_on_and_the_new_version_goes_into_service(
-    service: Service, studies: list[str], page: Page, tmp_path: Path
+    service: Service, studies: list[str], page: Page, version_now: Callable[[], str], tmp_path: Path
 ) -> None:
     first = studies[1]
     give_by_keyboard(page, f"{service.page_url}/studies/{first}")
@@ -128,7 +128,7 @@ def test_a_verdict_given_in_the_browser_is_trained_on_and_the_new_version_goes_i
     assert "Mary" not in split.read_text()
     assert "LOOP" not in split.read_text()
 
-    trained_and_activated(service, split, tmp_path)
+    trained_and_activated(service, version_now, split, tmp_path)
 
 
 def import_others(service: Service, studies: list[str], folder: Path) -> None:
@@ -158,8 +158,8 @@ def manifest_of(service: Service, folder: Path) -> Path:
     return split
 
 
-def trained_and_activated(service: Service, split: Path, folder: Path) -> None:
-    """Train, add, shadow, activate; and leave the service as it was."""
+def trained_and_activated(service: Service, version_now: Callable[[], str], split: Path, folder: Path) -> None:
+    """Train, add, shadow, activate until it scores; and leave the service as it was."""
     (folder / "small.toml").write_text(SMALL)
     run = folder / "run"
     trained = answer(
@@ -178,6 +178,7 @@ def trained_and_activated(service: Service, split: Path, folder: Path) -> None:
         assert done.returncode == 0, done.stderr
         active = {one["name"]: one["version"] for one in answer(service, "models", "list") if one["active"]}
         assert active["DLR_BM"] == version
+        service.until(lambda: version_now() == version)
         marked = folder / "again.csv"
         done = service.dlr(
             "dataset", "import", "ledger", "--key", folder / "patients.key", "-o", marked, "--label-from-verdicts",
@@ -188,6 +189,7 @@ def trained_and_activated(service: Service, split: Path, folder: Path) -> None:
         assert known == {None, f"DLR_BM {version}"}
     finally:
         assert service.dlr("models", "rollback", "DLR_BM").returncode == 0
+        service.until(lambda: version_now() != version)
 
 
 def use_stated(path: Path) -> None:
