@@ -4,16 +4,15 @@ import os
 import pwd
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from socket import create_connection
 from tempfile import TemporaryDirectory
 
 from sqlalchemy import make_url
 
+from benchmarks.faults.waiting import listens, wait_until
 from worker.network.port import LOOPBACK, free_port
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -46,24 +45,13 @@ class Pooler:
             self._process = subprocess.Popen(
                 [PROGRAM, self.folder / "pgbouncer.ini"], user=account, stdout=log, stderr=log
             )
-        limit = time.monotonic() + START_S
-        while not self._listens():
-            if time.monotonic() > limit:
-                raise TimeoutError((self.folder / "log").read_text())
-            time.sleep(0.02)
+        wait_until(lambda: listens(self.port), START_S, (self.folder / "log").read_text)
 
     def kill(self) -> None:
         """kill -9."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-
-    def _listens(self) -> bool:
-        try:
-            create_connection((LOOPBACK, self.port)).close()
-        except OSError:
-            return False
-        return True
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from benchmarks.faults.simulated_device import DEVICE_MS, scores_of
 from benchmarks.faults.studies import COLUMNS, ROIS, ROWS, MadeStudy
 from benchmarks.faults.table import Figure, said
 from benchmarks.faults.verify import verify
+from benchmarks.faults.waiting import listens
 from worker.demo.dicom import Header, write_ultrasound
 from worker.demo.structured_report import write_report
 
@@ -63,7 +64,7 @@ def storage_full(say: Say, *, quick: bool) -> Figure:
         with fault_service(say, **{DEVICE_MS: "5"}, **settings) as service:
             service.start_workers()
             service.start_module("receive", "worker.cli.main", "receive")
-            service.until(lambda: _listens(port), PATIENCE_S, "the receiver")
+            service.until(lambda: listens(port), PATIENCE_S, "the receiver")
             sent = _Sent()
             for number in range(rounds):
                 for fault in FAULTS:
@@ -149,8 +150,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from threading import Thread
 from unittest import mock
 
@@ -19,8 +20,10 @@ from benchmarks.faults.simulated_device import DEVICE_MS
 from benchmarks.faults.studies import MadeStudy
 from benchmarks.faults.table import Figure, said
 from benchmarks.faults.verify import verify
+from benchmarks.faults.waiting import wait_until
 from worker.services import embedded_redis as room
 from worker.services.embedded_redis import RULES, SECRET, USER, EmbeddedRedis
+from worker.services.home import Home
 
 PATIENCE_S = 240
 NOBODY = ("127.0.0.1", 1)
@@ -162,6 +165,16 @@ class Refusing:
 
 
 @contextmanager
+def refusing_redis(home: Path) -> Iterator[Refusing]:
+    """Run an embedded Redis by itself that can be made to refuse."""
+    server = EmbeddedRedis(Home(home))
+    with administered():
+        server.start()
+        yield Refusing(server)
+        server.stop()
+
+
+@contextmanager
 def _without_its_master(one: Refusing) -> Iterator[None]:
     stale = {"replica-serve-stale-data": "no"}, {"replica-serve-stale-data": "yes"}
     with one.configured(*stale), one.replica():
@@ -185,11 +198,7 @@ def _has_failed_to_save(client: "Redis", server: psutil.Process) -> bool:
 
 
 def _until(found: Callable[[], object]) -> None:
-    limit = time.monotonic() + PATIENCE_S
-    while not found():
-        if time.monotonic() > limit:
-            raise TimeoutError("Redis did not become as it was to be")
-        time.sleep(0.02)
+    wait_until(found, PATIENCE_S, lambda: "Redis did not become as it was to be")
 
 
 REFUSALS: Mapping[str, Callable[[Refusing], AbstractContextManager[None]]] = {

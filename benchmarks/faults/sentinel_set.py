@@ -2,8 +2,7 @@
 
 import signal
 import subprocess
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
+from benchmarks.faults.waiting import wait_until
 from worker.network.port import LOOPBACK, free_port
 from worker.services.embedded_redis import RULES, embedded_binary
 
@@ -64,11 +64,11 @@ class SentinelSet:
         for port in self.ports:
             self._write_node(port, None if port == self.ports[0] else self.ports[0])
             self.start_node(port)
-        self.until(lambda: all(self.has_role(port, "slave") for port in self.ports[1:]), "both replicas")
+        self._until(lambda: all(self.has_role(port, "slave") for port in self.ports[1:]), "both replicas")
         for port in self.sentinel_ports:
             self._write_sentinel(port)
             self._run(port, "--sentinel")
-        self.until(self._is_complete, "the Sentinels")
+        self._until(self._is_complete, "the Sentinels")
 
     def stop(self) -> None:
         """End everything."""
@@ -96,7 +96,7 @@ class SentinelSet:
 
     def celery(self) -> dict[str, Any]:
         """Return the settings of a sender's plain Celery."""
-        url = ";".join(f"sentinel://{USER}:{PASSWORD}@{LOOPBACK}:{port}/0" for port in self.sentinel_ports)
+        url, _, _ = self.url("sentinel").partition("?")
         limits = {"socket_timeout": 2, "socket_connect_timeout": 2}
         of_sentinels = {"password": OF_SENTINELS, **limits}
         options = {"master_name": SERVICE, "sentinel_kwargs": of_sentinels, **limits}
@@ -134,28 +134,19 @@ class SentinelSet:
 
     def until_promoted(self, former: int) -> int:
         """Wait until the Sentinels name another primary, and it is one; return its port."""
-        self.until(lambda: self._new_primary(former) is not None, "a promotion", 0.02)
+        self._until(lambda: self._new_primary(former) is not None, "a promotion", 0.02)
         promoted = self._new_primary(former)
         assert promoted is not None
         return promoted
 
     def until_whole(self) -> None:
         """Wait until each server but the primary is its replica again, and the Sentinels agree."""
-        self.until(self._is_whole, "the replicas")
-
-    def until(self, is_so: Any, what: str, every_s: float = 0.1) -> None:
-        """Wait for something.
-
-        Raises:
-            TimeoutError: for a minute it was not so.
-        """
-        limit = time.monotonic() + PATIENCE_S
-        while not is_so():
-            if time.monotonic() > limit:
-                raise TimeoutError(f"{what}: not within {PATIENCE_S:.0f} s")
-            time.sleep(every_s)
+        self._until(self._is_whole, "the replicas")
 
     # --- within
+
+    def _until(self, is_so: Callable[[], bool], what: str, every_s: float = 0.1) -> None:
+        wait_until(is_so, PATIENCE_S, lambda: f"{what}: not within {PATIENCE_S:.0f} s", every_s)
 
     def _new_primary(self, former: int) -> int | None:
         return next((port for port in self.ports if port != former and self.has_role(port, "master")), None)

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from benchmarks.faults.sentinel_set import SentinelSet
 from benchmarks.faults.studies import MadeStudy, StudyMaker
+from benchmarks.faults.waiting import wait_until
 from benchmarks.measuring import Say
 from worker.broker.connections import connect
 from worker.broker.queues import QUEUES, REDIS_PRIORITY, SUBMIT_STUDY
@@ -237,12 +238,7 @@ class FaultService:
 
     def until(self, found: Callable[[], Any], seconds: float, what: str, every_s: float = LOOK_S) -> float:
         """Wait until something is found, and say after how many seconds; too long is the end of the row."""
-        started = time.monotonic()
-        while not found():
-            if time.monotonic() - started > seconds:
-                raise TimeoutError(f"{what}: not within {seconds:.0f} s")
-            time.sleep(every_s)
-        return time.monotonic() - started
+        return wait_until(found, seconds, lambda: f"{what}: not within {seconds:.0f} s", every_s)
 
     def until_ended(self, studies: Sequence[MadeStudy], seconds: float) -> float:
         """Wait until all have ended, whatever it takes to keep the workers alive; never raises for some that do not."""

@@ -5,8 +5,7 @@ import pwd
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import psycopg2
 from sqlalchemy import make_url
 
+from benchmarks.faults.waiting import wait_until
 from worker.network.port import LOOPBACK, free_port
 from worker.services.embedded_postgres import HBA, SETTINGS, SUPERUSER, EmbeddedPostgres, _binaries
 
@@ -142,12 +142,8 @@ class Standby:
         nobody = pwd.getpwnam("nobody")
         return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": self.folder}
 
-    def _until(self, is_so: Any) -> None:
-        limit = time.monotonic() + PATIENCE_S
-        while not is_so():
-            if time.monotonic() > limit:
-                raise TimeoutError((self.folder / "log").read_text())
-            time.sleep(0.05)
+    def _until(self, is_so: Callable[[], bool]) -> None:
+        wait_until(is_so, PATIENCE_S, (self.folder / "log").read_text, 0.05)
 
 
 @contextmanager

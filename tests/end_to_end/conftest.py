@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -22,6 +21,7 @@ from celery import Celery
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from sqlalchemy.orm import Session, sessionmaker
 
+from benchmarks.faults.waiting import listens
 from db.reads import study_queries
 from db.reads.study_records import StudyDetail
 from db.session import make_engine, session_factory
@@ -41,12 +41,6 @@ PROMPT_SPANS = {"OTEL_BSP_SCHEDULE_DELAY": "200"}
 """Spans are sent five times a second, and not every five seconds."""
 
 T = TypeVar("T")
-
-
-def listens(port: int) -> bool:
-    """Say whether somebody takes calls at a port of this machine."""
-    with socket.socket() as caller:
-        return caller.connect_ex(("127.0.0.1", port)) == 0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,6 +7,8 @@ the pictures.
 import atexit
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,6 +30,18 @@ SCALE = 1.5
 
 def main(target: Path = IMAGES) -> None:
     """Run the demo's studies through the service and take the pictures."""
+    with scored_by_demo(lambda services: len(push(services, DEMO_SEED))) as (executable, services):
+        take(executable, f"http://127.0.0.1:{services.web_port}", target)
+        take_flower(executable, services, target)
+
+
+@contextmanager
+def scored_by_demo(pushed: Callable[[Services], int]) -> Iterator[tuple[str, Services]]:
+    """Run the demo's service with the page until what ``pushed`` has pushed is scored; give Chromium's path and it.
+
+    Args:
+        pushed: pushes studies, and says how many.
+    """
     executable, models = chromium_path(), Registry(get_settings().models_dir)
     if executable is None:
         sys.exit("Chromium is not installed")
@@ -37,10 +51,8 @@ def main(target: Path = IMAGES) -> None:
         take_models(models, Registry(home / "models"))
         with demo_service(home, print) as (services, supervisor):
             supervisor.start(services.web())
-            made = push(services, DEMO_SEED)
-            wait_until_ended(services, supervisor, len(made), lambda _: None)
-            take(executable, f"http://127.0.0.1:{services.web_port}", target)
-            take_flower(executable, services, target)
+            wait_until_ended(services, supervisor, pushed(services), lambda _: None)
+            yield executable, services
 
 
 def take(executable: str, url: str, target: Path) -> None:

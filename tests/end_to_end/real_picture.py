@@ -6,25 +6,20 @@ learned from phantoms, and Chromium.
 """
 
 import atexit
-import os
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from celery import Celery
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from tests import shared
-from tests.end_to_end.browser import chromium, chromium_path, context_of
-from tests.end_to_end.pictures import IMAGES, open_worklist
+from tests.end_to_end.browser import chromium, context_of
+from tests.end_to_end.pictures import IMAGES, open_worklist, scored_by_demo
 from worker.broker.queues import QUEUE_OF_TASK, SUBMIT_STUDY
 from worker.dataset.importers.breast import import_breast
 from worker.dataset.manifest_image import mask_roi, read_picture
 from worker.demo.dicom import Header, write_ultrasound
-from worker.demo.run import demo_service, take_models, wait_until_ended
-from worker.inference.registry import Registry
 from worker.services.running_services import Services
-from worker.settings import get_settings, isolated
 
 CASE = "breast-56"
 FILE = "real-lesion.jpg"
@@ -33,22 +28,12 @@ QUALITY = 80
 
 def main(target: Path = IMAGES) -> None:
     """Score one lesion and take the picture of its page."""
-    executable, models = chromium_path(), Registry(get_settings().models_dir)
-    if executable is None:
-        sys.exit("Chromium is not installed")
-    with TemporaryDirectory() as folder, isolated():
-        home = Path(folder)
-        os.environ["DLR_WEB_PORT"] = os.environ["DLR_FLOWER_PORT"] = "0"
-        take_models(models, Registry(home / "models"))
-        with demo_service(home, print) as (services, supervisor):
-            supervisor.start(services.web())
-            push(services)
-            wait_until_ended(services, supervisor, 1, lambda _: None)
-            take(executable, f"http://127.0.0.1:{services.web_port}", target / FILE)
+    with scored_by_demo(push) as (executable, services):
+        take(executable, f"http://127.0.0.1:{services.web_port}", target / FILE)
 
 
-def push(services: Services) -> None:
-    """Push the lesion's study, with the region, the category and the age that the set has."""
+def push(services: Services) -> int:
+    """Push the one study, with the region, the category and the age that the set has of its lesion."""
     source = shared.REAL_SETS / "breast"
     (row,) = [row for row in import_breast(source, source, lambda *_: None).rows if row.patient_key == CASE]
     assert row.mask is not None
@@ -70,6 +55,7 @@ def push(services: Services) -> None:
     sender = Celery(broker=services.settings.require_redis_url())
     sender.send_task(SUBMIT_STUDY, kwargs={"job": job}, queue=QUEUE_OF_TASK[SUBMIT_STUDY])
     sender.close()
+    return 1
 
 
 def take(executable: str, url: str, target: Path) -> None:

@@ -18,7 +18,8 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEG2000Los
 from pynetdicom import AE
 from pynetdicom.association import Association
 
-from tests.end_to_end.conftest import Service, listens
+from benchmarks.faults.waiting import listens
+from tests.end_to_end.conftest import Service
 from tests.end_to_end.ultrasound_files import ULTRASOUND_FILES, UltrasoundFile, locate
 from tests.waiting import patience, until
 from tests.worker.imaging.dicom_files import STUDY_UID, picture, write, write_texts

@@ -10,24 +10,20 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from benchmarks.faults.refusals import Refusing, administered
+from benchmarks.faults.refusals import Refusing, refusing_redis
 from tests.command_line import dlr, dlr_process
 from tests.waiting import until
 from worker.broker.abilities import Abilities, abilities_of
 from worker.network.port import free_port
-from worker.services.embedded_redis import EmbeddedRedis, embedded_binary
-from worker.services.home import Home
+from worker.services.embedded_redis import embedded_binary
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refusing]:
-    server = EmbeddedRedis(Home(tmp_path_factory.mktemp("redis") / "home"))
-    with administered():
-        server.start()
-        yield Refusing(server)
-        server.stop()
+    with refusing_redis(tmp_path_factory.mktemp("redis") / "home") as refusing:
+        yield refusing
 
 
 @contextmanager

@@ -11,15 +11,13 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from benchmarks.faults.refusals import Refusing, administered
+from benchmarks.faults.refusals import Refusing, refusing_redis
 from tests.command_line import dlr, dlr_process
 from tests.conftest import Database
 from tests.test_compose import PASSWORD, composed_redis
 from tests.waiting import patience, until
 from worker.broker.durability import Durability, durability_of
 from worker.errors import SetupRefused
-from worker.services.embedded_redis import EmbeddedRedis
-from worker.services.home import Home
 from worker.services.running_services import running_services
 
 pytestmark = pytest.mark.slow
@@ -35,11 +33,8 @@ FORGETS = [
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refusing]:
-    server = EmbeddedRedis(Home(tmp_path_factory.mktemp("redis") / "home"))
-    with administered():
-        server.start()
-        yield Refusing(server)
-        server.stop()
+    with refusing_redis(tmp_path_factory.mktemp("redis") / "home") as refusing:
+        yield refusing
 
 
 @contextmanager

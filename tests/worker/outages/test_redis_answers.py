@@ -15,7 +15,7 @@ from redis import Redis
 from redis.exceptions import OutOfMemoryError, RedisError
 from sqlalchemy import text
 
-from benchmarks.faults.refusals import REFUSALS, Refusing, administered
+from benchmarks.faults.refusals import REFUSALS, Refusing, refusing_redis
 from db.session import make_engine
 from tests.command_line import dlr
 from tests.conftest import Database
@@ -26,8 +26,6 @@ from worker.broker.reconciler import RedisQueues
 from worker.network.port import free_port
 from worker.outages.redis_answers import reason_of
 from worker.outages.retry import kind_of
-from worker.services.embedded_redis import EmbeddedRedis
-from worker.services.home import Home
 
 pytestmark = pytest.mark.slow
 
@@ -38,11 +36,8 @@ MISSING_BYTES = 64 << 10
 
 @pytest.fixture(scope="module")
 def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refusing]:
-    server = EmbeddedRedis(Home(tmp_path_factory.mktemp("redis") / "home"))
-    with administered():
-        server.start()
-        yield Refusing(server)
-        server.stop()
+    with refusing_redis(tmp_path_factory.mktemp("redis") / "home") as started:
+        yield started
 
 
 def refused(url: str) -> RedisError:
