@@ -1,6 +1,5 @@
 """What the places of studies are computed from."""
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -20,6 +19,7 @@ from sqlalchemy import (
     any_,
     bindparam,
     case,
+    exists,
     or_,
     select,
     text,
@@ -28,13 +28,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from db.schema.tables import LesionRow, PredictionRow, RestratificationRow, StudyRow
-from db.schema.vocabulary import OPEN_STATES, StudyState
+from db.schema.tables import LesionRow, PredictionRow, RestratificationRow, StudyEventRow, StudyRow
+from db.schema.vocabulary import OPEN_STATES, Event, StudyState
 from db.schema.worklist import WorklistEntryRow
-from db.schema.worklist_records import EntryRecord, KeptPlace, LesionStanding, ListedStanding, StudyStanding
+from db.schema.worklist_records import LesionStanding, ListedStanding, StudyStanding
 
-_STUDIES, _LESIONS, _ADVICE, _ENTRIES = (
-    cast("Table", row.__table__) for row in (StudyRow, LesionRow, RestratificationRow, WorklistEntryRow)
+_STUDIES, _LESIONS, _ADVICE, _EVENTS, _ENTRIES = (
+    cast("Table", row.__table__) for row in (StudyRow, LesionRow, RestratificationRow, StudyEventRow, WorklistEntryRow)
 )
 _PREDICTIONS = cast("Table", PredictionRow.__table__)
 _LH, _BM = _PREDICTIONS.alias("lh"), _PREDICTIONS.alias("bm")
@@ -99,22 +99,25 @@ _FACTS = (
     .order_by(_STUDIES.c.id, _LESIONS.c.ordinal)
 )
 
-_HAS_ADVICE = (
-    select(text("1"))
-    .select_from(_LESIONS.join(_ADVICE, _ADVICE.c.lesion_id == _LESIONS.c.id))
-    .where(_LESIONS.c.study_id == _STUDIES.c.id, _ADVICE.c.is_current)
-    .exists()
-)
-MAY_KEEP_ITS_PLACE = and_(LISTED, _STUDIES.c.state.in_(OPEN_STATES), or_(_STUDIES.c.revision > 1, _HAS_ADVICE))
+_QUEUED_AGAIN = _EVENTS.c.study_id == _STUDIES.c.id, _EVENTS.c.event == Event.REQUEUED
+_WAS_QUEUED_AGAIN = exists().where(*_QUEUED_AGAIN)
+MAY_KEEP_ITS_PLACE = and_(LISTED, _STUDIES.c.state.in_(OPEN_STATES), or_(_STUDIES.c.revision > 1, _WAS_QUEUED_AGAIN))
 """A study waits for its next result, and may have the place of its last one."""
 
+_ENDED_AS = (
+    select(_EVENTS.c.detail["from"].astext)
+    .where(*_QUEUED_AGAIN)
+    .order_by(_EVENTS.c.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
 _LAST = (
-    select(_STUDIES.c.id)
+    select(_STUDIES.c.id, case((_ENDED, _STUDIES.c.state.cast(Text)), else_=_ENDED_AS).label("ended_as"))
     .where(
         _STUDIES.c.study_instance_uid == _OTHERS.c.study_instance_uid,
         _STUDIES.c.revision <= _OTHERS.c.revision,
         _NOT_PUT_ASIDE,
-        or_(_ENDED, _HAS_ADVICE),
+        or_(_ENDED, _WAS_QUEUED_AGAIN),
     )
     .order_by(_STUDIES.c.revision.desc())
     .limit(1)
@@ -122,7 +125,7 @@ _LAST = (
     .lateral("last")
 )
 _FORMER = (
-    select(_OTHERS.c.id.label("asked"), *_OF_STUDY, *_OF_LESION)
+    select(_OTHERS.c.id.label("asked"), _LAST.c.ended_as, *_OF_STUDY, *_OF_LESION)
     .select_from(
         _lesions_of(_OTHERS.join(_LAST, true()).join(_STUDIES, _STUDIES.c.id == _LAST.c.id), _STUDIES.c.id, true())
     )
@@ -130,14 +133,12 @@ _FORMER = (
     .order_by(_OTHERS.c.id, _LESIONS.c.ordinal)
 )
 
-_KEPT = (
-    select(_STUDIES.c.id.label("asked"), _ENTRIES, _LESIONS.c.lesion_id.label("name"), _LESIONS.c.birads)
-    .select_from(_STUDIES)
+_REPLACED = (
+    select(_ENTRIES.c.study_id)
+    .distinct()
+    .join(_STUDIES, _STUDIES.c.id == _ENTRIES.c.study_id)
     .join(_OTHERS, _OTHERS.c.study_instance_uid == _STUDIES.c.study_instance_uid)
-    .join(_ENTRIES, _ENTRIES.c.study_id == _OTHERS.c.id)
-    .outerjoin(_LESIONS, _LESIONS.c.study_id == _OTHERS.c.id)
-    .where(_STUDIES.c.id == _ASKED, _OTHERS.c.revision <= _STUDIES.c.revision)
-    .order_by(_OTHERS.c.revision, _LESIONS.c.ordinal)
+    .where(_OTHERS.c.id == _ASKED, _STUDIES.c.revision < _OTHERS.c.revision)
 )
 
 _PAGE: Select[Any] = (
@@ -192,23 +193,14 @@ def former_standings(session: Session, study_ids: Collection[UUID]) -> dict[UUID
     """
     rows = session.execute(_FORMER, {"ids": list(study_ids)}).all()
     return {
-        asked: _as_ended(_standing([row[1:] for row in of_study]))
-        for asked, of_study in groupby(rows, key=lambda row: row.asked)
+        asked: _as_ended(_standing([row[2:] for row in of_study]), ended_as)
+        for (asked, ended_as), of_study in groupby(rows, key=lambda row: row[:2])
     }
 
 
-def kept_places(session: Session, study_ids: Collection[UUID]) -> dict[UUID, list[KeptPlace]]:
-    """Return the places that studies have already, or else the revisions before them, one a policy."""
-    found: defaultdict[UUID, dict[tuple[UUID, int], KeptPlace]] = defaultdict(dict)
-    for row in session.execute(_KEPT, {"ids": list(study_ids)}):
-        entry = EntryRecord(
-            row.study_id, row.policy_id, row.tier, row.rule, row.lesion, row.category, row.probability,
-            row.place_order, row.arrived_at, row.is_read, tuple(row.marks),
-        )  # fmt: skip
-        kept = found[row.asked].setdefault((row.study_id, row.policy_id), KeptPlace(entry, {}))
-        if row.name is not None:
-            cast("dict[str, str]", kept.categories)[row.name] = row.birads.value
-    return {study_id: list(places.values()) for study_id, places in found.items()}
+def replaced_on_list(session: Session, study_ids: Collection[UUID]) -> set[UUID]:
+    """Return the earlier revisions of studies that still have a place."""
+    return set(session.scalars(_REPLACED, {"ids": list(study_ids)}))
 
 
 def listed_standings(session: Session, size: int) -> Iterator[list[ListedStanding]]:
@@ -239,10 +231,9 @@ def _standing(rows: Sequence[Any]) -> StudyStanding:
     return StudyStanding._make((*rows[0][:of_study], lesions))
 
 
-def _as_ended(study: StudyStanding) -> StudyStanding:
+def _as_ended(study: StudyStanding, state: str) -> StudyStanding:
     """Return a study as it was when it ended, where it waits to be scored again."""
     if study.state not in OPEN_STATES:
         return study
-    lesions = tuple(lesion._replace(state="failed" if lesion.outcome is None else "scored") for lesion in study.lesions)
-    is_whole = all(lesion.outcome is not None for lesion in lesions)
-    return study._replace(state="done" if is_whole else "partial", lesions=lesions)
+    lesions = tuple(lesion if lesion.state == "scored" else lesion._replace(state="failed") for lesion in study.lesions)
+    return study._replace(state=state, lesions=lesions)

@@ -3,7 +3,6 @@
 Enumerations are words of `db.schema.vocabulary`. The rule is the caller's (`worker.clinical.reading_order`).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -149,18 +148,6 @@ class EntryRecord:
     arrived_at: datetime
     is_read: bool
     marks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class KeptPlace:
-    """A place that a study, or the revision before it, has: a study that waits for its next result keeps it.
-
-    Attributes:
-        categories: of the lesions that it was of, by the sender's names, in the job's order.
-    """
-
-    entry: EntryRecord
-    categories: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

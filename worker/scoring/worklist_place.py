@@ -8,11 +8,10 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db.reads.standings import former_standings, kept_places, standings
+from db.reads.standings import former_standings, replaced_on_list, standings
 from db.schema.vocabulary import OPEN_STATES, Mark
 from db.schema.worklist_records import (
     EntryRecord,
-    KeptPlace,
     LesionStanding,
     ListedStanding,
     ServedPolicy,
@@ -24,8 +23,6 @@ from worker.clinical.reading_order.facts import CATEGORY_RANK, LesionFacts, Stud
 from worker.clinical.reading_order.place import Place, order_of, place
 from worker.clinical.reading_order.policy import Policy, parse_policy
 
-_KEEPS = {Mark.CORRECTED, Mark.REQUEUED}
-_OF_WAITING = {Mark.WAITING, *_KEEPS}
 _PRIORITIES = {priority.value: priority for priority in Priority}
 _OUTCOMES: dict[str | None, Outcome | None] = {None: None, **{outcome.value: outcome for outcome in Outcome}}
 
@@ -50,18 +47,17 @@ def place_studies(session: Session, study_ids: Collection[UUID]) -> None:
     found = standings(session, study_ids)
     listed = [study for study in found if study.listed]
     waiting = [study for study in listed if study.state in OPEN_STATES]
-    on_list = kept_places(session, [study.study_id for study in waiting]) if waiting else {}
-    kept = _kept_places(session, policies, waiting, on_list)
-    entries = [_entry(policy, study, kept.get((study.study_id, policy.key))) for study in listed for policy in policies]
+    last = former_standings(session, [study.study_id for study in waiting]) if waiting else {}
+    entries = [_entry(policy, study, last.get(study.study_id)) for study in listed for policy in policies]
     again = _other_tiers(session, policies, listed, entries)
     worklist.mark_unread(session, again)
     unread = {study_id for study_id, _, _ in again}
     worklist.put_entries(
         session, [replace(entry, is_read=entry.is_read and entry.study_id not in unread) for entry in entries]
     )
-    former = {place.entry.study_id for places in on_list.values() for place in places}
-    gone = former - {study.study_id for study in waiting}
-    worklist.remove_entries(session, gone | {study.study_id for study in found if not study.listed})
+    corrected = [study.study_id for study in waiting if study.revision > 1]
+    replaced = replaced_on_list(session, corrected) if corrected else set()
+    worklist.remove_entries(session, replaced | {study.study_id for study in found if not study.listed})
 
 
 def place_in_bulk(policy: Policy, key: int, studies: Iterable[ListedStanding]) -> Iterator[str]:
@@ -106,15 +102,17 @@ def facts_of(study: StudyStanding | ListedStanding) -> StudyFacts:
     return StudyFacts(_PRIORITIES[study.priority], cast("StudyState", state), tuple(map(_lesion, study.lesions)))
 
 
-def _entry(policy: ServedPolicy, study: StudyStanding, kept: KeptPlace | None) -> EntryRecord:
-    rule = parse_policy(policy.document)
-    if kept is None:
-        return _record(policy, study, place(rule, facts_of(study)))
-    stays = _kept(rule, study, kept)
-    raised = [lesion for lesion in study.lesions if _is_raised(lesion, kept.categories)]
+def _entry(served: ServedPolicy, study: StudyStanding, last: StudyStanding | None) -> EntryRecord:
+    """Place a study, by its last result where it waits for the next one."""
+    policy = parse_policy(served.document)
+    if last is None:
+        return _record(served, study, place(policy, facts_of(study)))
+    stays = _kept(served, study, last)
+    before = {lesion.lesion_id: lesion.category for lesion in last.lesions}
+    raised = [lesion for lesion in study.lesions if _is_raised(lesion, before)]
     if not raised:
         return stays
-    moved = _record(policy, study, place(rule, facts_of(study._replace(lesions=tuple(raised)))))
+    moved = _record(served, study, place(policy, facts_of(study._replace(lesions=tuple(raised)))))
     if moved.place_order >= stays.place_order:
         return stays
     decided_by = None if moved.lesion is None else study.lesions.index(raised[moved.lesion - 1]) + 1
@@ -137,72 +135,28 @@ def _record(policy: ServedPolicy, study: StudyStanding, at: Place) -> EntryRecor
     )
 
 
-def _kept(policy: Policy, study: StudyStanding, kept: KeptPlace) -> EntryRecord:
-    """Give a study a former place, by its own priority; the marks say that its next result is not there yet."""
-    former = kept.entry
-    why = Mark.REQUEUED if former.study_id == study.study_id and Mark.CORRECTED not in former.marks else Mark.CORRECTED
-    of_result = tuple(mark for mark in former.marks if mark not in _OF_WAITING)
+def _kept(served: ServedPolicy, study: StudyStanding, last: StudyStanding) -> EntryRecord:
+    """Give a study the place of its last result, by its own priority; the marks say that the next is not there yet."""
+    policy = parse_policy(served.document)
+    former = _record(served, last, place(policy, facts_of(last)))
+    why = Mark.REQUEUED if last.study_id == study.study_id else Mark.CORRECTED
     return replace(
         former,
         study_id=study.study_id,
-        lesion=_same_lesion(study, kept),
+        lesion=None if former.lesion is None else _same_lesion(study, last.lesions[former.lesion - 1]),
         place_order=order_of(
             policy, former.tier, Priority(study.priority), category=former.category, probability=former.probability
         ),
         is_read=study.read_tier is not None,
-        marks=(Mark.WAITING, why, *of_result),
+        marks=(Mark.WAITING, why, *former.marks),
     )
 
 
-def _same_lesion(study: StudyStanding, kept: KeptPlace) -> int | None:
+def _same_lesion(study: StudyStanding, former: LesionStanding) -> int | None:
     """Return the number of the lesion that decided a former place; ``None``: it is gone, or of another category now."""
-    if kept.entry.lesion is None:
-        return None
-    name, category = list(kept.categories.items())[kept.entry.lesion - 1]
-    same = (place for place, one in enumerate(study.lesions, 1) if (one.lesion_id, one.category) == (name, category))
+    name = former.lesion_id, former.category
+    same = (number for number, one in enumerate(study.lesions, 1) if (one.lesion_id, one.category) == name)
     return next(same, None)
-
-
-def _kept_places(
-    session: Session,
-    policies: Sequence[ServedPolicy],
-    waiting: Sequence[StudyStanding],
-    on_list: Mapping[UUID, Sequence[KeptPlace]],
-) -> dict[tuple[UUID, int], KeptPlace]:
-    """Return the places of the last results of studies that wait for their next one, by study and policy.
-
-    A policy that is new has none of a correction or of a study that is queued again: that is the place that it gives
-    to the last result.
-    """
-    kept = {
-        (study.study_id, policy.key): found
-        for study in waiting
-        for policy in policies
-        if (found := _of_policy(on_list.get(study.study_id, ()), policy, study)) is not None
-    }
-    keeps = {study_id for study_id, _ in kept}
-    incomplete = [
-        study.study_id
-        for study in waiting
-        if (study.study_id in keeps or study.revision > 1)
-        and any((study.study_id, policy.key) not in kept for policy in policies)
-    ]
-    for study_id, last in (former_standings(session, incomplete) if incomplete else {}).items():
-        categories = {lesion.lesion_id: lesion.category for lesion in last.lesions}
-        for policy in policies:
-            if (study_id, policy.key) not in kept:
-                entry = _record(policy, last, place(parse_policy(policy.document), facts_of(last)))
-                kept[study_id, policy.key] = KeptPlace(entry, categories)
-    return kept
-
-
-def _of_policy(places: Iterable[KeptPlace], policy: ServedPolicy, study: StudyStanding) -> KeptPlace | None:
-    """Return the place of the last result under a policy: the study's own, or that of the revision before it."""
-    for kept in sorted(places, key=lambda kept: kept.entry.study_id != study.study_id):
-        marks = set(kept.entry.marks)
-        if kept.entry.policy_key == policy.key:
-            return kept if Mark.WAITING not in marks or marks & _KEEPS else None
-    return None
 
 
 def _is_raised(lesion: LesionStanding, before: Mapping[str, str]) -> bool:

@@ -34,7 +34,7 @@ from tests.db.samples import claim_one, finish_one, refused, result, scored, wri
 from tests.worker.test_contract import JOB
 from worker.clinical.categories import Outcome, Priority
 from worker.clinical.reading_order.facts import CATEGORY_RANK, LesionFacts, StudyFacts
-from worker.clinical.reading_order.place import order_of, place
+from worker.clinical.reading_order.place import place
 from worker.clinical.reading_order.policy import BUILT_IN, Policy, built_in, built_in_document, parse_policy
 from worker.contract import parse_job
 from worker.errors import Code, JobRefused
@@ -44,7 +44,6 @@ from worker.scoring.reading_policy import apply_policy
 from worker.scoring.worklist_place import place_studies
 
 UIDS = ("1.2.826.1", "1.2.826.2")
-KEPT = {"corrected", "requeued"}
 
 uids = st.sampled_from(UIDS)
 # Few, so that the same content comes again.
@@ -67,8 +66,9 @@ ENTRIES = text("""
 """)
 
 
+NOTED = text("SELECT study_id, policy_id FROM reading_order_changed")
 REVISIONS = text("""
-    SELECT other.id, other.state IN ('done', 'partial', 'failed') AS has_ended
+    SELECT other.id
     FROM study AS other JOIN study USING (study_instance_uid)
     WHERE study.id = :id AND other.revision <= study.revision
         AND NOT (other.state = 'failed' AND other.discarded_at IS NOT NULL)
@@ -252,47 +252,32 @@ class Ledger(RuleBasedStateMachine):
                 for study_id, rows in groupby(session.execute(FACTS), key=lambda row: row.id)
             }
             entries = {(row.study_id, row.policy_id): row for row in session.execute(ENTRIES)}
-        places = {key: _at(row) for key, row in entries.items()}
+            # A policy that is being applied has yet to place these anew.
+            noted = {(row.study_id, row.policy_id) for row in session.execute(NOTED)}
         assert {study_id for study_id, _ in entries} <= listed.keys()
+        places = {key: _at(row) for key, row in entries.items() if key not in noted}
         for study_id, study in listed.items():
+            last = self._last_result(study_id)
             for key, policy in policies.items():
-                before = self._before(study_id, study, key)
+                before = self.places.get((study_id, key))
                 if (study_id, key) not in places:
                     assert not policy.active
                     assert self.applying is not None
-                    assert before is None
                 elif study_id in self.listed and self.listed[study_id].facts == study.facts and before is not None:
                     assert places[study_id, key] == before
                 else:
-                    rule = parse_policy(policy.document)
-                    former = self.listed.get(study_id) or self._former(study)
-                    if before is None and (last := self._last_result(study_id)) is not None:
-                        before, former = _placed(rule, last.facts), last
-                    assert places[study_id, key] == _expected(rule, study, before, former)
+                    assert places[study_id, key] == _expected(parse_policy(policy.document), study, last)
                     self._is_read_again_where_its_tier_changed(policy, study_id, study, before, places[study_id, key])
                 assert (study_id, key) not in entries or entries[study_id, key].is_read == study.is_read
         self.listed, self.places = listed, places
         self.ended |= {study_id: study for study_id, study in listed.items() if study.facts.state != "waiting"}
 
-    def _before(self, study_id: UUID, study: Listed, key: int) -> At | None:
-        """Its place after the last step, or that of the revision before it."""
-        known = [study_id, *(other for other, one in self.listed.items() if one.uid == study.uid)]
-        return next((self.places[one, key] for one in known if (one, key) in self.places), None)
-
-    def _former(self, study: Listed) -> Listed | None:
-        return next((one for one in self.listed.values() if one.uid == study.uid), None)
-
-    def _last_result(self, study_id: UUID) -> Listed | None:
-        """Its own, if it is scored again, or that of the latest revision that has one."""
+    def _last_result(self, study_id: UUID) -> tuple[Listed, bool] | None:
+        """Its own, if it is scored again, or that of the latest revision that has one; and whether it is its own."""
         with self.sessions() as session:
-            revisions = session.execute(REVISIONS, {"id": study_id}).all()
-        for revision in revisions:
-            ended = self.ended.get(revision.id)
-            if ended is not None and revision.has_ended:
-                return ended
-            if ended is not None and any(lesion.outcome for lesion in ended.facts.lesions):
-                return ended
-        return None
+            revisions = session.scalars(REVISIONS, {"id": study_id}).all()
+        found = next((one for one in revisions if one in self.ended), None)
+        return None if found is None else (self.ended[found], found == study_id)
 
     def _is_read_again_where_its_tier_changed(
         self, policy: ServedPolicy, study_id: UUID, study: Listed, before: At | None, now: At
@@ -350,21 +335,13 @@ def _at(row: Row[Any]) -> At:
     return At(row.tier, row.category, row.probability, row.place_order, frozenset(row.marks))
 
 
-def _expected(policy: Policy, study: Listed, before: At | None, former: Listed | None) -> At:
-    """The rule for those that wait for their next result, said once more: the last one's place, or an earlier one."""
-    own = _placed(policy, study.facts)
-    if study.facts.state != "waiting" or before is None or former is None:
-        return own
-    if "waiting" in before.marks and not before.marks & KEPT:
-        return own
-    corrected = former.categories != study.categories or "corrected" in before.marks
-    kept = At(
-        before.tier,
-        before.category,
-        before.probability,
-        order_of(policy, before.tier, study.facts.priority, category=before.category, probability=before.probability),
-        frozenset({"waiting", "corrected" if corrected else "requeued"} | (before.marks & {"discordant"})),
-    )
+def _expected(policy: Policy, study: Listed, last: tuple[Listed, bool] | None) -> At:
+    """The rule, said once more: what waits for its next result has the place of its last one, or an earlier one."""
+    if study.facts.state != "waiting" or last is None:
+        return _placed(policy, study.facts)
+    former, its_own = last
+    at = _placed(policy, former.facts._replace(priority=study.facts.priority))
+    kept = at._replace(marks=at.marks | {"waiting", "requeued" if its_own else "corrected"})
     raised = tuple(
         lesion
         for (name, category), lesion in zip(study.categories.items(), study.facts.lesions, strict=True)
@@ -387,14 +364,5 @@ def test_every_listed_study_has_its_place_whatever_happens(
     monkeypatch.setattr(reading_policy, "PAGE", 1)
     # Hypothesis makes the same numbers again, so that what it found fails again.
     monkeypatch.setattr(intake, "uuid4", lambda: UUID(int=getrandbits(128), version=4))
-    # The same examples in each run: where a correction is taken back, or a failed study is queued again while a policy
-    # is being applied, `_expected` is not the rule yet, and would fail by chance.
-    some = settings(
-        max_examples=25,
-        stateful_step_count=40,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    some = settings(max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(lambda: Ledger(new_database), settings=some)

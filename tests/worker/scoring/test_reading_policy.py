@@ -8,8 +8,10 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.reads import study_queries
+from db.schema.vocabulary import Event
 from db.schema.worklist_records import PolicyRecord, RuleRecord
 from db.writes import ledger, reading_order
+from db.writes.history import note
 from tests.db.samples import arrived, ended, lesion, read, refused, scored, study
 from worker.clinical.reading_order.place import place_ranges
 from worker.clinical.reading_order.policy import BUILT_IN, DEFAULT, built_in, built_in_document
@@ -147,6 +149,7 @@ def test_a_study_that_waits_again_keeps_the_place_of_its_last_result_under_a_pol
             text("UPDATE study SET state = 'queued', finished_at = NULL, worklist_class = NULL WHERE id = :id"),
             {"id": again},
         )
+        note(session, again, Event.REQUEUED, {"from": "done"})
         place_studies(session, [again])
     for label, tiers in (("outcome/1", ("upgraded", "downgraded")), ("suspicion/2", ("suspicious", "low"))):
         apply(listed, label)
@@ -154,6 +157,20 @@ def test_a_study_that_waits_again_keeps_the_place_of_its_last_result_under_a_pol
             rows = {str(row.study_instance_uid): row for row in study_queries.worklist(session)}
         assert (rows["1.2.1"].tier, rows["1.2.3"].tier) == tiers
         assert (rows["1.2.1"].marks, rows["1.2.3"].marks) == (["waiting", "corrected"], ["waiting", "requeued"])
+
+
+def test_a_failed_study_that_waits_again_keeps_the_place_of_its_failure_under_a_policy_that_is_new(
+    listed: sessionmaker[Session],
+) -> None:
+    with listed.begin() as session:
+        failed = ended(session, study("1.2.9", "9", lesions=(lesion(birads="1"),)), refused()).study_id
+        assert ledger.requeue(session, failed, "anne")
+        place_studies(session, [failed])
+    for label, tier in (("outcome/1", "needs_attention"), ("suspicion/2", "to_be_looked_at")):
+        apply(listed, label)
+        with listed() as session:
+            (row,) = (row for row in study_queries.worklist(session) if row.study_instance_uid == "1.2.9")
+        assert (row.tier, row.marks) == (tier, ["waiting", "requeued"])
 
 
 def test_one_that_is_broken_off_changes_nothing_and_can_be_done_again(listed: sessionmaker[Session]) -> None:
