@@ -1,4 +1,4 @@
-"""Every way in which work is refused, as one small tree; the table of codes is `worker.error_codes`.
+"""Every way in which work is refused, as one small tree; the codes are `worker.error_codes`.
 
     DlrError
     ├── Refused            a retry cannot fix it: the study or the lesion ends here, with its code
@@ -16,7 +16,8 @@ for a person is in ``reason`` and is stored in the database.
 
 from collections.abc import Mapping
 
-from worker.error_codes import MEANINGS, Code
+from worker.error_codes import Code
+from worker.error_meanings import MEANINGS
 
 __all__ = [
     "MEANINGS",

@@ -45,7 +45,7 @@ def _marked() -> Iterator[tuple[str, str | tuple[str, ...]]]:
 
 def _said_elsewhere() -> Iterator[tuple[str, str]]:
     """What the page shows of rooms that know nothing of languages."""
-    yield from (("worker/error_codes.py", meaning) for meaning in MEANINGS.values())
+    yield from (("worker/error_meanings.py", meaning) for meaning in MEANINGS.values())
     yield "worker/clinical/restratify.py", UNCERTAIN
     for policy in map(built_in, BUILT_IN):
         for tier in policy.tiers:
