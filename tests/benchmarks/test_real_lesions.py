@@ -1,16 +1,21 @@
 """Real lesions: images become lesions, recipes are held against each other on the same ones, and a run goes on."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks import real_lesions
-from benchmarks.real_lesions import RECIPES, as_markdown, compared, holm, lesions_of, rows_of
-from benchmarks.real_training import PLAIN, Image, Recipe
+from benchmarks.real_figures import compared, figures_of, holm, lesions_of, rows_of
+from benchmarks.real_lesions import RECIPES, as_markdown
+from benchmarks.real_training import PLAIN, Image, RealSet, Recipe
 from tests.worker.dataset.manifests import cohort
 from worker.dataset.manifest import Split
 from worker.dataset.manifest_file import write_manifest
+from worker.evaluation.discrimination import auc, compare_aucs
 
 
 def image(patient: int, *, malignant: bool = False, calipers: bool = False, scanner: str = "A") -> Image:
@@ -39,10 +44,90 @@ def test_recipes_are_compared_on_the_lesions_that_both_have() -> None:
     rng = np.random.default_rng(1)
     right = [0.8 * one.malignant + 0.1 * float(rng.random()) for one in images]
     noise = rng.random(60).tolist()
-    found = compared(lesions_of(images[:50], right[:50]), lesions_of(images, noise))
+    found = compared([lesions_of(images[:50], right[:50])], [lesions_of(images, noise)])
     assert found["lesions"] == 50
     assert (found["difference"] or 0) > 0.3
     assert (found["p_value"] or 0) < 0.001
+
+
+def test_of_one_seed_the_comparison_is_delongs_and_of_several_that_of_the_mean_of_their_aucs() -> None:
+    rng = np.random.default_rng(2)
+    images = [image(at, malignant=at % 3 == 0) for at in range(90)]
+    labels = np.array([one.malignant for one in images])
+    scores = [(rng.random(90) + 0.4 * labels) / 2 for _ in range(4)]
+    tables = [lesions_of(images, one.tolist()) for one in scores]
+    one = compared(tables[:1], tables[2:3])
+    delong = compare_aucs(scores[0], scores[2], labels)
+    assert delong.interval is not None
+    assert (one["difference"], one["low"], one["p_value"]) == pytest.approx(
+        (delong.value, delong.interval.low, delong.p_value)
+    )
+    both = compared(tables[:2], tables[2:])
+    means = [np.mean([auc(one, labels).value for one in those]) for those in (scores[:2], scores[2:])]
+    assert both["difference"] == pytest.approx(means[0] - means[1])
+
+
+def kept(away: RealSet, home: RealSet, gain: float, seed: int) -> dict[int, dict[str, Any]]:
+    """What three folds leave of networks that part the classes the better, the higher their gain."""
+    rng = np.random.default_rng(seed)
+
+    def scores(images: Sequence[Image]) -> dict[str, list[float]]:
+        drawn = [float(rng.normal() + gain * one.malignant) for one in images]
+        return {"plain": drawn, "flipped": drawn}
+
+    of = {fold: [one for one in home.images if one.fold == fold] for fold in (1, 2, 3)}
+    return {
+        fold: {
+            "commit": "abc",
+            "seconds": 1,
+            "losses": [0.5],
+            "scores": {"home": scores(inside), "away-1": scores(away.images)},
+        }
+        for fold, inside in of.items()
+    }
+
+
+def test_what_gains_at_home_on_every_fold_is_chosen_and_alone_looked_at_on_the_other_set() -> None:
+    home, away = (
+        RealSet(
+            tuple(replace(image(at, malignant=at % 2 == 0), fold=1 + at % 3) for at in range(count)),
+            np.zeros((count, 1, 1, 1), np.uint8),
+            None,
+        )
+        for count in (300, 120)
+    )
+    names = ("plain", "better", "worse", "much better, one fold", "flips", "not there")
+    recipes = [Recipe(name, "", flipped=name == "flips") for name in names]
+    runs: dict[str, dict[int, dict[int, dict[str, Any]]]] = {
+        "plain": {1: kept(away, home, 0.5, 1), 2: kept(away, home, 0.5, 2)},
+        "better": {1: kept(away, home, 1.5, 3), 2: kept(away, home, 1.5, 4)},
+        "worse": {1: kept(away, home, 0.0, 5)},
+        "much better, one fold": {1: {1: kept(away, home, 4.0, 6)[1]}},
+    }
+    figures = figures_of(recipes, runs, home, away, 3)
+    told = {one["name"]: one for one in figures["recipes"]}
+    assert figures["not_run"] == ["not there"]
+    assert figures["chosen"] == ["better"]
+    assert {name: (one.get("folds_of_both"), one.get("seeds_of_both")) for name, one in told.items()} == {
+        "plain": (None, None),
+        "better": (3, 2),
+        "worse": (3, 1),
+        "much better, one fold": (1, 1),
+        "flips": (3, 2),
+    }
+    (confirmed,) = figures["confirmed"]
+    assert confirmed["name"] == "better"
+    assert confirmed["less_plain"]["lesions"] == 120
+    assert confirmed["less_plain"]["p_holm"] == confirmed["less_plain"]["p_value"]
+    assert {name for name, one in told.items() if one["rows"]["away"]} == {"plain", "better"}
+    assert {one["away"] for one in told["worse"]["seeds"]} == {None}
+    of_folds, of_seeds = figures["ensembles"]
+    assert (len(of_folds["alone"]), len(of_seeds["alone"])) == (3, 2)
+    assert of_folds["less_alone"]["difference"] == pytest.approx(of_folds["together"] - np.mean(of_folds["alone"]))
+    assert of_folds["together"] > max(of_folds["alone"]), "independent errors of equal networks cancel out"
+    table = as_markdown({**figures, "folds": 3})
+    assert "| better |  | 3 | 2 |" in table
+    assert "Not run: not there." in table
 
 
 def test_holm_multiplies_the_smallest_most_and_keeps_their_order() -> None:
@@ -76,20 +161,22 @@ def test_a_run_trains_each_fold_once_and_tells_what_it_did(tmp_path: Path, monke
     assert figures["not_run"] == []
     (row, *_) = figures["recipes"][0]["rows"]["home"]
     assert (row["lesions"], row["malignant"]) == (72, 24)
-    assert {one["less_plain"]["away"]["lesions"] for one in figures["recipes"][1:]} == {36}
     assert {one["folds_of_both"] for one in figures["recipes"][1:]} == {3}
     assert figures["recipes"][1]["less_plain_of"]["all"] == {
-        name: value for name, value in figures["recipes"][1]["less_plain"]["home"].items() if name != "p_holm"
+        name: value for name, value in figures["recipes"][1]["less_plain"].items() if name != "p_holm"
     }
-    assert "| flips | mirrored | 3 |" in as_markdown(figures)
+    assert "| flips | mirrored | 3 | 1 |" in as_markdown(figures)
     whole = (tmp_path / "work" / "calipers-3" / "scores.json").rename(tmp_path / "kept.json")
     (plain, partly, *_) = real_lesions.run(*asked, recipes[:1], None)["recipes"]
     assert (plain["folds"], partly["folds"], partly["folds_of_both"]) == (3, 2, 2)
-    assert partly["less_plain"]["home"]["lesions"] == 48, "the lesions of two folds, by the models of these"
+    assert partly["less_plain"]["lesions"] == 48, "the lesions of two folds, by the models of these"
     whole.rename(tmp_path / "work" / "calipers-3" / "scores.json")
+    (plain, *_) = real_lesions.run(*asked, recipes[:1], None, seeds=(1, 2))["recipes"]
+    assert [(one["seed"], one["folds"]) for one in plain["seeds"]] == [(1, 3), (2, 3)]
+    assert plain["seeds"][0]["home"] != plain["seeds"][1]["home"]
 
     def never(*_arguments: object) -> None:
         pytest.fail("a fold that is there was trained again")
 
     monkeypatch.setattr(real_lesions, "trained_fold", never)
-    assert real_lesions.run(*asked, recipes, None)["recipes"] == figures["recipes"]
+    assert real_lesions.run(*asked, recipes, None)["recipes"][1] == figures["recipes"][1]
