@@ -23,6 +23,7 @@ from benchmarks.machine import commit
 from benchmarks.measuring import say_on_stderr
 
 DLR = Path(sys.executable).with_name("dlr")
+FOLDERS = {"bus-bra": "BUSBRA", "breast": "breast"}
 MODELS = {"lh": "DLR_LH", "bm": "DLR_BM"}
 NOTICE = "research only, trained on public sets, not for clinical use"
 INTENDED_USE = (
@@ -51,30 +52,30 @@ class Step:
 
 def training_steps(sets: Path, out: Path, seed: int, options: Sequence[str]) -> Iterator[Step]:
     """Give the steps from the sets to the trained models."""
-    root = ("--root", sets)
-    for layout, folder, name in (("bus-bra", "BUSBRA", "bus-bra"), ("breast", "breast", "breast")):
+    for name, folder in FOLDERS.items():
         made = out / f"{name}.csv"
-        yield Step(f"import {name}", made, ("dataset", "import", layout, sets / folder, *root, "--output", made))
+        imported = ("dataset", "import", name, (sets / folder).resolve(), *_root(sets, name), "--output", made)
+        yield Step(f"import {name}", made, imported)
     for name, shares in (("bus-bra", (0.7, 0.15, 0.15)), ("breast", (0.5, 0.25, 0.25))):
         made = out / f"{name}-split.csv"
         parts = [str(word) for pair in zip(("--train", "--validation", "--test"), shares, strict=True) for word in pair]
-        split = ("dataset", "split", out / f"{name}.csv", *root, *parts, "--seed", str(seed), "--output", made)
-        yield Step(f"split {name}", made, split)
+        on = (out / f"{name}.csv", *_root(sets, name), "--seed", str(seed))
+        yield Step(f"split {name}", made, ("dataset", "split", *on, *parts, "--output", made))
     for which in MODELS:
         image, whole = out / f"{which}-image", out / which
         plain = ("--seed", str(seed), *options)
-        on_home = ("--manifest", out / "bus-bra-split.csv", *root, "--output", image)
+        on_home = ("--manifest", out / "bus-bra-split.csv", *_root(sets, "bus-bra"), "--output", image)
         yield Step(
             f"{which}: the image stage", image / "card.json", ("train", which, "--stages", "image", *on_home, *plain)
         )
         start = ("--stages", "age", "--init", image / "weights.safetensors", "--age-learns-on", "train")
-        on_aged = ("--manifest", out / "breast-split.csv", *root, "--missing-age", "exclude", "--output", whole)
+        aged = ("--manifest", out / "breast-split.csv", *_root(sets, "breast"))
+        on_aged = (*aged, "--missing-age", "exclude", "--output", whole)
         yield Step(f"{which}: the stage with age", whole / "card.json", ("train", which, *start, *on_aged, *plain))
 
 
 def report_steps(sets: Path, out: Path) -> Iterator[Step]:
     """Give the steps from the trained models to the registry and the reports."""
-    root = ("--root", sets)
     for which in MODELS:
         for folder in (out / f"{which}-image", out / which):
             version = _version(folder)
@@ -86,8 +87,13 @@ def report_steps(sets: Path, out: Path) -> Iterator[Step]:
             word for which in MODELS for word in ("--model", f"{MODELS[which]}/{_version(out / f'{which}{suffix}')}")
         ]
         folder = out / ("report-external-image" if suffix else "report-internal")
-        scored = ("evaluate", "--manifest", out / manifest, *root, *versions, *only, "--output", folder)
-        yield Step(folder.name, folder / "metrics.json", scored)
+        on = ("--manifest", out / manifest, *_root(sets, "breast"))
+        yield Step(folder.name, folder / "metrics.json", ("evaluate", *on, *versions, *only, "--output", folder))
+
+
+def _root(sets: Path, name: str) -> tuple[str, Path]:
+    """What a set's images are named below: where the folder really is, since SETS may hold links to it."""
+    return "--root", (sets / FOLDERS[name]).resolve().parent
 
 
 def _version(folder: Path) -> str:

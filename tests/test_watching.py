@@ -150,7 +150,7 @@ def test_an_alert_says_what_happened_and_what_to_do(rule: dict[str, Any]) -> Non
 def test_what_has_to_be_watched_has_an_alert() -> None:
     assert {rule["alert"] for rule in RULES} >= {
         "DlrExporterDown", "DlrPostgresDown", "DlrRedisDown", "DlrNoWorker", "DlrStudyWaitsTooLong",
-        "DlrFailedStudiesPileUp", "DlrDrift", "DlrDowngradedShare",
+        "DlrFailedStudiesPileUp", "DlrDrift", "DlrSiteDrift", "DlrDowngradedShare",
     }  # fmt: skip
 
 
@@ -167,7 +167,8 @@ def test_prometheus_looks_where_the_defaults_are() -> None:
 def test_a_label_has_few_values_and_none_is_an_identifier() -> None:
     bounded = {"result", "state", "priority", "outcome", "code", "reason", "component", "worklist_class", "queue"}
     of_models = {"model", "version", "variable", "lh_version", "bm_version"}
-    assert {label for metric in (*WORKER, *SERVICE) for label in metric.labels} == bounded | of_models
+    of_institutions = {"site"}  # those with enough lesions to tell drift alone, as `dlr monitor --by site` names them
+    assert {label for metric in (*WORKER, *SERVICE) for label in metric.labels} == bounded | of_models | of_institutions
 
 
 @pytest.mark.parametrize("metric", [*WORKER, *SERVICE], ids=lambda metric: metric.name)

@@ -28,8 +28,8 @@ _OUTCOMES = text("""
 _CARDS = text("SELECT name, version, card FROM model_card ORDER BY name, version")
 
 _BINNED = """
-    SELECT width_bucket({column}, :inner_edges) AS bin, count(*) FROM lesion_result
-    WHERE {version} = :version AND scored_at >= now() - :window AND {column} IS NOT NULL GROUP BY 1
+    SELECT site, width_bucket({column}, :inner_edges) AS bin, count(*) FROM lesion_result
+    WHERE {version} = :version AND scored_at >= now() - :window AND {column} IS NOT NULL GROUP BY 1, 2
 """
 _COLUMNS = {LH_MODEL: ("lh_version", "high_risk_probability"), BM_MODEL: ("bm_version", "malignant_probability")}
 
@@ -113,8 +113,10 @@ def model_cards(session: Session) -> list[StoredCard]:
     return [StoredCard(*row) for row in session.execute(_CARDS)]
 
 
-def binned_ages(session: Session, name: str, version: str, edges: Sequence[float], window: timedelta) -> list[int]:
-    """Count the ages of the lesions that a version of a model scored within the window, in years, by bin.
+def binned_ages(
+    session: Session, name: str, version: str, edges: Sequence[float], window: timedelta
+) -> dict[str | None, list[int]]:
+    """Count the ages of the lesions that a version of a model scored within the window, in years, by site and bin.
 
     Args:
         session: of any role.
@@ -122,24 +124,29 @@ def binned_ages(session: Session, name: str, version: str, edges: Sequence[float
         version: of the model.
         edges: of the bins, rising; a value outside counts in the bin next to it.
         window: how far back.
+
+    Returns:
+        The counts of each site; those of lesions whose site is not known under ``None``.
     """
     return _binned(session, "age_years", _COLUMNS[name][0], version, edges, window)
 
 
 def binned_probabilities(
     session: Session, name: str, version: str, edges: Sequence[float], window: timedelta
-) -> list[int]:
-    """Count the positive probabilities that a version of a model gave within the window, by bin (see `binned_ages`)."""
+) -> dict[str | None, list[int]]:
+    """Count the positive probabilities that a version gave within the window, by site and bin (see `binned_ages`)."""
     version_column, column = _COLUMNS[name]
     return _binned(session, column, version_column, version, edges, window)
 
 
 def _binned(
     session: Session, column: str, version_column: str, version: str, edges: Sequence[float], window: timedelta
-) -> list[int]:
+) -> dict[str | None, list[int]]:
     statement = text(_BINNED.format(column=column, version=version_column)).bindparams(
         bindparam("inner_edges", type_=ARRAY(Double())), bindparam("window", type_=Interval())
     )
     asked = {"inner_edges": list(edges[1:-1]), "version": version, "window": window}
-    counted = {row[0]: row[1] for row in session.execute(statement, asked)}
-    return [counted.get(place, 0) for place in range(len(edges) - 1)]
+    counted: dict[str | None, list[int]] = {}
+    for site, place, lesions in session.execute(statement, asked):
+        counted.setdefault(site, [0] * (len(edges) - 1))[place] = lesions
+    return counted

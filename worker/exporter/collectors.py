@@ -106,10 +106,14 @@ def _drift(session: Session, stored: StoredCard, window: timedelta) -> Iterator[
         ("age", reference.age_years, metrics.binned_ages),
         ("probability", reference.positive_probability, metrics.binned_probabilities),
     ):
-        counts = binned(session, stored.name, stored.version, histogram.edges, window)
-        index = drift.psi_of_enough(histogram.shares, counts)
-        if index is not None:
-            yield Sample(metric_catalog.DRIFT, (stored.name, stored.version, variable), index)
+        by_site = binned(session, stored.name, stored.version, histogram.edges, window)
+        labels = stored.name, stored.version, variable
+        together = [sum(counts) for counts in zip(*by_site.values(), strict=True)]
+        if (index := drift.psi_of_enough(histogram.shares, together)) is not None:
+            yield Sample(metric_catalog.DRIFT, labels, index)
+        for site, counts in by_site.items():
+            if site is not None and (index := drift.psi_of_enough(histogram.shares, counts)) is not None:
+                yield Sample(metric_catalog.SITE_DRIFT, (*labels, site), index)
 
 
 def reference_of(card: Mapping[str, Any]) -> Reference | None:

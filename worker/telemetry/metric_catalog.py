@@ -102,6 +102,12 @@ DRIFT = Metric(
     "variable: age or probability. None without a reference, or for fewer than 200 lesions",
     ("model", "version", "variable"),
 )
+SITE_DRIFT = Metric(
+    "dlr_site_drift_psi",
+    "gauge",
+    "The same of each site's lesions by themselves. None for a site with fewer than 200",
+    ("model", "version", "variable", "site"),
+)
 
 WORKER = (
     BATCH_SIZE,
@@ -116,5 +122,5 @@ WORKER = (
 )
 """Each worker counts for itself, from its start."""
 
-SERVICE = (UP, READ_ONLY, STUDIES, WORKLIST, OLDEST, TO_LOOK_AT, QUEUED, AT_WORK, WORKERS, OUTCOMES, DRIFT)
+SERVICE = (UP, READ_ONLY, STUDIES, WORKLIST, OLDEST, TO_LOOK_AT, QUEUED, AT_WORK, WORKERS, OUTCOMES, DRIFT, SITE_DRIFT)
 """`dlr metrics` asks PostgreSQL, Redis and the workers."""

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -124,6 +125,7 @@ def test_a_ledger_that_can_not_be_written_is_told(
     assert found(collectors.ledger(reader))["dlr_database_read_only"] == {(): read_only}
 
 
+HOME = "Example Hospital"
 REFERENCE = {
     "lesions": 500,
     "age_years": {"edges": [0.0, 40.0, 50.0, 120.0], "shares": [0.25, 0.5, 0.25]},
@@ -131,14 +133,16 @@ REFERENCE = {
 }
 
 
-def score(session: Session, count: int, version: str, card: Any) -> None:
-    """Score lesions with one version: age 47, and 0.9 of high risk, in every second one 0.1."""
+def score(session: Session, count: int, version: str, card: Any, uid: str = "", **changes: Any) -> None:
+    """Score a study's lesions with one version: age 47, and 0.9 of high risk, in every second one 0.1."""
     for name in ("DLR_LH", "DLR_BM"):
         card_of = {"reference": card} if name == "DLR_LH" else {}
         ledger.register_model(session, ModelRecord(name, version, digest(f"{name} {version}"), None, card_of))
     names = [f"L{number}" for number in range(count)]
-    results = [scored(name, lh=0.9 if at % 2 else 0.1, version=version) for at, name in enumerate(names)]
-    ended(session, study(version, version, lesions=tuple(map(lesion, names))), *results)
+    results = [
+        replace(scored(name, lh=0.9 if at % 2 else 0.1, version=version), **changes) for at, name in enumerate(names)
+    ]
+    ended(session, study(version + uid, version + uid, lesions=tuple(map(lesion, names))), *results)
 
 
 def test_drift_is_told_for_each_version_that_has_a_reference_and_enough_lesions(
@@ -161,6 +165,23 @@ def test_drift_is_told_for_each_version_that_has_a_reference_and_enough_lesions(
     assert found(collectors.drifts(reader, timedelta(0))) == {}
 
 
+def test_drift_is_told_of_each_site_by_itself_beside_that_of_all_together(
+    ours: sessionmaker[Session], reader: sessionmaker[Session]
+) -> None:
+    with ours.begin() as session:
+        score(session, FEWEST, "1.0", REFERENCE, "at home")
+        score(session, FEWEST, "1.0", REFERENCE, "of the old", site="Other Hospital", age_years=80.0)
+        score(session, FEWEST - 1, "1.0", REFERENCE, "small", site="Small Hospital")
+        score(session, FEWEST, "1.0", REFERENCE, "nobody knows where", site=None)
+    said = found(collectors.drifts(reader, MONTH))
+    together, by_site = said["dlr_model_drift_psi"], said["dlr_site_drift_psi"]
+    assert {labels[3] for labels in by_site} == {HOME, "Other Hospital"}
+    at_home, of_the_old = (by_site["DLR_LH", "1.0", "age", site] for site in (HOME, "Other Hospital"))
+    assert together["DLR_LH", "1.0", "age"] < at_home < of_the_old, "all together, either is half hidden"
+    for site in (HOME, "Other Hospital"):
+        assert by_site["DLR_LH", "1.0", "probability", site] == pytest.approx(0, abs=1e-9)
+
+
 def test_a_value_on_an_edge_is_in_the_bin_above_it_and_one_outside_in_the_next(
     ours: sessionmaker[Session], reader: sessionmaker[Session]
 ) -> None:
@@ -171,9 +192,9 @@ def test_a_value_on_an_edge_is_in_the_bin_above_it_and_one_outside_in_the_next(
         many = [("a", 0.5), ("b", 0.2), ("c", 1.0), ("d", 0.0)]
         ended(session, study(lesions=tuple(lesion(one) for one, _ in many)), *(scored(one, bm=p) for one, p in many))
     with reader() as session:
-        assert binned_probabilities(session, "DLR_BM", "1.0", (0.0, 0.2, 0.5, 1.0), MONTH) == [1, 1, 2]
-        assert binned_ages(session, "DLR_BM", "1.0", (10.0, 20.0, 30.0), MONTH) == [0, 4]
-        assert binned_ages(session, "DLR_BM", "1.0", (0.0, 120.0), MONTH) == [4]
+        assert binned_probabilities(session, "DLR_BM", "1.0", (0.0, 0.2, 0.5, 1.0), MONTH) == {HOME: [1, 1, 2]}
+        assert binned_ages(session, "DLR_BM", "1.0", (10.0, 20.0, 30.0), MONTH) == {HOME: [0, 4]}
+        assert binned_ages(session, "DLR_BM", "1.0", (0.0, 120.0), MONTH) == {HOME: [4]}
 
 
 def test_a_look_can_write_nothing(ours: sessionmaker[Session]) -> None:
