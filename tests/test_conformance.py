@@ -30,6 +30,7 @@ from tests.worker.reporting.samples import (
 from worker.clinical.birads_codes import CATEGORIES, MEANINGS
 from worker.errors import DlrError
 from worker.imaging import dicom_file, dicomweb, layout
+from worker.imaging.storage_classes import IMAGE_CLASSES
 from worker.intake import receiver
 from worker.intake.lesion_sources import MARKING_CLASSES
 from worker.intake.receiver_config import VERIFICATION
@@ -43,7 +44,7 @@ from worker.sending.dicom_node import checked
 from worker.sending.work_item import UPS_PUSH, Performer, Worklist, work_item
 from worker.settings import Settings
 
-RECEIVED = (*receiver.ULTRASOUND_CLASSES, *receiver.UNKNOWN_CLASSES, *MARKING_CLASSES)
+RECEIVED = (*IMAGE_CLASSES, *MARKING_CLASSES)
 
 
 def section(heading: str) -> str:

@@ -94,6 +94,7 @@ MADE_DEFAULTS = {
     "home": "`dlr-worker` in the user's data folder",
     "decoders": "one a core, 8 at most",
     "dicomweb_servers": "none",
+    "pacs_servers": "none",
 }
 
 

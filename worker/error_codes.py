@@ -29,6 +29,13 @@ class Code(StrEnum):
 
     DICOMWEB_SERVER_UNKNOWN = "dicomweb_server_unknown"
     DICOMWEB_FAILED = "dicomweb_failed"
+    PACS_SERVER_UNKNOWN = "pacs_server_unknown"
+    PACS_FAILED = "pacs_failed"
+    PACS_SENT_NOTHING = "pacs_sent_nothing"
+    STUDY_NOT_ON_SERVER = "study_not_on_server"
+    ACCESSION_AMBIGUOUS = "accession_ambiguous"
+    FETCH_TOO_LARGE = "fetch_too_large"
+    HL7_INVALID = "hl7_invalid"
 
     LESIONS_MISSING = "lesions_missing"
     REPORT_INVALID = "report_invalid"
@@ -129,6 +136,7 @@ class Code(StrEnum):
     SERVICE_UNAVAILABLE = "service_unavailable"
     STORAGE_UNAVAILABLE = "storage_unavailable"
     DICOMWEB_UNAVAILABLE = "dicomweb_unavailable"
+    PACS_UNAVAILABLE = "pacs_unavailable"
     DESTINATION_UNAVAILABLE = "destination_unavailable"
     DESTINATION_REFUSED = "destination_refused"
     DEVICE_UNAVAILABLE = "device_unavailable"

@@ -46,6 +46,27 @@ MEANINGS: dict[Code, str] = {
     Code.DICOMWEB_FAILED: (
         "The DICOMweb server refused the request, or its answer violates PS3.18. See the reason, then requeue."
     ),
+    Code.PACS_SERVER_UNKNOWN: (
+        "DLR_PACS_SERVERS has no PACS of the name that the job gives. Add it, or correct the job."
+    ),
+    Code.PACS_FAILED: (
+        "The PACS refused to be searched or to give an instance, or its answer violates PS3.4; see the reason."
+    ),
+    Code.PACS_SENT_NOTHING: (
+        "The PACS answered that it sent an instance, and none came. Look at its AE titles and addresses, then repeat."
+    ),
+    Code.STUDY_NOT_ON_SERVER: (
+        "The server has no study of that Study Instance UID or accession number. Push the job again once it has."
+    ),
+    Code.ACCESSION_AMBIGUOUS: (
+        "The server has several studies of that accession number. Push the job with the Study Instance UID."
+    ),
+    Code.FETCH_TOO_LARGE: (
+        "What the study needs of the server is more than DLR_FETCH_MAX_INSTANCES or DLR_FETCH_MAX_BYTES."
+    ),
+    Code.HL7_INVALID: (
+        "The HL7 message cannot be read, or does not say of which study it is; the reason names the field."
+    ),
     Code.LESIONS_MISSING: (
         "No DICOM SR (TID 1500), SEG or GSPS in the study has a lesion with a region and a category. Add one."
     ),
@@ -206,6 +227,7 @@ MEANINGS: dict[Code, str] = {
         "The storage cannot be read at the moment (the file is not just missing). It is tried again."
     ),
     Code.DICOMWEB_UNAVAILABLE: "The DICOMweb server does not answer or refuses the credentials. It is tried again.",
+    Code.PACS_UNAVAILABLE: "The PACS does not answer, or rejects the association. It is tried again.",
     Code.DESTINATION_UNAVAILABLE: "A result cannot be delivered at the moment; the reason says why. It is sent again.",
     Code.DESTINATION_REFUSED: (
         "The destination refused a result; the reason has its status. Fix the cause, then `dlr send retry`."

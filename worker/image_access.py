@@ -1,7 +1,8 @@
-"""What images may be read, and what is made of them, as the settings say: limits, DICOMweb servers, quality checks."""
+"""What images may be read, and what is made of them, as the settings say: limits, servers, quality checks."""
 
+import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -50,6 +51,46 @@ class Dicomweb:
     servers: Mapping[str, Server]
     max_bytes: int
     timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PacsNode:
+    """A PACS that is asked by DICOM.
+
+    Attributes:
+        ae_title: of the PACS.
+        host: where it listens.
+        port: likewise.
+        move_to: the AE title of a `dlr receive`, to which it is asked to send (C-MOVE); ``None``: it gives (C-GET).
+        tls: ``None``: without.
+    """
+
+    ae_title: str
+    host: str
+    port: int
+    move_to: str | None = None
+    tls: ssl.SSLContext | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pacs:
+    """The PACSs that jobs may name, and what is fetched at most.
+
+    Attributes:
+        servers: by name.
+        ae_title: ours.
+        max_bytes: of all that is fetched of one study.
+        max_instances: likewise.
+        timeout_s: the longest time for one study.
+        at_once: studies that a process looks for at a time.
+    """
+
+    servers: Mapping[str, PacsNode] = field(default_factory=dict)
+    ae_title: str = "DLR"
+    max_bytes: int = 1 << 30
+    max_instances: int = 500
+    timeout_s: float = 300.0
+    at_once: int = 4
 
 
 class QualityPolicy(StrEnum):

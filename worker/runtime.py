@@ -4,9 +4,10 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import lru_cache, wraps
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -16,7 +17,10 @@ from worker.extras import require_extra
 from worker.settings import get_settings
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from redis import Redis
 
     from worker.broker.reconciler import Reconciler
     from worker.imaging.decoder_pool import DecoderPool
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from worker.inference.live_engine import LiveEngine
     from worker.inference.model_card import ModelCard
     from worker.intake.accept_study import Intake
+    from worker.intake.fetching import Fetcher
     from worker.rescoring.rescorer import Rescorer
     from worker.scoring.leases import LeaseKeeper
     from worker.scoring.pipeline import Pipeline
@@ -117,6 +122,38 @@ def pushed_intake() -> "Intake":
 
     own = unless_full(enqueue)
     return replace(intake(), enqueue=own, together=Together(sessions(), own))
+
+
+@_once
+def fetcher() -> "Fetcher":
+    """Return what has studies from servers before they are on record.
+
+    Raises:
+        SetupRefused: ``setting_invalid``; files of a PACS's TLS cannot be read.
+    """
+    from worker.imaging.archive import Archives
+    from worker.imaging.image_source import remove_abandoned
+    from worker.intake.fetching import Fetcher
+
+    settings = get_settings()
+    remove_abandoned()
+    return Fetcher(Archives(settings.dicomweb, settings.pacs), settings.storage_root, settings.limits)
+
+
+@_once
+def _redis() -> "Redis":
+    from worker.broker.connections import connect
+
+    return connect(get_settings().require_redis_url())
+
+
+def held_message(request: Any) -> "AbstractContextManager[None]":
+    """Keep the message of a task, by its request, from being put back while its work takes longer than a lease."""
+    from worker.broker.unacknowledged import held
+
+    settings = get_settings()
+    tag = (request.get("properties") or {}).get("delivery_tag")
+    return nullcontext() if tag is None else held(_redis(), settings.redis_key_prefix, tag, settings.lease_s)
 
 
 @_once
@@ -218,7 +255,7 @@ def pipeline() -> "Pipeline":
     return Pipeline(
         books=Bookkeeper(sessions(), lease_keeper(), settings.max_attempts, engine().gather_s),
         engine=engine(),
-        source=ImageSource(settings.storage_root, settings.dicomweb),
+        source=ImageSource(settings.storage_root, settings.dicomweb, settings.pacs),
         decoders=decoders(),
         inference_timeout_s=settings.inference_timeout_s,
         end_worker=lambda: os._exit(os.EX_SOFTWARE),
@@ -251,7 +288,7 @@ def rescorer() -> "Rescorer":
     settings = get_settings()
     remove_abandoned()
     url = settings.require_shadow_database_url()
-    source = ImageSource(settings.storage_root, settings.dicomweb)
+    source = ImageSource(settings.storage_root, settings.dicomweb, settings.pacs)
     # No gate: these lesions were let pass.
     decoder = DecoderPool(settings.limits, 1, settings.decode_timeout_s)
     images = StoredImages(source, decoder, settings.storage_root)

@@ -80,6 +80,13 @@ class OnDicomweb:
 
 
 @dataclass(frozen=True, slots=True)
+class OnPacs:
+    """A study's images are on a PACS, by its name in the settings."""
+
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
 class Study:
     """A study to score. ``study_id`` is the ledger's opaque id; ``images`` are paths in the storage, or elsewhere."""
 
@@ -87,7 +94,7 @@ class Study:
     study_instance_uid: str
     priority: Priority
     age_years: float | None
-    images: tuple[str, ...] | OnDicomweb
+    images: tuple[str, ...] | OnDicomweb | OnPacs
     lesions: tuple[Lesion, ...]
 
 

@@ -17,8 +17,8 @@ from db.schema.vocabulary import StudyState
 from worker.app import app
 from worker.broker.queues import INFER_STUDY, RECORD_REFUSAL, SUBMIT_STUDY, TRACEPARENT
 from worker.broker.refused_identifiers import Named
-from worker.contract import parse_job
-from worker.errors import Code, JobRefused
+from worker.contract import StudyJob, StudyRequest, parse_pushed
+from worker.errors import Code, JobRefused, LesionRefused, Refused, StudyRefused, Unavailable
 from worker.outages.retry import AWAY, LONGEST_WAIT_S, Stopping, kind_of, retry_while_away, stopping
 from worker.runtime import GIVE_BACK_S
 from worker.settings import get_settings
@@ -37,6 +37,10 @@ class TaskFailed(Exception):
 
     def __repr__(self) -> str:
         return str(self)
+
+
+class FetchLater(Exception):
+    """A study cannot be fetched for now: its server is away, or it is not this job's turn. The message goes back."""
 
 
 _TOLD = {"throws": (TaskFailed,), "Request": "worker.broker.consumer:Request"}
@@ -127,17 +131,40 @@ def _accept(job: Any) -> str:
 
     try:
         traceparent = current_task.request.get(TRACEPARENT)
-        return str(pushed_intake().accept(parse_job(job), "queue", traceparent).study_id)
-    except JobRefused as refused:
+        return str(pushed_intake().accept(_whole(parse_pushed(job)), "queue", traceparent).study_id)
+    except (JobRefused, StudyRefused, LesionRefused) as refused:
         _refuse(job, refused)
-    except AWAY:
+    except (*AWAY, FetchLater):
         raise
     except Exception as error:
         logger.error("a defect of this software", exc_info=error)
         _refuse(job, JobRefused(Code.INTERNAL_ERROR))
 
 
-def _refuse(raw: object, refused: JobRefused, named: Named | None = None) -> NoReturn:
+def _whole(job: StudyJob | StudyRequest) -> StudyJob:
+    """Return a job whose study is had from its server first, if it has to be; its message stays this worker's.
+
+    Raises:
+        FetchLater: not now.
+    """
+    from worker.runtime import fetcher, held_message
+
+    if not fetcher().is_needed(job):
+        if isinstance(job, StudyJob):
+            return job
+        raise JobRefused(Code.JOB_INVALID)
+    with held_message(current_task.request):
+        try:
+            return fetcher().whole(job)
+        except Unavailable as away:
+            if away.code is Code.STORAGE_UNAVAILABLE:
+                raise
+            logger.warning("a study cannot be fetched for now: %s", away.code)
+            stopping.wait(LONGEST_WAIT_S)
+            raise FetchLater from None
+
+
+def _refuse(raw: object, refused: Refused, named: Named | None = None) -> NoReturn:
     from worker.runtime import intake, measures
 
     logger.warning("a message was refused: %s", refused.code)
@@ -155,12 +182,13 @@ def _run(work: Callable[[], T], *, is_on_record: bool = True) -> T:
 
     Raises:
         TaskFailed: by the work.
-        Reject: the message goes back to its queue: the worker is stopping, or a defect kept it off the record.
+        Reject: the message goes back to its queue: the worker is stopping, a study is to be fetched later, or a defect
+            kept it off the record.
         RuntimeError: a defect; its text is the type of the exception alone.
     """
     try:
         return retry_while_away(work)
-    except Stopping:
+    except (Stopping, FetchLater):
         raise Reject(requeue=True) from None
     except TaskFailed:
         raise

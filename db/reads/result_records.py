@@ -165,6 +165,7 @@ class StudyResult:
         place: where it stands on the worklist; ``None`` where it is not on it.
         paths: of its files, relative to the storage root; none where a server has them.
         dicomweb_server: the name of that server.
+        is_on_pacs: it speaks DICOM, and not DICOMweb.
         lesions: in the job's order.
         endings: of this revision and those before it, oldest first; the last one is this result.
     """
@@ -185,6 +186,7 @@ class StudyResult:
     dicomweb_server: str | None
     lesions: tuple[LesionResult, ...]
     endings: tuple[Ending, ...]
+    is_on_pacs: bool = False
 
     @property
     def notices(self) -> tuple[str, ...]:

@@ -84,6 +84,7 @@ def _study(session: Session, row: StudyRow) -> StudyResult:
         dicomweb_server=server,
         lesions=tuple(_lesion(lesion, advice.get(lesion.id)) for lesion in row.lesions),
         endings=_endings(session, row),
+        is_on_pacs=server is not None and row.job["images"].get("kind") == "pacs",
     )
 
 

@@ -53,7 +53,9 @@ def imported_ledger(
     versions, unknown = versions_by_pixels(checked, cards)
     remove_abandoned()
     decoders = DecoderPool(settings.limits, settings.decoders, settings.decode_timeout_s)
-    images = StoredImages(ImageSource(settings.storage_root, settings.dicomweb), decoders, settings.storage_root)
+    images = StoredImages(
+        ImageSource(settings.storage_root, settings.dicomweb, settings.pacs), decoders, settings.storage_root
+    )
     importer = LedgerImporter(
         sessions(),
         images,

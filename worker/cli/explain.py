@@ -174,7 +174,7 @@ def _explanations(asked: _Asked, models: Sequence[str], image: int | None, made:
     if made.look is None:
         raise ValueError("heat maps are made by whoever says where a model looked")
     settings = get_settings()
-    images = ImageSource(settings.storage_root, settings.dicomweb)
+    images = ImageSource(settings.storage_root, settings.dicomweb, settings.pacs)
     with opened(asked.result, images, settings.limits) as source:
         yield from explanations(asked.lesions, models, Seen(source, asked.unchanged, made.frames, made.look), image)
 

@@ -68,7 +68,7 @@ def export(
 
 
 def _documents(result: StudyResult, kind: Kind, settings: Settings, drawn_by: Camera | None) -> list[Document]:
-    images = ImageSource(settings.storage_root, settings.dicomweb)
+    images = ImageSource(settings.storage_root, settings.dicomweb, settings.pacs)
     with opened(result, images, settings.limits) as source:
         return documents_of(kind, result, source, drawn_by)
 

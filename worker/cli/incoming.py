@@ -29,7 +29,8 @@ def receive() -> None:
     reception = receiver_config_of(get_settings())
     settings = _ready()
     with Inbox.held(settings.storage_root, same_image) as inbox:
-        receiver = Receiver(inbox, intake(), settings.limits, settings.receive_quiet_s, retry_while_away)
+        asked_as = settings.fetch_ae_title.strip()
+        receiver = Receiver(inbox, intake(), settings.limits, settings.receive_quiet_s, retry_while_away, asked_as)
         with suppress(Stopping), listening(receiver, reception) as (host, port):
             stderr.print(f"{reception.ae_title} listens at {host}:{port}", markup=False, highlight=False)
             receiver.run(stopping)

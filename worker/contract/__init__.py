@@ -7,7 +7,9 @@ from worker.contract.parts import (
     LONGEST_TEXT,
     MAX_LESIONS,
     Descriptors,
+    DicomwebSource,
     FilesSource,
+    PacsSource,
     RoiJob,
     ShortText,
     StoragePath,
@@ -15,21 +17,28 @@ from worker.contract.parts import (
     Uid,
     can_be_named,
 )
-from worker.contract.reading import VERSIONS, images_of, job_schema, parse_job
+from worker.contract.reading import VERSIONS, images_of, job_schema, parse_job, parse_pushed, request_schema, whole_job
+from worker.contract.request import StudyRequest
 
 __all__ = [
     "LONGEST_TEXT",
     "MAX_LESIONS",
     "VERSIONS",
     "Descriptors",
+    "DicomwebSource",
     "FilesSource",
+    "PacsSource",
     "RoiJob",
     "ShortText",
     "StoragePath",
     "StudyJob",
+    "StudyRequest",
     "Uid",
     "can_be_named",
     "images_of",
     "job_schema",
     "parse_job",
+    "parse_pushed",
+    "request_schema",
+    "whole_job",
 ]

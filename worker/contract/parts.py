@@ -101,6 +101,13 @@ class DicomwebSource(Part):
     server: ShortText = Field(description="Its name in DLR_DICOMWEB_SERVERS; a job never gives an address")
 
 
+class PacsSource(Part):
+    """Instances that are fetched from a PACS by DICOM (C-GET, or C-MOVE), those of the lesions alone."""
+
+    kind: Literal["pacs"]
+    server: ShortText = Field(description="Its name in DLR_PACS_SERVERS; a job never gives an address")
+
+
 class StudyJob(Part):
     """One study and its lesions: the argument ``job`` of the task ``dlr.submit_study``, on the queue ``intake``."""
 
@@ -113,7 +120,7 @@ class StudyJob(Part):
         allow_inf_nan=False,
         description="At the study, in years. Default: Patient's Age, else Study Date minus Patient's Birth Date",
     )
-    images: Annotated[FilesSource | DicomwebSource, Field(discriminator="kind")]
+    images: Annotated[FilesSource | DicomwebSource | PacsSource, Field(discriminator="kind")]
     lesions: list[Any]
 
     @property

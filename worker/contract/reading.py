@@ -2,23 +2,29 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
 from worker.clinical.categories import Birads
 from worker.contract import version_1, version_2
-from worker.contract.parts import DicomwebSource, FilesSource, Part, RoiJob, StudyJob
+from worker.contract.parts import DicomwebSource, FilesSource, PacsSource, Part, RoiJob, StudyJob
+from worker.contract.request import StudyRequest
 from worker.errors import Code, JobRefused
-from worker.study import OnDicomweb
+from worker.study import OnDicomweb, OnPacs
 from worker.validation_errors import flaws_of
+
+Model = TypeVar("Model", bound=Part)
 
 VERSIONS: Final[Mapping[int, type[StudyJob]]] = MappingProxyType({1: version_1.StudyJob, 2: version_2.StudyJob})
 """The versions that are read; none is ever dropped."""
 
 _REASON_FAULTS = 5
-_KINDS = ("files", "dicomweb")
+_KINDS = ("files", "dicomweb", "pacs")
 """What pydantic puts into a place behind ``images``: which of its kinds it was read as."""
+
+_ANY_UID = "0"
+"""Stands for the Study Instance UID of a request, while its lesions are looked at."""
 
 _PARTS: Final[tuple[type[Part], ...]] = (
     *VERSIONS.values(),
@@ -28,6 +34,8 @@ _PARTS: Final[tuple[type[Part], ...]] = (
     RoiJob,
     FilesSource,
     DicomwebSource,
+    PacsSource,
+    StudyRequest,
 )
 _KNOWN: Final = frozenset(name for part in _PARTS for name in part.model_fields)
 
@@ -45,8 +53,44 @@ def parse_job(job: object) -> StudyJob:
         JobRefused: ``job_invalid``, ``job_version_unsupported`` or ``path_outside_storage``; the reason names the
             fields and never repeats their values.
     """
+    return _validated(_version_of(job), job)
+
+
+def parse_pushed(job: object) -> StudyJob | StudyRequest:
+    """Read a job as it came off the queue: one that is whole, or one whose study is to be found on a server first.
+
+    Raises:
+        JobRefused: as `parse_job`; of a request too, before anybody is asked.
+    """
+    if not _is_request(job):
+        return parse_job(job)
+    _version_of(job)
+    request = _validated(StudyRequest, job)
+    if request.lesions is not None:
+        whole_job(request, request.study_instance_uid or _ANY_UID)
+    return request
+
+
+def whole_job(request: StudyRequest, study_instance_uid: str) -> StudyJob:
+    """Return a request that has lesions as the job of the study that it names.
+
+    Raises:
+        JobRefused: as `parse_job`.
+    """
+    said = request.model_dump(mode="json", exclude_none=True)
+    return parse_job(said | {"study_instance_uid": study_instance_uid, "lesions": request.lesions})
+
+
+def _is_request(job: object) -> bool:
+    if not isinstance(job, dict) or ("lesions" in job and "study_instance_uid" in job):
+        return False
+    images = job.get("images")
+    return isinstance(images, dict) and images.get("kind") in ("dicomweb", "pacs")
+
+
+def _validated(model: type[Model], job: object) -> Model:
     try:
-        return _version_of(job).model_validate(job)
+        return model.model_validate(job)
     except ValidationError as invalid:
         faults = flaws_of(invalid)
         confined = any(fault.kind == Code.PATH_OUTSIDE_STORAGE for fault in faults)
@@ -60,9 +104,15 @@ def parse_job(job: object) -> StudyJob:
     raise JobRefused(code, reason)
 
 
-def images_of(job: StudyJob) -> tuple[str, ...] | OnDicomweb:
+def images_of(job: StudyJob) -> tuple[str, ...] | OnDicomweb | OnPacs:
     """Return where a job says that its images are."""
-    return tuple(job.images.paths) if isinstance(job.images, FilesSource) else OnDicomweb(job.images.server)
+    match job.images:
+        case FilesSource():
+            return tuple(job.images.paths)
+        case DicomwebSource():
+            return OnDicomweb(job.images.server)
+        case PacsSource():
+            return OnPacs(job.images.server)
 
 
 def job_schema(version: int = 1) -> dict[str, Any]:
@@ -71,6 +121,11 @@ def job_schema(version: int = 1) -> dict[str, Any]:
     if version == 1:
         schema["$defs"]["Birads"]["enum"].remove(Birads.SUSPICIOUS.value)
     return schema
+
+
+def request_schema() -> dict[str, Any]:
+    """Return a job whose study is to be found first as JSON Schema (draft 2020-12), of whichever version."""
+    return StudyRequest.model_json_schema()
 
 
 def _version_of(job: object) -> type[StudyJob]:

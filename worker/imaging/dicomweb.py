@@ -6,7 +6,6 @@ Why a job names a server and no address: docs/decisions/0024-a-job-names-a-dicom
 """
 
 import json
-import re
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from worker.errors import Code, DlrError, LesionRefused, SetupRefused, StudyRefused, Unavailable
 from worker.image_access import Dicomweb, Server
+from worker.imaging.found_instance import Found, is_uid
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -34,9 +34,11 @@ CHUNK_BYTES: Final = 1 << 20
 MOST_FOUND_BYTES: Final = 16 << 20
 """An answer to a search is no longer, not even one of a server that knows no filter and gives all of a study."""
 
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _SERIES_INSTANCE_UID: Final = "0020000E"
 _SOP_INSTANCE_UID: Final = "00080018"
+_SOP_CLASS_UID: Final = "00080016"
+_STUDY_INSTANCE_UID: Final = "0020000D"
+_ACCESSION_NUMBER: Final = "00080050"
 _FOUND: Final = "application/dicom+json"
 _ANY_SYNTAX: Final = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _GONE: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
@@ -86,6 +88,69 @@ def fetch(
             else:
                 files.append(file.name)
     return files, refused
+
+
+def studies_of(dicomweb: Dicomweb, name: str, accession_number: str) -> list[str]:
+    """Return the Study Instance UIDs of an accession number, which is compared here too, character for character.
+
+    Raises:
+        StudyRefused: ``dicomweb_server_unknown``, ``dicomweb_failed``.
+        SetupRefused: ``setting_invalid``; the extra ``dicomweb`` is not installed.
+        Unavailable: ``dicomweb_unavailable``.
+    """
+    query = {"AccessionNumber": accession_number, "includefield": _ACCESSION_NUMBER}
+    found = _search(dicomweb, name, "/studies", query)
+    wanted = accession_number.strip()
+    uids = [_value(one, _STUDY_INSTANCE_UID) for one in found if _value(one, _ACCESSION_NUMBER) == wanted]
+    return [uid for uid in dict.fromkeys(uids) if is_uid(uid)]
+
+
+def instances_of(dicomweb: Dicomweb, name: str, study_instance_uid: str) -> list[Found]:
+    """Return what a server has of a study: none where it has not the study.
+
+    Raises:
+        As `studies_of`.
+    """
+    query = {"includefield": _SOP_CLASS_UID}
+    found = _search(dicomweb, name, f"/studies/{study_instance_uid}/instances", query)
+    keys = _SOP_INSTANCE_UID, _SERIES_INSTANCE_UID, _SOP_CLASS_UID
+    instances = [Found(*(_value(one, key) for key in keys)) for one in found]
+    return [one for one in instances if is_uid(one.sop_instance_uid) and is_uid(one.series_instance_uid)]
+
+
+def _search(dicomweb: Dicomweb, name: str, path: str, query: Mapping[str, str]) -> list[Any]:
+    """Search (QIDO-RS, PS3.18, 10.6)."""
+    from requests import RequestException
+    from urllib3.exceptions import HTTPError
+
+    if name not in dicomweb.servers:
+        raise StudyRefused(Code.DICOMWEB_SERVER_UNKNOWN)
+    server = dicomweb.servers[name]
+    with _signed_in(server) as session:
+        asker = _Asker(session, time.monotonic() + dicomweb.timeout_s)
+        try:
+            with asker.ask(f"{server.url}{path}", _FOUND, MOST_FOUND_BYTES, query) as (_, body):
+                found = _json_of(b"".join(body) or b"[]")
+        except LesionRefused as refused:
+            if refused.code is Code.SOP_INSTANCE_NOT_FOUND:
+                return []
+            raise StudyRefused(Code.DICOMWEB_FAILED, refused.reason) from None
+        except DlrError:
+            raise
+        except (RequestException, HTTPError):
+            raise Unavailable(Code.DICOMWEB_UNAVAILABLE) from None
+        except Exception:  # noqa: BLE001  whatever an answer that is not DICOMweb does to who reads it
+            raise StudyRefused(Code.DICOMWEB_FAILED) from None
+    if not isinstance(found, list):
+        raise StudyRefused(Code.DICOMWEB_FAILED, "the answer to a search is not a list (PS3.18, F.2)")
+    return found
+
+
+def _value(one: Any, key: str) -> str:
+    """Return the first value of an attribute of the DICOM JSON Model (PS3.18, F.2); empty where there is none."""
+    said = one.get(key) if isinstance(one, dict) else None
+    values = said.get("Value") if isinstance(said, dict) else None
+    return str(values[0]).strip() if isinstance(values, list) and values else ""
 
 
 def _fetch(asker: "_Asker", study: str, uid: str, file: Path, most_bytes: int) -> None:
@@ -176,7 +241,7 @@ def _series_of(asker: _Asker, study: str, uid: str) -> str:
     series: list[str] = next((one[_SERIES_INSTANCE_UID]["Value"] for one in wanted), [])
     if not series:
         raise LesionRefused(Code.SOP_INSTANCE_NOT_FOUND)
-    if len(series) > 1 or not _UID.fullmatch(series[0]):
+    if len(series) > 1 or not is_uid(series[0]):
         raise LesionRefused(Code.DICOMWEB_FAILED)
     return series[0]
 

@@ -1,4 +1,4 @@
-"""Where a study's images are, for as long as they are looked at: in the storage, or fetched from a DICOMweb server."""
+"""Where a study's images are, for as long as they are looked at: in the storage, or fetched from a server."""
 
 import fcntl
 import os
@@ -11,9 +11,9 @@ from tempfile import gettempdir, mkdtemp
 from typing import Final
 
 from worker.errors import Code, LesionRefused, Unavailable
-from worker.image_access import Dicomweb
-from worker.imaging.dicomweb import fetch
-from worker.study import OnDicomweb, Study
+from worker.image_access import Dicomweb, Pacs
+from worker.imaging import dicomweb, pacs
+from worker.study import OnDicomweb, OnPacs, Study
 
 FETCHED: Final = "dlr-dicomweb-"
 """How the name of a folder with fetched images begins."""
@@ -44,25 +44,31 @@ class ImageSource:
     Attributes:
         storage_root: the files' folder.
         dicomweb: the servers that instances are fetched from.
+        pacs: those that speak DICOM instead.
     """
 
     storage_root: Path
     dicomweb: Dicomweb
+    pacs: Pacs = field(default_factory=Pacs)
 
     @contextmanager
     def folder(self, study: Study) -> Iterator[Folder]:
         """Have a study's images in a folder; what was fetched is removed at the end.
 
         Raises:
-            StudyRefused: ``dicomweb_server_unknown``.
-            Unavailable: ``dicomweb_unavailable``, ``storage_unavailable``.
+            StudyRefused: ``dicomweb_server_unknown``, ``pacs_server_unknown``, ``pacs_failed``, ``fetch_too_large``.
+            Unavailable: ``dicomweb_unavailable``, ``pacs_unavailable``, ``storage_unavailable``.
         """
-        if not isinstance(study.images, OnDicomweb):
+        if not isinstance(study.images, OnDicomweb | OnPacs):
             yield Folder(self.storage_root, study.images)
             return
         wanted = {image.sop_instance_uid for lesion in study.lesions for image in lesion.images}
-        with _held_folder() as folder:
-            files, refused = fetch(self.dicomweb, study.images.server, study.study_instance_uid, wanted, folder)
+        with held_folder() as folder:
+            asked = study.images.server, study.study_instance_uid, wanted, folder
+            if isinstance(study.images, OnPacs):
+                files, refused = pacs.fetch(self.pacs, *asked)
+            else:
+                files, refused = dicomweb.fetch(self.dicomweb, *asked)
             yield Folder(folder, tuple(files), refused)
 
 
@@ -82,7 +88,7 @@ def remove_abandoned() -> None:
 
 
 @contextmanager
-def _held_folder() -> Iterator[Path]:
+def held_folder() -> Iterator[Path]:
     """Have a folder in TMPDIR that is locked for as long as this process needs it, and lives."""
     remove_abandoned()
     with ExitStack() as held:

@@ -88,7 +88,7 @@ class Inbox:
                 raise SetupRefused(Code.SETTING_INVALID, reason) from None
             yield inbox
 
-    def keep(self, arrived: Path, study_instance_uid: str, sop_instance_uid: str) -> str:
+    def keep(self, arrived: Path, study_instance_uid: str, sop_instance_uid: str, *, opens: bool = True) -> str:
         """Keep a whole instance, durably, and open its study if the instance is new to it.
 
         An instance that is there already is kept once, and so is an image that comes again in another encoding. One
@@ -98,6 +98,7 @@ class Inbox:
             arrived: a file in `arriving`; it is moved.
             study_instance_uid: not empty.
             sop_instance_uid: not empty.
+            opens: whether its study is opened; not where somebody else waits for the instance.
 
         Returns:
             The study's key.
@@ -116,13 +117,20 @@ class Inbox:
                 sync(arrived)
                 _make(folder)
                 # Marked first: a study that is open for nothing is closed again; one that nobody knows would be lost.
-                self._mark(key)
+                if opens:
+                    self._mark(key)
                 arrived.replace(target)
                 sync(folder)
             except OSError:
                 self._take_back(key, arrived)
                 raise
         return key
+
+    @staticmethod
+    def path_of(root: Path, study_instance_uid: str, sop_instance_uid: str) -> Path:
+        """Return where an inbox in a storage root keeps an instance, if it has it."""
+        key = _digest(study_instance_uid)
+        return root / RECEIVED / key[:2] / key / f"{_digest(sop_instance_uid)}.dcm"
 
     def place(self, path: Path) -> str:
         """Return where in the storage root a file of the inbox is."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from worker.errors import Code, Refused, SetupRefused, StudyRefused, Unavailable
 from worker.image_access import Limits
 from worker.imaging.identity import read_identity, study_named_in
+from worker.imaging.storage_classes import IMAGE_CLASSES, UNKNOWN_CLASSES
 from worker.intake.accept_study import Intake
 from worker.intake.inbox import Inbox
 from worker.intake.incoming_instance import IncomingInstance
@@ -44,21 +45,6 @@ CANNOT_UNDERSTAND: Final = 0xC000
 _GONE: Final = (Code.FILE_NOT_FOUND, Code.FILE_NOT_READABLE)
 """What reading says of a file that is the inbox's own, where its disk has gone meanwhile."""
 
-ULTRASOUND_CLASSES: Final = (
-    "1.2.840.10008.5.1.4.1.1.6.1",  # Ultrasound Image
-    "1.2.840.10008.5.1.4.1.1.3.1",  # Ultrasound Multi-frame Image
-    "1.2.840.10008.5.1.4.1.1.6.2",  # Enhanced US Volume
-    "1.2.840.10008.5.1.4.1.1.7",  # Secondary Capture
-    "1.2.840.10008.5.1.4.1.1.7.2",  # Multi-frame Grayscale Byte Secondary Capture
-    "1.2.840.10008.5.1.4.1.1.7.4",  # Multi-frame True Color Secondary Capture
-)
-UNKNOWN_CLASSES: Final = {
-    "1.2.840.10008.5.1.4.1.1.6": "UltrasoundImageStorageRetired",
-    "1.2.840.10008.5.1.4.1.1.3": "UltrasoundMultiFrameImageStorageRetired",
-    "1.2.840.10008.5.1.4.1.1.66.7": "LabelMapSegmentationStorage",
-}
-"""What pynetdicom has to be told that it is stored: retired classes, which archives hold, and a new one."""
-
 
 @dataclass
 class Receiver:
@@ -70,6 +56,7 @@ class Receiver:
         limits: the largest file.
         quiet_s: seconds without a new instance after which a study is closed as it is.
         retry_while_away: does work again while a server is away; raises when the process ends.
+        asked_as: the AE title with which an intake worker asks for what it fetches; ``None``: none does.
     """
 
     inbox: Inbox
@@ -77,16 +64,18 @@ class Receiver:
     limits: Limits
     quiet_s: float
     retry_while_away: Callable[[Callable[[], None]], None]
+    asked_as: str | None = None
 
-    def store(self, path: Path, sop_instance_uid: str) -> int:
+    def store(self, path: Path, sop_instance_uid: str, asked_by: str | None = None) -> int:
         """Keep one instance that has arrived; return the status for its sender.
 
         Args:
             path: the whole file, in the inbox's folder for what arrives.
             sop_instance_uid: which instance the sender says it is.
+            asked_by: who had it sent (C-MOVE). Of what an intake worker asked for, that makes the study.
         """
         try:
-            return self._store(path, sop_instance_uid)
+            return self._store(path, sop_instance_uid, is_asked_for=asked_by is not None and asked_by == self.asked_as)
         except Refused as refused:
             if refused.code not in _GONE:
                 logger.warning("an instance was refused: %s", refused.code)
@@ -97,12 +86,16 @@ class Receiver:
         except OSError as error:
             return not_kept(error.strerror)
 
-    def _store(self, path: Path, sop_instance_uid: str) -> int:
+    def _store(self, path: Path, sop_instance_uid: str, *, is_asked_for: bool) -> int:
         identity = read_identity(path, self.limits)
         if not identity.study_instance_uid or identity.sop_instance_uid != sop_instance_uid:
             logger.warning("an instance was refused: its UIDs are missing, or differ from those in the request")
             return DOES_NOT_MATCH
-        key = self.inbox.keep(path, identity.study_instance_uid, identity.sop_instance_uid)
+        told = identity.study_instance_uid, identity.sop_instance_uid
+        if is_asked_for:
+            self.inbox.keep(path, *told, opens=False)
+            return SUCCESS
+        key = self.inbox.keep(path, *told)
         if identity.sop_class_uid in MARKING_CLASSES:
             self.inbox.complete(key)
         return SUCCESS
@@ -199,7 +192,8 @@ def listening(receiver: Receiver, reception: ReceiverConfig) -> Iterator[tuple[s
             return CANNOT_UNDERSTAND
         if file.fault is not None:
             return not_kept(file.fault.strerror)
-        return receiver.store(file.path, str(request.AffectedSOPInstanceUID))
+        asked_by = request.MoveOriginatorApplicationEntityTitle
+        return receiver.store(file.path, str(request.AffectedSOPInstanceUID), asked_by and str(asked_by).strip())
 
     handlers: list[Any] = [
         (evt.EVT_C_STORE, store),
@@ -279,7 +273,7 @@ def _entity(reception: ReceiverConfig) -> "AE":
     entity.maximum_associations = reception.associations
     for uid, keyword in UNKNOWN_CLASSES.items():
         register_uid(uid, keyword, StorageServiceClass)
-    for sop_class in (*ULTRASOUND_CLASSES, *UNKNOWN_CLASSES, *MARKING_CLASSES):
+    for sop_class in (*IMAGE_CLASSES, *MARKING_CLASSES):
         entity.add_supported_context(sop_class, ALL_TRANSFER_SYNTAXES)
     entity.add_supported_context(VERIFICATION)
     return entity

@@ -18,7 +18,7 @@ from worker.imaging.image_source import Folder, ImageSource
 from worker.imaging.study_files import StudyFiles, entry_of, fault_of, index_study, read_entry
 from worker.reporting.conforming import conforms
 from worker.reporting.result import LesionResult, StudyResult
-from worker.study import Lesion, MarkedImage, OnDicomweb, Study
+from worker.study import Lesion, MarkedImage, OnDicomweb, OnPacs, Study
 from worker.text import on_one_line
 
 _NAMES = ("PatientName", "ReferringPhysicianName")
@@ -142,11 +142,13 @@ def opened(result: StudyResult, images: ImageSource, limits: Limits) -> Iterator
     """Have a study's images, in the storage or fetched from its server, for as long as documents are made of them.
 
     Raises:
-        StudyRefused: ``patient_mismatch``, ``dicomweb_server_unknown``.
+        StudyRefused: ``patient_mismatch``, ``dicomweb_server_unknown``, or another of `worker.imaging.image_source`.
         LesionRefused: as `read_source`.
         Unavailable: ``storage_unavailable``, ``dicomweb_unavailable``.
     """
-    where = result.paths if result.dicomweb_server is None else OnDicomweb(result.dicomweb_server)
+    where: tuple[str, ...] | OnDicomweb | OnPacs = result.paths
+    if result.dicomweb_server is not None:
+        where = (OnPacs if result.is_on_pacs else OnDicomweb)(result.dicomweb_server)
     lesions = tuple(
         Lesion(
             lesion.lesion_id,

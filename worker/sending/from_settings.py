@@ -39,7 +39,7 @@ def destinations(settings: Settings, camera: Camera | None = None) -> list[Opens
         raise SetupRefused(Code.SETTING_INVALID, reason)
     require_extra("send", "`dlr send`")
     caller = Caller(settings.send_ae_title, settings.send_timeout_s, _tls(settings))
-    images = ImageSource(settings.storage_root, settings.dicomweb)
+    images = ImageSource(settings.storage_root, settings.dicomweb, settings.pacs)
     sources = partial(opened, images=images, limits=settings.limits)
     found: list[Opens] = []
     if settings.send_pacs is not None:

@@ -168,7 +168,7 @@ class Sender:
         except (Unavailable, Refused) as why:
             if why.code is Code.DESTINATION_UNAVAILABLE:
                 raise
-            if why.code is Code.DICOMWEB_UNAVAILABLE:
+            if why.code in (Code.DICOMWEB_UNAVAILABLE, Code.PACS_UNAVAILABLE):
                 self._asked_again_at[server] = time.monotonic() + UNASKED_S
             if isinstance(why, Unavailable) or why.code in HOLDS_UP:
                 return self._put_off(due, why)

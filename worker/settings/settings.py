@@ -16,6 +16,7 @@ from sqlalchemy import URL, make_url
 from worker.settings import sentinels
 from worker.settings.addresses import secret, with_password
 from worker.settings.environment import PREFIX, variable
+from worker.settings.fetching import FetchSettings
 from worker.settings.home import HomeSettings
 from worker.settings.images import ImageSettings
 from worker.settings.observability import ObservabilitySettings
@@ -36,6 +37,7 @@ GROUPS: Final[Mapping[str, type[BaseModel]]] = {
     "Images": ImageSettings,
     "Image quality": QualitySettings,
     "Receiving by DICOM": ReceiverSettings,
+    "Fetching from a PACS": FetchSettings,
     "The worklist page": WebSettings,
     "Shadows and backfills": RescoringSettings,
     "Sending results": SenderSettings,
@@ -61,6 +63,7 @@ class Settings(  # the last first: pydantic takes the fields of the last base fi
     SenderSettings,
     RescoringSettings,
     WebSettings,
+    FetchSettings,
     ReceiverSettings,
     QualitySettings,
     ImageSettings,

@@ -1,5 +1,6 @@
 """The ledger cannot be written, for whatever reason: no message, study or file is let go before it stands there."""
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,8 +18,11 @@ from tests.outages import A_REFUSAL, A_STUDY, DEFECT, OUTAGES, away
 from tests.waiting import until
 from worker import runtime, tasks
 from worker.errors import MEANINGS, Code
+from worker.imaging.archive import Archives
 from worker.intake.accept_study import Intake
+from worker.intake.fetching import Fetcher
 from worker.intake.together import Together
+from worker.network.port import free_port
 from worker.outages import retry
 from worker.settings import get_settings
 from worker.tasks import TaskFailed
@@ -95,6 +99,26 @@ def test_a_message_whose_refusal_meets_a_defect_goes_back_to_its_queue(ledger: L
     with pytest.raises(TaskFailed):
         work()
     assert ledger.rows() == [row]
+
+
+REQUEST = {"schema_version": 1, "accession_number": "A1", "images": {"kind": "pacs", "server": "pacs"}}
+
+
+def test_a_job_whose_pacs_is_away_goes_back_to_its_queue_and_one_that_names_none_is_refused(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = {"ae_title": "PACS", "host": "127.0.0.1", "port": free_port(tmp_path / "port")}
+    monkeypatch.setenv("DLR_PACS_SERVERS", json.dumps({"pacs": nobody}))
+    get_settings.cache_clear()
+    settings = get_settings()
+    fetcher = Fetcher(Archives(settings.dicomweb, settings.pacs), tmp_path, settings.limits)
+    monkeypatch.setattr(runtime, "fetcher", lambda: fetcher)
+    with pytest.raises(Reject) as rejected:
+        tasks.submit_study(REQUEST)
+    assert (rejected.value.requeue, ledger.rows()) == (True, [])
+    with pytest.raises(TaskFailed):
+        tasks.submit_study(REQUEST | {"images": {"kind": "pacs", "server": "another"}})
+    assert ledger.rows() == [("failed", "pacs_server_unknown")]
 
 
 def test_a_study_that_meets_a_defect_of_the_database_is_refused_and_not_tried_for_ever(ledger: Ledger) -> None:
