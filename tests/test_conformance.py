@@ -30,6 +30,7 @@ from tests.worker.reporting.samples import (
 from worker.clinical.birads_codes import CATEGORIES, MEANINGS
 from worker.errors import DlrError
 from worker.imaging import dicom_file, dicomweb, layout
+from worker.imaging.query_retrieve import DECODED, FIND, GET, MOVE
 from worker.imaging.storage_classes import IMAGE_CLASSES
 from worker.intake import receiver
 from worker.intake.lesion_sources import MARKING_CLASSES
@@ -86,7 +87,7 @@ def test_each_storage_class_has_its_row_and_its_roles() -> None:
     assert {uid for uid, roles in table.items() if "SCU" in roles} == set(map(str, pacs.SOP_CLASSES))
     created = {cells[1] for cells in rows("Content and transfer") if cells[6]}
     assert created == {str(Comprehensive3DSRStorage), str(SecondaryCaptureImageStorage)}
-    assert {cells[2] for cells in rows("Other services")} == {VERIFICATION, UPS_PUSH, ""}
+    assert {cells[2] for cells in rows("Other services")} == {VERIFICATION, UPS_PUSH, FIND, MOVE, GET, ""}
 
 
 def test_the_transfer_syntaxes_are_those_that_are_decoded_in_the_order_in_which_they_are_taken() -> None:
@@ -146,6 +147,10 @@ def test_the_page_says_who_is_seen_to_call() -> None:
     assert PYNETDICOM_IMPLEMENTATION_UID.startswith(parameters["Implementation Class UID"].split(" ")[0])
     assert version is not None
     assert version.startswith(parameters["Implementation Version Name"].split(" ")[0])
+
+
+def test_what_is_decoded_is_proposed_before_anything_else() -> None:
+    assert set(DECODED) <= {cells[1] for cells in rows("Transfer syntaxes")}
 
 
 def test_what_is_asked_of_a_dicomweb_server_is_on_the_page() -> None:
