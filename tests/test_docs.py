@@ -37,7 +37,7 @@ from tests.waiting import patience
 from worker.broker import reconciler, transport
 from worker.broker.message_gate import read_message
 from worker.broker.queues import QUEUE_OF_TASK, SUBMIT_STUDY
-from worker.contract import StudyJob, parse_job, version_2
+from worker.contract import StudyJob, StudyRequest, parse_job, parse_pushed, version_2
 from worker.doctor.postgresql import SILENT_S
 from worker.errors import MEANINGS
 from worker.exporter import exporter
@@ -357,8 +357,17 @@ def test_the_readers_views_are_counted() -> None:
 
 def example_job(version: int = 1) -> dict[str, Any]:
     jobs = [json.loads(block) for block in blocks(INTEGRATOR, "json")]
-    [job] = [job for job in jobs if isinstance(job, dict) and job["schema_version"] == version]
+    [job] = [job for job in jobs if isinstance(job, dict) and "lesions" in job and job["schema_version"] == version]
     return job
+
+
+def test_the_example_of_a_study_to_be_fetched_and_its_servers_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [json.loads(block) for block in blocks(INTEGRATOR, "json")]
+    [request] = [one for one in found if isinstance(one, dict) and "lesions" not in one and "schema_version" in one]
+    assert isinstance(parse_pushed(request), StudyRequest)
+    [servers] = [one for one in found if isinstance(one, dict) and "schema_version" not in one]
+    monkeypatch.setenv("DLR_PACS_SERVERS", json.dumps({name: servers[name] for name in ("pacs", "old")}))
+    assert Settings().pacs.servers["old"].move_to == "DLR"
 
 
 def test_the_example_job_follows_the_contract_and_shows_every_field() -> None:
@@ -550,7 +559,7 @@ def test_each_service_that_a_docker_command_names_is_in_the_file() -> None:
 
 
 def test_the_services_for_several_gpus_are_one_a_gpu() -> None:
-    [block] = blocks(INSTALL, "yaml")
+    [block] = [one for one in blocks(INSTALL, "yaml") if "device_ids" in one]
     text = (ROOT / "docker-compose.yml").read_text()
     services = yaml.safe_load(text.split("\nservices:\n")[0] + "\nservices:\n" + block)["services"]
     gpus = [one["deploy"]["resources"]["reservations"]["devices"][0]["device_ids"] for one in services.values()]
@@ -558,6 +567,16 @@ def test_the_services_for_several_gpus_are_one_a_gpu() -> None:
     usual = COMPOSE["services"]["inference"]
     for service in services.values():
         assert {**service, "deploy": usual["deploy"]} == usual
+
+
+def test_the_service_that_fetches_is_one_that_there_is_with_what_it_lacks() -> None:
+    [block] = [yaml.safe_load(one) for one in blocks(INSTALL, "yaml") if one.startswith("services:")]
+    [(name, changed)] = block["services"].items()
+    assert json.loads(changed["environment"]["DLR_PACS_SERVERS"])
+    assert set(changed["secrets"]) <= set(COMPOSE["secrets"])
+    assert changed["networks"] == ["outside"]
+    [storage], [usual] = changed["volumes"], COMPOSE["services"][name]["volumes"]
+    assert (storage["target"], usual["read_only"]) == (usual["target"], True)
 
 
 def write_tables() -> None:

@@ -128,7 +128,7 @@ def fetch(
     """
     call = call_of(pacs, name)
     if call.node.move_to is not None:
-        reason = "the PACS sends to `dlr receive`, which an intake worker asks for: push the job to the queue `intake`"
+        reason = "the PACS sends to `dlr receive`, which an intake worker asks for: push the job instead"
         raise StudyRefused(Code.PACS_FAILED, reason)
     there = {one.sop_instance_uid: one for one in instances_of(call, study_instance_uid)}
     files = get(call, study_instance_uid, [there[uid] for uid in sorted(sop_instance_uids) if uid in there], folder)
