@@ -14,6 +14,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.errors import RoleRefused
 from db.outages import DatabaseAway, outage_of
+from db.schema.impact import REVISION
 from db.schema.roles import WRITER
 
 CONNECT_TIMEOUT_S = 5
@@ -45,7 +46,7 @@ def make_engine(
     Args:
         url: ``postgresql://user:password@host:port/database``.
         role: the role to act as; the login user is a member of it, or is it. ``None``: stay the login user.
-        name: under which PostgreSQL lists the connections.
+        name: under which PostgreSQL lists the connections, with the schema that this software is made for.
         autocommit: each statement is its own transaction, none is ever begun, and nobody but the login user acts.
         poolclass: SQLAlchemy's ``NullPool`` for a connection that is used once; else its default pool.
 
@@ -63,7 +64,7 @@ def make_engine(
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_S,
             "client_encoding": "utf8",  # whatever the database's is, or PGCLIENTENCODING
-            "application_name": name,
+            "application_name": f"{name} (schema {REVISION})",
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,

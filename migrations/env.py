@@ -39,9 +39,11 @@ def _migrate() -> None:
                 f"createdb --template=template0 --encoding={ENCODING}"
             )
         with context.begin_transaction():
-            # All of it is one transaction, in which the revision is read: a second migration finds nothing to do.
+            # The revision is read in the same transaction: a second migration finds nothing to do.
             _wait_for_turn(connection)
             connection.execute(text(f"SET LOCAL ROLE {OWNER}"))
+            if (wait_ms := context.config.attributes.get("lock_timeout_ms")) is not None:
+                connection.execute(text(f"SET LOCAL lock_timeout = {int(wait_ms)}"))
             context.run_migrations()
 
 

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 from alembic import op
+
+from db.schema.impact import Impact, Kind
 ${imports if imports else ""}
 revision: str = ${repr(up_revision)}
 down_revision: str | Sequence[str] | None = ${repr(down_revision)}
 branch_labels: str | Sequence[str] | None = ${repr(branch_labels)}
 depends_on: str | Sequence[str] | None = ${repr(depends_on)}
+impact = Impact(Kind.EXPAND)
 
 
 def upgrade() -> None:

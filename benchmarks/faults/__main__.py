@@ -18,9 +18,11 @@ from benchmarks.faults import (
     sentinel,
     servers,
     standby,
+    upgrade,
     workers,
 )
 from benchmarks.faults.disks import MountingNotAllowed
+from benchmarks.faults.former_version import NotInHistory
 from benchmarks.faults.service import Say
 from benchmarks.faults.table import Figure, as_markdown
 from benchmarks.measuring import say_on_stderr
@@ -42,6 +44,7 @@ ROWS: dict[str, Callable[..., Figure]] = {
     "mutants": mutants.mutants,
     "bombs": bombs.bombs,
     "backup": lost_machine.restored_onto_nothing,
+    "upgrade": upgrade.there_and_back,
     "rolling": workers.rolling_restarts,
     "identifiers": identifiers.identifiers,
 }
@@ -52,7 +55,7 @@ def run(name: str, say: Say, *, quick: bool) -> Figure:
     """Do one row; a row that breaks is a figure too.
 
     Raises:
-        MountingNotAllowed: it cannot be done here.
+        MountingNotAllowed, NotInHistory: it cannot be done here.
     """
     started = time.monotonic()
     try:
@@ -78,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             figures.append(run(name, say_on_stderr, quick=asked.quick))
         except MountingNotAllowed:
             figures.append(Figure(name, "not done: no disk can be mounted here", "", "", passed=False))
+        except NotInHistory as absent:
+            figures.append(Figure(name, f"not done: {absent}", "", "", passed=False))
         say_on_stderr(f"{name}: {'kept' if figures[-1].passed else 'NOT KEPT'} after {figures[-1].seconds:.0f} s")
         if asked.out:
             asked.out.write_text(_as_json(figures))

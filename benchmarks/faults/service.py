@@ -52,6 +52,8 @@ class FaultService:
         self.say = say
         self.studies = StudyMaker(services.settings.storage_root)
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
+        self.roots: dict[str, Path] = {}
+        """Of workers that are another checkout's than this one's, by their names."""
         self._environment = {**services.environment, "PYTHONPATH": str(ROOT), **environment}
         self._sender: Celery | None = None
 
@@ -68,16 +70,21 @@ class FaultService:
         queue = "intake" if name.startswith("intake") else "inference"
         real, simulated = ["worker.cli.main", "worker", "--queue", "intake"], ["benchmarks.faults.simulated_device"]
         command = [sys.executable, "-m", *(real if queue == "intake" else simulated), "--name", name, *arguments]
-        return self.start_program(name, command, self._environment)
+        root = self.roots.get(name, ROOT)
+        return self.start_program(name, command, self.environment(root), root)
+
+    def environment(self, root: Path = ROOT) -> dict[str, str]:
+        """Return what the programs of a checkout find the servers by."""
+        return {**self._environment, "PYTHONPATH": str(root)}
 
     def start_program(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str]
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], root: Path = ROOT
     ) -> "subprocess.Popen[bytes]":
-        """Start a program beside the workers, its output in a log of its name."""
+        """Start a program of a checkout beside the workers, its output in a log of its name."""
         with self.services.home.log_file(name).open("ab") as output:
             self.workers[name] = subprocess.Popen(
                 command,
-                cwd=ROOT,
+                cwd=root,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -213,11 +220,15 @@ class FaultService:
 
     def said_by(self, *command: str) -> str:
         """Run `dlr` as a person would, and return all that it says, whatever its exit status."""
-        done = subprocess.run(
-            [sys.executable, "-m", "worker.cli.main", *command],
-            cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = self.dlr(*command)
         return done.stdout + done.stderr
+
+    def dlr(self, *command: str, root: Path = ROOT) -> "subprocess.CompletedProcess[str]":
+        """Run `dlr` of a checkout as a person would, to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "worker.cli.main", *command],
+            cwd=root, env=self.environment(root), capture_output=True, text=True, check=False,
+        )  # fmt: skip
 
     def count_refused(self) -> int:
         """Count the refused messages on record."""

@@ -34,7 +34,7 @@ _SCORED = and_(
 
 _AT_WORK = text("""
     SELECT count(*) FROM pg_stat_activity
-    WHERE usename = session_user AND application_name = :name AND pid <> pg_backend_pid()
+    WHERE usename = session_user AND split_part(application_name, ' (', 1) = :name AND pid <> pg_backend_pid()
         AND state_change > now() - make_interval(secs => :within_s)
 """)
 

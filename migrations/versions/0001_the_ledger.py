@@ -6,12 +6,14 @@ A view's SQL is in ``migrations/views``, frozen: a migration that changes a view
 
 from alembic import op
 
+from db.schema.impact import Impact, Kind
 from migrations.views import view_of
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+impact = Impact(Kind.EXPAND)
 
 VIEWS = ("lesion_result", "worklist", "restratification_summary", "failed_study")
 TABLES = ("study", "lesion", "model", "prediction", "restratification", "study_event")

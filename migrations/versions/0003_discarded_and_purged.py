@@ -2,12 +2,18 @@
 
 from alembic import op
 
+from db.schema.impact import Impact, Kind
 from migrations.views import view_of
 
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
+impact = Impact(
+    Kind.EXPAND,
+    locks=("study", "study_event"),
+    grows_with="two constraints are looked up in each study, and an index is made anew",
+)
 
 COLUMNS = """
 ALTER TABLE study

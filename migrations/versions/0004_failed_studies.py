@@ -2,10 +2,13 @@
 
 from alembic import op
 
+from db.schema.impact import Impact, Kind
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
+impact = Impact(Kind.EXPAND, locks=("study",), grows_with="an index of study is made")
 
 INDEX = """
 CREATE INDEX ix_study_failed ON study (worklist_order, received_at, id)

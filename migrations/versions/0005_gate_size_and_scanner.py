@@ -2,12 +2,14 @@
 
 from alembic import op
 
+from db.schema.impact import Impact, Kind
 from migrations.views import view_of
 
 revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
+impact = Impact(Kind.EXPAND, locks=("lesion",), grows_with="three constraints are looked up in each lesion")
 
 COLUMNS = """
 ALTER TABLE lesion

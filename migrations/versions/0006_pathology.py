@@ -2,12 +2,14 @@
 
 from alembic import op
 
+from db.schema.impact import Impact, Kind
 from migrations.views import view_of
 
 revision = "0006"
 down_revision = "0005"
 branch_labels = None
 depends_on = None
+impact = Impact(Kind.EXPAND, locks=("lesion",))
 
 VIEWS = ("pathology_result", "downgraded_cancer")
 

@@ -2,12 +2,14 @@
 
 from alembic import op
 
+from db.schema.impact import Impact, Kind
 from migrations.views import view_of
 
 revision = "0007"
 down_revision = "0006"
 branch_labels = None
 depends_on = None
+impact = Impact(Kind.EXPAND)
 
 VIEWS = ("worklist_place", "waiting_study", "worklist_state", "lesion_image", "study_history")
 

@@ -2,12 +2,14 @@
 
 from alembic import op
 
+from db.schema.impact import Impact, Kind
 from migrations.views import view_of
 
 revision = "0008"
 down_revision = "0007"
 branch_labels = None
 depends_on = None
+impact = Impact(Kind.EXPAND, locks=("study",), grows_with="a constraint is looked up in each study")
 
 COLUMN = """
 ALTER TABLE study

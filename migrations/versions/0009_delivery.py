@@ -2,10 +2,13 @@
 
 from alembic import op
 
+from db.schema.impact import Impact, Kind
+
 revision = "0009"
 down_revision = "0008"
 branch_labels = None
 depends_on = None
+impact = Impact(Kind.EXPAND, locks=("study",))
 
 ENUMERATIONS = {
     "destination": "'pacs', 'ups', 'webhook'",

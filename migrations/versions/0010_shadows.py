@@ -2,10 +2,13 @@
 
 from alembic import op
 
+from db.schema.impact import Impact, Kind
+
 revision = "0010"
 down_revision = "0009"
 branch_labels = None
 depends_on = None
+impact = Impact(Kind.EXPAND, locks=("lesion", "model"))
 
 TABLE = """
 CREATE TABLE prediction_refusal (

@@ -2,12 +2,16 @@
 
 from alembic import op
 
+from db.schema.impact import Impact, Kind
 from migrations.views import view_of
 
 revision = "0011"
 down_revision = "0010"
 branch_labels = None
 depends_on = None
+impact = Impact(
+    Kind.EXPAND, locks=("prediction", "restratification"), grows_with="a constraint is looked up in each recommendation"
+)
 
 COLUMNS = """
 ALTER TABLE prediction ADD COLUMN conformal_set text[];

@@ -5,12 +5,18 @@ Identifiers of messages that were refused before are taken from what was kept of
 
 from alembic import op
 
+from db.schema.impact import Impact, Kind
 from migrations.views import view_of
 
 revision = "0012"
 down_revision = "0011"
 branch_labels = None
 depends_on = None
+impact = Impact(
+    Kind.DATA,
+    locks=("study",),
+    grows_with="two constraints are looked up in each study, an index is made, and refused messages are rewritten",
+)
 
 COLUMN = r"""
 ALTER TABLE study

@@ -12,12 +12,19 @@ from math import prod
 import sqlalchemy as sa
 from alembic import op
 
+from db.schema.impact import Impact, Kind
 from migrations.views import view_of
 
 revision = "0013"
 down_revision = "0012"
 branch_labels = None
 depends_on = None
+impact = Impact(
+    Kind.CONTRACT,
+    locks=("lesion", "study"),
+    workers_go_on=False,
+    grows_with="three constraints are looked up in each study, an index is made, and studies get their lesions' site",
+)
 
 POLICY = "suspicion-2.0013.toml"
 # What worker.clinical.reading_order.place made of it: each tier is sorted by priority first.

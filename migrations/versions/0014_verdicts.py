@@ -2,12 +2,14 @@
 
 from alembic import op
 
+from db.schema.impact import Impact, Kind
 from migrations.views import view_of
 
 revision = "0014"
 down_revision = "0013"
 branch_labels = None
 depends_on = None
+impact = Impact(Kind.EXPAND, locks=("lesion", "restratification", "study"))
 
 VIEWS = ("lesion_verdict", "study_verdict", "lesion_advice")
 

@@ -6,12 +6,14 @@ do it by itself, and without that it expects too little of a join with them and 
 
 from alembic import op
 
+from db.schema.impact import Impact, Kind
 from migrations.views import view_of
 
 revision = "0015"
 down_revision = "0014"
 branch_labels = None
 depends_on = None
+impact = Impact(Kind.EXPAND, locks=("study",), grows_with="an index of study is made")
 
 BEFORE = {"listed_study": "0013", "study_history": "0007"}
 

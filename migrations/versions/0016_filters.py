@@ -2,12 +2,19 @@
 
 from alembic import op
 
+from db.schema.impact import Impact, Kind
 from migrations.views import view_of
 
 revision = "0016"
 down_revision = "0015"
 branch_labels = None
 depends_on = None
+impact = Impact(
+    Kind.CONTRACT,
+    locks=("lesion", "reading_order_switch", "study", "worklist_entry"),
+    workers_go_on=False,
+    grows_with="indexes of study, lesion and the worklist are made, and each place on the worklist is rewritten",
+)
 
 COLUMNS = """
 ALTER TABLE worklist_entry

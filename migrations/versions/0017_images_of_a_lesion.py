@@ -8,12 +8,19 @@ from alembic import op
 from sqlalchemy import text
 
 from db.errors import DatabaseRefused
+from db.schema.impact import Impact, Kind
 from migrations.views import view_of
 
 revision = "0017"
 down_revision = "0016"
 branch_labels = None
 depends_on = None
+impact = Impact(
+    Kind.CONTRACT,
+    locks=("lesion", "model"),
+    workers_go_on=False,
+    grows_with="an image of each lesion and a score of each image are made, and constraints are looked up in them",
+)
 
 TYPES = """
 ALTER TYPE birads ADD VALUE IF NOT EXISTS '4' BEFORE '4A';

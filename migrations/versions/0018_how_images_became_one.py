@@ -2,12 +2,14 @@
 
 from alembic import op
 
+from db.schema.impact import Impact, Kind
 from migrations.views import view_of
 
 revision = "0018"
 down_revision = "0017"
 branch_labels = None
 depends_on = None
+impact = Impact(Kind.EXPAND)
 
 # What is made of the lesions' results is made anew with them.
 REMADE = (

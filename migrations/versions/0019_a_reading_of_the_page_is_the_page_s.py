@@ -2,10 +2,13 @@
 
 from alembic import op
 
+from db.schema.impact import Impact, Kind
+
 revision = "0019"
 down_revision = "0018"
 branch_labels = None
 depends_on = None
+impact = Impact(Kind.CONTRACT, locks=("reading",))
 
 
 def upgrade() -> None:
