@@ -77,7 +77,9 @@ def _tell_the_plan(fmt: Report) -> None:
         )
     else:
         rows = [
-            step | {"locks": ", ".join(step["locks"]), "workers_go_on": _yes(step["workers_go_on"])} for step in steps
+            line
+            | {"locks": ", ".join(step.impact.locks), "workers_go_on": "yes" if step.impact.workers_go_on else "no"}
+            for line, step in zip(steps, found.steps, strict=True)
         ]
         print_rows(rows, list(steps[0]) if steps else [], Format.TABLE, title=f"from {found.current} to {REVISION}")
         print_rows(connected, ["schema", "connections"], Format.TABLE, title="programs connected now")
@@ -96,10 +98,6 @@ def _advice(found: "Plan") -> str:
         f"programs of an earlier version are connected ({found.earlier} of the connections), and cannot work on the "
         "new schema: stop workers, receivers, senders and pages first. What arrives meanwhile waits in Redis"
     )
-
-
-def _yes(it: object) -> str:
-    return "yes" if it else "no"
 
 
 def _complete_places(url: str) -> None:
