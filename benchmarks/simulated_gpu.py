@@ -80,6 +80,7 @@ def busy_share(card: Path) -> float | None:
 def main() -> None:
     from worker import runtime
     from worker.cli.main import main as dlr
+    from worker.inference import reference_process
     from worker.settings import get_settings
 
     card = Path(os.environ[BUSY]) if BUSY in os.environ else None
@@ -87,6 +88,7 @@ def main() -> None:
     settings = get_settings()
     engine = Engine(cards(), device, settings.batch_max, settings.batch_wait_ms / 1000)
     runtime.engine = lambda: engine  # type: ignore[assignment]
+    reference_process.begin = lambda _device: None  # nothing is compared
     sys.argv[1:] = ["worker", "--queue", "inference", *sys.argv[1:]]
     dlr()
 

@@ -61,9 +61,11 @@ class SleepingEngine:
 def main() -> None:
     from worker import runtime
     from worker.cli.main import main as dlr
+    from worker.inference import reference_process
 
     engine, decoders = SleepingEngine(), NoDecoders()
     runtime.engine = lambda: engine  # type: ignore[assignment,return-value]
+    reference_process.begin = lambda _device: None  # nothing is compared
     runtime.decoders = lambda: decoders  # type: ignore[assignment,return-value]
     sys.argv[1:] = ["worker", "--queue", "inference", *sys.argv[1:]]
     dlr()

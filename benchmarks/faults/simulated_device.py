@@ -113,9 +113,11 @@ def _card(name: str) -> ModelCard:
 def main() -> None:
     from worker import runtime
     from worker.cli.main import main as dlr
+    from worker.inference import reference_process
 
     engine = SimulatedEngine()
     runtime.engine = lambda: engine  # type: ignore[assignment,return-value]
+    reference_process.begin = lambda _device: None  # nothing is compared
     sys.argv[1:] = ["worker", "--queue", "inference", *sys.argv[1:]]
     dlr()
 

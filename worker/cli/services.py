@@ -6,14 +6,15 @@ import os
 import sys
 from enum import StrEnum
 from socket import gethostname
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from worker.extras import require_extra
-from worker.network.port import require_free
-from worker.services.fleet import name_of
-from worker.settings import Settings, get_settings, old_names, use_device
+from worker.inference import reference_process
+
+if TYPE_CHECKING:
+    from worker.settings import Settings
 
 INTAKE_STUDIES = 32
 """Maximum number of studies in flight per intake worker."""
@@ -68,26 +69,34 @@ def worker(
     An inference worker first loads both active models, and does not start if they do not fit. One process drives one
     GPU: --devices all or DLR_DEVICE=all starts one for each, named inference-cuda-0 and so on.
     """
-    from worker.app import app
-    from worker.logs import configure_logging
-    from worker.runtime import measures
-
     if devices is not None and (device is not None or name is not None or queue is QueueName.INTAKE):
         raise typer.BadParameter(
             "--devices names each inference worker and its device: leave out --device, --name and --queue intake"
         )
     if queue is QueueName.INFERENCE:
         require_extra("worker", "an inference worker")
+        if devices is None:
+            # First of all: it takes longer than all that this process imports.
+            reference_process.begin(device)
+    from worker.settings import get_settings, use_device
+
     if device is not None:
         use_device(device)
     settings = get_settings()
     settings.require_redis_url()
+    from worker.app import app
+    from worker.logs import configure_logging
+    from worker.runtime import measures
+
     configure_logging(settings.log_level, settings.log_format)
     if queue is QueueName.INFERENCE and (devices is not None or _is_several(settings.device)):
+        reference_process.give_up()
         _run_fleet(devices or settings.device, concurrency, settings)
     _tell_old_names()
     _look_at_redis(settings)
     if name is None and queue is QueueName.INFERENCE and device is not None:
+        from worker.services.fleet import name_of
+
         name = name_of(device)
     measures()
     threads = concurrency or INTAKE_STUDIES
@@ -113,7 +122,7 @@ def _is_several(device: str) -> bool:
     return device == "all" or "," in device
 
 
-def _run_fleet(devices: str, concurrency: int | None, settings: Settings) -> NoReturn:
+def _run_fleet(devices: str, concurrency: int | None, settings: "Settings") -> NoReturn:
     from worker.inference.devices import devices_named
     from worker.services.fleet import run_fleet
 
@@ -124,11 +133,13 @@ def _run_fleet(devices: str, concurrency: int | None, settings: Settings) -> NoR
 
 
 def _tell_old_names() -> None:
+    from worker.settings import old_names
+
     if old := old_names():
         logger.warning("settings: %s", "; ".join(map(str, old)))
 
 
-def _look_at_redis(settings: Settings) -> None:
+def _look_at_redis(settings: "Settings") -> None:
     """Refuse a Redis that forgets, or with which no worker can work; one that is away is waited for."""
     from worker.broker.abilities import abilities_of
     from worker.broker.connections import connect
@@ -164,7 +175,9 @@ def _load_models() -> int:
 
 def flower() -> None:
     """Run Flower, read-only, with sign-in by DLR_FLOWER_USER and DLR_FLOWER_PASSWORD."""
+    from worker.network.port import require_free
     from worker.services.flower import flower_command
+    from worker.settings import get_settings
 
     settings = get_settings()
     command = flower_command(settings)

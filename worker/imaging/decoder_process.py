@@ -12,6 +12,7 @@ import resource
 import signal
 import sys
 from dataclasses import dataclass
+from functools import cache
 from mmap import mmap
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -39,7 +40,7 @@ stretched in float64."""
 
 MOST_OPEN_FILES: Final = 64
 COLOURS: Final = 3
-
+_LONGEST_STATM: Final = 256
 
 STARTED: Final = b""
 """A decoder's first word: it takes requests now."""
@@ -212,9 +213,15 @@ def _allow_pixels(layout: PixelLayout) -> None:
 
 def _allow(more_bytes: int) -> None:
     """Let this process take so much address space beside what it has now."""
-    pages = int(Path("/proc/self/statm").read_bytes().split()[0])
+    pages = int(os.pread(_statm(), _LONGEST_STATM, 0).split()[0])
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    resource.setrlimit(resource.RLIMIT_AS, (pages * os.sysconf("SC_PAGESIZE") + more_bytes, hard))
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more_bytes, hard))
+
+
+@cache
+def _statm() -> int:
+    """Open what the kernel says of this process's memory, once: it is asked twice for each frame."""
+    return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
 
 
 if __name__ == "__main__":

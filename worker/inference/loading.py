@@ -18,6 +18,7 @@ from worker.inference import cpu
 from worker.inference.engine import Engine
 from worker.inference.model_card import ModelCard
 from worker.inference.reference import COMPARED, by_another_process, by_pytorch
+from worker.inference.reference_process import needs_no_pytorch
 from worker.inference.registry import Registry, require_age_stage
 from worker.inference.runner import Batch, Inputs, Logits, Runner, probabilities, temperatures_of
 from worker.inference.weights_file import read_weights
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from worker.inference.model_pair import ModelPair
 
 logger = logging.getLogger(__name__)
-
-_GPU_DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
-"""One of them is there wherever CUDA is; where none is, the CPU is what ``auto`` will mean."""
 
 _Contents = Sequence[Sequence[Future[bytes]]]
 """The files of each model's networks."""
@@ -73,7 +71,7 @@ def load_engine(
             [threads.submit(read_weights, one.card, path, place) for place, path in enumerate(one.weights_paths)]
             for one in entries
         ]
-        ready = threads.submit(by_openvino, cards, contents, noise) if _is_for_openvino(device) else None
+        ready = threads.submit(by_openvino, cards, contents, noise) if needs_no_pytorch(device) else None
         if ready is not None and "torch" not in sys.modules:
             scoring = threads.submit(by_another_process, entries)
             meanwhile()
@@ -105,12 +103,6 @@ def cpu_runner(pair: "ModelPair") -> Runner:
     runner = cpu.OpenVinoRunner(pair.cards, pair.weights())
     runner.compile_for_one()
     return runner
-
-
-def _is_for_openvino(device: str) -> bool:
-    """Whether a device can be nothing else, which is known without PyTorch."""
-    is_cpu = device == "cpu" or (device == "auto" and not any(driver.exists() for driver in _GPU_DRIVERS))
-    return is_cpu and cpu.is_installed()
 
 
 def by_openvino(cards: Sequence[ModelCard], contents: _Contents, noise: Batch) -> tuple[cpu.OpenVinoRunner, Logits]:

@@ -1,15 +1,13 @@
 """PyTorch's scores of noise, in float32: what a device's are compared with before its engine starts.
 
 Where a CPU is the device, nothing else of a worker needs PyTorch, which takes seconds of Python's lock to import and
-half a gigabyte to keep. So it scores in a process of its own, which ends then:
-``python -P -m worker.inference.reference FOLDER FOLDER``, of both versions, writes its logits to standard
-output, as ``.npy``, or as JSON why the models are refused.
+half a gigabyte to keep. So it scores in a process of its own (`worker.inference.reference_process`), which ends then:
+``python -P -m worker.inference.reference`` imports PyTorch, reads from standard input the folders of both
+versions, as JSON, and writes its logits to standard output, as ``.npy``, or as JSON why the models are refused.
 """
 
 import gc
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from io import BytesIO
@@ -19,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from worker.errors import Code, ModelRefused, Unavailable
+from worker.inference import reference_process
 from worker.inference.model_card import ModelCard, load_card
 from worker.inference.registry import Entry
 from worker.inference.runner import Inputs, Logits
@@ -29,7 +28,6 @@ COMPARED = 3
 """Images of noise."""
 
 _REFUSED: Final = 3
-_KEPT_ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
 
 
 def by_another_process(entries: Sequence[Entry]) -> Logits:
@@ -42,21 +40,14 @@ def by_another_process(entries: Sequence[Entry]) -> Logits:
         ModelRefused: what `worker.inference.weights.load_network` raises.
         Unavailable: ``device_unavailable``: the process ended before it had scored.
     """
-    folders = [str(one.folder.resolve()) for one in entries]
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "worker.inference.reference", *folders],
-        env={name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        check=False,
-    )
-    if done.returncode == _REFUSED:
-        said = json.loads(done.stdout)
+    status, output = reference_process.score([one.folder for one in entries])
+    if status == _REFUSED:
+        said = json.loads(output)
         raise ModelRefused(Code(said["code"]), said["reason"])
-    if done.returncode:
-        reason = f"PyTorch, which the device is compared with, ended with status {done.returncode}"
+    if status:
+        reason = f"PyTorch, which the device is compared with, ended with status {status}"
         raise Unavailable(Code.DEVICE_UNAVAILABLE, reason)
-    logits: Logits = np.load(BytesIO(done.stdout), allow_pickle=False)
+    logits: Logits = np.load(BytesIO(output), allow_pickle=False)
     return logits
 
 
@@ -78,11 +69,18 @@ def by_pytorch(cards: Sequence[ModelCard], contents: Sequence[Sequence[bytes]]) 
     return pair, TorchRunner(pair).run(*Inputs.of(cards).noise(COMPARED))
 
 
-def main(folders: Sequence[str]) -> int:
+def main() -> int:
     """Score the noise, and return the exit status."""
     gc.disable()  # it would look through all of torch, again and again, while that is imported
+    import worker.inference.model_pair
+    import worker.inference.weights  # noqa: F401
+
+    asked = sys.stdin.buffer.read()
+    if not asked:  # whoever began this process has ended
+        return 0
+    folders = [Path(folder) for folder in json.loads(asked)]
     try:
-        entries = [Entry(load_card(Path(folder) / CARD_FILE), active=True, folder=Path(folder)) for folder in folders]
+        entries = [Entry(load_card(folder / CARD_FILE), active=True, folder=folder) for folder in folders]
         contents = [
             [read_weights(one.card, path, place) for place, path in enumerate(one.weights_paths)] for one in entries
         ]
@@ -97,4 +95,4 @@ def main(folders: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from db.schema.vocabulary import QualityFinding
 from worker.study import Roi
@@ -26,7 +27,7 @@ def roi_too_small(roi: Roi) -> QualityFinding | None:
 
 def roi_blank(grey: NDArray[np.uint8]) -> QualityFinding | None:
     """Tell a region, uint8 (rows, columns), whose pixels differ by less than `LEAST_CONTRAST`, outliers left out."""
-    share = np.cumsum(np.bincount(grey.ravel(), minlength=256)) / grey.size
+    share = np.cumsum(Image.fromarray(grey).histogram()) / grey.size
     dark, bright = np.searchsorted(share, (0.01, 0.99))
     return QualityFinding.ROI_BLANK if bright - dark < LEAST_CONTRAST else None
 
