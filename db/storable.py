@@ -36,6 +36,8 @@ def is_deeper(value: object, levels: int) -> bool:
     """Say whether a JSON value is nested more than so many levels deep; one that holds no other has one level."""
     level = [value]
     for _ in range(levels):
+        if not level:
+            return False
         level = [
             part
             for whole in level

@@ -43,7 +43,7 @@ def displayed(stored: Values, header: Header, layout: PixelLayout, index: int = 
     if levels is None:
         plain = values is stored and not signed and layout.bits_stored == _BYTE
         levels = stored if plain else _stretched(values, *_range(values, stored, header, signed=signed))
-    shown = levels.astype(np.uint8)
+    shown = levels.astype(np.uint8, copy=False)
     return np.subtract(255, shown) if layout.photometric == "MONOCHROME1" else shown
 
 

@@ -5,8 +5,6 @@ such as fasciae, and none down or aslant. So lines across are passed over; a cro
 Not found: a dotted line alone, lines that are wider than three pixels, and grey ones that hardly stand out.
 """
 
-from functools import reduce
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -106,31 +104,28 @@ def _strokes(grey: NDArray[np.uint8], down: int, across: int) -> int:
 
 def _runs(grey: NDArray[np.uint8], down: int, across: int) -> tuple[Places, Places]:
     """Return the rows and the columns where the runs of `_strokes` begin."""
-    if min(grey.shape) <= 2 * REACH:
+    rows, width = grey.shape
+    step = down * width + across
+    size, run = grey.size, (LENGTH - 1) * step
+    if min(grey.shape) <= 2 * REACH or size <= run:
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
-    middle = _moved(grey, 0, 0)
-    beside = np.maximum(_moved(grey, -across, down), _moved(grey, across, -down))
-    lit = (middle >= BRIGHT) & (middle - np.minimum(middle, beside) >= STANDS_OUT)
-    # The places where a run of `LENGTH` can begin, and those each step further, are views of one size.
-    rows, columns = lit.shape
-    tall, wide = rows - (LENGTH - 1) * down, columns - (LENGTH - 1) * abs(across)
-    if min(tall, wide) <= 0:
-        return np.zeros(0, np.intp), np.zeros(0, np.intp)
-    left = (LENGTH - 1) * max(-across, 0)
-    steps = [(step * down, left + step * across) for step in range(LENGTH)]
-    begins = reduce(np.logical_and, [lit[y : y + tall, x : x + wide] for y, x in steps])
-    # NumPy takes eight times as long to find the places of a flag in two dimensions.
-    at_rows, at_columns = np.divmod(np.flatnonzero(begins), wide)
-    levels = np.stack([middle[at_rows + y, at_columns + x] for y, x in steps])
-    even = levels.max(axis=0) - levels.min(axis=0) <= EVEN
-    return at_rows[even] + REACH, at_columns[even] + left + REACH
-
-
-def _moved(grey: NDArray[np.uint8], down: int, across: int) -> NDArray[np.uint8]:
-    """Return what is `REACH` times so many pixels away from each pixel, a margin of `REACH` left out."""
-    rows, columns = grey.shape
-    top, left = REACH * (1 + down), REACH * (1 + across)
-    return grey[top : top + rows - 2 * REACH, left : left + columns - 2 * REACH]
+    # Row after row, where a neighbour is so many places on; what is less than `REACH` from an edge has none, and is not
+    # lit, so that no run goes on in the next row.
+    level = np.ascontiguousarray(grey).ravel()
+    edge, beside = REACH * (width + 1), REACH * (down - across * width)
+    middle = level[edge : size - edge]
+    sides = np.maximum(level[edge + beside : size - edge + beside], level[edge - beside : size - edge - beside])
+    lit = np.zeros(size, np.bool_)
+    np.logical_and(middle >= BRIGHT, middle - np.minimum(middle, sides) >= STANDS_OUT, out=lit[edge : size - edge])
+    of_rows = lit.reshape(rows, width)
+    of_rows[:, :REACH] = of_rows[:, -REACH:] = False
+    begins = lit[: size - run].copy()
+    for ends in range(step, run + 1, step):
+        begins &= lit[ends : size - run + ends]
+    firsts = np.flatnonzero(begins)
+    levels = level[firsts + np.arange(0, run + 1, step)[:, np.newaxis]]
+    first_rows, first_columns = np.divmod(firsts[levels.max(axis=0) - levels.min(axis=0) <= EVEN], width)
+    return first_rows, first_columns
 
 
 def _coloured_strokes(coloured: Mask | None) -> bool:
