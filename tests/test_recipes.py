@@ -58,6 +58,7 @@ EXAMPLES = {
             "worker/scoring/pipeline.py",  # a step of a trace
             "worker/intake/accept_study.py",
             "pyproject.toml",  # rooms
+            "docs/openapi.json",  # the contract's own words, renewed by a test's module
         ),
     ),
     "Add a language": Example("Läsion|German|\\bde\\b"),

@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, also after a loss of power."""
 
+import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -44,6 +45,22 @@ def write_private(path: Path, content: bytes, *, alone: bool = False) -> None:
     """Put a file that its owner alone may read in another's place; several processes may do so at once."""
     with replacing(path, mode=0o600, alone=alone) as draft:
         draft.write_bytes(content)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Be the only process that writes a folder's files, of those that ask; the folder is made where it is missing.
+
+    Raises:
+        OSError: it cannot be made or read.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def write(path: Path, content: bytes) -> None:

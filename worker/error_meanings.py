@@ -217,6 +217,14 @@ MEANINGS: dict[Code, str] = {
     Code.STUDY_NOT_ENDED: "The study is still queued or running, so it has no result yet. Try again later.",
     Code.RESULT_MISSING: "There is no result to make a document from; the reason says why.",
     Code.DOCUMENT_REFUSED: "The images' headers hold a value that such a document cannot. Check the patient data.",
+    Code.REQUEST_INVALID: "The HTTP request cannot be read; the reason says what is wrong with it. Correct it.",
+    Code.REQUEST_TOO_LARGE: "The HTTP request has more bytes or more files than are taken. Send fewer at a time.",
+    Code.REQUESTS_TOO_MANY: "Too many HTTP requests have come with this token. Wait as long as Retry-After says.",
+    Code.MEDIA_TYPE_UNSUPPORTED: "The HTTP request's Content-Type is not one that is read here. The reason names them.",
+    Code.TOKEN_INVALID: "The HTTP request has no token, or one that is unknown, revoked or expired. Create another.",
+    Code.SCOPE_MISSING: "The token does not have the scope that this request needs. Create one that has it.",
+    Code.ROUTE_NOT_FOUND: "The HTTP interface has no such address, or the address does not take this method.",
+    Code.IDEMPOTENCY_KEY_REUSED: "Another request came with this Idempotency-Key. Use a new key for each job.",
     Code.ALREADY_RUNNING: (
         "Another `dlr up` uses this DLR_HOME, or another training run uses this folder. Stop it first."
     ),

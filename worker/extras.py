@@ -20,6 +20,7 @@ PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "export": ("hl7apy", "fhir"),
     "train": ("scipy", "sklearn", "matplotlib", "pyarrow", "openpyxl", "jinja2"),
     "send": ("pynetdicom", "highdicom", "requests"),
+    "api": ("fastapi", "uvicorn", "python_multipart"),
     "web": ("starlette", "uvicorn", "jinja2", "babel", "argon2", "itsdangerous", *_IMAGES),
 }
 """The packages of each extra of ``pyproject.toml``, as they are imported."""

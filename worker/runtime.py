@@ -157,6 +157,16 @@ def held_message(request: Any) -> "AbstractContextManager[None]":
 
 
 @_once
+def answered_intake() -> "Intake":
+    """Return the intake of what is answered once it is on record; a Redis that is away is no reason to refuse it."""
+    from worker.app import enqueue
+    from worker.intake.together import Together, unless_away
+
+    own = unless_away(enqueue)
+    return replace(intake(), enqueue=own, together=Together(sessions(), own))
+
+
+@_once
 def engine() -> "LiveEngine":
     """Return the process's engine, with both active models on its device; it takes up others that are put into service.
 

@@ -103,12 +103,13 @@ class Flaw:
 def flaws_of(invalid: ValidationError) -> Sequence[Flaw]:
     """Say what is wrong, one thing after the other; no sentence repeats a value."""
     return [
-        Flaw(fault["loc"], fault["type"], _sentence(fault["type"], fault["msg"], fault.get("ctx", {})))
+        Flaw(fault["loc"], fault["type"], sentence_of(fault["type"], fault["msg"], fault.get("ctx", {})))
         for fault in invalid.errors(include_url=False, include_input=False)
     ]
 
 
-def _sentence(kind: str, message: str, context: Mapping[str, Any]) -> str:
+def sentence_of(kind: str, message: str, context: Mapping[str, Any]) -> str:
+    """Say what is wrong, of an error as pydantic tells it: its ``type``, ``msg`` and ``ctx``."""
     if kind in _SENTENCES:
         shown = {name: f"{value:g}" if isinstance(value, float) else value for name, value in context.items()}
         return _SENTENCES[kind].format_map(shown)

@@ -211,6 +211,12 @@ def refused(session: Session, limit: int, accession_number: str | None = None) -
     return [FailedRow(*row) for row in session.execute(query)]
 
 
+def failed(session: Session, study_id: UUID) -> FailedRow | None:
+    """Return a study that failed, or a message that could not be one, by its id; ``None`` for any other."""
+    row = session.execute(rows_of("failed_study", FailedRow).where(column("study_id") == study_id)).one_or_none()
+    return None if row is None else FailedRow(*row)
+
+
 def worklist_state(session: Session) -> WorklistState:
     """Return how many studies are listed and wait, and when the list last changed."""
     return WorklistState(*session.execute(rows_of("worklist_state", WorklistState)).one())

@@ -33,6 +33,7 @@ class _Commands(LazyGroup):
             Entry("up", "worker.cli.services", "up", "Start everything on this machine."),
             Entry("worker", "worker.cli.services", "worker", "Run a Celery worker."),
             Entry("web", "worker.cli.web", "app", "Serve the worklist page; manage its accounts."),
+            Entry("api", "worker.cli.api", "app", "Serve the HTTP interface; manage its tokens."),
             Entry("flower", "worker.cli.services", "flower", "Run Flower, to watch the workers."),
             Entry("metrics", "worker.cli.metrics", "metrics", "Export metrics for Prometheus."),
             Entry("demo", "worker.cli.demo", "demo", "Run the whole service once on phantom studies."),

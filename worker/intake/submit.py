@@ -144,22 +144,27 @@ def _from_job_file(path: Path, overrides: Overrides) -> Submission:
         content = path.read_bytes()
     except OSError as error:
         raise text_fault(error, f"{path}: the file cannot be read") from None
+    read = submission_of(content, str(path))
+    if read.refused is not None or not isinstance(read.job, dict):
+        return read
+    return replace(read, job=overrides.apply(read.job), notes=overrides.lowers(read.job))
+
+
+def submission_of(content: bytes, name: str = "") -> Submission:
+    """Turn a job as JSON, or what was taken for it, into a submission.
+
+    Args:
+        content: of a file or a request.
+        name: of the file, as the user gave it.
+    """
     try:
-        job = json.loads(content)
+        return Submission(name, json.loads(content))
     except UnicodeDecodeError:
-        why = "the job file is not in UTF-8"
+        why = "the job is not in UTF-8"
     except (ValueError, RecursionError):
-        why = "the job file is not JSON"
-    else:
-        return _of_job(path, job, overrides)
+        why = "the job is not JSON"
     text = content.decode(json.detect_encoding(content), "backslashreplace")
-    return Submission(str(path), {"text": text}, JobRefused(Code.JOB_INVALID, why))
-
-
-def _of_job(path: Path, job: object, overrides: Overrides) -> Submission:
-    if not isinstance(job, dict):
-        return Submission(str(path), job)
-    return Submission(str(path), overrides.apply(job), notes=overrides.lowers(job))
+    return Submission(name, {"text": text}, JobRefused(Code.JOB_INVALID, why))
 
 
 def _from_files(

@@ -6,7 +6,7 @@ corrected, is each study's own transaction (`worker.intake.accept_study`).
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -91,12 +91,20 @@ def unless_full(enqueue: Enqueue) -> Enqueue:
 
     The jobs' own messages are part of what fills it, and go.
     """
+    return _or_later(enqueue, is_out_of_memory)
 
+
+def unless_away(enqueue: Enqueue) -> Enqueue:
+    """Queue studies that are on record; where Redis is away, the reconciler does so once it is back."""
+    return _or_later(enqueue, lambda _error: True)
+
+
+def _or_later(enqueue: Enqueue, is_left: Callable[[Exception], bool]) -> Enqueue:
     def enqueue_or_leave(*studies: Queued) -> None:
         try:
             enqueue(*studies)
         except REDIS_AWAY as error:
-            if not is_out_of_memory(error):
+            if not is_left(error):
                 raise
             for study in studies:
                 logger.warning(

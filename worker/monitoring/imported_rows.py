@@ -1,10 +1,10 @@
 """The rows of a file about lesions: what is wrong with one, and the lesion that it is of."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
@@ -70,8 +70,14 @@ def read_lines(path: Path, code: Code, key: str, schema: type[L], header: str) -
     def fault(names: Sequence[str]) -> str | None:
         return None if needed <= set(names) <= columns else header
 
+    return validated(read_rows(path, code, key, fault), schema)
+
+
+def validated(rows: Iterable[tuple[int, Any]], schema: type[L]) -> RowsRead[L]:
+    """Hold rows against their schema, each with its line."""
+    columns = set(schema.model_fields)
     lines, bad = {}, []
-    for line, row in read_rows(path, code, key, fault):
+    for line, row in rows:
         try:
             lines[line] = schema.model_validate(row)
         except ValidationError as invalid:

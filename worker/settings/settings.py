@@ -15,6 +15,7 @@ from sqlalchemy import URL, make_url
 
 from worker.settings import sentinels
 from worker.settings.addresses import secret, with_password
+from worker.settings.api import ApiSettings
 from worker.settings.environment import PREFIX, variable
 from worker.settings.fetching import FetchSettings
 from worker.settings.home import HomeSettings
@@ -39,6 +40,7 @@ GROUPS: Final[Mapping[str, type[BaseModel]]] = {
     "Receiving by DICOM": ReceiverSettings,
     "Fetching from a PACS": FetchSettings,
     "The worklist page": WebSettings,
+    "The HTTP interface": ApiSettings,
     "Shadows and backfills": RescoringSettings,
     "Sending results": SenderSettings,
     "Flower, metrics, traces and logs": ObservabilitySettings,
@@ -62,6 +64,7 @@ class Settings(  # the last first: pydantic takes the fields of the last base fi
     ObservabilitySettings,
     SenderSettings,
     RescoringSettings,
+    ApiSettings,
     WebSettings,
     FetchSettings,
     ReceiverSettings,
@@ -94,7 +97,7 @@ class Settings(  # the last first: pydantic takes the fields of the last base fi
     def _resolve_paths(self) -> Self:
         home = self.home.expanduser().resolve()
         self._complete("home", home)
-        for name in ("storage_root", "models_dir", "backup_dir", "web_accounts"):
+        for name in ("storage_root", "models_dir", "backup_dir", "web_accounts", "api_tokens"):
             self._complete(name, home / getattr(self, name).expanduser())
         return self
 

@@ -1,6 +1,5 @@
 """Who may sign in: a file of names, roles and Argon2 hashes, which `dlr web user` writes."""
 
-import fcntl
 import json
 import os
 import re
@@ -16,7 +15,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from worker.durable_files import write_private
+from worker.durable_files import held, write_private
 from worker.errors import Code, SetupRefused
 
 SHORTEST_PASSWORD = 12
@@ -115,16 +114,11 @@ class Accounts:
     def _held(self) -> Iterator[None]:
         """One writer at a time."""
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            with held(self.path.parent):
+                yield
         except OSError as error:
             reason = f"DLR_WEB_ACCOUNTS {self.path} cannot be written: {error.strerror}"
             raise SetupRefused(Code.SETTING_INVALID, reason) from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)
 
 
 def is_right(account: Account | None, password: str) -> bool:

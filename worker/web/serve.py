@@ -1,8 +1,6 @@
 """Whether the page may be served as it is set up, and serving it."""
 
 import logging
-from ipaddress import ip_address
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import uvicorn
@@ -12,12 +10,13 @@ from db.schema.roles import WEB
 from db.session import make_engine, session_factory
 from worker.errors import Code, SetupRefused
 from worker.imaging.decoder_pool import DecoderPool
+from worker.network.addresses import can_be_read, is_everywhere, is_loopback, listed
+from worker.network.http_connections import CONNECTIONS, Connection
 from worker.network.port import require_free
 from worker.settings import Settings
 from worker.web import languages
 from worker.web.accounts import Accounts
 from worker.web.application import make_application
-from worker.web.connections import CONNECTIONS, Connection
 from worker.web.heat_maps import HeatMaps
 from worker.web.pictures import Pictures
 from worker.web.sessions import Sessions
@@ -46,33 +45,20 @@ def check(settings: Settings) -> None:
     if settings.web_language not in (None, *languages.codes()):
         raise _refused(f"DLR_WEB_LANGUAGE is none of the page's languages: {', '.join(languages.codes())}")
     for variable, file in (("DLR_WEB_CERTIFICATE", settings.web_certificate), ("DLR_WEB_KEY", settings.web_key)):
-        if file is not None and not _can_be_read(file):
+        if file is not None and not can_be_read(file):
             raise _refused(f"{variable} {file} is not a readable file")
     if not is_loopback(settings.web_address) and not is_encrypted(settings):
         raise _refused(
             f"DLR_WEB_ADDRESS {settings.web_address} is reached from other machines, and passwords would be sent in "
             "the clear: set DLR_WEB_CERTIFICATE and DLR_WEB_KEY, or DLR_WEB_BEHIND_PROXY for a proxy with TLS"
         )
-    if not listed(settings.web_hosts) and (settings.web_behind_proxy or _is_everywhere(settings.web_address)):
+    if not listed(settings.web_hosts) and (settings.web_behind_proxy or is_everywhere(settings.web_address)):
         raise _refused("DLR_WEB_HOSTS is not set: set the names under which browsers reach the page")
-
-
-def is_loopback(address: str) -> bool:
-    """Whether only this machine reaches an address."""
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
 
 
 def is_encrypted(settings: Settings) -> bool:
     """Whether browsers speak TLS, to us or to a proxy before us."""
     return settings.web_certificate is not None or bool(listed(settings.web_behind_proxy))
-
-
-def listed(text: str) -> list[str]:
-    """Split a setting that has commas."""
-    return [part for one in text.split(",") if (part := one.strip())]
 
 
 def hosts_of(settings: Settings) -> list[str]:
@@ -137,18 +123,3 @@ def make_site(settings: Settings, engine: Engine) -> Site:
 
 def _refused(reason: str) -> SetupRefused:
     return SetupRefused(Code.SETTING_INVALID, reason)
-
-
-def _is_everywhere(address: str) -> bool:
-    try:
-        return ip_address(address).is_unspecified
-    except ValueError:
-        return False
-
-
-def _can_be_read(file: Path) -> bool:
-    try:
-        with file.open("rb"):
-            return True
-    except OSError:
-        return False

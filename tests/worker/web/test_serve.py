@@ -19,10 +19,11 @@ from tests.command_line import clean_environment, dlr
 from tests.waiting import patience, until
 from tests.worker.web.conftest import PASSWORD
 from worker.errors import Code, SetupRefused
+from worker.network.addresses import is_loopback
+from worker.network.http_connections import CONNECTIONS
 from worker.network.port import free_port
 from worker.settings import Settings, get_settings
-from worker.web.connections import CONNECTIONS
-from worker.web.serve import check, hosts_of, is_loopback, page_url
+from worker.web.serve import check, hosts_of, page_url
 
 pytestmark = pytest.mark.slow
 

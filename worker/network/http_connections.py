@@ -6,7 +6,7 @@ h11 is the one that has a limit for the head of a request.
 """
 
 import asyncio
-from typing import Final
+from typing import ClassVar, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
@@ -24,10 +24,17 @@ ANSWER_S: Final = 120.0
 
 
 class Connection(H11Protocol):
-    """A connection with an end to every wait. Those of a proxy before us all have its address and are not counted."""
+    """A connection with an end to every wait. Those of a proxy before us all have its address and are not counted.
+
+    Attributes:
+        body_s: how long a body may be in coming once its head is there, in seconds; ``None``: no longer than all of it.
+    """
+
+    body_s: ClassVar[float | None] = None
 
     _timer: asyncio.TimerHandle | None = None
     _answering: RequestResponseCycle | None = None
+    _coming: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Wait for the first request."""
@@ -39,6 +46,9 @@ class Connection(H11Protocol):
     def handle_events(self) -> None:
         """Take what has come; once a request is whole, wait for its answer to be taken."""
         super().handle_events()
+        if self.body_s is not None and self.cycle is not None and self.cycle is not self._coming:
+            self._coming = self.cycle
+            self._within(self.body_s)
         if self.cycle is not None and not self.cycle.more_body and self.cycle is not self._answering:
             self._answering = self.cycle
             if not self.cycle.response_complete:

@@ -11,8 +11,8 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from tests.waiting import pace, until
-from worker.web import connections
-from worker.web.connections import Connection
+from worker.network import http_connections as connections
+from worker.network.http_connections import Connection
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,58 @@
+"""What of the OpenAPI no type says: bodies that are read by ourselves, and problems."""
+
+import json
+from typing import Any, Final
+
+from worker.api.problems import MEDIA_TYPE, Problem
+from worker.contract.reading import VERSIONS, job_schema
+
+_REFERENCE: Final = "#/components/schemas/"
+_MEANINGS: Final = {
+    401: "There is no token, or it is unknown, revoked or expired",
+    403: "The token does not have the scope",
+    404: "There is no such study or document",
+    409: "It contradicts what is on record by now",
+    413: "The request is too large",
+    415: "The Content-Type is not read here",
+    422: "The request is refused; `code` and `detail` say why",
+    429: "Too many requests; Retry-After says when to come again",
+    503: "A server is away; Retry-After says when to come again",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe the problems that a route answers."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": f"{_REFERENCE}{Problem.__name__}"}}}
+    return {
+        status: {"description": _MEANINGS[status], "content": content}
+        for status in sorted({*statuses, 401, 403, 422, 429, 503})
+    }
+
+
+TAKES: Final = problems(413, 415)
+"""Of a route that takes something in."""
+
+
+def a_body(**schemas: dict[str, Any]) -> dict[str, Any]:
+    """Describe a body of JSON, or of the media types that are named, with two underscores for each slash."""
+    content = {name.replace("__", "/"): {"schema": schema} for name, schema in schemas.items()}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def any_job() -> dict[str, Any]:
+    """Refer to a job of any version."""
+    return {"oneOf": [{"$ref": f"{_REFERENCE}{_name(version)}"} for version in VERSIONS]}
+
+
+def components() -> dict[str, Any]:
+    """Return the schemas to which bodies and problems refer: the contract's, each version under names of its own."""
+    found: dict[str, Any] = {Problem.__name__: Problem.model_json_schema()}
+    for version in VERSIONS:
+        schema = json.loads(json.dumps(job_schema(version)).replace("#/$defs/", f"{_REFERENCE}{_name(version)}"))
+        parts: dict[str, Any] = schema.pop("$defs", {})
+        found |= {f"{_name(version)}{name}": part for name, part in parts.items()} | {_name(version): schema}
+    return found
+
+
+def _name(version: int) -> str:
+    return f"Job{version}"
