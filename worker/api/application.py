@@ -10,7 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from worker.api import health, jobs, problems, studies
+from worker.api import documents, findings, health, jobs, problems, studies, uploads, worklist
 from worker.api.openapi import components
 from worker.api.service import Service
 from worker.errors import DlrError
@@ -25,7 +25,15 @@ HEADERS = {
 }
 """Headers of every answer."""
 
-ROUTERS = (jobs.router, studies.router, health.router)
+ROUTERS = (
+    jobs.router,
+    uploads.router,
+    studies.router,
+    worklist.router,
+    documents.router,
+    findings.router,
+    health.router,
+)
 
 
 class Headers:

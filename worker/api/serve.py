@@ -1,7 +1,7 @@
 """Whether the HTTP interface may be served as it is set up, and serving it."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -15,6 +15,7 @@ from worker.api.service import Service
 from worker.api.tokens import Tokens
 from worker.broker.connections import connect
 from worker.errors import Code, SetupRefused
+from worker.imaging.decoder_pool import DecoderPool
 from worker.intake.accept_study import Intake
 from worker.network.addresses import can_be_read, is_loopback, listed
 from worker.network.http_connections import CONNECTIONS, Connection
@@ -56,12 +57,13 @@ def check(settings: Settings) -> None:
 
 
 @contextmanager
-def made(settings: Settings, intake: Intake) -> Iterator[Service]:
+def made(settings: Settings, intake: Intake, decoders: Callable[[], DecoderPool]) -> Iterator[Service]:
     """Put together what the routes need, until the context ends; nothing is connected yet.
 
     Args:
         settings: with both URLs of the database, and Redis's.
         intake: the way in (`worker.runtime.answered_intake`).
+        decoders: give the process's decoders (`worker.runtime.decoders`).
 
     Raises:
         SetupRefused: ``setting_invalid``; a URL is missing.
@@ -75,6 +77,7 @@ def made(settings: Settings, intake: Intake) -> Iterator[Service]:
             rate=RateLimit(settings.api_requests_per_s),
             intake=intake,
             keys=IdempotencyKeys(redis, settings.redis_key_prefix),
+            decoders=decoders,
             writing=intake.sessions,
             reading=session_factory(reading),
         )
@@ -83,7 +86,7 @@ def made(settings: Settings, intake: Intake) -> Iterator[Service]:
         reading.dispose()
 
 
-def serve(settings: Settings, intake: Intake) -> None:
+def serve(settings: Settings, intake: Intake, decoders: Callable[[], DecoderPool]) -> None:
     """Serve the interface until SIGTERM.
 
     Raises:
@@ -92,7 +95,7 @@ def serve(settings: Settings, intake: Intake) -> None:
     check(settings)
     require_free("DLR_API_PORT", settings.api_port, settings.api_address)
     proxies = listed(settings.api_behind_proxy)
-    with made(settings, intake) as service:
+    with made(settings, intake, decoders) as service:
         logger.info("the HTTP interface is at %s:%d", settings.api_address, settings.api_port)
         uvicorn.run(
             make_application(service),

@@ -1,5 +1,6 @@
 """What every route needs: the ledger as each role sees it, the way in, the tokens, and who asks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, cast
@@ -13,6 +14,7 @@ from worker.api.problems import ProblemError, too_many
 from worker.api.rate_limit import RateLimit
 from worker.api.tokens import Scope, Token, Tokens
 from worker.errors import Code
+from worker.imaging.decoder_pool import DecoderPool
 from worker.intake.accept_study import Intake
 from worker.settings import Settings
 
@@ -30,6 +32,7 @@ class Service:
         rate: how often.
         intake: the way in, of the role ``dlr_writer``.
         keys: of jobs that were pushed.
+        decoders: what reads images for pictures; started when they are needed.
         writing: the ledger, as ``dlr_writer`` has it.
         reading: its views, as ``dlr_web`` has them.
     """
@@ -39,6 +42,7 @@ class Service:
     rate: RateLimit
     intake: Intake
     keys: IdempotencyKeys
+    decoders: Callable[[], DecoderPool]
     writing: sessionmaker[Session]
     reading: sessionmaker[Session]
 

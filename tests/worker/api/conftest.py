@@ -15,6 +15,7 @@ from worker.api.application import make_application
 from worker.api.serve import made
 from worker.api.service import Service
 from worker.api.tokens import Scope, Tokens
+from worker.imaging.decoder_pool import DecoderPool
 from worker.intake.accept_study import Intake
 from worker.intake.together import Together
 from worker.settings import Settings, get_settings
@@ -58,10 +59,22 @@ def settings(database: Database, redis_url: str, monkeypatch: pytest.MonkeyPatch
     return found
 
 
+@pytest.fixture(scope="session")
+def decoders() -> Iterator[Callable[[], DecoderPool]]:
+    """Decoders, started when a first picture is asked for."""
+    limits = Settings().limits
+    pool = DecoderPool(limits, 1, 30.0)
+    yield lambda: pool
+    pool.close()
+
+
 @pytest.fixture
-def service(settings: Settings, sessions: sessionmaker[Session], queue: Queue) -> Iterator[Service]:
+def service(
+    settings: Settings, sessions: sessionmaker[Session], queue: Queue, decoders: Callable[[], DecoderPool]
+) -> Iterator[Service]:
     together = Together(sessions, queue)
-    with made(settings, Intake(sessions, settings.storage_root, queue, together=together)) as service:
+    intake = Intake(sessions, settings.storage_root, queue, together=together)
+    with made(settings, intake, decoders) as service:
         yield service
     together.close()
 

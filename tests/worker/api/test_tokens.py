@@ -23,7 +23,13 @@ NOBODY = "00000000-0000-0000-0000-000000000000"
 OPEN = {"/healthz", "/readyz"}
 SCOPE_OF = {
     ("post", "/v1/jobs"): Scope.JOBS_WRITE,
+    ("post", "/v1/studies"): Scope.STUDIES_WRITE,
     ("get", "/v1/studies/{study_id}"): Scope.STUDIES_READ,
+    ("get", "/v1/worklist"): Scope.WORKLIST_READ,
+    ("post", "/v1/worklist/search"): Scope.WORKLIST_READ,
+    ("get", "/v1/studies/{study_id}/documents/{kind}"): Scope.DOCUMENTS_READ,
+    ("post", "/v1/studies/{study_id}/verdicts"): Scope.VERDICTS_WRITE,
+    ("post", "/v1/pathology"): Scope.PATHOLOGY_WRITE,
 }
 """Each route and the one scope that opens it."""
 
