@@ -39,7 +39,7 @@ def _rows_schema(key: str, row: type[VerdictLine | PathologyLine], *without: str
         if "$ref" in one:
             one |= parts[one.pop("$ref").rpartition("/")[2]]
     rows = {"type": "array", "items": schema, "minItems": 1, "maxItems": MOST_ROWS}
-    return a_body(application__json={"type": "object", "properties": {key: rows}, "required": [key]})
+    return a_body({"application/json": {"type": "object", "properties": {key: rows}, "required": [key]}})
 
 
 async def _verdicts(request: Request, _caller: Annotated[Token, may(Scope.VERDICTS_WRITE)]) -> list[Any]:

@@ -29,7 +29,7 @@ async def _job(request: Request, _caller: Annotated[Token, may(Scope.JOBS_WRITE)
     "/v1/jobs",
     status_code=202,
     summary="Push a job",
-    openapi_extra=a_body(application__json=any_job()),
+    openapi_extra=a_body({"application/json": any_job()}),
     responses=TAKES,
 )
 def push_job(

@@ -24,8 +24,6 @@ RELATED: Final = "multipart/related"
 MOST_PARTS: Final = MAX_PATHS + 1
 """A job's files, and the job."""
 
-_LONGEST_HEAD: Final = 8 << 10
-
 
 @dataclass
 class Part:
@@ -45,7 +43,7 @@ class Part:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     def _option(self, header: str, option: bytes) -> str:
-        _, options = parse_options_header(self.headers.get(header, ""))
+        _, options = _parsed(self.headers.get(header, ""))
         return options.get(option, b"").decode("utf-8", "replace")
 
 
@@ -69,7 +67,7 @@ async def read_multipart(request: Request, folder: Path, most: int) -> Body:
         ProblemError: ``media_type_unsupported``; ``request_too_large``; ``request_invalid``, where it is not of this
             form, or ends before its end.
     """
-    media_type, options = parse_options_header(request.headers.get("content-type", ""))
+    media_type, options = _parsed(request.headers.get("content-type", ""))
     kind = media_type.decode("latin-1").lower()
     if kind not in (FORM, RELATED) or not options.get(b"boundary"):
         reason = f"the Content-Type has to be {FORM} or {RELATED}, with its boundary"
@@ -93,13 +91,20 @@ async def read_multipart(request: Request, folder: Path, most: int) -> Body:
     return Body(kind, reader.parts)
 
 
+def _parsed(header: str) -> tuple[bytes, dict[bytes, bytes]]:
+    try:
+        return parse_options_header(header)
+    except (UnicodeError, LookupError, ValueError):  # RFC 2231 names any character set, and some that there are not
+        raise ProblemError(Code.REQUEST_INVALID, "a header of the body or of a part cannot be read") from None
+
+
 class _Reader:
     """Takes what the parser finds."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file: IO[bytes] | None = None
-        self._field, self._value, self._head = b"", b"", 0
+        self._field, self._value = b"", b""
         self.parts: list[Part] = []
         self.is_whole = False
 
@@ -126,15 +131,12 @@ class _Reader:
             raise ProblemError(Code.REQUEST_TOO_LARGE, f"a request may have {MOST_PARTS} parts")
         self.parts.append(Part(self._folder / f"{len(self.parts):05}"))
         self._file = self.parts[-1].path.open("wb")
-        self._head = 0
 
     def _add_field(self, data: bytes, start: int, end: int) -> None:
         self._field += data[start:end]
-        self._count(end - start)
 
     def _add_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
-        self._count(end - start)
 
     def _end_header(self) -> None:
         self.parts[-1].headers[self._field.decode("latin-1").lower()] = self._value.decode("utf-8", "replace")
@@ -146,8 +148,3 @@ class _Reader:
 
     def _end(self) -> None:
         self.is_whole = True
-
-    def _count(self, length: int) -> None:
-        self._head += length
-        if self._head > _LONGEST_HEAD:
-            raise ProblemError(Code.REQUEST_TOO_LARGE, f"the head of a part may have {_LONGEST_HEAD} bytes")

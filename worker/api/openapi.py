@@ -1,6 +1,7 @@
 """What of the OpenAPI no type says: bodies that are read by ourselves, and problems."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from worker.api.problems import MEDIA_TYPE, Problem
@@ -33,9 +34,9 @@ TAKES: Final = problems(413, 415)
 """Of a route that takes something in."""
 
 
-def a_body(**schemas: dict[str, Any]) -> dict[str, Any]:
-    """Describe a body of JSON, or of the media types that are named, with two underscores for each slash."""
-    content = {name.replace("__", "/"): {"schema": schema} for name, schema in schemas.items()}
+def a_body(schemas: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Describe a body, by the media types that it may have."""
+    content = {media_type: {"schema": schema} for media_type, schema in schemas.items()}
     return {"requestBody": {"required": True, "content": content}}
 
 

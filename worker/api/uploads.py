@@ -42,7 +42,7 @@ CANNOT_UNDERSTAND: Final = 0xC000
 
 _ANY: Final = {"type": "string", "format": "binary"}
 _FORM: Final = {"type": "object", "properties": {JOB: {"type": "string"}, "file": {"type": "array", "items": _ANY}}}
-_BODY: Final = a_body(multipart__form_data=_FORM, multipart__related=_ANY)
+_BODY: Final = a_body({FORM: _FORM, RELATED: _ANY})
 
 
 async def _body(request: Request, _caller: Annotated[Token, may(Scope.STUDIES_WRITE)]) -> AsyncIterator[Body]:

@@ -89,7 +89,7 @@ async def _search(request: Request, _caller: Annotated[Token, may(Scope.WORKLIST
 @router.post(
     "/v1/worklist/search",
     summary="Find studies",
-    openapi_extra=a_body(application__json=Search.model_json_schema()),
+    openapi_extra=a_body({"application/json": Search.model_json_schema()}),
     responses=TAKES,
 )
 def search(

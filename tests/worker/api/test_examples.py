@@ -14,7 +14,10 @@ from tests.worker.api.test_jobs import a_job
 from worker.api.service import Service
 from worker.api.tokens import Scope, Tokens
 
-CURL, PYTHON = (next(block for block in blocks(INTEGRATOR, kind) if "API_URL" in block) for kind in ("sh", "python"))
+CURL, PYTHON = (
+    next(block for block in blocks(INTEGRATOR, kind) if "API_URL" in block and "job.json" in block)
+    for kind in ("sh", "python")
+)
 
 
 @pytest.mark.parametrize("command", [["bash", "-euc", CURL], [sys.executable, "-c", PYTHON]], ids=["curl", "python"])

@@ -159,7 +159,7 @@ def test_what_is_no_dicom_is_refused_and_found_by_the_study_that_the_other_files
         (
             b"--here\r\nA: " + b"b" * 9000 + b"\r\n\r\nabc",
             "multipart/related; boundary=here",
-            (413, "request_too_large"),
+            (422, "request_invalid"),
         ),
     ],
     ids=range(8),

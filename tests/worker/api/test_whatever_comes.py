@@ -50,7 +50,7 @@ def _ask(
 def test_no_request_is_answered_with_a_defect(service: Service) -> None:
     statuses = called(service, QUICK)
     assert sum(statuses.values()) > 5 * QUICK
-    assert statuses[401] == 0
+    assert {200, 204, 422} <= set(statuses)
 
 
 @pytest.mark.long
