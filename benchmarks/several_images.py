@@ -111,9 +111,9 @@ def _seen(manifest: Path, folder: Path) -> tuple[list[Seen], float]:
 
     from worker.dataset.manifest import Split
     from worker.dataset.manifest_file import read_manifest
+    from worker.inference.entry import Entry
     from worker.inference.lesion_score import ImageProbabilities
     from worker.inference.model_card import load_card
-    from worker.inference.registry import Entry
     from worker.inference.single_model import SingleModel
     from worker.training.manifest_rows import Reading
 

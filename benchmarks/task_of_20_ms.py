@@ -54,7 +54,7 @@ class SleepingEngine:
         scored.set_result(Scores(lh, bm, (alone,) * len(images)))
         return scored
 
-    def arriving(self) -> "AbstractContextManager[SleepingEngine]":
+    def arriving(self, _study_instance_uid: str, /) -> "AbstractContextManager[SleepingEngine]":
         return nullcontext(self)
 
 

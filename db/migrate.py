@@ -22,7 +22,8 @@ from db.errors import DatabaseRefused
 from db.outages import DatabaseAway
 from db.schema.base import TYPE_NAMES
 from db.schema.metadata import TABLES
-from db.schema.roles import OWNER
+from db.schema.rights import grant, missing_rights
+from db.schema.roles import OWNER, WRITER
 from db.session import make_engine
 
 LOCK_KEY = 0x646C72  # "dlr"
@@ -72,7 +73,7 @@ PAGE_VIEWS = (
 
 
 def upgrade(url: str, revision: str = "head", say: Callable[[str], object] = lambda _: None) -> None:
-    """Migrate up to ``revision``, creating the roles where they are missing.
+    """Migrate up to ``revision``, creating the roles where they are missing, and granting what was revoked.
 
     Each migration is a transaction of its own, and is tried again where others hold what it has to lock; into an empty
     database, all of them are one.
@@ -90,6 +91,7 @@ def upgrade(url: str, revision: str = "head", say: Callable[[str], object] = lam
     for step in _steps(url, revision):
         say(f"migration {step}")
         _apply(url, step, say)
+    _grant_again(url)
 
 
 def downgrade(url: str, revision: str) -> None:
@@ -149,13 +151,20 @@ def check(url: str) -> list[str]:
         except DatabaseRefused as newer:
             return [str(newer)]
         drift = [f"the tables differ from the models: {_sentence(diff)}" for diff in compare_metadata(context, TABLES)]
-        return drift + _other_words(connection) + _missing_views(connection)
+        lacking = [f"{WRITER} lacks the right {right}" for right in missing_rights(connection)]
+        return drift + _other_words(connection) + _missing_views(connection) + lacking
 
 
 def is_ours(item: SchemaItem, _name: str | None, kind: str, reflected: bool, counterpart: SchemaItem | None) -> bool:
     """Leave other people's tables in the same database out of comparisons (Alembic's ``include_object``)."""
     del item
     return not (kind == "table" and reflected and counterpart is None)
+
+
+def _grant_again(url: str) -> None:
+    """Give back what somebody revoked; where nothing is missing nothing is written."""
+    with make_engine(url, role=OWNER, poolclass=NullPool).begin() as connection:
+        grant(connection, missing_rights(connection))
 
 
 def _config(url: str, **attributes: object) -> Config:

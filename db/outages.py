@@ -30,7 +30,7 @@ OUTAGES: Final[dict[str, str]] = {
     "40001": "a conflict with another transaction",
     "40003": "it is unknown whether the transaction was committed",
     "40P01": "a deadlock between two transactions",
-    "42501": "the user no longer has the right: GRANT it again, or run `dlr db upgrade`",
+    "42501": "the user no longer has the right: run `dlr db upgrade`, which grants it again",
     "42703": _OTHER_SCHEMA,
     "42704": _OTHER_SCHEMA,
     "42883": _OTHER_SCHEMA,
@@ -46,6 +46,8 @@ OUTAGES: Final[dict[str, str]] = {
 }
 """Each outage by its SQLSTATE, or by its class of two characters (PostgreSQL's documentation, appendix A), with what it
 means for a person. Of class 42, what depends on the schema alone, and on no value of a row."""
+
+_RIGHT: Final = "42501"
 
 NO_SCHEMA: Final = frozenset(state for state, meaning in OUTAGES.items() if meaning is _OTHER_SCHEMA)
 
@@ -93,6 +95,9 @@ class DatabaseAway(OperationalError):
         return DatabaseAway, (self.orig, self.meaning)
 
 
+_RIGHT_ON: Final = re.compile(r"permission denied for (\w+ [a-z][a-z0-9_]*)")
+"""The object that the server names: one of its catalogue, never a value. In another language it is not told."""
+
 DATABASE_AWAY: Final = (DatabaseAway, PoolExhausted, RoleRefused)
 """What work with the ledger raises when it can be done later: an outage, all connections in use, or a role that a
 person has to grant."""
@@ -111,7 +116,7 @@ def outage_of(error: psycopg2.Error, *, is_lost: bool) -> str | None:
         is_lost: there is no connection, or none any more, so that nothing was refused but the connection.
     """
     if error.pgcode is not None and (meaning := meaning_of(error.pgcode)) is not None:
-        return meaning
+        return _with_object(error, meaning)
     if isinstance(error, psycopg2.errors.InvalidTextRepresentation) and error.diag.source_function == OF_ENUMERATIONS:
         return _OTHER_SCHEMA
     if (refused := _refused_with(error)) is not None:
@@ -119,6 +124,19 @@ def outage_of(error: psycopg2.Error, *, is_lost: bool) -> str | None:
     if is_lost or (error.pgcode is None and _is_of_the_connection(error)):
         return NO_ANSWER
     return None
+
+
+def is_of_a_right(error: Exception) -> bool:
+    """Whether the database refuses because a right or a role is missing, which nothing but a person's grant mends."""
+    return isinstance(error, RoleRefused) or (isinstance(error, DatabaseAway) and error.sqlstate == _RIGHT)
+
+
+def _with_object(error: psycopg2.Error, meaning: str) -> str:
+    """Add what the right is on, where the server said it."""
+    if error.pgcode != _RIGHT:
+        return meaning
+    found = _RIGHT_ON.search(error.diag.message_primary or "")
+    return f"{meaning} ({found[1]})" if found else meaning
 
 
 def _refused_with(error: psycopg2.Error) -> str | None:

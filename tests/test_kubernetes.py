@@ -354,17 +354,34 @@ def test_nothing_is_allowed_that_no_policy_names(folder: Path) -> None:
     assert {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]} in policies(built(folder))
 
 
+def server_ports(url: str) -> set[int]:
+    """The ports that an address leads to: of each of its hosts, and of the Redis that its Sentinels name."""
+    ports = {int(port) for port in re.findall(r":(\d+)(?=[,/])", url)}
+    return ports | {6379} if "+sentinel://" in url else ports
+
+
+def test_the_overlay_for_a_failover_names_a_standby_and_three_sentinels() -> None:
+    [servers] = [
+        one["data"] for name, one in of_kind(built(KUBERNETES / "overlays" / "failover"), "ConfigMap").items()
+        if name.startswith("servers-")
+    ]  # fmt: skip
+    for key, url in servers.items():
+        assert url.count(".hospital.example:") == (3 if key == "DLR_REDIS_URL" else 2)
+    assert server_ports(servers["DLR_DATABASE_URL"]) == {5432}
+    assert server_ports(servers["DLR_REDIS_URL"]) == {26379, 6379}
+
+
 @named(WHOLE)
 def test_a_process_reaches_the_servers_that_its_addresses_name_and_no_other(folder: Path) -> None:
     resources = [*built(folder), *(one for optional in OPTIONAL for one in built(optional))]
     for name, template in ours(resources).items():
-        urls = {
-            key: make_url(value)
+        wanted = {
+            port
             for container in containers(template)
             for key, value in variables(container, resources).items()
             if key.endswith(("DATABASE_URL", "OWNER_URL", "READER_URL", "REDIS_URL"))
+            for port in server_ports(value)
         }
-        wanted = {url.port for url in urls.values()}
         reached = {
             port["port"]
             for policy in policies(resources)
@@ -486,7 +503,7 @@ def test_only_the_overlay_for_nvidia_asks_for_a_gpu() -> None:
 def test_the_servers_are_in_the_cluster_but_for_the_overlay_with_ones_outside() -> None:
     for folder in WHOLE:
         assert of_kind(built(folder), "StatefulSet").keys() == (
-            set() if folder.name == "external" else {"postgres", "redis"}
+            set() if folder.name in {"external", "failover"} else {"postgres", "redis"}
         )
 
 

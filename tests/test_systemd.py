@@ -87,6 +87,19 @@ def test_the_settings_of_the_file_and_of_a_unit_are_accepted_with_its_credential
             assert make_url(url.get_secret_value()).password == PASSWORD
 
 
+def test_the_addresses_for_a_failover_replace_those_of_the_file_and_are_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = (SYSTEMD / "dlr.env").read_text("utf-8")
+    given = dict(re.findall(r"^#(DLR_\w+)=(.*)$", text, re.MULTILINE))
+    assert given.keys() == settings_of_the_file().keys()
+    for variable, value in given.items():
+        monkeypatch.setenv(variable, value)
+    settings = get_settings()
+    assert "db2.hospital.example" in settings.require_database_url()
+    assert settings.is_behind_sentinels
+
+
 def test_there_is_no_password_in_a_file() -> None:
     for path in [file for file in SYSTEMD.rglob("*") if file.is_file()]:
         assert not re.search(r"://[^/@\s:]+:[^@\s]+@|PASSWORD=|SECRET=", path.read_text("utf-8")), path

@@ -28,13 +28,13 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     Args:
         settings: with a Redis URL; without one the application can be imported, and not connected.
     """
-    address = None if settings.redis_url is None else sentinel_address(settings.require_redis_url())
-    broker = {} if settings.redis_url is None else {"broker_url": _url(settings, address), **_tls(settings)}
-    # Flower's page of the broker asks the first Sentinel itself, and so needs to know this.
-    of_sentinels = address and {"master_name": address.service, "sentinel_kwargs": dict(address.of_sentinels)}
+    broker: dict[str, Any] = (
+        {"broker_transport_options": {}} if settings.redis_url is None else sender_settings(settings)
+    )
     return broker | {
         "broker_transport_options": {
-            **(of_sentinels or {}),
+            # Flower's page of the broker asks the first Sentinel itself, and so needs to know of them.
+            **broker["broker_transport_options"],
             "queue_order_strategy": "priority",
             # A message that is not acknowledged comes back as soon as a lease can have run out. That of a study at work
             # comes back too, and changes nothing: its lease keeps everybody else away.
@@ -67,6 +67,17 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "enable_utc": True,
+    }
+
+
+def sender_settings(settings: Settings) -> dict[str, Any]:
+    """Return what Celery needs to know of the broker, as a hospital's own would that pushes jobs."""
+    address = sentinel_address(settings.require_redis_url())
+    of_sentinels = address and {"master_name": address.service, "sentinel_kwargs": dict(address.of_sentinels)}
+    return {
+        "broker_url": _url(settings, address),
+        "broker_transport_options": of_sentinels or {},
+        **_tls(settings),
     }
 
 

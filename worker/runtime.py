@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from worker.inference.engine import Engine
     from worker.inference.live_engine import LiveEngine
     from worker.inference.model_card import ModelCard
+    from worker.inference.shares import Versions
     from worker.intake.accept_study import Intake
     from worker.intake.fetching import Fetcher
     from worker.rescoring.rescorer import Rescorer
@@ -168,7 +169,7 @@ def answered_intake() -> "Intake":
 
 @_once
 def engine() -> "LiveEngine":
-    """Return the process's engine, with both active models on its device; it takes up others that are put into service.
+    """Return the process's engine, with the models in service on its device; it takes up others that are put there.
 
     Raises:
         ModelRefused: a model is not active, or its card and weights do not fit each other; the reason says what.
@@ -178,11 +179,12 @@ def engine() -> "LiveEngine":
     from worker.outages.retry import stopping
 
     made = LiveEngine(Registry(get_settings().models_dir), _load_engine, _put_on_record)
+    made.take_up()  # what has a share, so that its studies are not scored by the active version until a first look
     threading.Thread(target=lambda: made.run(LOOK_S, stopping), name="versions", daemon=True).start()
     return made
 
 
-def _load_engine() -> "Engine":
+def _load_engine(versions: "Versions") -> "Engine":
     from worker.inference.loading import load_engine
 
     settings = get_settings()
@@ -194,6 +196,7 @@ def _load_engine() -> "Engine":
         measures(),
         _end_without_device,
         meanwhile=_import_pipeline,
+        versions=versions,
     )
     for card in made.cards:
         if card.decoder_warning is not None:

@@ -53,7 +53,7 @@ class SimulatedEngine:
     def submit(self, images: Sequence[LesionImage], priority: Priority) -> Future[Scores]:  # noqa: ARG002
         return self._device.submit(self._scores, images)
 
-    def arriving(self) -> "AbstractContextManager[SimulatedEngine]":
+    def arriving(self, _study_instance_uid: str, /) -> "AbstractContextManager[SimulatedEngine]":
         return nullcontext(self)
 
     def _scores(self, images: Sequence[LesionImage]) -> Scores:

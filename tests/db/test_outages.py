@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.migrate import check, upgrade
-from db.outages import DATABASE_AWAY, OUTAGES, DatabaseAway, outage_of
+from db.outages import DATABASE_AWAY, OUTAGES, DatabaseAway, is_of_a_right, outage_of
 from db.probe import try_write
 from db.schema.roles import OWNER, WRITER
 from db.schema.vocabulary import Destination
@@ -90,6 +90,19 @@ def test_a_session_that_met_an_outage_is_thrown_away_with_the_others_of_its_pool
     before = processes(engine, 3)
     assert isinstance(raised(engine, RAISED.format(state)), DatabaseAway)
     assert not before & processes(engine, 3)
+
+
+def test_a_right_that_is_missing_is_told_with_what_it_is_on(database: Database, engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(f"REVOKE INSERT ON study_event FROM {WRITER}"))
+    writer = make_engine(database.writer_url)
+    with pytest.raises(DatabaseAway) as caught, session_factory(writer).begin() as session:
+        ledger.record_study(session, study())
+    writer.dispose()
+    assert is_of_a_right(caught.value)
+    assert "(table study_event)" in caught.value.sentence
+    assert "dlr db upgrade" in caught.value.sentence
+    assert not is_of_a_right(DatabaseAway(OperationalError(), "away"))
 
 
 def test_a_session_that_met_a_defect_is_kept(engine: Engine) -> None:

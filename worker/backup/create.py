@@ -22,7 +22,7 @@ from worker.backup.postgres_tools import Tools, dump, find_tools, major_of
 from worker.backup.stored_files import StoredFile, look, read_line, with_earlier
 from worker.durable_files import replacing
 from worker.errors import Code, SetupRefused
-from worker.inference.active_versions import ACTIVE_FILE, HISTORY_FILE, SHADOW_FILE
+from worker.inference.active_versions import ACTIVE_FILE, HISTORY_FILE, SHADOW_FILE, SHARE_FILE
 from worker.inference.registry import Registry
 from worker.inference.version_folder import CARD_FILE
 from worker.settings import Settings, described
@@ -129,7 +129,7 @@ def _write_database(
 
 def _write_models(writer: ArchiveWriter, folder: Path, on_progress: OnProgress) -> tuple[ModelPart, ...]:
     """Copy the registry: which versions are in service first, so that each of them is among what is copied later."""
-    for name in (ACTIVE_FILE, SHADOW_FILE, HISTORY_FILE):
+    for name in (ACTIVE_FILE, SHARE_FILE, SHADOW_FILE, HISTORY_FILE):
         if (folder / name).is_file():
             writer.add(archive.MODELS + name, (folder / name).read_bytes())
     entries = Registry(folder).list()

@@ -12,10 +12,10 @@ from worker.backup.archive import MODELS, Archive
 from worker.durable_files import replace as replace_file
 from worker.durable_files import sync
 from worker.errors import Code, ModelRefused
-from worker.inference.active_versions import ACTIVE_FILE, HISTORY_FILE, SHADOW_FILE, written
+from worker.inference.active_versions import ACTIVE_FILE, HISTORY_FILE, SHADOW_FILE, SHARE_FILE, written
 from worker.inference.version_folder import CARD_FILE
 
-STATE_FILES = (HISTORY_FILE, SHADOW_FILE, ACTIVE_FILE)
+STATE_FILES = (HISTORY_FILE, SHADOW_FILE, SHARE_FILE, ACTIVE_FILE)
 """In the order in which they are put in place: what is active is said last."""
 
 

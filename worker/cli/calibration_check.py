@@ -20,7 +20,7 @@ from worker.settings import get_settings
 
 if TYPE_CHECKING:
     from db.schema.vocabulary import QualityFinding
-    from worker.inference.registry import Entry
+    from worker.inference.entry import Entry
 
 EXIT_SHORT = 3
 PART_COLUMNS = (

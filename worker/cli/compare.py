@@ -25,8 +25,9 @@ from worker.dataset.manifest import Split
 from worker.errors import Code, ModelRefused, SetupRefused
 from worker.evaluation.lesions import Source
 from worker.extras import require_extra
+from worker.inference.entry import Entry
 from worker.inference.model_card import MODEL_NAMES
-from worker.inference.registry import Entry, Registry
+from worker.inference.registry import Registry
 from worker.monitoring.version_differences import hold_against
 from worker.settings import get_settings
 

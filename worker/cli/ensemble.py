@@ -11,8 +11,9 @@ from worker.cli.progress import progress_bar
 from worker.cli.refusals import checked_manifest, refuse_without
 from worker.cli.trained_card import print_card
 from worker.extras import require_extra
+from worker.inference.entry import Entry
 from worker.inference.model_card import ModelCard, load_card
-from worker.inference.registry import Entry, Registry
+from worker.inference.registry import Registry
 from worker.inference.version_folder import CARD_FILE, weights_files
 from worker.settings import get_settings
 

@@ -11,8 +11,10 @@ from worker.cli.calibration_check import shortfalls
 from worker.cli.lazy_commands import COMMANDS, Entry, LazyGroup
 from worker.cli.output import Card, Format, FormatOption, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.progress import share_bar
+from worker.inference.active_versions import Event
 from worker.inference.calibration_checks import last
 from worker.inference.registry import Registry
+from worker.inference.shares import percent
 from worker.settings import get_settings
 from worker.training.config import DEMO, DEMO_SEED
 
@@ -40,12 +42,12 @@ class Model(StrEnum):
 
 
 LIST_COLUMNS = (
-    "name", "version", "stage", "active", "forced", "shadow_since", "notice", "backbone", "networks", "input_size",
-    "aggregation", "min_images", "threshold", "created_at",
+    "name", "version", "stage", "active", "share", "forced", "shadow_since", "notice", "backbone", "networks",
+    "input_size", "aggregation", "min_images", "threshold", "created_at",
 )  # fmt: skip
 MEMBER_COLUMNS = ("version", "weights_sha256")
 LIST_CARD = Card(LIST_COLUMNS[:2], LIST_COLUMNS[2:])
-HISTORY_COLUMNS = ("at", "event", "name", "version", "replaced", "forced", "actor")
+HISTORY_COLUMNS = ("at", "event", "name", "version", "replaced", "share", "forced", "actor")
 HISTORY_CARD = Card(HISTORY_COLUMNS[:4], HISTORY_COLUMNS[4:])
 CHECK_COLUMNS = ("name", "version", "active", "sound", "code", "reason")
 CHECK_CARD = Card(CHECK_COLUMNS[:2], CHECK_COLUMNS[2:])
@@ -67,6 +69,26 @@ NameArgument = Annotated[str, typer.Argument(help="DLR_LH or DLR_BM")]
 VersionArgument = Annotated[str, typer.Argument(help="As listed by `dlr models list`")]
 
 
+def _share(given: str) -> float:
+    """Read ``10%`` as 0.1."""
+    number = given.removesuffix("%").strip()
+    try:
+        share = float(number) / 100
+    except ValueError:
+        share = 0.0
+    if not (given.endswith("%") and 0 < share < 1):
+        raise typer.BadParameter("a percentage above 0 % and below 100 %, as 10%")
+    return share
+
+
+ShareOption = Annotated[
+    float | None,
+    typer.Option(
+        parser=_share, metavar="PERCENT", help="Only for this share of the studies, as 10%; the active one stays"
+    ),
+]
+
+
 def _registry() -> Registry:
     return Registry(get_settings().models_dir)
 
@@ -85,12 +107,13 @@ def add(
 
 @models.command("list")
 def list_models(fmt: FormatOption = Format.TABLE) -> None:
-    """List the versions of both models: active ones, shadows, and those activated with --force."""
+    """List the versions of both models: active ones, shares, shadows, and those activated with --force."""
     registry = _registry()
     rows = [
         entry.card.model_dump(mode="json")
         | {
             "active": entry.active,
+            "share": entry.share,
             "forced": entry.forced,
             "shadow_since": entry.shadow_since,
             "networks": len(entry.card.weights_digests),
@@ -133,25 +156,39 @@ def _shown(value: object) -> object:
 def activate(
     name: NameArgument,
     version: VersionArgument,
+    share: ShareOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Even without metrics, intended use or notice; the history says so")
     ] = False,
 ) -> None:
-    """Put a version into service, without a restart. Its card needs metrics, intended use and notice."""
+    """Put a version into service, without a restart. Its card needs metrics, intended use and notice.
+
+    With --share it scores a share of the studies first, always the same ones. Without, it scores all: so the command
+    goes on to it, or back to the version that was active.
+    """
     registry = _registry()
-    active = registry.activate(name, version, force=force)
-    _say(f"{active.name} {active.version} is active; {TAKEN_UP}")
-    for entry in registry.named(f"{active.name}/{active.version}"):
-        for warning in shortfalls(last(entry.folder)):
-            _say(f"warning: {warning}")
+    if share is None:
+        card = registry.activate(name, version, force=force)
+        _say(f"{card.name} {card.version} is active; {TAKEN_UP}")
+    else:
+        card = registry.give_share(name, version, share, force=force)
+        beside = registry.active(card.name).card.version
+        _say(f"{card.name} {card.version} scores {percent(share)} of the studies, {beside} the others; {TAKEN_UP}")
+        _say(f"both are compared by: dlr monitor; on: dlr models activate {card.name} {card.version}; "
+             f"back: dlr models activate {card.name} {beside}")  # fmt: skip
+    for warning in shortfalls(last(registry.entry(card.name, card.version).folder)):
+        _say(f"warning: {warning}")
 
 
 @models.command()
 def rollback(
     name: Annotated[str | None, typer.Argument(help="DLR_LH or DLR_BM (default: both)")] = None,
 ) -> None:
-    """Go back to the previously active version. Repeat it to go back further."""
+    """Go back to the previously active version. Repeat it to go back further. A share ends first."""
     for change in _registry().rollback(name):
+        if change.event is Event.UNSHARED:
+            _say(f"{change.name} {change.version} has no share of the studies any more; {TAKEN_UP}")
+            continue
         _say(f"{change.name} {change.version} is active again instead of {change.replaced}; {TAKEN_UP}")
 
 
@@ -171,7 +208,7 @@ def unshadow(name: NameArgument, version: VersionArgument) -> None:
 
 @models.command()
 def history(fmt: FormatOption = Format.TABLE) -> None:
-    """Show who activated, rolled back or shadowed which version, and when; the latest is last."""
+    """Show who activated, rolled back, shared or shadowed which version, and when; the latest is last."""
     rows = [change.model_dump() for change in _registry().history()]
     print_rows(rows, HISTORY_COLUMNS, fmt, "what was in service", HISTORY_CARD)
 

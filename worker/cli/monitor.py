@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli.failed import moment
-from worker.cli.output import Card, Format, FormatOption, print_json, print_rows, stdout
+from worker.cli.output import Card, Format, FormatOption, print_json, print_rows, say, stdout
 from worker.cli.proportion_cells import counted, percent
 from worker.cli.verdict_rows import print_csv, print_verdicts, verdicts_document
 from worker.clinical.categories import Outcome
@@ -21,8 +21,11 @@ from worker.clinical.proportions import (
     proportion,
     study_rate,
 )
+from worker.inference.registry import Registry
+from worker.inference.shares import percent as share_percent
 from worker.monitoring.monitor import By, Rates, Watched, watch
 from worker.monitoring.verdicts import Heard, hear
+from worker.settings import get_settings
 
 EXIT_ALERT = 3
 
@@ -50,11 +53,14 @@ def monitor(
     """Compare the advice on 4A lesions with the study's rates, with pathology and with radiologists' verdicts.
 
     Lists first the cancers that were advised down, then advice that radiologists found too low, then the rates of
-    downgraded, maintained and upgraded lesions and of agreement, with 95 % intervals. Exit status 3: there is an alert,
-    and a person has to look.
+    downgraded, maintained and upgraded lesions and of agreement, with 95 % intervals. While a version has a share of
+    the studies, the rates are shown by model unless --by says else. Exit status 3: there is an alert, and a person has
+    to look.
     """
     from worker.runtime import sessions
 
+    shares = Registry(get_settings().models_dir).shares()
+    by = by or (By.MODEL if shares else None)
     with sessions()() as session:
         seen, heard = watch(session, by, since), hear(session, by, since)
     match fmt:
@@ -65,6 +71,10 @@ def monitor(
             print_csv((*seen.totals, *seen.groups), (*heard.totals, *heard.groups))
         case _:
             _print(seen, heard)
+    for name, one in shares.items():
+        since_then = one.since.isoformat(timespec="seconds")
+        say(f"{name} {one.version} scores {share_percent(one.share)} of the studies; "
+            f"both versions in the same time: dlr monitor --since {since_then}")  # fmt: skip
     raise typer.Exit(EXIT_ALERT if seen.alerts else 0)
 
 

@@ -20,7 +20,9 @@ from worker.cli.failed import moment
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.progress import counting_bar
 from worker.extras import require_extra
-from worker.inference.registry import Entry, Registry, require_age_stage
+from worker.inference.entry import Entry
+from worker.inference.fit_to_serve import require_age_stage
+from worker.inference.registry import Registry
 from worker.rescoring.rescorer import Done, Rescorer
 from worker.settings import Settings, get_settings
 

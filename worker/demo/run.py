@@ -15,6 +15,7 @@ from db.reads import study_queries
 from db.schema.roles import READER
 from db.schema.vocabulary import ENDED_STATES
 from db.session import make_engine, session_factory
+from worker.app import sender_settings
 from worker.broker.queues import QUEUE_OF_TASK, REDIS_PRIORITY, SUBMIT_STUDY
 from worker.clinical.categories import Priority
 from worker.demo.studies import MadeStudy, make_studies
@@ -93,7 +94,8 @@ def demo_service(home: Path, say: Callable[[str], None]) -> Iterator[tuple[Servi
 def push(services: Services, seed: int) -> list[MadeStudy]:
     """Write the studies and push each to Redis as a hospital's system would: by plain Celery, with nothing of ours."""
     made = list(make_studies(services.settings.storage_root, seed))
-    sender = Celery(broker=services.settings.require_redis_url())
+    sender = Celery(set_as_current=False)
+    sender.conf.update(sender_settings(services.settings))
     for study in made:
         priority = REDIS_PRIORITY[Priority(study.job["priority"])]
         queue = QUEUE_OF_TASK[SUBMIT_STUDY]

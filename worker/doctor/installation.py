@@ -9,17 +9,19 @@ from worker.doctor.component import LOOK_S, Component, Health
 from worker.settings import Settings
 
 if TYPE_CHECKING:
-    from worker.inference.model_card import ModelCard
+    from worker.inference.entry import Entry
 
 
 def models(settings: Settings) -> Component:
-    """Read the active models' cards and hash their weights."""
+    """Read the cards of the models in service, and hash their weights."""
     from worker.inference.model_card import MODEL_NAMES
     from worker.inference.registry import Registry
 
     registry = Registry(settings.models_dir)
     entries = [registry.active(name) for name in MODEL_NAMES]
-    versions = ", ".join(map(_named, (entry.card for entry in entries)))
+    shares = registry.shares()
+    entries += [registry.entry(name, one.version) for name, one in shares.items()]
+    versions = ", ".join(map(_named, entries))
     broken = [entry.card.name for entry in entries if not registry.is_sound(entry)]
     if broken:
         return Component("models", Health.DOWN, versions, f"{broken[0]}: the weights are not those of its card")
@@ -28,9 +30,13 @@ def models(settings: Settings) -> Component:
     return Component("models", Health.WARNING if said else Health.OK, versions, "; ".join(said) or "active")
 
 
-def _named(card: "ModelCard") -> str:
+def _named(entry: "Entry") -> str:
+    from worker.inference.shares import percent
+
+    card = entry.card
     members = f" (an ensemble of {len(card.members)})" if card.members else ""
-    return f"{card.name} {card.version}{members}"
+    share = f" (for {percent(entry.share)} of the studies)" if entry.share else ""
+    return f"{card.name} {card.version}{members}{share}"
 
 
 def device(settings: Settings) -> Component:

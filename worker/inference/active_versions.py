@@ -1,8 +1,9 @@
-"""Which versions are in service, which are shadows, and how that came about: what a registry keeps beside its models.
+"""Which versions are in service, which are shadows or have a share, and how that came about: kept beside the models.
 
     <models_dir>/active.json      {"DLR_LH": "<version>", "DLR_BM": "<version>"}
     <models_dir>/shadow.json      {"DLR_BM": {"<version>": "<since when, ISO 8601>"}}
-    <models_dir>/history.jsonl    a line for each change of the two, on the disk before the change is made
+    <models_dir>/share.json       {"DLR_BM": {"version": "<version>", "share": 0.1, "since": "<since when, ISO 8601>"}}
+    <models_dir>/history.jsonl    a line for each change of the three, on the disk before the change is made
 
 A line whose change was never made, since the process was killed in between, is told from the others: the next line does
 not name its version as the one that was replaced.
@@ -24,9 +25,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, Validati
 from worker.durable_files import append, replace
 from worker.errors import Code, SetupRefused
 from worker.inference.model_card import MODEL_NAMES, ModelName
+from worker.inference.shares import Share
 
 ACTIVE_FILE = "active.json"
 SHADOW_FILE = "shadow.json"
+SHARE_FILE = "share.json"
 HISTORY_FILE = "history.jsonl"
 _LOCK_FILE = ".lock"
 
@@ -35,6 +38,7 @@ Version = tuple[ModelName, str]
 _SHADOWS: TypeAdapter[dict[ModelName, dict[str, AwareDatetime]]] = TypeAdapter(
     dict[ModelName, dict[str, AwareDatetime]]
 )
+_SHARES: TypeAdapter[dict[ModelName, Share]] = TypeAdapter(dict[ModelName, Share])
 
 
 @contextmanager
@@ -58,6 +62,8 @@ class Event(StrEnum):
     ROLLED_BACK = "rolled_back"
     SHADOWED = "shadowed"
     UNSHADOWED = "unshadowed"
+    SHARED = "shared"
+    UNSHARED = "unshared"
 
 
 INTO_SERVICE = (Event.ACTIVATED, Event.ROLLED_BACK)
@@ -72,6 +78,7 @@ class Change(BaseModel):
         name: ``DLR_LH`` or ``DLR_BM``.
         version: the one that it happened to; of ``rolled_back`` the one that is active again.
         replaced: the one that was active until then; of ``activated`` and ``rolled_back`` alone.
+        share: of the studies, above 0 and below 1; of ``shared`` alone.
         forced: its card had no metrics or did not state its use, and somebody said that this does not matter.
         actor: the user of the machine who asked for it.
     """
@@ -83,6 +90,7 @@ class Change(BaseModel):
     name: ModelName
     version: str
     replaced: str | None = None
+    share: float | None = None
     forced: bool = False
     actor: str
 
@@ -92,15 +100,30 @@ class Change(BaseModel):
         return self.name, self.version
 
 
-def change(event: Event, name: ModelName, version: str, *, replaced: str | None = None, forced: bool = False) -> Change:
+def change(
+    event: Event,
+    name: ModelName,
+    version: str,
+    *,
+    replaced: str | None = None,
+    share: float | None = None,
+    forced: bool = False,
+) -> Change:
     """Return a change that this process's user makes now."""
     return Change(
-        at=datetime.now(UTC), event=event, name=name, version=version, replaced=replaced, forced=forced, actor=_user()
+        at=datetime.now(UTC),
+        event=event,
+        name=name,
+        version=version,
+        replaced=replaced,
+        share=share,
+        forced=forced,
+        actor=_user(),
     )
 
 
 class InService:
-    """Reads and writes the three files.
+    """Reads and writes the four files.
 
     Args:
         folder: the registry's.
@@ -134,6 +157,13 @@ class InService:
             return {}
         return {(name, version): since for name, versions in found.items() for version, since in versions.items()}
 
+    def shares(self) -> dict[ModelName, Share]:
+        """Return which version of a model has a share. A file that cannot be read says that none has."""
+        try:
+            return _SHARES.validate_json((self._folder / SHARE_FILE).read_bytes())
+        except (OSError, ValidationError):
+            return {}
+
     def history(self) -> tuple[Change, ...]:
         """Return all changes, the oldest first; a line that was cut short is left out."""
         try:
@@ -166,7 +196,21 @@ class InService:
         Raises:
             SetupRefused: ``setting_invalid``, when the registry cannot be written.
         """
-        active, shadows = self.active(), self.shadows()
+        active, shadows, shares = self._after(changes)
+        with written():
+            for one in changes:
+                append(self._folder / HISTORY_FILE, one.model_dump_json(exclude_none=True).encode())
+            if shares != self.shares():
+                replace(self._folder / SHARE_FILE, _SHARES.dump_json(shares, indent=2) + b"\n")
+            if active != self.active():
+                replace(self._folder / ACTIVE_FILE, (json.dumps(active, indent=2) + "\n").encode())
+            if shadows != self.shadows():
+                replace(self._folder / SHADOW_FILE, _SHADOWS.dump_json(_by_name(shadows), indent=2) + b"\n")
+
+    def _after(
+        self, changes: Sequence[Change]
+    ) -> tuple[dict[ModelName, str], dict[Version, datetime], dict[ModelName, Share]]:
+        active, shadows, shares = self.active(), self.shadows(), self.shares()
         for one in changes:
             match one.event:
                 case Event.ACTIVATED | Event.ROLLED_BACK:
@@ -175,13 +219,11 @@ class InService:
                     shadows[one.model] = one.at
                 case Event.UNSHADOWED:
                     shadows.pop(one.model, None)
-        with written():
-            for one in changes:
-                append(self._folder / HISTORY_FILE, one.model_dump_json().encode())
-            if active != self.active():
-                replace(self._folder / ACTIVE_FILE, (json.dumps(active, indent=2) + "\n").encode())
-            if shadows != self.shadows():
-                replace(self._folder / SHADOW_FILE, _SHADOWS.dump_json(_by_name(shadows), indent=2) + b"\n")
+                case Event.SHARED:
+                    shares[one.name] = Share(version=one.version, share=one.share or 0.0, since=one.at)
+                case Event.UNSHARED:
+                    shares.pop(one.name, None)
+        return active, shadows, shares
 
 
 def _by_name(shadows: Mapping[Version, datetime]) -> dict[ModelName, dict[str, datetime]]:

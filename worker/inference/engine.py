@@ -151,7 +151,7 @@ class Engine:
         return lesion_scores(self._cards, joined(cast("Sequence[ImageAnswers]", parts)), self._min_images, site)
 
     @contextmanager
-    def arriving(self) -> Iterator[Self]:
+    def arriving(self, _study_instance_uid: str | None = None, /) -> Iterator[Self]:
         """Say that a study's lesions are on their way, to this engine: a batch that is not full may wait for them."""
         with self._batcher.arriving():
             yield self

@@ -20,11 +20,12 @@ from worker.errors import Code, LesionRefused, ModelRefused
 from worker.imaging.cropping import crop_slices, model_pixels
 from worker.imaging.heat_map import Heat, HeatMap
 from worker.inference.ensemble import mean_score
+from worker.inference.entry import Entry
 from worker.inference.lesion_score import score_of
 from worker.inference.model_card import ModelCard
 from worker.inference.model_pair import ScoringNetworks
 from worker.inference.network import DlrNetwork
-from worker.inference.registry import Entry, Registry
+from worker.inference.registry import Registry
 from worker.inference.runner import Logits, probabilities, temperatures_of
 from worker.inference.weights import load_networks
 from worker.reporting.result import LesionResult, ModelScore

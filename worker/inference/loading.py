@@ -1,4 +1,4 @@
-"""Loads both active models onto a device. It starts once the device scores as PyTorch does in float32.
+"""Loads both models onto a device. It starts once the device scores as PyTorch does in float32.
 
 What OpenVINO compiles it compiles outside of Python's lock, while another process imports PyTorch and scores what both
 are compared on; where this one has imported it anyway, or needs it for its GPU, this one does.
@@ -16,11 +16,13 @@ import numpy as np
 from worker.errors import Code, Unavailable
 from worker.inference import cpu
 from worker.inference.engine import Engine
+from worker.inference.fit_to_serve import require_age_stage
 from worker.inference.model_card import ModelCard
 from worker.inference.reference import COMPARED, by_another_process, by_pytorch
 from worker.inference.reference_process import needs_no_pytorch
-from worker.inference.registry import Registry, require_age_stage
+from worker.inference.registry import Registry
 from worker.inference.runner import Batch, Inputs, Logits, Runner, probabilities, temperatures_of
+from worker.inference.shares import Versions
 from worker.inference.weights_file import read_weights
 from worker.telemetry.measures import Measures
 
@@ -41,8 +43,9 @@ def load_engine(
     measures: Measures | None = None,
     lost: Callable[[], object] = lambda: None,
     meanwhile: Callable[[], object] = lambda: None,
+    versions: Versions | None = None,
 ) -> Engine:
-    """Load both active models and start the engine, once it scores as PyTorch does in float32.
+    """Load both models and start the engine, once it scores as PyTorch does in float32.
 
     Args:
         models_dir: the registry's folder.
@@ -52,6 +55,7 @@ def load_engine(
         measures: is told of each batch.
         lost: is called once the device has failed for too long.
         meanwhile: is called while another process scores.
+        versions: of DLR_LH and DLR_BM; ``None``: the active ones.
 
     Raises:
         ModelRefused: a model is not active, or its card and weights do not fit each other; the reason says where.
@@ -59,7 +63,8 @@ def load_engine(
         Unavailable: ``device_unavailable``, when the device does not score, or scores differently.
     """
     registry = Registry(models_dir)
-    entries = registry.active("DLR_LH"), registry.active("DLR_BM")
+    lh, bm = versions or registry.division().active
+    entries = registry.entry("DLR_LH", lh), registry.entry("DLR_BM", bm)
     cards = entries[0].card, entries[1].card
     for card in cards:
         require_age_stage(card)

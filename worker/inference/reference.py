@@ -18,8 +18,8 @@ import numpy as np
 
 from worker.errors import Code, ModelRefused, Unavailable
 from worker.inference import reference_process
+from worker.inference.entry import Entry
 from worker.inference.model_card import ModelCard, load_card
-from worker.inference.registry import Entry
 from worker.inference.runner import Inputs, Logits
 from worker.inference.version_folder import CARD_FILE
 from worker.inference.weights_file import read_weights

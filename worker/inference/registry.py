@@ -2,65 +2,21 @@
 
     <models_dir>/<name>/<version>/card.json
     <models_dir>/<name>/<version>/weights.safetensors       of an ensemble: weights-01.safetensors, weights-02 ...
-    <models_dir>/active.json, shadow.json, history.jsonl    which are used: `worker.inference.active_versions`
+    <models_dir>/active.json ...                            which are used: `worker.inference.active_versions`
 
 A version is never changed once it is there, and what is half written is never seen: folders and files appear by rename.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from worker.errors import Code, ModelRefused
 from worker.inference.active_versions import INTO_SERVICE, Change, Event, InService, change, written
+from worker.inference.entry import Entry, Finding
+from worker.inference.fit_to_serve import lacking_of, require_age_stage
 from worker.inference.model_card import MODEL_NAMES, ModelCard, ModelName, load_card
-from worker.inference.version_folder import CARD_FILE, put_in_place, staged, verify, weights_files
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One version of a model in the registry.
-
-    Attributes:
-        card: its card.
-        active: workers score with it the studies that they start from now on.
-        folder: its files'.
-        shadow_since: when it became a shadow, if it is one.
-        forced: when it was last put into service, its card had no metrics, or did not state its use.
-    """
-
-    card: ModelCard
-    active: bool
-    folder: Path
-    shadow_since: datetime | None = None
-    forced: bool = False
-
-    @property
-    def model(self) -> str:
-        """Whose version it is: ``DLR_LH`` or ``DLR_BM``."""
-        return self.card.name
-
-    @property
-    def card_path(self) -> Path:
-        """The card's file."""
-        return self.folder / CARD_FILE
-
-    @property
-    def weights_paths(self) -> tuple[Path, ...]:
-        """The weights' files: one, or one for each member of an ensemble."""
-        return tuple(self.folder / name for name in weights_files(self.card))
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check says of one version: ``code`` is ``None`` when it is sound, else ``reason`` says what is wrong."""
-
-    name: str
-    version: str
-    active: bool
-    code: Code | None
-    reason: str
+from worker.inference.shares import Division, Share
+from worker.inference.version_folder import CARD_FILE, put_in_place, staged, verify
 
 
 class Registry:
@@ -102,7 +58,7 @@ class Registry:
         entries = []
         for name, version in self._versions():
             try:
-                entries.append(self._entry(name, version))
+                entries.append(self.entry(name, version))
             except ModelRefused:
                 continue
         return tuple(sorted(entries, key=lambda entry: (entry.card.name, entry.card.created_at, entry.card.version)))
@@ -127,7 +83,7 @@ class Registry:
         return len(self._versions()) - len(self.list())
 
     def activate(self, name: str, version: str, *, force: bool = False) -> ModelCard:
-        """Make a version the one that workers score with from now on. A shadow is none any more then.
+        """Make a version the one that workers score with from now on. A shadow is none any more then, and no share is.
 
         Args:
             name: ``DLR_LH`` or ``DLR_BM``.
@@ -140,18 +96,40 @@ class Registry:
                 force mends the last two.
             SetupRefused: ``setting_invalid``, when the registry cannot be written.
         """
-        card = self._able_to_serve(name, version).card
-        lacking = _lacking(card)
-        if lacking is not None and not force:
-            raise lacking
+        card, is_forced = self._fit_to_serve(name, version, force=force)
         with written(), self._service.locked():
             replaced = self._service.active().get(card.name)
-            made = change(Event.ACTIVATED, card.name, card.version, replaced=replaced, forced=lacking is not None)
-            self._service.put([made, *self._no_shadow(card.name, card.version)])
+            made = change(Event.ACTIVATED, card.name, card.version, replaced=replaced, forced=is_forced)
+            self._service.put([made, *self._no_share(card.name), *self._no_shadow(card.name, card.version)])
+        return card
+
+    def give_share(self, name: str, version: str, share: float, *, force: bool = False) -> ModelCard:
+        """Let a version score a share of the studies from now on, and the active one the others; in place of another.
+
+        Args:
+            name: ``DLR_LH`` or ``DLR_BM``.
+            version: of the model; not the active one.
+            share: above 0, below 1.
+            force: as for `activate`.
+
+        Raises:
+            ModelRefused: ``model_not_active``: there is none beside which it could score; ``model_is_active``; or as
+                for `activate`.
+            SetupRefused: ``setting_invalid``, when the registry cannot be written.
+        """
+        card, is_forced = self._fit_to_serve(name, version, force=force)
+        with written(), self._service.locked():
+            if self.active(card.name).card.version == version:
+                raise ModelRefused(Code.MODEL_IS_ACTIVE, f"{card.name} {version} is active: it scores all studies")
+            former = () if self.entry(name, version).share else self._no_share(card.name)
+            made = change(Event.SHARED, card.name, version, share=share, forced=is_forced)
+            self._service.put([*former, made, *self._no_shadow(card.name, version)])
         return card
 
     def rollback(self, name: str | None = None) -> tuple[Change, ...]:
         """Go back to the versions that were active before, of one model or of both; all of it or nothing.
+
+        Where a version has a share, that ends, and what is active stays.
 
         Args:
             name: ``DLR_LH`` or ``DLR_BM``; ``None``: each that has an earlier version.
@@ -163,6 +141,11 @@ class Registry:
             ModelRefused: ``no_earlier_version``; or an earlier version is not there or not sound any more.
             SetupRefused: ``setting_invalid``, when the registry cannot be written.
         """
+        if self._sharing(name):
+            with written(), self._service.locked():
+                ended = self._sharing(name)
+                self._service.put(ended)
+            return ended
         self._earlier(name)  # where nothing ever was in service, there may be no folder to lock
         with written(), self._service.locked():
             found = self._earlier(name)
@@ -173,13 +156,16 @@ class Registry:
                     one,
                     version,
                     replaced=active[one],
-                    forced=_lacking(self._sound(one, version).card) is not None,
+                    forced=lacking_of(self._sound(one, version).card) is not None,
                 )
                 for one, version in found.items()
             ]
             gone = [ended for one, version in found.items() for ended in self._no_shadow(one, version)]
             self._service.put([*changes, *gone])
         return tuple(changes)
+
+    def _sharing(self, name: str | None) -> tuple[Change, ...]:
+        return tuple(ended for one in MODEL_NAMES if name in (one, None) for ended in self._no_share(one))
 
     def _earlier(self, name: str | None) -> dict[ModelName, str]:
         wanted = [one for one in MODEL_NAMES if name in (one, None)]
@@ -225,6 +211,18 @@ class Registry:
             return ()
         return tuple(entry for entry in self.list() if entry.shadow_since is not None)
 
+    def shares(self) -> dict[ModelName, Share]:
+        """Return which version of a model has a share of the studies, where one has."""
+        return self._service.shares()
+
+    def division(self) -> Division:
+        """Return who scores which studies.
+
+        Raises:
+            ModelRefused: as `active`, of the versions that are.
+        """
+        return Division(tuple(self.active(name).card.version for name in MODEL_NAMES), self.shares())
+
     def history(self) -> tuple[Change, ...]:
         """Return what happened to which version, the oldest first."""
         return self._service.history()
@@ -238,7 +236,7 @@ class Registry:
         version = self._service.active().get(name)
         if version is None:
             raise ModelRefused(Code.MODEL_NOT_ACTIVE, f"no version of {name} is active (`dlr models activate`)")
-        return self._entry(name, version)
+        return self.entry(name, version)
 
     def is_ready(self) -> bool:
         """Return whether both models are active and their files are there; reads no weights."""
@@ -252,10 +250,11 @@ class Registry:
         return self._finding(entry.card.name, entry.card.version, active=entry.active).code is None
 
     def check(self) -> tuple[Finding, ...]:
-        """Verify each version's card, hash and shapes, and that each active version and each shadow is there."""
+        """Verify each version's card, hash and shapes, and that each that is active, shared or a shadow is there."""
         active: tuple[tuple[str, str], ...] = tuple(self._service.active().items())
         known = self._versions()
-        gone = tuple(place for place in (*active, *self._service.shadows()) if place not in known)
+        shared = tuple((name, one.version) for name, one in self.shares().items())
+        gone = tuple(place for place in (*active, *shared, *self._service.shadows()) if place not in known)
         return tuple(self._finding(*place, active=place in active) for place in (*known, *gone))
 
     def _finding(self, name: str, version: str, *, active: bool) -> Finding:
@@ -275,7 +274,12 @@ class Registry:
             if version.is_dir() and not version.name.startswith(".")
         )
 
-    def _entry(self, name: str, version: str) -> Entry:
+    def entry(self, name: str, version: str) -> Entry:
+        """Return one version.
+
+        Raises:
+            ModelRefused: ``model_not_found``; ``card_invalid``, when its folder was damaged.
+        """
         # Looked up in the listing, so that no name leads out of the registry.
         if (name, version) not in self._versions():
             raise ModelRefused(Code.MODEL_NOT_FOUND, f"the registry has no {name} {version} (`dlr models list`)")
@@ -283,17 +287,20 @@ class Registry:
         card = load_card(folder / CARD_FILE)
         if (card.name, card.version) != (name, version):
             raise ModelRefused(Code.CARD_INVALID, f"the folder of {name} {version} holds {card.name} {card.version}")
-        lines = [one for one in self._service.history() if one.model == (name, version) and one.event in INTO_SERVICE]
+        events = (*INTO_SERVICE, Event.SHARED)
+        lines = [one for one in self._service.history() if one.model == (name, version) and one.event in events]
+        shared = self._service.shares().get(card.name)
         return Entry(
             card=card,
             active=self._service.active().get(card.name) == version,
             folder=folder,
             shadow_since=self._service.shadows().get((card.name, version)),
+            share=shared.share if shared is not None and shared.version == version else None,
             forced=bool(lines) and lines[-1].forced,
         )
 
     def _sound(self, name: str, version: str) -> Entry:
-        entry = self._entry(name, version)
+        entry = self.entry(name, version)
         verify(entry.card, entry.folder)
         return entry
 
@@ -302,33 +309,18 @@ class Registry:
         require_age_stage(entry.card)
         return entry
 
+    def _fit_to_serve(self, name: str, version: str, *, force: bool) -> tuple[ModelCard, bool]:
+        """Return a version's card, and whether force was needed."""
+        card = self._able_to_serve(name, version).card
+        lacking = lacking_of(card)
+        if lacking is not None and not force:
+            raise lacking
+        return card, lacking is not None
+
+    def _no_share(self, name: ModelName) -> tuple[Change, ...]:
+        shared = self._service.shares().get(name)
+        return () if shared is None else (change(Event.UNSHARED, name, shared.version),)
+
     def _no_shadow(self, name: ModelName, version: str) -> tuple[Change, ...]:
         is_one = (name, version) in self._service.shadows()
         return (change(Event.UNSHADOWED, name, version),) if is_one else ()
-
-
-def require_age_stage(card: ModelCard) -> None:
-    """Make sure that a version scores with image and age, as all do that serve, shadow or score what is stored.
-
-    Raises:
-        ModelRefused: ``model_image_only``.
-    """
-    if card.stage == "image":
-        reason = (
-            f"{card.name} {card.version} is of the image stage alone and has no classifier with age, so it cannot "
-            "serve: train the second stage from its weights (`dlr train --stages age --init WEIGHTS`)"
-        )
-        raise ModelRefused(Code.MODEL_IMAGE_ONLY, reason)
-
-
-def _lacking(card: ModelCard) -> ModelRefused | None:
-    """Return what speaks against activating a version, short of force."""
-    if card.metrics and card.states_its_use:
-        return None
-    what, code = (
-        ("states no intended use, or has no notice", Code.MODEL_UNSTATED)
-        if card.metrics
-        else ("has no metrics", Code.MODEL_UNMEASURED)
-    )
-    mend = "write them on it under a new version and add that, or say --force"
-    return ModelRefused(code, f"the card of {card.name} {card.version} {what}: {mend}")

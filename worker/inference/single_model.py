@@ -9,11 +9,12 @@ import torch
 
 from worker.errors import Code, ImagesRefused, LesionRefused, ModelRefused, Unavailable
 from worker.inference.ensemble import mean_score
+from worker.inference.entry import Entry
+from worker.inference.fit_to_serve import require_age_stage
 from worker.inference.lesion_score import ImageProbabilities, at_site, lesion_score
 from worker.inference.model_card import ModelCard
 from worker.inference.model_pair import ScoringNetworks
 from worker.inference.preprocess import pixels_for_each
-from worker.inference.registry import Entry, require_age_stage
 from worker.inference.runner import Logits, Pixels, probabilities
 from worker.inference.weights import load_networks
 from worker.study import LesionImage, LesionScore, Score, site_of

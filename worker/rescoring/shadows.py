@@ -10,7 +10,8 @@ from db.errors import ModelConflict
 from db.writes import rescoring
 from db.writes.rescoring import ScoresWanted
 from worker.errors import ModelRefused, SetupRefused
-from worker.inference.registry import Entry, Registry
+from worker.inference.entry import Entry
+from worker.inference.registry import Registry
 from worker.rescoring.rescorer import Done, Model, Rescorer
 
 logger = logging.getLogger(__name__)

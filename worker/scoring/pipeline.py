@@ -54,7 +54,7 @@ class Submits(Protocol):
 class ScoringEngine(Protocol):
     """What the pipeline needs of the inference engine, or of a simulated device."""
 
-    def arriving(self) -> "AbstractContextManager[Submits]":
+    def arriving(self, study_instance_uid: str, /) -> "AbstractContextManager[Submits]":
         """Announce that a study's lesions are on their way, until the context ends; give what is to have them all."""
 
 
@@ -176,7 +176,7 @@ class Pipeline:
     def _decode(self, study: Study, folder: Folder) -> "dict[str, _Started]":
         files = self.decoders.index(folder.root, folder.paths, study.study_instance_uid)
         gathering = Gathering()
-        with self.engine.arriving() as engine:
+        with self.engine.arriving(study.study_instance_uid) as engine:
             return {
                 lesion.lesion_id: self._start(engine, lesion, images, study.priority)
                 for marks in by_frame(study.lesions)

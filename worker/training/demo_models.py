@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worker.errors import ModelRefused
+from worker.inference.entry import Entry
 from worker.inference.model_card import DEMO_NOTICE, MODEL_NAMES, ModelCard, ModelName
-from worker.inference.registry import Entry, Registry
+from worker.inference.registry import Registry
 from worker.training.artefacts import version_prefix
 from worker.training.cohort import Cohort, phantom_cohort
 from worker.training.config import DEMO, DEMO_EPOCHS_CONTINUED, TrainingConfig

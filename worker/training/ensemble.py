@@ -12,8 +12,8 @@ import torch
 
 from worker.dataset.manifest import Manifest, Split
 from worker.errors import Code, ImagesRefused, SetupRefused
+from worker.inference.entry import Entry
 from worker.inference.model_card import ModelCard
-from worker.inference.registry import Entry
 from worker.inference.single_model import SingleModel
 from worker.training.artefacts import metrics_by_site, metrics_of, scores_table
 from worker.training.cohort import CohortRow

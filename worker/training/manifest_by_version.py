@@ -8,8 +8,8 @@ import torch
 from worker.dataset.manifest import Manifest, Split
 from worker.errors import ImagesRefused, LesionRefused
 from worker.evaluation.lesions import JudgedLesion, Material, Scorer, Source, pairs_of
+from worker.inference.entry import Entry
 from worker.inference.model_card import ModelCard
-from worker.inference.registry import Entry
 from worker.inference.single_model import SingleModel
 from worker.study import LesionScore
 from worker.training.manifest_rows import Reading, ReadLesion, about_images, about_rules, about_the_image_alone

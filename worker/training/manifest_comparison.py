@@ -9,7 +9,7 @@ from db.reads.version_comparison import ComparedLesion, Coverage
 from worker.dataset.manifest import Manifest, Split
 from worker.errors import LesionRefused
 from worker.evaluation.caveats import NAMES
-from worker.inference.registry import Entry
+from worker.inference.entry import Entry
 from worker.inference.runner import Logits
 from worker.inference.single_model import SingleModel
 from worker.study import Score, site_of

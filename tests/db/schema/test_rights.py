@@ -6,8 +6,9 @@ import pytest
 from sqlalchemy import Engine, NullPool, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.migrate import PAGE_VIEWS, VIEWS
+from db.migrate import PAGE_VIEWS, VIEWS, check, upgrade
 from db.schema.metadata import TABLES
+from db.schema.rights import COLUMN_RIGHTS, RIGHTS
 from db.schema.roles import OWNER, READER, ROLES, SHADOW, WEB, WRITER
 from db.session import make_engine
 from tests.conftest import Database
@@ -299,3 +300,30 @@ def test_the_page_adds_to_a_reading_of_its_own_alone_and_marks_no_study_otherwis
         "ALTER TABLE reading DISABLE TRIGGER taken",
     ):
         assert sqlstate(acting, statement) == DENIED, statement
+
+
+def test_the_software_knows_the_rights_of_its_writer() -> None:
+    assert {relation: rights.replace(",", "") for relation, rights in RIGHTS.items()} == {
+        relation: of_writer for relation, (of_writer, *_) in GRANTED.items() if of_writer
+    }
+    assert {(relation, WRITER, "UPDATE"): " ".join(columns) for relation, columns in COLUMN_RIGHTS.items()} == {
+        of: columns for of, columns in COLUMNS.items() if of[1] == WRITER
+    }
+
+
+@pytest.mark.parametrize(
+    ("revoked", "said"),
+    [
+        ("INSERT ON study_event", "INSERT on study_event"),
+        ("SELECT ON model", "SELECT on model"),
+        ("UPDATE (reader) ON reading", "UPDATE (reader) on reading"),
+    ],
+)
+def test_a_right_that_was_revoked_is_named_and_an_upgrade_grants_it_again(
+    database: Database, administrator: Engine, revoked: str, said: str
+) -> None:
+    with administrator.begin() as connection:
+        connection.execute(text(f"REVOKE {revoked} FROM dlr_writer"))
+    assert check(database.writer_url) == [f"dlr_writer lacks the right {said}"]
+    upgrade(database.superuser_url)
+    assert check(database.writer_url) == []

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,31 @@ def test_a_version_that_can_not_be_read_is_not_passed_over_in_silence(models_dir
     result = CliRunner().invoke(app, ["models", "list", "--format", "json"])
     assert json.loads(result.stdout) == []
     assert "1 more cannot be read" in result.stderr
+
+
+def test_a_version_gets_a_share_of_the_studies_and_goes_on_or_back_by_one_command(
+    tmp_path: Path, models_dir: Path
+) -> None:
+    registry_with_both(tmp_path)
+    shutil.move(tmp_path / "registry", models_dir)
+    _dlr("models", "add", *map(str, write_model(tmp_path / "2.0", 1, version="2.0")))
+    result = CliRunner().invoke(app, ["models", "activate", "DLR_BM", "2.0", "--share", "10%"], catch_exceptions=False)
+    assert "DLR_BM 2.0 scores 10 % of the studies, 1.0 the others" in result.stderr
+    rows = {(row["name"], row["version"]): row for row in json.loads(_dlr("models", "list", "--format", "json"))}
+    assert {key: (row["active"], row["share"]) for key, row in rows.items()} == {
+        ("DLR_LH", "1.0"): (True, None), ("DLR_BM", "1.0"): (True, None), ("DLR_BM", "2.0"): (False, 0.1),
+    }  # fmt: skip
+    history = json.loads(_dlr("models", "history", "--format", "json"))
+    assert (history[-1]["event"], history[-1]["share"]) == ("shared", 0.1)
+    result = CliRunner().invoke(app, ["models", "rollback"], catch_exceptions=False)
+    assert "DLR_BM 2.0 has no share of the studies any more" in result.stderr
+    _dlr("models", "activate", "DLR_BM", "2.0", "--share", "0.5%")
+    _dlr("models", "activate", "DLR_BM", "2.0")
+    rows = {(row["name"], row["version"]): row for row in json.loads(_dlr("models", "list", "--format", "json"))}
+    assert [(row["active"], row["share"]) for key, row in rows.items() if key == ("DLR_BM", "2.0")] == [(True, None)]
+
+
+@pytest.mark.parametrize("share", ["10", "0%", "100%", "-5%", "ten%", "nan%", "%"])
+def test_a_share_is_a_percentage_between_0_and_100(share: str) -> None:
+    result = CliRunner().invoke(app, ["models", "activate", "DLR_BM", "2.0", "--share", share])
+    assert result.exit_code == 2

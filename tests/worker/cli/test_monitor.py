@@ -14,6 +14,8 @@ from db.session import make_engine, session_factory
 from tests import command_line
 from tests.conftest import Database
 from tests.db.samples import DEMO, ended, register, scored, study
+from tests.worker.inference.samples import registry_with_both, write_model
+from worker.inference.registry import Registry
 
 HEADER = "study,lesion_id,result,reported_on\n"
 
@@ -93,6 +95,24 @@ def test_a_cancer_that_was_advised_down_is_told_at_the_import_and_first_by_the_m
     assert "A2" not in loud.stdout
     [listed] = answer(dlr(database, "pathology", "list", "--result", "malignant", "--format", "json"))
     assert (listed["study_id"], listed["outcome"], listed["reported_on"]) == (str(missed), "downgraded", "2026-03-02")
+
+
+def test_while_a_version_has_a_share_the_rates_are_shown_by_version_with_intervals(
+    database: Database, tmp_path: Path, missed: UUID
+) -> None:
+    registry_with_both(tmp_path).add(*write_model(tmp_path / "2.0", 1, version="2.0"))
+    Registry(tmp_path / "registry").give_share("DLR_BM", "2.0", 0.1)
+    assert missed
+    settings = {"DLR_DATABASE_URL": database.writer_url, "DLR_MODELS_DIR": str(tmp_path / "registry")}
+    done = command_line.dlr("monitor", "--format", "json", **settings)
+    said = answer(done)
+    assert said["by"] == "model"
+    (group,) = said["groups"]
+    assert group["group"].startswith("LH ")
+    assert set(group["rates"]["downgraded"]) >= {"count", "total", "low", "high"}
+    assert "DLR_BM 2.0 scores 10 % of the studies" in done.stderr
+    since = done.stderr.rsplit("--since ", 1)[1].strip()
+    assert answer(command_line.dlr("monitor", "--since", since, "--format", "json", **settings))["groups"] == []
 
 
 def test_a_cancer_that_is_taken_back_is_told_at_the_import_too(

@@ -18,6 +18,7 @@ from worker.inference.live_engine import LiveEngine
 from worker.inference.loading import load_engine
 from worker.inference.model_card import ModelCard
 from worker.inference.registry import Registry
+from worker.inference.shares import Versions, place_of
 from worker.study import Age, AgeSource, LesionImage, RegionSource, Roi, Scores
 
 pytestmark = pytest.mark.slow
@@ -44,21 +45,24 @@ class Worker:
         self.loads = 0
         self.live = LiveEngine(self.registry, self.load, self.put_on_record)
 
-    def load(self) -> Engine:
+    def load(self, versions: Versions) -> Engine:
         self.loads += 1
-        return load_engine(self.folder / "registry", "cpu", 8, 0)
+        return load_engine(self.folder / "registry", "cpu", 8, 0, versions=versions)
 
     def put_on_record(self, cards: Cards) -> None:
         if self.refused_by_ledger is not None:
             raise self.refused_by_ledger
         self.on_record.append(cards)
 
-    def activate(self, version: str, seed: int) -> None:
+    def add(self, version: str, seed: int) -> None:
         self.registry.add(*write_model(self.folder / version, seed, version=version))
+
+    def activate(self, version: str, seed: int) -> None:
+        self.add(version, seed)
         self.registry.activate("DLR_BM", version)
 
-    def study(self, lesions: int = 1) -> list[Scores]:
-        with self.live.arriving() as engine:
+    def study(self, lesions: int = 1, uid: str = "1.2.3") -> list[Scores]:
+        with self.live.arriving(uid) as engine:
             futures = [engine.submit([IMAGE], Priority.ROUTINE) for _ in range(lesions)]
         return [future.result(SOON) for future in futures]
 
@@ -92,7 +96,7 @@ def test_a_version_that_is_activated_scores_the_next_study_and_one_that_is_retur
 
 
 def test_a_study_that_has_begun_keeps_its_versions_for_all_of_its_lesions(worker: Worker) -> None:
-    with worker.live.arriving() as engine:
+    with worker.live.arriving("1.2.3") as engine:
         first = engine.submit([IMAGE], Priority.ROUTINE)
         worker.activate("2.0", seed=7)
         assert worker.live.take_up()
@@ -159,6 +163,62 @@ def test_a_registry_that_says_nothing_readable_changes_nothing(worker: Worker) -
     assert versions_of(worker.study()) == {"1.0"}
 
 
+STUDIES = [f"1.2.{number}" for number in range(12)]
+HALF = {uid: "2.0" if place_of(uid) < 0.5 else "1.0" for uid in STUDIES}
+
+
+def version_of_each(worker: Worker) -> dict[str, str]:
+    return {uid: worker.study(uid=uid)[0].bm.version for uid in STUDIES}
+
+
+def test_a_version_with_a_share_scores_its_studies_and_the_active_one_the_others_until_it_goes_on_or_back(
+    worker: Worker,
+) -> None:
+    assert set(HALF.values()) == {"1.0", "2.0"}
+    worker.add("2.0", seed=7)
+    worker.registry.give_share("DLR_BM", "2.0", 0.5)
+    assert worker.live.take_up()
+    assert version_of_each(worker) == HALF
+    assert version_of_each(worker) == HALF  # a study that is delivered again
+    assert [cards[1].version for cards in worker.on_record] == ["2.0"]
+    worker.registry.activate("DLR_BM", "2.0")
+    assert worker.live.take_up()
+    assert set(version_of_each(worker).values()) == {"2.0"}
+    assert (worker.loads, worker.live.held) == (2, (("1.0", "2.0"),))  # of which there was an engine already
+    worker.registry.give_share("DLR_BM", "1.0", 0.5)
+    assert worker.live.take_up()
+    worker.registry.rollback("DLR_BM")
+    assert worker.live.take_up()
+    assert set(version_of_each(worker).values()) == {"2.0"}
+
+
+def test_a_study_of_a_share_that_ends_keeps_its_version_for_all_of_its_lesions(worker: Worker) -> None:
+    uid = next(uid for uid, version in HALF.items() if version == "2.0")
+    worker.add("2.0", seed=7)
+    worker.registry.give_share("DLR_BM", "2.0", 0.5)
+    assert worker.live.take_up()
+    with worker.live.arriving(uid) as engine:
+        first = engine.submit([IMAGE], Priority.ROUTINE)
+        worker.registry.rollback("DLR_BM")
+        assert worker.live.take_up()
+        second = engine.submit([IMAGE], Priority.ROUTINE)
+    assert versions_of([first.result(SOON), second.result(SOON)]) == {"2.0"}
+    until(lambda: is_closed(engine), SOON)
+
+
+def test_where_a_version_with_a_share_cannot_be_loaded_the_active_one_scores_its_studies(
+    worker: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker.add("2.0", seed=7)
+    worker.registry.give_share("DLR_BM", "2.0", 0.5)
+    (worker.folder / "registry" / "DLR_BM" / "2.0" / "weights.safetensors").write_bytes(b"damaged")
+    worker.live.take_up()
+    worker.live.take_up()
+    assert worker.loads == 2  # and not at each look
+    assert "DLR_BM 2.0 cannot be taken up (weights_" in caplog.text
+    assert set(version_of_each(worker).values()) == {"1.0"}
+
+
 def test_a_worker_that_looks_by_itself_takes_it_up_and_stops_when_it_is_told_to(worker: Worker) -> None:
     stopped = threading.Event()
     looking = threading.Thread(target=worker.live.run, args=[0.01, stopped])
@@ -172,5 +232,5 @@ def test_a_worker_that_looks_by_itself_takes_it_up_and_stops_when_it_is_told_to(
 
 def test_a_worker_does_not_start_without_models(tmp_path: Path) -> None:
     with pytest.raises(ModelRefused) as refused:
-        LiveEngine(Registry(tmp_path), lambda: load_engine(tmp_path, "cpu", 8, 0), lambda _: None)
+        LiveEngine(Registry(tmp_path), lambda _: load_engine(tmp_path, "cpu", 8, 0), lambda _: None)
     assert refused.value.code is Code.MODEL_NOT_ACTIVE

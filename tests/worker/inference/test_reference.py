@@ -13,8 +13,8 @@ from tests.waiting import until
 from tests.worker.inference.samples import registry_with_both, sample_card
 from worker.errors import Code, ModelRefused, Unavailable
 from worker.inference import reference, reference_process
+from worker.inference.entry import Entry
 from worker.inference.reference import by_another_process, by_pytorch
-from worker.inference.registry import Entry
 from worker.inference.weights_file import read_weights
 
 pytestmark = pytest.mark.slow

@@ -508,3 +508,80 @@ def test_a_damaged_list_of_shadows_says_that_there_are_none(tmp_path: Path, cont
     assert registry.shadows() == ()
     registry.shadow("DLR_BM", "2.0")
     assert len(registry.shadows()) == 1
+
+
+def test_a_version_has_a_share_beside_the_active_one_until_one_of_them_is_activated(tmp_path: Path) -> None:
+    registry = with_versions(tmp_path, "2.0")
+    registry.shadow("DLR_BM", "2.0")
+    registry.give_share("DLR_BM", "2.0", 0.1)
+    registry.give_share("DLR_BM", "2.0", 0.25)
+    assert [(entry.card.version, entry.active, entry.share) for entry in registry.named("DLR_BM/2.0")] == [
+        ("2.0", False, 0.25)
+    ]
+    assert registry.shadows() == ()
+    assert registry.division().active == ("1.0", "1.0")
+    registry.activate("DLR_BM", "1.0")
+    assert registry.shares() == {}
+    registry.give_share("DLR_BM", "2.0", 0.1)
+    registry.activate("DLR_BM", "2.0")
+    assert (registry.shares(), registry.division().active) == ({}, ("1.0", "2.0"))
+    assert [(one.event, one.version, one.share) for one in registry.history()[3:]] == [
+        ("shared", "2.0", 0.1), ("unshadowed", "2.0", None), ("shared", "2.0", 0.25),
+        ("activated", "1.0", None), ("unshared", "2.0", None),
+        ("shared", "2.0", 0.1), ("activated", "2.0", None), ("unshared", "2.0", None),
+    ]  # fmt: skip
+
+
+def test_going_back_ends_a_share_and_only_then_what_is_active(tmp_path: Path) -> None:
+    registry = with_versions(tmp_path, "2.0", "3.0")
+    registry.activate("DLR_BM", "2.0")
+    registry.give_share("DLR_BM", "3.0", 0.1)
+    assert [(made.event, made.version) for made in registry.rollback()] == [("unshared", "3.0")]
+    assert registry.active("DLR_BM").card.version == "2.0"
+    assert [made.version for made in registry.rollback("DLR_BM")] == ["1.0"]
+
+
+def test_a_second_version_takes_the_share_of_the_first(tmp_path: Path) -> None:
+    registry = with_versions(tmp_path, "2.0", "3.0")
+    registry.give_share("DLR_BM", "2.0", 0.1)
+    registry.give_share("DLR_BM", "3.0", 0.1)
+    assert registry.shares()["DLR_BM"].version == "3.0"
+    assert [line[0] for line in told(registry)[2:]] == ["shared", "unshared", "shared"]
+
+
+def test_neither_the_active_version_nor_one_that_may_not_serve_has_a_share(tmp_path: Path) -> None:
+    registry = with_versions(tmp_path, "2.0")
+    with pytest.raises(ModelRefused) as refused:
+        registry.give_share("DLR_BM", "1.0", 0.1)
+    assert refused.value.code is Code.MODEL_IS_ACTIVE
+    registry.add(*write_model(tmp_path / "unmeasured", 3, version="3.0", metrics={}))
+    with pytest.raises(ModelRefused) as refused:
+        registry.give_share("DLR_BM", "3.0", 0.1)
+    assert refused.value.code is Code.MODEL_UNMEASURED
+    registry.give_share("DLR_BM", "3.0", 0.1, force=True)
+    (entry,) = registry.named("DLR_BM/3.0")
+    assert (entry.forced, entry.share) == (True, 0.1)
+
+
+def test_a_check_tells_of_a_version_with_a_share_that_is_gone(tmp_path: Path) -> None:
+    registry = with_versions(tmp_path, "2.0")
+    registry.give_share("DLR_BM", "2.0", 0.1)
+    (tmp_path / "registry/DLR_BM/2.0").rename(tmp_path / "elsewhere")
+    assert [(one.version, one.code) for one in registry.check() if one.code] == [("2.0", Code.MODEL_NOT_FOUND)]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"DLR_BM": {"version": "2.0", "share": 1.5}}', '{"DLR_BM": {"2.0": 1}}']
+)
+def test_a_damaged_list_of_shares_says_that_there_are_none(tmp_path: Path, content: str) -> None:
+    registry = with_versions(tmp_path, "2.0")
+    (tmp_path / "registry/share.json").write_text(content)
+    assert registry.shares() == {}
+    registry.give_share("DLR_BM", "2.0", 0.1)
+    assert len(registry.shares()) == 1
+
+
+def test_an_older_release_can_read_what_is_written_of_a_change_without_a_share(tmp_path: Path) -> None:
+    with_versions(tmp_path, "2.0")
+    for line in (tmp_path / "registry/history.jsonl").read_text().splitlines():
+        assert set(json.loads(line)) <= {"at", "event", "name", "version", "replaced", "forced", "actor"}

@@ -13,7 +13,7 @@ from db.writes import rescoring
 from db.writes.rescoring import ScoreCounts, ScoresWanted
 from tests.worker.rescoring.hospital import Hospital
 from worker.errors import Unavailable
-from worker.inference.registry import Entry
+from worker.inference.entry import Entry
 from worker.inference.single_model import SingleModel
 from worker.rescoring.rescorer import Done, Rescorer
 from worker.study import LesionImage, Score

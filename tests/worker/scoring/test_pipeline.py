@@ -54,7 +54,7 @@ class SimulatedDevice:
         self.seen: list[LesionImage] = []
 
     @contextmanager
-    def arriving(self) -> Iterator["SimulatedDevice"]:
+    def arriving(self, _study_instance_uid: str, /) -> Iterator["SimulatedDevice"]:
         yield self
 
     def submit(self, images: Sequence[LesionImage], priority: Priority) -> Future[Scores]:  # noqa: ARG002

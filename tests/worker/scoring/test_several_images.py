@@ -122,7 +122,7 @@ def test_an_image_that_was_read_and_not_scored_is_not_what_a_document_shows_firs
 
     class Picky:
         @contextmanager
-        def arriving(self) -> Iterator["Picky"]:
+        def arriving(self, _study_instance_uid: str, /) -> Iterator["Picky"]:
             with device.arriving():
                 yield self
 
@@ -201,7 +201,7 @@ def test_pixels_are_let_go_once_the_models_have_them(
 
     class Forgetful:
         @contextmanager
-        def arriving(self) -> Iterator["Forgetful"]:
+        def arriving(self, _study_instance_uid: str, /) -> Iterator["Forgetful"]:
             with device.arriving():
                 yield self
 
