@@ -37,25 +37,26 @@ from db.schema.vocabulary import (
 from db.writes.history import note, note_all
 from db.writes.lesion_states import move_lesions
 
-_LEASE_EXPIRED = (StudyRow.state == StudyState.RUNNING) & or_(
-    StudyRow.lease_until.is_(None), StudyRow.lease_until < func.now()
+# The table and not its class: a statement that holds any of its class takes the way of SQLAlchemy's ORM.
+_STUDIES = cast("Table", StudyRow.__table__)
+
+_LEASE_EXPIRED = (_STUDIES.c.state == StudyState.RUNNING) & or_(
+    _STUDIES.c.lease_until.is_(None), _STUDIES.c.lease_until < func.now()
 )
 
-_QUEUED_AS_STRANDED = (StudyRow.state == StudyState.QUEUED) & StudyRow.lease_until.is_not(None)
+_QUEUED_AS_STRANDED = (_STUDIES.c.state == StudyState.QUEUED) & _STUDIES.c.lease_until.is_not(None)
 
-AT_WORK = (StudyRow.is_current.is_(True), or_(StudyRow.state == StudyState.RUNNING, _QUEUED_AS_STRANDED))
+AT_WORK = (_STUDIES.c.is_current.is_(True), or_(_STUDIES.c.state == StudyState.RUNNING, _QUEUED_AS_STRANDED))
 """With a study's last attempt, the fence of every result. A study that was queued again because its worker was not
 heard of, and that nobody has claimed since, still takes that worker's result."""
 
-UNCOUNTED = StudyRow.claims - StudyRow.attempts
+UNCOUNTED = _STUDIES.c.claims - _STUDIES.c.attempts
 """As in `db.schema.records.Queued`."""
 
-_STUDIES = cast("Table", StudyRow.__table__)
-
 _CLAIMABLE = (
-    StudyRow.study_instance_uid.is_not(None),
-    StudyRow.is_current,
-    or_(StudyRow.state == StudyState.QUEUED, _LEASE_EXPIRED),
+    _STUDIES.c.study_instance_uid.is_not(None),
+    _STUDIES.c.is_current,
+    or_(_STUDIES.c.state == StudyState.QUEUED, _LEASE_EXPIRED),
 )
 
 # An array, and not a list of parameters, so that a statement is the same for any number of studies.

@@ -42,7 +42,12 @@ FILLED_COLUMNS = (
 
 _ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
-_CHANGED, _STUDIES = (cast("Table", row.__table__) for row in (ReadingOrderChangedRow, StudyRow))
+_CHANGED, _POLICIES, _STUDIES = (
+    cast("Table", row.__table__) for row in (ReadingOrderChangedRow, ReadingOrderPolicyRow, StudyRow)
+)
+_SERVED = (
+    select(_POLICIES).where(_POLICIES.c.state.in_((PolicyState.ACTIVE, PolicyState.BUILDING))).order_by(_POLICIES.c.id)
+)
 _NOTE = text(
     "INSERT INTO reading_order_changed SELECT policy.id, study_id"
     " FROM reading_order_policy AS policy, unnest(:ids) AS study_id"
@@ -53,12 +58,6 @@ _NOTE = text(
 def served_policies(session: Session) -> list[ServedPolicy]:
     """Return the policies under which a study is placed; they stay so until the caller's transaction ends."""
     _share_policies(session)
-    rows = session.execute(
-        select(ReadingOrderPolicyRow)
-        .where(ReadingOrderPolicyRow.state.in_((PolicyState.ACTIVE, PolicyState.BUILDING)))
-        .order_by(ReadingOrderPolicyRow.id)
-        .execution_options(populate_existing=True)
-    ).scalars()
     return [
         ServedPolicy(
             row.id,
@@ -68,7 +67,7 @@ def served_policies(session: Session) -> list[ServedPolicy]:
             row.filled_at is not None,
             row.placed_at is not None,
         )
-        for row in rows
+        for row in session.execute(_SERVED)
     ]
 
 

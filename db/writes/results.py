@@ -21,8 +21,8 @@ from db.writes.rows import as_json
 from db.writes.scores import Version, end_images, put_scores, version_of, versions_of
 
 # Tables and not their classes: a batch of rows passes SQLAlchemy's ORM by.
-_STUDIES, _LESIONS, _IMAGES, _ADVICE = (
-    cast("Table", row.__table__) for row in (StudyRow, LesionRow, MarkedImageRow, RestratificationRow)
+_STUDIES, _LESIONS, _IMAGES, _ADVICE, _MODELS = (
+    cast("Table", row.__table__) for row in (StudyRow, LesionRow, MarkedImageRow, RestratificationRow, ModelRow)
 )
 
 _HOLD = (
@@ -62,8 +62,8 @@ _END_LESIONS = text("""
     WHERE lesion.id = new.id
 """)
 
-_MODELS_OF = select(ModelRow.name, ModelRow.version, ModelRow.id).where(
-    tuple_(ModelRow.name, ModelRow.version).in_(bindparam("versions", expanding=True))
+_MODELS_OF = select(_MODELS.c.name, _MODELS.c.version, _MODELS.c.id).where(
+    tuple_(_MODELS.c.name, _MODELS.c.version).in_(bindparam("versions", expanding=True))
 )
 
 
