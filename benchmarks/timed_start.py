@@ -36,11 +36,25 @@ def telling(step: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def main() -> None:
-    from celery.signals import task_prerun, worker_ready
-
+    from worker.cli import services
     from worker.cli.main import main as dlr
 
     reached("Python and the command line")
+    load_models = services.load_models
+
+    def told() -> int:
+        tell_steps()
+        return load_models()
+
+    services.load_models = told
+    sys.argv[1:] = ["worker", *sys.argv[1:]]
+    dlr()
+
+
+def tell_steps() -> None:
+    """Tell of each step from here on; what tells of it is imported no sooner than by a worker that tells nobody."""
+    from celery.signals import task_prerun, worker_ready
+
     from worker.inference import loading
 
     loading.read_weights = telling("weights read and hashed", loading.read_weights)
@@ -49,8 +63,6 @@ def main() -> None:
     loading.load_engine = telling("scores compared", loading.load_engine)
     worker_ready.connect(lambda **_: reached("Celery connected"), weak=False)
     task_prerun.connect(lambda **_: reached("first task taken"), weak=False)
-    sys.argv[1:] = ["worker", *sys.argv[1:]]
-    dlr()
 
 
 if __name__ == "__main__":

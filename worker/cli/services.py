@@ -101,7 +101,7 @@ def worker(
     measures()
     threads = concurrency or INTAKE_STUDIES
     if queue is QueueName.INFERENCE:
-        studies = _load_models()
+        studies = load_models()
         threads = concurrency or settings.concurrency or studies
     # Not app.worker_main, whose exit status is 0 whatever ended the worker.
     celery = app.Worker(
@@ -155,7 +155,7 @@ def _look_at_redis(settings: "Settings") -> None:
     found.require(may_forget=settings.redis_may_forget)
 
 
-def _load_models() -> int:
+def load_models() -> int:
     """Load both models; return how many studies at hand keep their device busy."""
     gc.disable()  # it would look through all of torch, again and again, while that is imported
     from worker.outages.retry import retry_while_away
