@@ -264,18 +264,24 @@ class _Told:
         return pairs
 
     def ensembles(self, folds: int) -> Iterator[dict[str, Any]]:
-        """Hold the mean score of several plain networks against the mean AUC of each of them by itself."""
+        """Hold mean scores, of several plain networks or images, against the mean AUC of each of them by itself."""
         seeds = {seed: of for seed, of in sorted(self.networks_of(self.plain).items()) if len(of) == folds}
         if not seeds:
             return
         first = seeds[min(seeds)]
         alone = [self.away_from_home(self.plain, {fold: first[fold]}) for fold in sorted(first)]
-        yield _ensemble("of the folds", "away", alone, self.away_from_home(self.plain, first))
+        yield _ensemble("of the folds' networks", "away", alone, self.away_from_home(self.plain, first))
+        several = [lesion for lesion in self.at_home(self.plain, first) if lesion.views > 1]
+        yield _ensemble("of a lesion's images", "home", _single_images(*self._tested(self.plain, first)), several)
         if len(seeds) > 1:
             at_home = [self.at_home(self.plain, of) for of in seeds.values()]
-            yield _ensemble("of the seeds", "home", at_home, _mean_of(at_home))
+            yield _ensemble("of the seeds' networks", "home", at_home, _mean_of(at_home))
 
     def at_home(self, recipe: Recipe, of_seed: OfSeed) -> list[Lesion]:
+        return lesions_of(*self._tested(recipe, of_seed))
+
+    def _tested(self, recipe: Recipe, of_seed: OfSeed) -> tuple[list[Image], list[float]]:
+        """The images of the folds, with the score by the network that saw none of them."""
         tested = [
             (image, score)
             for fold, run in sorted(of_seed.items())
@@ -285,7 +291,7 @@ class _Told:
                 strict=True,
             )
         ]
-        return lesions_of([image for image, _ in tested], [float(score) for _, score in tested])
+        return [image for image, _ in tested], [float(score) for _, score in tested]
 
     def away_from_home(self, recipe: Recipe, of_seed: OfSeed) -> list[Lesion]:
         scores = np.mean([_scores(recipe, run["scores"]["away-1"]) for run in of_seed.values()], axis=0)
@@ -295,6 +301,18 @@ class _Told:
 def _scores(recipe: Recipe, of: Mapping[str, Sequence[float]]) -> NDArray[np.float64]:
     plain, flipped = np.array(of["plain"]), np.array(of["flipped"])
     return (plain + flipped) / 2 if recipe.flipped else plain
+
+
+def _single_images(images: Sequence[Image], scores: Sequence[float]) -> list[list[Lesion]]:
+    """The lesions with several images, scored by the first of them alone, and by the last alone."""
+    together: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, image in enumerate(images):
+        together[image.patient, image.lesion].append(place)
+    several = [places for places in together.values() if len(places) > 1]
+    return [
+        lesions_of([images[places[end]] for places in several], [scores[places[end]] for places in several])
+        for end in (0, -1)
+    ]
 
 
 def _mean_of(tables: Sequence[Sequence[Lesion]]) -> list[Lesion]:

@@ -90,8 +90,10 @@ def kept(away: RealSet, home: RealSet, gain: float, seed: int) -> dict[int, dict
 def test_what_gains_at_home_on_every_fold_is_chosen_and_alone_looked_at_on_the_other_set() -> None:
     home, away = (
         RealSet(
-            tuple(replace(image(at, malignant=at % 2 == 0), fold=1 + at % 3) for at in range(count)),
-            np.zeros((count, 1, 1, 1), np.uint8),
+            tuple(
+                replace(image(at, malignant=at % 2 == 0), fold=1 + at % 3) for at in (*range(count), *range(count // 2))
+            ),
+            np.zeros((count * 3 // 2, 1, 1, 1), np.uint8),
             None,
         )
         for count in (300, 120)
@@ -121,8 +123,9 @@ def test_what_gains_at_home_on_every_fold_is_chosen_and_alone_looked_at_on_the_o
     assert confirmed["less_plain"]["p_holm"] == confirmed["less_plain"]["p_value"]
     assert {name for name, one in told.items() if one["rows"]["away"]} == {"plain", "better"}
     assert {one["away"] for one in told["worse"]["seeds"]} == {None}
-    of_folds, of_seeds = figures["ensembles"]
-    assert (len(of_folds["alone"]), len(of_seeds["alone"])) == (3, 2)
+    of_folds, of_images, of_seeds = figures["ensembles"]
+    assert (len(of_folds["alone"]), len(of_images["alone"]), len(of_seeds["alone"])) == (3, 2, 2)
+    assert of_images["less_alone"]["lesions"] == 150
     assert of_folds["less_alone"]["difference"] == pytest.approx(of_folds["together"] - np.mean(of_folds["alone"]))
     assert of_folds["together"] > max(of_folds["alone"]), "independent errors of equal networks cancel out"
     table = as_markdown({**figures, "folds": 3})
