@@ -63,15 +63,14 @@ def training_steps(sets: Path, out: Path, seed: int, options: Sequence[str]) -> 
         yield Step(f"split {name}", made, ("dataset", "split", *on, *parts, "--output", made))
     for which in MODELS:
         image, whole = out / f"{which}-image", out / which
-        plain = ("--seed", str(seed), *options)
+        plain = ("train", which, "--seed", str(seed), *options)
         on_home = ("--manifest", out / "bus-bra-split.csv", *_root(sets, "bus-bra"), "--output", image)
-        yield Step(
-            f"{which}: the image stage", image / "card.json", ("train", which, "--stages", "image", *on_home, *plain)
-        )
+        yield Step(f"{which}: the image stage", image / "card.json", (*plain, "--stages", "image", *on_home))
+        # After the options, of which `--init random` is the first stage's alone.
         start = ("--stages", "age", "--init", image / "weights.safetensors", "--age-learns-on", "train")
         aged = ("--manifest", out / "breast-split.csv", *_root(sets, "breast"))
         on_aged = (*aged, "--missing-age", "exclude", "--output", whole)
-        yield Step(f"{which}: the stage with age", whole / "card.json", ("train", which, *start, *on_aged, *plain))
+        yield Step(f"{which}: the stage with age", whole / "card.json", (*plain, *start, *on_aged))
 
 
 def report_steps(sets: Path, out: Path) -> Iterator[Step]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,13 @@ def test_a_card_says_that_it_is_for_research_and_which_sets_with_their_licences_
     for said in ("BUS-BRA", "BrEaST", "CC BY 4.0", "4A", "BI-RADS 3 and below"):
         assert said in card["training_data"]
     assert card["training_data"] == TRAINED_ON
+
+
+def test_the_second_stage_starts_from_the_first_whatever_the_first_starts_from(tmp_path: Path) -> None:
+    for step in training_steps(tmp_path / "sets", tmp_path, 1, ("--init", "random")):
+        if "with age" in step.name:
+            starts = [str(value) for name, value in pairwise(step.arguments) if name == "--init"]
+            assert starts[-1].endswith("-image/weights.safetensors")
 
 
 @pytest.mark.long

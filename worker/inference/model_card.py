@@ -58,6 +58,9 @@ BACKBONES: tuple[Backbone, ...] = get_args(Backbone)
 NOT_STATED = "Not stated yet"
 """How the intended use begins that `dlr train` writes, until a person states one."""
 
+_NOT_STATED_BEFORE = "not said yet"
+"""The same of its first cards."""
+
 DEMO_NOTICE = "demo, synthetic, not for clinical use"
 """The notice of each model that was trained on phantoms; it goes with each of its results."""
 
@@ -217,7 +220,10 @@ class ModelCard(CardPart):
     @property
     def states_its_use(self) -> bool:
         """Somebody has said what the model is for, and what goes with its results."""
-        return bool(self.notice.strip()) and not self.intended_use.strip().startswith(NOT_STATED)
+        use = self.intended_use.strip()
+        return bool(self.notice.strip() and use) and not use.lower().startswith(
+            (NOT_STATED.lower(), _NOT_STATED_BEFORE)
+        )
 
     @property
     def decoder_warning(self) -> str | None:

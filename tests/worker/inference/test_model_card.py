@@ -8,6 +8,7 @@ import pytest
 
 from tests.worker.inference.samples import card_fields, sample_card
 from worker.errors import Code, ModelRefused
+from worker.imaging.jpeg_decoder import jpeg_decoder
 from worker.inference.model_card import load_card
 
 
@@ -172,3 +173,11 @@ def test_the_database_gets_the_whole_card_and_no_empty_notice() -> None:
     assert (record.name, record.version, record.notice) == ("DLR_BM", "1.0", None)
     assert json.loads(json.dumps(dict(record.card)))["created_at"] == "2026-11-23T12:00:00Z"
     assert sample_card(notice="demo").record().notice == "demo"
+
+
+def test_a_card_warns_where_jpeg_images_are_decoded_by_another_library_than_in_training() -> None:
+    assert sample_card().decoder_warning is None, "of phantoms, and of cards from before"
+    assert sample_card(jpeg_decoder=jpeg_decoder()).decoder_warning is None
+    warning = sample_card(jpeg_decoder="libjpeg 6b").decoder_warning
+    assert warning is not None
+    assert "decoded by libjpeg 6b, here it is " + jpeg_decoder() in warning

@@ -303,7 +303,15 @@ def test_a_version_that_nobody_measured_is_not_activated_unless_forced_and_that_
 
 
 @pytest.mark.parametrize(
-    "changes", [{"notice": ""}, {"notice": " "}, {"intended_use": "Not stated yet: research only"}], ids=str
+    "changes",
+    [
+        {"notice": ""},
+        {"notice": " "},
+        {"intended_use": " "},
+        {"intended_use": "Not stated yet: research only"},
+        {"intended_use": "not said yet; research only"},
+    ],
+    ids=str,
 )
 def test_a_version_whose_use_or_notice_nobody_stated_is_not_activated_unless_forced(
     tmp_path: Path, changes: dict[str, str]
