@@ -139,7 +139,7 @@ class _Reader:
         self._value += data[start:end]
 
     def _end_header(self) -> None:
-        self.parts[-1].headers[self._field.decode("latin-1").lower()] = self._value.decode("utf-8", "replace")
+        self.parts[-1].headers[self._field.decode("latin-1").lower()] = self._value.decode("latin-1")
         self._field, self._value = b"", b""
 
     def _add_data(self, data: bytes, start: int, end: int) -> None:

@@ -184,3 +184,12 @@ def test_a_file_without_a_job_or_a_report_is_refused(client: TestClient, study: 
 def test_a_job_without_a_file_is_refused(client: TestClient, study: Made) -> None:
     answer = client.post("/v1/studies", files=[("job", (None, BytesIO(json.dumps(job_of(study)).encode())))])
     assert code_of(answer) == (422, "request_invalid")
+
+
+def test_a_file_may_have_a_name_in_any_letters(client: TestClient, study: Made) -> None:
+    name = 'form-data; name="Āž"; filename="Läsion Ā.dcm"'.encode()
+    parts = [b"--here\r\nContent-Disposition: " + name + b"\r\n\r\n" + file.read_bytes() + b"\r\n"
+             for file in (study.image, study.report)]  # fmt: skip
+    kind = {"Content-Type": "multipart/form-data; boundary=here"}
+    answer = client.post("/v1/studies", content=b"".join(parts) + b"--here--\r\n", headers=kind)
+    assert answer.json()["change"] == "new"
