@@ -62,11 +62,11 @@ class PacsPeer:
 
 
 @contextmanager
-def orthanc(folder: Path, move_to: tuple[str, int] = ("DLR", 1)) -> Iterator[PacsPeer]:
-    """Run Orthanc; ``move_to`` is the AE title and port of whom it may send to."""
+def orthanc(folder: Path, move_to: tuple[str, int] = ("DLR", 1), port: int | None = None) -> Iterator[PacsPeer]:
+    """Run Orthanc; ``move_to`` is the AE title and port of whom it may send to, ``port`` its own, for DICOM."""
     needs(ORTHANC, DICOMWEB_PLUGIN)
     folder.mkdir(parents=True, exist_ok=True)
-    peer = PacsPeer("ORTHANC", free_port(folder / "dicom"), free_port(folder / "http"))
+    peer = PacsPeer("ORTHANC", port or free_port(folder / "dicom"), free_port(folder / "http"))
     (folder / "orthanc.json").write_text(
         json.dumps(
             {

@@ -543,7 +543,7 @@ def test_the_page_names_each_extra() -> None:
 
 def test_the_ports_are_the_settings() -> None:
     rows = re.findall(r"^\| [^|]+ \| (\d+) \| `DLR_(\w+)` \|$", ADMINISTRATOR.read_text("utf-8"), re.MULTILINE)
-    assert len(rows) == 5
+    assert len(rows) == 6
     assert all(Settings.model_fields[name.lower()].default == int(port) for port, name in rows)
 
 

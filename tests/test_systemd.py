@@ -48,7 +48,7 @@ def settings_of_the_file() -> dict[str, str]:
 
 def test_there_is_a_unit_for_each_process_of_compose_and_for_a_watched_folder() -> None:
     by_hand_or_a_server = {"dlr-postgres", "dlr-redis", "dlr-accounts", "dlr-admin"}
-    assert set(UNITS) == {*OF_COMPOSE, "dlr-watch@"} - by_hand_or_a_server
+    assert set(UNITS) == {*OF_COMPOSE, "dlr-watch@", "dlr-listen"} - by_hand_or_a_server
 
 
 @units
@@ -64,6 +64,9 @@ def test_a_unit_runs_a_command_that_exists(unit: str) -> None:
 @units
 def test_a_unit_has_the_secrets_that_its_service_has_with_compose(unit: str) -> None:
     like = OF_COMPOSE.get(unit, OF_COMPOSE["dlr-receive"])
+    if unit == "dlr-listen":
+        assert credentials(unit) == ["dlr_redis_password"]
+        return
     assert sorted(credentials(unit)) == sorted(like["secrets"])
 
 

@@ -18,6 +18,7 @@ PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "dicom": ("pynetdicom", "highdicom"),
     "dicomweb": ("requests",),
     "export": ("hl7apy", "fhir"),
+    "listen": ("hl7",),
     "train": ("scipy", "sklearn", "matplotlib", "pyarrow", "openpyxl", "jinja2"),
     "send": ("pynetdicom", "highdicom", "requests"),
     "api": ("fastapi", "uvicorn", "python_multipart"),

@@ -33,6 +33,7 @@ NEEDS = {
     "demo-studies OUT": "worker",
     "demo-models": "worker",
     "receive": "dicom",
+    "listen": "listen",
     "submit JOB": None,
     "worklist": None,
     "worklist policy show": None,

@@ -59,14 +59,19 @@ def watch(
 
 
 def _ready() -> Settings:
+    settings = get_settings()
+    settings.require_database_url()
+    settings.require_redis_url()
+    ready()
+    return settings
+
+
+def ready() -> None:
     """Let this process run until it is told to end, with logs as a worker has them."""
     from worker.logs import configure_logging
     from worker.outages.retry import stopping
 
     settings = get_settings()
-    settings.require_database_url()
-    settings.require_redis_url()
     configure_logging(settings.log_level, settings.log_format)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    return settings

@@ -93,7 +93,7 @@ def worker(
         reference_process.give_up()
         _run_fleet(devices or settings.device, concurrency, settings)
     _tell_old_names()
-    _look_at_redis(settings)
+    look_at_redis(settings)
     if name is None and queue is QueueName.INFERENCE and device is not None:
         from worker.services.fleet import name_of
 
@@ -139,7 +139,7 @@ def _tell_old_names() -> None:
         logger.warning("settings: %s", "; ".join(map(str, old)))
 
 
-def _look_at_redis(settings: "Settings") -> None:
+def look_at_redis(settings: "Settings") -> None:
     """Refuse a Redis that forgets, or with which no worker can work; one that is away is waited for."""
     from worker.broker.abilities import abilities_of
     from worker.broker.connections import connect

@@ -20,6 +20,7 @@ from worker.settings.environment import PREFIX, variable
 from worker.settings.fetching import FetchSettings
 from worker.settings.home import HomeSettings
 from worker.settings.images import ImageSettings
+from worker.settings.listening import ListenerSettings
 from worker.settings.observability import ObservabilitySettings
 from worker.settings.quality import QualitySettings
 from worker.settings.receiving import ReceiverSettings
@@ -39,6 +40,7 @@ GROUPS: Final[Mapping[str, type[BaseModel]]] = {
     "Image quality": QualitySettings,
     "Receiving by DICOM": ReceiverSettings,
     "Fetching from a PACS": FetchSettings,
+    "Orders by HL7": ListenerSettings,
     "The worklist page": WebSettings,
     "The HTTP interface": ApiSettings,
     "Shadows and backfills": RescoringSettings,
@@ -66,6 +68,7 @@ class Settings(  # the last first: pydantic takes the fields of the last base fi
     RescoringSettings,
     ApiSettings,
     WebSettings,
+    ListenerSettings,
     FetchSettings,
     ReceiverSettings,
     QualitySettings,

@@ -1,0 +1,84 @@
+"""How a listener listens for HL7, as the settings say."""
+
+import ipaddress
+import ssl
+
+from worker.errors import Code, SetupRefused
+from worker.extras import require_extra
+from worker.orders.listener import ListenerConfig, Network
+from worker.orders.order_map import OrderMap
+from worker.settings import Settings
+
+
+def listener_config_of(settings: Settings, told: OrderMap) -> ListenerConfig:
+    """Read how to listen from the settings.
+
+    Args:
+        settings: what is set.
+        told: what of a message means what.
+
+    Raises:
+        SetupRefused: ``setting_invalid``; the settings contradict each other, or the extra ``listen`` is not installed.
+    """
+    require_extra("listen", "`dlr listen`")
+    networks = _networks(settings.listen_senders)
+    if not networks and not _is_this_machine(settings.listen_address):
+        reason = "DLR_LISTEN_SENDERS: beyond this machine, say which addresses may send (DLR_LISTEN_ADDRESS)"
+        raise SetupRefused(Code.SETTING_INVALID, reason)
+    return ListenerConfig(
+        address=settings.listen_address,
+        port=settings.listen_port,
+        networks=networks,
+        applications=[name.strip() for name in settings.listen_applications.split(",") if name.strip()],
+        connections=settings.listen_connections,
+        max_bytes=settings.listen_max_bytes,
+        idle_s=settings.listen_idle_s,
+        images=_images(settings),
+        told=told,
+        tls=_tls(settings),
+    )
+
+
+def _images(settings: Settings) -> dict[str, str]:
+    """Return the server that studies are fetched from: the one that is named, else the only one that there is."""
+    servers = [("pacs", name) for name in settings.pacs_servers]
+    servers += [("dicomweb", name) for name in settings.dicomweb_servers]
+    named = [one for one in servers if settings.listen_server in (None, one[1])]
+    if len(named) != 1:
+        reason = "DLR_LISTEN_SERVER: name one server of DLR_PACS_SERVERS or DLR_DICOMWEB_SERVERS to fetch studies from"
+        raise SetupRefused(Code.SETTING_INVALID, reason)
+    return {"kind": named[0][0], "server": named[0][1]}
+
+
+def _networks(text: str) -> list[Network]:
+    try:
+        return [ipaddress.ip_network(one.strip()) for one in text.split(",") if one.strip()]
+    except ValueError:
+        reason = "DLR_LISTEN_SENDERS: has to be addresses or networks separated by commas, such as 10.1.2.3,10.2.0.0/16"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
+
+
+def _is_this_machine(address: str) -> bool:
+    try:
+        return address == "localhost" or ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    certificate, key, ca = settings.listen_certificate, settings.listen_key, settings.listen_ca
+    if certificate is None or key is None:
+        if (certificate, key, ca) != (None, None, None):
+            reason = "DLR_LISTEN_CERTIFICATE and DLR_LISTEN_KEY are set together, and DLR_LISTEN_CA with them"
+            raise SetupRefused(Code.SETTING_INVALID, reason)
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key)
+        if ca is not None:
+            context.load_verify_locations(ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except OSError:
+        reason = "DLR_LISTEN_CERTIFICATE, DLR_LISTEN_KEY or DLR_LISTEN_CA cannot be read, or do not match"
+        raise SetupRefused(Code.SETTING_INVALID, reason) from None
+    return context
