@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from db.answers import TCP, answering_within
 from db.errors import RoleRefused
 from db.outages import DatabaseAway, outage_of
 from db.schema.impact import REVISION
@@ -35,13 +36,15 @@ def make_engine(
     poolclass: type[Pool] | None = None,
     name: str = "dlr",
     autocommit: bool = False,
+    answers_within_s: float | None = None,
 ) -> Engine:
     """Make an engine; it connects on first use.
 
     Every transaction acts as ``role``, in UTC, with the schema ``public``; a session keeps nothing of that, so that a
     pooler may give it to somebody else between two transactions. A connection gives up after 5 s where no server
-    answers. Errors of the server are raised without the values that PostgreSQL puts into its messages. An outage is
-    raised as `DatabaseAway`, whatever the driver calls it, and the connections that were there before are replaced.
+    answers, and 10 s after the server's machine has gone. Errors of the server are raised without the values that
+    PostgreSQL puts into its messages. An outage is raised as `DatabaseAway`, whatever the driver calls it, and the
+    connections that were there before are replaced.
 
     Args:
         url: ``postgresql://user:password@host:port/database``.
@@ -49,6 +52,8 @@ def make_engine(
         name: under which PostgreSQL lists the connections, with the schema that this software is made for.
         autocommit: each statement is its own transaction, none is ever begun, and nobody but the login user acts.
         poolclass: SQLAlchemy's ``NullPool`` for a connection that is used once; else its default pool.
+        answers_within_s: how long the server may take for an answer, in seconds, before the connection is cut. For a
+            third of it a transaction may say nothing, before the server ends it with its locks. ``None``: for ever.
 
     Raises:
         RoleRefused: on connecting, when the login user cannot act as the role.
@@ -65,18 +70,17 @@ def make_engine(
             "connect_timeout": CONNECT_TIMEOUT_S,
             "client_encoding": "utf8",  # whatever the database's is, or PGCLIENTENCODING
             "application_name": f"{name} (schema {REVISION})",
-            "keepalives_idle": 30,
-            "keepalives_interval": 10,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 60_000,
+            **TCP,
+            **({} if answers_within_s is None else {"connection_factory": answering_within(answers_within_s)}),
         },
     )
+    begins = _acting_as(role) + _ending_when_idle(answers_within_s)
 
     def look(connection: psycopg2.extensions.connection, _entry: ConnectionPoolEntry) -> None:
         _require_role(connection, role)
 
     def act(connection: Connection) -> None:
-        connection.exec_driver_sql(_acting_as(role))
+        connection.exec_driver_sql(begins)
 
     if not autocommit:
         if role is not None:
@@ -120,6 +124,11 @@ def copy_lines(session: Session, into: str, lines: Iterable[str]) -> None:
 def _acting_as(role: str | None) -> str:
     """Return what begins each transaction; it ends with it, and no other client of a pooler inherits it."""
     return f"SET LOCAL TIME ZONE 'UTC'; SET LOCAL search_path TO public{f'; SET LOCAL ROLE {role}' if role else ''}"
+
+
+def _ending_when_idle(limit_s: float | None) -> str:
+    """Return what has the server end a transaction whose client is cut off or frozen, before others give up waiting."""
+    return "" if limit_s is None else f"; SET LOCAL idle_in_transaction_session_timeout = {limit_s / 3 * 1000:.0f}"
 
 
 def _require_role(connection: Any, role: str | None) -> None:

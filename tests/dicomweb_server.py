@@ -1,6 +1,7 @@
 """A DICOMweb server for tests: QIDO-RS and WADO-RS for instances, over the files of a folder, with faults on demand."""
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -32,14 +33,23 @@ class DicomwebPeer:
     cut_to: int | None = None
     dripped: int = 0
     asked: list[str] = field(default_factory=list)
+    _read: dict[tuple[Path, int], tuple[str, str, str]] = field(default_factory=dict)
 
     def instances(self, study: str) -> dict[str, tuple[str, Path]]:
         found = {}
         for path in sorted(self.folder.rglob("*.dcm")):
-            header = dcmread(path, stop_before_pixels=True, force=True)
-            if header.get("StudyInstanceUID") == study:
-                found[str(header.SOPInstanceUID)] = (str(header.get("SeriesInstanceUID", "1.2.3")), path)
+            own, series, uid = self._header(path)
+            if own == study:
+                found[uid] = (series, path)
         return found
+
+    def _header(self, path: Path) -> tuple[str, str, str]:
+        version = path, path.stat().st_mtime_ns
+        if version not in self._read:
+            header = dcmread(path, stop_before_pixels=True, force=True)
+            study, series = header.get("StudyInstanceUID"), header.get("SeriesInstanceUID", "1.2.3")
+            self._read[version] = str(study), str(series), str(header.get("SOPInstanceUID"))
+        return self._read[version]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -110,16 +120,16 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _Server(ThreadingHTTPServer):
-    def __init__(self, peer: DicomwebPeer) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, peer: DicomwebPeer, address: str, port: int) -> None:
+        super().__init__((address, port), _Handler)
         self.peer = peer
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[DicomwebPeer]:
+def serving(folder: Path, address: str = "127.0.0.1", port: int = 0) -> Iterator[DicomwebPeer]:
     peer = DicomwebPeer(folder)
-    server = _Server(peer)
-    peer.url = f"http://127.0.0.1:{server.server_port}/dicom-web"
+    server = _Server(peer, address, port)
+    peer.url = f"http://{address}:{server.server_port}/dicom-web"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
@@ -128,3 +138,8 @@ def serving(folder: Path) -> Iterator[DicomwebPeer]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+if __name__ == "__main__":  # a folder, an address and a port
+    with serving(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])):
+        threading.Event().wait()

@@ -11,15 +11,13 @@ from kombu.entity import Exchange, Queue
 from sqlalchemy.engine import make_url
 
 from db.schema.records import Queued
+from worker.broker.connections import KEEPALIVE, TIMEOUT_S
 from worker.broker.message_gate import TaskMessage, envelope
 from worker.broker.queues import INFER_STUDY, QUEUE_OF_TASK, QUEUES, REDIS_PRIORITY
 from worker.broker.transport import register_transport
 from worker.clinical.categories import Priority
 from worker.logs import configure_logging
 from worker.settings import SentinelAddress, Settings, celery_url, get_settings, sentinel_address
-
-COMMAND_TIMEOUT_S = 5
-"""How long a command waits for an answer of Redis, in seconds."""
 
 
 def celery_settings(settings: Settings) -> dict[str, Any]:
@@ -45,8 +43,11 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
             "unacked_restore_throttle": 1,
             "global_keyprefix": settings.redis_key_prefix,
             "socket_keepalive": True,
-            "socket_connect_timeout": 5,
-            "health_check_interval": 25,
+            "socket_keepalive_options": dict(KEEPALIVE),
+            "socket_connect_timeout": TIMEOUT_S,
+            "socket_timeout": TIMEOUT_S,
+            # A worker's loop waits for no answer: an answer that is overdue for so long, or two, is none.
+            "health_check_interval": 5,
         },
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
@@ -102,11 +103,6 @@ app.add_defaults(lambda: celery_settings(get_settings()))
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _logging(**_kwargs: Any) -> None:
     configure_logging(get_settings().log_level, get_settings().log_format)
-
-
-def set_command_timeout() -> None:
-    """Let this process, which is a command and no worker, give up on a Redis that hangs."""
-    app.conf.broker_transport_options = {**app.conf.broker_transport_options, "socket_timeout": COMMAND_TIMEOUT_S}
 
 
 def enqueue(*studies: Queued) -> None:

@@ -46,6 +46,15 @@ GIVE_BACK_S = 5.0
 
 T = TypeVar("T")
 _making = threading.RLock()
+_serves = threading.Event()
+
+
+def serve() -> None:
+    """Say that this process is a service, and no person's command, before it asks PostgreSQL for anything.
+
+    A command may take minutes for a statement, and its transaction last for as long as somebody reads what it prints.
+    """
+    _serves.set()
 
 
 def _once(make: Callable[[], T]) -> Callable[[], T]:
@@ -62,8 +71,10 @@ def _once(make: Callable[[], T]) -> Callable[[], T]:
 
 @_once
 def sessions() -> sessionmaker[Session]:
-    """Return the process's database sessions, as the role ``dlr_writer``."""
-    return session_factory(make_engine(get_settings().require_database_url()))
+    """Return the process's database sessions, as the role ``dlr_writer``; those of a service end when it is silent."""
+    settings = get_settings()
+    limit_s = settings.database_answer_s if _serves.is_set() else None
+    return session_factory(make_engine(settings.require_database_url(), answers_within_s=limit_s))
 
 
 @_once

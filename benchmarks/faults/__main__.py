@@ -8,9 +8,11 @@ from dataclasses import asdict, replace
 
 from benchmarks.faults import (
     bombs,
+    frozen_host,
     identifiers,
     lost_machine,
     mutants,
+    partitions,
     poison,
     pooler,
     receiver,
@@ -21,8 +23,7 @@ from benchmarks.faults import (
     upgrade,
     workers,
 )
-from benchmarks.faults.disks import MountingNotAllowed
-from benchmarks.faults.former_version import NotInHistory
+from benchmarks.faults.not_here import NotPossibleHere
 from benchmarks.faults.service import Say
 from benchmarks.faults.table import Figure, as_markdown
 from benchmarks.measuring import say_on_stderr
@@ -39,6 +40,8 @@ ROWS: dict[str, Callable[..., Figure]] = {
     "pooler": pooler.pooler_killed,
     "readonly": servers.postgres_read_only,
     "frozen": servers.server_frozen,
+    "partitions": partitions.partitions,
+    "frozen_host": frozen_host.frozen_host,
     "storage": receiver.storage_full,
     "poison": poison.poison,
     "mutants": mutants.mutants,
@@ -55,7 +58,7 @@ def run(name: str, say: Say, *, quick: bool) -> Figure:
     """Do one row; a row that breaks is a figure too.
 
     Raises:
-        MountingNotAllowed, NotInHistory: it cannot be done here.
+        NotPossibleHere: it cannot be done here.
     """
     started = time.monotonic()
     try:
@@ -79,10 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say_on_stderr(f"{name}: starts")
         try:
             figures.append(run(name, say_on_stderr, quick=asked.quick))
-        except MountingNotAllowed:
-            figures.append(Figure(name, "not done: no disk can be mounted here", "", "", passed=False))
-        except NotInHistory as absent:
-            figures.append(Figure(name, f"not done: {absent}", "", "", passed=False))
+        except NotPossibleHere as why:
+            figures.append(Figure(name, f"not done: {why}", "", "", passed=False))
         say_on_stderr(f"{name}: {'kept' if figures[-1].passed else 'NOT KEPT'} after {figures[-1].seconds:.0f} s")
         if asked.out:
             asked.out.write_text(_as_json(figures))

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from benchmarks.faults.not_here import NotPossibleHere
+
 SIZE = "16m"
 INODES = 4000
 _FILLER = ".filler"
 _BLOCK = b"\0" * 4096
 
 
-class MountingNotAllowed(Exception):
+class MountingNotAllowed(NotPossibleHere):
     """Only root may mount a disk, and in a container not even root."""
 
 
@@ -113,4 +115,4 @@ def _mount(*arguments: str) -> None:
     try:
         subprocess.run(["mount", *arguments], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise MountingNotAllowed from error
+        raise MountingNotAllowed("no disk can be mounted here") from error

@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.faults.not_here import NotPossibleHere
+
 COMMIT = "de00b2028ebe0fc351a79d73c9283ad126c838ba"
 SCHEMA = "0017"
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class NotInHistory(Exception):
+class NotInHistory(NotPossibleHere):
     """This checkout is no git repository, or a shallow one, and does not have the commit."""
 
 

@@ -54,6 +54,8 @@ class FaultService:
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self.roots: dict[str, Path] = {}
         """Of workers that are another checkout's than this one's, by their names."""
+        self.before: Callable[[str], Sequence[str]] = lambda _: ()
+        """What stands before the command of a worker, by its name."""
         self._environment = {**services.environment, "PYTHONPATH": str(ROOT), **environment}
         self._sender: Celery | None = None
 
@@ -83,7 +85,7 @@ class FaultService:
         """Start a program of a checkout beside the workers, its output in a log of its name."""
         with self.services.home.log_file(name).open("ab") as output:
             self.workers[name] = subprocess.Popen(
-                command,
+                [*self.before(name), *command],
                 cwd=root,
                 env=environment,
                 stdin=subprocess.DEVNULL,

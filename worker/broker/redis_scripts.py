@@ -50,15 +50,16 @@ the most messages. Returns list, message, list, message and so on; the n-th mess
 
 What a script has done stays done where a later command of it is refused, so a message leaves its list last of all."""
 
-WRITE_DOWN: Final = f"""{_MAKES_ROOM}
-for place = 2, #ARGV, 3 do
-    redis.call('ZADD', KEYS[3], ARGV[1], ARGV[place + 1])
+WRITE_DOWN: Final = f"""{_MAKES_ROOM}{_NOW}
+for place = 1, #ARGV, 3 do
+    redis.call('ZADD', KEYS[3], string.format('%.6f', now), ARGV[place + 1])
     redis.call('HSET', KEYS[2], ARGV[place + 1], ARGV[place + 2])
     redis.call('HDEL', KEYS[1], ARGV[place])
 end
 """
 """Writes messages among Celery's unacknowledged ones, and lets go of them. Keys: `TAKEN`, Celery's hash and its index.
-Arguments: the time, and for each message its name in `TAKEN`, its delivery tag and what Celery keeps of it."""
+Arguments: for each message its name in `TAKEN`, its delivery tag and what Celery keeps of it. The time is Redis's:
+any worker may put back what has been there for too long, and their clocks differ."""
 
 _PUT_BACK: Final = f"""{_MAKES_ROOM}{_NOW}
 local oldest = now - ARGV[1]

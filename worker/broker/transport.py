@@ -100,6 +100,13 @@ class QoS(kombu_redis.QoS):
             with self.channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
                 pipe.hdel(self.unacked_key, *tags).zrem(self.unacked_index_key, *tags).execute()
 
+    @property
+    def visibility_timeout(self) -> float:  # type: ignore[override]
+        """How long ago by this machine's clock something was taken that is put back; Redis's clock dated it."""
+        with self.channel.conn_or_acquire() as client:
+            seconds, microseconds = client.time()
+        return float(self.channel.visibility_timeout) + time.time() - (seconds + microseconds / 1e6)
+
     def restore_visible(self, *args: Any, **kwargs: Any) -> None:
         """Put back what nobody has acknowledged in time; for want of memory, later."""
         with _skipped_when_full():
@@ -233,7 +240,7 @@ class Channel(kombu_redis.Channel):
         # kombu's client puts the prefix before the first key of a script alone.
         keys = [TAKEN, *(f"{self.global_keyprefix}{key}" for key in (self.unacked_key, self.unacked_index_key))]
         with self.conn_or_acquire() as client:
-            client.register_script(WRITE_DOWN)(keys=keys, args=[time.time(), *written])
+            client.register_script(WRITE_DOWN)(keys=keys, args=written)
 
     def _answer(self) -> Any:
         connection = self.client.connection

@@ -102,11 +102,10 @@ def requeue(
     again instead; it leaves this list once its study is accepted. Each study's history notes who requeued it. Exit
     status 1: a study could not be requeued.
     """
-    from worker.app import enqueue, set_command_timeout
+    from worker.app import enqueue
     from worker.runtime import sessions
     from worker.scoring.worklist_place import place_studies
 
-    set_command_timeout()
     rows = []
     for study_id, state, error_code in _targets("requeue", studies, code, since, until, yes=yes):
         with sessions().begin() as session:

@@ -70,8 +70,10 @@ def ready() -> None:
     """Let this process run until it is told to end, with logs as a worker has them."""
     from worker.logs import configure_logging
     from worker.outages.retry import stopping
+    from worker.runtime import serve
 
     settings = get_settings()
     configure_logging(settings.log_level, settings.log_format)
+    serve()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

@@ -110,13 +110,14 @@ def _senders(settings: Settings) -> "list[Sender]":
     """Make a sender for each destination of the settings, with logs as a worker has them."""
     from worker.logs import configure_logging
     from worker.outages.retry import retry_while_away, stopping
-    from worker.runtime import sessions
+    from worker.runtime import serve, sessions
     from worker.sending.from_settings import destinations
     from worker.sending.sender import Sender
 
     settings.require_database_url()
     found = destinations(settings, _camera(settings))
     configure_logging(settings.log_level, settings.log_format)
+    serve()
     wait_s, lease_s = settings.retry_wait_s, 2 * settings.send_timeout_s
     return [Sender(one, sessions(), wait_s, lease_s, retry_while_away, stopping) for one in found]
 

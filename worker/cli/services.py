@@ -86,7 +86,7 @@ def worker(
     settings.require_redis_url()
     from worker.app import app
     from worker.logs import configure_logging
-    from worker.runtime import measures
+    from worker.runtime import measures, serve
 
     configure_logging(settings.log_level, settings.log_format)
     if queue is QueueName.INFERENCE and (devices is not None or _is_several(settings.device)):
@@ -94,6 +94,7 @@ def worker(
         _run_fleet(devices or settings.device, concurrency, settings)
     _tell_old_names()
     look_at_redis(settings)
+    serve()
     if name is None and queue is QueueName.INFERENCE and device is not None:
         from worker.services.fleet import name_of
 

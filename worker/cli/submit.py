@@ -9,7 +9,6 @@ import typer
 
 from db.reads import study_queries
 from db.schema.vocabulary import ENDED_STATES
-from worker.app import set_command_timeout
 from worker.cli.output import Format, FormatOption, print_rows, say
 from worker.clinical.categories import Priority
 from worker.errors import Code, Unavailable
@@ -51,7 +50,6 @@ def submit(
     Files outside DLR_STORAGE_ROOT are copied into it. Exit status 3: something was refused or, with --wait, did not end
     `done`.
     """
-    set_command_timeout()
     configure_logging("WARNING", "text")  # what libraries log may quote a header
     overrides = Overrides(age, priority.value if priority else None)
     marked = read_lesions(lesions) if lesions else None

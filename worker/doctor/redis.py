@@ -5,7 +5,7 @@ import socket
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from worker.app import app, set_command_timeout
+from worker.app import app
 from worker.broker.abilities import abilities_of
 from worker.broker.connections import connect
 from worker.broker.durability import ACCEPTED_BY, durability_of
@@ -41,7 +41,6 @@ def queues(settings: Settings) -> Component:
 def workers(settings: Settings) -> Component:
     """Ask who is at work, on every host."""
     settings.require_redis_url()
-    set_command_timeout()
     names = sorted(name for answer in app.control.ping(timeout=2.0) for name in answer)
     missing = [queue for queue in QUEUES if not any(queue in name for name in names)]
     if not names:
@@ -54,7 +53,6 @@ def workers(settings: Settings) -> Component:
 def worker_called(name: str, settings: Settings) -> Component:
     """Ask one worker of this host, by its name, whether it is at its work."""
     settings.require_redis_url()
-    set_command_timeout()
     address = f"{name}@{socket.gethostname()}"
     if app.control.ping(destination=[address], timeout=LOOK_S):
         return Component(f"worker {name}", Health.OK, None, f"{address} answers")

@@ -15,7 +15,6 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from db.session import make_engine, session_factory
-from worker.app import set_command_timeout
 from worker.broker.connections import connect
 from worker.broker.reconciler import RedisQueues
 from worker.exporter import collectors
@@ -110,7 +109,6 @@ def _families(samples: Sequence[Sample]) -> Iterator[GaugeMetricFamily]:
 
 def exporter_of(settings: Settings) -> CollectorRegistry:
     """Make the exporter of an installation. Nothing is asked yet."""
-    set_command_timeout()
     sessions = session_factory(make_engine(settings.require_reader_url(), role=None))
     client = connect(settings.require_redis_url())
     messages = RedisQueues(client, settings.redis_key_prefix)

@@ -45,6 +45,13 @@ class ServerSettings(BaseModel, frozen=True):
     database_key: Path | None = Field(
         default=None, description="Private key (PEM) of that certificate, readable by its owner alone"
     )
+    database_answer_s: float = Field(
+        default=30.0,
+        ge=1,
+        le=3600,
+        description="How long PostgreSQL may take to answer a worker, in seconds, before it is asked anew; after a "
+        "third of it, PostgreSQL ends a transaction in which a worker is silent",
+    )
 
     redis_url: RedisUrl | None = Field(
         default=None,

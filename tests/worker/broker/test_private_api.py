@@ -34,7 +34,7 @@ KOMBU = {
 CELERY = {"_flush_events": "sends the events that have gathered"}
 UNDOCUMENTED = {
     kombu_redis.Channel: ["conn_or_acquire", "priority_steps", "active_queues", "connection_class_ssl"],
-    kombu_redis.QoS: ["restore_visible", "restore_unacked_once", "unacked_index_key"],
+    kombu_redis.QoS: ["restore_visible", "restore_unacked_once", "unacked_index_key", "visibility_timeout"],
     kombu_redis.Transport: ["register_with_event_loop"],
     celery_consumer.Consumer: [
         "ensure_connected",

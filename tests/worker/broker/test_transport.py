@@ -1,11 +1,13 @@
 """The gate and the rewriting of the append-only file, on a real Redis."""
 
+import os
+import signal
 import sys
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -14,10 +16,13 @@ from celery import Celery
 from kombu import Connection, Consumer, Queue
 from kombu.asynchronous import Hub
 from kombu.exceptions import OperationalError
+from kombu.transport import redis as kombu_redis
 from redis import Redis
 from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from tests.waiting import patience, until
+from tests.waiting import pace, patience, until
+from worker.app import celery_settings
 from worker.broker import aof_rewriter, transport
 from worker.broker.aof_rewriter import AofRewriter
 from worker.broker.queues import RECORD_REFUSAL, SUBMIT_STUDY
@@ -26,6 +31,7 @@ from worker.network.port import free_port
 from worker.services.embedded_redis import EmbeddedRedis
 from worker.settings import get_settings
 
+TRANSPORT = "worker.broker.transport:Transport"
 SECRET = "1.2.826.777.SECRET"
 
 
@@ -40,7 +46,7 @@ def own_redis(own_redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch) -> Embe
 def taken(url: str, count: int = 1, *, ack: bool = True, options: dict[str, str] | None = None) -> list[Any]:
     """Take so many messages of the intake queue, as a worker would."""
     messages: list[Any] = []
-    with Connection(url, transport="worker.broker.transport:Transport", transport_options=options or {}) as connection:
+    with Connection(url, transport=TRANSPORT, transport_options=options or {}) as connection:
         with Consumer(connection, [Queue("intake")], on_message=messages.append, accept=["json"]):
             while len(messages) < count:
                 connection.drain_events(timeout=patience(10))
@@ -96,13 +102,56 @@ def test_a_message_that_was_not_acknowledged_comes_back(own_redis: EmbeddedRedis
     assert len(taken(own_redis.url())) == 1
 
 
+@pytest.mark.parametrize("ahead_s", [600, -600])
+def test_when_it_comes_back_depends_on_no_worker_s_clock(
+    own_redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch, ahead_s: float
+) -> None:
+    """The worker that takes it has another time than the one that puts it back."""
+    redis = Redis.from_url(own_redis.url())
+    push_job(own_redis.url())
+    options = {"visibility_timeout": pace(2)}
+    with Connection(own_redis.url(), transport=TRANSPORT, transport_options=options) as taker:
+        messages: list[Any] = []
+        with monkeypatch.context() as clock, Consumer(taker, [Queue("intake")], on_message=messages.append) as consumer:
+            for module in (transport, kombu_redis):
+                clock.setattr(module, "time", _clock(module, ahead_s))
+            while not messages:
+                taker.drain_events(timeout=patience(10))
+        consumer.channel.qos.restore_visible()
+        assert redis.hlen("unacked") == 1
+        until(lambda: consumer.channel.qos.restore_visible() or redis.llen("intake") == 1)
+
+
+def _clock(module: ModuleType, ahead_s: float) -> Any:
+    def ahead() -> float:
+        return time.time() + ahead_s
+
+    return ahead if module is kombu_redis else SimpleNamespace(time=ahead, monotonic=time.monotonic)
+
+
+def test_a_redis_that_falls_silent_is_given_up_within_seconds(own_redis: EmbeddedRedis) -> None:
+    options = celery_settings(get_settings())["broker_transport_options"]
+    with Connection(own_redis.url(), transport=TRANSPORT, transport_options=options) as connection:
+        channel = connection.default_channel
+        channel.client.ping()
+        pid = int((own_redis.home.folder("redis") / "redis.pid").read_text())
+        os.kill(pid, signal.SIGSTOP)
+        started = time.monotonic()
+        try:
+            with pytest.raises(RedisTimeoutError):
+                channel.client.ping()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+    assert time.monotonic() - started < patience(10)
+
+
 def test_several_messages_are_taken_in_one_step_as_far_as_there_is_room(own_redis: EmbeddedRedis) -> None:
     redis = Redis.from_url(own_redis.url())
     for _ in range(7):
         push_job(own_redis.url())
     messages: list[Any] = []
     with (
-        Connection(own_redis.url(), transport="worker.broker.transport:Transport") as connection,
+        Connection(own_redis.url(), transport=TRANSPORT) as connection,
         Consumer(connection, [Queue("intake")], on_message=messages.append, accept=["json"]) as consumer,
     ):
         consumer.qos(prefetch_count=5)
@@ -119,7 +168,7 @@ def test_acknowledgements_gather_for_a_turn_of_the_event_loop(own_redis: Embedde
     for _ in range(3):
         push_job(own_redis.url())
     messages: list[Any] = []
-    with Connection(own_redis.url(), transport="worker.broker.transport:Transport") as connection:
+    with Connection(own_redis.url(), transport=TRANSPORT) as connection:
         loop = Hub()
         with Consumer(connection, [Queue("intake")], on_message=messages.append, accept=["json"]):
             connection.register_with_event_loop(loop)
@@ -154,7 +203,7 @@ def test_a_file_that_takes_long_to_rewrite_is_rewritten_less_often(
 
 
 def test_celery_s_own_queues_are_none_of_the_gate_s_business(own_redis: EmbeddedRedis) -> None:
-    with Connection(own_redis.url(), transport="worker.broker.transport:Transport") as connection:
+    with Connection(own_redis.url(), transport=TRANSPORT) as connection:
         answers: list[Any] = []
         queue = Queue("reply.celery.pidbox")
         with Consumer(connection, [queue], callbacks=[lambda body, _message: answers.append(body)], accept=["json"]):
@@ -202,7 +251,7 @@ def test_with_a_key_prefix_every_key_has_it(own_redis: EmbeddedRedis) -> None:
 
 def test_a_redis_that_is_away_for_long_uses_up_no_numbers_of_channels(tmp_path: Path) -> None:
     nobody = f"redis://127.0.0.1:{free_port(tmp_path / 'port')}/0"
-    with Connection(nobody, transport="worker.broker.transport:Transport") as connection:
+    with Connection(nobody, transport=TRANSPORT) as connection:
         for _ in range(3):
             with pytest.raises(OperationalError):
                 connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
@@ -216,7 +265,7 @@ def test_an_acknowledgement_after_the_connection_was_lost_meets_a_lost_connectio
 ) -> None:
     push_job(own_redis.url())
     messages: list[Any] = []
-    connection = Connection(own_redis.url(), transport="worker.broker.transport:Transport")
+    connection = Connection(own_redis.url(), transport=TRANSPORT)
     consumer = Consumer(connection, [Queue("intake")], on_message=messages.append, accept=["json"])
     consumer.consume()
     connection.drain_events(timeout=patience(10))
@@ -237,7 +286,7 @@ def connections(redis: "Redis") -> int:
 
 def test_a_connection_is_kept_until_something_was_refused_on_it(own_redis: EmbeddedRedis) -> None:
     redis = Redis.from_url(own_redis.url())
-    with Connection(own_redis.url(), transport="worker.broker.transport:Transport") as connection:
+    with Connection(own_redis.url(), transport=TRANSPORT) as connection:
         channel = connection.default_channel
         with channel.conn_or_acquire() as client:
             client.set("text", "x")

@@ -1,10 +1,12 @@
 """A lease lasts while its worker lives, and not longer."""
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.session import make_engine, session_factory
@@ -50,6 +52,28 @@ def test_a_lease_is_prolonged_while_a_study_is_in_hand_and_runs_out_after(
     assert stranded(sessions) == 0
     lease_keeper.put_back(study_id)
     until(lambda: stranded(sessions) == 1)
+
+
+def test_it_lasts_though_the_server_is_so_far_away_that_a_heartbeat_takes_half_of_it(
+    database: Database, sessions: sessionmaker[Session]
+) -> None:
+    with sessions.begin() as session:
+        study_id = ledger.record_study(session, study()).study_id
+    engine = make_engine(database.writer_url)
+    lease_keeper = LeaseKeeper(session_factory(engine), lease_s=pace(2))
+    far_away = partial(time.sleep, lease_keeper.lease_s / 2 - pace(0.1))
+    event.listen(engine, "commit", lambda _: far_away())  # as the network does, before each answer
+    try:
+        assert lease_keeper.take(study_id)
+        with sessions.begin() as session:
+            claim = claim_one(session, study_id, 3, lease_s=lease_keeper.lease_s)
+        assert claim is not None
+        lease_keeper.claimed(study_id, claim.attempt)
+        ends = time.monotonic() + 3 * lease_keeper.lease_s
+        while time.monotonic() < ends:
+            assert stranded(sessions) == 0
+    finally:
+        lease_keeper.stop()
 
 
 def test_a_study_is_taken_in_hand_once(lease_keeper: LeaseKeeper, sessions: sessionmaker[Session]) -> None:
