@@ -73,7 +73,7 @@ def answering_within(limit_s: float) -> type[connection]:
     """
     watch = Watch(limit_s)
 
-    class _Cursor(cursor):
+    class _Cursor(cursor):  # type: ignore[misc]  # psycopg2 has no types
         def execute(self, *arguments: Any, **options: Any) -> None:
             with watch.answering(self.connection):
                 super().execute(*arguments, **options)
@@ -82,7 +82,7 @@ def answering_within(limit_s: float) -> type[connection]:
             with watch.answering(self.connection):
                 super().copy_expert(*arguments, **options)
 
-    class _Connection(connection):
+    class _Connection(connection):  # type: ignore[misc]
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             self.cursor_factory = _Cursor
