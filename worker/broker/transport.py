@@ -101,11 +101,11 @@ class QoS(kombu_redis.QoS):
                 pipe.hdel(self.unacked_key, *tags).zrem(self.unacked_index_key, *tags).execute()
 
     @property
-    def visibility_timeout(self) -> float:  # type: ignore[override]
+    def visibility_timeout(self) -> float:
         """How long ago by this machine's clock something was taken that is put back; Redis's clock dated it."""
         with self.channel.conn_or_acquire() as client:
             seconds, microseconds = client.time()
-        return float(self.channel.visibility_timeout) + time.time() - (seconds + microseconds / 1e6)
+        return float(self.channel.visibility_timeout + time.time() - (seconds + microseconds / 1e6))
 
     def restore_visible(self, *args: Any, **kwargs: Any) -> None:
         """Put back what nobody has acknowledged in time; for want of memory, later."""
