@@ -44,13 +44,11 @@ def api(
         return
     require_extra("api", "`dlr api`")
     from worker.api.serve import serve
-    from worker.app import set_command_timeout
     from worker.logs import configure_logging
     from worker.runtime import answered_intake, decoders
 
     settings = get_settings()
     settings = settings if port is None else settings.model_copy(update={"api_port": port})
-    set_command_timeout()
     configure_logging(settings.log_level, settings.log_format)
     serve(settings, answered_intake(), decoders)
 
