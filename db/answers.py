@@ -3,7 +3,7 @@
 libpq waits for an answer for as long as the connection stands. The kernel ends one whose other end is gone without a
 word (`TCP`), but not one that a frozen server, or a proxy that has lost its own connection, still holds open.
 
-Why both ends give up: docs/decisions/0068-a-silent-connection-is-given-up.md.
+Why both ends give up: docs/decisions/0069-a-silent-connection-is-given-up.md.
 """
 
 import socket
