@@ -1,11 +1,13 @@
 """``/v1/worklist``: the worklist in its order, a page of it at a time, from the views of ``dlr_web``."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from db.reads import worklist_page
 from db.reads.worklist_page_records import ListedRow, WorklistFilter, WorklistPart
@@ -29,6 +31,16 @@ _READ: Final = {"no": False, "yes": True, "any": None}
 _FREE: Final = r"^[^\x00-\x1f]+$"
 _RENAMED: Final = {"high_risk_probability": "dlr_lh", "malignant_probability": "dlr_bm", "place_reason": "reason"}
 
+
+def _in_utc(at: datetime) -> datetime:
+    """Return a time as PostgreSQL takes it, which knows no offset of 16 hours."""
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("range", "has to be a time between the years 1 and 9999") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Free = Annotated[str | None, Query(min_length=1, max_length=128, pattern=_FREE)]
 
 
@@ -52,8 +64,8 @@ def worklist(
     site: Free = None,
     scanner: Free = None,
     side: Literal["left", "right"] | None = None,
-    received_from: AwareDatetime | None = None,
-    received_before: AwareDatetime | None = None,
+    received_from: Moment | None = None,
+    received_before: Moment | None = None,
     read: Annotated[Literal["no", "yes", "any"], Query(description="Whether the study was read")] = "no",
 ) -> WorklistAnswer:
     """List the studies that are to be read, first those that come first, with the filters of the page.

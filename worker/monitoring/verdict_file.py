@@ -31,7 +31,10 @@ def _answer(value: object) -> object:
 def _past(at: datetime) -> datetime:
     if at > datetime.now(UTC) + timedelta(minutes=5):  # the clocks of two systems differ a little
         raise PydanticCustomError("future", "a time that is not in the future")
-    return at.astimezone(UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("range", "a time since the year 1") from None
 
 
 class VerdictLine(BaseModel):

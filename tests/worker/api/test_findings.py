@@ -64,6 +64,7 @@ def test_a_verdict_on_no_study_is_told_so(client: TestClient) -> None:
     [
         ({"final_birads": "7"}, "row_invalid"),
         ({"read_at": "2999-01-01T00:00:00Z"}, "row_invalid"),
+        ({"read_at": "0001-01-01T00:00:00+14:00"}, "row_invalid"),
         ({"lesion_id": "L9"}, "lesion_not_found"),
         ({"study": "A1"}, "row_invalid"),
         ({"password": "x"}, "row_invalid"),

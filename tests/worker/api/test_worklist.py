@@ -68,6 +68,7 @@ def test_an_entry_says_what_the_page_says_and_where_the_study_is(client: TestCli
         ({"site": "Another"}, set()),
         ({"scanner": "Acme Sono 1"}, {0, 1, 2, 3, 4}),
         ({"received_from": "2020-01-01T00:00:00Z"}, {0, 1, 2, 3, 4}),
+        ({"received_from": "2020-01-01T00:00:00+23:00"}, {0, 1, 2, 3, 4}),
         ({"received_before": "2020-01-01T00:00:00Z"}, set()),
         ({"read": "any"}, {0, 1, 2, 3, 4, 5}),
         ({"read": "yes"}, {5}),
@@ -92,7 +93,8 @@ def test_behind_a_study_that_has_left_the_list_it_begins_anew_and_says_so(
 @pytest.mark.parametrize(
     "query",
     [{"limit": 0}, {"limit": 201}, {"cursor": "x"}, {"class": "best"}, {"tier": "none"}, {"read": "maybe"},
-     {"received_from": "yesterday"}, {"received_from": "2020-01-01T00:00:00"}, {"site": ""}, {"side": "both"}],
+     {"received_from": "yesterday"}, {"received_from": "2020-01-01T00:00:00"}, {"site": ""}, {"side": "both"},
+     {"received_from": "0001-01-01T00:00:00+14:00"}],
     ids=str,
 )  # fmt: skip
 def test_a_filter_that_means_nothing_is_refused_and_not_passed_over(client: TestClient, query: dict[str, Any]) -> None:
