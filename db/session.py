@@ -1,5 +1,6 @@
 """Connections to the ledger: which driver, which role, and no value of a row in any error."""
 
+import os
 from collections.abc import Iterable
 from contextlib import closing
 from io import BytesIO
@@ -34,7 +35,7 @@ def make_engine(
     role: str | None = WRITER,
     *,
     poolclass: type[Pool] | None = None,
-    name: str = "dlr",
+    name: str | None = None,
     autocommit: bool = False,
     answers_within_s: float | None = None,
 ) -> Engine:
@@ -49,7 +50,8 @@ def make_engine(
     Args:
         url: ``postgresql://user:password@host:port/database``.
         role: the role to act as; the login user is a member of it, or is it. ``None``: stay the login user.
-        name: under which PostgreSQL lists the connections, with the schema that this software is made for.
+        name: under which PostgreSQL lists the connections, with the schema that this software is made for; ``None``:
+            ``dlr``, and libpq's ``PGAPPNAME`` after it where that is set.
         autocommit: each statement is its own transaction, none is ever begun, and nobody but the login user acts.
         poolclass: SQLAlchemy's ``NullPool`` for a connection that is used once; else its default pool.
         answers_within_s: how long the server may take for an answer, in seconds, before the connection is cut. For a
@@ -69,7 +71,7 @@ def make_engine(
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_S,
             "client_encoding": "utf8",  # whatever the database's is, or PGCLIENTENCODING
-            "application_name": f"{name} (schema {REVISION})",
+            "application_name": f"{name or _own_name()} (schema {REVISION})",
             **TCP,
             **({} if answers_within_s is None else {"connection_factory": answering_within(answers_within_s)}),
         },
@@ -89,6 +91,11 @@ def make_engine(
     event.listen(engine, "handle_error", _withhold_values)
     event.listen(engine, "handle_error", _tell_an_outage)
     return engine
+
+
+def _own_name() -> str:
+    # A name has 63 bytes at most, and what follows this one is not to be cut off.
+    return f"dlr {os.environ.get('PGAPPNAME', '')[:32]}".rstrip()
 
 
 def session_factory(engine: Engine) -> sessionmaker[Session]:

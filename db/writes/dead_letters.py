@@ -1,6 +1,6 @@
 """Writes that a person asks for: a failed study queued again or put aside, and identifiers removed in the end."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -121,6 +121,11 @@ def purge(session: Session, before: datetime, by: str, limit: int) -> tuple[int,
     ids = session.scalars(
         select(StudyRow.id).where(*_old(before)).order_by(StudyRow.id).limit(limit).with_for_update(skip_locked=True)
     ).all()
+    return purge_these(session, ids, {"by": by, "ended_before": before.isoformat()})
+
+
+def purge_these(session: Session, ids: Sequence[UUID], detail: Mapping[str, str]) -> tuple[int, list[str]]:
+    """Remove the identifiers of these studies, as `purge` does, and note in their history what ``detail`` says."""
     if not ids:
         return 0, []
     paths = session.scalars(_PATHS, {"ids": list(ids)}).all()
@@ -178,7 +183,7 @@ def purge(session: Session, before: datetime, by: str, limit: int) -> tuple[int,
     )
     forget(session, ids)
     for study_id in ids:
-        note(session, study_id, Event.PURGED, {"by": by, "ended_before": before.isoformat()})
+        note(session, study_id, Event.PURGED, dict(detail))
     session.flush()
     still_named = on_record(session, paths)
     return len(ids), [path for path in paths if path not in still_named]

@@ -8,7 +8,7 @@ beside any number of other processes. Other modules write pathology's results (`
 
 from db.writes.arrivals import record_new
 from db.writes.claims import claim, count_open, extend_leases, fail_attempt, release, requeue_expired, requeue_lost
-from db.writes.dead_letters import discard, on_record, purge, purgeable, requeue
+from db.writes.dead_letters import discard, on_record, purge, purge_these, purgeable, requeue
 from db.writes.intake import record_refusal, record_study, retire_earlier
 from db.writes.results import finish, hold, register_model
 
@@ -22,6 +22,7 @@ __all__ = [
     "hold",
     "on_record",
     "purge",
+    "purge_these",
     "purgeable",
     "record_new",
     "record_refusal",

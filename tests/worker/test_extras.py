@@ -46,6 +46,7 @@ NEEDS = {
     "explain --new --output OUT": None,
     "health": None,
     "doctor": None,
+    "doctor --drill --staging dlr": "worker",
     "settings": None,
     "monitor": None,
     "replay --policy POLICY": None,
