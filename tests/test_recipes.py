@@ -35,7 +35,7 @@ QUEUE = r"""(?-i:["'](intake|inference)["'])|~intake|--queue,? (intake|inference
 JPEG_2000 = r"JPEG.?2000|HTJ2K|J2K"
 EXAMPLES = {
     "Add a quality check": Example("roi_too_small", "roi_too_small", ("worker/settings/renamed.py",)),  # a former name
-    "Add a destination": Example("webhook|send = ", "webhook"),
+    "Add a destination": Example("webhook|send = "),
     "Accept a transfer syntax": Example(
         f"{JPEG_2000}|openjpeg",
         f"{JPEG_2000}|openjpeg",

@@ -147,4 +147,7 @@ class Code(StrEnum):
     PACS_UNAVAILABLE = "pacs_unavailable"
     DESTINATION_UNAVAILABLE = "destination_unavailable"
     DESTINATION_REFUSED = "destination_refused"
+    DESTINATION_DEFERRED = "destination_deferred"
+    DESTINATIONS_INVALID = "destinations_invalid"
+    RESULT_NOT_TAKEN = "result_not_taken"
     DEVICE_UNAVAILABLE = "device_unavailable"

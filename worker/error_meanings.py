@@ -240,6 +240,13 @@ MEANINGS: dict[Code, str] = {
     Code.DESTINATION_REFUSED: (
         "The destination refused a result; the reason has its status. Fix the cause, then `dlr send retry`."
     ),
+    Code.DESTINATION_DEFERRED: (
+        "The destination does not take a result yet; the reason has its answer. It is sent again, so many times."
+    ),
+    Code.DESTINATIONS_INVALID: (
+        "The file of destinations cannot be read or does not follow its schema; the reason names the field."
+    ),
+    Code.RESULT_NOT_TAKEN: "The destination's rules leave the result out; the reason names the rule.",
     Code.DEVICE_UNAVAILABLE: (
         "The device is not scoring at the moment, or its worker is stopping. The lesion is not at fault."
     ),

@@ -17,10 +17,10 @@ PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "tracing": ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
     "dicom": ("pynetdicom", "highdicom"),
     "dicomweb": ("requests",),
-    "export": ("hl7apy", "fhir"),
+    "export": ("hl7apy", "fhir", "fpdf"),
     "listen": ("hl7",),
     "train": ("scipy", "sklearn", "matplotlib", "pyarrow", "openpyxl", "jinja2"),
-    "send": ("pynetdicom", "highdicom", "requests"),
+    "send": ("pynetdicom", "highdicom", "requests", "authlib", "hl7apy", "fhir", "fpdf"),
     "api": ("fastapi", "uvicorn", "python_multipart"),
     "web": ("starlette", "uvicorn", "jinja2", "babel", "argon2", "itsdangerous", *_IMAGES),
 }

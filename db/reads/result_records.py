@@ -168,6 +168,8 @@ class StudyResult:
         is_on_pacs: it speaks DICOM, and not DICOMweb.
         lesions: in the job's order.
         endings: of this revision and those before it, oldest first; the last one is this result.
+        site: institution or station of the scanner, as the first image has it that says so.
+        scanner_model: its manufacturer and model.
     """
 
     study_id: UUID
@@ -187,6 +189,8 @@ class StudyResult:
     lesions: tuple[LesionResult, ...]
     endings: tuple[Ending, ...]
     is_on_pacs: bool = False
+    site: str | None = None
+    scanner_model: str | None = None
 
     @property
     def notices(self) -> tuple[str, ...]:

@@ -85,6 +85,8 @@ def _study(session: Session, row: StudyRow) -> StudyResult:
         lesions=tuple(_lesion(lesion, advice.get(lesion.id)) for lesion in row.lesions),
         endings=_endings(session, row),
         is_on_pacs=server is not None and row.job["images"].get("kind") == "pacs",
+        site=row.site,
+        scanner_model=row.scanner_model,
     )
 
 

@@ -13,13 +13,13 @@ _WAITING = "state = 'waiting'"
 _FAILED = "state = 'failed'"
 
 
-class DeliveryRow(Base):
+class Delivery(Base):
     """One result of a study that one destination is to have."""
 
-    __tablename__ = "delivery"
+    __abstract__ = True
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    destination: Mapped[Destination]
+    id: Mapped[int]
+    destination: Mapped[str]
     study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("study.id"))
     event_id: Mapped[int] = mapped_column(BigInteger)
     state: Mapped[DeliveryState] = mapped_column(server_default=DeliveryState.WAITING)
@@ -30,6 +30,16 @@ class DeliveryRow(Base):
     sop_instance_uid: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     sent_at: Mapped[datetime | None]
+    deferrals: Mapped[int] = mapped_column(server_default=text("0"))
+
+
+class DeliveryRow(Delivery):
+    """A delivery to a destination of one of the three older names."""
+
+    __tablename__ = "delivery"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    destination: Mapped[Destination]
 
     __table_args__ = (
         UniqueConstraint("event_id", "destination"),
@@ -43,16 +53,59 @@ class DeliveryRow(Base):
     )
 
 
-class OutboxRow(Base):
+class NamedDeliveryRow(Delivery):
+    """A delivery to a destination of any other name. Both tables number their rows by one sequence."""
+
+    __tablename__ = "named_delivery"
+
+    id: Mapped[int] = mapped_column(
+        BigInteger, server_default=text("nextval('delivery_id_seq'::regclass)"), primary_key=True
+    )
+    destination: Mapped[str]
+
+    __table_args__ = (
+        UniqueConstraint("event_id", "destination"),
+        CheckConstraint("attempts >= 0", "attempts"),
+        CheckConstraint("(state = 'sent') = (sent_at IS NOT NULL)", "sent_says_when"),
+        CheckConstraint("state <> 'failed' OR error_code IS NOT NULL", "failed_says_why"),
+        Index("ix_named_delivery_due", "destination", "next_at", "id", postgresql_where=text(_WAITING)),
+        Index("ix_named_delivery_failed", "destination", "id", postgresql_where=text(_FAILED)),
+        Index("ix_named_delivery_study_id", "study_id"),
+        {"comment": "The outbox, for destinations that a file names (DLR_SEND_DESTINATIONS)"},
+    )
+
+
+class Outbox(Base):
     """How far one destination has followed the history of the studies."""
 
-    __tablename__ = "outbox"
+    __abstract__ = True
 
-    destination: Mapped[Destination] = mapped_column(primary_key=True)
+    destination: Mapped[str]
     seen: Mapped[int] = mapped_column(BigInteger)
     ahead: Mapped[int] = mapped_column(BigInteger)
     ahead_xid: Mapped[int] = mapped_column(BigInteger)
     looked_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class NamedOutboxRow(Outbox):
+    """That of a destination of any other name."""
+
+    __tablename__ = "named_outbox"
+
+    destination: Mapped[str] = mapped_column(primary_key=True)
+
+    __table_args__ = (
+        CheckConstraint("seen <= ahead", "seen_is_behind"),
+        {"comment": "The same for destinations that a file names (DLR_SEND_DESTINATIONS)"},
+    )
+
+
+class OutboxRow(Outbox):
+    """That of a destination of one of the three older names."""
+
+    __tablename__ = "outbox"
+
+    destination: Mapped[Destination] = mapped_column(primary_key=True)
 
     __table_args__ = (
         CheckConstraint("seen <= ahead", "seen_is_behind"),

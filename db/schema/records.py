@@ -303,12 +303,14 @@ class Due:
     Attributes:
         event_id: the line of the history with which the result came that is to be delivered.
         attempts: this one included.
+        deferrals: how often the destination has asked for it to be sent later.
     """
 
     delivery_id: int
     study_id: UUID
     event_id: int
     attempts: int
+    deferrals: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,7 +184,7 @@ class ReadingSource(StrEnum):
 
 
 class Destination(StrEnum):
-    """Where results are delivered to."""
+    """The destinations that had a name before a site could give one; the table `delivery` has these alone."""
 
     PACS = "pacs"
     UPS = "ups"
@@ -192,7 +192,8 @@ class Destination(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """How far a delivery is; ``obsolete``: its result was replaced, put aside or purged before it was sent."""
+    """How far a delivery is; ``obsolete``: its result was replaced, put aside or purged before it was sent,
+    or the destination does not take it."""
 
     WAITING = "waiting"
     SENT = "sent"

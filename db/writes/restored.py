@@ -3,7 +3,7 @@
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from db.schema.outbox import OutboxRow
+from db.schema.outbox import NamedOutboxRow, OutboxRow
 
 
 def forget_transactions(session: Session) -> None:
@@ -12,4 +12,5 @@ def forget_transactions(session: Session) -> None:
     Numbers of transactions begin anew on each server, and a destination that waits for a high one of the former server
     would miss nothing, and never let go of what it has looked at.
     """
-    session.execute(update(OutboxRow).values(ahead_xid=0))
+    for outbox in (OutboxRow, NamedOutboxRow):
+        session.execute(update(outbox).values(ahead_xid=0))

@@ -66,7 +66,7 @@ def test_up_down_and_up_again_leaves_the_schema_that_the_software_expects(empty_
     downgrade(url, "base")
     with connect(url) as connection:
         assert objects(connection) == set()
-    assert check(url) == [f"migration {number:04} is pending" for number in range(1, 20)]
+    assert check(url) == [f"migration {number:04} is pending" for number in range(1, 21)]
     upgrade(url)
     with connect(url) as connection:
         assert objects(connection) == first
@@ -355,3 +355,46 @@ def test_nothing_in_the_database_is_open_to_public(database: Database) -> None:
 def test_a_role_that_does_not_exist_can_not_be_acted_as(database: Database) -> None:
     with pytest.raises(RoleRefused, match="dlr_nobody"):
         make_engine(database.writer_url, role="dlr_nobody").connect()
+
+
+# As the release before asked, whose three destinations were words of an enumeration.
+FORMER_STATEMENTS = """
+    INSERT INTO outbox (destination, seen, ahead, ahead_xid) VALUES ('ups'::destination, 0, 0, 0)
+        ON CONFLICT (destination) DO UPDATE SET seen = 0;
+    SELECT * FROM outbox WHERE destination = 'pacs'::destination FOR UPDATE SKIP LOCKED;
+    INSERT INTO delivery (destination, study_id, event_id)
+        SELECT CAST('pacs' AS destination), study.id, 7 FROM study WHERE NOT EXISTS (
+            SELECT FROM delivery AS made WHERE made.event_id = 7 AND made.destination = CAST('pacs' AS destination))
+        ON CONFLICT DO NOTHING;
+    UPDATE delivery SET state = 'sent', sent_at = now()
+        WHERE destination = CAST('pacs' AS destination) AND state = 'waiting';
+"""
+
+
+def test_destinations_become_names_and_the_release_before_goes_on_with_its_three(empty_database: Database) -> None:
+    upgrade(empty_database.owner_url, "0019")
+    before = (
+        "INSERT INTO study (study_instance_uid, content_digest, job, source) "
+        "VALUES ('1.2.3', repeat('f', 64), '{}', 'queue');"
+        "INSERT INTO outbox VALUES ('pacs', 0, 0, 0);"
+        "INSERT INTO delivery (destination, study_id, event_id) SELECT 'webhook', id, 5 FROM study"
+    )
+    with connect(empty_database.owner_url) as connection:
+        connection.execute(text(before))
+        connection.commit()
+    upgrade(empty_database.owner_url)
+    with connect(empty_database.owner_url) as connection:
+        connection.execute(text(FORMER_STATEMENTS))
+        connection.execute(
+            text("INSERT INTO named_delivery (destination, study_id, event_id) SELECT 'ris', id, 5 FROM study")
+        )
+        connection.commit()
+    rows = "SELECT destination::text, state::text FROM delivery ORDER BY id"
+    named = "SELECT destination, id > (SELECT max(id) FROM delivery) FROM named_delivery"
+    with connect(empty_database.owner_url) as connection:
+        assert connection.execute(text(rows)).all() == [("webhook", "waiting"), ("pacs", "sent")]
+        assert connection.execute(text(named)).all() == [("ris", True)]
+        assert connection.scalars(text("SELECT destination::text FROM outbox ORDER BY 1")).all() == ["pacs", "ups"]
+    downgrade(empty_database.owner_url, "0019")
+    with connect(empty_database.owner_url) as connection:
+        assert connection.execute(text(rows)).all() == [("webhook", "waiting"), ("pacs", "sent")]

@@ -13,7 +13,6 @@ from db.migrate import check, upgrade
 from db.outages import DATABASE_AWAY, OUTAGES, DatabaseAway, is_of_a_right, outage_of
 from db.probe import try_write
 from db.schema.roles import OWNER, WRITER
-from db.schema.vocabulary import Destination
 from db.session import make_engine, session_factory
 from db.writes import ledger, outbox
 from tests import outages
@@ -288,7 +287,7 @@ def test_a_standby_refuses_each_write_as_an_outage_and_takes_it_once_it_is_the_p
             "a refusal": lambda session: try_write(session),
             "a claim": lambda session: ledger.claim(session, [before.study_id], 3, lease_s=5),
             "what is stranded": ledger.requeue_expired,
-            "a destination": lambda session: outbox.switch_on(session, Destination.WEBHOOK),
+            "a destination": lambda session: outbox.switch_on(session, "webhook"),
         }
         for name, write in writes.items():
             with pytest.raises(DatabaseAway) as caught, sessions.begin() as session:

@@ -22,7 +22,9 @@ def export(
     kind: Annotated[
         Kind,
         typer.Option(
-            "--format", "-f", help="DICOM SR, DICOM pictures of the lesions (SC), HL7 v2.5.1 ORU^R01 or FHIR R4"
+            "--format",
+            "-f",
+            help="DICOM SR, DICOM pictures of the lesions (SC), HL7 v2.5.1 ORU^R01, FHIR R4 or DICOM PDF",
         ),
     ] = Kind.SR,
     output: Annotated[

@@ -52,7 +52,7 @@ class _Commands(LazyGroup):
             Entry("failed", "worker.cli.failed", "app", "List, requeue or discard failed studies."),
             Entry("explain", "worker.cli.explain", "explain", "Draw Grad-CAM heat maps of a study's lesions."),
             Entry("export", "worker.cli.export", "export", "Write a result as DICOM SR or SC, HL7 or FHIR."),
-            Entry("send", "worker.cli.send", "app", "Deliver results to a PACS, worklist or webhook."),
+            Entry("send", "worker.cli.send", "app", "Deliver results to PACS, RIS and others."),
         ),
         "Watch the advice": (
             Entry("monitor", "worker.cli.monitor", "monitor", "Check for missed cancers and drifting rates."),

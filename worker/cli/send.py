@@ -1,6 +1,7 @@
-"""``dlr send``: results delivered to a PACS, a worklist manager and a webhook."""
+"""``dlr send``: results delivered to any number of destinations."""
 
 import signal
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from db.schema.vocabulary import DeliveryState, Destination
+from db.schema.vocabulary import DeliveryState
 from db.writes import outbox
+from worker.cli import destinations
 from worker.cli.failed import moment
 from worker.cli.output import Card, Format, FormatOption, print_rows, stderr
 from worker.settings import Settings, get_settings
@@ -28,9 +30,14 @@ CARD = Card(
     ("study_id", "destination", "state", "error_code"),
     ("delivery_id", "attempts", "error_reason", "created_at", "next_at", "sent_at"),
 )
-ROUND_COLUMNS = ("destination", "sent", "failed", "held_up", "away")
+ROUND_COLUMNS = ("destination", "sent", "failed", "held_up", "not_taken", "away", "quiet_until")
 
-DestinationOption = Annotated[Destination | None, typer.Option(help="Only this destination")]
+DestinationOption = Annotated[str | None, typer.Option(metavar="NAME", help="Only this destination")]
+NameArgument = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this destination")]
+
+app.command()(destinations.show)
+app.command("test")(destinations.ask)
+app.command()(destinations.check)
 
 
 @app.callback(invoke_without_command=True)
@@ -42,7 +49,7 @@ def send(
         typer.Option(parser=moment, metavar="TIME", help="Also studies that ended since then: ISO 8601, or 7d (ago)"),
     ] = None,
 ) -> None:
-    """Deliver results to the destinations in the DLR_SEND_ settings, until SIGTERM or Ctrl-C.
+    """Deliver results to the destinations of DLR_SEND_DESTINATIONS and the other DLR_SEND_ settings, until Ctrl-C.
 
     A destination gets the studies that end after it was first enabled. What cannot be delivered now is retried for as
     long as it takes; `dlr send list --failed` has what a retry cannot fix.
@@ -58,6 +65,7 @@ def send(
 
 @app.command("list")
 def list_deliveries(
+    name: NameArgument = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only refused deliveries, which are not retried")] = False,
     destination: DestinationOption = None,
     limit: Annotated[int, typer.Option(min=1, help="Maximum number of deliveries")] = 1000,
@@ -68,12 +76,13 @@ def list_deliveries(
 
     states = [DeliveryState.FAILED] if failed else [DeliveryState.WAITING, DeliveryState.FAILED]
     with sessions()() as session:
-        rows = [asdict(row) for row in outbox.deliveries(session, states, destination, limit)]
+        rows = [asdict(row) for row in outbox.deliveries(session, states, name or destination, limit)]
     print_rows(rows, COLUMNS, fmt, "deliveries", CARD)
 
 
 @app.command()
 def retry(
+    name: NameArgument = None,
     destination: DestinationOption = None,
     delivery: Annotated[int | None, typer.Option("--id", help="Only this delivery")] = None,
 ) -> None:
@@ -81,7 +90,7 @@ def retry(
     from worker.runtime import sessions
 
     with sessions().begin() as session:
-        count = outbox.retry(session, destination, delivery)
+        count = outbox.retry(session, name or destination, delivery)
     stderr.print(f"{count} deliveries will be retried", highlight=False)
     raise typer.Exit(0 if count else 1)
 
@@ -91,11 +100,12 @@ def health(fmt: FormatOption = Format.TABLE) -> None:
     """Health check. Exit status 0: a sender has served each destination within three minutes."""
     from worker.doctor.postgresql import SILENT_S
     from worker.runtime import sessions
-    from worker.sending.from_settings import destinations
+    from worker.sending.from_settings import routes
 
     with sessions()() as session:
         states = {state.destination: state for state in outbox.outbox_states(session)}
-    found = [(one.name.value, states.get(one.name.value)) for one in destinations(get_settings())]
+    names = [route.destination.name for route in routes(get_settings())]
+    found = [(name, states.get(name)) for name in names]
     now = datetime.now(UTC)
     served = [state is not None and (now - state.looked_at).total_seconds() < SILENT_S for _, state in found]
     rows = [
@@ -111,20 +121,25 @@ def _senders(settings: Settings) -> "list[Sender]":
     from worker.logs import configure_logging
     from worker.outages.retry import retry_while_away, stopping
     from worker.runtime import serve, sessions
-    from worker.sending.from_settings import destinations
+    from worker.sending.from_settings import routes
     from worker.sending.sender import Sender
 
     settings.require_database_url()
-    found = destinations(settings, _camera(settings))
+    found = routes(settings, _camera(settings))
     configure_logging(settings.log_level, settings.log_format)
     serve()
     wait_s, lease_s = settings.retry_wait_s, 2 * settings.send_timeout_s
-    return [Sender(one, sessions(), wait_s, lease_s, retry_while_away, stopping) for one in found]
+    return [
+        Sender(route.destination, sessions(), wait_s, lease_s, retry_while_away, stopping, route.terms)
+        for route in found
+    ]
 
 
 def _camera(settings: Settings) -> "Camera | None":
     """Return what pictures are made with, where they are wanted: decoders, as a worker has them."""
-    if not settings.send_pictures:
+    from worker.sending.from_settings import wants_pictures
+
+    if not wants_pictures(settings):
         return None
     from worker.errors import Code, SetupRefused
     from worker.reporting.documents import Camera
@@ -133,7 +148,7 @@ def _camera(settings: Settings) -> "Camera | None":
     try:
         from worker.reporting.frames import frame_reader
     except ImportError:
-        reason = "DLR_SEND_PICTURES needs the extra: pip install 'dlr-worker[worker]'"
+        reason = "pictures need the extra: pip install 'dlr-worker[worker]'"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
     return Camera(frame_reader(decoders()))
 
@@ -143,15 +158,14 @@ def _once(senders: "Sequence[Sender]", since: datetime | None) -> None:
     rows = []
     for sender in senders:
         sender.switch_on(since)
-        sent = failed = held_up = 0
+        counts: Counter[str] = Counter(sent=0, failed=0, held_up=0, not_taken=0)
         while True:
             done = sender.work()
-            sent, failed, held_up = sent + done.sent, failed + done.failed, held_up + done.held_up
+            counts.update({name: getattr(done, name) for name in counts})
             if done.is_idle or done.away is not None:
                 break
         away = None if done.away is None else done.away.reason
-        name = sender.destination.name.value
-        rows.append({"destination": name, "sent": sent, "failed": failed, "held_up": held_up, "away": away})
+        rows.append({"destination": sender.destination.name, **counts, "away": away, "quiet_until": done.quiet_until})
     print_rows(rows, ROUND_COLUMNS, Format.TABLE, title="deliveries of this round")
     raise typer.Exit(1 if any(row["failed"] or row["held_up"] or row["away"] for row in rows) else 0)
 

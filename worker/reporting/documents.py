@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from worker.errors import Code, DlrError, Refused, SetupRefused, StudyRefused
 from worker.logs import story_of
 from worker.reporting.conforming import require_conforming
+from worker.reporting.encapsulated_pdf import encapsulated_pdf
 from worker.reporting.fhir import fhir_bundle
 from worker.reporting.hl7 import hl7_message
 from worker.reporting.lesion_content import has_several_images
@@ -44,9 +45,10 @@ class Kind(StrEnum):
     SC = "sc"
     HL7 = "hl7"
     FHIR = "fhir"
+    PDF = "pdf"
 
 
-SUFFIXES = {Kind.SR: ".sr.dcm", Kind.SC: ".sc.dcm", Kind.HL7: ".hl7", Kind.FHIR: ".fhir.json"}
+SUFFIXES = {Kind.SR: ".sr.dcm", Kind.SC: ".sc.dcm", Kind.HL7: ".hl7", Kind.FHIR: ".fhir.json", Kind.PDF: ".pdf.dcm"}
 TEXTS = (Kind.HL7, Kind.FHIR)
 """Kinds that are text, one document a study."""
 
@@ -104,6 +106,8 @@ def _contents(kind: Kind, result: StudyResult, source: Source, camera: Camera | 
         yield "", hl7_message(result, source).encode()
     elif kind is Kind.FHIR:
         yield "", fhir_bundle(result, source).encode()
+    elif kind is Kind.PDF:
+        yield "", _file(encapsulated_pdf(result, source))
     elif camera is not None:
         yield from _pictures(result, source, camera)
 

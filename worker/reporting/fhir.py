@@ -47,7 +47,7 @@ IMAGE_RESULT: Final = Concept("IMAGE_RESULT", concepts.OWN, "DLR: scores of one 
 STUDY_RESULT: Final = Concept("RESULT", concepts.OWN, "DLR: recommendation, not a diagnosis")
 PRELIMINARY: Final = "preliminary"
 UNKNOWN: Final = "unknown"
-_DICOM_UID: Final = "urn:dicom:uid"
+DICOM_UID: Final = "urn:dicom:uid"
 _ELSEWHERE: Final = (concepts.ASSESSMENT, concepts.LATERALITY)
 """What is not said among the components: the radiologist's Observation and the body site say it."""
 
@@ -78,38 +78,39 @@ def fhir_bundle(result: StudyResult, source: Source) -> str:
     except ImportError:
         reason = "FHIR needs the extra: pip install 'dlr-worker[export]'"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
-    resources = list(_resources(result, source.subject))
+    resources = list(resources_of(result, source.subject))
     bundle = {
         "resourceType": "Bundle",
         "type": "collection",
-        "identifier": _uid(instance_uid(result.endings[-1], KIND)),
+        "identifier": uid_identifier(instance_uid(result.endings[-1], KIND)),
         "timestamp": _instant(result.endings[-1].at),
         "entry": [
-            {"fullUrl": _url(result, resource.pop("id")), "resource": resource} for resource in resources
+            {"fullUrl": url_of(result, resource.pop("id")), "resource": resource} for resource in resources
         ],
     }  # fmt: skip
-    text: str = Bundle.model_validate(_without_empty(bundle)).model_dump_json(indent=2)
+    text: str = Bundle.model_validate(without_empty(bundle)).model_dump_json(indent=2)
     return text + "\n"
 
 
-def _without_empty(value: Any) -> Any:
+def without_empty(value: Any) -> Any:
     """Return JSON without what FHIR forbids: empty texts, objects and lists, and controls in texts (R4, 2.6, 2.24)."""
     if isinstance(value, str):
         return on_one_line(value).strip()
     if isinstance(value, dict):
-        return {name: kept for name, part in value.items() if (kept := _without_empty(part)) not in _EMPTY}
+        return {name: kept for name, part in value.items() if (kept := without_empty(part)) not in _EMPTY}
     if isinstance(value, list):
-        return [kept for part in value if (kept := _without_empty(part)) not in _EMPTY]
+        return [kept for part in value if (kept := without_empty(part)) not in _EMPTY]
     return value
 
 
-def _resources(result: StudyResult, subject: Subject) -> Iterator[Json]:
+def resources_of(result: StudyResult, subject: Subject) -> Iterator[Json]:
+    """Yield the resources of a result, the report first; ``id`` is the name by which others refer to it."""
     yield _report(result, subject)
     yield _patient(subject)
     yield {
         "resourceType": "Device",
         "id": "device",
-        "identifier": [_uid(DEVICE)],
+        "identifier": [uid_identifier(DEVICE)],
         "deviceName": [{"name": "dlr-worker", "type": "manufacturer-name"}],
         "version": [{"value": __version__}],
     }
@@ -125,12 +126,12 @@ def _report(result: StudyResult, subject: Subject) -> Json:
     report: Json = {
         "resourceType": "DiagnosticReport",
         "id": "report",
-        "identifier": [_uid(instance_uid(result.endings[-1], KIND))],
+        "identifier": [uid_identifier(instance_uid(result.endings[-1], KIND))],
         "status": PRELIMINARY,
         "code": {"coding": [_coding(STUDY_RESULT)], "text": STUDY_RESULT.meaning},
         "subject": _reference(result, "patient"),
         "issued": _instant(result.endings[-1].at),
-        "imagingStudy": [{"type": "ImagingStudy", "identifier": _uid(subject.study_instance_uid)}],
+        "imagingStudy": [{"type": "ImagingStudy", "identifier": uid_identifier(subject.study_instance_uid)}],
         "result": [_reference(result, f"dlr-{lesion.ordinal}") for lesion in result.lesions],
         "conclusion": summary_of(result),
     }
@@ -266,7 +267,7 @@ def _about(result: StudyResult, lesion: LesionResult, name: str) -> Json:
     return {
         "resourceType": "Observation",
         "id": name,
-        "identifier": [_uid(tracking_uid(result, lesion)), {"value": lesion.lesion_id}],
+        "identifier": [uid_identifier(tracking_uid(result, lesion)), {"value": lesion.lesion_id}],
         "subject": _reference(result, "patient"),
         "issued": _instant(result.endings[-1].at),
         "bodySite": _concept(_side(lesion)),
@@ -283,7 +284,7 @@ def _image(marked: Marked) -> Json:
     frame = f", frame {marked.frame}" if marked.frame else ""
     return {
         "type": "ImagingStudy",
-        "identifier": _uid(marked.sop_instance_uid),
+        "identifier": uid_identifier(marked.sop_instance_uid),
         "display": f"SOP Instance UID of the image{frame}",
     }
 
@@ -311,8 +312,9 @@ def _coding(concept: Concept) -> Mapping[str, str]:
     return {**({"system": system} if system else {}), "code": concept.value, "display": concept.meaning}
 
 
-def _uid(uid: str) -> Json:
-    return {"system": _DICOM_UID, "value": f"urn:oid:{uid}"}
+def uid_identifier(uid: str) -> Json:
+    """Return an Identifier that is a UID."""
+    return {"system": DICOM_UID, "value": f"urn:oid:{uid}"}
 
 
 def _instant(moment: datetime) -> str:
@@ -320,9 +322,9 @@ def _instant(moment: datetime) -> str:
 
 
 def _reference(result: StudyResult, name: str) -> Json:
-    return {"reference": _url(result, name)}
+    return {"reference": url_of(result, name)}
 
 
-def _url(result: StudyResult, name: str) -> str:
+def url_of(result: StudyResult, name: str) -> str:
     """Return a name of a resource that no other result's has."""
     return f"urn:uuid:{uuid5(result.study_id, f'{result.endings[-1].event_id}/{name}')}"

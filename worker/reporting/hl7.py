@@ -9,6 +9,7 @@ age to 12 or more.
 import hashlib
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 from unicodedata import category
@@ -60,6 +61,23 @@ RESULT: Final = Concept("RESULT", concepts.OWN, "DLR: recommendation, not a diag
 _ESCAPED: Final = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"}
 
 
+@dataclass(frozen=True, slots=True)
+class Addressing:
+    """What a receiver wants in a message that is sent to it.
+
+    Attributes:
+        sending_facility: MSH-4, with ``receiving_application`` MSH-5 and ``receiving_facility`` MSH-6; an HD each.
+        processing_id: MSH-11: ``P`` for production, ``T`` for training, ``D`` for debugging (HL7 table 0103).
+        placer_is_accession: the accession number is OBR-2 too, where the images have no placer's order number.
+    """
+
+    sending_facility: str = ""
+    receiving_application: str = ""
+    receiving_facility: str = ""
+    processing_id: str = "P"
+    placer_is_accession: bool = False
+
+
 class Statement(NamedTuple):
     """One OBX: its Sub-ID (none: it is of the study), its value's type and ER7 text, and its unit."""
 
@@ -70,12 +88,13 @@ class Statement(NamedTuple):
     unit: Concept | None = None
 
 
-def hl7_message(result: StudyResult, source: Source) -> str:
+def hl7_message(result: StudyResult, source: Source, addressing: Addressing | None = None) -> str:
     """Make the message of a result. The same result gives the same message, with the same control id.
 
     Args:
         result: ended, of a study with a Study Instance UID.
         source: of its files: patient and study.
+        addressing: what its receiver wants; it has ORC and NTE then, and without it there is no receiver.
 
     Returns:
         ER7 text in UTF-8 (MSH-18 says so), a carriage return after each segment, without the framing of MLLP.
@@ -90,10 +109,19 @@ def hl7_message(result: StudyResult, source: Source) -> str:
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
     message = Message("ORU_R01", version=VERSION)
     _header(message.msh, result)
+    if addressing is not None:
+        _address(message.msh, addressing)
     of_patient = message.add_group("ORU_R01_PATIENT_RESULT")
     _patient(of_patient.add_group("ORU_R01_PATIENT").add_segment("PID"), result, source.subject)
     order = of_patient.add_group("ORU_R01_ORDER_OBSERVATION")
-    _request(order.add_segment("OBR"), result, source.subject)
+    if addressing is not None:
+        _order(order.add_segment("ORC"), result, source.subject, addressing)
+    obr = order.add_segment("OBR")
+    _request(obr, result, source.subject)
+    if addressing is not None:
+        obr.obr_2 = _placer(result, source.subject, addressing)
+        for place, note in enumerate((RESULT.meaning, *result.notices), start=1):
+            _note(order.add_segment("NTE"), place, note)
     for place, statement in enumerate(_statements(result, source.subject), start=1):
         _observe(order.add_group("ORU_R01_OBSERVATION").add_segment("OBX"), place, statement)
     text: str = message.to_er7()
@@ -102,13 +130,45 @@ def hl7_message(result: StudyResult, source: Source) -> str:
 
 def _header(msh: Any, result: StudyResult) -> None:
     ending = result.endings[-1]
-    control_id = hashlib.sha256(instance_uid(ending, KIND).encode()).hexdigest()
     msh.msh_3 = f"DLR^{__version__}"
     msh.msh_7 = f"{ending.at:%Y%m%d%H%M%S.%f}"[:19] + f"{ending.at:%z}"
     msh.msh_9 = "ORU^R01^ORU_R01"
-    msh.msh_10 = control_id[:_LONGEST_CONTROL_ID]
+    msh.msh_10 = control_id_of(result)
     msh.msh_11 = "P"
     msh.msh_18 = "UNICODE UTF-8"
+
+
+def control_id_of(result: StudyResult) -> str:
+    """Return the control id (MSH-10) of a result's message, by which its acknowledgement names it."""
+    return hashlib.sha256(instance_uid(result.endings[-1], KIND).encode()).hexdigest()[:_LONGEST_CONTROL_ID]
+
+
+def _address(msh: Any, addressing: Addressing) -> None:
+    msh.msh_4 = addressing.sending_facility
+    msh.msh_5 = addressing.receiving_application
+    msh.msh_6 = addressing.receiving_facility
+    msh.msh_11 = addressing.processing_id
+
+
+def _order(orc: Any, result: StudyResult, subject: Subject, addressing: Addressing) -> None:
+    orc.orc_1 = "RE"
+    orc.orc_2 = _placer(result, subject, addressing)
+    orc.orc_3 = _filler(result, subject)
+
+
+def _placer(result: StudyResult, subject: Subject, addressing: Addressing) -> str:
+    accession = _st(accession_of(subject, result)) if addressing.placer_is_accession else ""
+    return _st(subject.placer_order_number) or accession
+
+
+def _filler(result: StudyResult, subject: Subject) -> str:
+    return _st(accession_of(subject, result)) or escaped(str(result.study_id))
+
+
+def _note(nte: Any, place: int, text: str) -> None:
+    nte.nte_1 = str(place)
+    nte.nte_2 = "L"
+    nte.nte_3 = escaped(text)
 
 
 def _patient(pid: Any, result: StudyResult, subject: Subject) -> None:
@@ -148,7 +208,7 @@ def _names(person: str) -> list[str]:
 
 def _request(obr: Any, result: StudyResult, subject: Subject) -> None:
     obr.obr_1 = "1"
-    obr.obr_3 = _st(accession_of(subject, result)) or escaped(str(result.study_id))
+    obr.obr_3 = _filler(result, subject)
     obr.obr_4 = _coded(concepts.ULTRASONOGRAPHY)
     obr.obr_7 = subject.study_date + subject.study_time[:6] if subject.study_date else ""
     obr.obr_22 = f"{result.endings[-1].at:%Y%m%d%H%M%S%z}"

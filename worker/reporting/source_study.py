@@ -22,7 +22,8 @@ from worker.study import Lesion, MarkedImage, OnDicomweb, OnPacs, Study
 from worker.text import on_one_line
 
 _NAMES = ("PatientName", "ReferringPhysicianName")
-_TEXTS = ("PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyID", "StudyDescription")
+_PLACER = "PlacerOrderNumberImagingServiceRequest"
+_TEXTS = ("PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyID", "StudyDescription", _PLACER)
 _PATTERNS = {
     "PatientBirthDate": r"\d{8}",
     "StudyDate": r"\d{8}",
@@ -47,6 +48,7 @@ class Subject:
         patient_sex: M, F or O.
         study_time: HHMMSS.FFFFFF, its end may be missing.
         timezone_offset: of times of the files, such as +0100.
+        placer_order_number: Placer Order Number / Imaging Service Request (0040,2016).
     """
 
     study_instance_uid: str
@@ -62,6 +64,7 @@ class Subject:
     accession_number: str
     referring_physician_name: str
     timezone_offset: str
+    placer_order_number: str = ""
 
     def local(self, moment: datetime) -> datetime:
         """Return a moment in the time zone of the files; where they name none, in that of this machine."""
@@ -241,6 +244,7 @@ def _subject(header: Header) -> Subject:
         accession_number=said["AccessionNumber"],
         referring_physician_name=said["ReferringPhysicianName"],
         timezone_offset=said["TimezoneOffsetFromUTC"],
+        placer_order_number=said[_PLACER],
     )
 
 

@@ -1,1 +1,1 @@
-"""Results that go out by themselves: from the outbox to a PACS, a worklist manager (UPS) and a webhook."""
+"""Results that go out by themselves: from the outbox to any number of destinations, each by its rules."""

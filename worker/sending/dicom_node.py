@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from worker.errors import Code, StudyRefused, Unavailable
@@ -24,6 +25,14 @@ _LATER: Final = (0x0110, 0x0118, 0x0122, 0x0124, 0x0213)
 what time or a person there mends."""
 
 
+class Fate(Enum):
+    """What becomes of an instance that was to be stored."""
+
+    THERE = "there"
+    LATER = "later"
+    REFUSED = "refused"
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """An application entity: its title, and where it listens."""
@@ -38,6 +47,11 @@ class Node:
         ae_title, _, place = text.partition("@")
         host, _, port = place.rpartition(":")
         return cls(ae_title.strip(), host.strip("[]"), int(port))
+
+    def __str__(self) -> str:
+        """Return ``AET@host:port``."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.ae_title}@{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +89,27 @@ class Caller:
             yield association
         finally:
             association.release()
+
+    def echo(self, node: Node, sop_classes: Collection[str]) -> str:
+        """Ask a node by C-ECHO whether it is there, and say which of the SOP Classes it takes.
+
+        Raises:
+            Unavailable: ``destination_unavailable``; as for an association, or none of the SOP Classes is taken.
+        """
+        from pydicom.uid import UID
+        from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+        with self.association(node, [Verification, *sop_classes]) as association:
+            taken = {str(context.abstract_syntax) for context in association.accepted_contexts}
+            answer = "no C-ECHO"
+            if Verification in taken:
+                answered = association.send_c_echo()
+                checked("C-ECHO", answered)
+                answer = f"C-ECHO answered 0x{answered.Status:04X}"
+        wanted = [UID(uid).name for uid in sop_classes if uid in taken]
+        if not wanted:
+            raise Unavailable(Code.DESTINATION_UNAVAILABLE, "none of the SOP Classes is accepted there")
+        return f"{answer}; takes {', '.join(wanted)}"
 
     def _entity(self, sop_classes: Collection[str]) -> "AE":
         from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -122,8 +157,15 @@ def checked(what: str, answer: Any) -> None:
     if "Status" not in answer:
         raise Unavailable(Code.DESTINATION_UNAVAILABLE, f"no answer to the {what}")
     status: int = answer.Status
-    if status in (0, DUPLICATE) or status >> 12 == 0xB or status in _WARNINGS:
-        return
-    if status >> 8 == 0xA7 or status in _LATER:
+    fate = fate_of(status)
+    if fate is Fate.LATER:
         raise Unavailable(Code.DESTINATION_UNAVAILABLE, f"the {what} was not done, with status 0x{status:04X}")
-    raise StudyRefused(Code.DESTINATION_REFUSED, f"the {what} was refused with status 0x{status:04X}")
+    if fate is Fate.REFUSED:
+        raise StudyRefused(Code.DESTINATION_REFUSED, f"the {what} was refused with status 0x{status:04X}")
+
+
+def fate_of(status: int) -> Fate:
+    """Return what a status, or a Failure Reason (0008,1197), makes of an instance."""
+    if status in (0, DUPLICATE) or status >> 12 == 0xB or status in _WARNINGS:
+        return Fate.THERE
+    return Fate.LATER if status >> 8 == 0xA7 or status in _LATER else Fate.REFUSED

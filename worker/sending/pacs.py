@@ -1,48 +1,73 @@
 """The PACS: a result's documents, stored by C-STORE (PS3.4, annex B). A UID is the result's, so twice is once."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
-from pydicom import Dataset
-from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
+from pydicom import Dataset, dcmread
+from pydicom.uid import UID, Comprehensive3DSRStorage, EncapsulatedPDFStorage, SecondaryCaptureImageStorage
 
-from db.schema.vocabulary import Destination
 from worker.errors import Code, Unavailable
-from worker.reporting.result import StudyResult
-from worker.sending.destination import Deliver, Parcel
+from worker.reporting.documents import Document, Kind
+from worker.sending.destination import Deliver, Documents, Parcel
 from worker.sending.dicom_node import Caller, Node, checked
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
 
-SOP_CLASSES: Final = (Comprehensive3DSRStorage, SecondaryCaptureImageStorage)
-
-Documents = Callable[[StudyResult], Sequence[Dataset]]
-"""Makes what is to be stored of a result, the report first; the same result gives the same SOP Instance UIDs."""
+SOP_CLASSES: Final[Mapping[Kind, UID]] = {
+    Kind.SR: Comprehensive3DSRStorage,
+    Kind.SC: SecondaryCaptureImageStorage,
+    Kind.PDF: EncapsulatedPDFStorage,
+}
+"""Of each kind of document that is an instance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pacs:
-    """A Storage SCP."""
+    """A Storage SCP.
+
+    Attributes:
+        kinds: of the documents that are stored, the report first.
+    """
 
     node: Node
     caller: Caller
     documents: Documents
-    name: Destination = Destination.PACS
+    kinds: Collection[Kind] = (Kind.SR,)
+    name: str = "pacs"
+
+    @property
+    def where(self) -> str:
+        """Its AE title, host and port."""
+        return str(self.node)
+
+    def test(self) -> str:
+        """Ask by C-ECHO, over an association that proposes what would be stored."""
+        return self.caller.echo(self.node, self._classes)
 
     @contextmanager
     def opened(self) -> Iterator[Deliver]:
         """Hold one association for several results."""
-        with self.caller.association(self.node, SOP_CLASSES) as association:
+        with self.caller.association(self.node, self._classes) as association:
             yield lambda parcel: self._store(association, parcel)
 
+    @property
+    def _classes(self) -> list[UID]:
+        return [SOP_CLASSES[kind] for kind in self.kinds]
+
     def _store(self, association: "Association", parcel: Parcel) -> str:
-        documents = self.documents(parcel.result)
-        for document in documents:
-            store(association, document)
-        return str(documents[0].SOPInstanceUID)
+        instances = instances_of(self.documents(parcel.result, self.kinds))
+        for instance in instances:
+            store(association, instance)
+        return str(instances[0].SOPInstanceUID)
+
+
+def instances_of(documents: Iterable[Document]) -> list[Dataset]:
+    """Return documents that are DICOM as what they are."""
+    return [dcmread(BytesIO(document.content)) for document in documents]
 
 
 def store(association: "Association", document: Dataset) -> None:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
@@ -18,15 +18,14 @@ from worker.errors import Code, DlrError, Refused, SetupRefused, StudyRefused, U
 from worker.logs import story_of
 from worker.outages.backoff import backoff_s
 from worker.reporting.result import read_results
-from worker.sending.destination import Deliver, Opens, Parcel
+from worker.sending.destination import Busy, Deferred, Deliver, Opens, Parcel
+from worker.sending.rules import why_not
+from worker.sending.terms import Terms
 
 logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 1.0
 """How often the outbox is looked at while nothing is due, in seconds."""
-
-LONGEST_WAIT_S: Final = 300.0
-"""The longest wait before what is away is tried again, in seconds."""
 
 UNASKED_S: Final = 30.0
 """For so long a DICOMweb server that was away is not asked for images again, in seconds: an answer that does not come
@@ -61,6 +60,7 @@ class RetryWhileAway(Protocol):
 
 
 _AWAY = (Unavailable, SetupRefused)
+_COUNTED: Final = (DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.WAITING, DeliveryState.OBSOLETE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,8 @@ class Round:
         failed: those that were refused for good.
         held_up: those that wait for something of their own, such as their images' server.
         away: why all have to wait: the destination is.
+        not_taken: results that the destination's rules leave out.
+        quiet_until: when the hours end in which nothing is sent to it; ``None``: it is in none.
         is_idle: there is no more to do now.
     """
 
@@ -79,6 +81,8 @@ class Round:
     failed: int = 0
     held_up: int = 0
     away: Unavailable | SetupRefused | None = None
+    not_taken: int = 0
+    quiet_until: datetime | None = None
     is_idle: bool = False
 
 
@@ -93,6 +97,8 @@ class Sender:
         lease_s: for so long what was taken is kept from other senders.
         retry_while_away: does work again while the database is away; raises when the process ends.
         stopped: set when it is to end; what is being delivered is delivered, and the rest given back.
+        terms: on which the destination is served.
+        now: the clock by which it has quiet hours.
     """
 
     destination: Opens
@@ -101,6 +107,8 @@ class Sender:
     lease_s: float
     retry_while_away: RetryWhileAway
     stopped: threading.Event = field(default_factory=threading.Event)
+    terms: Terms = field(default_factory=Terms)
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _asked_again_at: dict[str | None, float] = field(default_factory=dict)
 
     def switch_on(self, since: datetime | None = None) -> None:
@@ -120,7 +128,7 @@ class Sender:
             done = self.retry_while_away(self.work)
             failures = 0 if done.away is None else failures + 1
             if done.away is not None:
-                self.stopped.wait(self._wait_s(failures))
+                self.stopped.wait(self._wait_away_s(failures, done.away))
             elif done.is_idle:
                 self.stopped.wait(LOOK_S)
 
@@ -129,8 +137,11 @@ class Sender:
         name = self.destination.name
         with self.sessions.begin() as session:
             made = outbox.make_deliveries(session, name, MADE_AT_ONCE)
+        quiet_until = None if self.terms.quiet is None else self.terms.quiet.until(self.now())
+        if quiet_until is not None:
+            return Round(quiet_until=quiet_until, is_idle=made < MADE_AT_ONCE)
         with self.sessions.begin() as session:
-            due = outbox.take(session, name, MOST_AT_ONCE, self.lease_s)
+            due = outbox.take(session, name, MOST_AT_ONCE, self.lease_s, by_priority=self.terms.by_priority)
         return self._deliver(due) if due else Round(is_idle=made < MADE_AT_ONCE)
 
     def _deliver(self, due: Sequence[Due]) -> Round:
@@ -148,15 +159,13 @@ class Sender:
             self._put_off(left.pop(0), why)
         with self.sessions.begin() as session:
             outbox.give_back(session, [one.delivery_id for one in left])
-        failed, held_up = came_of.count(DeliveryState.FAILED), came_of.count(DeliveryState.WAITING)
-        return Round(len(came_of) - failed - held_up, failed, held_up, away)
+        sent, failed, held_up, not_taken = (came_of.count(state) for state in _COUNTED)
+        return Round(sent, failed, held_up, away, not_taken)
 
     def _one(self, deliver: Deliver, due: Due) -> DeliveryState:
         """Try one delivery, and write down what came of it; raise where the destination itself is away."""
-        parcel = self._parcel(due)
+        parcel = self._wanted(due)
         if parcel is None:
-            with self.sessions.begin() as session:
-                outbox.obsolete(session, due.delivery_id)
             return DeliveryState.OBSOLETE
         server = parcel.result.dicomweb_server
         if time.monotonic() < self._asked_again_at.get(server, 0):
@@ -165,6 +174,8 @@ class Sender:
             uid = deliver(parcel)
         except SetupRefused:
             raise
+        except Deferred as why:
+            return self._defer(due, why)
         except (Unavailable, Refused) as why:
             if why.code is Code.DESTINATION_UNAVAILABLE:
                 raise
@@ -180,6 +191,19 @@ class Sender:
             outbox.sent(session, due.delivery_id, uid)
         logger.info("sent to %s: %s", self.destination.name, due.study_id)
         return DeliveryState.SENT
+
+    def _wanted(self, due: Due) -> Parcel | None:
+        """Return what is to be delivered; of what is not, write down why."""
+        parcel = self._parcel(due)
+        with self.sessions.begin() as session:
+            if parcel is None:
+                outbox.obsolete(session, due.delivery_id)
+                return None
+            rule = why_not(self.terms.rules, parcel.result, has_earlier=parcel.replaces is not None)
+            if rule is None:
+                return parcel
+            outbox.not_taken(session, due.delivery_id, Code.RESULT_NOT_TAKEN.value, f"the rule: {rule}")
+        return None
 
     def _parcel(self, due: Due) -> Parcel | None:
         """Read the result that a delivery is of; ``None`` when it is the study's no more."""
@@ -200,12 +224,22 @@ class Sender:
             outbox.failed(session, due.delivery_id, code.value, reason)
         return DeliveryState.FAILED
 
-    def _put_off(self, due: Due, why: DlrError) -> DeliveryState:
-        wait_s = self._wait_s(due.attempts)
+    def _defer(self, due: Due, why: Deferred) -> DeliveryState:
+        """Send a delivery later, as the destination asks; after so many times that is a refusal."""
+        times = due.deferrals + 1
+        if times >= self.terms.most_deferrals:
+            return self._fail(due, Code.DESTINATION_REFUSED, f"{why.reason}, {times} times")
+        return self._put_off(due, why, deferred=True)
+
+    def _put_off(self, due: Due, why: DlrError, *, deferred: bool = False) -> DeliveryState:
+        wait_s = self._wait_away_s(due.attempts, why)
         logger.warning("not sent to %s yet, will be retried: %s: %s", self.destination.name, due.study_id, why.code)
         with self.sessions.begin() as session:
-            outbox.put_off(session, due.delivery_id, wait_s, why.code.value, why.reason)
+            outbox.put_off(session, due.delivery_id, wait_s, why.code.value, why.reason, deferred=deferred)
         return DeliveryState.WAITING
 
-    def _wait_s(self, failures: int) -> float:
-        return backoff_s(failures, self.retry_wait_s, LONGEST_WAIT_S)
+    def _wait_away_s(self, failures: int, why: DlrError) -> float:
+        """Return how long to wait: longer each time, and as long as the destination asks for."""
+        asked_s = why.wait_s if isinstance(why, Busy) else 0
+        first_s = self.terms.first_wait_s or self.retry_wait_s
+        return max(backoff_s(failures, first_s, self.terms.longest_wait_s), asked_s)

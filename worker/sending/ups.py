@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from pydicom import Dataset
 
-from db.schema.vocabulary import Destination
 from worker.errors import Code, StudyRefused, Unavailable
 from worker.sending.destination import Deliver, Parcel, Sources
 from worker.sending.dicom_node import Caller, Node, checked
@@ -29,7 +28,16 @@ class Ups:
     caller: Caller
     worklist: Worklist
     sources: Sources
-    name: Destination = Destination.UPS
+    name: str = "ups"
+
+    @property
+    def where(self) -> str:
+        """Its AE title, host and port."""
+        return str(self.node)
+
+    def test(self) -> str:
+        """Ask by C-ECHO, over an association that proposes UPS Push."""
+        return self.caller.echo(self.node, [UPS_PUSH])
 
     @contextmanager
     def opened(self) -> Iterator[Deliver]:

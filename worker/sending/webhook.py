@@ -12,7 +12,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from db.schema.vocabulary import Destination, Outcome
+from db.schema.vocabulary import Outcome
 from worker.errors import Code, StudyRefused, Unavailable
 from worker.reporting.lesion_content import count_images, has_several_images, views_disagree
 from worker.reporting.result import StudyResult
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CONNECT_S: Final = 5.0
 """How long a receiver may take to take the call, in seconds."""
 
+_SILENT: Final = "the receiver does not answer, or not with TLS"
 _SECRET: Final = "whsec_"  # noqa: S105  a prefix
 _OF_THE_MESSAGE: Final = (
     HTTPStatus.BAD_REQUEST,
@@ -53,11 +54,34 @@ class Webhook:
     timeout_s: float
     ca: Path | None = None
     identifiers: bool = False
-    name: Destination = Destination.WEBHOOK
+    name: str = "webhook"
+
+    @property
+    def where(self) -> str:
+        """Its URL."""
+        return self.url
+
+    def test(self) -> str:
+        """Ask by OPTIONS, to which a receiver may give any answer: what counts is that it gives one, over TLS."""
+        from requests import RequestException
+
+        with self._session() as session:
+            try:
+                with session.options(
+                    self.url, timeout=(CONNECT_S, self.timeout_s), allow_redirects=False, stream=True
+                ) as answer:
+                    return f"OPTIONS answered HTTP {answer.status_code}"
+            except (RequestException, OSError):
+                raise Unavailable(Code.DESTINATION_UNAVAILABLE, _SILENT) from None
 
     @contextmanager
     def opened(self) -> Iterator[Deliver]:
         """Keep one connection for several results."""
+        with self._session() as session:
+            yield lambda parcel: self._post(session, parcel)
+
+    @contextmanager
+    def _session(self) -> Iterator["Session"]:
         from requests import Session
 
         from worker.network.timed_http import TimedAnswers
@@ -67,7 +91,7 @@ class Webhook:
                 session.mount(scheme, TimedAnswers())
             session.trust_env = False  # neither a proxy nor a password that the settings do not name
             session.verify = True if self.ca is None else str(self.ca)
-            yield lambda parcel: self._post(session, parcel)
+            yield session
 
     def _post(self, session: "Session", parcel: Parcel) -> None:
         from requests import RequestException
@@ -85,7 +109,7 @@ class Webhook:
             ) as answer:
                 status = answer.status_code
         except (RequestException, OSError):
-            raise Unavailable(Code.DESTINATION_UNAVAILABLE, "the receiver does not answer, or not with TLS") from None
+            raise Unavailable(Code.DESTINATION_UNAVAILABLE, _SILENT) from None
         _check(status)
 
 

@@ -10,6 +10,10 @@ from worker.settings.addresses import AeTitle, Label, NodeAddress, Performer
 class SenderSettings(BaseModel, frozen=True):
     """Where results go by themselves."""
 
+    send_destinations: Path | None = Field(
+        default=None,
+        description="TOML file of any number of destinations, each with what it takes; the settings below are one each",
+    )
     send_pacs: NodeAddress | None = Field(
         default=None, description="PACS in which `dlr send` stores reports: AET@host:port"
     )

@@ -16,30 +16,30 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.schema.vocabulary import DeliveryState, Destination
+from db.schema.vocabulary import DeliveryState
 from db.writes import ledger, outbox
 from tests.conftest import Database
 from tests.db.samples import claimed, ended, finish_one, refused, register, result, scored, study
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
-PACS, UPS = Destination.PACS, Destination.UPS
+PACS, UPS = "pacs", "ups"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 Sessions = sessionmaker[Session]
 
 
-def switch_on(sessions: Sessions, destination: Destination = PACS, since: datetime | None = None) -> None:
+def switch_on(sessions: Sessions, destination: str = PACS, since: datetime | None = None) -> None:
     with sessions.begin() as session:
         outbox.switch_on(session, destination, since)
 
 
-def make(sessions: Sessions, destination: Destination = PACS, limit: int = 100) -> int:
+def make(sessions: Sessions, destination: str = PACS, limit: int = 100) -> int:
     with sessions.begin() as session:
         return outbox.make_deliveries(session, destination, limit)
 
 
-def take(sessions: Sessions, destination: Destination = PACS, limit: int = 100, lease_s: float = 60) -> list[Any]:
+def take(sessions: Sessions, destination: str = PACS, limit: int = 100, lease_s: float = 60) -> list[Any]:
     with sessions.begin() as session:
         return outbox.take(session, destination, limit, lease_s)
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from sqlalchemy import NullPool, text
 
-from db.schema.vocabulary import Destination
 from db.session import make_engine
 from db.writes import outbox
 from tests.conftest import Database
@@ -74,7 +73,7 @@ def with_files(uid: str, *paths: str, **changes: Any) -> Any:
 def fill(database: Database) -> None:
     """Studies in every state, one of them read, with a correction, a refusal and a delivery."""
     with writing(database) as sessions, sessions.begin() as session:
-        outbox.switch_on(session, Destination.PACS)
+        outbox.switch_on(session, "pacs")
         done = ended(session, with_files("1.2.1", *PATHS), scored(bm=0.9))
         ended(session, with_files("1.2.2", lesions=(lesion("L1"), lesion("L2"))), scored("L1"), refused("L2"))
         ended(session, with_files("1.2.3"), refused())
@@ -82,7 +81,7 @@ def fill(database: Database) -> None:
         arrived(session, with_files("1.2.4", "own/b.dcm", priority="stat"))
         at_work = arrived(session, with_files("1.2.5"))
         claimed(session, at_work.study_id)
-        outbox.make_deliveries(session, Destination.PACS, 100)
+        outbox.make_deliveries(session, "pacs", 100)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from db.migrate import check, clear, upgrade
 from db.outages import DatabaseAway
-from db.schema.vocabulary import Destination
 from db.writes import ledger, outbox
 from tests.db.samples import arrived, claimed, ended, finish_one, result, scored, study, writing
 from tests.worker.backup.conftest import ACCOUNTS, PATHS, Back, Installation, write_private_in
@@ -84,7 +83,7 @@ def test_a_destination_goes_on_though_the_former_server_was_further_on_with_its_
         ended(session, study("1.2.77", "new"), scored())
     for _ in range(2):
         with writing(empty.database) as sessions, sessions.begin() as session:
-            outbox.make_deliveries(session, Destination.PACS, 100)
+            outbox.make_deliveries(session, "pacs", 100)
     [(seen, last)] = empty.rows("SELECT seen, (SELECT max(id) FROM study_event) FROM outbox")
     assert seen == last
 

@@ -200,3 +200,42 @@ def test_without_a_destination_it_says_which_settings_there_are(
     done = dlr_send(DLR_SEND_PACS="")
     assert done.returncode == 1
     assert "DLR_SEND_WEBHOOK_URL" in done.stderr
+
+
+def test_a_file_of_destinations_is_checked_shown_asked_and_delivered_to(
+    sessions: Sessions,
+    root: Path,
+    port: int,
+    dlr_send: Callable[..., "subprocess.CompletedProcess[str]"],
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "destinations.toml"
+    file.write_text(
+        f'[destination.archive]\nkind = "dimse"\naddress = "PACS@127.0.0.1:{port}"\n'
+        '[destination.drop]\nkind = "folder"\npath = "drop"\n'
+    )
+    (tmp_path / "drop").mkdir()
+    named = {"DLR_SEND_DESTINATIONS": str(file), "DLR_SEND_PACS": ""}
+    checked = dlr_send("check", str(file), "--format", "json")
+    assert [row["destination"] for row in json.loads(checked.stdout)] == ["archive", "drop"], checked.stderr
+    assert dlr_send("--once", **named).returncode == 0, "there is nothing"
+    study_id = end_study(sessions, root, fails=True)
+    asked = dlr_send("test", "--format", "json", **named)
+    assert (asked.returncode, [row["answers"] for row in json.loads(asked.stdout)]) == (1, [False, True])
+    once = dlr_send("--once", **named)
+    assert once.returncode == 1, once.stderr
+    shown = json.loads(dlr_send("show", "--format", "json", **named).stdout)
+    assert [(row["destination"], row["waiting"], row["takes"]) for row in shown] == [
+        ("archive", 1, "every result; no demo results"),
+        ("drop", 0, "every result; no demo results"),
+    ]
+    (row,) = json.loads(dlr_send("list", "archive", "--format", "json", **named).stdout)
+    assert (row["destination"], row["study_id"]) == ("archive", str(study_id))
+    assert json.loads(dlr_send("list", "drop", "--format", "json", **named).stdout) == []
+    assert dlr_send("retry", "drop", **named).returncode == 1
+    assert dlr_send("retry", "archive", **named).returncode == 0
+    file.write_text(file.read_text().replace("dimse", "fax"))
+    bad = dlr_send("check", **named)
+    assert bad.returncode == 1
+    assert "destination.archive: 'kind' has to be one of" in bad.stderr
+    assert dlr_send("show", "nobody", DLR_SEND_PACS=f"PACS@127.0.0.1:{port}").returncode == 1

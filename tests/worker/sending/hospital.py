@@ -170,13 +170,26 @@ def end_study(
 def deliveries(sessions: sessionmaker[Session]) -> list[dict[str, Any]]:
     """Every delivery, as it stands in the database."""
     with sessions() as session:
-        return [dict(row) for row in session.execute(text("SELECT * FROM delivery ORDER BY id")).mappings()]
+        rows = [
+            dict(row)
+            for table in ("delivery", "named_delivery")
+            for row in session.execute(text(f"SELECT * FROM {table}")).mappings()
+        ]
+    return sorted(rows, key=lambda row: row["id"])
 
 
 def settle(sessions: sessionmaker[Session]) -> None:
     """Let everything that waits be due now."""
     with sessions.begin() as session:
-        session.execute(text("UPDATE delivery SET next_at = now() WHERE state = 'waiting'"))
+        for table in ("delivery", "named_delivery"):
+            session.execute(text(f"UPDATE {table} SET next_at = now() WHERE state = 'waiting'"))
+
+
+def unwritten(sessions: sessionmaker[Session]) -> None:
+    """Let everything that was sent be due again, as if that had not been written down."""
+    with sessions.begin() as session:
+        for table in ("delivery", "named_delivery"):
+            session.execute(text(f"UPDATE {table} SET state = 'waiting', sent_at = NULL, next_at = now()"))
 
 
 WAITING, SENT, FAILED = (state.value for state in (DeliveryState.WAITING, DeliveryState.SENT, DeliveryState.FAILED))

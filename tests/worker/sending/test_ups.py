@@ -9,7 +9,6 @@ from pydicom import Dataset, dcmread
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.schema.vocabulary import Destination
 from db.writes import ledger
 from tests.db.samples import claimed, finish_one
 from tests.db.samples import result as result_of
@@ -184,7 +183,7 @@ def sender(sessions: sessionmaker[Session], root: Path, port: int) -> Made:
     def made(**settings: Any) -> Sender:
         said = {"send_ups": f"PACS@127.0.0.1:{port}", "send_retrieve_ae_title": "PACS", **settings}
         (one,) = destinations(Settings(storage_root=root, send_timeout_s=min(pace(10), 50), **said))
-        assert one.name is Destination.UPS
+        assert one.name == "ups"
         sender = Sender(one, sessions, 0.1, 60, lambda work: work())
         sender.switch_on()
         return sender
