@@ -39,7 +39,7 @@ class DeliveryRow(Delivery):
     __tablename__ = "delivery"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    destination: Mapped[Destination]
+    destination: Mapped[Destination] = mapped_column()
 
     __table_args__ = (
         UniqueConstraint("event_id", "destination"),
