@@ -36,6 +36,9 @@ def web(
             metavar="ADDRESSES", help="Addresses of a TLS proxy in front of it (default: DLR_WEB_BEHIND_PROXY)"
         ),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Processes that serve it (default: DLR_WEB_WORKERS)")
+    ] = None,
 ) -> None:
     """Serve the worklist page, read-only, until SIGTERM; manage its accounts with `dlr web user`.
 
@@ -48,7 +51,7 @@ def web(
     from worker.web.serve import serve
 
     settings = get_settings()
-    changes = {"web_port": port, "web_behind_proxy": behind_proxy}
+    changes = {"web_port": port, "web_behind_proxy": behind_proxy, "web_workers": workers}
     settings = settings.model_copy(update={name: value for name, value in changes.items() if value is not None})
     configure_logging(settings.log_level, settings.log_format)
     serve(settings)

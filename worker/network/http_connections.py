@@ -40,7 +40,7 @@ class Connection(H11Protocol):
         """Wait for the first request."""
         super().connection_made(transport)
         self._within(REQUEST_S)
-        if not self.config.proxy_headers and self._of_this_address() > OF_ONE_ADDRESS:
+        if not self.config.forwarded_allow_ips and self._of_this_address() > OF_ONE_ADDRESS:
             transport.abort()
 
     def handle_events(self) -> None:

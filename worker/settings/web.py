@@ -3,7 +3,7 @@
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic import BaseModel, Field, HttpUrl, SecretStr, field_validator
 
 from worker.settings.addresses import PostgresUrl, ViewerUrl, required
 
@@ -38,6 +38,49 @@ class WebSettings(BaseModel, frozen=True):
     )
     web_idle_minutes: int = Field(
         default=30, ge=1, le=10080, description="Minutes without a page being opened after which a reader is signed out"
+    )
+    web_workers: int = Field(
+        default=1, ge=1, le=64, description="Processes that serve the page; they share sessions and address"
+    )
+    web_session_key: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="Secret that signs the page's cookies, 32 characters or more, the same on every host that serves "
+        "the page; unset: another one at each start",
+    )
+    web_roles: str = Field(
+        default="",
+        description="Roles of groups for those who sign in elsewhere: `GROUP=ROLE`, separated by commas, with the "
+        "roles reader, radiologist and administrator; of somebody in several groups, the first one counts",
+    )
+    web_oidc_issuer: HttpUrl | None = Field(
+        default=None,
+        description="URL of the OpenID Connect provider by which readers sign in; unset: by accounts alone",
+    )
+    web_oidc_client_id: str | None = Field(
+        default=None, description="The page's client id at that provider; its redirect URI is `/sign-in/callback`"
+    )
+    web_oidc_client_secret: SecretStr | None = Field(
+        default=None, description="The page's client secret there; unset: a public client, with PKCE alone"
+    )
+    web_oidc_scope: str = Field(default="openid profile", description="Scopes that are asked for, with spaces")
+    web_oidc_name_claim: str = Field(
+        default="preferred_username", description="Claim with a reader's name, which stands beside their verdicts"
+    )
+    web_oidc_role_claim: str = Field(
+        default="groups",
+        description="Claim with a reader's groups; dots lead into objects, such as `realm_access.roles`",
+    )
+    web_oidc_ca: Path | None = Field(
+        default=None, description="Certificates (PEM) by which the provider's is checked; unset: those of the machine"
+    )
+    web_proxy_user_header: str | None = Field(
+        default=None,
+        description="Header in which the proxy of DLR_WEB_BEHIND_PROXY names who signed in to it, such as "
+        "`X-Remote-User`; it has to remove the header from what browsers send",
+    )
+    web_proxy_groups_header: str = Field(
+        default="X-Remote-Groups", description="Header with their groups, separated by commas"
     )
     web_time_zone: str | None = Field(
         default=None,

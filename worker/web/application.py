@@ -20,10 +20,11 @@ from db.outages import DATABASE_AWAY
 from worker.errors import DlrError
 from worker.logs import story_of
 from worker.outages.retry import kind_of
-from worker.web import finding, images, listing, pages, signing_in, verdicts
+from worker.web import finding, images, listing, openid_pages, pages, signing_in, verdicts
 from worker.web.languages import gettext_noop
+from worker.web.proxy import Proxy, Vouching
 from worker.web.rendering import HERE
-from worker.web.site import Site, site_of
+from worker.web.site import NO_ROLE, Site, site_of
 from worker.web.verdict_form import LARGEST_BYTES, MOST_FIELDS
 
 logger = logging.getLogger(__name__)
@@ -118,12 +119,16 @@ class KnownHosts:
             logger.warning("refused: a request for the host %s, which DLR_WEB_HOSTS does not name", name)
 
 
-def make_application(site: Site, hosts: list[str]) -> ASGIApp:
+def make_application(
+    site: Site, hosts: list[str], proxies: Sequence[str] = (), vouching: Vouching | None = None
+) -> ASGIApp:
     """Make the application.
 
     Args:
         site: what its pages need.
         hosts: the names under which it may be reached; a request with another ``Host`` is refused.
+        proxies: addresses of proxies whose headers count.
+        vouching: what they say of whoever signed in to them; ``None``: nothing that counts.
     """
 
     @asynccontextmanager
@@ -151,7 +156,11 @@ def make_application(site: Site, hosts: list[str]) -> ASGIApp:
         Route(f"{an_image}/heat/{{model}}.png", reader(images.heat_map, sign_in=False)),
         Route("/sign-in", signing_in.sign_in_page),
         Route("/sign-in", signing_in.sign_in, methods=["POST"]),
+        Route("/sign-in/openid", openid_pages.begin),
+        Route("/sign-in/callback", openid_pages.come_back),
         Route("/sign-out", form(signing_in.sign_out), methods=["POST"]),
+        Route("/sign-out/openid", openid_pages.leave),
+        Route("/signed-out", openid_pages.signed_out),
         Route("/healthz", _healthz),
         Mount("/static", StaticFiles(directory=HERE / "static")),
     ]
@@ -167,7 +176,7 @@ def make_application(site: Site, hosts: list[str]) -> ASGIApp:
     )
     application.state.site = site
     # Outside of everything, so that the answer to a defect has them too.
-    return Headers(application, HEADERS | (TLS_HEADERS if site.secure else {}))
+    return Headers(Proxy(application, proxies, vouching), HEADERS | (TLS_HEADERS if site.secure else {}))
 
 
 def _healthz(_request: Request) -> Response:
@@ -176,7 +185,8 @@ def _healthz(_request: Request) -> Response:
 
 def _refusal(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    return _said(request, status)
+    said = error.detail if isinstance(error, HTTPException) and error.detail == NO_ROLE else None
+    return _said(request, status, said)
 
 
 def _failure(request: Request, error: Exception) -> Response:
@@ -189,7 +199,7 @@ def _defect(request: Request, _error: Exception) -> Response:
     return _said(request, 500)  # the server logs where it was
 
 
-def _said(request: Request, status: int) -> Response:
+def _said(request: Request, status: int, said: str | None = None) -> Response:
     site = site_of(request)
-    sentence = SENTENCES.get(status, SENTENCES[400 if status < 500 else 500])
+    sentence = said or SENTENCES.get(status, SENTENCES[400 if status < 500 else 500])
     return site.page(request, "error.html", None, status, sentence=sentence)

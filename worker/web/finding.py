@@ -70,7 +70,9 @@ def opened(request: Request) -> Response:
     site, word = site_of(request), request.path_params["word"]
     who = site.session(request)
     if who is None:
-        return site.page(request, "onwards.html", None, word=word)
+        return site.page(
+            request, "onwards.html", None, url=f"/sign-in?open={word}", title=gettext_noop("Opening the study")
+        )
     name = site.links.find(word)
     if name is None:
         return site.page(request, "error.html", who, 404, sentence=FORGOTTEN)

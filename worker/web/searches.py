@@ -1,46 +1,43 @@
-"""What is looked for, kept for a while under a random word, which an address has in its stead.
+"""What is looked for, sealed into a word that an address has in its stead.
 
-So the browser's back button works, and neither its history, a log nor a ``Referer`` holds an identifier. It is kept in
-memory, as the key of the sessions is: one process serves the page. See docs/decisions/0045-what-the-page-keeps.md.
+So the browser's back button works, and neither its history, a log nor a ``Referer`` holds an identifier. Nothing is
+kept here: any process of the page opens what another one sealed. See docs/decisions/0045-what-the-page-keeps.md.
 """
 
-import math
-import secrets
 import time
-from collections import OrderedDict
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import Lock
-from typing import Final
 
-MOST_KEPT: Final = 10_000
+from cryptography.fernet import Fernet, InvalidToken
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Searches:
-    """What was looked for lately; safe for threads.
+    """Seals what is looked for, and opens it again.
 
     Attributes:
-        kept_s: seconds after which a search is forgotten.
-        clock: seconds, monotonic.
+        key: 32 bytes; what another key sealed is not opened.
+        kept_s: seconds after which a word is worth nothing.
+        clock: the time, in seconds.
     """
 
-    kept_s: float
-    clock: Callable[[], float] = time.monotonic
-    _kept: "OrderedDict[str, tuple[float, str]]" = field(default_factory=OrderedDict)
-    _lock: Lock = field(default_factory=Lock)
+    key: bytes = field(repr=False)
+    kept_s: int
+    clock: Callable[[], float] = time.time
 
     def keep(self, text: str) -> str:
-        """Keep a search, in the place of the oldest where there are too many, and return its word."""
-        word = secrets.token_urlsafe(16)
-        with self._lock:
-            self._kept[word] = (self.clock(), text)
-            while len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
-        return word
+        """Return a word for a search; another one each time."""
+        return self._fernet.encrypt_at_time(text.encode(), int(self.clock())).decode().rstrip("=")
 
     def find(self, word: str) -> str | None:
-        """Return what a word stands for; ``None`` if it is forgotten, or was never given."""
-        with self._lock:
-            since, text = self._kept.get(word, (-math.inf, None))
-        return text if self.clock() - since < self.kept_s else None
+        """Return what a word stands for; ``None`` if its time is over, or it was never given."""
+        padded = word + "=" * (-len(word) % 4)
+        try:
+            return self._fernet.decrypt_at_time(padded.encode(), self.kept_s, int(self.clock())).decode()
+        except InvalidToken:
+            return None
+
+    @property
+    def _fernet(self) -> Fernet:
+        return Fernet(urlsafe_b64encode(self.key))

@@ -1,15 +1,19 @@
 """Whether the page may be served as it is set up, and serving it."""
 
 import logging
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import uvicorn
 from sqlalchemy import Engine
+from starlette.types import ASGIApp
+from uvicorn.supervisors import Multiprocess
 
 from db.schema.roles import WEB
 from db.session import make_engine, session_factory
 from worker.errors import Code, SetupRefused
 from worker.imaging.decoder_pool import DecoderPool
+from worker.logs import configure_logging
 from worker.network.addresses import can_be_read, is_everywhere, is_loopback, listed
 from worker.network.http_connections import CONNECTIONS, Connection
 from worker.network.port import require_free
@@ -17,9 +21,12 @@ from worker.settings import Settings
 from worker.web import languages
 from worker.web.accounts import Accounts
 from worker.web.application import make_application
+from worker.web.elsewhere import check_elsewhere, openid_of, vouching_of
 from worker.web.heat_maps import HeatMaps
 from worker.web.pictures import Pictures
-from worker.web.sessions import Sessions
+from worker.web.searches import Searches
+from worker.web.session_store import InDatabase, InMemory
+from worker.web.sessions import PageKey, Sessions
 from worker.web.site import Site
 
 logger = logging.getLogger(__name__)
@@ -29,6 +36,9 @@ DECODERS = 2
 
 LARGEST_HEAD_BYTES = 16 << 10
 STOP_S = 5
+SEARCH_KEPT_S = 8 * 3600
+LINK_KEPT_S = 1800
+ATTEMPT_S = 600
 
 
 def check(settings: Settings) -> None:
@@ -38,7 +48,8 @@ def check(settings: Settings) -> None:
         SetupRefused: ``setting_invalid``: nobody may sign in, TLS is half set up, there is no such language, or the
             page would be reached from other machines without TLS or without a name.
     """
-    if not Accounts(settings.web_accounts).list():
+    elsewhere = check_elsewhere(settings)
+    if not elsewhere and not Accounts(settings.web_accounts).list():
         raise _refused("there is no account yet: run `dlr web user add NAME`, which asks for a password")
     if (settings.web_certificate is None) != (settings.web_key is None):
         raise _refused("DLR_WEB_CERTIFICATE and DLR_WEB_KEY go together: set both, or none")
@@ -81,17 +92,19 @@ def serve(settings: Settings) -> None:
     """
     check(settings)
     require_free("DLR_WEB_PORT", settings.web_port, settings.web_address)
-    engine = make_engine(settings.require_web_database_url(), role=WEB)
-    application = make_application(make_site(settings, engine), hosts_of(settings))
+    settings.require_web_database_url()
+    key = PageKey() if settings.web_session_key is None else PageKey(settings.web_session_key.get_secret_value())
     proxies = listed(settings.web_behind_proxy)
     logger.info("the worklist page is at %s", page_url(settings))
-    uvicorn.run(
-        application,
+    config = uvicorn.Config(
+        partial(_served, settings, key),
+        factory=True,
+        workers=settings.web_workers,
         host=settings.web_address,
         port=settings.web_port,
         ssl_certfile=settings.web_certificate,
         ssl_keyfile=settings.web_key,
-        proxy_headers=bool(proxies),
+        proxy_headers=False,  # `worker.web.proxy` reads them, which has to know who the proxy is
         forwarded_allow_ips=proxies,
         log_config=None,
         access_log=False,
@@ -101,18 +114,42 @@ def serve(settings: Settings) -> None:
         h11_max_incomplete_event_size=LARGEST_HEAD_BYTES,
         timeout_graceful_shutdown=STOP_S,
     )
-    engine.dispose()
+    if settings.web_workers == 1:
+        uvicorn.Server(config).run()
+    else:
+        Multiprocess(config, sockets=[config.bind_socket()]).run()
 
 
-def make_site(settings: Settings, engine: Engine) -> Site:
-    """Put together what the pages need; nothing is connected or started yet."""
+def _served(settings: Settings, key: PageKey) -> ASGIApp:
+    """Make the application of one process."""
+    configure_logging(settings.log_level, settings.log_format)
+    engine = make_engine(settings.require_web_database_url(), role=WEB)
+    site, proxies = make_site(settings, engine, key), listed(settings.web_behind_proxy)
+    return make_application(site, hosts_of(settings), proxies, vouching_of(settings))
+
+
+def make_site(settings: Settings, engine: Engine, key: PageKey) -> Site:
+    """Put together what the pages need; nothing is connected or started yet.
+
+    Args:
+        settings: what is set.
+        engine: of the role ``dlr_web``.
+        key: of all processes of this page.
+    """
+    reading = session_factory(engine)
+    alone = settings.web_workers == 1 and settings.web_session_key is None
+    store = InMemory() if alone else InDatabase(reading)
     accounts = Accounts(settings.web_accounts)
     decoders = DecoderPool(settings.limits, min(settings.decoders, DECODERS), settings.decode_timeout_s)
     return Site(
-        reading=session_factory(engine),
+        reading=reading,
         accounts=accounts,
-        sessions=Sessions(accounts, settings.web_session_s, settings.web_idle_minutes * 60),
+        sessions=Sessions(accounts, store, key, settings.web_session_s, settings.web_idle_minutes * 60),
         pictures=Pictures(settings.storage_root, decoders),
+        searches=Searches(key.of("searches"), SEARCH_KEPT_S),
+        links=Searches(key.of("links"), LINK_KEPT_S),
+        attempts=Searches(key.of("attempts"), ATTEMPT_S),
+        openid=openid_of(settings),
         secure=is_encrypted(settings),
         language=settings.web_language,
         heat_maps=HeatMaps(settings.web_heat_maps),

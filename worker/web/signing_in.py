@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 
 from starlette.concurrency import run_in_threadpool
@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 
 from worker.web.accounts import is_right
 from worker.web.languages import gettext_noop
-from worker.web.sessions import FORM_COOKIE, Session
+from worker.web.sessions import FORM_COOKIE, Session, SignedInBy
 from worker.web.site import Site, site_of
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 LARGEST_FORM_BYTES = 8192
 MOST_FIELDS = 20
 
-_WORD = re.compile(r"[\w-]{1,64}", re.ASCII)
+_WORD = re.compile(r"[\w-]{1,512}", re.ASCII)
 
 Form = Mapping[str, str]
 Page = Callable[[Request, Site, Session], Response]
@@ -99,8 +99,11 @@ def sign_in_page(request: Request) -> Response:
     """Show the form; who has signed in already is led on."""
     site = site_of(request)
     if site.session(request) is not None:
-        return RedirectResponse(_target(request.query_params), 303)
-    return _ask(request, site, request.query_params)
+        return RedirectResponse(target_of(request.query_params), 303)
+    if site.openid is not None and "by_account" not in request.query_params:
+        query = {name: str(value) for name, value in _asked_for(request.query_params).items() if value is not None}
+        return RedirectResponse(f"/sign-in/openid?{urlencode(query)}" if query else "/sign-in/openid", 303)
+    return ask(request, site, request.query_params)
 
 
 async def sign_in(request: Request) -> Response:
@@ -113,25 +116,25 @@ def _sign_in(request: Request, form: Form) -> Response:
     site = site_of(request)
     name, password = form.get("name", "").strip().lower(), form.get("password", "")
     if not site.sessions.is_our_form(request.cookies.get(FORM_COOKIE), form.get("token")):
-        return _ask(request, site, form, _why_not_ours(request, site), 403)
+        return ask(request, site, form, _why_not_ours(request, site), 403)
     address = request.client.host if request.client else "?"
     close, wide = (f"{name} from {address}",), (f"account {name}", f"address {address}")
     wait = site.close_tries.wait_s(*close) or site.wide_tries.wait_s(*wide)
     if wait > 0:
         too_many = gettext_noop("Too many attempts. Please wait {seconds} s, then try again.")
         said = site.language_of(request)(too_many).format(seconds=math.ceil(wait))
-        response = _ask(request, site, form, said, 429)
+        response = ask(request, site, form, said, 429)
         response.headers["Retry-After"] = str(math.ceil(wait))
         return response
     account = site.accounts.find(name)
     if not is_right(account, password) or account is None:
         # A name that no account has may be a password in the wrong field.
         logger.warning("sign-in refused from %s: %s", address, "no such account" if account is None else account.name)
-        return _ask(request, site, form, gettext_noop("The name or the password is wrong."), 401)
+        return ask(request, site, form, gettext_noop("The name or the password is wrong."), 401)
     site.close_tries.passed(*close)
     site.wide_tries.passed(*wide)
     logger.info("%s signed in as %s", account.name, account.role)
-    response = RedirectResponse(_target(form), 303)
+    response = RedirectResponse(target_of(form), 303)
     site.drop_cookies(response)
     site.set_cookie(response, "dlr_session", site.sessions.begin(account))
     return response
@@ -154,28 +157,43 @@ def sign_out(_request: Request, site: Site, who: Session, _form: Form) -> Respon
     """End a session, for a copy of its cookie as well."""
     site.sessions.end(who)
     logger.info("%s signed out", who.name)
-    response = RedirectResponse("/sign-in", 303)
+    local = "/sign-in" if site.openid is None else "/signed-out"
+    response = RedirectResponse("/sign-out/openid" if who.by is SignedInBy.OPENID else local, 303)
     site.drop_cookies(response)
     response.headers["Clear-Site-Data"] = '"cache", "storage"'
     return response
 
 
-def _ask(request: Request, site: Site, given: Mapping[str, str], said: str = "", status: int = 200) -> Response:
+def ask(request: Request, site: Site, given: Mapping[str, str], said: str = "", status: int = 200) -> Response:
+    """Show the form, with a sentence on what went wrong."""
     holder = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(16)
     token = site.sessions.form_token(holder)
     response = site.page(
-        request, "sign_in.html", None, status, token=token, said=said, study=_study(given), link=_link(given)
+        request,
+        "sign_in.html",
+        None,
+        status,
+        token=token,
+        said=said,
+        openid=site.openid is not None,
+        accounts=site.openid is None or bool(site.accounts.list()),
+        **_asked_for(given),
     )
     site.set_cookie(response, FORM_COOKIE, holder)
     return response
 
 
-def _target(given: Mapping[str, str]) -> str:
-    """Where to go on after signing in: a study, a link from another system, and nothing else that could be named."""
+def target_of(given: Mapping[str, str]) -> str:
+    """Return where to go on after signing in: a study, a link from another system, and nothing else can be named."""
     study, link = _study(given), _link(given)
     if study is not None:
         return f"/studies/{study}"
     return "/" if link is None else f"/open/{link}"
+
+
+def _asked_for(given: Mapping[str, str]) -> dict[str, UUID | str | None]:
+    """Return what somebody wanted to see, by the names of the form."""
+    return {"study": _study(given), "open": _link(given)}
 
 
 def _study(given: Mapping[str, str]) -> UUID | None:

@@ -3,26 +3,31 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session as DatabaseSession
 from sqlalchemy.orm import sessionmaker
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from worker.web import appearance, languages
 from worker.web.accounts import Accounts
 from worker.web.heat_maps import HeatMaps
-from worker.web.languages import Language
+from worker.web.languages import Language, gettext_noop
+from worker.web.openid import OpenId
 from worker.web.pictures import Pictures
+from worker.web.proxy import VOUCHED
 from worker.web.rendering import templates
 from worker.web.searches import Searches
-from worker.web.sessions import FORM_COOKIE, SESSION_COOKIE, Session, Sessions
+from worker.web.sessions import FORM_COOKIE, SESSION_COOKIE, Session, Sessions, SignedInBy
 from worker.web.throttle import Throttle
+from worker.web.vouching import Vouched
 
 STATEMENT_TIMEOUT_S = 20
+NO_ROLE = gettext_noop("Your account has no access to this worklist. Your administrator can give it a role.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +43,23 @@ class Site:
         viewer_url: of the PACS viewer (`worker.web.viewer`).
         searches: by readers.
         links: from other systems, which anybody can make.
+        attempts: to sign in by OpenID Connect, each in its browser's cookie.
+        openid: the provider; ``None``: accounts of this page alone.
     """
 
     reading: sessionmaker[DatabaseSession]
     accounts: Accounts
     sessions: Sessions
     pictures: Pictures
+    searches: Searches
+    links: Searches
+    attempts: Searches
     secure: bool
+    openid: OpenId | None = None
     language: str | None = None
     zone: ZoneInfo | None = None
     heat_maps: HeatMaps = field(default_factory=lambda: HeatMaps(None))
     viewer_url: str | None = None
-    searches: Searches = field(default_factory=lambda: Searches(kept_s=8 * 3600))
-    links: Searches = field(default_factory=lambda: Searches(kept_s=1800))
     close_tries: Throttle = field(default_factory=lambda: Throttle(free=4, longest_wait_s=300))
     wide_tries: Throttle = field(default_factory=lambda: Throttle(free=20, longest_wait_s=60))
 
@@ -70,7 +79,16 @@ class Site:
             yield session
 
     def session(self, request: Request, *, is_activity: bool = True) -> Session | None:
-        """Return who asks; ``None`` for somebody who has not signed in."""
+        """Return who asks; ``None`` for somebody who has not signed in.
+
+        Raises:
+            HTTPException: 403; the proxy vouches for somebody who has no role here.
+        """
+        vouched: Vouched | None = request.scope.get(VOUCHED)
+        if vouched is not None:
+            if vouched.role is None:
+                raise HTTPException(403, NO_ROLE)
+            return Session(f"proxy {vouched.name}", vouched.name, vouched.role, SignedInBy.PROXY)
         return self.sessions.read(request.cookies.get(SESSION_COOKIE), is_activity=is_activity)
 
     def language_of(self, request: Request) -> Language:
@@ -94,10 +112,26 @@ class Site:
         html = templates(language, self.zone).get_template(template).render(around | values)
         return HTMLResponse(html, status, {"Content-Language": language.code})
 
-    def set_cookie(self, response: Response, name: str, value: str, seconds: int | None = None) -> None:
-        """Give the browser a cookie that no script and no other site can use, for as long as a session or as given."""
+    def set_cookie(
+        self,
+        response: Response,
+        name: str,
+        value: str,
+        seconds: int | None = None,
+        *,
+        samesite: Literal["strict", "lax"] = "strict",
+    ) -> None:
+        """Give the browser a cookie that no script can use, for as long as a session or as given.
+
+        Args:
+            response: that takes it along.
+            name: the cookie's.
+            value: the cookie's.
+            seconds: that it lasts.
+            samesite: ``strict``: it is sent with nothing that another site began.
+        """
         age = self.sessions.seconds if seconds is None else seconds
-        response.set_cookie(name, value, max_age=age, path="/", secure=self.secure, httponly=True, samesite="strict")
+        response.set_cookie(name, value, max_age=age, path="/", secure=self.secure, httponly=True, samesite=samesite)
 
     def drop_cookies(self, response: Response) -> None:
         """Take both cookies back."""

@@ -40,6 +40,7 @@ GRANTED = {
     "study": (SIU, NONE, NONE, NONE),
     "study_event": (SI, NONE, NONE, NONE),
     "verdict": (SI, NONE, NONE, NONE),
+    "web_session": (NONE, NONE, "SELECT INSERT DELETE", NONE),
     "worklist_entry": (SIUD, NONE, NONE, NONE),
     "downgraded_cancer": (S, S, NONE, NONE),
     "failed_study": (S, S, S, NONE),
@@ -78,6 +79,7 @@ COLUMNS = {
     ("study", SHADOW, "SELECT"): "content_digest id is_current job purged_at received_at state study_instance_uid",
     ("verdict", WEB, "INSERT"): "agrees final_birads lesion_id reading_id remark",
     ("verdict", WRITER, "UPDATE"): "remark",
+    ("web_session", WEB, "UPDATE"): "seen_at",
 }
 OURS = "('dlr_owner', 'dlr_writer', 'dlr_reader', 'dlr_web', 'dlr_shadow')"
 MORE_THAN_A_PLAIN_USER = (
@@ -291,6 +293,7 @@ def test_the_page_adds_to_a_reading_of_its_own_alone_and_marks_no_study_otherwis
         "UPDATE study SET read_at = now(), read_by = 'x', read_tier = 'x'",
         "UPDATE worklist_entry SET is_read = true",
         "UPDATE open_study SET reader = 'x'",
+        "UPDATE web_session SET role = 'administrator'",
         "SELECT reading_marks_study()",
         "SELECT setval('verdict_id_seq', 1)",
         "COPY reading FROM STDIN",

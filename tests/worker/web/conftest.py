@@ -23,6 +23,7 @@ from worker.web import accounts
 from worker.web.accounts import Accounts, WebRole
 from worker.web.application import make_application
 from worker.web.serve import make_site
+from worker.web.sessions import PageKey
 from worker.web.site import Site
 
 PASSWORD = "correct horse battery"
@@ -84,7 +85,7 @@ def decoders() -> Iterator[DecoderPool]:
 @pytest.fixture
 def site(settings: Settings, decoders: DecoderPool) -> Iterator[Site]:
     engine = make_engine(settings.require_web_database_url(), role=WEB)
-    site = make_site(settings, engine)
+    site = make_site(settings, engine, PageKey())
     yield replace(site, pictures=replace(site.pictures, decoders=decoders))
     engine.dispose()
 

@@ -1,21 +1,26 @@
 """What `dlr web` refuses to serve, and that it serves: over TLS and behind a proxy."""
 
+import os
+import signal
 import socket
 import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
+import psutil
 import pytest
 import trustme
+from pydantic import HttpUrl
 
 from tests.command_line import clean_environment, dlr
+from tests.conftest import Database
 from tests.waiting import patience, until
 from tests.worker.web.conftest import PASSWORD
 from worker.errors import Code, SetupRefused
@@ -32,6 +37,9 @@ SEEN = {"web_address": "10.0.0.7"}
 EVERYWHERE = {"web_address": "0.0.0.0"}  # noqa: S104
 PROXY = {"web_behind_proxy": "10.0.0.1"}
 NAMED = {"web_hosts": "worklist.hospital.example"}
+ROLES = {"web_roles": "radiology=radiologist"}
+OPENID = {"web_oidc_issuer": HttpUrl("https://sso.example"), "web_oidc_client_id": "dlr-web", **ROLES}
+BY_PROXY = {"web_proxy_user_header": "X-Remote-User", **ROLES}
 
 
 def of(accounts_file: Path, **values: Any) -> Settings:
@@ -41,6 +49,11 @@ def of(accounts_file: Path, **values: Any) -> Settings:
 @pytest.mark.parametrize(
     ("values", "named"),
     [
+        (OPENID | {"web_oidc_client_id": None}, "DLR_WEB_OIDC_CLIENT_ID"),
+        (OPENID | {"web_roles": ""}, "DLR_WEB_ROLES"),
+        (OPENID | {"web_roles": "radiology=chief"}, "DLR_WEB_ROLES"),
+        (OPENID | BY_PROXY, "two ways to sign in"),
+        (BY_PROXY, "DLR_WEB_BEHIND_PROXY"),
         ({"web_accounts": Path("nobody.json")}, "dlr web user add NAME"),
         ({"web_certificate": Path(__file__)}, "DLR_WEB_KEY"),
         ({"web_key": Path(__file__)}, "DLR_WEB_CERTIFICATE"),
@@ -69,6 +82,11 @@ def test_it_is_not_served_with(values: dict[str, Any], named: str, accounts_file
 )  # fmt: skip
 def test_it_is_served_with(values: dict[str, Any], accounts_file: Path) -> None:
     check(of(accounts_file, **values))
+
+
+@pytest.mark.parametrize("values", [OPENID, BY_PROXY | PROXY | NAMED], ids=str)
+def test_who_signs_in_elsewhere_needs_no_account_here(values: dict[str, Any], tmp_path: Path) -> None:
+    check(of(tmp_path / "none.json", **values))
 
 
 @pytest.mark.parametrize(
@@ -119,6 +137,7 @@ class Page:
 
     url: str
     log: Path
+    process: int
 
 
 @contextmanager
@@ -144,7 +163,7 @@ def running(
         try:
             until(lambda: answers(f"{url}/healthz", context) or process.poll() is not None, 60, said=log_file.read_text)
             assert process.poll() is None, log_file.read_text()
-            yield Page(url, log_file)
+            yield Page(url, log_file, process.pid)
         finally:
             process.terminate()
             assert process.wait(patience(30)) in (0, -15)
@@ -201,6 +220,37 @@ def test_an_address_that_somebody_made_up_is_not_in_the_log(page: Page) -> None:
     for address in ("/?accession_number=ACC4711", "/ACC4711", "/studies/ACC4711"):
         assert answers(page.url + address)
     assert "ACC4711" not in page.log.read_text()
+
+
+def signed_in(page: Page) -> httpx2.Client:
+    """Sign in, over a connection a request: any of the page's processes may answer each of them."""
+    client = httpx2.Client(base_url=page.url, limits=httpx2.Limits(max_keepalive_connections=0), timeout=patience(30))
+    token = client.get("/sign-in").text.split('name="token" value="')[1].split('"')[0]
+    answer = client.post("/sign-in", data={"token": token, "name": "reader", "password": PASSWORD})
+    assert answer.status_code == 303
+    return client
+
+
+def processes_of(parent: int) -> set[int]:
+    alive = (child for child in psutil.Process(parent).children() if child.status() != psutil.STATUS_ZOMBIE)
+    return {child.pid for child in alive if "spawn_main" in " ".join(child.cmdline())}
+
+
+def test_several_processes_know_who_signed_in_and_one_that_is_killed_is_replaced(
+    tmp_path: Path, accounts_file: Path, database: Database
+) -> None:
+    several = {"DLR_WEB_WORKERS": "2", "DLR_WEB_DATABASE_URL": database.web_url}
+    with running(tmp_path, accounts_file, "http", **several) as page, closing(signed_in(page)) as client:
+        until(lambda: len(processes_of(page.process)) == 2, 60, said=page.log.read_text)
+        assert {client.get("/").status_code for _ in range(12)} == {200}
+        killed = min(processes_of(page.process))
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: len(processes_of(page.process) - {killed}) == 2, 60, said=page.log.read_text)
+        until(lambda: answers(f"{page.url}/healthz"), 30)
+        assert {client.get("/").status_code for _ in range(12)} == {200}
+        token = client.get("/").text.split('name="token" value="')[1].split('"')[0]
+        assert client.post("/sign-out", data={"token": token}).status_code == 303
+        assert {client.get("/").status_code for _ in range(6)} == {303}
 
 
 def connected(page: Page, address: str = "127.0.0.1") -> socket.socket:

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from tests.worker.web.conftest import PASSWORD, client_of, token_in
 from worker.web.accounts import WebRole
-from worker.web.sessions import FORM_COOKIE, SESSION_COOKIE
+from worker.web.sessions import FORM_COOKIE, SESSION_COOKIE, PageKey
 from worker.web.site import Site
 from worker.web.throttle import Throttle
 
@@ -129,11 +129,9 @@ def test_a_cookie_that_was_not_made_here_is_nothing(change: str, site: Site, sig
 
 
 def client_cookie_of_another_server(site: Site) -> str:
-    from worker.web.sessions import Sessions
-
     account = site.accounts.find("admin")
     assert account is not None
-    return Sessions(site.accounts, site.sessions.seconds, site.sessions.idle_s).begin(account)
+    return replace(site.sessions, key=PageKey()).begin(account)
 
 
 def test_a_form_of_another_browser_is_refused(site: Site, stranger: TestClient) -> None:

@@ -1,0 +1,64 @@
+"""Who has signed in to the worklist page: shared by all of its processes, and ended for all of them at once."""
+
+from datetime import timedelta
+from typing import NamedTuple, cast
+
+from sqlalchemy import Table, delete, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from db.schema.page import WebSessionRow
+
+_SESSIONS = cast("Table", WebSessionRow.__table__)
+
+NOTED_EVERY = timedelta(seconds=10)
+"""How much later somebody has to be seen again for it to be written down."""
+
+
+class SignedIn(NamedTuple):
+    """Somebody who has signed in.
+
+    Attributes:
+        mark: of the account by which they did; ``None``: another system vouched for them.
+        is_due: that they are there is to be noted again.
+    """
+
+    name: str
+    role: str
+    mark: str | None
+    is_due: bool
+
+
+def begin(session: Session, key: str, name: str, role: str, mark: str | None, longest_s: int) -> None:
+    """Begin a session, and remove those that nobody has used for as long as one can last.
+
+    Args:
+        session: of ``dlr_web``; the caller commits.
+        key: a digest of what the browser keeps.
+        name: who signed in; ``role`` likewise.
+        mark: as in `SignedIn`.
+        longest_s: seconds that a session lasts at most.
+    """
+    session.execute(delete(_SESSIONS).where(_SESSIONS.c.seen_at < func.now() - timedelta(seconds=longest_s)))
+    session.execute(insert(_SESSIONS).values(id=key, name=name, role=role, mark=mark))
+
+
+def find(session: Session, key: str, idle_s: int) -> SignedIn | None:
+    """Return whose session it is; ``None``: it was ended, or nobody has been seen in it for ``idle_s`` seconds."""
+    query = select(
+        _SESSIONS.c.name,
+        _SESSIONS.c.role,
+        _SESSIONS.c.mark,
+        (_SESSIONS.c.seen_at < func.now() - NOTED_EVERY).label("is_due"),
+    ).where(_SESSIONS.c.id == key, _SESSIONS.c.seen_at > func.now() - timedelta(seconds=idle_s))
+    row = session.execute(query).first()
+    return None if row is None else SignedIn._make(row)
+
+
+def note_seen(session: Session, key: str) -> None:
+    """Note that somebody is there; the caller commits."""
+    session.execute(update(_SESSIONS).where(_SESSIONS.c.id == key).values(seen_at=func.now()))
+
+
+def end(session: Session, key: str) -> None:
+    """End a session, for every process of the page; the caller commits."""
+    session.execute(delete(_SESSIONS).where(_SESSIONS.c.id == key))
