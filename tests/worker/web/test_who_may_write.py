@@ -44,7 +44,7 @@ def study_id(sessions: Writing) -> UUID:
 def routes(site: Site) -> Iterator[tuple[str, set[str]]]:
     """Each address of the page, and the methods that it takes."""
     application = make_application(site, [HOST])
-    for route in application._app.routes:  # type: ignore[attr-defined]
+    for route in application._app._app.routes:  # type: ignore[attr-defined]
         if isinstance(route, Mount):
             yield f"{route.path}/app.css", SAFE
         else:
