@@ -1,8 +1,9 @@
-"""The table of who has signed in to the worklist page."""
+"""The tables of who has signed in to the worklist page, and of who opened which study."""
 
+import uuid
 from datetime import datetime
 
-from sqlalchemy import Index, func
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.schema.base import Base
@@ -27,4 +28,23 @@ class WebSessionRow(Base):
     __table_args__ = (
         Index("ix_web_session_seen_at", "seen_at"),
         {"comment": "Who has signed in to the worklist page; a session that ended is removed"},
+    )
+
+
+class StudyAccessRow(Base):
+    """Somebody opened a study. Rows are added and never changed."""
+
+    __tablename__ = "study_access"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    study_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("study.id"))
+    reader: Mapped[str]
+    role: Mapped[str]
+    address: Mapped[str | None]
+
+    __table_args__ = (
+        Index("ix_study_access_study_id", "study_id", "id"),
+        Index("ix_study_access_at", "at"),
+        {"comment": "Who opened which study, and when; a trigger refuses UPDATE, DELETE and TRUNCATE"},
     )

@@ -1,14 +1,15 @@
-"""Who has signed in to the worklist page: shared by all of its processes, and ended for all of them at once."""
+"""Who has signed in to the worklist page, for all of its processes, and which studies they opened."""
 
 from datetime import timedelta
 from typing import NamedTuple, cast
+from uuid import UUID
 
 from sqlalchemy import Table, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from db.schema.page import WebSessionRow
+from db.schema.page import StudyAccessRow, WebSessionRow
 
-_SESSIONS = cast("Table", WebSessionRow.__table__)
+_SESSIONS, _ACCESSES = (cast("Table", row.__table__) for row in (WebSessionRow, StudyAccessRow))
 
 NOTED_EVERY = timedelta(seconds=10)
 """How much later somebody has to be seen again for it to be written down."""
@@ -62,3 +63,17 @@ def note_seen(session: Session, key: str) -> None:
 def end(session: Session, key: str) -> None:
     """End a session, for every process of the page; the caller commits."""
     session.execute(delete(_SESSIONS).where(_SESSIONS.c.id == key))
+
+
+def note_opened(session: Session, study_id: UUID, reader: str, role: str, address: str | None) -> None:
+    """Put on record that somebody opened a study.
+
+    Args:
+        session: of ``dlr_web``; the caller commits.
+        study_id: on record.
+        reader: who did; ``role`` likewise.
+        address: from which they did.
+    """
+    row = {"study_id": study_id, "reader": reader, "role": role, "address": address}
+    # Inline, since to be told the new row's id the page would have to be able to read it.
+    session.execute(insert(_ACCESSES).values(row).inline())

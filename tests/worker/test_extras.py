@@ -63,6 +63,7 @@ NEEDS = {
     "web user add anna": "web",
     "web user remove anna": "web",
     "web user list": "web",
+    "web opened": None,
     "failed list": None,
     "failed show nothing": None,
     "failed requeue nothing": None,

@@ -1,11 +1,14 @@
 """``dlr web``: the worklist page and its accounts."""
 
 import sys
+from dataclasses import asdict
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from worker.cli.failed import moment
 from worker.cli.output import Format, FormatOption, print_rows, stderr
 from worker.errors import Code, SetupRefused
 from worker.services.web_process import web_is_installed
@@ -16,6 +19,7 @@ users = typer.Typer(no_args_is_help=True)
 app.add_typer(users, name="user", help="Accounts that may sign in to the page.")
 
 USER_COLUMNS = ("name", "role")
+OPENED_COLUMNS = ("at", "study_id", "reader", "role", "address")
 
 
 class Role(StrEnum):
@@ -95,6 +99,32 @@ def list_users(fmt: FormatOption = Format.TABLE) -> None:
 
     rows = [{"name": one.name, "role": one.role.value} for one in Accounts(get_settings().web_accounts).list()]
     print_rows(rows, USER_COLUMNS, fmt, title="accounts")
+
+
+@app.command()
+def opened(
+    study: Annotated[
+        str | None, typer.Option(help="Only of this study: its id, Study Instance UID or accession number")
+    ] = None,
+    reader: Annotated[str | None, typer.Option(help="Only by this reader")] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(parser=moment, metavar="TIME", help="Only since then: ISO 8601, or 7d (ago)"),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows, at most")] = 100,
+    fmt: FormatOption = Format.TABLE,
+) -> None:
+    """List who opened which study on the page, the latest first."""
+    from db.reads import study_queries
+    from db.reads.study_accesses import accesses
+    from worker.reporting.lookup import look_up
+    from worker.runtime import sessions
+
+    with sessions()() as session:
+        named = None if study is None else look_up(session, study, study_queries.study_details)
+        ids = None if named is None else {one.study_id for one in named}
+        found = accesses(session, limit, study_ids=ids, reader=reader, since=since)
+    print_rows([asdict(one) for one in found], OPENED_COLUMNS, fmt, title="opened")
 
 
 def _password() -> str:

@@ -12,7 +12,7 @@ from db.reads.worklist_page_records import ListedRow, ListedState, WaitingRow
 from worker.web import appearance, words
 from worker.web.images import images_shown
 from worker.web.listing import ROWS
-from worker.web.presence import note_presence, open_elsewhere
+from worker.web.presence import note_access, note_presence, open_elsewhere
 from worker.web.sessions import Session
 from worker.web.signing_in import Form
 from worker.web.site import Site
@@ -34,7 +34,9 @@ def refused(request: Request, site: Site, who: Session) -> Response:
 def study(request: Request, site: Site, who: Session) -> Response:
     """Show one study: each lesion, its pictures, its scores and why it has its advice."""
     page = study_page(request, site, who)
-    note_presence(site, request.path_params["study_id"], who)
+    study_id = request.path_params["study_id"]
+    note_access(site, study_id, who, request.client.host if request.client else None)
+    note_presence(site, study_id, who)
     return page
 
 
