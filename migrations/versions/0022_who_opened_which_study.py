@@ -4,8 +4,8 @@ from alembic import op
 
 from db.schema.impact import Impact, Kind
 
-revision = "0021"
-down_revision = "0020"
+revision = "0022"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 impact = Impact(Kind.EXPAND, locks=("study",))
