@@ -22,7 +22,19 @@ PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "train": ("scipy", "sklearn", "matplotlib", "pyarrow", "openpyxl", "jinja2"),
     "send": ("pynetdicom", "highdicom", "requests", "authlib", "hl7apy", "fhir", "fpdf"),
     "api": ("fastapi", "uvicorn", "python_multipart"),
-    "web": ("starlette", "uvicorn", "jinja2", "babel", "argon2", "itsdangerous", *_IMAGES),
+    "web": (
+        "starlette",
+        "uvicorn",
+        "jinja2",
+        "babel",
+        "argon2",
+        "itsdangerous",
+        "authlib",
+        "joserfc",
+        "cryptography",
+        "requests",
+        *_IMAGES,
+    ),
 }
 """The packages of each extra of ``pyproject.toml``, as they are imported."""
 
