@@ -128,7 +128,7 @@ class Sender:
             done = self.retry_while_away(self.work)
             failures = 0 if done.away is None else failures + 1
             if done.away is not None:
-                self.stopped.wait(self._wait_away_s(failures, done.away))
+                self.stopped.wait(self._wait_s(failures, done.away))
             elif done.is_idle:
                 self.stopped.wait(LOOK_S)
 
@@ -232,13 +232,13 @@ class Sender:
         return self._put_off(due, why, deferred=True)
 
     def _put_off(self, due: Due, why: DlrError, *, deferred: bool = False) -> DeliveryState:
-        wait_s = self._wait_away_s(due.attempts, why)
+        wait_s = self._wait_s(due.attempts, why)
         logger.warning("not sent to %s yet, will be retried: %s: %s", self.destination.name, due.study_id, why.code)
         with self.sessions.begin() as session:
             outbox.put_off(session, due.delivery_id, wait_s, why.code.value, why.reason, deferred=deferred)
         return DeliveryState.WAITING
 
-    def _wait_away_s(self, failures: int, why: DlrError) -> float:
+    def _wait_s(self, failures: int, why: DlrError | None = None) -> float:
         """Return how long to wait: longer each time, and as long as the destination asks for."""
         asked_s = why.wait_s if isinstance(why, Busy) else 0
         first_s = self.terms.first_wait_s or self.retry_wait_s
