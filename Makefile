@@ -41,7 +41,7 @@ test-fast: dev  ## Run the tests that need no running service (2 minutes)
 	$(PYTEST) -m 'not slow and not faults and not long'
 
 faults: dev  ## Kill, freeze, fill and poison a running service: does it keep its promises? (5 minutes)
-	$(BIN)/python -m pytest -m faults --durations 0
+	$(BIN)/python -m pytest -m faults --durations 0 --numprocesses 2 --dist load --max-worker-restart 0
 
 test-long: dev  ## Before a release: every property with 500 examples, and the tests that take minutes (hours)
 	$(PYTEST) -m 'hypothesis or long' --hypothesis-profile long
