@@ -176,6 +176,8 @@ class Liar(BaseHTTPRequestHandler):
     """Publishes what a provider does, and answers with the ID token that a test wants."""
 
     id_token = ""
+    asked: ClassVar[dict[str, str]] = {}
+    authorization: str | None = None
     published: ClassVar[dict[str, Any]] = {}
 
     def do_GET(self) -> None:
@@ -188,7 +190,9 @@ class Liar(BaseHTTPRequestHandler):
         self.answer(documents[self.path] | (self.published if "well-known" in self.path else {}))
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
+        asked = parse_qs(self.rfile.read(int(self.headers["content-length"])).decode())
+        type(self).asked = {name: values[0] for name, values in asked.items()}
+        type(self).authorization = self.headers.get("authorization")
         self.answer({"access_token": "x", "token_type": "Bearer", "id_token": type(self).id_token})
 
     def answer(self, document: dict[str, Any]) -> None:
@@ -228,6 +232,17 @@ def finished(issuer: str, key: RSAKey, algorithm: str = "RS256", **changes: Any)
 
 def test_what_a_provider_signed_for_us_is_taken(liar: str) -> None:
     assert finished(liar, KEY) == ("bea", WebRole.RADIOLOGIST)
+
+
+def test_with_a_secret_or_without_the_code_is_exchanged_by_who_has_the_verifier(liar: str) -> None:
+    finished(liar, KEY)
+    assert (Liar.authorization or "").startswith("Basic ")
+    assert len(Liar.asked["code_verifier"]) >= 43
+    attempt = Attempt.begun("/")
+    with pytest.raises(SignInRefused):
+        openid(liar, client_secret=None).finish(attempt, CALLBACK, {"code": "1", "state": attempt.state})
+    assert Liar.authorization is None
+    assert (Liar.asked["client_id"], Liar.asked["code_verifier"]) == ("dlr-web", attempt.verifier)
 
 
 @pytest.mark.parametrize("minutes", [-4, 4])

@@ -41,6 +41,7 @@ def test_a_link_of_the_ris_needs_one_sign_in_at_the_hospital_s_service_and_no_se
     settings = {
         "DLR_WEB_OIDC_ISSUER": ris,
         "DLR_WEB_OIDC_CLIENT_ID": "dlr-web",
+        "DLR_WEB_OIDC_CLIENT_SECRET": "a secret of the client",
         "DLR_WEB_ROLES": "radiology=radiologist",
         "DLR_WEB_DATABASE_URL": database.web_url,
     }
