@@ -21,12 +21,14 @@ GRANTED = {
     # relation: what writer, reader, web and shadow may do with all of its columns
     "alembic_version": (S, NONE, NONE, NONE),
     "delivery": (SIU, NONE, NONE, NONE),
+    "named_delivery": (SIU, NONE, NONE, NONE),
     "image_prediction": (SIU, NONE, NONE, SI),
     "lesion": (SIU, NONE, NONE, NONE),
     "marked_image": (SIU, NONE, NONE, NONE),
     "model": (SIU, NONE, NONE, SI),
     "open_study": (NONE, NONE, "SELECT INSERT DELETE", NONE),
     "outbox": (SIU, NONE, NONE, NONE),
+    "named_outbox": (SIU, NONE, NONE, NONE),
     "pathology": (SI, NONE, NONE, NONE),
     "prediction": (SIU, NONE, NONE, SI),
     "prediction_refusal": (S, NONE, NONE, SI),
@@ -83,6 +85,9 @@ COLUMNS = {
     ("verdict", WRITER, "UPDATE"): "remark",
     ("web_session", WEB, "UPDATE"): "seen_at",
 }
+NUMBERS = ("delivery_id_seq", WRITER, "USAGE", False)
+"""By which rows of `named_delivery` are numbered on: a sequence of another table, so that it has to be granted."""
+
 OURS = "('dlr_owner', 'dlr_writer', 'dlr_reader', 'dlr_web', 'dlr_shadow')"
 MORE_THAN_A_PLAIN_USER = (
     f"SELECT 1 FROM pg_roles WHERE rolname IN {OURS} AND (rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls)",
@@ -161,7 +166,7 @@ def test_nothing_is_granted_on_a_table_a_view_or_a_sequence_but_what_stands_here
         for relation, rights in GRANTED.items()
         for role, allowed in zip(GUESTS, rights, strict=True)
         for right in allowed.split()
-    }
+    } | {NUMBERS}
 
 
 def test_no_right_is_granted_on_a_column_but_what_stands_here(administrator: Engine) -> None:
