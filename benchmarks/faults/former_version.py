@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.faults.not_here import NotPossibleHere
 
-COMMIT = "de00b2028ebe0fc351a79d73c9283ad126c838ba"
-SCHEMA = "0017"
+COMMIT = "a00dafe6eec18ff2ae284146350bd946a1155fae"
+SCHEMA = "0018"
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -19,7 +19,8 @@ from worker.errors import DlrError
 from worker.inference.model_card import parse_card
 from worker.monitoring.threshold_policy import read_policy
 from worker.training.config import read_config
-from worker.validation_errors import _sentence, flaws_of
+from worker.validation_errors import flaws_of
+from worker.validation_errors import sentence_of as validation_sentence
 
 FOREIGN = re.compile(
     r"\b(Input|Field required|Extra inputs|should|valid (dictionary|string|integer)|Value error|ctx)\b"
@@ -35,7 +36,7 @@ CONTEXT = {
 
 @pytest.mark.parametrize("kind", get_args(ErrorType))
 def test_every_error_that_pydantic_has_is_told_in_our_words(kind: str) -> None:
-    sentence = _sentence(kind, "Input should be a valid Doe^Jane", CONTEXT)
+    sentence = validation_sentence(kind, "Input should be a valid Doe^Jane", CONTEXT)
     assert sentence
     assert not FOREIGN.search(sentence), sentence
     assert "Doe" not in sentence
