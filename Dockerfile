@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# Two images of one wheel and of what uv.lock has for it. `client`: intake, migrations, Flower, the worklist page; no torch. `worker`: inference; torch brings its CUDA.
+# Two images of one wheel and of what uv.lock has for it. `client`: all but inference; no torch. `worker`: inference; torch brings its CUDA.
 
 FROM python:3.12-slim AS build
 WORKDIR /src
@@ -10,7 +10,7 @@ COPY db db
 COPY migrations migrations
 COPY worker worker
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
-    && python deploy/locked.py export flower dicom dicomweb send web metrics tracing > /wheels/client.txt \
+    && python deploy/locked.py export flower dicom dicomweb listen api send web metrics tracing > /wheels/client.txt \
     && python deploy/locked.py export worker cpu dicom dicomweb export metrics tracing > /wheels/worker.txt
 
 FROM python:3.12-slim AS base

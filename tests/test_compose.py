@@ -41,12 +41,12 @@ LASTING = {name: service for name, service in SERVICES.items() if service["resta
 IMAGE_TOOLS = {"postgres": {"pg_isready", "-U"}, "redis": {"valkey-cli"}}
 STORAGE = COMPOSE["x-storage"]["source"]
 OWNERS = {
-    "postgres": "postgres",
-    "redis": "redis",
-    "models": "admin",
-    "accounts": "accounts",
-    "flower": "flower",
-    STORAGE: "receive",
+    "postgres": {"postgres"},
+    "redis": {"redis"},
+    "models": {"admin"},
+    "accounts": {"accounts"},
+    "flower": {"flower"},
+    STORAGE: {"receive", "api"},
 }
 PASSWORD = "p" * 32
 DICOMWEB = {"pacs": {"url": "https://pacs.hospital.example/dicom-web"}}
@@ -69,6 +69,8 @@ def test_the_file_holds_the_services_of_the_design() -> None:
         "send",
         "shadow",
         "web",
+        "api",
+        "listen",
         "accounts",
         "admin",
     }
@@ -113,7 +115,7 @@ def test_each_variable_is_a_setting_and_the_settings_accept_them(
 def test_who_needs_a_study_s_images_has_the_dicomweb_servers_and_where_they_are_read_a_way_to_them() -> None:
     """What `inference` scores `send` has to report, and neither fails a study that the other can read."""
     needs = {name for name, service in SERVICES.items() if "dlr_dicomweb_servers" in service["secrets"]}
-    assert needs == {"inference", "shadow", "send", "admin"}
+    assert needs == {"inference", "shadow", "send", "admin", "api"}
     assert "outside" in SERVICES["send"]["networks"]
     install = (ROOT / "docs/install.md").read_text("utf-8")
     assert "echo '{}' > secrets/dlr_dicomweb_servers" in install
@@ -200,8 +202,7 @@ def test_volumes_exist_and_are_written_by_their_owner_alone(name: str, service: 
             assert volume["source"] in COMPOSE["volumes"]
         elif not volume["source"].startswith("${STORAGE_DIR:?"):
             assert (ROOT / volume["source"]).exists()
-        owner = OWNERS.get(volume["source"])
-        assert volume.get("read_only", False) == (owner != name)
+        assert volume.get("read_only", False) == (name not in OWNERS.get(volume["source"], ()))
 
 
 @each(OURS)
@@ -219,6 +220,7 @@ def test_storage_and_models_are_mounted_where_the_settings_look(
         "shadow": known,
         "intake": {storage},
         "web": {storage, accounts},
+        "api": {storage, accounts},
         "accounts": {accounts},
         "flower": {history},
     }.get(name, set())
@@ -271,7 +273,7 @@ def test_the_images_install_extras_that_exist_and_only_the_worker_has_torch() ->
         for exported, name in re.findall(r"locked\.py export ([a-z ]+) > /wheels/(\w+)\.txt", rest)
     }
     assert extras == {
-        "client": ["flower", "dicom", "dicomweb", "send", "web", "metrics", "tracing"],
+        "client": ["flower", "dicom", "dicomweb", "listen", "api", "send", "web", "metrics", "tracing"],
         "worker": ["worker", "cpu", "dicom", "dicomweb", "export", "metrics", "tracing"],
     }
     for name in extras:
@@ -284,7 +286,7 @@ def test_the_images_install_extras_that_exist_and_only_the_worker_has_torch() ->
     ]
     assert not any("torch" in requirement for requirement in client)
     assert SERVICES["inference"]["build"]["target"] == "worker"
-    clients = ("migrate", "intake", "flower", "metrics", "receive", "send", "web", "accounts")
+    clients = ("migrate", "intake", "flower", "metrics", "receive", "send", "web", "api", "listen", "accounts")
     assert {SERVICES[name]["build"]["target"] for name in clients} == {"client"}
 
 

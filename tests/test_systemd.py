@@ -48,7 +48,7 @@ def settings_of_the_file() -> dict[str, str]:
 
 def test_there_is_a_unit_for_each_process_of_compose_and_for_a_watched_folder() -> None:
     by_hand_or_a_server = {"dlr-postgres", "dlr-redis", "dlr-accounts", "dlr-admin"}
-    assert set(UNITS) == {*OF_COMPOSE, "dlr-watch@", "dlr-listen"} - by_hand_or_a_server
+    assert set(UNITS) == {*OF_COMPOSE, "dlr-watch@"} - by_hand_or_a_server
 
 
 @units
@@ -64,9 +64,6 @@ def test_a_unit_runs_a_command_that_exists(unit: str) -> None:
 @units
 def test_a_unit_has_the_secrets_that_its_service_has_with_compose(unit: str) -> None:
     like = OF_COMPOSE.get(unit, OF_COMPOSE["dlr-receive"])
-    if unit == "dlr-listen":
-        assert credentials(unit) == ["dlr_redis_password"]
-        return
     assert sorted(credentials(unit)) == sorted(like["secrets"])
 
 
@@ -125,6 +122,7 @@ def test_a_unit_opens_nothing_of_what_is_closed_but_the_folders_that_it_writes(u
     assert own.get("ReadWritePaths", []) == {
         "dlr-flower": ["/var/lib/dlr/flower"],
         "dlr-receive": ["/var/lib/dlr/storage"],
+        "dlr-api": ["/var/lib/dlr/storage"],
         "dlr-watch@": ["%f /var/lib/dlr/storage"],
     }.get(unit, [])
 
