@@ -73,7 +73,8 @@ PAGE_VIEWS = (
 
 
 def upgrade(url: str, revision: str = "head", say: Callable[[str], object] = lambda _: None) -> None:
-    """Migrate up to ``revision``, creating the roles where they are missing, and granting what was revoked.
+    """Migrate up to ``revision``, creating the roles where they are missing, and granting what was revoked of the
+    latest schema.
 
     Each migration is a transaction of its own, and is tried again where others hold what it has to lock; into an empty
     database, all of them are one.
@@ -91,7 +92,8 @@ def upgrade(url: str, revision: str = "head", say: Callable[[str], object] = lam
     for step in _steps(url, revision):
         say(f"migration {step}")
         _apply(url, step, say)
-    _grant_again(url)
+    if revision == "head":
+        _grant_again(url)
 
 
 def downgrade(url: str, revision: str) -> None:

@@ -86,7 +86,7 @@ def hand_in(service: Service, submission: Submission) -> Accepted:
 def _push(service: Service, body: bytes) -> Accepted:
     submission = submission_of(body)
     if submission.refused is None and is_deeper(submission.job, DEEPEST):
-        why = JobRefused(Code.JOB_INVALID, f"the job is nested more than {DEEPEST} levels deep")
+        why = JobRefused(Code.MESSAGE_UNDECODABLE, f"the job is nested more than {DEEPEST} levels deep")
         submission = Submission("", submission.job, why)
     return hand_in(service, submission)
 

@@ -25,6 +25,7 @@ TEXTS: Final = (
     "StudyTime",
     "TimezoneOffsetFromUTC",
     "AccessionNumber",
+    "PlacerOrderNumberImagingServiceRequest",
     "StudyID",
     "StudyDescription",
     "ReferringPhysicianName",

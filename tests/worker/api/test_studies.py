@@ -47,7 +47,7 @@ def test_the_id_of_a_revision_that_was_replaced_is_not_found(client: TestClient)
 
 @pytest.mark.parametrize(
     ("place", "found"),
-    [(str(uuid4()), (404, "study_not_found")), ("1.2.3", (422, "request_invalid")), ("", (404, "route_not_found"))],
+    [(str(uuid4()), (404, "study_not_found")), ("1.2.3", (422, "request_invalid")), ("", (405, "route_not_found"))],
     ids=["unknown", "uid", "none"],
 )
 def test_what_is_no_study_is_told_without_what_was_asked(

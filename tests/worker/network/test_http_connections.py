@@ -32,9 +32,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @contextmanager
-def served(*, proxy_headers: bool = False) -> Iterator[uvicorn.Server]:
+def served(*, proxies: tuple[str, ...] = ()) -> Iterator[uvicorn.Server]:
     config = uvicorn.Config(
-        application, port=0, lifespan="off", log_config=None, http=Connection, proxy_headers=proxy_headers
+        application, port=0, lifespan="off", log_config=None, http=Connection, forwarded_allow_ips=list(proxies)
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -136,7 +136,7 @@ def test_an_address_has_so_many_connections_and_a_proxy_as_many_as_it_needs(
     monkeypatch: pytest.MonkeyPatch, *, proxy: bool
 ) -> None:
     monkeypatch.setattr(connections, "OF_ONE_ADDRESS", 3)
-    with served(proxy_headers=proxy) as server, ExitStack() as stack:
+    with served(proxies=("127.0.0.1",) if proxy else ()) as server, ExitStack() as stack:
         peers = [stack.enter_context(connected(server)) for _ in range(5)]
         neighbour = stack.enter_context(connected(server, "127.0.0.2"))
         answered = []

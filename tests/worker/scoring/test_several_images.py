@@ -122,8 +122,8 @@ def test_an_image_that_was_read_and_not_scored_is_not_what_a_document_shows_firs
 
     class Picky:
         @contextmanager
-        def arriving(self, _study_instance_uid: str, /) -> Iterator["Picky"]:
-            with device.arriving():
+        def arriving(self, study_instance_uid: str, /) -> Iterator["Picky"]:
+            with device.arriving(study_instance_uid):
                 yield self
 
         @staticmethod
@@ -201,8 +201,8 @@ def test_pixels_are_let_go_once_the_models_have_them(
 
     class Forgetful:
         @contextmanager
-        def arriving(self, _study_instance_uid: str, /) -> Iterator["Forgetful"]:
-            with device.arriving():
+        def arriving(self, study_instance_uid: str, /) -> Iterator["Forgetful"]:
+            with device.arriving(study_instance_uid):
                 yield self
 
         @staticmethod
