@@ -1,6 +1,5 @@
 """How a receiver listens for DICOM, as the settings say, and whether it answers."""
 
-import ipaddress
 import socket
 import ssl
 from dataclasses import dataclass
@@ -8,6 +7,8 @@ from typing import Final
 
 from worker.errors import Code, SetupRefused
 from worker.extras import require_extra
+from worker.network.addresses import is_loopback
+from worker.network.server_tls import server_tls
 from worker.settings import Settings
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
@@ -48,7 +49,7 @@ def receiver_config_of(settings: Settings) -> ReceiverConfig:
     """
     require_extra("dicom", "`dlr receive`")
     callers = tuple(name.strip() for name in settings.receive_callers.split(",") if name.strip())
-    if not callers and not _is_this_machine(settings.receive_address):
+    if not callers and not is_loopback(settings.receive_address):
         reason = "DLR_RECEIVE_CALLERS: beyond this machine, say which AE titles may send (DLR_RECEIVE_ADDRESS)"
         raise SetupRefused(Code.SETTING_INVALID, reason)
     return ReceiverConfig(
@@ -57,7 +58,7 @@ def receiver_config_of(settings: Settings) -> ReceiverConfig:
         settings.receive_ae_title,
         callers,
         settings.receive_associations,
-        _tls(settings),
+        server_tls("DLR_RECEIVE", settings.receive_certificate, settings.receive_key, settings.receive_ca),
     )
 
 
@@ -92,30 +93,4 @@ def _of_ourselves() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _is_this_machine(address: str) -> bool:
-    try:
-        return address == "localhost" or ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    certificate, key, ca = settings.receive_certificate, settings.receive_key, settings.receive_ca
-    if certificate is None or key is None:
-        if (certificate, key, ca) != (None, None, None):
-            reason = "DLR_RECEIVE_CERTIFICATE and DLR_RECEIVE_KEY are set together, and DLR_RECEIVE_CA with them"
-            raise SetupRefused(Code.SETTING_INVALID, reason)
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(certificate, key)
-        if ca is not None:
-            context.load_verify_locations(ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except OSError:
-        reason = "DLR_RECEIVE_CERTIFICATE, DLR_RECEIVE_KEY or DLR_RECEIVE_CA cannot be read, or do not match"
-        raise SetupRefused(Code.SETTING_INVALID, reason) from None
     return context

@@ -1,10 +1,11 @@
 """How a listener listens for HL7, as the settings say."""
 
 import ipaddress
-import ssl
 
 from worker.errors import Code, SetupRefused
 from worker.extras import require_extra
+from worker.network.addresses import is_loopback
+from worker.network.server_tls import server_tls
 from worker.orders.listener import ListenerConfig, Network
 from worker.orders.order_map import OrderMap
 from worker.settings import Settings
@@ -22,7 +23,7 @@ def listener_config_of(settings: Settings, told: OrderMap) -> ListenerConfig:
     """
     require_extra("listen", "`dlr listen`")
     networks = _networks(settings.listen_senders)
-    if not networks and not _is_this_machine(settings.listen_address):
+    if not networks and not is_loopback(settings.listen_address):
         reason = "DLR_LISTEN_SENDERS: beyond this machine, say which addresses may send (DLR_LISTEN_ADDRESS)"
         raise SetupRefused(Code.SETTING_INVALID, reason)
     return ListenerConfig(
@@ -35,7 +36,7 @@ def listener_config_of(settings: Settings, told: OrderMap) -> ListenerConfig:
         idle_s=settings.listen_idle_s,
         images=_images(settings),
         told=told,
-        tls=_tls(settings),
+        tls=server_tls("DLR_LISTEN", settings.listen_certificate, settings.listen_key, settings.listen_ca),
     )
 
 
@@ -56,29 +57,3 @@ def _networks(text: str) -> list[Network]:
     except ValueError:
         reason = "DLR_LISTEN_SENDERS: has to be addresses or networks separated by commas, such as 10.1.2.3,10.2.0.0/16"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
-
-
-def _is_this_machine(address: str) -> bool:
-    try:
-        return address == "localhost" or ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    certificate, key, ca = settings.listen_certificate, settings.listen_key, settings.listen_ca
-    if certificate is None or key is None:
-        if (certificate, key, ca) != (None, None, None):
-            reason = "DLR_LISTEN_CERTIFICATE and DLR_LISTEN_KEY are set together, and DLR_LISTEN_CA with them"
-            raise SetupRefused(Code.SETTING_INVALID, reason)
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(certificate, key)
-        if ca is not None:
-            context.load_verify_locations(ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except OSError:
-        reason = "DLR_LISTEN_CERTIFICATE, DLR_LISTEN_KEY or DLR_LISTEN_CA cannot be read, or do not match"
-        raise SetupRefused(Code.SETTING_INVALID, reason) from None
-    return context

@@ -36,7 +36,6 @@ def study(request: Request, site: Site, who: Session) -> Response:
     page = study_page(request, site, who)
     study_id = request.path_params["study_id"]
     note_access(site, study_id, who, request.client.host if request.client else None)
-    note_presence(site, study_id, who)
     return page
 
 
