@@ -115,7 +115,7 @@ def test_each_variable_is_a_setting_and_the_settings_accept_them(
 def test_who_needs_a_study_s_images_has_the_dicomweb_servers_and_where_they_are_read_a_way_to_them() -> None:
     """What `inference` scores `send` has to report, and neither fails a study that the other can read."""
     needs = {name for name, service in SERVICES.items() if "dlr_dicomweb_servers" in service["secrets"]}
-    assert needs == {"inference", "shadow", "send", "admin", "api"}
+    assert needs == {"inference", "shadow", "send", "admin", "api", "listen"}
     assert "outside" in SERVICES["send"]["networks"]
     install = (ROOT / "docs/install.md").read_text("utf-8")
     assert "echo '{}' > secrets/dlr_dicomweb_servers" in install
