@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_init
 from kombu.entity import Exchange, Queue
 from sqlalchemy.engine import make_url
 
@@ -55,6 +55,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "task_serializer": "json",
         "event_serializer": "json",
         "task_ignore_result": True,
+        "result_backend_thread_safe": True,
         "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
         "task_routes": {task: {"queue": queue} for task, queue in QUEUE_OF_TASK.items()},
         "task_default_queue": "intake",
@@ -103,6 +104,12 @@ app.add_defaults(lambda: celery_settings(get_settings()))
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _logging(**_kwargs: Any) -> None:
     configure_logging(get_settings().log_level, get_settings().log_format)
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]
+def _backend(**_kwargs: Any) -> None:
+    # That there is none is looked up among all installed distributions: once, and not by each thread at its first task.
+    _ = app.backend
 
 
 def enqueue(*studies: Queued) -> None:
