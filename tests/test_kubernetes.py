@@ -20,6 +20,11 @@ from sqlalchemy import make_url
 from tests.commands import command_fault
 from tests.test_compose import DICOMWEB, PASSWORD, ROOT, SERVICES, instructions
 from tests.test_watching import JOBS, RULES, faults, promtool, run  # noqa: F401  promtool is a fixture
+from worker.api.serve import check as check_api
+from worker.api.tokens import Scope, Tokens
+from worker.orders.listener_config import listener_config_of
+from worker.orders.order_map import default_map
+from worker.sending.destinations_file import read_destinations
 from worker.settings import Settings, get_settings
 from worker.tasks import GIVE_BACK_S
 from worker.web.serve import check as check_page
@@ -33,7 +38,7 @@ OWN_SCHEMAS = {
 }
 OLDEST, NEWEST = "1.25", kubernetes_validate.latest_version()
 PAGE = (ROOT / "docs" / "kubernetes.md").read_text("utf-8")
-FILES = dict(re.findall(r"<!-- file: (\S+) -->\n```yaml\n(.*?)```", PAGE, re.DOTALL))
+FILES = dict(re.findall(r"<!-- file: (\S+) -->\n```(?:yaml|toml)\n(.*?)```", PAGE, re.DOTALL))
 WHOLE = [*sorted((KUBERNETES / "overlays").iterdir())]
 OPTIONAL = [*sorted((KUBERNETES / "optional").iterdir())]
 REQUIRED = os.environ.get("DLR_TEST_TOOLS") == "required"
@@ -167,12 +172,41 @@ def test_the_hospital_of_the_page_is_built_and_has_what_is_its_own(hospital: Pat
     assert of_kind(resources, "PersistentVolumeClaim")["storage"]["spec"]["volumeName"] == "dicom-archive"
     [receive] = containers(pods(resources)["receive"])
     assert variables(receive, resources)["DLR_RECEIVE_CALLERS"] == "US1,US2,PACS"
+    assert variables(containers(pods(resources)["listen"])[0], resources)["DLR_LISTEN_SENDERS"] == "198.51.100.30"
     [web] = containers(pods(resources)["web"])
     assert variables(web, resources)["DLR_WEB_HOSTS"] == "dlr.hospital.example"
     assert variables(web, resources)["DLR_WEB_BEHIND_PROXY"], "what a site does not say stays as it was"
     host = of_kind(resources, "Ingress")["page"]["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
     assert host["name"] in of_kind(resources, "Service")
     assert {one["metadata"].get("namespace") for one in resources if one["kind"] != "Namespace"} == {"dlr"}
+
+
+def test_the_hospital_of_the_page_fetches_from_its_pacs_and_has_its_own_destinations(
+    hospital: Path, tmp_path: Path
+) -> None:
+    resources = built(hospital)
+    of_hospital = pods(resources)
+    [intake] = of_hospital["intake"]["spec"]["containers"]
+    [listen] = containers(of_hospital["listen"])
+    servers = {variables(one, resources)["DLR_PACS_SERVERS"] for one in (intake, listen)}
+    assert len(servers) == 1, "whoever queues and whoever fetches know the same server"
+    [pacs] = json.loads(servers.pop()).values()
+    [way_out] = of_kind(resources, "NetworkPolicy")["to-pacs"]["spec"]["egress"]
+    assert selects(of_kind(resources, "NetworkPolicy")["to-pacs"]["spec"]["podSelector"], of_hospital["intake"])
+    assert way_out["to"] == [{"ipBlock": {"cidr": f"{pacs['host']}/32"}}]
+    assert [port["port"] for port in way_out["ports"]] == [pacs["port"]]
+    [storage] = [mount for mount in intake["volumeMounts"] if mount["name"] == "storage"]
+    [volume] = [one for one in of_hospital["intake"]["spec"]["volumes"] if one["name"] == "storage"]
+    assert not storage["readOnly"]
+    assert not volume["persistentVolumeClaim"]["readOnly"]
+    [send] = containers(of_hospital["send"])
+    given = variables(send, resources)
+    assert "DLR_SEND_PACS" not in given, "a site's file is instead of the example"
+    [mounted] = [one["configMap"]["name"] for one in of_hospital["send"]["spec"]["volumes"] if "configMap" in one]
+    path = Path(given["DLR_SEND_DESTINATIONS"])
+    assert {"name": "destinations", "mountPath": str(path.parent), "readOnly": True} in send["volumeMounts"]
+    (tmp_path / path.name).write_text(of_kind(resources, "ConfigMap")[mounted]["data"][path.name])
+    assert set(read_destinations(tmp_path / path.name)) == {"archive"}
 
 
 @pytest.mark.parametrize("folder", [*WHOLE, *OPTIONAL], ids=lambda folder: folder.name)
@@ -198,7 +232,7 @@ def processes() -> dict[str, Resource]:
     return ours(everything())
 
 
-NAMES = ["migrate", "intake", "inference", "web", "flower", "metrics", "admin", "receive", "send", "shadow"]
+NAMES = ["migrate", "intake", "inference", "web", "flower", "metrics", "admin", "receive", "send", "shadow", "api", "listen"]
 
 
 def test_the_processes_are_those_of_compose() -> None:
@@ -426,7 +460,7 @@ def test_each_service_leads_to_a_port_that_its_pods_have() -> None:
     assert hosts == {"postgres", "redis"}
 
 
-PORTS = {"web": "web_port", "flower": "flower_port", "receive": "receive_port", "metrics": "exporter_port",
+PORTS = {"web": "web_port", "api": "api_port", "listen": "listen_port", "flower": "flower_port", "receive": "receive_port", "metrics": "exporter_port",
          "intake": "metrics_port", "inference": "metrics_port"}  # fmt: skip
 
 
@@ -455,6 +489,30 @@ def test_the_page_starts_with_what_it_is_given_and_answers_the_probe(
         assert host["value"] in hosts_of(settings)
     assert secrets(template)["dlr-web-accounts"] == [settings.web_accounts.name]
     assert {"/var/lib/dlr/secrets"} <= {mount["mountPath"] for mount in container["volumeMounts"]}
+
+
+def test_the_http_interface_starts_with_what_it_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    template = processes()["api"]
+    container = template["spec"]["containers"][0]
+    for variable, value in variables(container, everything()).items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("DLR_API_TOKENS", str(tmp_path / Settings.model_fields["api_tokens"].default.name))
+    settings = get_settings()
+    Tokens(settings.api_tokens).create("ris", [Scope.JOBS_WRITE], None)
+    check_api(settings)
+    assert secrets(template)["dlr-api-tokens"] == [settings.api_tokens.name]
+    assert "/var/lib/dlr/secrets" in {mount["mountPath"] for mount in container["volumeMounts"]}
+
+
+def test_the_listener_starts_with_what_it_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for variable, value in variables(processes()["listen"]["spec"]["containers"][0], everything()).items():
+        monkeypatch.setenv(variable, value)
+    (tmp_path / "dlr_dicomweb_servers").write_text(json.dumps(DICOMWEB))
+    (tmp_path / "dlr_redis_password").write_text(f"{PASSWORD}\n")
+    monkeypatch.setattr("worker.settings.environment.SECRETS_DIR", tmp_path)
+    config = listener_config_of(get_settings(), default_map())
+    assert config.images == {"kind": "dicomweb", "server": "pacs"}
+    assert [str(network) for network in config.networks] == ["192.0.2.0/24"]
 
 
 # --- what restarts a worker, and when it goes
