@@ -232,7 +232,20 @@ def processes() -> dict[str, Resource]:
     return ours(everything())
 
 
-NAMES = ["migrate", "intake", "inference", "web", "flower", "metrics", "admin", "receive", "send", "shadow", "api", "listen"]
+NAMES = [
+    "migrate",
+    "intake",
+    "inference",
+    "web",
+    "flower",
+    "metrics",
+    "admin",
+    "receive",
+    "send",
+    "shadow",
+    "api",
+    "listen",
+]
 
 
 def test_the_processes_are_those_of_compose() -> None:
@@ -460,8 +473,10 @@ def test_each_service_leads_to_a_port_that_its_pods_have() -> None:
     assert hosts == {"postgres", "redis"}
 
 
-PORTS = {"web": "web_port", "api": "api_port", "listen": "listen_port", "flower": "flower_port", "receive": "receive_port", "metrics": "exporter_port",
-         "intake": "metrics_port", "inference": "metrics_port"}  # fmt: skip
+PORTS = {
+    "web": "web_port", "api": "api_port", "listen": "listen_port", "flower": "flower_port", "receive": "receive_port",
+    "metrics": "exporter_port", "intake": "metrics_port", "inference": "metrics_port",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "setting"), PORTS.items(), ids=list(PORTS))

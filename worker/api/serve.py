@@ -17,9 +17,10 @@ from worker.broker.connections import connect
 from worker.errors import Code, SetupRefused
 from worker.imaging.decoder_pool import DecoderPool
 from worker.intake.accept_study import Intake
-from worker.network.addresses import can_be_read, is_loopback, listed
+from worker.network.addresses import listed
 from worker.network.http_connections import CONNECTIONS, Connection
 from worker.network.port import require_free
+from worker.network.server_tls import require_https
 from worker.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -43,17 +44,16 @@ def check(settings: Settings) -> None:
             interface without TLS.
     """
     if not Tokens(settings.api_tokens).list():
-        raise _refused("there is no token yet: run `dlr api token create NAME --scope SCOPE`, which prints it once")
-    if (settings.api_certificate is None) != (settings.api_key is None):
-        raise _refused("DLR_API_CERTIFICATE and DLR_API_KEY go together: set both, or none")
-    for variable, file in (("DLR_API_CERTIFICATE", settings.api_certificate), ("DLR_API_KEY", settings.api_key)):
-        if file is not None and not can_be_read(file):
-            raise _refused(f"{variable} {file} is not a readable file")
-    if settings.api_certificate is None and not settings.api_behind_proxy and not is_loopback(settings.api_address):
-        raise _refused(
-            f"DLR_API_ADDRESS {settings.api_address} is reached from other machines, and tokens would be sent in the "
-            "clear: set DLR_API_CERTIFICATE and DLR_API_KEY, or DLR_API_BEHIND_PROXY for a proxy with TLS"
-        )
+        reason = "there is no token yet: run `dlr api token create NAME --scope SCOPE`, which prints it once"
+        raise SetupRefused(Code.SETTING_INVALID, reason)
+    require_https(
+        "DLR_API",
+        settings.api_address,
+        settings.api_certificate,
+        settings.api_key,
+        behind_proxy=bool(listed(settings.api_behind_proxy)),
+        sent="tokens",
+    )
 
 
 @contextmanager
@@ -113,7 +113,3 @@ def serve(settings: Settings, intake: Intake, decoders: Callable[[], DecoderPool
             h11_max_incomplete_event_size=LARGEST_HEAD_BYTES,
             timeout_graceful_shutdown=STOP_S,
         )
-
-
-def _refused(reason: str) -> SetupRefused:
-    return SetupRefused(Code.SETTING_INVALID, reason)

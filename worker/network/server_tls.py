@@ -1,9 +1,10 @@
-"""The TLS of whoever listens and may ask for client certificates, as settings have it."""
+"""The TLS of whoever listens, as settings have it."""
 
 import ssl
 from pathlib import Path
 
 from worker.errors import Code, SetupRefused
+from worker.network.addresses import can_be_read, is_loopback
 
 
 def server_tls(prefix: str, certificate: Path | None, key: Path | None, ca: Path | None) -> ssl.SSLContext | None:
@@ -32,3 +33,34 @@ def server_tls(prefix: str, certificate: Path | None, key: Path | None, ca: Path
         reason = f"{prefix}_CERTIFICATE, {prefix}_KEY or {prefix}_CA cannot be read, or do not match"
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
     return context
+
+
+def require_https(
+    prefix: str, address: str, certificate: Path | None, key: Path | None, *, behind_proxy: bool, sent: str
+) -> None:
+    """Refuse HTTP without TLS where other machines reach it, and TLS that is half set up.
+
+    Args:
+        prefix: of the settings, such as ``DLR_WEB``.
+        address: on which it listens.
+        certificate: ours (PEM); ``key`` is its private key.
+        behind_proxy: a proxy terminates TLS.
+        sent: what would be sent in the clear, such as ``passwords``.
+
+    Raises:
+        SetupRefused: ``setting_invalid``.
+    """
+    if (certificate is None) != (key is None):
+        raise _refused(f"{prefix}_CERTIFICATE and {prefix}_KEY go together: set both, or none")
+    for variable, file in ((f"{prefix}_CERTIFICATE", certificate), (f"{prefix}_KEY", key)):
+        if file is not None and not can_be_read(file):
+            raise _refused(f"{variable} {file} is not a readable file")
+    if certificate is None and not behind_proxy and not is_loopback(address):
+        raise _refused(
+            f"{prefix}_ADDRESS {address} is reached from other machines, and {sent} would be sent in the clear: set "
+            f"{prefix}_CERTIFICATE and {prefix}_KEY, or {prefix}_BEHIND_PROXY for a proxy with TLS"
+        )
+
+
+def _refused(reason: str) -> SetupRefused:
+    return SetupRefused(Code.SETTING_INVALID, reason)

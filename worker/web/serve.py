@@ -14,9 +14,10 @@ from db.session import make_engine, session_factory
 from worker.errors import Code, SetupRefused
 from worker.imaging.decoder_pool import DecoderPool
 from worker.logs import configure_logging
-from worker.network.addresses import can_be_read, is_everywhere, is_loopback, listed
+from worker.network.addresses import is_everywhere, listed
 from worker.network.http_connections import CONNECTIONS, Connection
 from worker.network.port import require_free
+from worker.network.server_tls import require_https
 from worker.settings import Settings
 from worker.web import languages
 from worker.web.accounts import Accounts
@@ -51,18 +52,16 @@ def check(settings: Settings) -> None:
     elsewhere = check_elsewhere(settings)
     if not elsewhere and not Accounts(settings.web_accounts).list():
         raise _refused("there is no account yet: run `dlr web user add NAME`, which asks for a password")
-    if (settings.web_certificate is None) != (settings.web_key is None):
-        raise _refused("DLR_WEB_CERTIFICATE and DLR_WEB_KEY go together: set both, or none")
     if settings.web_language not in (None, *languages.codes()):
         raise _refused(f"DLR_WEB_LANGUAGE is none of the page's languages: {', '.join(languages.codes())}")
-    for variable, file in (("DLR_WEB_CERTIFICATE", settings.web_certificate), ("DLR_WEB_KEY", settings.web_key)):
-        if file is not None and not can_be_read(file):
-            raise _refused(f"{variable} {file} is not a readable file")
-    if not is_loopback(settings.web_address) and not is_encrypted(settings):
-        raise _refused(
-            f"DLR_WEB_ADDRESS {settings.web_address} is reached from other machines, and passwords would be sent in "
-            "the clear: set DLR_WEB_CERTIFICATE and DLR_WEB_KEY, or DLR_WEB_BEHIND_PROXY for a proxy with TLS"
-        )
+    require_https(
+        "DLR_WEB",
+        settings.web_address,
+        settings.web_certificate,
+        settings.web_key,
+        behind_proxy=bool(listed(settings.web_behind_proxy)),
+        sent="passwords",
+    )
     if not listed(settings.web_hosts) and (settings.web_behind_proxy or is_everywhere(settings.web_address)):
         raise _refused("DLR_WEB_HOSTS is not set: set the names under which browsers reach the page")
 
