@@ -51,7 +51,7 @@ def check(settings: Settings) -> None:
         settings.api_address,
         settings.api_certificate,
         settings.api_key,
-        behind_proxy=bool(listed(settings.api_behind_proxy)),
+        behind_proxy=settings.api_behind_proxy,
         sent="tokens",
     )
 

@@ -4,7 +4,7 @@ import ssl
 from pathlib import Path
 
 from worker.errors import Code, SetupRefused
-from worker.network.addresses import can_be_read, is_loopback
+from worker.network.addresses import can_be_read, is_loopback, listed
 
 
 def server_tls(prefix: str, certificate: Path | None, key: Path | None, ca: Path | None) -> ssl.SSLContext | None:
@@ -20,8 +20,7 @@ def server_tls(prefix: str, certificate: Path | None, key: Path | None, ca: Path
     """
     if certificate is None or key is None:
         if (certificate, key, ca) != (None, None, None):
-            reason = f"{prefix}_CERTIFICATE and {prefix}_KEY are set together, and {prefix}_CA with them"
-            raise SetupRefused(Code.SETTING_INVALID, reason)
+            raise _refused(f"{prefix}_CERTIFICATE and {prefix}_KEY are set together, and {prefix}_CA with them")
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
@@ -30,13 +29,12 @@ def server_tls(prefix: str, certificate: Path | None, key: Path | None, ca: Path
             context.load_verify_locations(ca)
             context.verify_mode = ssl.CERT_REQUIRED
     except OSError:
-        reason = f"{prefix}_CERTIFICATE, {prefix}_KEY or {prefix}_CA cannot be read, or do not match"
-        raise SetupRefused(Code.SETTING_INVALID, reason) from None
+        raise _refused(f"{prefix}_CERTIFICATE, {prefix}_KEY or {prefix}_CA cannot be read, or do not match") from None
     return context
 
 
 def require_https(
-    prefix: str, address: str, certificate: Path | None, key: Path | None, *, behind_proxy: bool, sent: str
+    prefix: str, address: str, certificate: Path | None, key: Path | None, *, behind_proxy: str, sent: str
 ) -> None:
     """Refuse HTTP without TLS where other machines reach it, and TLS that is half set up.
 
@@ -44,7 +42,7 @@ def require_https(
         prefix: of the settings, such as ``DLR_WEB``.
         address: on which it listens.
         certificate: ours (PEM); ``key`` is its private key.
-        behind_proxy: a proxy terminates TLS.
+        behind_proxy: addresses of proxies that terminate TLS, separated by commas; may be empty.
         sent: what would be sent in the clear, such as ``passwords``.
 
     Raises:
@@ -55,7 +53,7 @@ def require_https(
     for variable, file in ((f"{prefix}_CERTIFICATE", certificate), (f"{prefix}_KEY", key)):
         if file is not None and not can_be_read(file):
             raise _refused(f"{variable} {file} is not a readable file")
-    if certificate is None and not behind_proxy and not is_loopback(address):
+    if certificate is None and not listed(behind_proxy) and not is_loopback(address):
         raise _refused(
             f"{prefix}_ADDRESS {address} is reached from other machines, and {sent} would be sent in the clear: set "
             f"{prefix}_CERTIFICATE and {prefix}_KEY, or {prefix}_BEHIND_PROXY for a proxy with TLS"

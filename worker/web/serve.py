@@ -59,7 +59,7 @@ def check(settings: Settings) -> None:
         settings.web_address,
         settings.web_certificate,
         settings.web_key,
-        behind_proxy=bool(listed(settings.web_behind_proxy)),
+        behind_proxy=settings.web_behind_proxy,
         sent="passwords",
     )
     if not listed(settings.web_hosts) and (settings.web_behind_proxy or is_everywhere(settings.web_address)):
