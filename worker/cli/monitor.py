@@ -72,9 +72,8 @@ def monitor(
         case _:
             _print(seen, heard)
     for name, one in shares.items():
-        since_then = one.since.isoformat(timespec="seconds")
         say(f"{name} {one.version} scores {share_percent(one.share)} of the studies; "
-            f"both versions in the same time: dlr monitor --since {since_then}")  # fmt: skip
+            f"both versions in the same time: dlr monitor --since {one.since.isoformat()}")  # fmt: skip
     raise typer.Exit(EXIT_ALERT if seen.alerts else 0)
 
 
