@@ -85,16 +85,21 @@ def rows_of(lesions: Sequence[Lesion]) -> Iterator[dict[str, Any]]:
         inside = [one for one in lesions if belongs(one)]
         if (group != "all" and len(inside) == len(lesions)) or not _is_large_enough(inside):
             continue
-        found = auc(*_columns(inside))
-        if found.interval is not None:
-            yield {
-                "group": group,
-                "lesions": len(inside),
-                "malignant": sum(one.malignant for one in inside),
-                "auc": found.value,
-                "low": found.interval.low,
-                "high": found.interval.high,
-            }
+        found = auc_of(inside)
+        if found["low"] is not None:
+            yield {"group": group, **found}
+
+
+def auc_of(lesions: Sequence[Lesion]) -> dict[str, Any]:
+    """Return how many lesions there are, and their AUC with DeLong's interval."""
+    found = auc(*_columns(lesions))
+    return {
+        "lesions": len(lesions),
+        "malignant": sum(one.malignant for one in lesions),
+        "auc": found.value,
+        "low": None if found.interval is None else found.interval.low,
+        "high": None if found.interval is None else found.interval.high,
+    }
 
 
 def _columns(lesions: Sequence[Lesion]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -150,7 +155,7 @@ def figures_of(recipes: Sequence[Recipe], runs: Runs, home: RealSet, away: RealS
     told = _Told(plain, runs, home, away)
     run = [recipe for recipe in recipes if told.pairs(recipe)]
     held = [told.row(recipe) | told.against_plain(recipe) for recipe in run if recipe is not plain]
-    _correct([row["less_plain"] for row in held])
+    correct([row["less_plain"] for row in held])
     chosen = sorted(
         (row for row in held if row["folds_of_both"] == folds and _gains(row["less_plain"])),
         key=lambda row: -float(row["less_plain"]["difference"]),
@@ -160,7 +165,7 @@ def figures_of(recipes: Sequence[Recipe], runs: Runs, home: RealSet, away: RealS
         for recipe in run
         if recipe.name in {row["name"] for row in chosen}
     ]
-    _correct([one["less_plain"] for one in confirmed])
+    correct([one["less_plain"] for one in confirmed])
     for row in held:
         if row["name"] not in {*SHOWN, *(one["name"] for one in chosen)}:
             _keep_to_home(row)
@@ -173,7 +178,8 @@ def figures_of(recipes: Sequence[Recipe], runs: Runs, home: RealSet, away: RealS
     }
 
 
-def _correct(held: Sequence[dict[str, Any]]) -> None:
+def correct(held: Sequence[dict[str, Any]]) -> None:
+    """Add to comparisons their P values after Holm's correction over all of them (``p_holm``)."""
     values = [1.0 if one["p_value"] is None else one["p_value"] for one in held]
     for one, corrected in zip(held, holm(values), strict=True):
         one["p_holm"] = corrected

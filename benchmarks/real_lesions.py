@@ -20,6 +20,8 @@ from benchmarks.machine import commit, machine
 from benchmarks.measuring import say_on_stderr
 from benchmarks.real_figures import SHOWN, OfSeed, figures_of
 from benchmarks.real_training import PLAIN, Recipe, read_set, trained_fold
+from benchmarks.served_folds import served
+from worker.inference.version_folder import WEIGHTS_FILE
 
 RECIPES = (
     Recipe("plain", "the trainer's defaults, but ResNet-18 at 64 pixels, 4 epochs, from random weights, bfloat16"),
@@ -39,7 +41,7 @@ NAMES = {"home": "BUS-BRA, cross-validated", "away": "BrEaST, external"}
 def as_markdown(figures: Mapping[str, Any]) -> str:
     """Write the tables for docs/models.md."""
     parts = [_what_was_run(figures), _by_group(figures), _screening(figures), _confirmation(figures)]
-    parts += [_by_seed(figures), _ensembles(figures), _calipers(figures)]
+    parts += [_by_seed(figures), _ensembles(figures), _served(figures), _calipers(figures)]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
@@ -58,9 +60,8 @@ def _by_group(figures: Mapping[str, Any]) -> list[str]:
     for where, name in NAMES.items():
         for recipe in (one for one in figures["recipes"] if one["name"] in (*SHOWN, *figures["chosen"])):
             for row in recipe["rows"][where]:
-                said = f"{row['auc']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
                 count = f"{row['lesions']} ({row['malignant']})"
-                lines.append(f"| {name} | {row['group']} | {recipe['name']} | {count} | {said} |")
+                lines.append(f"| {name} | {row['group']} | {recipe['name']} | {count} | {_auc(row)} |")
     return lines
 
 
@@ -101,6 +102,22 @@ def _ensembles(figures: Mapping[str, Any]) -> list[str]:
     return lines if figures["ensembles"] else []
 
 
+def _served(figures: Mapping[str, Any]) -> list[str]:
+    lines = _heading(f"on {NAMES['away']}", "AUC", "AUC of the version less it", "P", "P by Holm")
+    for of in figures.get("served", ()):
+        name = f"the version of {len(of['members'])} folds' networks, seed {of['seed']} (commit {of['commit']})"
+        than = of["less_alone"]
+        against = f"{_difference(than)}, than the mean of theirs | {_p_value(than['p_value'])}"
+        lines.append(f"| {name} | {_auc(of['together'])} | {against} | |")
+        for one in of["members"]:
+            lines.append(f"| fold {one['fold']}'s network alone | {_auc(one)} | {_tested(one['less'])} |")
+    return lines if len(lines) > 2 else []
+
+
+def _auc(of: Mapping[str, Any]) -> str:
+    return f"{of['auc']:.3f} ({of['low']:.3f} to {of['high']:.3f})"
+
+
 def _calipers(figures: Mapping[str, Any]) -> list[str]:
     lines = _heading("recipe", "BUS-BRA's lesions", "how many", "AUC less the plain recipe's", "P")
     for recipe in (one for one in figures["recipes"][1:] if one["name"] in ("calipers", *figures["chosen"])):
@@ -130,7 +147,14 @@ def _p_value(value: float | None) -> str:
 
 
 def run(
-    home: Path, away: Path, work: Path, recipes: Sequence[Recipe], out: Path | None, seeds: Sequence[int] = (1,)
+    home: Path,
+    away: Path,
+    work: Path,
+    recipes: Sequence[Recipe],
+    out: Path | None,
+    seeds: Sequence[int] = (1,),
+    *,
+    serve: bool = False,
 ) -> dict[str, Any]:
     """Train what is not there yet: of each seed, one fold of each recipe after the other; write the figures after each.
 
@@ -141,6 +165,8 @@ def run(
         recipes: which are trained; the figures are of all that are kept.
         out: the JSON file of the figures.
         seeds: of the trainings.
+        serve: keep the weights of the plain recipe, and make one version of its folds' for each of the seeds. A fold
+            without weights is trained again.
     """
     import torch
 
@@ -153,6 +179,7 @@ def run(
     def told() -> dict[str, Any]:
         figures = {"machine": machine(), "recipe": {**PLAIN}, "folds": folds}
         figures |= figures_of(RECIPES, _runs(work), *sets, folds)
+        figures["served"] = [json.loads(path.read_text()) for path in sorted(work.glob(_served_file("*")))]
         if out is not None:
             out.write_text(json.dumps(figures, indent=1) + "\n")
         return figures
@@ -160,23 +187,44 @@ def run(
     for seed in seeds:
         for fold in range(1, folds + 1):
             for recipe in (recipe for recipe in recipes if not recipe.flipped):
-                if _train(recipe, seed, fold, folds, (home, away), work):
+                if _train(recipe, seed, fold, folds, (home, away), work, keep_weights=serve and recipe is RECIPES[0]):
                     told()
+        if serve:
+            _serve(RECIPES[0], seed, folds, away, work)
     return told()
 
 
-def _train(recipe: Recipe, seed: int, fold: int, folds: int, manifests: tuple[Path, Path], work: Path) -> bool:
+def _serve(recipe: Recipe, seed: int, folds: int, away: Path, work: Path) -> None:
+    """Measure the folds' networks as one version, once all are there, unless that is kept already."""
+    weights = {fold: _folder(work, recipe, seed, fold) / WEIGHTS_FILE for fold in range(1, folds + 1)}
+    kept = work / _served_file(seed)
+    if not kept.exists() and all(path.exists() for path in weights.values()):
+        say_on_stderr(f"{recipe.name}: its {folds} folds as one version, seed {seed}")
+        kept.write_text(json.dumps(served(recipe, seed, weights, away, work / "served")))
+
+
+def _served_file(seed: object) -> str:
+    return f"served-{seed}.json"
+
+
+def _folder(work: Path, recipe: Recipe, seed: int, fold: int) -> Path:
+    suffix = "" if seed == 1 else f"-seed-{seed}"
+    return work / f"{recipe.name.replace(' ', '-')}-{fold}{suffix}"
+
+
+def _train(
+    recipe: Recipe, seed: int, fold: int, folds: int, manifests: tuple[Path, Path], work: Path, *, keep_weights: bool
+) -> bool:
     """Train and keep a fold, unless it is kept already."""
     import time
 
-    suffix = "" if seed == 1 else f"-seed-{seed}"
-    kept = work / f"{recipe.name.replace(' ', '-')}-{fold}{suffix}"
-    if (kept / "scores.json").exists():
+    kept = _folder(work, recipe, seed, fold)
+    if (kept / "scores.json").exists() and (not keep_weights or (kept / WEIGHTS_FILE).exists()):
         return False
     say_on_stderr(f"{recipe.name}: fold {fold} of {folds}, seed {seed}")
     config, begun = recipe.config(seed), time.monotonic()
     own, other = (read_set(manifest, config, work) for manifest in manifests)
-    scores, losses = trained_fold(own, [other], fold, folds, config, kept)
+    scores, losses = trained_fold(own, [other], fold, folds, config, kept, keep_weights=keep_weights)
     seconds = round(time.monotonic() - begun)
     told = {"recipe": recipe.name, "seed": seed, "fold": fold, "commit": commit(), "seconds": seconds}
     (kept / "scores.json").write_text(json.dumps({**told, "losses": losses, "scores": scores}))
@@ -201,9 +249,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [recipe.name for recipe in RECIPES]
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="RECIPE", help=", ".join(names))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1], metavar="SEED", help="of the trainings")
+    parser.add_argument(
+        "--serve", action="store_true", help="keep the plain recipe's weights, and measure its folds as one version"
+    )
     asked = parser.parse_args(arguments)
     recipes = [recipe for recipe in RECIPES if recipe.name in asked.only]
-    figures = run(asked.folds, asked.external, asked.work, recipes, asked.out, asked.seeds)
+    figures = run(asked.folds, asked.external, asked.work, recipes, asked.out, asked.seeds, serve=asked.serve)
     sys.stdout.write(as_markdown(figures))
     return 0
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measuring import say_on_stderr
 from worker.dataset.manifest import ManifestRow, Split
+from worker.inference.version_folder import WEIGHTS_FILE
 from worker.training.cohort import Cohort, CohortRow, Lesions
 from worker.training.config import RANDOM, TrainingConfig
 
@@ -119,7 +120,14 @@ Scores = dict[str, list[float]]
 
 
 def trained_fold(
-    home: RealSet, away: Sequence[RealSet], fold: int, folds: int, config: TrainingConfig, work: Path
+    home: RealSet,
+    away: Sequence[RealSet],
+    fold: int,
+    folds: int,
+    config: TrainingConfig,
+    work: Path,
+    *,
+    keep_weights: bool = False,
 ) -> tuple[dict[str, Scores], list[float]]:
     """Train on all folds but two, choose the epoch on one of these, and score the other one and other sets.
 
@@ -130,6 +138,7 @@ def trained_fold(
         folds: how many there are.
         config: how.
         work: where an interrupted training goes on from.
+        keep_weights: leave those of the image network there (`WEIGHTS_FILE`).
 
     Returns:
         Scores of the tested fold (``home``, in the set's order) and of each other set (``away-1`` and so on), and the
@@ -137,7 +146,9 @@ def trained_fold(
     """
     import torch
 
+    from worker.inference.weights import tensors_of
     from worker.training.checkpoint import Checkpoints
+    from worker.training.checkpoint_files import write_tensors
     from worker.training.fit import Fitting, fit, reproducible
     from worker.training.processes import Team
     from worker.training.start import new_network
@@ -161,6 +172,8 @@ def trained_fold(
         scored = {"home": _scored(network, lesions.of(Split.TEST), config)}
         for number, other in enumerate(away, start=1):
             scored[f"away-{number}"] = _scored(network, _lesions(other, lambda _image: Split.EXTERNAL), config)
+    if keep_weights:
+        write_tensors(work / WEIGHTS_FILE, tensors_of(network, whole=False))
     checkpoints.remove()
     return scored, losses
 

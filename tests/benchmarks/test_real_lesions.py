@@ -145,6 +145,23 @@ def test_each_recipe_is_a_configuration_of_the_trainer_and_the_first_is_plain() 
     assert len({recipe.name for recipe in RECIPES}) == len(RECIPES)
 
 
+def assert_served_as_their_mean(figures: dict[str, Any], work: Path) -> None:
+    """The folds' networks are one version, whose score is the mean of what the benchmark had from each."""
+    (version,) = figures["served"]
+    assert (version["seed"], [one["fold"] for one in version["members"]]) == (2, [1, 2, 3])
+    assert version["furthest_from_mean"] < 1e-5
+    assert version["together"]["lesions"] == 36
+    (at_training,) = (one["away"] for one in figures["recipes"][0]["seeds"] if one["seed"] == 2)
+    assert version["together"]["auc"] == pytest.approx(at_training, abs=0.01)
+    for one in version["members"]:
+        assert one["less"]["difference"] == pytest.approx(version["together"]["auc"] - one["auc"])
+        assert one["less"]["p_holm"] >= (one["less"]["p_value"] or 0)
+    assert "| fold 3's network alone |" in as_markdown(figures)
+    assert sorted(path.parent.name for path in work.glob("plain-*/weights.safetensors")) == [
+        f"plain-{fold}-seed-2" for fold in (1, 2, 3)
+    ]
+
+
 @pytest.mark.slow
 def test_a_run_trains_each_fold_once_and_tells_what_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [row.model_copy(update={"fold": 1 + at // 6 % 3}) for at, row in enumerate(cohort(tmp_path, 72))]
@@ -174,11 +191,13 @@ def test_a_run_trains_each_fold_once_and_tells_what_it_did(tmp_path: Path, monke
     assert (plain["folds"], partly["folds"], partly["folds_of_both"]) == (3, 2, 2)
     assert partly["less_plain"]["lesions"] == 48, "the lesions of two folds, by the models of these"
     whole.rename(tmp_path / "work" / "calipers-3" / "scores.json")
-    (plain, *_) = real_lesions.run(*asked, recipes[:1], None, seeds=(1, 2))["recipes"]
+    seconds = real_lesions.run(*asked, recipes[:1], None, seeds=(2,), serve=True)
+    (plain, *_) = seconds["recipes"]
     assert [(one["seed"], one["folds"]) for one in plain["seeds"]] == [(1, 3), (2, 3)]
     assert plain["seeds"][0]["home"] != plain["seeds"][1]["home"]
+    assert_served_as_their_mean(seconds, tmp_path / "work")
 
-    def never(*_arguments: object) -> None:
+    def never(*_arguments: object, **_named: object) -> None:
         pytest.fail("a fold that is there was trained again")
 
     monkeypatch.setattr(real_lesions, "trained_fold", never)
