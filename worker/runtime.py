@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from worker.inference.shares import Versions
     from worker.intake.accept_study import Intake
     from worker.intake.fetching import Fetcher
+    from worker.intake.study_requests import StudyRequests
     from worker.rescoring.rescorer import Rescorer
     from worker.scoring.leases import LeaseKeeper
     from worker.scoring.pipeline import Pipeline
@@ -157,6 +158,13 @@ def _redis() -> "Redis":
     from worker.broker.connections import connect
 
     return connect(get_settings().require_redis_url())
+
+
+def study_requests() -> "StudyRequests":
+    """Return what was asked for over HTTP and has to be fetched."""
+    from worker.intake.study_requests import StudyRequests
+
+    return StudyRequests(_redis(), get_settings().redis_key_prefix)
 
 
 def held_message(request: Any) -> "AbstractContextManager[None]":

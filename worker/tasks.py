@@ -17,7 +17,7 @@ from db.schema.vocabulary import StudyState
 from worker.app import app
 from worker.broker.queues import INFER_STUDY, RECORD_REFUSAL, SUBMIT_STUDY, TRACEPARENT
 from worker.broker.refused_identifiers import Named
-from worker.contract import StudyJob, StudyRequest, parse_pushed
+from worker.contract import StudyJob, StudyRequest, is_elsewhere, parse_pushed
 from worker.errors import Code, JobRefused, LesionRefused, Refused, StudyRefused, Unavailable
 from worker.outages.retry import AWAY, LONGEST_WAIT_S, Stopping, kind_of, retry_while_away, stopping
 from worker.runtime import GIVE_BACK_S
@@ -131,7 +131,9 @@ def _accept(job: Any) -> str:
 
     try:
         traceparent = current_task.request.get(TRACEPARENT)
-        return str(pushed_intake().accept(_whole(parse_pushed(job)), "queue", traceparent).study_id)
+        study_id = pushed_intake().accept(_whole(parse_pushed(job)), "queue", traceparent).study_id
+        _tell_who_asked(job, study_id)
+        return str(study_id)
     except (JobRefused, StudyRefused, LesionRefused) as refused:
         _refuse(job, refused)
     except (*AWAY, FetchLater):
@@ -168,9 +170,18 @@ def _refuse(raw: object, refused: Refused, named: Named | None = None) -> NoRetu
     from worker.runtime import intake, measures
 
     logger.warning("a message was refused: %s", refused.code)
-    intake().refuse(raw, refused, "queue", named)
+    study_id = intake().refuse(raw, refused, "queue", named)
+    _tell_who_asked(raw, study_id)
     measures().refused(refused.code)
     raise TaskFailed(refused.code.value)
+
+
+def _tell_who_asked(job: object, study_id: UUID) -> None:
+    """Lead a request of ``dlr api`` to what is on record of it; one that was pushed to the queue has nobody to tell."""
+    from worker.runtime import study_requests
+
+    if is_elsewhere(job):
+        study_requests().ended(UUID(current_task.request.id), study_id)
 
 
 def _run(work: Callable[[], T], *, is_on_record: bool = True) -> T:

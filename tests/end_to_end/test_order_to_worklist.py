@@ -12,13 +12,16 @@ from hl7.client import MLLPClient
 from oidc_provider_mock import User, run_server_in_thread
 from pydicom.uid import ExplicitVRLittleEndian
 
-from benchmarks.faults.service import fault_service
+from benchmarks.faults.service import FaultService, fault_service
 from tests.pacs_servers import DICOMWEB_PLUGIN, ORTHANC, PacsPeer, needs, orthanc
 from tests.waiting import until
 from tests.worker.intake.test_fetching import STUDY, study_files
 from tests.worker.orders.messages import oru
 from tests.worker.sending.test_fhir_server import PATIENTS, FhirPeer, serving
 from tests.worker.sending.test_mllp import Ris, hearing
+from worker.broker.connections import connect
+from worker.clinical.categories import Priority
+from worker.intake.study_requests import StudyRequests
 from worker.network.port import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning:authlib")]
@@ -79,8 +82,13 @@ def test_one_accession_number_by_mllp_is_a_study_that_everybody_has_though_its_p
             [row] = service.sql(done)
             of_send = service.services.home.log_file("send")
             until(lambda: len(reports(peer)) == 2 and ris_receiver.heard and ehr.bundles, 60, said=of_send.read_text)
+            assert asked_over_http(service, "A-77") == row["study_id"]
+            missing = asked_over_http(service, "A-78")
         assert (row["study_instance_uid"], row["priority"], row["lesions"]) == (STUDY, "stat", 2)
-        assert service.sql("SELECT count(*) FROM study")[0]["count"] == 1
+        assert service.sql("SELECT count(*) FROM study WHERE study_instance_uid IS NOT NULL")[0]["count"] == 1
+        assert service.sql("SELECT error_code, accession_number FROM failed_study WHERE study_id = %s", missing) == [
+            {"error_code": "study_not_on_server", "accession_number": "A-78"}
+        ]
         [message] = ris_receiver.heard
         assert str(message.segment("MSH")[9]) == "ORU^R01^ORU_R01"
         assert "A-77" in str(message.segment("OBR"))
@@ -92,6 +100,16 @@ def test_one_accession_number_by_mllp_is_a_study_that_everybody_has_though_its_p
         assert "Anna" in opened.text
         logs = (service.services.home.log_file(name) for name in ("listen", "intake", "send", "web"))
         assert "A-77" not in "".join(file.read_text() for file in logs)
+
+
+def asked_over_http(service: FaultService, accession_number: str) -> str:
+    """Ask for a study as `dlr api` does, and return what it is on record as."""
+    settings = service.services.settings
+    job = {"schema_version": 1, "accession_number": accession_number, "images": {"kind": "pacs", "server": "pacs"}}
+    with connect(settings.require_redis_url()) as client:
+        of_api = StudyRequests(client, settings.redis_key_prefix)
+        request_id = of_api.put(job, Priority.ROUTINE)
+        return str(until(lambda: of_api.study_of(request_id), 60))
 
 
 def reports(peer: PacsPeer) -> list[object]:

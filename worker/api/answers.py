@@ -1,6 +1,7 @@
 """What programs are answered, as the OpenAPI has it. Probabilities are 0 to 1, sizes in millimetres, ages in years."""
 
 from datetime import date, datetime
+from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -18,6 +19,26 @@ class Accepted(BaseModel):
     state: str = Field(description="queued, running, done, partial or failed")
     revision: int
     priority: str = Field(description="stat, urgent or routine: the ledger's, which is never lowered")
+
+
+class Requested(BaseModel):
+    """A study that is fetched from its server before it is on record."""
+
+    request_id: UUID = Field(description="Opaque; known for 7 days")
+    status_url: str = Field(description="Where the study's id is, once it is on record")
+    change: Literal["requested"]
+    priority: str = Field(description="stat, urgent or routine: the job's")
+
+
+class RequestAnswer(BaseModel):
+    """How far a request is."""
+
+    request_id: UUID
+    study_id: UUID | None = Field(
+        description="null while the study is being fetched. A study that could not be had is on record as failed, with "
+        "its code"
+    )
+    status_url: str | None = Field(description="Where the study's state and its result are")
 
 
 class Score(BaseModel):

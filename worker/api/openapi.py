@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from worker.api.problems import MEDIA_TYPE, Problem
-from worker.contract.reading import VERSIONS, job_schema
+from worker.contract import VERSIONS, StudyRequest, job_schema, request_schema
 
 _REFERENCE: Final = "#/components/schemas/"
 _MEANINGS: Final = {
@@ -41,17 +41,19 @@ def a_body(schemas: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def any_job() -> dict[str, Any]:
-    """Refer to a job of any version."""
-    return {"oneOf": [{"$ref": f"{_REFERENCE}{_name(version)}"} for version in VERSIONS]}
+    """Refer to a job of any version, and to one whose study is to be found first."""
+    names = [*map(_name, VERSIONS), StudyRequest.__name__]
+    return {"anyOf": [{"$ref": f"{_REFERENCE}{name}"} for name in names]}
 
 
 def components() -> dict[str, Any]:
     """Return the schemas to which bodies and problems refer: the contract's, each version under names of its own."""
     found: dict[str, Any] = {Problem.__name__: Problem.model_json_schema()}
-    for version in VERSIONS:
-        schema = json.loads(json.dumps(job_schema(version)).replace("#/$defs/", f"{_REFERENCE}{_name(version)}"))
+    jobs = {_name(version): job_schema(version) for version in VERSIONS}
+    for of, job in (jobs | {StudyRequest.__name__: request_schema()}).items():
+        schema = json.loads(json.dumps(job).replace("#/$defs/", f"{_REFERENCE}{of}"))
         parts: dict[str, Any] = schema.pop("$defs", {})
-        found |= {f"{_name(version)}{name}": part for name, part in parts.items()} | {_name(version): schema}
+        found |= {f"{of}{name}": part for name, part in parts.items()} | {of: schema}
     return found
 
 

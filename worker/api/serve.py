@@ -15,8 +15,11 @@ from worker.api.service import Service
 from worker.api.tokens import Tokens
 from worker.broker.connections import connect
 from worker.errors import Code, SetupRefused
+from worker.imaging.archive import Archives
 from worker.imaging.decoder_pool import DecoderPool
 from worker.intake.accept_study import Intake
+from worker.intake.fetching import Fetcher
+from worker.intake.study_requests import StudyRequests
 from worker.network.addresses import listed
 from worker.network.http_connections import CONNECTIONS, Connection
 from worker.network.port import require_free
@@ -66,7 +69,7 @@ def made(settings: Settings, intake: Intake, decoders: Callable[[], DecoderPool]
         decoders: give the process's decoders (`worker.runtime.decoders`).
 
     Raises:
-        SetupRefused: ``setting_invalid``; a URL is missing.
+        SetupRefused: ``setting_invalid``; a URL is missing, or files of a PACS's TLS cannot be read.
     """
     reading = make_engine(settings.require_web_database_url(), role=WEB, name="dlr api")
     redis = connect(settings.require_redis_url())
@@ -76,6 +79,8 @@ def made(settings: Settings, intake: Intake, decoders: Callable[[], DecoderPool]
             tokens=Tokens(settings.api_tokens),
             rate=RateLimit(settings.api_requests_per_s),
             intake=intake,
+            fetcher=Fetcher(Archives(settings.dicomweb, settings.pacs), settings.storage_root, settings.limits),
+            requests=StudyRequests(redis, settings.redis_key_prefix),
             keys=IdempotencyKeys(redis, settings.redis_key_prefix),
             decoders=decoders,
             writing=intake.sessions,

@@ -16,6 +16,8 @@ from worker.api.tokens import Scope, Token, Tokens
 from worker.errors import Code
 from worker.imaging.decoder_pool import DecoderPool
 from worker.intake.accept_study import Intake
+from worker.intake.fetching import Fetcher
+from worker.intake.study_requests import StudyRequests
 from worker.settings import Settings
 
 SOURCE: Final = "api"
@@ -31,6 +33,8 @@ class Service:
         tokens: who may ask.
         rate: how often.
         intake: the way in, of the role ``dlr_writer``.
+        fetcher: knows which studies have to be fetched before they can be on record; nothing is fetched here.
+        requests: of those studies.
         keys: of jobs that were pushed.
         decoders: what reads images for pictures; started when they are needed.
         writing: the ledger, as ``dlr_writer`` has it.
@@ -41,6 +45,8 @@ class Service:
     tokens: Tokens
     rate: RateLimit
     intake: Intake
+    fetcher: Fetcher
+    requests: StudyRequests
     keys: IdempotencyKeys
     decoders: Callable[[], DecoderPool]
     writing: sessionmaker[Session]

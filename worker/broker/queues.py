@@ -12,3 +12,16 @@ TRACEPARENT = "traceparent"
 
 REDIS_PRIORITY = {Priority.STAT: 0, Priority.URGENT: 3, Priority.ROUTINE: 6}
 """kombu keeps four lists a queue on Redis, at 0, 3, 6 and 9; the lowest number is taken first."""
+
+STEPS = (0, 3, 6, 9)
+_SEPARATOR = "\x06\x16"
+
+
+def list_of(queue: str, step: int) -> str:
+    """Return the name of the list that has a queue's messages of a step (``priority_steps``), without the prefix."""
+    return f"{queue}{_SEPARATOR}{step}" if step else queue
+
+
+def step_of_fetched(priority: Priority) -> int:
+    """Return the step of a study that has to be fetched first: it holds up none of its priority that is here."""
+    return REDIS_PRIORITY[priority] + 3

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.schema.records import Queued
 from db.writes import ledger
-from worker.broker.queues import QUEUES
+from worker.broker.queues import QUEUES, STEPS, list_of
 from worker.broker.redis_scripts import TAKEN, put_back
 from worker.outages.retry import AWAY, kind_of
 
@@ -30,8 +30,6 @@ MOST_AT_ONCE = 1000
 
 PROBE = "dlr.probe"
 """A key that is written to see whether Redis takes writes, and gone in a moment."""
-
-_SEPARATOR, _STEPS = "\x06\x16", (0, 3, 6, 9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +64,11 @@ class RedisQueues:
     def waiting(self) -> dict[str, int]:
         """Return how many messages wait on each queue."""
         waiting = self.waiting_by_step()
-        return {queue: sum(waiting[queue, step] for step in _STEPS) for queue in QUEUES}
+        return {queue: sum(waiting[queue, step] for step in STEPS) for queue in QUEUES}
 
     def waiting_by_step(self) -> dict[tuple[str, int], int]:
         """Return how many messages wait on each queue, at each of kombu's steps of priority, 0 the most urgent."""
-        places = [(queue, step) for queue in QUEUES for step in _STEPS]
+        places = [(queue, step) for queue in QUEUES for step in STEPS]
         with self.client.pipeline(transaction=False) as pipe:
             for queue in QUEUES:
                 for name in _lists(queue):
@@ -88,7 +86,7 @@ class RedisQueues:
 
 def _lists(queue: str) -> list[str]:
     """Name the lists in which kombu keeps a queue, one a priority."""
-    return [f"{queue}{_SEPARATOR}{step}" if step else queue for step in _STEPS]
+    return [list_of(queue, step) for step in STEPS]
 
 
 @dataclass(frozen=True, slots=True)

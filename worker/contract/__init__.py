@@ -17,7 +17,16 @@ from worker.contract.parts import (
     Uid,
     can_be_named,
 )
-from worker.contract.reading import VERSIONS, images_of, job_schema, parse_job, parse_pushed, request_schema, whole_job
+from worker.contract.reading import (
+    VERSIONS,
+    images_of,
+    is_elsewhere,
+    job_schema,
+    parse_job,
+    parse_pushed,
+    request_schema,
+    whole_job,
+)
 from worker.contract.request import StudyRequest
 
 __all__ = [
@@ -36,6 +45,7 @@ __all__ = [
     "Uid",
     "can_be_named",
     "images_of",
+    "is_elsewhere",
     "job_schema",
     "parse_job",
     "parse_pushed",

@@ -82,10 +82,13 @@ def whole_job(request: StudyRequest, study_instance_uid: str) -> StudyJob:
 
 
 def _is_request(job: object) -> bool:
-    if not isinstance(job, dict) or ("lesions" in job and "study_instance_uid" in job):
-        return False
-    images = job.get("images")
-    return isinstance(images, dict) and images.get("kind") in ("dicomweb", "pacs")
+    return isinstance(job, dict) and not ("lesions" in job and "study_instance_uid" in job) and is_elsewhere(job)
+
+
+def is_elsewhere(job: object) -> bool:
+    """Whether a job, read or not, says that its images are on a server."""
+    images = job.get("images") if isinstance(job, dict) else None
+    return isinstance(images, dict) and images.get("kind") in ["dicomweb", "pacs"]
 
 
 def _validated(model: type[Model], job: object) -> Model:

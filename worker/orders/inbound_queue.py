@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 from redis import Redis
 
 from worker.broker.message_gate import TaskMessage, envelope
-from worker.broker.queues import QUEUE_OF_TASK, RECORD_REFUSAL, SUBMIT_STUDY
+from worker.broker.queues import QUEUE_OF_TASK, RECORD_REFUSAL, SUBMIT_STUDY, list_of, step_of_fetched
 from worker.broker.refused_identifiers import named_in
 from worker.clinical.categories import Priority
 from worker.errors import JobRefused
@@ -23,11 +23,7 @@ KEPT_OF_REFUSED: Final = 1 << 16
 MESSAGE: Final = "dlr.listened."
 """How the key of a message that was taken begins; a digest follows, and no identifier."""
 
-_STEP: Final = {Priority.STAT: 3, Priority.URGENT: 6, Priority.ROUTINE: 9}
-"""Behind what is pushed: a study that has to be fetched holds up none that is here."""
-
 _NAMESPACE: Final = UUID("5b1f5a4c-6a0f-5d7e-9f0b-7c2a1f1f9a57")
-_SEPARATOR: Final = "\x06\x16"
 
 _PUT: Final = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return 0 end
@@ -78,14 +74,13 @@ class InboundQueue:
 
     def _put(self, number: str, content: str, message: TaskMessage) -> bool:
         queue = QUEUE_OF_TASK[message.task]
-        place = f"{queue}{_SEPARATOR}{message.priority}" if message.priority else queue
-        keys = [f"{self.key_prefix}{MESSAGE}{number}", f"{self.key_prefix}{place}"]
+        keys = [f"{self.key_prefix}{MESSAGE}{number}", f"{self.key_prefix}{list_of(queue, message.priority)}"]
         put = self.client.register_script(_PUT)
         return bool(put(keys=keys, args=[content, KEPT_S, json.dumps(envelope(message, queue))]))
 
 
 def _step(job: dict[str, Any]) -> int:
-    return _STEP[Priority(job.get("priority", Priority.ROUTINE.value))]
+    return step_of_fetched(Priority(job.get("priority", Priority.ROUTINE.value)))
 
 
 def _digest(*parts: str) -> str:
