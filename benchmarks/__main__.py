@@ -47,6 +47,7 @@ ROWS = {
     "idle": Row(serving.idle, "<= 1.05, and <= LitServe's"),
     "one-by-one": Row(queueing.one_by_one, ">= 8x"),
     "queue": Row(queueing.queue_overhead, ">= 0.85"),
+    "queue-8": Row(queueing.queue_without_spare, ">= 0.7"),
     "images": Row(images.several, ">= 0.95"),
     "decode": Row(imaging.decode, "<= 0.05"),
     "write": Row(database.write, ">= 5x"),
