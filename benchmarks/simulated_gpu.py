@@ -88,7 +88,7 @@ def main() -> None:
     settings = get_settings()
     engine = Engine(cards(), device, settings.batch_max, settings.batch_wait_ms / 1000)
     runtime.engine = lambda: engine  # type: ignore[assignment]
-    reference_process.begin = lambda _device: None  # nothing is compared
+    reference_process.begin = lambda *_: None  # nothing is compared
     sys.argv[1:] = ["worker", "--queue", "inference", *sys.argv[1:]]
     dlr()
 

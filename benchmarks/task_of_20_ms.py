@@ -65,7 +65,7 @@ def main() -> None:
 
     engine, decoders = SleepingEngine(), NoDecoders()
     runtime.engine = lambda: engine  # type: ignore[assignment,return-value]
-    reference_process.begin = lambda _device: None  # nothing is compared
+    reference_process.begin = lambda *_: None  # nothing is compared
     runtime.decoders = lambda: decoders  # type: ignore[assignment,return-value]
     sys.argv[1:] = ["worker", "--queue", "inference", *sys.argv[1:]]
     dlr()

@@ -216,6 +216,7 @@ def _load_engine(versions: "Versions") -> "Engine":
         _end_without_device,
         meanwhile=_import_pipeline,
         versions=versions,
+        kept_in=settings.reference_dir,
     )
     for card in made.cards:
         if card.decoder_warning is not None:

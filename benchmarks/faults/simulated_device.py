@@ -117,7 +117,7 @@ def main() -> None:
 
     engine = SimulatedEngine()
     runtime.engine = lambda: engine  # type: ignore[assignment,return-value]
-    reference_process.begin = lambda _device: None  # nothing is compared
+    reference_process.begin = lambda *_: None  # nothing is compared
     sys.argv[1:] = ["worker", "--queue", "inference", *sys.argv[1:]]
     dlr()
 

@@ -75,22 +75,22 @@ def worker(
         )
     if queue is QueueName.INFERENCE:
         require_extra("worker", "an inference worker")
-        if devices is None:
-            # First of all: it takes longer than all that this process imports.
-            reference_process.begin(device)
     from worker.settings import get_settings, use_device
 
     if device is not None:
         use_device(device)
     settings = get_settings()
     settings.require_redis_url()
+    is_fleet = queue is QueueName.INFERENCE and (devices is not None or _is_several(settings.device))
+    if queue is QueueName.INFERENCE and not is_fleet:
+        # Before all else that is imported: it takes longer.
+        reference_process.begin(settings.device, settings.reference_dir)
     from worker.app import app
     from worker.logs import configure_logging
     from worker.runtime import measures, serve
 
     configure_logging(settings.log_level, settings.log_format)
-    if queue is QueueName.INFERENCE and (devices is not None or _is_several(settings.device)):
-        reference_process.give_up()
+    if is_fleet:
         _run_fleet(devices or settings.device, concurrency, settings)
     _tell_old_names()
     look_at_redis(settings)

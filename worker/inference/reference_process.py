@@ -1,7 +1,8 @@
 """The process in which PyTorch scores what a CPU's scores are compared with; started before it is known what to score.
 
-To import PyTorch takes it longer than to score, so a worker begins it first of all, beside its own imports. Nothing is
-imported here that takes long. What the process does: `worker.inference.reference`.
+To import PyTorch takes it longer than to score, so a worker that has nothing kept of an earlier start
+(`worker.inference.kept_reference`) begins it before its own imports. Nothing is imported here that takes long. What the
+process does: `worker.inference.reference`.
 """
 
 import json
@@ -28,22 +29,26 @@ class Ended(NamedTuple):
     output: bytes
 
 
-def begin(device: str | None) -> None:
+def begin(device: str, kept_in: Path) -> None:
     """Start the process ahead, where the device will need it: the next one to score asks this one.
 
     It ends with this process, whether or not anybody asks it.
 
     Args:
-        device: as `worker.inference.loading.load_engine` takes it; ``None``: not known yet.
+        device: as `worker.inference.loading.load_engine` takes it.
+        kept_in: the folder of what was scored before; where there is anything, there is most likely no need to.
     """
-    if needs_no_pytorch(device or "auto") and "torch" not in sys.modules and not _begun:
+    is_kept = any(kept_in.glob("*.npy"))
+    if not is_kept and needs_no_pytorch(device) and "torch" not in sys.modules and not _begun:
         _begun.append(_started())
 
 
 def give_up() -> None:
-    """Let a process end that was begun and that nobody will ask."""
+    """End a process that was begun and that nobody will ask."""
     while _begun:
-        _begun.pop().communicate()
+        begun = _begun.pop()
+        begun.kill()
+        begun.communicate()
 
 
 def needs_no_pytorch(device: str) -> bool:

@@ -22,3 +22,8 @@ class HomeSettings(BaseModel, frozen=True):
         default=Path("backups"),
         description="Folder of the archives that `dlr backup create` writes; relative to DLR_HOME",
     )
+
+    @property
+    def reference_dir(self) -> Path:
+        """Folder of what `worker.inference.kept_reference` keeps."""
+        return self.home / "reference"

@@ -39,7 +39,7 @@ def test_one_that_was_begun_ahead_scores_the_versions_that_are_named_later(
     entries = _entries(tmp_path)
     with monkeypatch.context() as before:
         before.delitem(sys.modules, "torch")  # as in a worker on a CPU
-        reference_process.begin("cpu")
+        reference_process.begin("cpu", tmp_path / "kept")
     [begun] = reference_process._begun
     assert by_another_process(entries).shape == (reference.COMPARED, 2, 2)
     assert begun.returncode == 0
@@ -48,7 +48,8 @@ def test_one_that_was_begun_ahead_scores_the_versions_that_are_named_later(
 
 def test_one_that_was_begun_ahead_ends_with_whoever_began_it() -> None:
     begin = (
-        "import os\nfrom worker.inference import reference_process\nreference_process.begin('cpu')\n"
+        "import os\nfrom pathlib import Path\n"
+        "from worker.inference import reference_process\nreference_process.begin('cpu', Path('/nowhere'))\n"
         "print(reference_process._begun[0].pid, flush=True)\nos._exit(1)"
     )
     done = subprocess.run([sys.executable, "-c", begin], capture_output=True, text=True, check=False)
@@ -56,18 +57,22 @@ def test_one_that_was_begun_ahead_ends_with_whoever_began_it() -> None:
     until(lambda: not psutil.pid_exists(begun) or psutil.Process(begun).status() == psutil.STATUS_ZOMBIE)
 
 
-def test_one_that_nobody_will_ask_ends() -> None:
+def test_one_that_nobody_will_ask_ends(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as before:
         before.delitem(sys.modules, "torch", raising=False)
-        reference_process.begin(None)
+        reference_process.begin("auto", tmp_path)
     [begun] = reference_process._begun
     reference_process.give_up()
-    assert begun.returncode == 0
+    assert begun.returncode == -signal.SIGKILL
     assert not reference_process._begun
 
 
-def test_nothing_is_begun_for_a_graphics_card() -> None:
-    reference_process.begin("cuda:0")
+def test_nothing_is_begun_for_a_graphics_card_nor_where_scores_are_kept(tmp_path: Path) -> None:
+    reference_process.begin("cuda:0", tmp_path)
+    (tmp_path / "kept.npy").touch()
+    with pytest.MonkeyPatch.context() as before:
+        before.delitem(sys.modules, "torch", raising=False)
+        reference_process.begin("cpu", tmp_path)
     assert not reference_process._begun
 
 
