@@ -21,6 +21,7 @@ from db.schema.roles import WRITER
 
 CONNECT_TIMEOUT_S = 5
 _PIECE = 1024 * 1024
+_BEGINS = "begins"
 ENCODING = "UTF8"
 """In which a database keeps text (PostgreSQL's ``server_encoding``); any other lacks letters of some names."""
 
@@ -82,12 +83,25 @@ def make_engine(
         _require_role(connection, role)
 
     def act(connection: Connection) -> None:
-        connection.exec_driver_sql(begins)
+        connection.info[_BEGINS] = True
+
+    def first_act(
+        connection: Connection, cursor: Any, statement: str, parameters: Any, _context: object, executemany: bool
+    ) -> tuple[str, Any]:
+        if not connection.info.pop(_BEGINS, False):
+            return statement, parameters
+        if executemany or cursor.name:  # many rows, or a cursor of the server's: no place for other statements
+            with closing(connection.connection.cursor()) as plain:
+                plain.execute(begins)
+            return statement, parameters
+        # Sent with the transaction's first statement: its answer is not waited for by itself.
+        return f"{begins}; {statement}", parameters
 
     if not autocommit:
         if role is not None:
             event.listen(engine, "connect", look)
         event.listen(engine, "begin", act)
+        event.listen(engine, "before_cursor_execute", first_act, retval=True)
     event.listen(engine, "handle_error", _withhold_values)
     event.listen(engine, "handle_error", _tell_an_outage)
     return engine

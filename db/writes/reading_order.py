@@ -42,12 +42,15 @@ FILLED_COLUMNS = (
 
 _ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
-_CHANGED, _POLICIES, _STUDIES = (
-    cast("Table", row.__table__) for row in (ReadingOrderChangedRow, ReadingOrderPolicyRow, StudyRow)
-)
-_SERVED = (
-    select(_POLICIES).where(_POLICIES.c.state.in_((PolicyState.ACTIVE, PolicyState.BUILDING))).order_by(_POLICIES.c.id)
-)
+_CHANGED, _STUDIES = (cast("Table", row.__table__) for row in (ReadingOrderChangedRow, StudyRow))
+_SHARE = "SELECT pg_advisory_xact_lock_shared(:key)"
+# Two statements that are sent as one: the second sees what was committed until the lock was had.
+_SERVED = text(f"""
+    {_SHARE};
+    SELECT id, label, document, state = 'active' AS active, filled_at IS NOT NULL AS filled,
+        placed_at IS NOT NULL AS placed
+    FROM reading_order_policy WHERE state IN ('active', 'building') ORDER BY id
+""")  # noqa: S608  no value is in it
 _NOTE = text(
     "INSERT INTO reading_order_changed SELECT policy.id, study_id"
     " FROM reading_order_policy AS policy, unnest(:ids) AS study_id"
@@ -57,18 +60,7 @@ _NOTE = text(
 
 def served_policies(session: Session) -> list[ServedPolicy]:
     """Return the policies under which a study is placed; they stay so until the caller's transaction ends."""
-    _share_policies(session)
-    return [
-        ServedPolicy(
-            row.id,
-            row.label,
-            row.document,
-            row.state is PolicyState.ACTIVE,
-            row.filled_at is not None,
-            row.placed_at is not None,
-        )
-        for row in session.execute(_SERVED)
-    ]
+    return [ServedPolicy(*row) for row in session.execute(_SERVED, {"key": POLICY_LOCK})]
 
 
 def note_changed(session: Session, study_ids: Collection[UUID]) -> None:
@@ -221,7 +213,7 @@ def _require_building(session: Session, policy_key: int) -> ReadingOrderPolicyRo
 
 
 def _share_policies(session: Session) -> None:
-    session.execute(text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": POLICY_LOCK})
+    session.execute(text(_SHARE), {"key": POLICY_LOCK})
 
 
 def _hold_policies(session: Session) -> None:

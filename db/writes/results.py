@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, S
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, exists, func, select, text, tuple_, update
+from sqlalchemy import Table, bindparam, exists, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import Session
 
@@ -15,9 +15,9 @@ from db.schema.tables import LesionRow, ModelRow, RestratificationRow, StudyRow
 from db.schema.vocabulary import BM_MODEL, LH_MODEL, Event, Laterality, LesionState, StudyState
 from db.storable import storable_text
 from db.writes.claims import AT_WORK
-from db.writes.history import note_all
+from db.writes.history import entry_values, lines_of
 from db.writes.model_versions import put_on_record
-from db.writes.rows import as_json
+from db.writes.rows import Write, as_json, write_all
 from db.writes.scores import Version, end_images, put_scores, version_of, versions_of
 
 # Tables and not their classes: a batch of rows passes SQLAlchemy's ORM by.
@@ -44,7 +44,7 @@ _HOLD = (
     .with_for_update(of=_STUDIES)
 )
 
-_END_STUDIES = text("""
+_END_STUDIES = """
     UPDATE study
     SET state = new.state, error_code = new.error_code, error_reason = new.error_reason,
         worklist_class = new.worklist_class, malignant_probability = new.malignant_probability, site = new.site,
@@ -52,15 +52,15 @@ _END_STUDIES = text("""
         finished_at = now(), updated_at = now()
     FROM json_populate_recordset(NULL::study, CAST(:studies AS json)) AS new
     WHERE study.id = new.id
-""")
-_END_LESIONS = text("""
+"""
+_END_LESIONS = """
     UPDATE lesion
     SET state = new.state, error_code = new.error_code, error_reason = new.error_reason, age_years = new.age_years,
         age_source = new.age_source, scanner_model = new.scanner_model, site = new.site,
         laterality = coalesce(new.laterality, lesion.laterality), updated_at = now()
     FROM json_populate_recordset(NULL::lesion, CAST(:lesions AS json)) AS new
     WHERE lesion.id = new.id
-""")
+"""
 
 _MODELS_OF = select(_MODELS.c.name, _MODELS.c.version, _MODELS.c.id).where(
     tuple_(_MODELS.c.name, _MODELS.c.version).in_(bindparam("versions", expanding=True))
@@ -124,9 +124,15 @@ def finish(
         for result in written
         for lesion in _all_lesions(result, held[result.study_id].lesions)
     ]
-    session.execute(_END_STUDIES, {"studies": as_json([_study_values(result) for result in written])})
-    _write_lesions(session, lesions)
-    note_all(session, [(result.study_id, Event(result.state), _history(result)) for result in written])
+    ended = [entry_values(result.study_id, Event(result.state), _history(result)) for result in written]
+    write_all(
+        session,
+        [
+            (_END_STUDIES, {"studies": as_json([_study_values(result) for result in written])}),
+            *_of_lesions(session, lesions),
+            lines_of(ended),
+        ],
+    )
     return {result.study_id for result in written}
 
 
@@ -208,18 +214,17 @@ def _all_lesions(result: StudyResultRecord, known: Mapping[str, HeldLesion]) -> 
     ]
 
 
-def _write_lesions(session: Session, lesions: Sequence[tuple[HeldLesion, LesionResultRecord]]) -> None:
+def _of_lesions(session: Session, lesions: Sequence[tuple[HeldLesion, LesionResultRecord]]) -> list[Write]:
+    """Return what writes what became of lesions; advice that they had is no longer the current one at once."""
     if not lesions:
-        return
-    values = [_lesion_values(lesion, known.key) for known, lesion in lesions]
-    session.execute(_END_LESIONS, {"lesions": as_json(values)})
-    end_images(session, lesions)
+        return []
     advised = [known.key for known, _ in lesions if known.advised]
     if advised:
         former = _ADVICE.c.lesion_id.in_(advised) & _ADVICE.c.is_current
         session.execute(update(_ADVICE).where(former).values(is_current=False))
     models = _model_keys(session, {version for _, lesion in lesions for version in versions_of(lesion)})
-    put_scores(session, lesions, models)
+    values = [_lesion_values(lesion, known.key) for known, lesion in lesions]
+    return [(_END_LESIONS, {"lesions": as_json(values)}), end_images(lesions), *put_scores(lesions, models)]
 
 
 def _model_keys(session: Session, versions: set[Version]) -> dict[Version, int]:

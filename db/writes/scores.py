@@ -3,19 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
-
 from db.errors import ResultInconsistent
 from db.schema.records import HeldLesion, ImagePrediction, ImageResultRecord, LesionResultRecord, PredictionRecord
 from db.schema.vocabulary import BM_MODEL, LH_MODEL, LesionState
 from db.storable import storable_text
-from db.writes.rows import as_json
+from db.writes.rows import Write, as_json
 
 Version = tuple[str, str]
 """The name and the version of a model."""
 
-_END_IMAGES = text("""
+_END_IMAGES = """
     UPDATE marked_image AS image
     SET state = new.state, error_code = new.error_code, error_reason = new.error_reason,
         region_x = new.region_x, region_y = new.region_y,
@@ -23,17 +20,17 @@ _END_IMAGES = text("""
         gate = new.gate, width_mm = new.width_mm, height_mm = new.height_mm, laterality = new.laterality
     FROM json_populate_recordset(NULL::marked_image, CAST(:images AS json)) AS new
     WHERE image.id = new.id
-""")
+"""
 
-_PUT_OF_IMAGES = text("""
+_PUT_OF_IMAGES = """
     INSERT INTO image_prediction (image_id, model_id, positive_probability)
     SELECT image_id, model_id, positive_probability
-    FROM json_populate_recordset(NULL::image_prediction, CAST(:predictions AS json))
+    FROM json_populate_recordset(NULL::image_prediction, CAST(:of_images AS json))
     ON CONFLICT (image_id, model_id) DO UPDATE SET positive_probability = excluded.positive_probability
-""")
+"""
 
 # What the advice rests on has its identity from the same statement.
-_PUT_SCORES = text("""
+_PUT_SCORES = """
     WITH scored AS (
         INSERT INTO prediction (lesion_id, model_id, probabilities, positive_probability, predicted_class, positive,
                                 threshold, conformal_set)
@@ -58,26 +55,25 @@ _PUT_SCORES = text("""
     ON CONFLICT ON CONSTRAINT uq_restratification_natural DO UPDATE
     SET outcome = excluded.outcome, original = excluded.original, recommended = excluded.recommended,
         uncertain = excluded.uncertain, is_current = true, created_at = now()
-""")
+"""
 
 
-def end_images(session: Session, lesions: Sequence[tuple[HeldLesion, LesionResultRecord]]) -> None:
-    """Write what became of each image; one of a lesion that names none failed as the lesion did."""
+def end_images(lesions: Sequence[tuple[HeldLesion, LesionResultRecord]]) -> Write:
+    """Return what writes what became of each image; one of a lesion that names none failed as the lesion did."""
     values = [
         _image_values(key, image)
         for known, lesion in lesions
         for key, image in zip(known.images, lesion.images or [_failed_with(lesion)] * len(known.images), strict=True)
     ]
-    session.execute(_END_IMAGES, {"images": as_json(values)})
+    return _END_IMAGES, {"images": as_json(values)}
 
 
 def put_scores(
-    session: Session, lesions: Sequence[tuple[HeldLesion, LesionResultRecord]], models: Mapping[Version, int]
-) -> None:
-    """Bring the scores of lesions and of their images up to date, and give the scored lesions their advice.
+    lesions: Sequence[tuple[HeldLesion, LesionResultRecord]], models: Mapping[Version, int]
+) -> Iterator[Write]:
+    """Yield what brings the scores of lesions and of their images up to date, and gives scored lesions their advice.
 
     Args:
-        session: the caller commits.
         lesions: as they are held, and what became of them.
         models: the keys of the versions that scored.
     """
@@ -88,7 +84,7 @@ def put_scores(
         for said in image.predictions
     ]
     if of_images:
-        session.execute(_PUT_OF_IMAGES, {"predictions": as_json(of_images)})
+        yield _PUT_OF_IMAGES, {"of_images": as_json(of_images)}
     scored = [(known.key, lesion) for known, lesion in lesions if lesion.state == LesionState.SCORED]
     if not scored:
         return
@@ -96,7 +92,7 @@ def put_scores(
         prediction_values(part, key, models[version_of(part)]) for key, lesion in scored for part in lesion.predictions
     ]
     advice = [_advice_values(lesion, key, models) for key, lesion in scored]
-    session.execute(_PUT_SCORES, {"predictions": as_json(rows), "advice": as_json(advice)})
+    yield _PUT_SCORES, {"predictions": as_json(rows), "advice": as_json(advice)}
 
 
 def versions_of(lesion: LesionResultRecord) -> Iterator[Version]:

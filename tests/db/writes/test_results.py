@@ -402,7 +402,7 @@ def test_a_thousand_lesions_are_written_with_few_statements(sessions: sessionmak
         statements: list[str] = []
         event.listen(session.get_bind(), "before_cursor_execute", lambda *call: statements.append(call[2]))
         assert finish_one(session, result(claim, *(scored(name) for name in names)))
-        assert len(statements) < 22
+        assert len(statements) < 9
         assert study_queries.worklist(session)[0].lesions_scored == 1_000
 
 
