@@ -31,7 +31,8 @@ from worker.errors import DlrError
 from worker.imaging import dicom_file, dicomweb, layout
 from worker.imaging.query_retrieve import DECODED, FIND, GET, MOVE
 from worker.imaging.storage_classes import IMAGE_CLASSES
-from worker.intake import receiver
+from worker.intake import commitment_report, receiver
+from worker.intake.commitment_report import PUSH_MODEL
 from worker.intake.lesion_sources import MARKING_CLASSES
 from worker.intake.receiver_config import VERIFICATION
 from worker.reporting import concepts, source_study
@@ -86,7 +87,7 @@ def test_each_storage_class_has_its_row_and_its_roles() -> None:
     assert {uid for uid, roles in table.items() if "SCU" in roles} == set(map(str, pacs.SOP_CLASSES.values()))
     created = {cells[1] for cells in rows("Content and transfer") if cells[6]}
     assert created == set(map(str, pacs.SOP_CLASSES.values()))
-    assert {cells[2] for cells in rows("Other services")} == {VERIFICATION, UPS_PUSH, FIND, MOVE, GET, ""}
+    assert {cells[2] for cells in rows("Other services")} == {VERIFICATION, UPS_PUSH, PUSH_MODEL, FIND, MOVE, GET, ""}
 
 
 def test_the_transfer_syntaxes_are_those_that_are_decoded_in_the_order_in_which_they_are_taken() -> None:
@@ -108,6 +109,12 @@ def test_the_receivers_statuses_are_those_of_the_page() -> None:
         0xC211: "Error: Cannot Understand",  # pynetdicom's, of a handler that raised
     }
     assert {int(cells[0], 16): cells[1] for cells in rows("Storage as SCP")} == ours
+
+
+def test_a_report_of_storage_commitment_is_answered_with_a_status_of_the_page() -> None:
+    page = {int(cells[0], 16) for cells in rows("Storage Commitment as SCU")}
+    ours = commitment_report
+    assert page == {ours.SUCCESS, ours.PROCESSING_FAILURE, ours.INVALID_ARGUMENT}
 
 
 def test_the_sender_makes_of_a_status_what_the_page_says() -> None:

@@ -243,6 +243,18 @@ MEANINGS: dict[Code, str] = {
     Code.DESTINATION_DEFERRED: (
         "The destination does not take a result yet; the reason has its answer. It is sent again, so many times."
     ),
+    Code.COMMITMENT_AWAITED: (
+        "The PACS has the result, and has yet to report whether it keeps it (storage commitment). It is waited for."
+    ),
+    Code.COMMITMENT_FAILED: (
+        "The PACS reports that it does not keep what it was sent; the reason has its answer. It is sent again, so many "
+        "times; after that fix the cause there, then `dlr send retry`."
+    ),
+    Code.COMMITMENT_MISSING: (
+        "The PACS took the request for storage commitment and did not report in time. It is asked again, so many "
+        "times; does it know the address of `dlr receive` by our AE title, and does DLR_RECEIVE_CALLERS have its AE "
+        "title?"
+    ),
     Code.DESTINATIONS_INVALID: (
         "The file of destinations cannot be read or does not follow its schema; the reason names the field."
     ),

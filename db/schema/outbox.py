@@ -1,9 +1,21 @@
-"""The tables of what is delivered: the outbox, and each delivery of it."""
+"""The tables of what is delivered: the outbox, each delivery of it, and whether a PACS keeps what it was sent."""
 
 import uuid
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, func, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.schema.base import Base
@@ -72,6 +84,26 @@ class NamedDeliveryRow(Delivery):
         Index("ix_named_delivery_failed", "destination", "id", postgresql_where=text(_FAILED)),
         Index("ix_named_delivery_study_id", "study_id"),
         {"comment": "The outbox, for destinations that a file names (DLR_SEND_DESTINATIONS)"},
+    )
+
+
+class StorageCommitmentRow(Base):
+    """A PACS was asked whether it keeps what it was sent for a delivery (DICOM PS3.4, annex J)."""
+
+    __tablename__ = "storage_commitment"
+
+    transaction_uid: Mapped[str] = mapped_column(primary_key=True)
+    delivery_id: Mapped[int] = mapped_column(BigInteger)
+    sop_instance_uids: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    asked_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    is_awaited: Mapped[bool] = mapped_column(server_default=text("false"))
+    reported_at: Mapped[datetime | None]
+    failure_reasons: Mapped[list[int]] = mapped_column(ARRAY(Integer), server_default=text("'{}'::integer[]"))
+    left_out: Mapped[int] = mapped_column(server_default=text("0"))
+
+    __table_args__ = (
+        Index("ix_storage_commitment_delivery_id", "delivery_id"),
+        {"comment": "What a PACS was asked to keep for a delivery (DICOM storage commitment), and what it reported"},
     )
 
 

@@ -42,6 +42,7 @@ RIGHTS: Final[dict[str, str]] = {
     "reading_order_tier": _READ,
     "restratification": _CHANGE,
     "restratification_summary": _READ,
+    "storage_commitment": _CHANGE,
     "study": _CHANGE,
     "study_access": _READ,
     "study_count": _READ,

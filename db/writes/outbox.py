@@ -13,7 +13,15 @@ from sqlalchemy import ColumnElement, TextClause, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from db.schema.outbox import Delivery, DeliveryRow, NamedDeliveryRow, NamedOutboxRow, Outbox, OutboxRow
+from db.schema.outbox import (
+    Delivery,
+    DeliveryRow,
+    NamedDeliveryRow,
+    NamedOutboxRow,
+    Outbox,
+    OutboxRow,
+    StorageCommitmentRow,
+)
 from db.schema.records import DeliveryDetail, Due, OutboxState
 from db.schema.tables import StudyEventRow
 from db.schema.vocabulary import DeliveryState, Destination
@@ -221,6 +229,10 @@ def retry(session: Session, destination: str | None = None, delivery_id: int | N
 
 def forget(session: Session, study_ids: Collection[UUID]) -> None:
     """Drop what waits for studies that are purged, and remove the identifiers of what was sent."""
+    for table in _TABLES:
+        theirs = select(table.id).where(table.study_id.in_(study_ids))
+        asked = update(StorageCommitmentRow).where(StorageCommitmentRow.delivery_id.in_(theirs))
+        session.execute(asked.values(sop_instance_uids=[]))
     for table in _TABLES:
         of_these = table.study_id.in_(study_ids)
         _drop(session, session.scalars(select(table.id).where(of_these)).all())

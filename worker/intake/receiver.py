@@ -17,6 +17,7 @@ from worker.image_access import Limits
 from worker.imaging.identity import read_identity, study_named_in
 from worker.imaging.storage_classes import IMAGE_CLASSES, UNKNOWN_CLASSES
 from worker.intake.accept_study import Intake
+from worker.intake.commitment_report import PUSH_MODEL, take_report
 from worker.intake.inbox import Inbox
 from worker.intake.incoming_instance import IncomingInstance
 from worker.intake.job_builder import BuiltJob, build_job
@@ -198,6 +199,7 @@ def listening(receiver: Receiver, reception: ReceiverConfig) -> Iterator[tuple[s
     handlers: list[Any] = [
         (evt.EVT_C_STORE, store),
         (evt.EVT_C_ECHO, lambda _event: SUCCESS),
+        (evt.EVT_N_EVENT_REPORT, lambda event: take_report(event, receiver.intake.sessions)),
         (evt.EVT_CONN_CLOSE, _discard_unserved),
         (
             evt.EVT_REJECTED,
@@ -276,4 +278,6 @@ def _entity(reception: ReceiverConfig) -> "AE":
     for sop_class in (*IMAGE_CLASSES, *MARKING_CLASSES):
         entity.add_supported_context(sop_class, ALL_TRANSFER_SYNTAXES)
     entity.add_supported_context(VERIFICATION)
+    # Who calls is its SCP, and says so by role selection (PS3.7, annex D.3.3.4) or not at all.
+    entity.add_supported_context(PUSH_MODEL, scu_role=True, scp_role=True)
     return entity

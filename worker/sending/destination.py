@@ -9,14 +9,30 @@ from worker.errors import Code, Unavailable
 from worker.reporting.documents import Document, Kind
 from worker.reporting.result import Ending, StudyResult
 from worker.reporting.source_study import Source
+from worker.sending.commitment_record import CommitmentRecord
 from worker.sending.terms import Terms
 
 
 class Deferred(Unavailable):
-    """A destination that is there asks for one result to be sent later; those behind it go on."""
+    """A destination that is there asks for one result to be sent later; those behind it go on.
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(Code.DESTINATION_DEFERRED, reason)
+    Attributes:
+        refused_as: with which code it is refused after so many times.
+    """
+
+    def __init__(
+        self, reason: str, code: Code = Code.DESTINATION_DEFERRED, refused_as: Code = Code.DESTINATION_REFUSED
+    ) -> None:
+        super().__init__(code, reason)
+        self.refused_as = refused_as
+
+
+class Awaited(Unavailable):
+    """A destination has a result, and has yet to report that it keeps it; it is waited for, in seconds."""
+
+    def __init__(self, reason: str, wait_s: float) -> None:
+        super().__init__(Code.COMMITMENT_AWAITED, reason)
+        self.wait_s = wait_s
 
 
 class Busy(Unavailable):
@@ -34,11 +50,13 @@ class Parcel:
     Attributes:
         delivery_id: the same however often it is tried.
         replaces: the result of the study that the destination has already, if it has one.
+        commitment: what is on record of its storage commitment.
     """
 
     delivery_id: int
     result: StudyResult
     replaces: Ending | None = None
+    commitment: CommitmentRecord | None = None
 
 
 Deliver = Callable[[Parcel], str | None]

@@ -123,6 +123,9 @@ class Dimse(_Dicom):
 
     kind: Literal["dimse"]
     documents: Annotated[Instances, _SOME] = ("sr",)
+    commitment: bool = False
+    commitment_wait_s: float = Field(default=3600, ge=1, le=7 * 86400)
+    commitment_hold_s: float = Field(default=2, ge=0, le=10)
 
 
 class UpsManager(_Dicom):

@@ -1,7 +1,7 @@
 """A DICOM application entity that is called (PS3.8): its address, associations with it, and what its answers mean."""
 
 import ssl
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -69,8 +69,15 @@ class Caller:
     tls: ssl.SSLContext | None = None
 
     @contextmanager
-    def association(self, node: Node, sop_classes: Collection[str]) -> Iterator["Association"]:
+    def association(
+        self, node: Node, sop_classes: Collection[str], heard: Sequence[Any] = ()
+    ) -> Iterator["Association"]:
         """Hold an association with a node that takes at least one of the SOP classes; it is released at the end.
+
+        Args:
+            node: that is called.
+            sop_classes: that are proposed.
+            heard: handlers of what it sends by itself, as pynetdicom has them.
 
         Raises:
             Unavailable: ``destination_unavailable``; nobody takes the call, it is rejected, or nothing is taken.
@@ -79,7 +86,7 @@ class Caller:
         entity = self._entity(sop_classes)
         try:
             association = entity.associate(
-                node.host, node.port, ae_title=node.ae_title, tls_args=tls, evt_handlers=self._handlers()
+                node.host, node.port, ae_title=node.ae_title, tls_args=tls, evt_handlers=[*self._handlers(), *heard]
             )
         except (OSError, RuntimeError):
             raise Unavailable(Code.DESTINATION_UNAVAILABLE, "the address cannot be reached") from None
@@ -90,8 +97,13 @@ class Caller:
         finally:
             association.release()
 
-    def echo(self, node: Node, sop_classes: Collection[str]) -> str:
+    def echo(self, node: Node, sop_classes: Collection[str], needed: Collection[str] = ()) -> str:
         """Ask a node by C-ECHO whether it is there, and say which of the SOP Classes it takes.
+
+        Args:
+            node: that is asked.
+            sop_classes: of which it has to take one.
+            needed: of which it has to take all.
 
         Raises:
             Unavailable: ``destination_unavailable``; as for an association, or none of the SOP Classes is taken.
@@ -99,7 +111,7 @@ class Caller:
         from pydicom.uid import UID
         from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-        with self.association(node, [Verification, *sop_classes]) as association:
+        with self.association(node, [Verification, *sop_classes, *needed]) as association:
             taken = {str(context.abstract_syntax) for context in association.accepted_contexts}
             answer = "no C-ECHO"
             if Verification in taken:
@@ -109,7 +121,10 @@ class Caller:
         wanted = [UID(uid).name for uid in sop_classes if uid in taken]
         if not wanted:
             raise Unavailable(Code.DESTINATION_UNAVAILABLE, "none of the SOP Classes is accepted there")
-        return f"{answer}; takes {', '.join(wanted)}"
+        missing = [UID(uid).name for uid in needed if uid not in taken]
+        if missing:
+            raise Unavailable(Code.DESTINATION_UNAVAILABLE, f"not accepted there: {', '.join(missing)}")
+        return f"{answer}; takes {', '.join([*wanted, *(UID(uid).name for uid in needed)])}"
 
     def _entity(self, sop_classes: Collection[str]) -> "AE":
         from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian

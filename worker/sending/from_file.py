@@ -11,6 +11,7 @@ from worker.errors import Code, SetupRefused
 from worker.reporting.documents import Kind
 from worker.reporting.hl7 import Addressing
 from worker.sending.acknowledgement import Verdict
+from worker.sending.commitment import Commitment
 from worker.sending.destination import Documents, Opens, Route, Sources
 from worker.sending.destinations_file import (
     Dimse,
@@ -115,7 +116,9 @@ def _caller(entry: Dimse | UpsManager, workshop: Workshop) -> Caller:
 
 def _dimse(name: str, entry: Dimse, workshop: Workshop) -> Opens:
     kinds = kinds_of(entry.documents)
-    return Pacs(Node.parsed(entry.address), _caller(entry, workshop), workshop.documents, kinds, name)
+    node, caller = Node.parsed(entry.address), _caller(entry, workshop)
+    asks = Commitment(node, caller, entry.commitment_wait_s, entry.commitment_hold_s) if entry.commitment else None
+    return Pacs(node, caller, workshop.documents, kinds, name, asks)
 
 
 def _ups(name: str, entry: UpsManager, workshop: Workshop) -> Opens:

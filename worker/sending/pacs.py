@@ -10,7 +10,9 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import UID, Comprehensive3DSRStorage, EncapsulatedPDFStorage, SecondaryCaptureImageStorage
 
 from worker.errors import Code, Unavailable
+from worker.intake.commitment_report import PUSH_MODEL
 from worker.reporting.documents import Document, Kind
+from worker.sending.commitment import Commitment
 from worker.sending.destination import Deliver, Documents, Parcel
 from worker.sending.dicom_node import Caller, Node, checked
 
@@ -31,6 +33,7 @@ class Pacs:
 
     Attributes:
         kinds: of the documents that are stored, the report first.
+        commitment: asks whether they are kept, before a delivery is done; ``None``: that they were stored is enough.
     """
 
     node: Node
@@ -38,6 +41,7 @@ class Pacs:
     documents: Documents
     kinds: Collection[Kind] = (Kind.SR,)
     name: str = "pacs"
+    commitment: Commitment | None = None
 
     @property
     def where(self) -> str:
@@ -46,7 +50,8 @@ class Pacs:
 
     def test(self) -> str:
         """Ask by C-ECHO, over an association that proposes what would be stored."""
-        return self.caller.echo(self.node, self._classes)
+        needed = () if self.commitment is None else (PUSH_MODEL,)
+        return self.caller.echo(self.node, self._classes, needed)
 
     @contextmanager
     def opened(self) -> Iterator[Deliver]:
@@ -59,10 +64,16 @@ class Pacs:
         return [SOP_CLASSES[kind] for kind in self.kinds]
 
     def _store(self, association: "Association", parcel: Parcel) -> str:
+        if self.commitment is None or parcel.commitment is None:
+            return str(self._stored(association, parcel)[0].SOPInstanceUID)
+        kept = self.commitment.settled(parcel.commitment)
+        return kept or self.commitment.ask(self._stored(association, parcel), parcel.commitment)
+
+    def _stored(self, association: "Association", parcel: Parcel) -> list[Dataset]:
         instances = instances_of(self.documents(parcel.result, self.kinds))
         for instance in instances:
             store(association, instance)
-        return str(instances[0].SOPInstanceUID)
+        return instances
 
 
 def instances_of(documents: Iterable[Document]) -> list[Dataset]:

@@ -13,12 +13,13 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.schema.records import Due
 from db.schema.vocabulary import DeliveryState
-from db.writes import outbox
+from db.writes import commitments, outbox
 from worker.errors import Code, DlrError, Refused, SetupRefused, StudyRefused, Unavailable
 from worker.logs import story_of
 from worker.outages.backoff import backoff_s
 from worker.reporting.result import read_results
-from worker.sending.destination import Busy, Deferred, Deliver, Opens, Parcel
+from worker.sending.commitment_record import CommitmentRecord
+from worker.sending.destination import Awaited, Busy, Deferred, Deliver, Opens, Parcel
 from worker.sending.rules import why_not
 from worker.sending.terms import Terms
 
@@ -216,7 +217,7 @@ class Sender:
                 return None
             before = {ending.event_id: ending for ending in result.endings[:-1]}
             last = outbox.last_sent(session, self.destination.name, before.keys())
-        return Parcel(due.delivery_id, result, before.get(last or 0))
+        return Parcel(due.delivery_id, result, before.get(last or 0), CommitmentRecord(self.sessions, due.delivery_id))
 
     def _fail(self, due: Due, code: Code, reason: str) -> DeliveryState:
         logger.warning("not sent to %s: %s: %s", self.destination.name, due.study_id, code)
@@ -228,18 +229,23 @@ class Sender:
         """Send a delivery later, as the destination asks; after so many times that is a refusal."""
         times = due.deferrals + 1
         if times >= self.terms.most_deferrals:
-            return self._fail(due, Code.DESTINATION_REFUSED, f"{why.reason}, {times} times")
+            return self._fail(due, why.refused_as, f"{why.reason}, {times} times")
         return self._put_off(due, why, deferred=True)
 
     def _put_off(self, due: Due, why: DlrError, *, deferred: bool = False) -> DeliveryState:
         wait_s = self._wait_s(due.attempts, why)
-        logger.warning("not sent to %s yet, will be retried: %s: %s", self.destination.name, due.study_id, why.code)
+        if isinstance(why, Awaited):
+            logger.info("%s has yet to report that it keeps: %s", self.destination.name, due.study_id)
+        else:
+            logger.warning("not sent to %s yet, will be retried: %s: %s", self.destination.name, due.study_id, why.code)
         with self.sessions.begin() as session:
             outbox.put_off(session, due.delivery_id, wait_s, why.code.value, why.reason, deferred=deferred)
+            if isinstance(why, Awaited):
+                commitments.wake(session, due.delivery_id)
         return DeliveryState.WAITING
 
     def _wait_s(self, failures: int, why: DlrError | None = None) -> float:
         """Return how long to wait: longer each time, and as long as the destination asks for."""
-        asked_s = why.wait_s if isinstance(why, Busy) else 0
+        asked_s = why.wait_s if isinstance(why, Busy | Awaited) else 0
         first_s = self.terms.first_wait_s or self.retry_wait_s
         return max(backoff_s(failures, first_s, self.terms.longest_wait_s), asked_s)

@@ -39,6 +39,7 @@ GRANTED = {
     "reading_order_rule": (SI, NONE, NONE, NONE),
     "reading_order_switch": (SI, NONE, NONE, NONE),
     "restratification": (SIU, NONE, NONE, NONE),
+    "storage_commitment": (SIU, NONE, NONE, NONE),
     "study": (SIU, NONE, NONE, NONE),
     "study_access": (S, NONE, NONE, NONE),
     "study_event": (SI, NONE, NONE, NONE),
