@@ -35,7 +35,7 @@ class StudyRequests:
     key_prefix: str
 
     def put(self, job: dict[str, Any], priority: Priority) -> UUID:
-        """Put a job on the queue ``intake``, behind those whose studies are here, and return its request's id.
+        """Put a job on the queue of jobs, behind those whose studies are here, and return its request's id.
 
         Args:
             job: that `worker.contract.parse_pushed` has read.
