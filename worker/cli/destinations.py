@@ -15,11 +15,11 @@ from worker.settings import Settings, get_settings
 if TYPE_CHECKING:
     from worker.sending.destination import Opens, Route
 
-SHOWN = ("destination", "kind", "where", "documents", "takes", "order", "quiet",
+SHOWN = ("destination", "kind", "where", "documents", "takes", "order", "quiet", "commitment",
          "waiting", "failed", "oldest", "looked_at")  # fmt: skip
 CARD = Card(("destination", "kind", "where"), SHOWN[3:])
 TESTED = ("destination", "answers", "says")
-CHECKED = ("destination", "kind", "where", "documents", "takes", "order", "quiet")
+CHECKED = SHOWN[:8]
 
 _AT_ONCE = 8
 """Destinations that are asked at the same time."""
@@ -104,4 +104,5 @@ def _described(route: "Route") -> dict[str, object]:
         "takes": in_words(terms.rules),
         "order": "priority" if terms.by_priority else "oldest",
         "quiet": None if quiet is None else f"{quiet.start:%H:%M} to {quiet.end:%H:%M} {quiet.zone.key}",
+        "commitment": None if terms.commitment_wait_s is None else f"within {terms.commitment_wait_s:g} s",
     }

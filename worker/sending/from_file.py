@@ -106,6 +106,7 @@ def terms_of(entry: Entry) -> Terms:
         longest_wait_s=retry.longest_wait_s,
         most_deferrals=retry.most_deferrals,
         quiet=None if quiet is None else QuietHours(quiet.start, quiet.end, ZoneInfo(quiet.zone)),
+        commitment_wait_s=entry.commitment_wait_s if isinstance(entry, Dimse) and entry.commitment else None,
     )
 
 

@@ -48,6 +48,7 @@ class Terms:
         longest_wait_s: until it is this, in seconds.
         most_deferrals: how often the destination may ask for one result to be sent later.
         quiet: when nothing is sent.
+        commitment_wait_s: by when a PACS has to report that it keeps a result, in seconds; ``None``: it is not asked.
     """
 
     rules: Rules = field(default_factory=Rules)
@@ -56,3 +57,4 @@ class Terms:
     longest_wait_s: float = LONGEST_WAIT_S
     most_deferrals: int = MOST_DEFERRALS
     quiet: QuietHours | None = None
+    commitment_wait_s: float | None = None

@@ -211,13 +211,14 @@ def test_a_file_of_destinations_is_checked_shown_asked_and_delivered_to(
 ) -> None:
     file = tmp_path / "destinations.toml"
     file.write_text(
-        f'[destination.archive]\nkind = "dimse"\naddress = "PACS@127.0.0.1:{port}"\n'
+        f'[destination.archive]\nkind = "dimse"\naddress = "PACS@127.0.0.1:{port}"\ncommitment = true\n'
         '[destination.drop]\nkind = "folder"\npath = "drop"\n'
     )
     (tmp_path / "drop").mkdir()
     named = {"DLR_SEND_DESTINATIONS": str(file), "DLR_SEND_PACS": ""}
     checked = dlr_send("check", str(file), "--format", "json")
     assert [row["destination"] for row in json.loads(checked.stdout)] == ["archive", "drop"], checked.stderr
+    assert [row["commitment"] for row in json.loads(checked.stdout)] == ["within 3600 s", None]
     assert dlr_send("--once", **named).returncode == 0, "there is nothing"
     study_id = end_study(sessions, root, fails=True)
     asked = dlr_send("test", "--format", "json", **named)

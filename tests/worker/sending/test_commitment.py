@@ -392,6 +392,7 @@ def test_orthanc_keeps_what_it_was_sent_and_says_so_on_an_association_of_its_own
         assert session.scalar(text("SELECT count(*) FROM storage_commitment WHERE reported_at IS NOT NULL")) == 1
 
 
+@pytest.mark.long
 def test_storescp_takes_results_and_has_no_storage_commitment(
     sender: Made, sessions: Sessions, root: Path, tmp_path: Path
 ) -> None:
