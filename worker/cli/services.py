@@ -175,7 +175,7 @@ def load_models() -> int:
 
 
 def flower() -> None:
-    """Run Flower, read-only, with sign-in by DLR_FLOWER_USER and DLR_FLOWER_PASSWORD."""
+    """Run Flower, read-only, with sign-in by DLR_FLOWER_USER and DLR_FLOWER_PASSWORD, or by OpenID Connect."""
     from worker.network.port import require_free
     from worker.services.flower import flower_command
     from worker.settings import get_settings

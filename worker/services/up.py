@@ -128,8 +128,7 @@ def _describe(services: Services, say: Say) -> None:
     if services.flower_port is None:
         say("Flower      is not installed: pip install 'dlr-worker[flower]'")
     else:
-        where = f"in {services.flower_password_file}" if services.flower_password_file else "DLR_FLOWER_PASSWORD"
-        say(f"Flower      {flower_url(settings, services.flower_port)}  user {settings.flower_user}, password {where}")
+        say(f"Flower      {flower_url(settings, services.flower_port)}  {_flower_sign_in(services)}")
     say(f"Worklist    {_page(services)}")
     if settings.metrics_port is not None:
         say(
@@ -137,6 +136,13 @@ def _describe(services: Services, say: Say) -> None:
             f"{settings.metrics_port} on"
         )
     say(f"Logs        {services.home.path / 'logs'}")
+
+
+def _flower_sign_in(services: Services) -> str:
+    if services.settings.flower_oidc_issuer is not None:
+        return f"sign-in: {services.settings.flower_oidc_issuer}"
+    where = f"in {services.flower_password_file}" if services.flower_password_file else "DLR_FLOWER_PASSWORD"
+    return f"user {services.settings.flower_user}, password {where}"
 
 
 def _page(services: Services) -> str:

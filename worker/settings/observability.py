@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, HttpUrl, SecretStr
 
 from worker.settings.addresses import WebUrl
 
@@ -15,6 +15,20 @@ class ObservabilitySettings(BaseModel, frozen=True):
         default=None,
         description="Password of that user, without which Flower does not start; `dlr up` generates one and keeps it "
         "in DLR_HOME",
+    )
+    flower_oidc_issuer: HttpUrl | None = Field(
+        default=None,
+        description="URL of the OpenID Connect provider by which people sign in to Flower; unset: by DLR_FLOWER_USER "
+        "and its password",
+    )
+    flower_oidc_client_id: str | None = Field(default=None, description="Flower's client id at that provider")
+    flower_oidc_client_secret: SecretStr | None = Field(default=None, description="Flower's client secret there")
+    flower_oidc_redirect_url: WebUrl | None = Field(
+        default=None, description="Flower's address as browsers know it, with `/login`: its redirect URI there"
+    )
+    flower_oidc_emails: str = Field(
+        default="",
+        description="E-mail addresses of those who may look at Flower, as the provider has them, separated by commas",
     )
     flower_address: str = Field(default="127.0.0.1", description="Address on which Flower listens")
     flower_port: int = Field(default=5555, ge=0, le=65535, description="Port of Flower; 0: any free port")

@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psutil
 import pytest
+import requests
 import trustme
 from celery import Celery
+from oidc_provider_mock import User, run_server_in_thread
 from redis import Redis
 from sqlalchemy.engine import make_url
 
@@ -24,6 +27,13 @@ from worker.services.flower import TASKS_KEPT, flower_command, healthcheck_url
 from worker.settings import Settings
 
 REDIS = "redis://dlr@127.0.0.1:6379/0"
+OPENID = {
+    "flower_oidc_issuer": "https://id.hospital.example/realms/staff",
+    "flower_oidc_client_id": "flower",
+    "flower_oidc_client_secret": "a secret of the client",
+    "flower_oidc_redirect_url": "https://flower.hospital.example/login",
+    "flower_oidc_emails": "anna@hospital.example, ole@hospital.example",
+}
 KNOWN = {"Authorization": "Basic YWRtaW46b3BlbiBzZXNhbWU="}  # admin:open sesame
 
 
@@ -40,6 +50,12 @@ def settings(**values: Any) -> Settings:
         {"flower_user": "one,two"},
         {"flower_user": "one:two"},
         {"redis_url": None},
+        {**OPENID, "flower_oidc_emails": ""},
+        {**OPENID, "flower_oidc_emails": "*@hospital.example"},
+        {**OPENID, "flower_oidc_emails": "anna@hospital.example|"},
+        {**OPENID, "flower_oidc_client_id": None},
+        {**OPENID, "flower_oidc_client_secret": None},
+        {**OPENID, "flower_oidc_redirect_url": None},
     ],
     ids=str,
 )
@@ -58,9 +74,10 @@ def test_without_a_home_for_its_history_it_is_refused(tmp_path: Path) -> None:
     assert "DLR_HOME" in refused.value.reason
 
 
-def test_neither_the_password_nor_the_brokers_is_in_the_command_or_its_repr() -> None:
-    command = flower_command(settings(redis_url="redis://dlr:hidden@127.0.0.1:6379/0"))
-    for secret in ("sesame", "hidden"):
+@pytest.mark.parametrize("sign_in", [{}, OPENID], ids=["by a password", "by OpenID"])
+def test_neither_a_secret_nor_who_may_look_is_in_the_command_or_its_repr(sign_in: dict[str, str]) -> None:
+    command = flower_command(settings(redis_url="redis://dlr:hidden@127.0.0.1:6379/0", **sign_in))
+    for secret in ("sesame", "hidden", "a secret", "anna@"):
         assert secret not in " ".join(command.argv)
         assert secret not in repr(command)
 
@@ -71,9 +88,13 @@ def test_no_list_has_a_column_for_the_arguments_of_a_task() -> None:
 
 
 @contextmanager
-def running_flower(redis_url: str, tmp_path: Path, **variables: str) -> Iterator[tuple[int, psutil.Process]]:
+def running_flower(
+    redis_url: str, tmp_path: Path, issuer: str | None = None, **variables: str
+) -> Iterator[tuple[int, psutil.Process]]:
     port = free_port(tmp_path / "port")
-    command = flower_command(settings(redis_url=redis_url, home=tmp_path), port)
+    ours = {"flower_oidc_issuer": issuer, "flower_oidc_redirect_url": f"http://{LOOPBACK}:{port}/login"}
+    openid = {} if issuer is None else OPENID | ours
+    command = flower_command(settings(redis_url=redis_url, home=tmp_path, **openid), port)
     environment = {**os.environ, **command.env, "DLR_REDIS_URL": redis_url, **variables}
     # A file that Flower would execute if it were left to its defaults.
     (tmp_path / "flowerconfig.py").write_text("raise SystemExit(9)")
@@ -110,6 +131,65 @@ def test_it_shows_the_service_to_who_has_the_password_and_changes_nothing(redis_
         listening = [item.laddr for item in process.net_connections("tcp") if item.status == psutil.CONN_LISTEN]
         assert [(item.ip, item.port) for item in listening] == [(LOOPBACK, port)]
     assert "sesame" not in (tmp_path / "log").read_text()
+
+
+PAGES = ("/", "/workers", "/tasks", "/broker", "/api/workers", "/api/tasks", "/api/queues/length")
+"""Where nobody is who has not signed in."""
+
+
+@pytest.fixture
+def issuer() -> Iterator[str]:
+    """A provider that nobody here wrote, with three people."""
+    people = {
+        "1": {"email": "anna@hospital.example", "email_verified": True},
+        "2": {"email": "eve@hospital.example", "email_verified": True},
+        "3": {"email": "ole@hospital.example", "email_verified": False},
+    }
+    users = [User(sub=sub, claims=claims) for sub, claims in people.items()]
+    with run_server_in_thread(user_claims=users) as server:
+        yield f"http://localhost:{server.server_port}"
+
+
+def signed_in(flower: str, sub: str) -> tuple[requests.Session, requests.Response]:
+    """Open a page as somebody whom the provider knows; say what it is answered in the end."""
+    browser = requests.Session()
+    provider = browser.get(f"{flower}/workers", timeout=patience(10))
+    assert urlsplit(provider.url).path == "/oauth2/authorize"
+    return browser, browser.post(provider.url, data={"sub": sub}, timeout=patience(10))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:authlib")  # the provider's own
+def test_by_openid_only_who_is_named_and_vouched_for_is_in_and_no_password_is_asked(
+    redis_url: str, tmp_path: Path, issuer: str
+) -> None:
+    with running_flower(redis_url, tmp_path, issuer) as (port, _):
+        flower = f"http://{LOOPBACK}:{port}"
+        for path in PAGES:
+            unknown = requests.get(flower + path, headers=KNOWN, allow_redirects=False, timeout=patience(10))
+            assert (unknown.status_code, "WWW-Authenticate" in unknown.headers) == (302, False), path
+            assert urlsplit(unknown.headers["Location"]).path == "/login", path
+        anna, page = signed_in(flower, "1")
+        assert (page.status_code, page.url) == (200, f"{flower}/"), "Flower leads to its first page"
+        for path in PAGES:
+            assert anna.get(flower + path, timeout=patience(10)).status_code == 200, path
+        assert anna.post(f"{flower}/api/worker/shutdown/a@b", timeout=patience(10)).status_code == 403
+        for sub in ("2", "3"):
+            stranger, page = signed_in(flower, sub)
+            assert page.status_code == 403, sub
+            again = stranger.get(f"{flower}/workers", allow_redirects=False, timeout=patience(10))
+            assert again.status_code == 302, sub
+        forged = requests.get(f"{flower}/login?code=1&state=2", timeout=patience(10))
+        assert forged.status_code == 403, "a code that came by nobody's attempt"
+        denied = requests.get(f"{flower}/login?error=access_denied", timeout=patience(10))
+        assert denied.status_code == 403, "not sent there again and again"
+
+
+def test_a_provider_that_is_away_lets_nobody_in(redis_url: str, tmp_path: Path) -> None:
+    away = f"http://localhost:{free_port(tmp_path / 'away')}"
+    with running_flower(redis_url, tmp_path, away) as (port, _):
+        answered = requests.get(f"http://{LOOPBACK}:{port}/workers", timeout=patience(30))
+    assert answered.status_code == 503
+    assert "provider" in answered.text
 
 
 def test_the_address_to_ask_whether_it_serves() -> None:
