@@ -8,6 +8,8 @@ from dataclasses import asdict, replace
 
 from benchmarks.faults import (
     bombs,
+    clocks,
+    connections,
     frozen_host,
     identifiers,
     lost_machine,
@@ -41,6 +43,8 @@ ROWS: dict[str, Callable[..., Figure]] = {
     "readonly": servers.postgres_read_only,
     "frozen": servers.server_frozen,
     "partitions": partitions.partitions,
+    "connections": connections.connections,
+    "clocks": clocks.clocks,
     "frozen_host": frozen_host.frozen_host,
     "storage": receiver.storage_full,
     "poison": poison.poison,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from benchmarks.faults.not_here import NotAllowedHere
+from benchmarks.faults.not_here import NotPossibleHere
 
 SIZE = "16m"
 INODES = 4000
@@ -14,7 +14,7 @@ _FILLER = ".filler"
 _BLOCK = b"\0" * 4096
 
 
-class MountingNotAllowed(NotAllowedHere):
+class MountingNotAllowed(NotPossibleHere):
     """Only root may mount a disk, and in a container not even root."""
 
 

@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from db.schema.roles import OWNER, WRITER
 from worker.services.embedded_postgres import HBA, SETTINGS, EmbeddedPostgres
 from worker.services.embedded_redis import CONFIGURATION, EmbeddedRedis
 from worker.services.home import Home
+from worker.services.server_process import ServerProgram
 
 WORKERS = ("worker-a", "worker-b")
 STORAGE_PORT = 8042
@@ -32,11 +33,11 @@ LOOK_S = 0.5
 
 @dataclass
 class HostedPostgres(EmbeddedPostgres):
-    """The PostgreSQL of a home, on a host."""
+    """The PostgreSQL of a home, on a host; ``before`` stands before its command."""
 
-    def __init__(self, home: Home, on: Hosts) -> None:
+    def __init__(self, home: Home, on: Hosts, before: Sequence[str] = ()) -> None:
         super().__init__(home)
-        self._on = on
+        self._on, self._before = on, before
         self.address = on.address("postgres")
 
     def start(self) -> None:
@@ -49,14 +50,19 @@ class HostedPostgres(EmbeddedPostgres):
     def _url(self, *arguments: str) -> str:
         return _at(self.address, super()._url(*arguments))
 
+    def _starting(
+        self, program: ServerProgram, arguments: Sequence[str]
+    ) -> "AbstractContextManager[subprocess.Popen[bytes]]":
+        return super()._starting(*_after(self._before, program, arguments))
+
 
 @dataclass
 class HostedRedis(EmbeddedRedis):
-    """The Redis of a home, on a host."""
+    """The Redis of a home, on a host; ``before`` stands before its command."""
 
-    def __init__(self, home: Home, on: Hosts) -> None:
+    def __init__(self, home: Home, on: Hosts, before: Sequence[str] = ()) -> None:
         super().__init__(home)
-        self._on = on
+        self._on, self._before = on, before
         self.address = on.address("redis")
 
     def start(self) -> None:
@@ -66,6 +72,11 @@ class HostedRedis(EmbeddedRedis):
 
     def _url(self, *arguments: str) -> str:
         return _at(self.address, super()._url(*arguments))
+
+    def _starting(
+        self, program: ServerProgram, arguments: Sequence[str]
+    ) -> "AbstractContextManager[subprocess.Popen[bytes]]":
+        return super()._starting(*_after(self._before, program, arguments))
 
 
 class HostedService:
@@ -77,11 +88,13 @@ class HostedService:
         urls: of its servers, by their settings.
     """
 
-    def __init__(self, on: Hosts, service: FaultService, urls: Mapping[str, str]) -> None:
+    def __init__(
+        self, on: Hosts, service: FaultService, urls: Mapping[str, str], before: Mapping[str, list[str]]
+    ) -> None:
         self.hosts = on
         self.service = service
         self.urls = urls
-        self._before: dict[str, list[str]] = {}
+        self._before = dict(before)
         service.before = lambda name: [*on.within(host_of(name)), *self._before.get(host_of(name), [])]
 
     def give(self, host: str, *before: str) -> None:
@@ -131,8 +144,15 @@ def in_storage(study: MadeStudy) -> MadeStudy:
 
 
 @contextmanager
-def service_on_hosts(say: Say, **environment: str) -> Iterator[HostedService]:
+def service_on_hosts(
+    say: Say, before: Mapping[str, list[str]] | None = None, **environment: str
+) -> Iterator[HostedService]:
     """Run a service on hosts, which are gone afterwards; workers are started by `HostedService.start_workers`.
+
+    Args:
+        say: is told what goes on.
+        before: what stands before the commands of a host, by its name.
+        environment: of the workers.
 
     Raises:
         NotPossibleHere: no hosts can be made.
@@ -141,7 +161,9 @@ def service_on_hosts(say: Say, **environment: str) -> Iterator[HostedService]:
         home, settings = service.services.home, service.services.settings
         service.postgres.stop()
         service.redis.stop()
-        postgres, redis = HostedPostgres(home, on), HostedRedis(home, on)
+        before = before or {}
+        postgres = HostedPostgres(home, on, before.get("postgres", ()))
+        redis = HostedRedis(home, on, before.get("redis", ()))
         for server in (postgres, redis):
             stack.callback(server.stop)
             server.start()
@@ -162,7 +184,7 @@ def service_on_hosts(say: Say, **environment: str) -> Iterator[HostedService]:
             DLR_DICOMWEB_SERVERS=json.dumps({"storage": {"url": server}}),
         )
         stack.callback(service.kill_workers)
-        yield HostedService(on, service, by_setting)
+        yield HostedService(on, service, by_setting, before)
 
 
 @contextmanager
@@ -174,6 +196,13 @@ def _storage(on: Hosts, folder: Path) -> Iterator[None]:
     finally:
         process.kill()
         process.wait()
+
+
+def _after(before: Sequence[str], program: ServerProgram, arguments: Sequence[str]) -> tuple[ServerProgram, list[str]]:
+    """Return the program with a command before it, once it has given up root; its leftovers are cleared already."""
+    if not before:
+        return program, [*arguments]
+    return replace(program, binary=Path(before[0])), [*before[1:], str(program.binary), *arguments]
 
 
 def _at(address: str, url: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from benchmarks.faults.not_here import NotAllowedHere, NotPossibleHere
+from benchmarks.faults.not_here import NotPossibleHere
 from benchmarks.faults.waiting import wait_until
 
 PREFIX = "dlr-host-"
@@ -39,7 +39,7 @@ class Hosts:
         """Make the router, and each host behind it.
 
         Raises:
-            NotAllowedHere: this user may not.
+            NotPossibleHere: this user may not.
         """
         try:
             _ip("netns", "add", ROUTER)
@@ -48,7 +48,7 @@ class Hosts:
             for name in self._numbers:
                 self._attach(name)
         except (OSError, subprocess.CalledProcessError) as error:
-            raise NotAllowedHere("no network namespace can be made here (CAP_NET_ADMIN)") from error
+            raise NotPossibleHere("no network namespace can be made here (CAP_NET_ADMIN)") from error
 
     def address(self, name: str) -> str:
         """Return a host's address."""
@@ -117,7 +117,7 @@ def hosts(names: Sequence[str] = NAMES) -> Iterator[Hosts]:
     if shutil.which("ip") is None:
         raise NotPossibleHere("no network namespace can be made here: iproute2 is not installed")
     if os.geteuid() != 0:
-        raise NotAllowedHere("no network namespace can be made here (root)")
+        raise NotPossibleHere("no network namespace can be made here (root)")
     with (Path(tempfile.gettempdir()) / f"{PREFIX}lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _remove_all()

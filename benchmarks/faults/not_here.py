@@ -3,7 +3,3 @@
 
 class NotPossibleHere(Exception):
     """A fault cannot be done on this machine; the reason stands behind it."""
-
-
-class NotAllowedHere(NotPossibleHere):
-    """Its programs are there, and whoever runs it may not: a container without the capability, as a rule."""

@@ -1,6 +1,8 @@
 """Both servers fail over: what stays connected beside the workers follows by itself, and so does each new command."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from db.schema.records import Queued
 from db.schema.roles import OWNER, READER, WRITER
 from db.session import make_engine, session_factory
 from tests import command_line
+from tests.end_to_end.small_models import add_small_models
 from tests.waiting import until
 from tests.worker.imaging.dicom_files import picture, write
 from worker.broker.connections import connect
@@ -73,6 +76,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
                 "DLR_DATABASE_URL": standby.url(primary.url(WRITER)),
                 "DLR_READER_URL": standby.url(primary.url(READER)),
                 "DLR_STORAGE_ROOT": str(folder / "storage"),
+                "DLR_MODELS_DIR": str(folder / "models"),
             }.items():
                 monkeypatch.setenv(name, value)
             get_settings.cache_clear()
@@ -120,3 +124,39 @@ def test_the_demo_pushes_through_sentinels(site: Site) -> None:
     made = demo.push(cast("Services", services), seed=1)
     with connect(get_settings().require_redis_url()) as client:
         assert RedisQueues(client, "").waiting()["intake"] == len(made)
+
+
+def drilled(site: Site) -> dict[str, dict[str, Any]]:
+    """Drill, and fail over when asked to; return what it says of each check."""
+    command = ["doctor", "--drill", "--staging", "dlr", "--failover", "--format", "json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "worker.cli.main", *command],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as drill:  # fmt: skip
+        assert drill.stderr is not None
+        heard = []
+        for line in drill.stderr:
+            heard.append(line)
+            if line.startswith("promote the standby"):
+                site.fail_over()
+        assert drill.stdout is not None
+        rows = json.loads(drill.stdout.read() or "[]")
+    assert drill.returncode == 0, f"{rows}\n{''.join(heard)}"
+    return {row["check"]: row for row in rows}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("synchronous", "rests_on"), [(True, "a synchronous standby"), (False, "the senders")], ids=["synchronous", "not"]
+)
+def test_a_drill_keeps_every_promise_while_both_servers_fail_over(
+    site: Site, *, synchronous: bool, rests_on: str
+) -> None:
+    site.standby.synchronous(on=synchronous)
+    (site.folder / "storage").mkdir(exist_ok=True)
+    add_small_models(get_settings().models_dir)
+    found = drilled(site)
+    assert {(row["lost"], row["wrong"], row["kept"]) for row in found.values()} == {(0, 0, True)}
+    promoted = found["a standby promoted"]
+    assert promoted["rests_on"].startswith(rests_on)
+    assert promoted["figure"].startswith("PostgreSQL, Redis: all ended")

@@ -133,6 +133,9 @@ class Watch:
 class Followed(LetGo, SentinelManagedConnection):
     """A connection to the primary, and to no server that only was it."""
 
+    _cut: socket.socket | None = None
+    """What was shut down, and stays until somebody uses the connection again."""
+
     def connect_to(self, address: Address) -> None:
         """Connect, if that server is the primary itself.
 
@@ -159,11 +162,11 @@ class Followed(LetGo, SentinelManagedConnection):
 
     def is_elsewhere(self, primary: Address) -> bool:
         """Whether it is connected, and to another server."""
-        return self._socket() is not None and (str(self.host), int(self.port)) != primary
+        return self._socket() not in (None, self._cut) and (str(self.host), int(self.port)) != primary
 
     def cut(self) -> None:
         """End the connection from another thread; who waits for an answer on it learns that at once."""
-        connected = self._socket()
+        connected = self._cut = self._socket()
         if connected is not None:
             with suppress(OSError):
                 socket.socket.shutdown(connected, socket.SHUT_RDWR)  # which leaves TLS to who reads

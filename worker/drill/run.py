@@ -152,6 +152,7 @@ class Drill:
             time.sleep(1.0)
         again = self._push_lost(jobs)
         self._until_ended(jobs, END_S)
+        now = self._primaries_within(0) or now  # one may have failed over after the other
         which = ", ".join(
             name for name, one, other in (
                 ("PostgreSQL", before.postgres, now.postgres), ("Redis", before.redis, now.redis)

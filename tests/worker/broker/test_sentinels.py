@@ -110,13 +110,21 @@ def _writes(client: object) -> bool:
     return True
 
 
-def test_a_client_that_stays_follows_a_primary_that_was_killed(servers: SentinelSet, url: str) -> None:
+def test_a_client_that_stays_is_cut_off_once_and_follows_a_primary_that_was_killed(
+    servers: SentinelSet, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def cuts() -> int:
+        return sum("made anew" in line for line in caplog.messages)
+
     with connect(url) as client:
         client.set("before", "1")
         former = primary_of(servers)
         servers.kill(former)
         try:
             promoted = servers.until_promoted(former)
+            until(cuts)
+            sentinels_of(url).watch.look()
+            assert cuts() == 1
             until(lambda: _writes(client))
         finally:
             servers.start_node(former)
