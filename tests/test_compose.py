@@ -46,7 +46,7 @@ OWNERS = {
     "models": {"admin"},
     "accounts": {"accounts"},
     "flower": {"flower"},
-    STORAGE: {"receive", "api"},
+    STORAGE: {"receive", "api", "perform"},
 }
 PASSWORD = "p" * 32
 DICOMWEB = {"pacs": {"url": "https://pacs.hospital.example/dicom-web"}}
@@ -71,6 +71,7 @@ def test_the_file_holds_the_services_of_the_design() -> None:
         "web",
         "api",
         "listen",
+        "perform",
         "accounts",
         "admin",
     }
@@ -115,7 +116,7 @@ def test_each_variable_is_a_setting_and_the_settings_accept_them(
 def test_who_needs_a_study_s_images_has_the_dicomweb_servers_and_where_they_are_read_a_way_to_them() -> None:
     """What `inference` scores `send` has to report, and neither fails a study that the other can read."""
     needs = {name for name, service in SERVICES.items() if "dlr_dicomweb_servers" in service["secrets"]}
-    assert needs == {"inference", "shadow", "send", "admin", "api", "listen"}
+    assert needs == {"inference", "shadow", "send", "admin", "api", "listen", "perform"}
     assert "outside" in SERVICES["send"]["networks"]
     install = (ROOT / "docs/install.md").read_text("utf-8")
     assert "echo '{}' > secrets/dlr_dicomweb_servers" in install
@@ -287,7 +288,7 @@ def test_the_images_install_extras_that_exist_and_only_the_worker_has_torch() ->
     assert not any("torch" in requirement for requirement in client)
     assert SERVICES["inference"]["build"]["target"] == "worker"
     clients = ("migrate", "intake", "flower", "metrics", "receive", "send", "web", "api", "listen", "accounts")
-    assert {SERVICES[name]["build"]["target"] for name in clients} == {"client"}
+    assert {SERVICES[name]["build"]["target"] for name in (*clients, "perform")} == {"client"}
 
 
 def test_what_is_copied_exists_is_sent_to_the_builder_and_makes_a_wheel() -> None:
@@ -565,11 +566,12 @@ def test_the_health_check_of_a_worker_tells_a_worker_from_none(redis_url: str, t
         process.wait(patience(30))
 
 
-def test_only_the_sender_has_a_way_out_and_nothing_listens_on_it() -> None:
-    assert [name for name, service in SERVICES.items() if "outside" in service["networks"]] == ["send"]
-    assert "ports" not in SERVICES["send"]
+def test_only_the_sender_and_the_performer_have_a_way_out_and_nothing_listens_on_it() -> None:
+    assert [name for name, service in SERVICES.items() if "outside" in service["networks"]] == ["perform", "send"]
+    assert all("ports" not in SERVICES[name] for name in ("perform", "send"))
     assert SERVICES["send"]["profiles"] == ["send"], "without a destination it would start again and again"
-    assert command_fault(check_of("send")) is None
+    assert SERVICES["perform"]["profiles"] == ["perform"], "likewise without a manager"
+    assert all(command_fault(check_of(name)) is None for name in ("perform", "send"))
 
 
 @pytest.mark.parametrize("name", ["intake", "inference"])

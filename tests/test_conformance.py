@@ -35,6 +35,7 @@ from worker.intake import commitment_report, receiver
 from worker.intake.commitment_report import PUSH_MODEL
 from worker.intake.lesion_sources import MARKING_CLASSES
 from worker.intake.receiver_config import VERIFICATION
+from worker.performing.dimse_manager import UPS_PULL
 from worker.reporting import concepts, source_study
 from worker.reporting.result import Ending, StudyResult
 from worker.reporting.secondary_capture import secondary_capture
@@ -87,7 +88,9 @@ def test_each_storage_class_has_its_row_and_its_roles() -> None:
     assert {uid for uid, roles in table.items() if "SCU" in roles} == set(map(str, pacs.SOP_CLASSES.values()))
     created = {cells[1] for cells in rows("Content and transfer") if cells[6]}
     assert created == set(map(str, pacs.SOP_CLASSES.values()))
-    assert {cells[2] for cells in rows("Other services")} == {VERIFICATION, UPS_PUSH, PUSH_MODEL, FIND, MOVE, GET, ""}
+    assert {cells[2] for cells in rows("Other services")} == {
+        VERIFICATION, UPS_PUSH, UPS_PULL, PUSH_MODEL, FIND, MOVE, GET, "",
+    }  # fmt: skip
 
 
 def test_the_transfer_syntaxes_are_those_that_are_decoded_in_the_order_in_which_they_are_taken() -> None:

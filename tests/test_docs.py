@@ -549,7 +549,7 @@ def test_the_ports_are_the_settings() -> None:
 
 def test_each_compose_variable_that_is_named_is_in_the_file() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
-    variables = r"\b(?:BIND_[A-Z]+|STORAGE_DIR|RECEIVE_CALLERS|LISTEN_SENDERS|LISTEN_SERVER|WEB_HOSTS|WEB_TIME_ZONE)\b"
+    variables = r"\b(?:BIND_[A-Z]+|STORAGE_DIR|RECEIVE_CALLERS|LISTEN_[A-Z]+|PERFORM_[A-Z_]+|WEB_HOSTS|WEB_TIME_ZONE)\b"
     named = set(re.findall(variables, INSTALL.read_text()))
     assert named == set(re.findall(r"\$\{([A-Z_]+)", text))
 

@@ -24,6 +24,7 @@ from worker.api.serve import check as check_api
 from worker.api.tokens import Scope, Tokens
 from worker.orders.listener_config import listener_config_of
 from worker.orders.order_map import default_map
+from worker.performing.from_settings import manager_of, terms_of
 from worker.sending.destinations_file import read_destinations
 from worker.settings import Settings, get_settings
 from worker.tasks import GIVE_BACK_S
@@ -245,6 +246,7 @@ NAMES = [
     "shadow",
     "api",
     "listen",
+    "perform",
 ]
 
 
@@ -437,7 +439,7 @@ def test_a_process_reaches_the_servers_that_its_addresses_name_and_no_other(fold
             for port in rule["ports"]
         }
         assert reached - {104} == wanted, name
-        assert (104 in reached) == (name == "send")
+        assert (104 in reached) == (name in ("send", "perform"))
 
 
 def test_who_may_call_a_server_is_let_in_there_and_nobody_is_let_into_a_port_that_is_not_there() -> None:
@@ -528,6 +530,19 @@ def test_the_listener_starts_with_what_it_is_given(monkeypatch: pytest.MonkeyPat
     config = listener_config_of(get_settings(), default_map())
     assert config.images == {"kind": "dicomweb", "server": "pacs"}
     assert [str(network) for network in config.networks] == ["192.0.2.0/24"]
+
+
+def test_the_performer_starts_with_what_it_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for variable, value in variables(processes()["perform"]["spec"]["containers"][0], everything()).items():
+        monkeypatch.setenv(variable, value)
+    (tmp_path / "dlr_dicomweb_servers").write_text(json.dumps(DICOMWEB))
+    for name in ("dlr_database_password", "dlr_redis_password"):
+        (tmp_path / name).write_text(f"{PASSWORD}\n")
+    monkeypatch.setattr("worker.settings.environment.SECRETS_DIR", tmp_path)
+    settings = get_settings()
+    assert manager_of(settings).where == "RIS@192.0.2.40:104"
+    terms = terms_of(settings)
+    assert (terms.station.value, terms.images) == ("DLR1", {"kind": "dicomweb", "server": "pacs"})
 
 
 # --- what restarts a worker, and when it goes

@@ -123,6 +123,7 @@ def test_a_unit_opens_nothing_of_what_is_closed_but_the_folders_that_it_writes(u
         "dlr-flower": ["/var/lib/dlr/flower"],
         "dlr-receive": ["/var/lib/dlr/storage"],
         "dlr-api": ["/var/lib/dlr/storage"],
+        "dlr-perform": ["/var/lib/dlr/storage"],
         "dlr-watch@": ["%f /var/lib/dlr/storage"],
     }.get(unit, [])
 

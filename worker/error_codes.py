@@ -36,6 +36,7 @@ class Code(StrEnum):
     ACCESSION_AMBIGUOUS = "accession_ambiguous"
     FETCH_TOO_LARGE = "fetch_too_large"
     HL7_INVALID = "hl7_invalid"
+    WORK_ITEM_INVALID = "work_item_invalid"
 
     LESIONS_MISSING = "lesions_missing"
     REPORT_INVALID = "report_invalid"

@@ -67,6 +67,7 @@ MEANINGS: dict[Code, str] = {
     Code.HL7_INVALID: (
         "The HL7 message cannot be read, or does not say of which study it is; the reason names the field."
     ),
+    Code.WORK_ITEM_INVALID: "The work item does not name one study; the reason names the attribute.",
     Code.LESIONS_MISSING: (
         "No DICOM SR (TID 1500), SEG or GSPS in the study has a lesion with a region and a category. Add one."
     ),

@@ -169,6 +169,17 @@ def last_sent(session: Session, destination: str, event_ids: Collection[int]) ->
     )
 
 
+def delivery_of(session: Session, destination: str, event_id: int) -> tuple[DeliveryState, str | None] | None:
+    """Return how far the delivery of a result to a destination is, and the SOP Instance UID of what was made of it.
+
+    ``None``: it has none yet.
+    """
+    (table,) = _tables(destination)
+    wanted = select(table.state, table.sop_instance_uid)
+    found = session.execute(wanted.where(table.destination == destination, table.event_id == event_id)).one_or_none()
+    return None if found is None else (found.state, found.sop_instance_uid)
+
+
 def sent(session: Session, delivery_id: int, sop_instance_uid: str | None) -> None:
     """Write down that a delivery arrived."""
     _settle(session, delivery_id, state=DeliveryState.SENT, sent_at=func.now(), sop_instance_uid=sop_instance_uid)

@@ -42,6 +42,7 @@ class _Commands(LazyGroup):
             Entry("submit", "worker.cli.submit", "submit", "Submit job files, DICOM files or folders."),
             Entry("receive", "worker.cli.incoming", "receive", "Receive studies by DICOM C-STORE (a Storage SCP)."),
             Entry("listen", "worker.cli.listening", "listen", "Receive orders by HL7 (MLLP), and fetch their studies."),
+            Entry("perform", "worker.cli.performing", "app", "Perform the work items of a UPS manager."),
             Entry("watch", "worker.cli.incoming", "watch", "Submit whatever is dropped into a folder."),
             Entry("schema", "worker.cli.schema", "schema", "Print the JSON Schema of a job."),
             Entry("demo-studies", "worker.cli.demo", "demo_studies", "Write phantom studies to practise with."),

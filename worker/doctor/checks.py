@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from worker import __version__
 from worker.doctor.component import Component, Health, Look, look_at
-from worker.doctor.installation import device, flower, models, page, receiver, storage
+from worker.doctor.installation import device, flower, models, page, performer, receiver, storage
 from worker.doctor.postgresql import delivery, postgres, postgres_and_pooler, reading_order, schema, studies
 from worker.doctor.redis import queues, redis, worker_called, workers
 from worker.settings import Settings
@@ -31,6 +31,7 @@ def everything(settings: Settings) -> list[Component]:
         ("Flower", flower),
         ("worklist page", page),
         ("delivery", delivery),
+        ("work items", performer),
     )
     software = Component("dlr-worker", Health.OK, __version__, f"DLR_HOME {settings.home}")
     return [

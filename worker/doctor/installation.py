@@ -84,6 +84,23 @@ def page(settings: Settings) -> Component:
         return Component("worklist page", Health.WARNING, None, "does not listen; `dlr worklist` shows the same")
 
 
+def performer(settings: Settings) -> Component:
+    """Count the work items that are held and that were given up, and look whether a performer is at work."""
+    from worker.performing.claims import Claims, State
+    from worker.performing.from_settings import manager_of
+
+    if settings.perform_manager is None and settings.perform_dicomweb is None:
+        return Component("work items", Health.OK, None, "not used: DLR_PERFORM_MANAGER is not set")
+    claims = Claims.of(settings.storage_root, manager_of(settings).where)
+    states = [claim.state for claim in claims.all()]
+    given_up = states.count(State.GIVEN_UP)
+    said = f"{len(states) - given_up} held, {given_up} given up"
+    is_at_work = claims.is_at_work(settings.fetch_timeout_s)
+    if not is_at_work:
+        said += "; nothing was heard of the manager for minutes: is `dlr perform` running?"
+    return Component("work items", Health.OK if is_at_work and not given_up else Health.WARNING, None, said)
+
+
 def receiver(settings: Settings) -> Component:
     """Send a C-ECHO as one of those who may call."""
     from worker.intake.receiver_config import echo, receiver_config_of

@@ -4,6 +4,7 @@ import ipaddress
 
 from worker.errors import Code, SetupRefused
 from worker.extras import require_extra
+from worker.intake.fetched_from import fetched_from
 from worker.network.addresses import is_loopback
 from worker.network.server_tls import server_tls
 from worker.orders.listener import ListenerConfig, Network
@@ -34,21 +35,10 @@ def listener_config_of(settings: Settings, told: OrderMap) -> ListenerConfig:
         connections=settings.listen_connections,
         max_bytes=settings.listen_max_bytes,
         idle_s=settings.listen_idle_s,
-        images=_images(settings),
+        images=fetched_from(settings, "DLR_LISTEN_SERVER", settings.listen_server),
         told=told,
         tls=server_tls("DLR_LISTEN", settings.listen_certificate, settings.listen_key, settings.listen_ca),
     )
-
-
-def _images(settings: Settings) -> dict[str, str]:
-    """Return the server that studies are fetched from: the one that is named, else the only one that there is."""
-    servers = [("pacs", name) for name in settings.pacs_servers]
-    servers += [("dicomweb", name) for name in settings.dicomweb_servers]
-    named = [one for one in servers if settings.listen_server in (None, one[1])]
-    if len(named) != 1:
-        reason = "DLR_LISTEN_SERVER: name one server of DLR_PACS_SERVERS or DLR_DICOMWEB_SERVERS to fetch studies from"
-        raise SetupRefused(Code.SETTING_INVALID, reason)
-    return {"kind": named[0][0], "server": named[0][1]}
 
 
 def _networks(text: str) -> list[Network]:

@@ -1,6 +1,6 @@
 """A Unified Procedure Step: the request to read a study that has its result (PS3.4, table CC.2.5-3, N-CREATE)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, Self
@@ -144,14 +144,14 @@ def _schedule(item: Dataset, result: StudyResult, source: Source, worklist: Work
     item.ProcedureStepLabel, item.WorklistLabel = LABELS[kind], worklist.label
     item.ScheduledProcedureStepStartDateTime = DT(source.subject.local(result.endings[-1].at))
     # CID 9231.
-    item.ScheduledWorkitemCodeSequence = [_code("110005", "DCM", "Interpretation")]
+    item.ScheduledWorkitemCodeSequence = [coded("110005", "DCM", "Interpretation")]
     comments = (summary_of(result), *left_out(source.subject, result))
     item.CommentsOnTheScheduledProcedureStep = "\r\n".join(comments)
     item.InputReadinessState = "READY"
     if worklist.performer is not None:
         performer = worklist.performer
         who = Dataset()
-        who.HumanPerformerCodeSequence = [_code(performer.value, performer.scheme, performer.name)]
+        who.HumanPerformerCodeSequence = [coded(performer.value, performer.scheme, performer.name)]
         who.HumanPerformerName, who.HumanPerformerOrganization = performer.name, performer.organization
         item.ScheduledHumanPerformersSequence = [who]
 
@@ -161,26 +161,38 @@ def _inputs(result: StudyResult, source: Source, worklist: Worklist) -> list[Dat
 
     An image that says no series cannot be referred to; a report on it is refused, so there is none to name.
     """
+    study, retrieve_from = source.subject.study_instance_uid, worklist.retrieve_ae_title
     said = [image for image in source.images.values() if image.series_instance_uid]
     images = sorted(said, key=lambda image: (image.series_instance_uid, image.sop_instance_uid))
     inputs = [
-        _input(source, series, [(image.sop_class_uid, image.sop_instance_uid) for image in of_series], worklist)
+        referenced_instances(
+            study, series, [(image.sop_class_uid, image.sop_instance_uid) for image in of_series], retrieve_from
+        )
         for series, of_series in groupby(images, key=lambda image: image.series_instance_uid)
     ]
     if worklist.with_report and len(said) == len(source.images):
         ending = result.endings[-1]
         report = (str(Comprehensive3DSRStorage), instance_uid(ending, SR))
-        inputs.append(_input(source, series_uid(ending, SR), [report], worklist))
+        inputs.append(referenced_instances(study, series_uid(ending, SR), [report], retrieve_from))
     return inputs
 
 
-def _input(source: Source, series: str, instances: list[tuple[str, str]], worklist: Worklist) -> Dataset:
-    """Make an item of the Referenced Instances and Access Macro (PS3.3, table 10-3b)."""
+def referenced_instances(
+    study: str, series: str, instances: Sequence[tuple[str, str]], retrieve_ae_title: str
+) -> Dataset:
+    """Make an item of the Referenced Instances and Access Macro (PS3.3, table 10-3b).
+
+    Args:
+        study: their Study Instance UID.
+        series: their Series Instance UID.
+        instances: the SOP Class and SOP Instance UID of each.
+        retrieve_ae_title: from whom they are retrieved.
+    """
     item, retrieval = Dataset(), Dataset()
     item.TypeOfInstances = "DICOM"
-    item.StudyInstanceUID, item.SeriesInstanceUID = source.subject.study_instance_uid, series
+    item.StudyInstanceUID, item.SeriesInstanceUID = study, series
     item.ReferencedSOPSequence = [_reference(*instance) for instance in instances]
-    retrieval.RetrieveAETitle = worklist.retrieve_ae_title
+    retrieval.RetrieveAETitle = retrieve_ae_title
     item.DICOMRetrievalSequence = [retrieval]
     return item
 
@@ -191,7 +203,8 @@ def _reference(sop_class: str, sop_instance: str) -> Dataset:
     return reference
 
 
-def _code(value: str, scheme: str, meaning: str) -> Dataset:
+def coded(value: str, scheme: str, meaning: str) -> Dataset:
+    """Return an item of a code sequence."""
     code = Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
     return code

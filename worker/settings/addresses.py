@@ -23,6 +23,7 @@ _NO_CONTROL = r"[^\\^\x00-\x1f\x7f-\x9f]"
 _PERFORMER = re.compile(
     rf"{_NO_CONTROL}{{1,16}}\^{_NO_CONTROL}{{1,16}}\^(?![^^]*=){_NO_CONTROL}{{1,64}}\^{_NO_CONTROL}{{1,64}}"
 )
+_CODE = re.compile(rf"{_NO_CONTROL}{{1,16}}\^{_NO_CONTROL}{{1,16}}(?:\^{_NO_CONTROL}{{1,64}})?")
 _LABEL = re.compile(r"[^\\\x00-\x1f\x7f-\x9f]{1,64}")
 """What may stand in an AE, an LO, an SH or a PN (PS3.5, table 6.2-1)."""
 
@@ -158,6 +159,12 @@ def _are_ae_titles(text: str) -> str:
     return text
 
 
+def _are_codes(text: str) -> str:
+    if not all(_CODE.fullmatch(code.strip()) for code in text.split(",") if code.strip()):
+        raise ValueError("has to be codes separated by commas, each value^scheme or value^scheme^meaning")
+    return text
+
+
 def _is_label(text: str) -> str:
     if not _LABEL.fullmatch(text):
         raise ValueError("has to be 1 to 64 characters without a backslash or control characters")
@@ -169,6 +176,9 @@ AeTitle = Annotated[str, AfterValidator(_is_ae_title)]
 
 AeTitles = Annotated[str, AfterValidator(_are_ae_titles)]
 """Such titles, separated by commas."""
+
+Codes = Annotated[str, AfterValidator(_are_codes)]
+"""Coded concepts, separated by commas: ``value^scheme`` or ``value^scheme^meaning``."""
 
 Label = Annotated[str, AfterValidator(_is_label)]
 """A short text of a DICOM attribute (LO)."""

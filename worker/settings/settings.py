@@ -22,6 +22,7 @@ from worker.settings.home import HomeSettings
 from worker.settings.images import ImageSettings
 from worker.settings.listening import ListenerSettings
 from worker.settings.observability import ObservabilitySettings
+from worker.settings.performing import PerformerSettings
 from worker.settings.quality import QualitySettings
 from worker.settings.receiving import ReceiverSettings
 from worker.settings.rescoring import RescoringSettings
@@ -41,6 +42,7 @@ GROUPS: Final[Mapping[str, type[BaseModel]]] = {
     "Receiving by DICOM": ReceiverSettings,
     "Fetching from a PACS": FetchSettings,
     "Orders by HL7": ListenerSettings,
+    "Work items performed": PerformerSettings,
     "The worklist page": WebSettings,
     "The HTTP interface": ApiSettings,
     "Shadows and backfills": RescoringSettings,
@@ -68,6 +70,7 @@ class Settings(  # the last first: pydantic takes the fields of the last base fi
     RescoringSettings,
     ApiSettings,
     WebSettings,
+    PerformerSettings,
     ListenerSettings,
     FetchSettings,
     ReceiverSettings,

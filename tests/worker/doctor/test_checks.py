@@ -17,7 +17,7 @@ from worker.settings import get_settings
 
 ALL = [
     "dlr-worker", "PostgreSQL", "schema", "Redis", "queues", "studies", "reading order", "workers", "models",
-    "device", "storage", "Flower", "worklist page", "delivery",
+    "device", "storage", "Flower", "worklist page", "delivery", "work items",
 ]  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""UPS in the performer's role (IHE AIW-I): work items of a manager claimed, scored and ended."""
