@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 
 from benchmarks.faults import (
     bombs,
+    bursts,
     clocks,
     connections,
     frozen_host,
@@ -47,6 +48,8 @@ ROWS: dict[str, Callable[..., Figure]] = {
     "clocks": clocks.clocks,
     "frozen_host": frozen_host.frozen_host,
     "storage": receiver.storage_full,
+    "orders": bursts.listener_killed,
+    "jobs": bursts.interface_killed,
     "poison": poison.poison,
     "mutants": mutants.mutants,
     "bombs": bombs.bombs,

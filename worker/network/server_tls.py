@@ -53,6 +53,14 @@ def require_https(
     for variable, file in ((f"{prefix}_CERTIFICATE", certificate), (f"{prefix}_KEY", key)):
         if file is not None and not can_be_read(file):
             raise _refused(f"{variable} {file} is not a readable file")
+    if certificate is not None and key is not None:
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+        except OSError:
+            reason = (
+                f"{prefix}_CERTIFICATE {certificate} and {prefix}_KEY {key} are not a certificate and its key, as PEM"
+            )
+            raise _refused(reason) from None
     if certificate is None and not listed(behind_proxy) and not is_loopback(address):
         raise _refused(
             f"{prefix}_ADDRESS {address} is reached from other machines, and {sent} would be sent in the clear: set "

@@ -23,6 +23,7 @@ NOBODY = "00000000-0000-0000-0000-000000000000"
 OPEN = {"/healthz", "/readyz"}
 SCOPE_OF = {
     ("post", "/v1/jobs"): Scope.JOBS_WRITE,
+    ("get", "/v1/requests/{request_id}"): Scope.STUDIES_READ,
     ("post", "/v1/studies"): Scope.STUDIES_WRITE,
     ("get", "/v1/studies/{study_id}"): Scope.STUDIES_READ,
     ("get", "/v1/worklist"): Scope.WORKLIST_READ,
@@ -36,7 +37,7 @@ SCOPE_OF = {
 
 def ask(client: TestClient, method: str, path: str, **headers: str) -> tuple[int, str]:
     """Ask with a body that no route takes: what is let in is told so."""
-    place = path.replace("{study_id}", NOBODY).replace("{kind}", "sr")
+    place = path.replace("{study_id}", NOBODY).replace("{request_id}", NOBODY).replace("{kind}", "sr")
     answer = client.request(method, place, headers={"Content-Type": "text/plain", **headers})
     return (answer.status_code, "") if answer.status_code < 400 else code_of(answer)
 

@@ -19,6 +19,7 @@ import pytest
 import trustme
 from pydantic import HttpUrl
 
+from tests.certificates import write_certificate
 from tests.command_line import clean_environment, dlr
 from tests.conftest import Database
 from tests.waiting import patience, until
@@ -32,7 +33,7 @@ from worker.web.serve import check, hosts_of, page_url
 
 pytestmark = pytest.mark.slow
 
-CERTIFIED = {"web_certificate": Path(__file__), "web_key": Path(__file__)}
+CERTIFIED = {"web_certificate": Path("ours.pem"), "web_key": Path("ours.key")}
 SEEN = {"web_address": "10.0.0.7"}
 EVERYWHERE = {"web_address": "0.0.0.0"}  # noqa: S104
 PROXY = {"web_behind_proxy": "10.0.0.1"}
@@ -40,6 +41,14 @@ NAMED = {"web_hosts": "worklist.hospital.example"}
 ROLES = {"web_roles": "radiology=radiologist"}
 OPENID = {"web_oidc_issuer": HttpUrl("https://sso.example"), "web_oidc_client_id": "dlr-web", **ROLES}
 BY_PROXY = {"web_proxy_user_header": "X-Remote-User", **ROLES}
+
+
+@pytest.fixture(autouse=True)
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
+    """Who signed the certificate in the folder where each test here is; another's is there too."""
+    monkeypatch.chdir(tmp_path)
+    write_certificate(tmp_path, "other")
+    return write_certificate(tmp_path)
 
 
 def of(accounts_file: Path, **values: Any) -> Settings:
@@ -55,9 +64,10 @@ def of(accounts_file: Path, **values: Any) -> Settings:
         (OPENID | BY_PROXY, "two ways to sign in"),
         (BY_PROXY, "DLR_WEB_BEHIND_PROXY"),
         ({"web_accounts": Path("nobody.json")}, "dlr web user add NAME"),
-        ({"web_certificate": Path(__file__)}, "DLR_WEB_KEY"),
-        ({"web_key": Path(__file__)}, "DLR_WEB_CERTIFICATE"),
-        (CERTIFIED | {"web_key": Path("away.pem")}, "DLR_WEB_KEY"),
+        ({"web_certificate": Path("ours.pem")}, "DLR_WEB_KEY"),
+        ({"web_key": Path("ours.key")}, "DLR_WEB_CERTIFICATE"),
+        (CERTIFIED | {"web_key": Path("away.key")}, "DLR_WEB_KEY"),
+        (CERTIFIED | {"web_key": Path("other.key")}, "other.key are not a certificate and its key"),
         (SEEN, "DLR_WEB_CERTIFICATE"),
         (EVERYWHERE, "DLR_WEB_CERTIFICATE"),
         (EVERYWHERE | NAMED, "DLR_WEB_BEHIND_PROXY"),
@@ -183,14 +193,12 @@ def answers(url: str, context: ssl.SSLContext | None = None) -> bool:
         return False
 
 
-def test_it_speaks_tls_with_its_certificate_and_nothing_else(tmp_path: Path, accounts_file: Path) -> None:
-    authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
-    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "page.pem"))
-    certificate.private_key_pem.write_to_path(str(tmp_path / "page.key"))
+def test_it_speaks_tls_with_its_certificate_and_nothing_else(
+    tmp_path: Path, accounts_file: Path, authority: trustme.CA
+) -> None:
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    files = {"DLR_WEB_CERTIFICATE": str(tmp_path / "page.pem"), "DLR_WEB_KEY": str(tmp_path / "page.key")}
+    files = {f"DLR_{variable.upper()}": str(tmp_path / file) for variable, file in CERTIFIED.items()}
     with running(tmp_path, accounts_file, "https", context, **files) as page:
         assert not answers(page.url.replace("https", "http") + "/healthz")
         headers = httpx2.get(f"{page.url}/sign-in", verify=context).headers

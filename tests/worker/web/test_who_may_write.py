@@ -46,7 +46,7 @@ def routes(site: Site) -> Iterator[tuple[str, set[str]]]:
     application = make_application(site, [HOST])
     for route in application._app._app.routes:  # type: ignore[attr-defined]
         if isinstance(route, Mount):
-            yield f"{route.path}/app.css", SAFE
+            yield f"{route.path}/page.css", SAFE
         else:
             assert isinstance(route, Route)
             yield route.path, set(route.methods or ())
