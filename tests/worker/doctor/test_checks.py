@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from db.session import make_engine
 from tests.command_line import dlr
 from tests.conftest import Database
 from worker.doctor.component import Component, Health, look_at
+from worker.doctor.installation import performer
 from worker.doctor.postgresql import postgres, reading_order
 from worker.network.port import free_port
-from worker.settings import get_settings
+from worker.performing.claims import Claim, Claims, State
+from worker.settings import Settings, get_settings
 
 ALL = [
     "dlr-worker", "PostgreSQL", "schema", "Redis", "queues", "studies", "reading order", "workers", "models",
@@ -116,3 +119,16 @@ def test_a_table_that_somebody_holds_is_told_as_that(database: Database, monkeyp
         holder.execute(text("LOCK TABLE study"))
         found = postgres(get_settings())
     assert (found.health, "55P03" in found.detail) == ("down", True)
+
+
+def test_work_items_that_were_given_up_or_that_nobody_performs_are_a_warning(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, perform_manager="RIS@ris:104")
+    claims = Claims.of(settings.storage_root, "RIS@ris:104")
+    claims.folder.mkdir(parents=True)
+    assert performer(settings).health is Health.WARNING, "nobody has performed any"
+    claims.looked()
+    held = Claim(uid="1.2.3", transaction_uid="2.25.1", job={}, workitem=None, claimed_at=datetime.now(UTC))
+    claims.keep(held)
+    assert performer(settings) == Component("work items", Health.OK, None, "1 held, 0 given up")
+    claims.keep(held.now(State.GIVEN_UP))
+    assert performer(settings) == Component("work items", Health.WARNING, None, "0 held, 1 given up")

@@ -18,14 +18,15 @@ from tests.worker.imaging.dicom_files import LIMITS
 from tests.worker.intake.test_accept_study import Queue
 from tests.worker.intake.test_fetching import OTHER, STUDY
 from tests.worker.performing.ups_manager import STATION, WORKITEM, UpsManager, work_item
-from worker.errors import Unavailable
+from worker.errors import SetupRefused, Unavailable
 from worker.image_access import Dicomweb, PacsNode
 from worker.image_access import Pacs as PacsSettings
 from worker.imaging.archive import Archives
 from worker.intake.accept_study import Intake
 from worker.intake.fetching import Fetcher
-from worker.performing.claims import Claims, State
+from worker.performing.claims import Claim, Claims, State
 from worker.performing.dimse_manager import DimseManager
+from worker.performing.from_settings import require_delivered_to
 from worker.performing.manager import Manager
 from worker.performing.outcome import Reports
 from worker.performing.performer import Performer, Terms
@@ -144,6 +145,14 @@ def test_with_a_destination_an_item_is_completed_once_its_report_can_be_retrieve
     ] == ([(STUDY, "ARCHIVE", Comprehensive3DSRStorage, report)] if takes_reports else [])
 
 
+def test_a_destination_of_reports_that_nobody_delivers_to_is_refused(sessions: sessionmaker[Session]) -> None:
+    with pytest.raises(SetupRefused, match="setting_invalid"):
+        require_delivered_to("archive", sessions)
+    with sessions.begin() as session:
+        outbox.switch_on(session, "archive")
+    require_delivered_to("archive", sessions)
+
+
 def test_a_report_that_its_destination_refuses_cancels_the_item(
     manager: UpsManager, claims: Claims, sessions: sessionmaker[Session], tmp_path: Path,
     pacs: PacsPeer,
@@ -220,7 +229,7 @@ def test_a_claim_that_may_have_been_made_before_a_crash_is_held_if_it_was_ours_a
 ) -> None:
     mine, others, never = (manager.add(work_item((STUDY,))) for _ in range(3))
     for uid in (mine, others, never):
-        claim = claims.keep(_claim(performer, manager.items[uid], uid))
+        claim = kept_before_a_crash(performer, manager.items[uid], uid)
         if uid is not never:
             manager.changed(uid, "IN PROGRESS", claim.transaction_uid if uid == mine else "2.25.99")
     performer.work()
@@ -232,9 +241,9 @@ def test_a_claim_that_may_have_been_made_before_a_crash_is_held_if_it_was_ours_a
     assert [manager.state(uid) for uid in (mine, others, never)] == ["COMPLETED", "IN PROGRESS", "COMPLETED"]
 
 
-def _claim(performer: Performer, item: Any, uid: str) -> Any:
+def kept_before_a_crash(performer: Performer, item: Any, uid: str) -> Claim:
     """A claim as it is on the disk when the process ends between that and the manager's answer."""
-    kept: list[Any] = []
+    kept: list[Claim] = []
 
     class Dies(Exception):
         pass

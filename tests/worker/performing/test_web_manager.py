@@ -17,7 +17,7 @@ import pytest
 from pydicom import Dataset
 from sqlalchemy.orm import Session, sessionmaker
 
-from tests.worker.performing.test_performer import performer_of, reason
+from tests.worker.performing.test_performer import kept_before_a_crash, performer_of, reason
 from tests.worker.performing.ups_manager import STATION, UpsManager, work_item
 from worker.errors import DlrError, SetupRefused, StudyRefused, Unavailable
 from worker.performing.claims import Claims
@@ -255,6 +255,23 @@ def test_a_performer_cancels_by_dicomweb_what_names_no_study(
             "work_item_invalid",
             [],
         )
+
+
+def test_after_a_crash_a_claim_is_held_if_it_was_ours_and_dropped_if_it_was_another_s(
+    sessions: sessionmaker[Session], tmp_path: Path, peer: WebPeer
+) -> None:
+    ours, others, never = (peer.manager.add(work_item(())) for _ in range(3))
+    manager = manager_of(settings_of(peer.url))
+    with Claims.held(tmp_path / "storage", manager.where) as claims:
+        performer = performer_of(manager, claims, sessions, tmp_path / "storage", 1)
+        for uid in (ours, others, never):
+            claim = kept_before_a_crash(performer, peer.manager.items[uid], uid)
+            if uid != never:
+                peer.manager.changed(uid, "IN PROGRESS", claim.transaction_uid if uid == ours else ANOTHER_UID)
+        performer.work()
+        assert {claim.uid for claim in claims.all()} == {ours, never}
+        performer.work()
+    assert [peer.manager.state(uid) for uid in (ours, others, never)] == ["CANCELED", "IN PROGRESS", "CANCELED"]
 
 
 @pytest.mark.parametrize(
