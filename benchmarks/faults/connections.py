@@ -1,4 +1,4 @@
-"""Connections that misbehave between a worker host and its servers: stalled, reset, and half a second late."""
+"""Connections that misbehave between a worker host and its servers: stalled, reset, and late."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -19,14 +19,13 @@ BACK_WITHIN_S = 45.0
 """`DLR_DATABASE_ANSWER_S`, after which a stalled connection to PostgreSQL is cut, and what the others have to do."""
 
 PATIENCE_S = 240
-LATE_S = 0.5
 BEHIND_THE_PROXIES = "worker-a"
-STALLED, RESET, LATE = FAULTS = ("stalled", "reset", "500 ms late")
+STALLED, RESET, LATE = FAULTS = ("stalled", "reset", "late")
 
 
 def connections(say: Say, *, quick: bool) -> Figure:
     """Do each to the connections of one worker host with PostgreSQL and Redis, while studies are pushed and scored."""
-    times, seconds, each = (1, 2.0, 6) if quick else (10, 20.0, 25)
+    times, seconds, each, late_s = (1, 2.0, 6, 0.1) if quick else (5, 20.0, 25, 0.5)
     answer_s = {"DLR_DATABASE_ANSWER_S": "4"} if quick else {}
     with (
         service_on_hosts(say, **{DEVICE_MS: "20"}, **answer_s) as hosted,
@@ -43,7 +42,7 @@ def connections(say: Say, *, quick: bool) -> Figure:
             for fault in FAULTS:
                 more = service.studies.make(each)
                 if fault == LATE:
-                    now = _late(hosted, proxies, more)
+                    now = _late(hosted, proxies, more, late_s)
                 else:
                     now = _cut(hosted, fault, proxies, more, seconds / each)
                 studies += more
@@ -56,7 +55,7 @@ def connections(say: Say, *, quick: bool) -> Figure:
         verdict = verify(service, studies, ended_before=given_up)
         service.kill_workers()
     return Figure(
-        f"connections {', '.join(FAULTS)}",
+        f"connections stalled, reset, {1000 * late_s:.0f} ms late",
         f"{times} times each, the first two for {seconds:.0f} s, between one worker host and both servers; "
         f"{len(studies)} studies",
         f"{said(verdict)}; all workers back {took[STALLED]:.1f} s after the connections had stalled and "
@@ -85,10 +84,10 @@ def _cut(
     return _until_back(hosted, studies)
 
 
-def _late(hosted: HostedService, proxies: Sequence[Proxy], studies: list[MadeStudy]) -> float:
+def _late(hosted: HostedService, proxies: Sequence[Proxy], studies: list[MadeStudy], late_s: float) -> float:
     """Push studies while answers come late; return how long all workers took to score one meanwhile."""
     for one in proxies:
-        one.late_s = LATE_S
+        one.late_s = late_s
     for study in studies:
         hosted.push(study)
     took = _until_back(hosted, studies)
