@@ -117,7 +117,7 @@ def listener_killed(say: Say, *, quick: bool) -> Figure:
     The archive has none of the studies, so that each order ends as a refusal that a person sees.
     """
     _require("listen", "dicomweb")
-    kills, burst = (1, Burst(10)) if quick else (5, Burst(500))
+    kills, burst = (1, Burst(4)) if quick else (5, Burst(500))
     with _empty_archive() as url, fault_service(say) as service:
         port = free_port(service.services.home.folder("run") / "listen.port")
         servers = json.dumps({"archive": {"url": url}})
@@ -206,7 +206,7 @@ def _empty_archive() -> Iterator[str]:
 def interface_killed(say: Say, *, quick: bool) -> Figure:
     """Kill the HTTP interface while eight programs push jobs, and let them repeat what nobody answered."""
     _require("api")
-    kills, burst = (1, Burst(10)) if quick else (5, Burst(500))
+    kills, burst = (1, Burst(4)) if quick else (5, Burst(500))
     with fault_service(say) as service:
         settings = service.services.settings
         port = free_port(settings.home / "run" / "api.port")

@@ -60,8 +60,8 @@ def identifiers(say: Say, *, quick: bool) -> Figure:
         "identifiers planted in every identifying DICOM tag and job field, in HL7, HTTP and answers to both",
         f"{len(ends)} messages and studies that ended {how}; {planted:,} identifying values a file, in every "
         f"text, name, date, time and UID attribute of the DICOM dictionary; addresses, headers and bodies of requests "
-        f"to `dlr api` and `dlr web`, orders to `dlr listen`, and every answer of the archive, the sign-in service and "
-        f"destinations of five kinds",
+        f"to `dlr api` and `dlr web`, orders to `dlr listen`, a work item of `dlr perform`, and every answer of "
+        f"the archive, the sign-in service and destinations of five kinds",
         f"{len(found)} found in {places} places: Redis's keys and files, logs of all processes, addresses to which the "
         f"page leads, Flower's pages and API, metrics, stored exceptions, reasons of deliveries ({known} of them are "
         f"in the database, where they belong)",

@@ -1,4 +1,4 @@
-"""The systems around the service beside its queue, each full of identifiers: a RIS, programs, readers, destinations."""
+"""The systems around the service, each full of identifiers: a RIS, a UPS manager, programs, readers, destinations."""
 
 import json
 import re
@@ -12,15 +12,18 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any, Final
 from uuid import UUID
 
+from pydicom.dataset import Dataset
+
 from benchmarks.faults.planted import BIRTH, MARK, NAME, ROOT, full_of_identifiers, job_of
 from benchmarks.faults.service import FaultService
 from benchmarks.faults.waiting import listens
 from tests.worker.imaging.dicom_files import save
+from tests.worker.performing.ups_manager import STATION, UpsManager, managing, work_item
 from worker.api.tokens import Scope, Tokens
 from worker.network.port import LOOPBACK, free_port
 from worker.web.accounts import Accounts, WebRole
 
-COMMANDS: Final = ("listen", "api", "web", "send", "metrics")
+COMMANDS: Final = ("listen", "perform", "api", "web", "send", "metrics")
 """Of `dlr`; each is started, and has a log of its name."""
 
 DESTINATIONS: Final = """
@@ -49,7 +52,7 @@ path = "{folder}"
 documents = ["sr", "hl7", "fhir"]
 """
 
-ROWS: Final = 9
+ROWS: Final = 10
 """Studies and refusals that `plant` leaves on record."""
 
 _FIRST: Final = 100
@@ -73,14 +76,17 @@ class OtherSystems:
 
     service: FaultService
     ports: Mapping[str, int]
+    manager: UpsManager
     addresses: list[str] = field(default_factory=list)
     defects: list[str] = field(default_factory=list)
 
     def plant(self) -> None:
         """Say identifiers wherever these systems can: in what is asked for, how it is asked for, and where."""
+        item = self.manager.add(_work_item())
         self._orders()
         self._programs()
         self._readers()
+        self.service.until(lambda: self.manager.state(item) == "CANCELED", _PATIENCE_S, "the end of the work item")
 
     def until_sent(self) -> None:
         """Wait until each destination was offered each result that there is."""
@@ -204,11 +210,15 @@ def other_systems(service: FaultService) -> Iterator[OtherSystems]:
     """
     folder = service.services.home.path / "sent"
     folder.mkdir()
-    with _answering(ThreadingHTTPServer, _Http) as http, _answering(ThreadingTCPServer, _Mllp) as mllp:
+    run = service.services.home.folder("run")
+    with (
+        _answering(ThreadingHTTPServer, _Http) as http,
+        _answering(ThreadingTCPServer, _Mllp) as mllp,
+        managing(UpsManager(free_port(run / "ups.port"))) as manager,
+    ):
         told = folder.with_suffix(".toml")
         there = {"http": f"http://{LOOPBACK}:{http}", "host": LOOPBACK, "mllp": mllp, "folder": folder, "root": ROOT}
         told.write_text(DESTINATIONS.format(**there))
-        run = service.services.home.folder("run")
         ports = {command: free_port(run / f"{command}.port") for command in ("listen", "api", "metrics")}
         ports["web"] = service.services.web_port or 0
         service.give_workers(
@@ -218,6 +228,9 @@ def other_systems(service: FaultService) -> Iterator[OtherSystems]:
             DLR_METRICS_PORT=str(free_port(run / "worker.port")),
             DLR_DICOMWEB_SERVERS=json.dumps({"archive": {"url": f"{there['http']}/dicom-web"}}),
             DLR_SEND_DESTINATIONS=str(told),
+            DLR_PERFORM_MANAGER=f"{manager.ae_title}@{LOOPBACK}:{manager.port}",
+            DLR_PERFORM_STATIONS="^".join(STATION),
+            DLR_PERFORM_LOOK_S="0.5",
             DLR_WEB_OIDC_ISSUER=f"{there['http']}/oidc",
             DLR_WEB_OIDC_CLIENT_ID="page",
             DLR_WEB_ROLES="staff=reader",
@@ -230,7 +243,21 @@ def other_systems(service: FaultService) -> Iterator[OtherSystems]:
             service.until(lambda: listens(port), _PATIENCE_S, f"dlr {command}")  # noqa: B023  of this turn
         enabled = "SELECT 1 FROM named_outbox"
         service.until(lambda: len(service.sql(enabled)) == DESTINATIONS.count("kind ="), _PATIENCE_S, "dlr send")
-        yield OtherSystems(service, ports)
+        yield OtherSystems(service, ports, manager)
+
+
+def _work_item() -> Dataset:
+    """A work item on a study that the archive refuses."""
+    return work_item(
+        (f"{ROOT}.1.{_FIRST + 2}",),
+        f"{MARK}-ups",
+        SOPInstanceUID=f"{ROOT}.4.1",
+        PatientName=NAME,
+        PatientID=f"{MARK}id",
+        PatientBirthDate=BIRTH,
+        ProcedureStepLabel=f"{MARK} label",
+        WorklistLabel=NAME,
+    )
 
 
 def _messages() -> Iterator[bytes]:
