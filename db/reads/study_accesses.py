@@ -19,7 +19,9 @@ class StudyAccess:
     """A study that somebody opened.
 
     Attributes:
+        reader: an account of the page, or the name of a token (``role`` api).
         address: from which they did; ``None``: it is not known.
+        what: ``study``, or the kind of document that was made of it.
     """
 
     at: datetime
@@ -27,6 +29,7 @@ class StudyAccess:
     reader: str
     role: str
     address: str | None
+    what: str
 
 
 def accesses(

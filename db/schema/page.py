@@ -42,6 +42,7 @@ class StudyAccessRow(Base):
     reader: Mapped[str]
     role: Mapped[str]
     address: Mapped[str | None]
+    what: Mapped[str] = mapped_column(server_default="study")
 
     __table_args__ = (
         Index("ix_study_access_study_id", "study_id", "id"),

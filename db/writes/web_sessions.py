@@ -65,15 +65,18 @@ def end(session: Session, key: str) -> None:
     session.execute(delete(_SESSIONS).where(_SESSIONS.c.id == key))
 
 
-def note_opened(session: Session, study_id: UUID, reader: str, role: str, address: str | None) -> None:
-    """Put on record that somebody opened a study.
+def note_opened(
+    session: Session, study_id: UUID, reader: str, role: str, address: str | None, what: str = "study"
+) -> None:
+    """Put on record that somebody opened a study, or a document of it.
 
     Args:
         session: of ``dlr_web``; the caller commits.
         study_id: on record.
         reader: who did; ``role`` likewise.
         address: from which they did.
+        what: ``study``, or the kind of document.
     """
-    row = {"study_id": study_id, "reader": reader, "role": role, "address": address}
+    row = {"study_id": study_id, "reader": reader, "role": role, "address": address, "what": what}
     # Inline, since to be told the new row's id the page would have to be able to read it.
     session.execute(insert(_ACCESSES).values(row).inline())

@@ -6,9 +6,10 @@ from secrets import token_hex
 from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from worker.api.accesses import note_access
 from worker.api.openapi import problems
 from worker.api.service import Service, ServiceDep, may
 from worker.api.tokens import Scope, Token
@@ -53,7 +54,11 @@ _DESCRIBED: Final = {
     responses={200: _DESCRIBED, **problems(404, 409)},
 )
 def document(
-    service: ServiceDep, _caller: Annotated[Token, may(Scope.DOCUMENTS_READ)], study_id: UUID, kind: DocumentKind
+    request: Request,
+    service: ServiceDep,
+    caller: Annotated[Token, may(Scope.DOCUMENTS_READ)],
+    study_id: UUID,
+    kind: DocumentKind,
 ) -> Response:
     """Make a document of a study's result, as `dlr export` does: a recommendation, never a diagnosis.
 
@@ -65,6 +70,7 @@ def document(
         [result] = read_results(session, study_id)
     made, media_type = _KINDS[kind]
     documents = _documents(service, made, result)
+    note_access(service, request, caller, study_id, kind)
     if kind is DocumentKind.PICTURES:
         return _related(documents)
     return Response(documents[0].content, media_type=media_type)

@@ -4,12 +4,13 @@ from collections import defaultdict
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from sqlalchemy.orm import Session
 
 from db.reads import worklist_page
 from db.reads.study_records import FailedRow
 from db.reads.worklist_page_records import ImageResultRow, LesionResultRow, ListedRow
+from worker.api.accesses import note_access
 from worker.api.answers import Advice, Image, LesionAnswer, Place, Score, StudyAnswer
 from worker.api.openapi import problems
 from worker.api.problems import ProblemError
@@ -21,13 +22,17 @@ router = APIRouter(tags=["studies"])
 
 
 @router.get("/v1/studies/{study_id}", summary="Ask for a study", responses=problems(404))
-def study(service: ServiceDep, _caller: Annotated[Token, may(Scope.STUDIES_READ)], study_id: UUID) -> StudyAnswer:
+def study(
+    request: Request, service: ServiceDep, caller: Annotated[Token, may(Scope.STUDIES_READ)], study_id: UUID
+) -> StudyAnswer:
     """Say how far a study is and, once it has ended, its lesions with scores and advice, and its place.
 
     An id is of one revision: that of a revision which a later one has replaced is not found.
     """
     with service.reading() as session:
-        return study_answer(session, study_id)
+        answer = study_answer(session, study_id)
+    note_access(service, request, caller, study_id)
+    return answer
 
 
 def study_answer(session: Session, study_id: UUID) -> StudyAnswer:

@@ -19,7 +19,7 @@ users = typer.Typer(no_args_is_help=True)
 app.add_typer(users, name="user", help="Accounts that may sign in to the page.")
 
 USER_COLUMNS = ("name", "role")
-OPENED_COLUMNS = ("at", "study_id", "reader", "role", "address")
+OPENED_COLUMNS = ("at", "study_id", "reader", "role", "address", "what")
 
 
 class Role(StrEnum):
@@ -114,7 +114,7 @@ def opened(
     limit: Annotated[int, typer.Option(min=1, help="Rows, at most")] = 100,
     fmt: FormatOption = Format.TABLE,
 ) -> None:
-    """List who opened which study on the page, the latest first."""
+    """List who opened which study, on the page or by a token of `dlr api`, the latest first."""
     from db.reads import study_queries
     from db.reads.study_accesses import accesses
     from worker.reporting.lookup import look_up

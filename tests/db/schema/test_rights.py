@@ -80,7 +80,7 @@ COLUMNS = {
     ("pathology", WRITER, "UPDATE"): "histology is_current reported_on",
     ("reading", WEB, "INSERT"): "advice id reader study_id",
     ("reading", WRITER, "UPDATE"): "reader",
-    ("study_access", WEB, "INSERT"): "address reader role study_id",
+    ("study_access", WEB, "INSERT"): "address reader role study_id what",
     ("study", SHADOW, "SELECT"): "content_digest id is_current job purged_at received_at state study_instance_uid",
     ("verdict", WEB, "INSERT"): "agrees final_birads lesion_id reading_id remark",
     ("verdict", WRITER, "UPDATE"): "remark",
