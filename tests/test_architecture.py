@@ -296,7 +296,7 @@ def test_a_role_may_do_what_the_page_says_and_no_more(database: Database) -> Non
     rows = {name: row[1:] for row in tables("The processes")[1] for name in quoted(row[0])}
     assert set(rows) == set(ROLES)
     assert {(role, table) for role, table in deletes if role in ROLES and role != "dlr_owner"} == {
-        ("dlr_writer", "worklist_entry"), ("dlr_writer", "reading_order_changed"),
+        ("dlr_writer", "worklist_entry"), ("dlr_writer", "reading_order_changed"), ("dlr_writer", "audit_event"),
         ("dlr_web", "open_study"), ("dlr_web", "web_session"),
     }  # fmt: skip
     del rows["dlr_owner"]

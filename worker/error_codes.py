@@ -149,6 +149,7 @@ class Code(StrEnum):
     DESTINATION_UNAVAILABLE = "destination_unavailable"
     DESTINATION_REFUSED = "destination_refused"
     DESTINATION_DEFERRED = "destination_deferred"
+    COLLECTOR_UNAVAILABLE = "collector_unavailable"
     COMMITMENT_AWAITED = "commitment_awaited"
     COMMITMENT_FAILED = "commitment_failed"
     COMMITMENT_MISSING = "commitment_missing"

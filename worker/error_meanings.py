@@ -244,6 +244,9 @@ MEANINGS: dict[Code, str] = {
     Code.DESTINATION_DEFERRED: (
         "The destination does not take a result yet; the reason has its answer. It is sent again, so many times."
     ),
+    Code.COLLECTOR_UNAVAILABLE: (
+        "The collector of audit messages cannot be reached; the reason says why. They wait in the database."
+    ),
     Code.COMMITMENT_AWAITED: (
         "The PACS has the result, and has yet to report whether it keeps it (storage commitment). It is waited for."
     ),

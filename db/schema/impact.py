@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-REVISION = "0024"
+REVISION = "0025"
 """The schema that this software is made for: the latest migration."""
 
 

@@ -13,6 +13,7 @@ _CHANGE: Final = "SELECT, INSERT, UPDATE"
 
 RIGHTS: Final[dict[str, str]] = {
     "alembic_version": _READ,
+    "audit_event": "SELECT, INSERT, DELETE",
     "delivery": _CHANGE,
     "downgraded_cancer": _READ,
     "failed_study": _READ,
@@ -56,6 +57,7 @@ RIGHTS: Final[dict[str, str]] = {
 """By table or view."""
 
 COLUMN_RIGHTS: Final[dict[str, tuple[str, ...]]] = {
+    "audit_event": ("sent_at",),
     "pathology": ("histology", "is_current", "reported_on"),
     "reading": ("reader",),
     "verdict": ("remark",),

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, TextClause, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from db.schema.audit import Audited
 from db.schema.outbox import (
     Delivery,
     DeliveryRow,
@@ -25,6 +26,7 @@ from db.schema.outbox import (
 from db.schema.records import DeliveryDetail, Due, OutboxState
 from db.schema.tables import StudyEventRow
 from db.schema.vocabulary import DeliveryState, Destination
+from db.writes import audit
 
 JUST_NOW = timedelta(minutes=1)
 """What ended so shortly before a destination was switched on is delivered too: it may just be being committed."""
@@ -182,7 +184,10 @@ def delivery_of(session: Session, destination: str, event_id: int) -> tuple[Deli
 
 def sent(session: Session, delivery_id: int, sop_instance_uid: str | None) -> None:
     """Write down that a delivery arrived."""
-    _settle(session, delivery_id, state=DeliveryState.SENT, sent_at=func.now(), sop_instance_uid=sop_instance_uid)
+    values: dict[str, Any] = {"sent_at": func.now(), "sop_instance_uid": sop_instance_uid}
+    for study_id, destination in _settle(session, delivery_id, state=DeliveryState.SENT, **values):
+        what = Audited.RESULT_SENT if sop_instance_uid is None else Audited.INSTANCES_SENT
+        audit.note(session, what, "dlr send", study_id=study_id, detail=str(destination))
 
 
 def failed(session: Session, delivery_id: int, code: str, reason: str) -> None:
@@ -292,15 +297,20 @@ def _wanted(table: _Table, states: Collection[DeliveryState], destination: str |
     return wanted
 
 
-def _settle(session: Session, delivery_id: int, *, deferred: bool = False, **values: Any) -> None:
+def _settle(session: Session, delivery_id: int, *, deferred: bool = False, **values: Any) -> list[tuple[UUID, str]]:
+    """Change a delivery that waits; return its study and destination."""
     cleared = {"error_code": None, "error_reason": None} if "error_code" not in values else {}
+    found: list[tuple[UUID, str]] = []
     for table in _TABLES:
         counted = {"deferrals": table.deferrals + 1} if deferred else {}
-        session.execute(
+        changed = session.execute(
             update(table)
             .where(table.id == delivery_id, table.state == DeliveryState.WAITING)
             .values(**cleared, **values, **counted)
+            .returning(table.study_id, table.destination)
         )
+        found += [(row.study_id, row.destination) for row in changed]
+    return found
 
 
 def _drop(session: Session, delivery_ids: Collection[int]) -> None:

@@ -7,7 +7,9 @@ from uuid import UUID
 from sqlalchemy import Table, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
+from db.schema.audit import Audited
 from db.schema.page import StudyAccessRow, WebSessionRow
+from db.writes import audit
 
 _SESSIONS, _ACCESSES = (cast("Table", row.__table__) for row in (WebSessionRow, StudyAccessRow))
 
@@ -80,3 +82,5 @@ def note_opened(
     row = {"study_id": study_id, "reader": reader, "role": role, "address": address, "what": what}
     # Inline, since to be told the new row's id the page would have to be able to read it.
     session.execute(insert(_ACCESSES).values(row).inline())
+    event, detail = (Audited.STUDY_OPENED, None) if what == "study" else (Audited.DOCUMENT_EXPORTED, what)
+    audit.note(session, event, reader, role=role, address=address, study_id=study_id, detail=detail)

@@ -7,12 +7,20 @@ from fastapi import Request
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.outages import DATABASE_AWAY
+from db.schema.audit import Audited
 from db.writes.web_sessions import note_opened
 from worker.api.service import SOURCE, Service
 from worker.api.tokens import Token
+from worker.audit.notes import note
 from worker.outages.retry import kind_of
 
 logger = logging.getLogger(__name__)
+
+
+def note_query(service: Service, request: Request, caller: Token, asked: str) -> None:
+    """Note for an audit what a program asked of the worklist."""
+    address = request.client.host if request.client else None
+    note(service.reading, Audited.WORKLIST_QUERIED, caller.name, role=SOURCE, address=address, detail=asked)
 
 
 def note_access(service: Service, request: Request, caller: Token, study_id: UUID, what: str = "study") -> None:

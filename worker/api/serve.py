@@ -13,6 +13,7 @@ from worker.api.idempotency import IdempotencyKeys
 from worker.api.rate_limit import RateLimit
 from worker.api.service import Service
 from worker.api.tokens import Tokens
+from worker.audit.notes import serving
 from worker.broker.connections import connect
 from worker.errors import Code, SetupRefused
 from worker.imaging.archive import Archives
@@ -100,7 +101,7 @@ def serve(settings: Settings, intake: Intake, decoders: Callable[[], DecoderPool
     check(settings)
     require_free("DLR_API_PORT", settings.api_port, settings.api_address)
     proxies = listed(settings.api_behind_proxy)
-    with made(settings, intake, decoders) as service:
+    with made(settings, intake, decoders) as service, serving(service.reading, "dlr api"):
         logger.info("the HTTP interface is at %s:%d", settings.api_address, settings.api_port)
         uvicorn.run(
             make_application(service),

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from db.reads import worklist_page
 from db.reads.worklist_page_records import ListedRow, WorklistFilter, WorklistPart
 from db.schema.vocabulary import Priority, StudyState, WorklistClass
+from worker.api.accesses import note_query
 from worker.api.answers import WorklistAnswer, WorklistEntry
 from worker.api.bodies import body_of, json_of
 from worker.api.openapi import TAKES, a_body, problems
@@ -53,8 +54,9 @@ class Search(BaseModel):
 
 @router.get("/v1/worklist", summary="Read the worklist", responses=problems())
 def worklist(
+    request: Request,
     service: ServiceDep,
-    _caller: Annotated[Token, may(Scope.WORKLIST_READ)],
+    caller: Annotated[Token, may(Scope.WORKLIST_READ)],
     cursor: Annotated[UUID | None, Query(description="`next_cursor` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
     worklist_class: Annotated[WorklistClass | None, Query(alias="class")] = None,
@@ -86,7 +88,9 @@ def worklist(
             received_before=received_before,
             read=_READ[read],
         )
-        return _answer(worklist_page.excerpt(session, wanted, limit, cursor))
+        answer = _answer(worklist_page.excerpt(session, wanted, limit, cursor))
+    note_query(service, request, caller, request.url.query)
+    return answer
 
 
 async def _search(request: Request, _caller: Annotated[Token, may(Scope.WORKLIST_READ)]) -> Search:
@@ -105,13 +109,16 @@ async def _search(request: Request, _caller: Annotated[Token, may(Scope.WORKLIST
     responses=TAKES,
 )
 def search(
+    request: Request,
     service: ServiceDep,
-    _caller: Annotated[Token, may(Scope.WORKLIST_READ)],
+    caller: Annotated[Token, may(Scope.WORKLIST_READ)],
     wanted: Annotated[Search, Depends(_search)],
 ) -> WorklistAnswer:
     """Find studies of the worklist, read or not, by what may stand in no address; 200 at most, without a cursor."""
     with service.reading() as session:
-        return _answer(worklist_page.searched(session, wanted.text, MOST)).model_copy(update={"next_cursor": None})
+        answer = _answer(worklist_page.searched(session, wanted.text, MOST)).model_copy(update={"next_cursor": None})
+    note_query(service, request, caller, f"text={wanted.text}")
+    return answer
 
 
 def _tier_number(service: Service, tier: str) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from db.writes import ledger
+from db.writes import audit, ledger
 from worker.cli.confirmation import make_sure, who_asks
 from worker.cli.output import Format, FormatOption, print_rows, stderr
 from worker.cli.progress import counting_bar
@@ -17,7 +17,8 @@ from worker.intake.storage_copy import is_copy
 from worker.settings import get_settings
 
 BATCH = 500
-COLUMNS = ("ended_before", "studies", "purged", "files_removed", "files_left")
+EVENTS_AT_ONCE = 10_000
+COLUMNS = ("ended_before", "studies", "purged", "files_removed", "files_left", "audit_events", "audit_events_removed")
 
 
 def _age(value: str) -> timedelta:
@@ -39,19 +40,22 @@ def purge(
 
     Scores, recommendations, counts and history stay; UIDs, accession numbers, jobs, lesion ids and reasons go. So do
     the files that `dlr submit` copied or `dlr receive` received, once no study on record uses them. Your own files are
-    left alone.
+    left alone. Audit events of that age are removed, also those that wait for a collector.
     """
     from worker.runtime import sessions
 
     before = datetime.now(UTC) - older_than
     with sessions()() as session:
-        studies = ledger.purgeable(session, before)
+        studies, events = ledger.purgeable(session, before), audit.removable(session, before)
     row = {"ended_before": before.isoformat(timespec="seconds"), "studies": studies, "purged": 0}
-    if studies and not dry_run:
+    row |= {"audit_events": events, "audit_events_removed": 0}
+    if (studies or events) and not dry_run:
+        what = f"{studies} studies" + (f" and {events} audit events" if events else "")
         if not yes:
-            otherwise = f"this would purge {studies} studies: confirm with --yes, or use --dry-run"
-            make_sure(f"remove the identifiers of {studies} studies?", otherwise)
-        row |= _purge(before, studies)
+            otherwise = f"this would purge {what}: confirm with --yes, or use --dry-run"
+            make_sure(f"remove the identifiers of {what}?", otherwise)
+        row |= _purge(before, studies) if studies else {}
+        row["audit_events_removed"] = _remove_events(before)
     print_rows([row], COLUMNS, fmt, title="what would be purged" if dry_run else "purge")
     raise typer.Exit(1 if row.get("files_left") else 0)
 
@@ -74,6 +78,18 @@ def _purge(before: datetime, studies: int) -> dict[str, int]:
             gone, kept = _remove(get_settings().storage_root, paths)
             removed, left = removed + gone, left + kept
             advance(purged)
+
+
+def _remove_events(before: datetime) -> int:
+    from worker.runtime import sessions
+
+    removed = 0
+    while True:
+        with sessions().begin() as session:
+            done = audit.remove(session, before, EVENTS_AT_ONCE)
+        if not done:
+            return removed
+        removed += done
 
 
 def _remove(storage_root: Path, paths: Iterable[str]) -> tuple[int, int]:

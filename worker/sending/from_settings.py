@@ -51,6 +51,12 @@ def routes(settings: Settings, camera: Camera | None = None) -> list[Route]:
     return found + [route_of(name, entry, workshop) for name, entry in entries.items()]
 
 
+def is_asked_for(settings: Settings) -> bool:
+    """Whether a setting names a destination, or a file of them."""
+    named = settings.send_pacs, settings.send_ups, settings.send_webhook_url, settings.send_destinations
+    return any(name is not None for name in named)
+
+
 def destinations(settings: Settings, camera: Camera | None = None) -> list[Opens]:
     """Return the destinations of all routes."""
     return [route.destination for route in routes(settings, camera)]

@@ -16,6 +16,7 @@ from sqlalchemy import URL, make_url
 from worker.settings import sentinels
 from worker.settings.addresses import secret, with_password
 from worker.settings.api import ApiSettings
+from worker.settings.auditing import AuditSettings
 from worker.settings.environment import PREFIX, variable
 from worker.settings.fetching import FetchSettings
 from worker.settings.home import HomeSettings
@@ -47,6 +48,7 @@ GROUPS: Final[Mapping[str, type[BaseModel]]] = {
     "The HTTP interface": ApiSettings,
     "Shadows and backfills": RescoringSettings,
     "Sending results": SenderSettings,
+    "Audit messages": AuditSettings,
     "Flower, metrics, traces and logs": ObservabilitySettings,
 }
 """The groups by their titles, in the order in which they are shown."""
@@ -66,6 +68,7 @@ _TLS_FILES: Final = (
 
 class Settings(  # the last first: pydantic takes the fields of the last base first
     ObservabilitySettings,
+    AuditSettings,
     SenderSettings,
     RescoringSettings,
     ApiSettings,

@@ -6,6 +6,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from db.schema.audit import Audited
+from worker.audit.notes import note
 from worker.web.languages import gettext_noop
 from worker.web.openid import Attempt, OpenId, ProviderAway, SignInRefused
 from worker.web.sessions import SESSION_COOKIE
@@ -52,6 +54,7 @@ def come_back(request: Request) -> Response:
     if kept is None:
         return _ask_again(request, site, EXPIRED, 400)
     attempt = Attempt.of_json(kept)
+    address = request.client.host if request.client else None
     try:
         who = provider.finish(attempt, _callback(request), request.query_params)
     except ProviderAway as error:
@@ -59,11 +62,14 @@ def come_back(request: Request) -> Response:
         return _ask_again(request, site, AWAY, 503)
     except SignInRefused as refusal:
         logger.warning("sign-in refused by the OpenID provider, or for what it says: %s", refusal)
+        note(site.reading, Audited.SIGN_IN_REFUSED, "unknown", address=address)
         return _ask_again(request, site, NOT_LET_IN, 401)
     if who.role is None:
         logger.warning("sign-in refused: %s is in no group of DLR_WEB_ROLES", who.name)
+        note(site.reading, Audited.SIGN_IN_REFUSED, who.name, address=address)
         return _ask_again(request, site, NO_ROLE, 403)
     logger.info("%s signed in as %s, by OpenID Connect", who.name, who.role)
+    note(site.reading, Audited.SIGNED_IN, who.name, role=who.role.value, address=address)
     response = site.page(request, "onwards.html", None, url=attempt.target, title=gettext_noop("Signing in"))
     site.drop_cookies(response)
     _drop_attempt(site, response)

@@ -5,12 +5,13 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 import uvicorn
-from sqlalchemy import Engine
+from sqlalchemy import Engine, NullPool
 from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
 from db.schema.roles import WEB
 from db.session import make_engine, session_factory
+from worker.audit.notes import serving
 from worker.errors import Code, SetupRefused
 from worker.imaging.decoder_pool import DecoderPool
 from worker.logs import configure_logging
@@ -113,10 +114,12 @@ def serve(settings: Settings) -> None:
         h11_max_incomplete_event_size=LARGEST_HEAD_BYTES,
         timeout_graceful_shutdown=STOP_S,
     )
-    if settings.web_workers == 1:
-        uvicorn.Server(config).run()
-    else:
-        Multiprocess(config, sockets=[config.bind_socket()]).run()
+    engine = make_engine(settings.require_web_database_url(), role=WEB, poolclass=NullPool)
+    with serving(session_factory(engine), "dlr web"):
+        if settings.web_workers == 1:
+            uvicorn.Server(config).run()
+        else:
+            Multiprocess(config, sockets=[config.bind_socket()]).run()
 
 
 def _served(settings: Settings, key: PageKey) -> ASGIApp:

@@ -14,6 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from db.schema.audit import Audited
+from worker.audit.notes import note
 from worker.web.accounts import is_right
 from worker.web.languages import gettext_noop
 from worker.web.sessions import FORM_COOKIE, Session, SignedInBy
@@ -130,10 +132,12 @@ def _sign_in(request: Request, form: Form) -> Response:
     if not is_right(account, password) or account is None:
         # A name that no account has may be a password in the wrong field.
         logger.warning("sign-in refused from %s: %s", address, "no such account" if account is None else account.name)
+        note(site.reading, Audited.SIGN_IN_REFUSED, "unknown" if account is None else account.name, address=address)
         return ask(request, site, form, gettext_noop("The name or the password is wrong."), 401)
     site.close_tries.passed(*close)
     site.wide_tries.passed(*wide)
     logger.info("%s signed in as %s", account.name, account.role)
+    note(site.reading, Audited.SIGNED_IN, account.name, role=account.role.value, address=address)
     response = RedirectResponse(target_of(form), 303)
     site.drop_cookies(response)
     site.set_cookie(response, "dlr_session", site.sessions.begin(account))
@@ -153,10 +157,12 @@ def _why_not_ours(request: Request, site: Site) -> str:
     return gettext_noop("Your browser did not keep the cookie. Please allow cookies for this page, and sign in again.")
 
 
-def sign_out(_request: Request, site: Site, who: Session, _form: Form) -> Response:
+def sign_out(request: Request, site: Site, who: Session, _form: Form) -> Response:
     """End a session, for a copy of its cookie as well."""
     site.sessions.end(who)
     logger.info("%s signed out", who.name)
+    address = request.client.host if request.client else None
+    note(site.reading, Audited.SIGNED_OUT, who.name, role=who.role.value, address=address)
     local = "/sign-in" if site.openid is None else "/signed-out"
     response = RedirectResponse("/sign-out/openid" if who.by is SignedInBy.OPENID else local, 303)
     site.drop_cookies(response)

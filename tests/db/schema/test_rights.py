@@ -20,6 +20,7 @@ NONE = ""
 GRANTED = {
     # relation: what writer, reader, web and shadow may do with all of its columns
     "alembic_version": (S, NONE, NONE, NONE),
+    "audit_event": ("SELECT INSERT DELETE", NONE, NONE, NONE),
     "delivery": (SIU, NONE, NONE, NONE),
     "named_delivery": (SIU, NONE, NONE, NONE),
     "image_prediction": (SIU, NONE, NONE, SI),
@@ -73,6 +74,8 @@ GRANTED = {
 }
 COLUMNS = {
     # relation, role and right: the columns to which the right is confined
+    ("audit_event", WEB, "INSERT"): "actor address detail event role study_id",
+    ("audit_event", WRITER, "UPDATE"): "sent_at",
     ("lesion", SHADOW, "SELECT"): "age_years id state study_id",
     ("marked_image", SHADOW, "SELECT"): "frame id lesion_id ordinal region_height region_width region_x region_y "
     "sop_instance_uid state",

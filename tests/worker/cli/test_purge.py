@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from db.schema.audit import Audited
 from db.session import make_engine, session_factory
-from db.writes import ledger
+from db.writes import audit, ledger
 from tests import command_line
 from tests.conftest import Database
 from tests.db.samples import ended, register, scored, study
@@ -96,6 +97,24 @@ def test_what_is_younger_stays(database: Database, storage: Path, paths: list[st
     (row,) = json.loads(dlr_purge(database, storage, "--older-than", "365d", "--yes", "--format", "json").stdout)
     assert (row["studies"], row["purged"]) == (0, 0)
     assert (storage / paths[0]).exists()
+
+
+def test_a_purge_removes_the_audit_events_of_that_age_whether_a_collector_was_sent_them_or_not(
+    database: Database, storage: Path
+) -> None:
+    engine = make_engine(database.writer_url)
+    with session_factory(engine).begin() as session:
+        for actor in ("anna", "bea"):
+            audit.note(session, Audited.SIGNED_IN, actor, address="10.0.0.7")
+        audit.sent(session, [audit.not_sent(session, 1)[0].id])
+    young = dlr_purge(database, storage, "--older-than", "1d", "--yes", "--format", "json")
+    counted = dlr_purge(database, storage, "--older-than", "0d", "--dry-run", "--format", "json")
+    old = dlr_purge(database, storage, "--older-than", "0d", "--yes", "--format", "json")
+    rows = [json.loads(done.stdout)[0] for done in (young, counted, old)]
+    assert [(row["audit_events"], row["audit_events_removed"]) for row in rows] == [(0, 0), (2, 0), (2, 2)], old.stderr
+    with session_factory(engine)() as session:
+        assert audit.waiting(session) == (0, None)
+    engine.dispose()
 
 
 @pytest.mark.parametrize("value", ["soon", "1", "0", "365", "1h", "-1d", "1y", ""])

@@ -2,14 +2,18 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
+from db.schema.audit import Audited
+from db.writes import audit
 from tests.command_line import clean_environment, dlr
 from tests.conftest import Database
 from tests.db.samples import writing
@@ -200,6 +204,31 @@ def test_without_a_destination_it_says_which_settings_there_are(
     done = dlr_send(DLR_SEND_PACS="")
     assert done.returncode == 1
     assert "DLR_SEND_WEBHOOK_URL" in done.stderr
+
+
+def test_a_collector_of_audit_messages_needs_no_destination_beside_it(
+    sessions: Sessions, dlr_send: Callable[..., "subprocess.CompletedProcess[str]"], port: int
+) -> None:
+    named = {"DLR_SEND_PACS": "", "DLR_AUDIT_COLLECTOR": f"tcp://127.0.0.1:{port}"}
+    with sessions.begin() as session:
+        audit.note(session, Audited.SIGNED_IN, "anna")
+    away = dlr_send("--once", **named)
+    assert (away.returncode, "cannot be reached" in away.stdout) == (1, True), away.stderr
+    health = dlr_send("health", "--format", "json", **named)
+    [row] = json.loads(health.stdout)
+    assert (health.returncode, row["destination"], row["waiting"]) == (0, f"tcp://127.0.0.1:{port}", 1)
+    with socket.create_server(("127.0.0.1", port)) as server:
+        heard: list[bytes] = []
+
+        def hear() -> None:
+            with server.accept()[0] as connection, connection.makefile("rb") as stream:
+                heard.append(stream.read())
+
+        thread = threading.Thread(target=hear)
+        thread.start()
+        assert dlr_send("--once", **named).returncode == 0
+        thread.join()
+    assert b'UserID="anna"' in heard[0]
 
 
 def test_a_file_of_destinations_is_checked_shown_asked_and_delivered_to(

@@ -16,8 +16,11 @@ import requests
 from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
 from oidc_provider_mock import User, run_server_in_thread
+from sqlalchemy.orm import Session, sessionmaker
 from starlette.testclient import TestClient
 
+from db.schema.audit import Audited
+from db.writes import audit
 from tests.worker.web.conftest import HOST, client_of, token_in
 from worker.web.accounts import WebRole
 from worker.web.openid import Attempt, OpenId, ProviderAway, SignInRefused
@@ -112,14 +115,19 @@ def test_of_several_roles_the_first_one_of_the_setting_counts(browser: TestClien
     assert "administrator" in page.text
 
 
-@pytest.mark.parametrize(("sub", "status", "said"), [("2", 403, "no access"), ("3", 401, "did not let you in")])
+@pytest.mark.parametrize(
+    ("sub", "status", "said", "noted"),
+    [("2", 403, "no access", "visitor"), ("3", 401, "did not let you in", "unknown")],
+)
 def test_who_has_no_role_or_no_name_is_told_so_and_stays_out(
-    browser: TestClient, sub: str, status: int, said: str
+    browser: TestClient, sessions: sessionmaker[Session], sub: str, status: int, said: str, noted: str
 ) -> None:
     answer = browser.get(as_user(to_the_provider(browser, "/"), sub))
     assert (answer.status_code, said in answer.text) == (status, True)
     assert SESSION_COOKIE not in browser.cookies
     assert "/sign-in/openid" in answer.text
+    with sessions() as session:
+        assert [(one.event, one.actor) for one in audit.not_sent(session, 2)] == [(Audited.SIGN_IN_REFUSED, noted)]
 
 
 def test_who_breaks_off_at_the_provider_may_try_again(browser: TestClient) -> None:
