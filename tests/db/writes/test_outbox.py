@@ -16,8 +16,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from db.schema.audit import Audited
 from db.schema.vocabulary import DeliveryState
-from db.writes import ledger, outbox
+from db.writes import audit, ledger, outbox
 from tests.conftest import Database
 from tests.db.samples import claimed, ended, finish_one, refused, register, result, scored, study
 from tests.waiting import until
@@ -228,6 +229,31 @@ def test_what_failed_is_listed_and_tried_again_when_a_person_says_so(sessions: S
         assert outbox.retry(session, UPS, one.delivery_id) == 0
         assert outbox.retry(session, PACS, one.delivery_id) == 1
     assert one.delivery_id in [due.delivery_id for due in take(sessions)]
+
+
+@pytest.mark.parametrize(
+    ("destination", "uid", "noted"),
+    [
+        (PACS, "2.25.1", Audited.INSTANCES_SENT),
+        ("archive", "2.25.1", Audited.INSTANCES_SENT),
+        ("ris", None, Audited.RESULT_SENT),
+    ],
+)
+def test_a_delivery_that_arrives_is_noted_for_an_audit_once(
+    sessions: Sessions, destination: str, uid: str | None, noted: Audited
+) -> None:
+    switch_on(sessions, destination)
+    study_id = end(sessions)
+    make(sessions, destination)
+    (due,) = take(sessions, destination)
+    for _ in range(2):
+        with sessions.begin() as session:
+            outbox.sent(session, due.delivery_id, uid)
+    with sessions() as session:
+        found = audit.not_sent(session, 10)
+    assert [(one.event, one.actor, one.detail, one.study_id) for one in found] == [
+        (noted, "dlr send", destination, study_id)
+    ]
 
 
 def test_a_delivery_that_arrived_is_not_undone_by_a_sender_that_comes_too_late(sessions: Sessions) -> None:
