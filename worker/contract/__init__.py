@@ -24,6 +24,7 @@ from worker.contract.reading import (
     job_schema,
     parse_job,
     parse_pushed,
+    request_for,
     request_schema,
     whole_job,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "job_schema",
     "parse_job",
     "parse_pushed",
+    "request_for",
     "request_schema",
     "whole_job",
 ]

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
-from worker.clinical.categories import Birads
+from worker.clinical.categories import Birads, Priority
 from worker.contract import version_1, version_2
 from worker.contract.parts import DicomwebSource, FilesSource, PacsSource, Part, RoiJob, StudyJob
 from worker.contract.request import StudyRequest
@@ -69,6 +69,35 @@ def parse_pushed(job: object) -> StudyJob | StudyRequest:
     if request.lesions is not None:
         whole_job(request, request.study_instance_uid or _ANY_UID)
     return request
+
+
+def request_for(
+    images: dict[str, str],
+    priority: Priority,
+    study_instance_uid: str | None,
+    accession_number: str | None,
+    refused_as: Code,
+) -> dict[str, Any]:
+    """Return the job of a study that is to be found first.
+
+    Args:
+        images: where studies are, as a job has it.
+        priority: of the study.
+        study_instance_uid: or ``accession_number``; ``None``: it is not known.
+        accession_number: likewise.
+        refused_as: the code of a refusal, that of what asks for the study.
+
+    Raises:
+        JobRefused: ``refused_as``; as `parse_pushed`.
+    """
+    named = {"study_instance_uid": study_instance_uid, "accession_number": accession_number}
+    job: dict[str, Any] = {"schema_version": 1, "priority": priority.value, "images": images}
+    job |= {name: value for name, value in named.items() if value is not None}
+    try:
+        parse_pushed(job)
+    except JobRefused as refused:
+        raise JobRefused(refused_as, refused.reason) from None
+    return job
 
 
 def whole_job(request: StudyRequest, study_instance_uid: str) -> StudyJob:

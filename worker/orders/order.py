@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from worker.clinical.categories import Priority
-from worker.contract import parse_pushed
+from worker.contract import request_for
 from worker.errors import Code, JobRefused
 from worker.orders.order_map import MESSAGES, OrderMap, Place
 
@@ -106,16 +106,7 @@ def job_of(message: "Message", kind: str, images: dict[str, str], told: OrderMap
     if accession is None and study is None:
         places = ", ".join(map(_said, (*told.study.accession_number, *told.study.study_instance_uid)))
         raise JobRefused(Code.HL7_INVALID, f"the message names no study: {places} are empty")
-    job: dict[str, Any] = {"schema_version": 1, "priority": _priority(message, told).value, "images": images}
-    if study is not None:
-        job["study_instance_uid"] = study
-    if accession is not None:
-        job["accession_number"] = accession
-    try:
-        parse_pushed(job)
-    except JobRefused as refused:
-        raise JobRefused(Code.HL7_INVALID, refused.reason) from None
-    return job
+    return request_for(images, _priority(message, told), study, accession, Code.HL7_INVALID)
 
 
 def is_read(kind: str) -> bool:

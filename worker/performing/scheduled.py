@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, Self
 from pydicom import Dataset
 
 from worker.clinical.categories import Priority
-from worker.contract import parse_pushed
+from worker.contract import request_for
 from worker.errors import Code, JobRefused
 
 _STATIONS: Final = "ScheduledStationNameCodeSequence"
@@ -115,16 +115,7 @@ def job_of(item: Dataset, images: dict[str, str]) -> dict[str, Any]:
     if study is None and accession is None:
         reason = "the work item names no study: it has neither a Study Instance UID nor an Accession Number"
         raise JobRefused(Code.WORK_ITEM_INVALID, reason)
-    job: dict[str, Any] = {"schema_version": 1, "priority": _priority(item).value, "images": images}
-    if study is not None:
-        job["study_instance_uid"] = study
-    if accession is not None:
-        job["accession_number"] = accession
-    try:
-        parse_pushed(job)
-    except JobRefused as refused:
-        raise JobRefused(Code.WORK_ITEM_INVALID, refused.reason) from None
-    return job
+    return request_for(images, _priority(item), study, accession, Code.WORK_ITEM_INVALID)
 
 
 def _study(item: Dataset) -> str | None:
