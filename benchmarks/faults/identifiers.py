@@ -51,6 +51,7 @@ def identifiers(say: Say, *, quick: bool) -> Figure:
             tries += 1
             service.until(lambda: True, 1, "a second", 0.5)
             places, found = _search(service, others)
+        audited = len(others.collector.quoting)
         known = service.sql("SELECT count(*) AS n FROM study WHERE job::text LIKE %s", f"%{MARK}%")[0]["n"]
     for place in (*found, *others.defects):
         say(f"found in {place}")
@@ -61,11 +62,12 @@ def identifiers(say: Say, *, quick: bool) -> Figure:
         f"{len(ends)} messages and studies that ended {how}; {planted:,} identifying values a file, in every "
         f"text, name, date, time and UID attribute of the DICOM dictionary; addresses, headers and bodies of requests "
         f"to `dlr api` and `dlr web`, orders to `dlr listen`, a work item of `dlr perform`, and every answer of "
-        f"the archive, the sign-in service and destinations of five kinds",
+        f"the archive, the sign-in service and destinations of five kinds; studies opened by the page and `dlr api`, "
+        f"with a collector of audit messages that resets a connection in which it hears of them and is away afterwards",
         f"{len(found)} found in {places} places: Redis's keys and files, logs of all processes, addresses to which the "
         f"page leads, Flower's pages and API, metrics, stored exceptions, reasons of deliveries ({known} of them are "
-        f"in the database, where they belong)",
-        "0 found in Redis files, logs, URLs, metrics, Flower API, exceptions",
+        f"in the database and {audited} audit messages quote them, as they have to)",
+        "0 found in Redis files, logs, URLs, metrics, Flower API, exceptions; each opening in an audit message",
         not found and not others.defects and known > 0 and len(ends) == len(_WAYS) + ROWS,
     )
 

@@ -1,4 +1,4 @@
-"""The systems around the service, each full of identifiers: a RIS, a UPS manager, programs, readers, destinations."""
+"""The systems around the service, each full of identifiers: a RIS, programs, readers, destinations, a collector ..."""
 
 import json
 import re
@@ -14,6 +14,7 @@ from uuid import UUID
 
 from pydicom.dataset import Dataset
 
+from benchmarks.faults.audit_collector import AuditCollector, collecting
 from benchmarks.faults.planted import BIRTH, MARK, NAME, ROOT, full_of_identifiers, job_of
 from benchmarks.faults.service import FaultService
 from benchmarks.faults.waiting import listens
@@ -60,6 +61,9 @@ _FIRST: Final = 100
 
 _PATIENCE_S: Final = 90
 _TIMEOUT_S: Final = 30
+_PROGRAM: Final = "program"
+_READER: Final = "reader"
+_AUDITED: Final = (("DICOM Instances Accessed", _READER), ("DICOM Instances Accessed", _PROGRAM), ("Export", _PROGRAM))
 _PASSWORD: Final = f"{MARK} correct horse battery"
 _NOBODY: Final = UUID(int=0)
 _HEADERS: Final = {"User-Agent": f"Roe {MARK}", "Referer": f"http://ris.example/{MARK}", "X-Request-Id": MARK}
@@ -77,6 +81,7 @@ class OtherSystems:
     service: FaultService
     ports: Mapping[str, int]
     manager: UpsManager
+    collector: AuditCollector
     addresses: list[str] = field(default_factory=list)
     defects: list[str] = field(default_factory=list)
 
@@ -89,7 +94,7 @@ class OtherSystems:
         self.service.until(lambda: self.manager.state(item) == "CANCELED", _PATIENCE_S, "the end of the work item")
 
     def until_sent(self) -> None:
-        """Wait until each destination was offered each result that there is."""
+        """Wait until each destination was offered each result that there is, and the collector has all messages."""
         done = "study.is_current AND study.state = 'done'"
         wanted = f"SELECT count(*) FROM study WHERE {done}"
         tried = (
@@ -103,6 +108,12 @@ class OtherSystems:
             return results > 0 and attempts >= kinds * results
 
         self.service.until(is_sent, _PATIENCE_S, "the first attempt of each delivery", 0.5)
+        waiting = "SELECT 1 FROM audit_event WHERE sent_at IS NULL"
+        self.service.until(
+            lambda: self.collector.was_away and not self.service.sql(waiting), _PATIENCE_S, "the audit messages", 0.5
+        )
+        unsaid = [(kind, who) for kind, who in _AUDITED if not self.collector.says(kind, who)]
+        self.defects += [f"no audit message of {kind} says of which study {who} had it" for kind, who in unsaid]
 
     def _orders(self) -> None:
         """Orders by HL7: one of a study that its archive refuses, and what cannot be read."""
@@ -116,7 +127,7 @@ class OtherSystems:
         """Programs by HTTP, with and without a token, at addresses that are there and at others."""
         from requests import Session
 
-        token = Tokens(self.service.services.settings.api_tokens).create("program", list(Scope), None)
+        token = Tokens(self.service.services.settings.api_tokens).create(_PROGRAM, list(Scope), None)
         url = f"http://{LOOPBACK}:{self.ports['api']}"
         with Session() as program:
             program.headers.update(_HEADERS)
@@ -130,14 +141,18 @@ class OtherSystems:
                     ask("GET", path)
             for body in ({"text": f"{MARK}accession"}, {"text": [NAME]}, {NAME: BIRTH}):
                 ask("POST", "/v1/worklist/search", json=body)
-            self._jobs(ask)
+            study = self._jobs(ask)
             self._uploads(ask)
             line = {"study": f"{MARK}accession", "lesion_id": f"{MARK} lesion", "result": NAME, "histology": NAME}
             ask("POST", "/v1/pathology", json={"results": [line, {NAME: BIRTH}]})
             verdict = {"lesion_id": f"{MARK} lesion", "reader": NAME, "remark": NAME, "final_birads": BIRTH}
             ask("POST", f"/v1/studies/{_NOBODY}/verdicts", json={"verdicts": [verdict]})
+            ended = "SELECT 1 FROM study WHERE id = %s AND state = 'done'"
+            self.service.until(lambda: self.service.sql(ended, study), _PATIENCE_S, "a program's study")
+            self._ask_for(study, ask)
 
-    def _jobs(self, ask: Callable[..., Any]) -> None:
+    def _jobs(self, ask: Callable[..., Any]) -> str:
+        """Send jobs; return the id of the study of one, which is asked for before it has ended."""
         made, _ = full_of_identifiers(_FIRST)
         path = save(self.service.services.settings.storage_root / f"{MARK}-roe-{_FIRST}.dcm", made)
         job = job_of(_FIRST, path.name)
@@ -145,8 +160,13 @@ class OtherSystems:
             headers = {"Content-Type": "application/json", "Idempotency-Key": f"{MARK}-{len(body)}"}
             ask("POST", "/v1/jobs", data=body, headers=headers)
         study = self.service.sql("SELECT id FROM study WHERE study_instance_uid = %s", job["study_instance_uid"])
+        found = str(study[0]["id"])
+        self._ask_for(found, ask)
+        return found
+
+    def _ask_for(self, study: str, ask: Callable[..., Any]) -> None:
         for where in ("", "/documents/sr", "/documents/hl7", f"/documents/{MARK}"):
-            ask("GET", f"/v1/studies/{study[0]['id']}{where}")
+            ask("GET", f"/v1/studies/{study}{where}")
 
     def _uploads(self, ask: Callable[..., Any]) -> None:
         made, _ = full_of_identifiers(_FIRST + 1)
@@ -165,7 +185,7 @@ class OtherSystems:
         """Readers and those who would be: links of a RIS, wrong names, searches, a study."""
         from requests import Session
 
-        Accounts(self.service.services.settings.web_accounts).put("reader", WebRole.ADMINISTRATOR, _PASSWORD)
+        Accounts(self.service.services.settings.web_accounts).put(_READER, WebRole.ADMINISTRATOR, _PASSWORD)
         url = f"http://{LOOPBACK}:{self.ports['web']}"
         with Session() as browser:
             browser.headers.update(_HEADERS)
@@ -183,7 +203,7 @@ class OtherSystems:
             for path in (link, f"/{MARK}", f"/search/{MARK}", f"/sign-in/callback?code={MARK}&state={NAME}",
                          f"/sign-in/openid?study={MARK}", f"/sign-in?open={NAME}"):  # fmt: skip
                 ask("GET", path)
-            for name, password in ((f"{MARK}-roe", NAME), ("reader", NAME), ("reader", _PASSWORD)):
+            for name, password in ((f"{MARK}-roe", NAME), (_READER, NAME), (_READER, _PASSWORD)):
                 form = {"name": name, "password": password, "token": token_at("/sign-in?by_account")}
                 ask("POST", "/sign-in", data=form)
             found = ask("POST", "/search", data={"text": f"{MARK}accession", "token": token_at("/")})
@@ -211,7 +231,9 @@ def other_systems(service: FaultService) -> Iterator[OtherSystems]:
     folder = service.services.home.path / "sent"
     folder.mkdir()
     run = service.services.home.folder("run")
+    collector = AuditCollector(free_port(run / "audit.port"), service.services.home.log_file("send"))
     with (
+        collecting(collector),
         _answering(ThreadingHTTPServer, _Http) as http,
         _answering(ThreadingTCPServer, _Mllp) as mllp,
         managing(UpsManager(free_port(run / "ups.port"))) as manager,
@@ -228,6 +250,7 @@ def other_systems(service: FaultService) -> Iterator[OtherSystems]:
             DLR_METRICS_PORT=str(free_port(run / "worker.port")),
             DLR_DICOMWEB_SERVERS=json.dumps({"archive": {"url": f"{there['http']}/dicom-web"}}),
             DLR_SEND_DESTINATIONS=str(told),
+            DLR_AUDIT_COLLECTOR=f"tcp://{LOOPBACK}:{collector.port}",
             DLR_PERFORM_MANAGER=f"{manager.ae_title}@{LOOPBACK}:{manager.port}",
             DLR_PERFORM_STATIONS="^".join(STATION),
             DLR_PERFORM_LOOK_S="0.5",
@@ -243,7 +266,7 @@ def other_systems(service: FaultService) -> Iterator[OtherSystems]:
             service.until(lambda: listens(port), _PATIENCE_S, f"dlr {command}")  # noqa: B023  of this turn
         enabled = "SELECT 1 FROM named_outbox"
         service.until(lambda: len(service.sql(enabled)) == DESTINATIONS.count("kind ="), _PATIENCE_S, "dlr send")
-        yield OtherSystems(service, ports, manager)
+        yield OtherSystems(service, ports, manager, collector)
 
 
 def _work_item() -> Dataset:
