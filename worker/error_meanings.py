@@ -256,8 +256,8 @@ MEANINGS: dict[Code, str] = {
     ),
     Code.COMMITMENT_MISSING: (
         "The PACS took the request for storage commitment and did not report in time. It is asked again, so many "
-        "times; does it know the address of `dlr receive` by our AE title, and does DLR_RECEIVE_CALLERS have its AE "
-        "title?"
+        "times. It has to know the address of `dlr receive` by our AE title, and DLR_RECEIVE_CALLERS has to have its "
+        "AE title."
     ),
     Code.DESTINATIONS_INVALID: (
         "The file of destinations cannot be read or does not follow its schema; the reason names the field."

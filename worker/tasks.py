@@ -180,8 +180,9 @@ def _tell_who_asked(job: object, study_id: UUID) -> None:
     """Lead a request of ``dlr api`` to what is on record of it; one that was pushed to the queue has nobody to tell."""
     from worker.runtime import study_requests
 
-    if is_elsewhere(job):
-        study_requests().ended(UUID(current_task.request.id), study_id)
+    message = current_task.request.id
+    if message is not None and is_elsewhere(job):
+        study_requests().ended(UUID(message), study_id)
 
 
 def _run(work: Callable[[], T], *, is_on_record: bool = True) -> T:

@@ -20,7 +20,7 @@ def test_the_doctor_names_every_component_with_its_version(service: Service) -> 
     assert done.returncode == 0, done.stdout
     assert set(found) == {
         "dlr-worker", "PostgreSQL", "schema", "Redis", "queues", "studies", "reading order", "workers",
-        "models", "device", "storage", "Flower", "worklist page", "delivery",
+        "models", "device", "storage", "Flower", "worklist page", "delivery", "work items",
     }  # fmt: skip
     assert found["PostgreSQL"]["version"].startswith("18")
     assert found["Redis"]["version"]

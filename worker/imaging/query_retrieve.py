@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import copyfile
 from socket import SHUT_RDWR
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -102,7 +103,12 @@ class Given:
         self._of_instance = 0
         file = self.folder / f"{len(self.files)}.dcm"
         try:
-            file.write_bytes(event.encoded_dataset())
+            # Where this process receives too, pynetdicom keeps what comes in a file of its own.
+            in_file = cast("C_STORE", event.request)._dataset_path  # noqa: SLF001  `dataset_path` says that it is there
+            if in_file is None:
+                file.write_bytes(event.encoded_dataset())
+            else:
+                copyfile(event.dataset_path, file)
         except OSError as fault:
             self.fault = fault
             return _NOT_TAKEN

@@ -32,7 +32,7 @@ ASKS_AS = {
     ("get", "/v1/studies/{study_id}"): AS_WEB,
     ("get", "/v1/worklist"): AS_WEB,
     ("post", "/v1/worklist/search"): AS_WEB,
-    ("get", "/v1/studies/{study_id}/documents/{kind}"): {(WRITER, READS)},
+    ("get", "/v1/studies/{study_id}/documents/{kind}"): {(WRITER, READS)} | AS_WEB,  # the latter notes who had it
     ("post", "/v1/studies/{study_id}/verdicts"): AS_WRITER,
     ("post", "/v1/pathology"): AS_WRITER,
     ("get", "/healthz"): set(),

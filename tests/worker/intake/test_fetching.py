@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+from pynetdicom import _config
 
 from tests.pacs_servers import PacsPeer, dcmqrscp, orthanc
 from tests.worker.imaging.dicom_files import LIMITS, picture, write
@@ -114,6 +115,14 @@ def test_one_accession_number_becomes_the_study_with_its_report_s_lesions_and_th
     assert had == hospital.images, "only the images that lesions are on"
     assert sorted(image.sop_instance_uid for lesion in job.marked for image in lesion.images) == hospital.images
     assert len(list(tmp_path.rglob("*.dcm"))) == 2, "nothing else is kept"
+
+
+def test_a_process_that_receives_too_is_given_whole_instances(
+    hospital: Hospital, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_config, "STORE_RECV_CHUNKED_DATASET", True)  # as `listening` sets it, for the whole process
+    job = whole(hospital.fetcher(tmp_path), accession_number="A-77")
+    assert len(job.marked) == 2
 
 
 @pytest.mark.parametrize("server", ["orthanc", "dcmqrscp", "web"])
