@@ -61,9 +61,7 @@ def clocks(say: Say, *, quick: bool) -> Figure:
             if kill < kills:
                 hosted.start_workers([WORKERS[kill % 2]])
                 studies += hosted.until_back(service.studies.make, PATIENCE_S)[1]
-        service.until_ended(studies, PATIENCE_S)
-        given_up = service.requeue_failed("attempts_exhausted")
-        service.until_ended(studies, PATIENCE_S)
+        given_up = service.requeue_given_up(studies, PATIENCE_S)
         verdict = verify(service, studies, ended_before=given_up)
         stolen = _stolen(hosted, studies, killed)
     return Figure(

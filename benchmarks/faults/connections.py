@@ -49,9 +49,7 @@ def connections(say: Say, *, quick: bool) -> Figure:
                 took[fault] = max(took[fault], now)
                 restarted = service.keep_alive()
                 say(f"{one} of {times}, {fault}: {now:.1f} s, {restarted} workers had ended")
-        service.until_ended(studies, PATIENCE_S)
-        given_up = service.requeue_failed("attempts_exhausted")
-        service.until_ended(studies, PATIENCE_S)
+        given_up = service.requeue_given_up(studies, PATIENCE_S)
         verdict = verify(service, studies, ended_before=given_up)
         service.kill_workers()
     return Figure(

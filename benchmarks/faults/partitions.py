@@ -39,9 +39,7 @@ def partitions(say: Say, *, quick: bool) -> Figure:
             back[cut] = _cut(hosted, cut, seconds, studies_each, studies)
             restarted = service.keep_alive()
             say(f"{_named(cut)}: back after {back[cut]:.1f} s, {restarted} workers had ended")
-        service.until_ended(studies, PATIENCE_S)
-        given_up = service.requeue_failed("attempts_exhausted")
-        service.until_ended(studies, PATIENCE_S)
+        given_up = service.requeue_given_up(studies, PATIENCE_S)
         verdict = verify(service, studies, ended_before=given_up)
     slowest = max(back, key=lambda cut: back[cut])
     return Figure(

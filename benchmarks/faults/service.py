@@ -192,11 +192,17 @@ class FaultService:
                 self._sender.close()
             self._sender = None
 
-    def requeue_failed(self, code: str) -> set[str]:
-        """Do what a person does with the studies that failed with a code; return their UIDs."""
+    def requeue_given_up(self, studies: Sequence[MadeStudy], seconds: float) -> set[str]:
+        """Have the studies that were given up done again, as a person does, once all have ended; return their UIDs.
+
+        One that was at work in the last fault is given up only when it is claimed anew.
+        """
+        self.until_ended(studies, seconds)
+        code = "attempts_exhausted"
         failed = self.sql("SELECT study_instance_uid AS uid FROM failed_study WHERE error_code = %s", code)
         if failed:
             self.run("-m", "worker.cli.main", "failed", "requeue", "--code", code, "--yes")
+        self.until_ended(studies, seconds)
         return {row["uid"] for row in failed}
 
     # --- looking

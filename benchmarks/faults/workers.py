@@ -43,10 +43,7 @@ def kill_the_tree(say: Say, *, quick: bool) -> Figure:
                 say(f"{kills} kills, {ended} of {count} studies have ended")
                 service.start_workers()
             time.sleep(0.1)
-        # One that was at work in the last kill is given up only when it is claimed anew.
-        service.until_ended(studies, PATIENCE_S)
-        given_up = service.requeue_failed("attempts_exhausted")
-        service.until_ended(studies, PATIENCE_S)
+        given_up = service.requeue_given_up(studies, PATIENCE_S)
         verdict = verify(service, studies, ended_before=given_up)
     return Figure(
         "kill -9 of the whole worker tree every 6 s",

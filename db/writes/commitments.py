@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from db.schema.outbox import DeliveryRow, NamedDeliveryRow, StorageCommitmentRow
+from db.schema.outbox import StorageCommitmentRow
 from db.schema.vocabulary import DeliveryState
 from db.writes import outbox
 
@@ -132,7 +132,7 @@ def wake(session: Session, delivery_id: int) -> None:
         StorageCommitmentRow.reported_at.is_not(None),
         StorageCommitmentRow.is_awaited,
     )
-    for table in (DeliveryRow, NamedDeliveryRow):
+    for table in outbox.TABLES:
         session.execute(
             update(table)
             .where(table.id == delivery_id, table.state == DeliveryState.WAITING, reported.exists())
@@ -141,6 +141,5 @@ def wake(session: Session, delivery_id: int) -> None:
 
 
 def _study_of(session: Session, delivery_id: int) -> UUID | None:
-    tables = (DeliveryRow, NamedDeliveryRow)
-    found = (session.scalar(select(table.study_id).where(table.id == delivery_id)) for table in tables)
+    found = (session.scalar(select(table.study_id).where(table.id == delivery_id)) for table in outbox.TABLES)
     return next((study_id for study_id in found if study_id is not None), None)

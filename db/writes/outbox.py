@@ -40,7 +40,8 @@ _CURRENT = (
 """Whether the result that an event stands for is the study's, to be given out."""
 
 _Table = type[Delivery]
-_TABLES: tuple[_Table, ...] = (DeliveryRow, NamedDeliveryRow)
+TABLES: tuple[_Table, ...] = (DeliveryRow, NamedDeliveryRow)
+"""Both have deliveries: of the first destinations, and of those by name."""
 _OUTBOXES: tuple[type[Outbox], ...] = (OutboxRow, NamedOutboxRow)
 _TYPES: Mapping[_Table, str] = {DeliveryRow: "destination", NamedDeliveryRow: "text"}
 _MAKE = f"""
@@ -78,7 +79,7 @@ _AHEAD = text("""
 def _tables(destination: str | None = None) -> Sequence[_Table]:
     """Return the table that has the deliveries of a destination, or both."""
     if destination is None:
-        return _TABLES
+        return TABLES
     return (DeliveryRow,) if destination in set(Destination) else (NamedDeliveryRow,)
 
 
@@ -223,7 +224,7 @@ def put_off(
 
 def give_back(session: Session, delivery_ids: Collection[int]) -> None:
     """Give deliveries back that were taken and not tried."""
-    for table in _TABLES if delivery_ids else ():
+    for table in TABLES if delivery_ids else ():
         session.execute(
             update(table)
             .where(table.id.in_(delivery_ids), table.state == DeliveryState.WAITING)
@@ -245,11 +246,11 @@ def retry(session: Session, destination: str | None = None, delivery_id: int | N
 
 def forget(session: Session, study_ids: Collection[UUID]) -> None:
     """Drop what waits for studies that are purged, and remove the identifiers of what was sent."""
-    for table in _TABLES:
+    for table in TABLES:
         theirs = select(table.id).where(table.study_id.in_(study_ids))
         asked = update(StorageCommitmentRow).where(StorageCommitmentRow.delivery_id.in_(theirs))
         session.execute(asked.values(sop_instance_uids=[]))
-    for table in _TABLES:
+    for table in TABLES:
         of_these = table.study_id.in_(study_ids)
         _drop(session, session.scalars(select(table.id).where(of_these)).all())
         session.execute(update(table).where(of_these).values(sop_instance_uid=None, error_reason=None))
@@ -269,7 +270,7 @@ def deliveries(
 def outbox_states(session: Session) -> list[OutboxState]:
     """Return how each destination that was switched on is served."""
     counted: dict[str, tuple[int, int, datetime | None]] = {}
-    for table in _TABLES:
+    for table in TABLES:
         waiting, lost = (table.state == state for state in (DeliveryState.WAITING, DeliveryState.FAILED))
         rows = session.execute(
             select(
@@ -301,7 +302,7 @@ def _settle(session: Session, delivery_id: int, *, deferred: bool = False, **val
     """Change a delivery that waits; return its study and destination."""
     cleared = {"error_code": None, "error_reason": None} if "error_code" not in values else {}
     found: list[tuple[UUID, str]] = []
-    for table in _TABLES:
+    for table in TABLES:
         counted = {"deferrals": table.deferrals + 1} if deferred else {}
         changed = session.execute(
             update(table)
@@ -314,7 +315,7 @@ def _settle(session: Session, delivery_id: int, *, deferred: bool = False, **val
 
 
 def _drop(session: Session, delivery_ids: Collection[int]) -> None:
-    for table in _TABLES if delivery_ids else ():
+    for table in TABLES if delivery_ids else ():
         session.execute(
             update(table)
             .where(table.id.in_(delivery_ids), table.state.in_((DeliveryState.WAITING, DeliveryState.FAILED)))

@@ -67,6 +67,17 @@ def performer(
     return performer_of(dimse(manager), claims, sessions, tmp_path / "storage", pacs.port)
 
 
+@pytest.fixture
+def reporting(
+    manager: UpsManager, claims: Claims, sessions: sessionmaker[Session], tmp_path: Path, pacs: PacsPeer
+) -> Performer:
+    """One whose reports go to a destination, from which they can be retrieved."""
+    with sessions.begin() as session:
+        outbox.switch_on(session, "archive")
+    reports = Reports("archive", "ARCHIVE")
+    return performer_of(dimse(manager), claims, sessions, tmp_path / "storage", pacs.port, reports=reports)
+
+
 def studies(sessions: sessionmaker[Session]) -> list[dict[str, Any]]:
     with sessions() as session:
         return [dict(row) for row in session.execute(text("SELECT * FROM study ORDER BY received_at")).mappings()]
@@ -112,18 +123,13 @@ def test_an_item_of_ours_is_claimed_its_study_scored_and_the_item_completed(
 
 @pytest.mark.parametrize("takes_reports", [True, False])
 def test_with_a_destination_an_item_is_completed_once_its_report_can_be_retrieved_and_refers_to_it(
-    manager: UpsManager, claims: Claims, sessions: sessionmaker[Session], tmp_path: Path, pacs: PacsPeer,
-    takes_reports: bool,
-) -> None:  # fmt: skip
+    manager: UpsManager, reporting: Performer, sessions: sessionmaker[Session], takes_reports: bool
+) -> None:
     """And to none where pictures alone are stored there."""
-    with sessions.begin() as session:
-        outbox.switch_on(session, "archive")
-    reports = Reports("archive", "ARCHIVE")
-    performer = performer_of(dimse(manager), claims, sessions, tmp_path / "storage", pacs.port, reports=reports)
     uid = manager.add(work_item((STUDY,)))
-    performer.work()
+    reporting.work()
     score(sessions)
-    performer.work()
+    reporting.work()
     assert manager.state(uid) == "IN PROGRESS", "its report is not stored yet"
     with sessions.begin() as session:
         outbox.make_deliveries(session, "archive", 10)
@@ -131,7 +137,7 @@ def test_with_a_destination_an_item_is_completed_once_its_report_can_be_retrieve
         [of_study] = study_results(session, STUDY)
         report = instance_uid(of_study.endings[-1], KIND)
         outbox.sent(session, due.delivery_id, report if takes_reports else "1.2.3")
-    performer.work()
+    reporting.work()
     assert manager.state(uid) == "COMPLETED"
     outputs = manager.items[uid].UnifiedProcedureStepPerformedProcedureSequence[0].OutputInformationSequence
     assert [
@@ -154,21 +160,16 @@ def test_a_destination_of_reports_that_nobody_delivers_to_is_refused(sessions: s
 
 
 def test_a_report_that_its_destination_refuses_cancels_the_item(
-    manager: UpsManager, claims: Claims, sessions: sessionmaker[Session], tmp_path: Path,
-    pacs: PacsPeer,
-) -> None:  # fmt: skip
-    with sessions.begin() as session:
-        outbox.switch_on(session, "archive")
-    reports = Reports("archive", "ARCHIVE")
-    performer = performer_of(dimse(manager), claims, sessions, tmp_path / "storage", pacs.port, reports=reports)
+    manager: UpsManager, reporting: Performer, sessions: sessionmaker[Session]
+) -> None:
     uid = manager.add(work_item((STUDY,)))
-    performer.work()
+    reporting.work()
     score(sessions)
     with sessions.begin() as session:
         outbox.make_deliveries(session, "archive", 10)
         [due] = outbox.take(session, "archive", 1, 60.0)
         outbox.failed(session, due.delivery_id, "destination_refused", "no")
-    performer.work()
+    reporting.work()
     assert (manager.state(uid), reason(manager, uid)) == ("CANCELED", "destination_refused")
 
 
