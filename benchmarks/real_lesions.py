@@ -34,6 +34,9 @@ RECIPES = (
     Recipe("MixUp", "images are mixed in pairs, by shares of Beta(0.2, 0.2)", {"mixup": 0.2}),
     Recipe("96 pixels", "input of 96 pixels", {"input_size": 96}),
     Recipe("128 pixels", "input of 128 pixels", {"input_size": 128}),
+    Recipe("longer", "12 epochs", {"epochs": 12}),
+    Recipe("longer with MixUp", "12 epochs, and MixUp", {"epochs": 12, "mixup": 0.2}),
+    Recipe("longer at 128 pixels", "12 epochs, and input of 128 pixels", {"epochs": 12, "input_size": 128}),
 )
 NAMES = {"home": "BUS-BRA, cross-validated", "away": "BrEaST, external"}
 
