@@ -37,6 +37,7 @@ RECIPES = (
     Recipe("longer", "12 epochs", {"epochs": 12}),
     Recipe("longer with MixUp", "12 epochs, and MixUp", {"epochs": 12, "mixup": 0.2}),
     Recipe("longer at 128 pixels", "12 epochs, and input of 128 pixels", {"epochs": 12, "input_size": 128}),
+    Recipe("self-supervised start", "starts from 20 epochs of SimCLR on the same images", self_supervised=20),
 )
 NAMES = {"home": "BUS-BRA, cross-validated", "away": "BrEaST, external"}
 
@@ -227,7 +228,9 @@ def _train(
     say_on_stderr(f"{recipe.name}: fold {fold} of {folds}, seed {seed}")
     config, begun = recipe.config(seed), time.monotonic()
     own, other = (read_set(manifest, config, work) for manifest in manifests)
-    scores, losses = trained_fold(own, [other], fold, folds, config, kept, keep_weights=keep_weights)
+    scores, losses = trained_fold(
+        own, [other], fold, folds, config, kept, keep_weights=keep_weights, self_supervised=recipe.self_supervised
+    )
     seconds = round(time.monotonic() - begun)
     told = {"recipe": recipe.name, "seed": seed, "fold": fold, "commit": commit(), "seconds": seconds}
     (kept / "scores.json").write_text(json.dumps({**told, "losses": losses, "scores": scores}))

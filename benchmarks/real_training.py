@@ -25,6 +25,9 @@ PLAIN: Mapping[str, Any] = {
     "learning_rate": 1e-3, "amp": "bfloat16", "pixel_mean": (0.5, 0.5, 0.5), "pixel_std": (0.25, 0.25, 0.25),
 }  # fmt: skip
 
+START_FILE = "start.safetensors"
+"""What a network learned without labels, until the fold is done."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -35,12 +38,14 @@ class Recipe:
         said: what is other than in the plain recipe.
         changes: to `PLAIN`.
         flipped: scores are the mean of those of an image and of its mirror image.
+        self_supervised: so many epochs without labels come first (`benchmarks.self_supervised`).
     """
 
     name: str
     said: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     flipped: bool = False
+    self_supervised: int = 0
 
     def config(self, seed: int) -> TrainingConfig:
         """The configuration of the trainer."""
@@ -128,6 +133,7 @@ def trained_fold(
     work: Path,
     *,
     keep_weights: bool = False,
+    self_supervised: int = 0,
 ) -> tuple[dict[str, Scores], list[float]]:
     """Train on all folds but two, choose the epoch on one of these, and score the other one and other sets.
 
@@ -139,6 +145,7 @@ def trained_fold(
         config: how.
         work: where an interrupted training goes on from.
         keep_weights: leave those of the image network there (`WEIGHTS_FILE`).
+        self_supervised: so many epochs without labels come first, on the images that it is trained on.
 
     Returns:
         Scores of the tested fold (``home``, in the set's order) and of each other set (``away-1`` and so on), and the
@@ -166,7 +173,7 @@ def trained_fold(
             say_on_stderr(f"{work.name}: {progress.history[-1]}")
 
     with reproducible(alone.device):
-        network = new_network(config)
+        network = new_network(_started(config, self_supervised, lesions.of(Split.TRAIN), work))
         checkpoints = Checkpoints(work / "checkpoint")
         fit(network, Fitting(lesions, config, alone, checkpoints, keep, lambda _share: None))
         scored = {"home": _scored(network, lesions.of(Split.TEST), config)}
@@ -175,7 +182,18 @@ def trained_fold(
     if keep_weights:
         write_tensors(work / WEIGHTS_FILE, tensors_of(network, whole=False))
     checkpoints.remove()
+    (work / START_FILE).unlink(missing_ok=True)
     return scored, losses
+
+
+def _started(config: TrainingConfig, epochs: int, train: Lesions, work: Path) -> TrainingConfig:
+    """Have a training start from what is learned without labels, if that is asked for."""
+    if not epochs:
+        return config
+    from benchmarks.self_supervised import start_of
+
+    start = start_of(train.cohort.pixels[train.places], config, epochs, work)
+    return config.model_copy(update={"init": str(start)})
 
 
 def _lesions(of: RealSet, split: Callable[[Image], Split]) -> Lesions:
