@@ -4,7 +4,7 @@ import json
 import shutil
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
@@ -75,25 +75,31 @@ def _start(service: FaultService, queue: str) -> None:
     service.start_module(queue, "worker.cli.main", "worker", "--queue", queue)
 
 
-def pushed(service: FaultService, jobs: list[dict[str, Any]]) -> float:
+def pushed(service: FaultService, jobs: Sequence[dict[str, Any]], within_s: float = _PATIENCE_S) -> float:
     """Push jobs, written beforehand as a hospital's system would, and return how many lesions a second are done."""
-    messages = [envelope(TaskMessage(SUBMIT_STUDY, uuid4(), [], {"job": job}), "intake") for job in jobs]
-    with counting(service) as ended, Redis.from_url(service.redis.url()) as client:
+    with counting(service) as ended:
         before, started = ended(), time.monotonic()
-        client.lpush("intake", *map(json.dumps, messages))
-        service.until(lambda: ended() - before >= len(jobs), _PATIENCE_S, "the studies' end", every_s=0.25)
+        push(service, jobs)
+        service.until(lambda: ended() - before >= len(jobs), within_s, "the studies' end", every_s=0.25)
         return sum(len(job["lesions"]) for job in jobs) / (time.monotonic() - started)
 
 
-def jobs_of(storage: Path, count: int) -> Iterator[dict[str, Any]]:
-    """Write studies that differ in their UIDs and ages; a JPEG image is compressed once."""
+def push(service: FaultService, jobs: Sequence[dict[str, Any]]) -> None:
+    """Push jobs, all at once."""
+    messages = [envelope(TaskMessage(SUBMIT_STUDY, uuid4(), [], {"job": job}), "intake") for job in jobs]
+    with Redis.from_url(service.redis.url()) as client:
+        client.lpush("intake", *map(json.dumps, messages))
+
+
+def jobs_of(storage: Path, count: int, before: int = 0) -> Iterator[dict[str, Any]]:
+    """Write studies that differ in their UIDs and ages, and from so many before; a JPEG image is compressed once."""
     template, first = storage / "template.dcm", _UID.format(_FIRST)
     frame = np.clip(np.random.default_rng(0).rayleigh(60, (ROWS, COLUMNS)), 0, 255).astype(np.uint8)
     sop = write_ultrasound(template, Header(first, "", "", "", "20261124"), [frame], JPEGBaseline8Bit)
     data = template.read_bytes()
     template.unlink()
     jobs = []
-    for number in range(_FIRST + 1, _FIRST + 1 + count):
+    for number in range(_FIRST + 1 + before, _FIRST + 1 + before + count):
         uid, own_sop, path = _UID.format(number), f"{sop[:-8]}{number}", f"{number}.dcm"
         (storage / path).write_bytes(data.replace(first.encode(), uid.encode()).replace(sop.encode(), own_sop.encode()))
         lesions = [

@@ -24,8 +24,8 @@ BATCH = 16
 _SIDE = 2048
 
 
-def pair() -> ModelPair:
-    return ModelPair(cards(), [[network(seed)] for seed in (0, 1)])
+def pair(kind: type[ModelPair] = ModelPair) -> ModelPair:
+    return kind(cards(), [[network(seed)] for seed in (0, 1)])
 
 
 def roofline(say: Say, *, quick: bool) -> Figure:

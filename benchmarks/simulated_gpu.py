@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.samples import cards
-from worker.inference.engine import Engine
-from worker.inference.runner import Pixels
+from worker.inference.engine import LOST_AFTER_S, Engine
+from worker.inference.runner import Pixels, Runner
 
 FIXED_MS, PER_LESION_MS, BATCH = "BENCHMARK_FIXED_MS", "BENCHMARK_PER_LESION_MS", "DLR_BATCH_MAX"
 BUSY = "BENCHMARK_BUSY"
@@ -77,16 +77,33 @@ def busy_share(card: Path) -> float | None:
     return sum(ended - began for began, ended in batches) / (batches[-1][1] - batches[0][0])
 
 
-def main() -> None:
+def of_environment() -> SimulatedGpu:
+    """Make the device that the environment asks for."""
+    card = Path(os.environ[BUSY]) if BUSY in os.environ else None
+    return SimulatedGpu(float(os.environ.get(FIXED_MS, B_MS)), float(os.environ.get(PER_LESION_MS, A_MS)), card)
+
+
+def main(device: Runner | None = None, lost_after_s: float = LOST_AFTER_S) -> None:
+    """Run the worker.
+
+    Args:
+        device: ``None``: the one that the environment asks for.
+        lost_after_s: how long it may fail until its process ends.
+    """
     from worker import runtime
     from worker.cli.main import main as dlr
     from worker.inference import reference_process
     from worker.settings import get_settings
 
-    card = Path(os.environ[BUSY]) if BUSY in os.environ else None
-    device = SimulatedGpu(float(os.environ.get(FIXED_MS, B_MS)), float(os.environ.get(PER_LESION_MS, A_MS)), card)
     settings = get_settings()
-    engine = Engine(cards(), device, settings.batch_max, settings.batch_wait_ms / 1000)
+    engine = Engine(
+        cards(),
+        device or of_environment(),
+        settings.batch_max,
+        settings.batch_wait_ms / 1000,
+        lost=runtime._end_without_device,  # noqa: SLF001
+        lost_after_s=lost_after_s,
+    )
     runtime.engine = lambda: engine  # type: ignore[assignment]
     reference_process.begin = lambda *_: None  # nothing is compared
     sys.argv[1:] = ["worker", "--queue", "inference", *sys.argv[1:]]

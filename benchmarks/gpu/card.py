@@ -4,27 +4,27 @@ import copy
 import shutil
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
 
-from benchmarks.models import pair
-from benchmarks.simulated_gpu import BUSY, FIXED_MS, PER_LESION_MS, SimulatedGpu, batch_seconds, busy_share
+from benchmarks.gpu.variants import Bf16Weights, Bf16WeightsNhwcBytes, NhwcBytes, TwoStreams
+from benchmarks.samples import cards, network
+from benchmarks.simulated_gpu import BUSY, FIXED_MS, PER_LESION_MS, SimulatedGpu, busy_share
 from worker.inference.model_pair import ModelPair
-from worker.inference.runner import Logits, Pixels, Runner, probabilities
+from worker.inference.runner import Batch, Logits, Runner, probabilities
 
 H100_FIXED_MS, H100_PER_LESION_MS = 2.0, 0.25
 """T(n) = 2 + 0.25 n ms: how fast a simulated card is by itself."""
 
 SLOW_FIXED_MS, SLOW_PER_LESION_MS = 20.0, 40.0
-"""How fast it is where a service feeds it: as fast as an H100, a machine without one could not keep it busy."""
+"""T(n) = 20 + 40 n ms: how fast it is under the service. As fast as an H100, two cores could not keep it busy."""
 
 BF16_PEAK_TFLOPS = {"H100 PCIe": 756.0, "H100": 989.0, "H200": 989.0, "A100": 312.0}
 """Dense bfloat16, by a word of the card's name (NVIDIA's data sheets of the H100, H200 and A100)."""
@@ -37,12 +37,7 @@ closed/NVIDIA/results/<system>/resnet50/Offline/performance/run_1/mlperf_log_sum
 https://github.com/mlcommons/inference_results_v4.0 and https://github.com/mlcommons/inference_results_v4.1.
 """
 
-COMPILED_BATCH = 64
-
-Score = Callable[[], int]
-"""Scores one batch, and says how many lesions that were."""
-
-Batch = tuple[Sequence[Pixels], Sequence[Pixels], Sequence[float]]
+Eager = Callable[[Batch], Logits]
 
 
 class Card(Protocol):
@@ -50,12 +45,14 @@ class Card(Protocol):
 
     Attributes:
         name: as its driver has it.
+        simulated: it computes nothing.
         environment: what a worker on it is started with.
         module: the module that starts a worker on it, with its arguments.
         peak_tflops: of dense bfloat16; ``None``: not known, or not meant.
     """
 
     name: str
+    simulated: bool
     environment: Mapping[str, str]
     module: tuple[str, ...]
     peak_tflops: float | None
@@ -63,8 +60,11 @@ class Card(Protocol):
     def runner(self, batch_max: int) -> Runner:
         """Put both models on the card, as a worker does."""
 
-    def ways(self, batch: Batch) -> Iterator[tuple[str, Score | str]]:
-        """Yield other ways to run both models, by name, each ready; or why there is none."""
+    def variants(self) -> Mapping[str, Callable[[int], Runner]]:
+        """Return what the runner might be instead, by name: each puts both models on the card."""
+
+    def eager(self) -> Iterator[tuple[str, Eager]]:
+        """Yield plain ways to run both models, by name, as one would write them: on one thread."""
 
     def expected(self, batch: Batch) -> np.ndarray:
         """Return the probabilities of a batch as PyTorch computes them in float32."""
@@ -88,6 +88,7 @@ class Busy(Protocol):
 class CudaCard:
     """The first CUDA device."""
 
+    simulated = False
     environment: Mapping[str, str] = {"DLR_DEVICE": "cuda:0"}
     module = ("worker.cli.main", "worker", "--queue", "inference")
 
@@ -95,65 +96,74 @@ class CudaCard:
         self._device = torch.device("cuda:0")
         self.name = torch.cuda.get_device_name(self._device)
         self.peak_tflops = named(BF16_PEAK_TFLOPS, self.name)
-        self._pair = pair()
+        self._networks = [[network(0)], [network(1)]]
+        self._plain = plain(self._pair(ModelPair), self._device)
+
+    def _pair(self, kind: type[ModelPair]) -> ModelPair:
+        return kind(cards(), copy.deepcopy(self._networks))
 
     def runner(self, batch_max: int) -> Runner:
+        return self._cuda_runner(ModelPair, batch_max)
+
+    def variants(self) -> Mapping[str, Callable[[int], Runner]]:
+        return {
+            "weights held in bf16": partial(self._cuda_runner, Bf16Weights),
+            "NHWC bytes": partial(self._cuda_runner, NhwcBytes),
+            "weights held in bf16, NHWC bytes": partial(self._cuda_runner, Bf16WeightsNhwcBytes),
+            "two streams": lambda batch_max: TwoStreams(partial(self.runner, batch_max)),
+        }
+
+    def _cuda_runner(self, kind: type[ModelPair], batch_max: int) -> Runner:
         from worker.inference.cuda import CudaRunner
 
-        return CudaRunner(copy.deepcopy(self._pair), self._device, batch_max)
+        return CudaRunner(self._pair(kind), self._device, batch_max)
 
     def expected(self, batch: Batch) -> np.ndarray:
         allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         try:
-            return probabilities(_Eager(copy.deepcopy(self._pair).to(self._device), self._device)(batch))
+            return probabilities(self._plain(batch))
         finally:
             torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = allowed
 
-    def ways(self, batch: Batch) -> Iterator[tuple[str, Score | str]]:
-        eager = copy.deepcopy(self._pair).to(self._device)
-        yield "PyTorch, eager, float32", _scoring(_Eager(eager, self._device), batch)
-        half = copy.deepcopy(self._pair).fold().to(self._device).to(memory_format=torch.channels_last)
-        yield "PyTorch, eager, bf16, channels_last", _scoring(_Eager(half, self._device, bf16=True), batch)
-        # It takes a minute and more for each batch size.
-        if len(batch[2]) == COMPILED_BATCH:
-            compiled = torch.compile(half, mode="max-autotune", dynamic=False)
-            name = "torch.compile, max-autotune, bf16, channels_last"
-            yield name, _scoring(_Eager(half, self._device, bf16=True, module=compiled), batch)
-        for name, package in (("TensorRT", "torch_tensorrt"), ("ONNX Runtime, CUDA", "onnxruntime")):
-            yield name, f"{package} for CUDA is not measured here" if find_spec(package) else "not installed"
+    def eager(self) -> Iterator[tuple[str, Eager]]:
+        yield "PyTorch, eager, float32 (tf32 in convolutions)", self._plain
+        half = self._pair(Bf16Weights).fold()
+        yield "PyTorch, eager, bf16, channels_last", plain(half, self._device, bf16=True)
 
     def memory_mib(self) -> float:
         free, total = torch.cuda.mem_get_info(self._device)
         return (total - free) / 2**20
 
     def busy(self) -> "Busy":
-        return _NvidiaSmi()
+        return NvidiaSmi(str(torch.cuda.get_device_properties(self._device).uuid))
 
 
-class _Eager:
-    """Runs a pair by PyTorch, its inputs copied over each time and its logits copied back."""
+def plain(
+    made: ModelPair,
+    device: torch.device,
+    *,
+    bf16: bool = False,
+    compiled: Callable[[ModelPair], Callable[..., torch.Tensor]] = lambda module: module,
+) -> Eager:
+    """Run a pair by PyTorch: a batch's inputs are copied over each time, and its logits back.
 
-    def __init__(
-        self,
-        made: ModelPair,
-        device: torch.device,
-        *,
-        bf16: bool = False,
-        module: Callable[..., torch.Tensor] | None = None,
-    ) -> None:
-        self._pair, self._device, self._bf16, self._module = made, device, bf16, module or made
+    Args:
+        made: on the CPU; it is moved.
+        device: where it is run.
+        bf16: in bfloat16 by autocast, channels last.
+        compiled: makes what is called of the pair on its device.
+    """
+    moved = made.to(device)
+    module = compiled(moved.to(memory_format=torch.channels_last) if bf16 else moved)
 
-    def __call__(self, batch: Batch) -> Logits:
-        precision = torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16)
-        with torch.inference_mode(), precision:
-            inputs = [torch.from_numpy(one).to(self._device) for one in self._pair.inputs_of(*batch)]
-            logits: Logits = self._module(*inputs).float().cpu().numpy()
+    def run(batch: Batch) -> Logits:
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            inputs = [torch.from_numpy(one).to(device) for one in made.inputs_of(*batch)]
+            logits: Logits = module(*inputs).float().cpu().numpy()
         return logits
 
-
-def _scoring(run: Callable[[Batch], Logits], batch: Batch) -> Score:
-    return lambda: len(run(batch))
+    return run
 
 
 @dataclass
@@ -162,6 +172,7 @@ class SimulatedCard:
 
     folder: Path
     name: str = "simulated"
+    simulated: bool = True
     peak_tflops: float | None = None
     module: tuple[str, ...] = ("benchmarks.simulated_gpu",)
     environment: Mapping[str, str] = field(init=False)
@@ -182,13 +193,12 @@ class SimulatedCard:
     def expected(self, batch: Batch) -> np.ndarray:
         return probabilities(SimulatedGpu(0.0, 0.0).run(*batch))
 
-    def ways(self, batch: Batch) -> Iterator[tuple[str, Score | str]]:
-        def alone() -> int:
-            time.sleep(batch_seconds(len(batch[2]), H100_FIXED_MS, H100_PER_LESION_MS))
-            return len(batch[2])
+    def variants(self) -> Mapping[str, Callable[[int], Runner]]:
+        return {"two streams": lambda batch_max: TwoStreams(partial(self.runner, batch_max))}
 
-        yield "the device by itself", alone
-        yield "TensorRT", "not installed"
+    def eager(self) -> Iterator[tuple[str, Eager]]:
+        device = SimulatedGpu(H100_FIXED_MS, H100_PER_LESION_MS)
+        yield "the device by itself", lambda batch: device.run(*batch)
 
     def memory_mib(self) -> float:
         return 0.0
@@ -214,8 +224,15 @@ class _Counted:
         return self._share
 
 
-class _NvidiaSmi:
-    """Asks the driver ten times a second for the share of time in which any kernel ran (NVML's utilization)."""
+class NvidiaSmi:
+    """Asks the driver ten times a second for the share of time in which any kernel ran (NVML's utilization).
+
+    Args:
+        uuid: the card's; a number counts the machine's cards, whatever CUDA_VISIBLE_DEVICES leaves of them.
+    """
+
+    def __init__(self, uuid: str) -> None:
+        self._id = f"--id=GPU-{uuid.removeprefix('GPU-')}"
 
     def __enter__(self) -> "Busy":
         self._shares: list[float] = []
@@ -234,7 +251,7 @@ class _NvidiaSmi:
 
     def _look(self) -> None:
         program = shutil.which("nvidia-smi")
-        asked = ["--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--id=0"]
+        asked = ["--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", self._id]
         while program is not None and not self._ended.wait(0.1):
             said = subprocess.run([program, *asked], capture_output=True, text=True, check=False).stdout.strip()
             if said.isdigit():

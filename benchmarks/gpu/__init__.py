@@ -1,0 +1,1 @@
+"""``python -m benchmarks.gpu``: the run that is prepared for a GPU."""

@@ -1,0 +1,140 @@
+"""The whole service around the card: kept busy by worker processes, and with a worker whose card is lost to it."""
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from benchmarks.end_to_end import jobs_of, push, pushed
+from benchmarks.faults.service import FaultService, fault_service
+from benchmarks.gpu.run import Row, Run
+from benchmarks.gpu.spoiled_worker import SPOILED
+from benchmarks.measuring import say_on_stderr
+from benchmarks.samples import add_models
+
+BUSY_GOAL = 0.9
+LESIONS = 2
+AT_HAND = 64
+
+_SCORED = """
+SELECT DISTINCT split_part(detail ->> 'worker', ':', 2)::integer AS process
+FROM study_history JOIN study ON study.id = study_id WHERE event = 'claimed' AND state = 'done'
+"""
+
+
+class _Site:
+    """The service, with intake at work, and a hospital that pushes JPEG studies of two lesions."""
+
+    def __init__(self, run: Run, service: FaultService, intakes: int) -> None:
+        self._run, self.service, self._written = run, service, 0
+        if not run.at.simulated:
+            add_models(service.services.settings.models_dir)
+        for number in range(intakes):
+            name = f"intake-{number}"
+            service.start_module(name, "worker.cli.main", "worker", "--queue", "intake", "--name", name)
+
+    def start(self, name: str, module: Sequence[str] = (), **environment: str) -> None:
+        """Start an inference worker on the card."""
+        module, *arguments = [*(module or self._run.at.module), "--name", name, "--concurrency", str(AT_HAND)]
+        self.service.start_module(name, module, *arguments, **{**self._run.at.environment, **environment})
+
+    def jobs(self, count: int) -> list[dict[str, Any]]:
+        """Write so many studies."""
+        made = list(jobs_of(self.service.services.settings.storage_root, count, self._written))
+        self._written += count
+        return made
+
+    def rate(self, count: int) -> float:
+        """Push so many studies; return how many lesions a second are done."""
+        jobs = self.jobs(count)
+        return pushed(self.service, jobs, self._run.left(f"{count} studies"))
+
+    def have_all_scored(self, names: Sequence[str]) -> None:
+        """Push studies one by one until each worker has scored one; who has is frozen until the others have too."""
+        waiting = {self.service.workers[name].pid: name for name in names}
+        with self.frozen([]) as freeze:
+            while waiting:
+                self._run.left(f"{', '.join(waiting.values())} had scored nothing")
+                self.rate(1)
+                self.service.until(lambda: self.service.waiting() == 0, self._run.left(), "an idle service")
+                for row in self.service.sql(_SCORED):
+                    name = waiting.pop(row["process"], None)
+                    freeze([] if name is None else [name])
+
+    @contextmanager
+    def frozen(self, names: Sequence[str]) -> Iterator[Any]:
+        """Freeze workers, and more of them by what this gives, while it lasts."""
+        service, held = self.service, list(names)
+        service.signal_workers(signal.SIGSTOP, names)
+
+        def freeze(more: Sequence[str]) -> None:
+            held.extend(more)
+            service.signal_workers(signal.SIGSTOP, more)
+
+        try:
+            yield freeze
+        finally:
+            service.signal_workers(signal.SIGCONT, held)
+
+
+def feeding(run: Run) -> Iterator[Row]:
+    """From jobs in Redis to their rows, with more and more worker processes on the card; those to come are frozen."""
+    steps = (1, 2) if run.quick else (1, 2, 4, 8)
+    names = [f"inference-{number}" for number in range(max(steps))]
+    intakes = max(1, min(len(names) // 2, len(os.sched_getaffinity(0)) // 4))
+    with fault_service(say_on_stderr) as service:
+        site = _Site(run, service, intakes)
+        for name in names:
+            site.start(name)
+        site.have_all_scored(names)
+        best: float | None = None
+        for processes in steps:
+            with site.frozen(names[processes:]):
+                rate = site.rate(16 * processes)
+                count = min(max(int(rate / LESIONS * 4 * run.seconds), 16 * processes), 4000)
+                with run.at.busy() as busy:
+                    rate = site.rate(count)
+            share = busy.share()
+            what = f"{processes} worker {'process' if processes == 1 else 'processes'}, {intakes} of intake"
+            yield Row("feeding", f"{what}, {count} studies", rate, "lesions/s")
+            yield Row("feeding", f"{what}: the card busy", share, "of the time", why=_unknown(share))
+            best = max((one for one in (best, share) if one is not None), default=None)
+        yield at_most(best)
+
+
+def at_most(share: float | None) -> Row:
+    """Say whether a card was kept busy; one of which nobody knows was not."""
+    reached = share is not None and share >= BUSY_GOAL
+    return Row("feeding", "the card busy, at most", share, "of the time", f">= {BUSY_GOAL}", reached, _unknown(share))
+
+
+def _unknown(share: float | None) -> str:
+    return "not measured: nothing says how busy the card is" if share is None else ""
+
+
+def sticky(run: Run) -> Iterator[Row]:
+    """A card that answers one of two workers no more, in the midst of its studies: it ends, and the other has them."""
+    with fault_service(say_on_stderr) as service:
+        site = _Site(run, service, 1)
+        flag = service.services.home.path / "spoiled"
+        site.start("spoiled", ["benchmarks.gpu.spoiled_worker"], **{SPOILED: str(flag)})
+        site.start("beside")
+        site.have_all_scored(["spoiled", "beside"])
+        count = 40 if run.at.simulated else 1000
+        jobs, before = site.jobs(count), _count(service, "done")
+        flag.touch()
+        with site.frozen(["beside"]):
+            push(service, jobs)
+            service.until(lambda: _count(service, "running"), run.left(), "a study at work on the spoiled card")
+        status = service.workers["spoiled"].wait(run.left("the end of the worker whose card is spoiled"))
+        yield Row("faults", "CUDA answers no more: exit status of the worker", float(status), "", "above 0", status > 0)
+        service.until(lambda: not _count(service, "queued", "running"), run.left(), "the studies' end")
+        lost = count - (_count(service, "done") - before)
+        what = f"{count} studies, done by the worker beside it: lost or failed"
+        yield Row("faults", what, float(lost), "studies", "0", lost == 0)
+
+
+def _count(service: FaultService, *states: str) -> int:
+    [row] = service.sql("SELECT count(*) FROM study WHERE is_current AND state::text = ANY(%s)", list(states))
+    return int(row["count"])
