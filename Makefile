@@ -59,7 +59,7 @@ public-models: dev  ## Train both models on public sets in SETS, with reports (a
 	$(BIN)/python -m benchmarks.public_models $(SETS) $(PUBLIC) -- $(TRAIN)
 
 gpu: dev  ## Measure the models and the service on this machine's GPU (6 minutes)
-	$(BIN)/python -m benchmarks.gpu
+	$(BIN)/python -m benchmarks.gpu --out benchmarks/gpu.json
 
 lint: dev  ## Check style and imports: Ruff, import-linter (10 s)
 	$(BIN)/ruff check .

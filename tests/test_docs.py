@@ -25,6 +25,7 @@ from sqlalchemy import NullPool
 from benchmarks import duplicates, phantom_cohort, real_lesions
 from benchmarks.__main__ import ROWS
 from benchmarks.cost import cost_table
+from benchmarks.gpu import __main__ as gpu
 from benchmarks.machine import PACKAGES
 from benchmarks.measuring import Figure, as_markdown
 from db.outages import OUTAGES
@@ -69,6 +70,8 @@ FIGURES: dict[str, Any] = json.loads((ROOT / "benchmarks" / "figures.json").read
 PHANTOM_COHORT: dict[str, Any] = json.loads((ROOT / "benchmarks" / "phantom_cohort.json").read_text("utf-8"))
 REAL_LESIONS: dict[str, Any] = json.loads((ROOT / "benchmarks" / "real_lesions.json").read_text("utf-8"))
 DUPLICATES: dict[str, Any] = json.loads((ROOT / "benchmarks" / "duplicates.json").read_text("utf-8"))
+GPU = ROOT / "benchmarks" / "gpu.json"
+"""What `make gpu` wrote; it is there once a GPU has run it."""
 LIMIT = Settings.model_fields["max_message_bytes"].default
 
 pages = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
@@ -198,6 +201,10 @@ def duplicates_table() -> str:
     return duplicates.as_markdown(DUPLICATES).rstrip()
 
 
+def gpu_table() -> str:
+    return gpu.as_markdown(json.loads(GPU.read_text("utf-8"))) if GPU.exists() else "No GPU has run it so far."
+
+
 def outages_table() -> str:
     rows = [f"| {'class ' if len(state) == 2 else ''}{state} | {meaning} |" for state, meaning in OUTAGES.items()]
     return "\n".join(["| SQLSTATE | what it means |", "| --- | --- |", *rows])
@@ -219,6 +226,7 @@ TABLES = {
     "codes": (INTEGRATOR, codes_table),
     "settings": (ADMINISTRATOR, settings_table),
     "figures": (PERFORMANCE, figures_table),
+    "gpu": (PERFORMANCE, gpu_table),
     "cost": (PERFORMANCE, what_a_study_costs_table),
     "metrics": (WATCHING, metrics_table),
 }

@@ -80,9 +80,10 @@ class _Site:
 
 def feeding(run: Run) -> Iterator[Row]:
     """From jobs in Redis to their rows, with more and more worker processes on the card; those to come are frozen."""
-    steps = (1, 2) if run.quick else (1, 2, 4, 8)
+    cores = len(os.sched_getaffinity(0))
+    steps = (1, 2) if run.quick else [processes for processes in (1, 2, 4, 8) if processes <= 2 * cores]
     names = [f"inference-{number}" for number in range(max(steps))]
-    intakes = max(1, min(len(names) // 2, len(os.sched_getaffinity(0)) // 4))
+    intakes = max(1, min(len(names) // 2, cores // 4))
     with fault_service(say_on_stderr) as service:
         site = _Site(run, service, intakes)
         for name in names:
@@ -91,16 +92,23 @@ def feeding(run: Run) -> Iterator[Row]:
         best: float | None = None
         for processes in steps:
             with site.frozen(names[processes:]):
-                rate = site.rate(16 * processes)
-                count = min(max(int(rate / LESIONS * 4 * run.seconds), 16 * processes), 4000)
-                with run.at.busy() as busy:
-                    rate = site.rate(count)
-            share = busy.share()
+                count, rate, share = _fed(run, site, 8 * processes)
             what = f"{processes} worker {'process' if processes == 1 else 'processes'}, {intakes} of intake"
             yield Row("feeding", f"{what}, {count} studies", rate, "lesions/s")
             yield Row("feeding", f"{what}: the card busy", share, "of the time", why=_unknown(share))
             best = max((one for one in (best, share) if one is not None), default=None)
         yield at_most(best)
+
+
+def _fed(run: Run, site: _Site, count: int) -> tuple[int, float, float | None]:
+    """Push more and more studies, until they take long enough; return how many, lesions a second, and the share."""
+    while True:
+        with run.at.busy() as busy:
+            rate = site.rate(count)
+        seconds = LESIONS * count / rate
+        if seconds >= 3 * run.seconds:
+            return count, rate, busy.share()
+        count = int(count * 4 * run.seconds / seconds) + 1
 
 
 def at_most(share: float | None) -> Row:
