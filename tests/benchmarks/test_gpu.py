@@ -32,7 +32,8 @@ from worker.inference.runner import Logits, probabilities
 @pytest.mark.slow
 def test_the_prepared_run_passes_on_a_simulated_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "gpu.json"
-    assert gpu.main(["--simulated", "--quick", "--format", "json", "--out", str(out)]) == 0
+    arguments = ["--simulated", "--quick", "--seconds", "1200", "--format", "json", "--out", str(out)]
+    assert gpu.main(arguments) == 0
     said = json.loads(out.read_text())
     assert said == json.loads(capsys.readouterr().out)
     assert said["card"] == "simulated"
