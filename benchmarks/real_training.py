@@ -54,7 +54,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What is known of one image; ``calipers``: the service's check found an overlay in the lesion's region."""
+    """What is known of one image; ``calipers``: on the lesion or beside it."""
 
     patient: str
     lesion: str
@@ -82,7 +82,10 @@ class RealSet:
 
 def read_set(manifest: Path, config: TrainingConfig, work: Path) -> RealSet:
     """Read a manifest's images as a configuration takes them; what was read is kept in ``work``."""
-    wanted = json.dumps([config.preprocessing, config.calipers > 0], default=str) + manifest.read_text()
+    wanted = (
+        json.dumps([config.preprocessing, config.calipers > 0, "calipers by their shape"], default=str)
+        + manifest.read_text()
+    )
     kept = work / f"{manifest.stem}-{sha256(wanted.encode()).hexdigest()[:12]}.npz"
     if not kept.exists():
         images, arrays = _read(manifest, config)
@@ -93,7 +96,6 @@ def read_set(manifest: Path, config: TrainingConfig, work: Path) -> RealSet:
 
 
 def _read(manifest: Path, config: TrainingConfig) -> tuple[list[list[Any]], dict[str, NDArray[np.uint8]]]:
-    from db.schema.vocabulary import QualityFinding
     from worker.dataset.manifest_file import read_manifest
     from worker.dataset.manifest_image import read_lesion
     from worker.inference.preprocess import pixels_for_each
@@ -108,12 +110,9 @@ def _read(manifest: Path, config: TrainingConfig) -> tuple[list[list[Any]], dict
         if config.calipers:
             frame = painted_over(lesion.frame)
             without.append(pixels_for_each(frame, lesion.region, [config.preprocessing])[0])
-        seen = lesion.appearance
-        calipers = QualityFinding.OVERLAY_IN_ROI in seen.quality_findings
         birads = None if row.birads is None else str(row.birads)
-        said.append(
-            [row.patient_key, row.lesion_id, row.malignant is True, birads, row.fold, seen.scanner_model, calipers]
-        )
+        of_lesion = [row.patient_key, row.lesion_id, row.malignant is True, birads]
+        said.append([*of_lesion, row.fold, lesion.appearance.scanner_model, lesion.has_calipers])
         if done % 200 == 0:
             say_on_stderr(f"{manifest.stem}: {done} of {len(rows)} images")
     arrays = {"pixels": np.stack(pixels)} | ({"painted_over": np.stack(without)} if without else {})

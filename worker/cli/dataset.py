@@ -60,12 +60,13 @@ def validate(
 ) -> None:
     """Check each row, its image and its region, and list the bad ones. Exit status 3: some rows are bad.
 
-    Says what goes together with pathology besides the lesion: quality findings, sizes, sites and scanners, each tested,
+    Says what goes together with pathology besides the lesion: quality findings, calipers on the lesion or beside it,
+    sizes, sites and scanners, each tested,
     with Holm's correction (the extra train). A model may learn that instead.
 
     No value of a row is printed. The digest covers the rows and files and goes on a model's card.
     """
-    checked = _checked(manifest, root, exclude_finding)
+    checked = _checked(manifest, root, exclude_finding, with_calipers=True)
     summary = _summary(checked)
     found, untested = _associations(checked)
     if fmt is Report.JSON:
@@ -88,7 +89,7 @@ def _associations(checked: "Checked") -> "tuple[Sequence[Association], str | Non
     from worker.dataset.shortcuts import associations
 
     try:
-        return associations(checked.sound, checked.seen), None
+        return associations(checked.sound, checked.seen, checked.calipers), None
     except ImportError:
         return (), "what goes together with pathology is tested with the extra: pip install 'dlr-worker[train]'"
 
@@ -206,15 +207,21 @@ def schema() -> None:
 
 
 def _checked(
-    path: Path, root: Path | None, excluding: "Sequence[QualityFinding] | None" = None, *, anew: bool = False
+    path: Path,
+    root: Path | None,
+    excluding: "Sequence[QualityFinding] | None" = None,
+    *,
+    anew: bool = False,
+    with_calipers: bool = False,
 ) -> "Checked":
     require_extra("worker", "dlr dataset", "PIL")
     from worker.dataset.check import check, unsplit
     from worker.dataset.manifest_file import read_manifest
 
     manifest = read_manifest(path, root)
+    manifest = unsplit(manifest) if anew else manifest
     with progress_bar("rows") as on_progress:
-        return check(unsplit(manifest) if anew else manifest, on_progress=on_progress, excluding=excluding or ())
+        return check(manifest, on_progress=on_progress, excluding=excluding or (), with_calipers=with_calipers)
 
 
 def _summary(checked: "Checked") -> dict[str, object]:

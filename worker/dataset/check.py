@@ -29,6 +29,7 @@ class Checked:
         ages: years, or ``None`` where there is no age, by line; of a DICOM file's header too.
         pairs: lines whose images are the same or nearly so.
         seen: what the images that could be read show, by line.
+        calipers: whether these have calipers on the lesion or beside it, by line; empty where nobody asked.
     """
 
     manifest: Manifest
@@ -38,6 +39,7 @@ class Checked:
     ages: Mapping[int, float | None]
     pairs: tuple[tuple[int, int], ...]
     seen: Mapping[int, Appearance]
+    calipers: Mapping[int, bool]
 
     @property
     def without_bad(self) -> Manifest:
@@ -62,6 +64,8 @@ def check(
     limits: Limits = DEFAULT_LIMITS,
     on_progress: OnProgress = lambda _done, _total: None,
     excluding: Collection[QualityFinding] = (),
+    *,
+    with_calipers: bool = False,
 ) -> Checked:
     """Look at every row that is not excluded. A bad one does not stop the others.
 
@@ -70,6 +74,7 @@ def check(
         limits: the largest file and frame.
         on_progress: told how many rows are done, and of how many.
         excluding: findings by which a row is excluded, as if the manifest said so: in ``excluded`` it has the finding.
+        with_calipers: look for calipers too, which takes longer than all else.
 
     Raises:
         Unavailable: ``storage_unavailable``: the disk is away, which says nothing about the rows.
@@ -79,6 +84,7 @@ def check(
     ages: dict[int, float | None] = {}
     warnings: list[Fault] = []
     seen: dict[int, Appearance] = {}
+    calipers: dict[int, bool] = {}
     left_out: dict[int, ManifestRow] = {}
     for done, (line, row) in enumerate(manifest.included.items(), start=1):
         try:
@@ -89,6 +95,8 @@ def check(
                 continue
             prints[line] = fingerprint(manifest.root, row, lesion.frame, lesion.region, limits)
             ages[line], seen[line] = lesion.age_years, lesion.appearance
+            if with_calipers:
+                calipers[line] = lesion.has_calipers
             warnings += [Fault(line, Code(reason), MEANINGS[Code(reason)]) for reason in findings]
         except Refused as refused:
             faults.append(Fault(line, refused.code, said_of(refused)))
@@ -102,7 +110,7 @@ def check(
     faults += [*_repeated(rows, prints), *_contradictory(rows), *_of_two_patients(rows, same, "the same image as")]
     faults += leaks(rows, both)
     warnings += [*_of_two_patients(rows, near, "nearly the same image as"), *_of_two_categories(rows)]
-    return Checked(manifest, _ordered(faults), _ordered(warnings), prints, ages, both, seen)
+    return Checked(manifest, _ordered(faults), _ordered(warnings), prints, ages, both, seen, calipers)
 
 
 def _ordered(faults: list[Fault]) -> tuple[Fault, ...]:

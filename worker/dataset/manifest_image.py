@@ -15,11 +15,13 @@ from worker.dataset.manifest import ManifestRow
 from worker.errors import MEANINGS, Code, DlrError, LesionRefused, Refused
 from worker.image_access import DEFAULT_LIMITS, Limits
 from worker.imaging.age import resolve_age
+from worker.imaging.cropping import crop, to_grey
 from worker.imaging.dicom_file import open_dicom
 from worker.imaging.header import Header
 from worker.imaging.layout import frame_index, pixel_layout
 from worker.imaging.lesion import MODALITIES
 from worker.imaging.pixels import decode_frame
+from worker.imaging.quality.calipers import has_calipers
 from worker.imaging.quality.checks import quality_findings
 from worker.imaging.regions import UltrasoundRegion, resolve_region, ultrasound_regions
 from worker.imaging.scanner import scanner_of
@@ -36,6 +38,9 @@ _SAID = {
     Code.AGE_CONTRADICTORY: "age_years and the header's age differ by more than a year: correct the wrong one",
 }
 """In place of a code's meaning, where that is of a job and of the service's settings, and not of a manifest."""
+
+NEAR = 0.25
+"""Margin in which calipers are looked for, a share of the region's sides: what an image network sees by default."""
 
 _PREAMBLE, _MAGIC = 128, b"DICM"
 _FORMATS = ("PNG", "JPEG", "TIFF")
@@ -76,6 +81,11 @@ class TrainingLesion:
     region: Roi
     age_years: float | None
     appearance: Appearance
+
+    @property
+    def has_calipers(self) -> bool:
+        """Whether calipers are on the lesion or beside it. Each time they are looked for, longer than a file is read."""
+        return has_calipers(to_grey(crop(self.frame, self.region, NEAR)))
 
 
 def read_lesion(root: Path, row: ManifestRow, limits: Limits = DEFAULT_LIMITS) -> TrainingLesion:

@@ -8,6 +8,7 @@ correction is over all of them.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 
 from db.schema.vocabulary import QualityFinding
@@ -33,8 +34,8 @@ class Association:
     """A property, held against pathology.
 
     Attributes:
-        feature: a quality finding, ``site``, ``scanner_model``, or a size: ``lesion_mm``, ``lesion_px``, ``frame_px``
-            (longer sides) and ``images`` (how many the lesion has).
+        feature: a quality finding, ``calipers`` (on the lesion or beside it), ``site``, ``scanner_model``, or a size:
+            ``lesion_mm``, ``lesion_px``, ``frame_px`` (longer sides) and ``images`` (how many the lesion has).
         level: for a site or a scanner, the one that is furthest from its share; else empty.
         lesions: that it is known of.
         benign: of a size, the median; else the share of benign lesions that have it, 0 to 1.
@@ -73,15 +74,18 @@ class Association:
         return f"{what}: {self.malignant:.0%} of malignant lesions, {self.benign:.0%} of benign ones ({of})"
 
 
-def associations(rows: Mapping[int, ManifestRow], seen: Mapping[int, Appearance]) -> tuple[Association, ...]:
+def associations(
+    rows: Mapping[int, ManifestRow], seen: Mapping[int, Appearance], calipers: Mapping[int, bool]
+) -> tuple[Association, ...]:
     """Test every property that differs among the lesions of a manifest against their pathology.
 
-    A finding counts for a lesion that has it on any image. Of a size, a lesion has the largest; of sites and scanners,
-    that of its first image.
+    A finding, or calipers, count for a lesion that has them on any image. Of a size, a lesion has the largest; of sites
+    and scanners, that of its first image.
 
     Args:
         rows: sound ones, by line.
         seen: what each of them shows.
+        calipers: whether each has calipers on the lesion or beside it; may be empty.
 
     Returns:
         The most significant first.
@@ -95,7 +99,7 @@ def associations(rows: Mapping[int, ManifestRow], seen: Mapping[int, Appearance]
             lesions[row.patient_key, row.lesion_id].append(line)
     groups = list(lesions.values())
     malignant = [rows[group[0]].malignant is True for group in groups]
-    found = [*_findings(groups, seen, malignant), *_named(groups, rows, seen, malignant)]
+    found = [*_findings(groups, seen, calipers, malignant), *_named(groups, rows, seen, malignant)]
     found += _sizes(groups, seen, malignant)
     return _corrected(found)
 
@@ -103,11 +107,18 @@ def associations(rows: Mapping[int, ManifestRow], seen: Mapping[int, Appearance]
 Groups = Sequence[Sequence[int]]
 
 
-def _findings(groups: Groups, seen: Mapping[int, Appearance], malignant: Sequence[bool]) -> Iterator[Association]:
-    for finding in QualityFinding:
-        has = [any(finding in seen[line].quality_findings for line in group) for group in groups]
+def _findings(
+    groups: Groups, seen: Mapping[int, Appearance], calipers: Mapping[int, bool], malignant: Sequence[bool]
+) -> Iterator[Association]:
+    there: dict[str, Callable[[int], bool]] = {str(one): partial(_shows, seen, one) for one in QualityFinding}
+    for name, is_there in (there | {"calipers": lambda line: calipers.get(line, False)}).items():
+        has = [any(map(is_there, group)) for group in groups]
         if len(set(has)) == 2 and len(set(malignant)) == 2:
-            yield _two_by_two(str(finding), has, malignant)
+            yield _two_by_two(name, has, malignant)
+
+
+def _shows(seen: Mapping[int, Appearance], finding: QualityFinding, line: int) -> bool:
+    return finding in seen[line].quality_findings
 
 
 def _two_by_two(name: str, has: Sequence[bool], malignant: Sequence[bool]) -> Association:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from worker.imaging.cropping import to_grey
+from worker.imaging.quality.calipers import caliper_pixels
 from worker.imaging.quality.colour import taken_apart
 from worker.imaging.quality.overlay import overlay_pixels
 
@@ -36,7 +38,8 @@ _DOTS = 12
 def painted_over(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Cover what is drawn into a frame with the tissue beside it, speckle and all.
 
-    What `overlay_in_roi` does not find stays: dotted lines alone, lines wider than three pixels, and grey ones.
+    What neither `overlay_in_roi` nor `has_calipers` finds stays: dotted lines alone, grey text, lines wider than three
+    pixels, and marks of other shapes.
 
     Args:
         frame: uint8, (rows, columns) or (rows, columns, 3).
@@ -44,7 +47,8 @@ def painted_over(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Returns:
         The frame, or another one of the same shape where something is drawn into it.
     """
-    marked = overlay_pixels(*taken_apart(frame))
+    white, coloured = taken_apart(frame)
+    marked = overlay_pixels(white, coloured) | caliper_pixels(to_grey(frame))
     if not marked.any():
         return frame
     covered = frame.copy()

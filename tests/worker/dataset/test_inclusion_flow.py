@@ -52,7 +52,7 @@ def test_each_row_is_counted_once_whatever_is_wrong_with_it(fates: list[str]) ->
         faults += [Fault(line, Code.FILE_NOT_FOUND, "")] if fate.startswith("bad") else []
         faults += [Fault(line, Code.LABEL_CONTRADICTORY, "")] if fate == "bad twice" else []
     manifest = Manifest(Path(), rows, tuple(unread))
-    steps = flow_of(Checked(manifest, (*unread, *faults), (), {}, dict.fromkeys(rows, 47.0), (), {}))
+    steps = flow_of(Checked(manifest, (*unread, *faults), (), {}, dict.fromkeys(rows, 47.0), (), {}, {}))
     whole = {step.step: step.rows for step in steps if step.of == ""}
     assert whole["found"] == len(fates)
     assert whole["included"] == fates.count("sound")

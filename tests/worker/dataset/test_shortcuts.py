@@ -28,7 +28,7 @@ def held_against_pathology(benign: Sequence[Appearance], malignant: Sequence[App
         for appearance in all_of_them:
             line = len(rows) + 2
             rows[line], seen[line] = row(patient_key=f"P{line}", pathology=pathology), appearance
-    return {one.feature: one for one in associations(rows, seen)}
+    return {one.feature: one for one in associations(rows, seen, {})}
 
 
 def test_calipers_on_more_malignant_lesions_than_benign_ones_are_said() -> None:
@@ -45,6 +45,16 @@ def test_calipers_on_more_malignant_lesions_than_benign_ones_are_said() -> None:
     )
 
 
+def test_calipers_on_the_lesion_or_beside_it_are_tested_by_lesion() -> None:
+    rows = {
+        line: row(patient_key=f"P{line // 2}", pathology="malignant" if line < 40 else "benign") for line in range(80)
+    }
+    calipers = {line: line % 2 == 0 and (line < 40 or line % 8 == 0) for line in rows}
+    (found,) = associations(rows, dict.fromkeys(rows, shown()), calipers)
+    assert (found.feature, found.lesions, found.malignant, found.benign) == ("calipers", 40, 1, 0.25)
+    assert found.sentence.startswith("calipers: 100% of malignant lesions, 25% of benign ones ")
+
+
 def test_a_rare_finding_is_tested_exactly_and_its_ratio_is_finite() -> None:
     found = held_against_pathology([shown()] * 12, [shown(*CALIPERS)] * 3 + [shown()] * 3)["overlay_in_roi"]
     assert (found.test, found.p_value) == ("Fisher", stats.fisher_exact([[3, 3], [0, 12]]).pvalue)
@@ -56,7 +66,7 @@ def test_a_lesion_counts_once_however_many_images_it_has() -> None:
         line: row(patient_key=f"P{line // 4}", pathology="malignant" if line < 16 else "benign") for line in range(32)
     }
     seen = {line: shown(*(CALIPERS if line % 8 == 0 else ()), px=line) for line in rows}
-    found = {one.feature: one for one in associations(rows, seen)}
+    found = {one.feature: one for one in associations(rows, seen, {})}
     assert (found["overlay_in_roi"].lesions, found["overlay_in_roi"].malignant) == (8, 0.5)
     assert found["lesion_px"].malignant == 9
     assert "images" not in found
@@ -105,9 +115,9 @@ def test_the_calipers_of_bus_bra_are_said() -> None:
     source = real_set("bus-bra")
     rows = import_bus_bra(source, source, lambda _done, _total: None).rows
     checked = check(Manifest(source, dict(enumerate(rows, start=2))))
-    found = {one.feature: one for one in associations(checked.sound, checked.seen)}
+    found = {one.feature: one for one in associations(checked.sound, checked.seen, checked.calipers)}
     assert found["overlay_in_roi"].is_significant
     assert found["overlay_in_roi"].malignant > found["overlay_in_roi"].benign
     without = check(Manifest(source, dict(enumerate(rows, start=2))), excluding=CALIPERS)
-    assert "overlay_in_roi" not in {one.feature for one in associations(without.sound, without.seen)}
+    assert "overlay_in_roi" not in {one.feature for one in associations(without.sound, without.seen, {})}
     assert sum(row.excluded == "overlay_in_roi" for row in without.manifest.rows.values()) >= 40

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.worker.imaging.dicom_files import picture
+from worker.imaging.quality.calipers import caliper_pixels, has_calipers
 from worker.imaging.quality.colour import taken_apart
 from worker.imaging.quality.overlay import overlay_in_roi, overlay_pixels
 from worker.training.calipers import painted_over, with_calipers
@@ -43,8 +44,26 @@ def test_crosses_are_covered_by_what_is_beside_them_and_the_rest_stays(
     assert covered.max() <= plain.max()
     changed = covered != frame
     assert not (changed & (frame == plain)).any() or changed.mean() < 0.15
-    drawn = overlay_pixels(*taken_apart(frame))
+    drawn = overlay_pixels(*taken_apart(frame)) | caliper_pixels(frame)
     assert (covered[~drawn] == frame[~drawn]).all()
+
+
+@given(seed=st.integers(0, 20), brighter=st.integers(50, 80))
+def test_grey_crosses_and_the_dots_between_them_are_covered_where_the_services_check_says_nothing(
+    seed: int, brighter: int
+) -> None:
+    plain = tissue(seed)
+    level = int(plain.mean()) + brighter
+    frame = plain.copy()
+    for column in (30, 96):
+        frame[45:56, column] = frame[50, column - 5 : column + 6] = level
+    frame[50, 40:90:5] = level
+    assert has_calipers(frame)
+    covered = painted_over(frame)
+    assert not has_calipers(covered)
+    drawn = frame.astype(int) - plain > brighter // 2
+    assert (covered != frame)[drawn].mean() > 0.9
+    assert (covered != frame).mean() < 0.1
 
 
 def test_a_frame_without_calipers_stays_the_very_same() -> None:

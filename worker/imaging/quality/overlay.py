@@ -2,7 +2,8 @@
 
 What is drawn is sharper than speckle ever is: a beam is wider than it is deep, so tissue has thin bright lines across,
 such as fasciae, and none down or aslant. So lines across are passed over; a cross, an x and most letters have others.
-Not found: a dotted line alone, lines that are wider than three pixels, and grey ones that hardly stand out.
+Not found: a dotted line alone, lines that are wider than three pixels, and grey ones that hardly stand out. Calipers
+that are grey `worker.imaging.quality.calipers` finds, which takes too long for the service.
 """
 
 import numpy as np
@@ -69,7 +70,7 @@ def overlay_pixels(white: NDArray[np.uint8], coloured: Mask | None) -> Mask:
         drawn |= _painted(white.shape, _runs(white, *direction), direction)
     rows, columns = _runs(white, 0, 1)
     for _ in range(_MOST_ARMS):
-        near = _thickened(drawn)
+        near = thickened(drawn)
         touching = np.zeros(len(rows), np.bool_)
         for step in range(LENGTH):
             touching |= near[rows, columns + step]
@@ -78,7 +79,7 @@ def overlay_pixels(white: NDArray[np.uint8], coloured: Mask | None) -> Mask:
     if _coloured_strokes(coloured):
         assert coloured is not None  # noqa: S101  nothing is coloured otherwise
         drawn |= coloured & ~without_lines(coloured)
-    return _thickened(drawn)
+    return thickened(drawn)
 
 
 def _painted(shape: tuple[int, ...], runs: tuple[Places, Places], direction: tuple[int, int]) -> Mask:
@@ -90,7 +91,7 @@ def _painted(shape: tuple[int, ...], runs: tuple[Places, Places], direction: tup
     return painted
 
 
-def _thickened(mask: Mask) -> Mask:
+def thickened(mask: Mask) -> Mask:
     """Set the eight neighbours of each pixel that is set: where a stroke fades."""
     padded = np.pad(mask, 1)
     down = padded[:-2] | padded[1:-1] | padded[2:]
