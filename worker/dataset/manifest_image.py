@@ -84,7 +84,7 @@ class TrainingLesion:
 
     @property
     def has_calipers(self) -> bool:
-        """Whether calipers are on the lesion or beside it. Each time they are looked for, longer than a file is read."""
+        """Whether calipers are on the lesion or beside it: looked for each time, which takes longer than to read it."""
         return has_calipers(to_grey(crop(self.frame, self.region, NEAR)))
 
 

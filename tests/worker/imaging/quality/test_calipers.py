@@ -1,6 +1,7 @@
 """Marks that scanners draw are found, grey as they are, with their digits and dots; tissue is not taken for one."""
 
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tests.shared import real_set
 from tests.worker.imaging.quality.test_checks import b_mode, compressed, rgb
-from worker.dataset.importers.breast import import_breast
-from worker.dataset.importers.bus_bra import import_bus_bra
-from worker.dataset.manifest_image import read_lesion
+from worker.dataset.manifest_image import NEAR, mask_roi, read_picture
+from worker.imaging.cropping import crop, to_grey
 from worker.imaging.quality import calipers
 from worker.imaging.quality.calipers import BESIDE, caliper_pixels, has_calipers
 from worker.imaging.quality.colour import Mask
@@ -136,10 +136,18 @@ def test_nothing_is_told_far_from_a_single_mark(name: str, row: int, column: int
 
 @pytest.mark.slow
 def test_most_lesions_of_bus_bra_have_calipers_and_those_of_breast_have_none() -> None:
-    found = {}
-    for name, read, every in (("bus-bra", import_bus_bra, 18), ("breast", import_breast, 8)):
-        source = real_set(name)
-        rows = read(source, source, lambda _done, _total: None).rows[::every]
-        found[name] = [read_lesion(source, row).has_calipers for row in rows]
-    assert np.mean(found["bus-bra"]) > 0.75
-    assert not any(found["breast"])
+    bus_bra, breast = real_set("bus-bra"), real_set("breast")
+    masks = {
+        image: image.parents[1] / "Masks" / image.name.replace("bus_", "mask_") for image in bus_bra.rglob("bus_*.png")
+    }
+    found = [_has_calipers(image, masks[image]) for image in sorted(masks)[::18]]
+    assert np.mean(found) > 0.75
+    masks = {mask.with_name(mask.name.replace("_tumor", "")): mask for mask in breast.rglob("*_tumor.png")}
+    found = [_has_calipers(image, masks[image]) for image in sorted(masks)[::8]]
+    assert len(found) > 20
+    assert not any(found)
+
+
+def _has_calipers(image: Path, mask: Path) -> bool:
+    region, _ = mask_roi(mask)
+    return has_calipers(to_grey(crop(read_picture(image), region, NEAR)))
