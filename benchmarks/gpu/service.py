@@ -2,8 +2,8 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.end_to_end import jobs_of, push, pushed
@@ -17,6 +17,12 @@ BUSY_GOAL = 0.9
 LESIONS = 2
 AT_HAND = 64
 
+HELD_S = 0.2
+
+_HELD = """
+SELECT 1 FROM pg_stat_activity
+WHERE state = 'idle in transaction' AND state_change < clock_timestamp() - make_interval(secs => %s)
+"""
 _SCORED = """
 SELECT DISTINCT split_part(detail ->> 'worker', ':', 2)::integer AS process
 FROM study_history JOIN study ON study.id = study_id WHERE event = 'claimed' AND state = 'done'
@@ -51,35 +57,33 @@ class _Site:
         return pushed(self.service, jobs, self._run.left(f"{count} studies"))
 
     def have_all_scored(self, names: Sequence[str]) -> None:
-        """Push studies one by one until each worker has scored one; who has is frozen until the others have too."""
+        """Push studies one by one until each worker has scored one, and freeze who has; all of them are in the end."""
         waiting = {self.service.workers[name].pid: name for name in names}
-        with self.frozen([]) as freeze:
-            while waiting:
-                self._run.left(f"{', '.join(waiting.values())} had scored nothing")
-                self.rate(1)
-                self.service.until(lambda: self.service.waiting() == 0, self._run.left(), "an idle service")
-                for row in self.service.sql(_SCORED):
-                    name = waiting.pop(row["process"], None)
-                    freeze([] if name is None else [name])
+        while waiting:
+            self._run.left(f"{', '.join(waiting.values())} had scored nothing")
+            self.rate(1)
+            self.service.until(lambda: self.service.waiting() == 0, self._run.left(), "an idle service")
+            for row in self.service.sql(_SCORED):
+                name = waiting.pop(row["process"], None)
+                if name is not None:
+                    self.service.until(lambda: self._is_frozen(name), self._run.left(), "a freeze outside of all locks")  # noqa: B023
 
-    @contextmanager
-    def frozen(self, names: Sequence[str]) -> Iterator[Any]:
-        """Freeze workers, and more of them by what this gives, while it lasts."""
-        service, held = self.service, list(names)
-        service.signal_workers(signal.SIGSTOP, names)
+    def _is_frozen(self, name: str) -> bool:
+        """Freeze a worker, and thaw it again if the others would wait for a transaction of its."""
+        self.service.signal_workers(signal.SIGSTOP, [name])
+        time.sleep(2 * HELD_S)
+        is_idle = not self.service.sql(_HELD, HELD_S)
+        if not is_idle:
+            self.thaw([name])
+        return is_idle
 
-        def freeze(more: Sequence[str]) -> None:
-            held.extend(more)
-            service.signal_workers(signal.SIGSTOP, more)
-
-        try:
-            yield freeze
-        finally:
-            service.signal_workers(signal.SIGCONT, held)
+    def thaw(self, names: Sequence[str]) -> None:
+        """Let workers go on."""
+        self.service.signal_workers(signal.SIGCONT, names)
 
 
 def feeding(run: Run) -> Iterator[Row]:
-    """From jobs in Redis to their rows, with more and more worker processes on the card; those to come are frozen."""
+    """From jobs in Redis to their rows, with more and more worker processes on the card, which have scored before."""
     cores = len(os.sched_getaffinity(0))
     steps = (1, 2) if run.quick else [processes for processes in (1, 2, 4, 8) if processes <= 2 * cores]
     names = [f"inference-{number}" for number in range(max(steps))]
@@ -91,8 +95,9 @@ def feeding(run: Run) -> Iterator[Row]:
         site.have_all_scored(names)
         best: float | None = None
         for processes in steps:
-            with site.frozen(names[processes:]):
-                count, rate, share = _fed(run, site, 8 * processes)
+            site.thaw(names[:processes])
+            site.rate(8 * processes)  # who was frozen makes new connections first
+            count, rate, share = _fed(run, site, 8 * processes)
             what = f"{processes} worker {'process' if processes == 1 else 'processes'}, {intakes} of intake"
             yield Row("feeding", f"{what}, {count} studies", rate, "lesions/s")
             yield Row("feeding", f"{what}: the card busy", share, "of the time", why=_unknown(share))
@@ -132,9 +137,10 @@ def sticky(run: Run) -> Iterator[Row]:
         count = 40 if run.at.simulated else 1000
         jobs, before = site.jobs(count), _count(service, "done")
         flag.touch()
-        with site.frozen(["beside"]):
-            push(service, jobs)
-            service.until(lambda: _count(service, "running"), run.left(), "a study at work on the spoiled card")
+        site.thaw(["spoiled"])
+        push(service, jobs)
+        service.until(lambda: _count(service, "running"), run.left(), "a study at work on the spoiled card")
+        site.thaw(["beside"])
         status = service.workers["spoiled"].wait(run.left("the end of the worker whose card is spoiled"))
         yield Row("faults", "CUDA answers no more: exit status of the worker", float(status), "", "above 0", status > 0)
         service.until(lambda: not _count(service, "queued", "running"), run.left(), "the studies' end")
