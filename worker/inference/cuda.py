@@ -22,6 +22,13 @@ _WARM_UPS = 3
 _ALIGNMENT = 16
 _AGES_BYTES = 8
 
+_LAUNCHING = threading.Lock()
+"""Held by whoever launches, or captures a graph, one at a time in this process.
+
+PyTorch allows no two captures at once, and has 32 streams for each device, which it hands out in turns: a runner's may
+be the one into which another is being captured.
+"""
+
 
 def buckets(batch_max: int) -> tuple[int, ...]:
     """Return the batch sizes that graphs are made for, rising: ``batch_max``, its half, and so on, eight at most."""
@@ -78,18 +85,23 @@ class _Graph:
 class _Pinned:
     memory: Tensor
     logits: Tensor
+    done: torch.cuda.Event
 
 
 class CudaRunner:
     """A pair run by CUDA graphs.
 
     Two batches may be at work at once: one is packed into its pinned buffer, and its logits are read, while the device
-    computes the other. All of them go through one stream, in whose order the graphs' own memory is used.
+    computes the other. All of them go through one stream, in whose order the graphs' own memory is used. Other runners
+    of this process may score while one is made.
 
     Args:
         pair: on the CPU; it is changed, and not to be used afterwards.
-        device: CUDA.
+        device: CUDA; nothing is done on any other, whichever is the calling thread's current one.
         batch_max: the most lesions in one batch.
+
+    Raises:
+        RuntimeError: the device fails, or has no memory left (`torch.OutOfMemoryError`).
     """
 
     tolerance = 0.03
@@ -99,23 +111,23 @@ class CudaRunner:
 
     def __init__(self, pair: ModelPair, device: torch.device, batch_max: int = 64) -> None:
         self.batch_max = batch_max
+        self._device = device
         self._inputs_of = pair.inputs_of
         self._shapes = pair.inputs_of.crops
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self._launching = threading.Lock()
-        folded = pair.fold().to(device).to(memory_format=torch.channels_last)
         sizes = buckets(batch_max)
-        # One pool, the largest first: the smaller ones find their memory there. A graph may overwrite what another
-        # left, its logits too: a batch's are copied out in the stream's order, before the next graph is replayed.
-        pool = torch.cuda.graph_pool_handle()
         layouts = [Layout.of(size, self._shapes) for size in reversed(sizes)]
-        made = [_captured(folded, layout, device, self._stream, pool) for layout in layouts]
-        self._graphs = {graph.layout.count: graph for graph in reversed(made)}
-        self._ring: SimpleQueue[_Pinned] = SimpleQueue()
-        for _ in range(self.threads):
-            memory = torch.empty(Layout.of(batch_max, self._shapes).size, dtype=torch.uint8, pin_memory=True)
-            logits = torch.empty_like(made[0].logits, device="cpu", pin_memory=True)
-            self._ring.put(_Pinned(memory, logits))
+        with torch.cuda.device(device):
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            # Kept, since the graphs have the addresses of its weights, and nothing else keeps those from being freed.
+            self._pair = pair.fold().to(device).to(memory_format=torch.channels_last)
+            # One pool, the largest first: the smaller ones find their memory there. A graph may overwrite what another
+            # left, its logits too: a batch's are copied out in the stream's order, before the next graph is replayed.
+            pool = torch.cuda.graph_pool_handle()
+            made = [_captured(self._pair, layout, device, self._stream, pool) for layout in layouts]
+            self._graphs = {graph.layout.count: graph for graph in reversed(made)}
+            self._ring: SimpleQueue[_Pinned] = SimpleQueue()
+            for _ in range(self.threads):
+                self._ring.put(_pinned(layouts[0], made[0].logits))
 
     def run(self, lh: Sequence[Pixels], bm: Sequence[Pixels], ages: Sequence[float]) -> NDArray[np.float32]:
         """Score a batch (see `Runner.run`)."""
@@ -129,13 +141,12 @@ class CudaRunner:
             packed[0].numpy()[:count] = self._inputs_of.normalized(ages)
             for view, crops in zip(packed[1:], inputs, strict=True):
                 np.stack(crops, out=view.numpy()[:count])
-            done = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            with self._launching, torch.cuda.stream(self._stream):
+            with _LAUNCHING, torch.cuda.device(self._device), torch.cuda.stream(self._stream):
                 graph.memory.copy_(memory, non_blocking=True)
                 graph.graph.replay()
                 pinned.logits[:count].copy_(graph.logits[:count], non_blocking=True)
-                done.record(self._stream)
-            done.synchronize()
+                pinned.done.record(self._stream)
+            pinned.done.synchronize()
             logits: NDArray[np.float32] = pinned.logits[:count].numpy().copy()
             return logits
         finally:
@@ -151,14 +162,24 @@ def _captured(
     # Without its cache, autocast converts the weights inside the graph, where they stay.
     precision = torch.autocast("cuda", torch.bfloat16, cache_enabled=False)
     stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.inference_mode(), precision:
-        with torch.cuda.stream(stream):
-            for _ in range(_WARM_UPS):
-                pair(*inputs)
+    # Around the graph, which leaves its own stream to this thread where its capture fails.
+    with torch.cuda.stream(stream), torch.inference_mode(), precision:
+        for _ in range(_WARM_UPS):
+            pair(*inputs)
         stream.synchronize()
-        with torch.cuda.graph(graph, pool=pool, stream=stream):
-            logits = pair(*inputs).float()
+        # By default, what another runner's threads do meanwhile, such as to wait for a batch, would end the capture.
+        with _LAUNCHING, torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+            logits = pair(*inputs)
     return _Graph(layout, memory, logits, graph)
+
+
+def _pinned(layout: Layout, logits: Tensor) -> _Pinned:
+    # Who waits for a blocking event sleeps; for another one he asks on and on, at the cost of a core.
+    return _Pinned(
+        torch.empty(layout.size, dtype=torch.uint8, pin_memory=True),
+        torch.empty_like(logits, device="cpu", pin_memory=True),
+        torch.cuda.Event(blocking=True),  # type: ignore[no-untyped-call]
+    )
 
 
 def _aligned(size: int) -> int:

@@ -8,13 +8,14 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.errors import Code, Unavailable
+from worker.errors import Code, DlrError, Unavailable
 from worker.inference import cpu
 from worker.inference.engine import Engine
 from worker.inference.entry import Entry
@@ -30,9 +31,16 @@ from worker.inference.weights_file import read_weights
 from worker.telemetry.measures import Measures
 
 if TYPE_CHECKING:
+    import torch
+
     from worker.inference.model_pair import ModelPair
 
 logger = logging.getLogger(__name__)
+
+R = TypeVar("R", bound=Runner)
+
+_NO_MEMORY: Final = "the device has not enough memory free for both models: free some, or lower DLR_BATCH_MAX"
+_FAILS: Final = "the device fails while both models are put on it: look at it and its driver (nvidia-smi, dmesg)"
 
 _Contents = Sequence[Sequence[Future[bytes]]]
 """The files of each model's networks."""
@@ -90,18 +98,21 @@ def load_engine(
         else:
             pair, expected = by_pytorch(cards, [[content.result() for content in of_card] for of_card in contents])
         runner, logits = ready.result() if ready is not None else _on(device, pair, batch_max, noise)
-        engine = Engine(cards, runner, batch_max, wait_ms / 1000, measures, lost)
+    engine = Engine(cards, runner, batch_max, wait_ms / 1000, measures, lost)
+    try:
         engine.probe()
-    difference = _difference(logits, expected, temperatures)
-    if ready is not None and kept is not None and not difference <= runner.tolerance:
-        # What was kept may be to blame: PyTorch itself is asked before the device is.
-        expected = by_another_process(entries)
-        kept.write(expected)
         difference = _difference(logits, expected, temperatures)
-    if not difference <= runner.tolerance:
+        if ready is not None and kept is not None and not difference <= runner.tolerance:
+            # What was kept may be to blame: PyTorch itself is asked before the device is.
+            expected = by_another_process(entries)
+            kept.write(expected)
+            difference = _difference(logits, expected, temperatures)
+        if not difference <= runner.tolerance:
+            reason = f"the device's scores differ by {difference:.2g} from PyTorch's in float32"
+            raise Unavailable(Code.DEVICE_UNAVAILABLE, reason)
+    except DlrError:
         engine.close()
-        reason = f"the device's scores differ by {difference:.2g} from PyTorch's in float32"
-        raise Unavailable(Code.DEVICE_UNAVAILABLE, reason)
+        raise
     if isinstance(runner, cpu.OpenVinoRunner):
         runner.compile_for_one()
     return engine
@@ -142,32 +153,53 @@ def by_openvino(cards: Sequence[ModelCard], contents: _Contents, noise: Batch) -
     from safetensors.numpy import load
 
     weights = [[load(content.result()) for content in networks] for networks in contents]
-    runner = cpu.OpenVinoRunner(cards, weights)
-    return runner, _logits(runner, noise)
+    return _made(lambda: cpu.OpenVinoRunner(cards, weights), noise)
 
 
 def _on(device: str, pair: "ModelPair", batch_max: int | None, noise: Batch) -> tuple[Runner, Logits]:
     from worker.inference.devices import choose_device
 
     place = choose_device(device)
-    runner: Runner
     if place.type == "cuda":
-        from worker.inference.cuda import CudaRunner
-
-        mine = pair.twin()
-        runner = CudaRunner(mine, place) if batch_max is None else CudaRunner(mine, place, batch_max)
-    elif cpu.is_installed():
-        runner = cpu.OpenVinoRunner(pair.cards, pair.weights())
-    else:
-        runner = _on_pytorch(pair.twin())
-    return runner, _logits(runner, noise)
+        return _made(lambda: _on_cuda(pair.twin(), place, batch_max), noise)
+    if cpu.is_installed():
+        return _made(lambda: cpu.OpenVinoRunner(pair.cards, pair.weights()), noise)
+    return _made(lambda: _on_pytorch(pair.twin()), noise)
 
 
-def _logits(runner: Runner, noise: Batch) -> Logits:
+def _made(make: Callable[[], R], noise: Batch) -> tuple[R, Logits]:
+    """Put both models on their device, and score a batch there.
+
+    Raises:
+        Unavailable: ``device_unavailable``: it fails at that, or has not the memory; what it had taken is free again.
+    """
     try:
-        return runner.run(*noise)
-    except (RuntimeError, MemoryError):
-        raise Unavailable(Code.DEVICE_UNAVAILABLE, "the device fails on noise") from None
+        return _scored(make(), noise)
+    except (RuntimeError, MemoryError) as error:
+        failed = type(error).__qualname__
+        is_of_memory = isinstance(error, MemoryError) or "out of memory" in str(error)
+    # The error is gone here, and with it its frames, which had what was made so far.
+    _give_back_memory()
+    # The device's own message is not repeated: it may be of any length and hold anything.
+    logger.error("the device failed while both models were put on it: %s", failed)
+    raise Unavailable(Code.DEVICE_UNAVAILABLE, _NO_MEMORY if is_of_memory else _FAILS)
+
+
+def _scored(runner: R, noise: Batch) -> tuple[R, Logits]:
+    return runner, runner.run(*noise)
+
+
+def _give_back_memory() -> None:
+    """Give back to a GPU what PyTorch has freed on it and keeps."""
+    if torch := sys.modules.get("torch"):
+        with suppress(RuntimeError):  # a device that fails at everything
+            torch.cuda.empty_cache()
+
+
+def _on_cuda(pair: "ModelPair", device: "torch.device", batch_max: int | None) -> Runner:
+    from worker.inference.cuda import CudaRunner
+
+    return CudaRunner(pair, device) if batch_max is None else CudaRunner(pair, device, batch_max)
 
 
 def _on_pytorch(pair: "ModelPair") -> Runner:

@@ -39,9 +39,22 @@ class ScoringNetworks(nn.Module):
         """Return logits, float32 (N, passes, classes), of pixels, uint8 (N, 1 or 3, S, S), and ages, float32 (N,)."""
         plain = (pixels.float() / 255 - self.mean) / self.std
         both = (plain, plain.flip(-1)) if self.mirrors else (plain,)
-        if self._image_only:
-            return torch.stack([network.image_logits(images) for images in both for network in self.each], dim=1)
-        return torch.stack([network(images, normalized_age) for images in both for network in self.each], dim=1)
+        return torch.stack(
+            [self._logits(network, images, normalized_age) for images in both for network in self.each], 1
+        )
+
+    def _logits(self, network: DlrNetwork, images: Tensor, normalized_age: Tensor) -> Tensor:
+        """Return a network's logits, float32 (N, classes): where autocast is on, it is for the ResNet alone.
+
+        In bfloat16, which has 8 bits, logits of different lesions would be the same, and the worklist have ties.
+        """
+        features = network.image.backbone(images)
+        with torch.autocast(features.device.type, enabled=False):
+            embedding = network.image.fc1(features.float())
+            logits: Tensor = (
+                network.image.fc2(embedding) if self._image_only else network.age(embedding, normalized_age)
+            )
+        return logits
 
     @property
     def each(self) -> Iterable[DlrNetwork]:

@@ -13,12 +13,14 @@ from tests.worker.inference.samples import registry_with_both, write_model
 from worker.clinical.categories import Priority
 from worker.errors import Code, ModelRefused, Unavailable
 from worker.inference import live_engine
+from worker.inference.cpu import OpenVinoRunner
 from worker.inference.engine import Engine
 from worker.inference.live_engine import LiveEngine
 from worker.inference.loading import load_engine
 from worker.inference.model_card import ModelCard
 from worker.inference.registry import Registry
 from worker.inference.shares import Versions, place_of
+from worker.outages.retry import retry_while_away
 from worker.study import Age, AgeSource, LesionImage, RegionSource, Roi, Scores
 
 pytestmark = pytest.mark.slow
@@ -144,6 +146,35 @@ def test_a_version_that_was_mended_is_taken_up_at_a_later_try(worker: Worker, mo
     assert not worker.live.take_up()
     weights.write_bytes(whole)
     assert worker.live.take_up()
+
+
+def without_memory(*_: object) -> None:
+    raise RuntimeError("out of memory")
+
+
+def test_a_version_for_which_the_device_has_no_memory_leaves_the_former_at_work_and_is_tried_again_later(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker.activate("2.0", seed=7)
+    with monkeypatch.context() as patched:
+        patched.setattr(OpenVinoRunner, "__init__", without_memory)
+        assert not worker.live.take_up()
+        assert not worker.live.take_up()
+    assert worker.loads == 2  # and not at each look
+    assert "DLR_BM 2.0 cannot be taken up (device_unavailable: the device has not enough memory" in caplog.text
+    assert versions_of(worker.study()) == {"1.0"}
+
+
+def test_a_worker_waits_for_a_device_that_has_no_memory_when_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = OpenVinoRunner.__init__
+    failures = [without_memory]
+    monkeypatch.setattr(OpenVinoRunner, "__init__", lambda *given: (failures.pop() if failures else make)(*given))
+    worker = retry_while_away(lambda: Worker(tmp_path))
+    assert not failures
+    assert versions_of(worker.study()) == {"1.0"}
+    worker.live.close()
 
 
 @pytest.mark.parametrize("error", [ModelConflict("DLR_BM 2.0 is on record with other weights"), ConnectionError()])

@@ -14,7 +14,7 @@ from tests.worker.inference.samples import sample_card, sample_network
 from worker.inference.cpu import OpenVinoRunner
 from worker.inference.loading import cpu_runner
 from worker.inference.model_card import BACKBONES
-from worker.inference.model_pair import ModelPair, TorchRunner
+from worker.inference.model_pair import ModelPair, ScoringNetworks, TorchRunner
 from worker.inference.runner import probabilities, temperatures_of
 
 pytestmark = pytest.mark.slow
@@ -89,6 +89,45 @@ def test_with_test_time_flips_the_passes_of_the_mirror_images_follow_those_of_th
     on_openvino = OpenVinoRunner(pair.cards, pair.weights())
     for runner in (on_openvino, TorchRunner(pair.fold())):
         assert np.abs(probabilities(runner.run(lh, bm, ages)) - found).max() < 1e-5
+
+
+def _in_bfloat16(pair: ModelPair, ages: torch.Tensor, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """DLR_BM's logits as they are with autocast, and as they were if it were on for the whole network."""
+    (network,) = pair.bm.each
+    images = (pixels.float() / 255 - pair.bm.mean) / pair.bm.std
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        return pair(ages, pixels)[:, 1], network(images, ages[:, 1]).float()
+
+
+def test_in_bfloat16_lesions_whose_logits_differ_have_no_ties() -> None:
+    pair = _pair()
+    (image,), _, _ = pair.inputs_of.noise(1)
+    ages = pair.inputs_of.normalized(np.linspace(50, 52, 24))  # above the mean, below which ReLU takes the age away
+    found, rounded = _in_bfloat16(pair, torch.from_numpy(ages), torch.from_numpy(np.stack([image] * len(ages))))
+    assert found.dtype == torch.float32
+    assert len(set(rounded[:, 1].tolist())) < len(ages)
+    assert len(set(found[:, 1].tolist())) == len(ages)
+
+
+def test_in_bfloat16_logits_are_nearer_to_those_of_float32_where_the_resnets_alone_are_rounded() -> None:
+    pair = _pair()
+    ages, pixels = (torch.from_numpy(one) for one in pair.inputs_of(*pair.inputs_of.noise(24)))
+    with torch.inference_mode():
+        expected = pair(ages, pixels)[:, 1]
+    found, rounded = ((one - expected).abs().mean() for one in _in_bfloat16(pair, ages, pixels))
+    assert 0 < found < rounded
+
+
+@pytest.mark.parametrize("image_only", [False, True])
+def test_in_float32_the_logits_are_the_networks_own_to_the_bit(image_only: bool) -> None:
+    network = sample_network(0)
+    scoring = ScoringNetworks(CARDS[0], [network], image_only=image_only).eval()
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 1, 32, 32), np.uint8))
+    age = torch.tensor([0.5, -1.0, 2.0])
+    images = ((pixels.float() / 255 - scoring.mean) / scoring.std).expand(-1, 3, -1, -1)
+    with torch.inference_mode():
+        own = network.image_logits(images) if image_only else network(images, age)
+        assert torch.equal(scoring(pixels, age)[:, 0], own)
 
 
 @pytest.mark.parametrize("bm", [{"input_size": 48}, {"channels": "rgb"}, {"roi_margin": 0.0}])
