@@ -5,7 +5,8 @@ from BUS-BRA, which has no ages (`--stages image`); the classifier with age from
 what the image stage says on BrEaST is external, and what the model with age says on BrEaST's test lesions is internal.
 
 It is the commands of ``dlr``, one after the other. What a step makes is looked for first, so the same command goes on
-where it stopped, within a training too. The commit and the seconds of each step are kept in ``OUT/steps.json``.
+where it stopped, within a training too. The commit, the seconds and the arguments of each step are kept in
+``OUT/steps.json``, and a step that was done with other arguments is refused, not used.
 """
 
 import argparse
@@ -30,13 +31,21 @@ INTENDED_USE = (
     "Research and teaching only: to show that the recipe works, and as a peer for other models. Not for patients, and "
     "not validated on any population that is served."
 )
-TRAINED_ON = (
+_IMAGE_NETWORK = (
     "Image network: BUS-BRA (Gomez-Flores et al., Medical Physics 51, 2024, 3110-3123; free use with this citation). "
-    "Classifier with age: BrEaST (Pawlowska et al., Scientific Data 11, 2024, 148, doi 10.7937/9WKK-Q141; CC BY 4.0). "
-    "DLR_LH: BI-RADS 3 and below is low risk, 4 and above is high risk. What it fails at: of BrEaST's 44 lesions in 4A "
-    "one is malignant, so missed cancers in 4A cannot be measured; BUS-BRA's category 4 has no letter; the 211 lesions "
-    "that have an age are few; other scanners, and other ways to mark a lesion, were not seen."
 )
+_CLASSIFIER = (
+    "Classifier with age: BrEaST (Pawlowska et al., Scientific Data 11, 2024, 148, doi 10.7937/9WKK-Q141; CC BY 4.0), "
+    "whose lesions with an age are few. "
+)
+_FAILS_AT = (
+    "DLR_LH: BI-RADS 3 and below is low risk, 4 and above is high risk. What it fails at: of BrEaST's 44 lesions in 4A "
+    "one is malignant, so missed cancers in 4A cannot be measured; BUS-BRA's category 4 has no letter; other scanners, "
+    "and other ways to mark a lesion, were not seen."
+)
+LEARNED_FROM = {"image": _IMAGE_NETWORK + _FAILS_AT, "age": _IMAGE_NETWORK + _CLASSIFIER + _FAILS_AT}
+"""By the stage that a card is of."""
+
 LOOK = 3
 """The exit status of a report that has something to look at first."""
 
@@ -100,15 +109,34 @@ def _version(folder: Path) -> str:
 
 
 def state(folder: Path) -> None:
-    """Write beside a card one that says what the model is for, what it learned from and what it fails at."""
+    """Write beside a card one that says what the model is for, which sets it learned from and what it fails at.
+
+    The counts and the digest of what its own stage learned from stay.
+    """
     card = json.loads((folder / "card.json").read_text())
-    said = {"intended_use": INTENDED_USE, "training_data": TRAINED_ON, "notice": NOTICE}
+    learned = f"{card['training_data']}. {LEARNED_FROM[card['stage']]}"
+    said = {"intended_use": INTENDED_USE, "training_data": learned, "notice": NOTICE}
     (folder / "stated-card.json").write_text(json.dumps(card | said, indent=2) + "\n")
 
 
 def run(step: Step, out: Path) -> None:
-    """Do a step, unless what it makes is there; keep what it took."""
+    """Do a step, unless what it makes is there; keep what it took.
+
+    Raises:
+        SystemExit: it failed, or what it makes is there and was made with other arguments.
+    """
+    kept = out / "steps.json"
+    steps: list[dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else []
+    # Where files lie does not count: a folder may be moved.
+    given = [argument if isinstance(argument, str) else "PATH" for argument in step.arguments]
     if step.makes.exists():
+        # Those of before arguments were kept have none, and are gone on with.
+        before = next((each.get("arguments") for each in reversed(steps) if each["step"] == step.name), None)
+        if before not in (None, given):
+            sys.exit(
+                f"{step.name} was done by other options: give those of before, or another folder OUT\n"
+                f"then: dlr {' '.join(before)}\nnow:  dlr {' '.join(given)}"
+            )
         return
     say_on_stderr(step.name)
     begun = time.monotonic()
@@ -116,9 +144,8 @@ def run(step: Step, out: Path) -> None:
     done = subprocess.run([DLR, *step.arguments], env=environment, check=False)
     if done.returncode not in (0, LOOK) or not step.makes.exists():
         sys.exit(f"{step.name} failed: correct what it says, and give the same command again")
-    kept = out / "steps.json"
-    steps: list[dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else []
-    steps.append({"step": step.name, "commit": commit(), "seconds": round(time.monotonic() - begun)})
+    seconds = round(time.monotonic() - begun)
+    steps.append({"step": step.name, "commit": commit(), "seconds": seconds, "arguments": given})
     kept.write_text(json.dumps(steps, indent=1) + "\n")
 
 

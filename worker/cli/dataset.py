@@ -60,9 +60,9 @@ def validate(
 ) -> None:
     """Check each row, its image and its region, and list the bad ones. Exit status 3: some rows are bad.
 
-    Says what goes together with pathology besides the lesion: quality findings, calipers on the lesion or beside it,
-    sizes, sites and scanners, each tested,
-    with Holm's correction (the extra train). A model may learn that instead.
+    Says what goes together with pathology and with BI-RADS (high or low risk) besides the lesion: quality findings,
+    calipers on the lesion or beside it, sizes, sites and scanners, each tested, with Holm's correction (the extra
+    train). A model may learn that instead.
 
     No value of a row is printed. The digest covers the rows and files and goes on a model's card.
     """
@@ -91,7 +91,7 @@ def _associations(checked: "Checked") -> "tuple[Sequence[Association], str | Non
     try:
         return associations(checked.sound, checked.seen, checked.calipers), None
     except ImportError:
-        return (), "what goes together with pathology is tested with the extra: pip install 'dlr-worker[train]'"
+        return (), "what goes together with the labels is tested with the extra: pip install 'dlr-worker[train]'"
 
 
 def _print_associations(found: "Sequence[Association]", untested: str | None) -> None:
@@ -99,7 +99,7 @@ def _print_associations(found: "Sequence[Association]", untested: str | None) ->
         {"goes_together": one.sentence, "lesions": one.lesions, "test": one.test} for one in found if one.is_significant
     ]
     if rows:
-        title = "goes together with pathology: look whether a model could learn it instead of the lesion"
+        title = "goes together with a label: look whether a model could learn it instead of the lesion"
         print_rows(rows, ASSOCIATION_COLUMNS, Format.TABLE, title=title)
     elif untested is not None:
         say(f"not tested: {untested}")

@@ -1,13 +1,14 @@
-"""What goes together with a lesion's pathology besides the lesion: calipers, sizes, sites and scanners.
+"""What goes together with a lesion's label besides the lesion: calipers, sizes, sites and scanners.
 
 A model learns whatever tells malignant from benign in its data. Where cancers were measured with calipers and cysts
-were not, it can learn the calipers. Each property is tested by itself, on lesions and not on images, and Holm's
-correction is over all of them.
+were not, it can learn the calipers. DLR_BM's label is pathology and DLR_LH's the category, so each property is tested
+against both: by itself, on lesions and not on images, and with Holm's correction over all tests.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import partial
 from statistics import median
 
@@ -29,23 +30,40 @@ _SAID = {
 }
 
 
+class Label(StrEnum):
+    """What a model learns to tell.
+
+    ``pathology``: malignant from benign, as DLR_BM. ``birads``: high risk (BI-RADS 4 and above) from low, as DLR_LH.
+    """
+
+    PATHOLOGY = "pathology"
+    BIRADS = "birads"
+
+
+_CLASSES = {
+    Label.PATHOLOGY: ("malignant", "benign"),
+    Label.BIRADS: ("high-risk (BI-RADS 4 and above)", "low-risk"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Association:
-    """A property, held against pathology.
+    """A property, held against a label.
 
     Attributes:
         feature: a quality finding, ``calipers`` (on the lesion or beside it), ``site``, ``scanner_model``, or a size:
             ``lesion_mm``, ``lesion_px``, ``frame_px`` (longer sides) and ``images`` (how many the lesion has).
         level: for a site or a scanner, the one that is furthest from its share; else empty.
         lesions: that it is known of.
-        benign: of a size, the median; else the share of benign lesions that have it, 0 to 1.
-        malignant: likewise.
+        benign: of a size, the median; else the share of benign lesions (``birads``: of low risk) that have it, 0 to 1.
+        malignant: likewise of malignant ones (``birads``: of high risk).
         test: ``chi-squared``, ``Fisher`` or ``Mann-Whitney``.
         effect: ``odds ratio`` (of malignant to benign), ``Cramér's V`` or ``AUC`` (the chance that a malignant lesion
-            has more of it than a benign one).
+            has more of it than a benign one); by ``birads``, of high risk to low.
         effect_size: its value.
         p_value: two-sided.
-        p_holm: after Holm's correction over all properties.
+        p_holm: after Holm's correction over all properties and labels.
+        label: what it was tested against.
     """
 
     feature: str
@@ -58,29 +76,32 @@ class Association:
     effect_size: float
     p_value: float
     p_holm: float
+    label: Label = Label.PATHOLOGY
 
     @property
     def is_significant(self) -> bool:
-        """Whether it goes together with pathology beyond chance."""
+        """Whether it goes together with the label beyond chance."""
         return self.p_holm < SIGNIFICANT
 
     @property
     def sentence(self) -> str:
         """What goes together, for a person to judge."""
         of = f"P = {self.p_value:.1g}, {self.p_holm:.1g} by Holm's correction; {self.effect} {self.effect_size:.2f}"
+        positive, negative = _CLASSES[self.label]
         if self.feature in _SIZES:
-            return f"{_SAID[self.feature]}: median {self.malignant:.3g} malignant, {self.benign:.3g} benign ({of})"
+            return f"{_SAID[self.feature]}: median {self.malignant:.3g} {positive}, {self.benign:.3g} {negative} ({of})"
         what = f"{self.feature} {self.level}".strip()
-        return f"{what}: {self.malignant:.0%} of malignant lesions, {self.benign:.0%} of benign ones ({of})"
+        return f"{what}: {self.malignant:.0%} of {positive} lesions, {self.benign:.0%} of {negative} ones ({of})"
 
 
 def associations(
     rows: Mapping[int, ManifestRow], seen: Mapping[int, Appearance], calipers: Mapping[int, bool]
 ) -> tuple[Association, ...]:
-    """Test every property that differs among the lesions of a manifest against their pathology.
+    """Test every property that differs among the lesions of a manifest against their pathology and their category.
 
     A finding, or calipers, count for a lesion that has them on any image. Of a size, a lesion has the largest; of sites
-    and scanners, that of its first image.
+    and scanners, that of its first image. A lesion without a category, or with two that are of both classes, is in no
+    test of it.
 
     Args:
         rows: sound ones, by line.
@@ -98,13 +119,30 @@ def associations(
         if row.pathology is not None:
             lesions[row.patient_key, row.lesion_id].append(line)
     groups = list(lesions.values())
-    malignant = [rows[group[0]].malignant is True for group in groups]
-    found = [*_findings(groups, seen, calipers, malignant), *_named(groups, rows, seen, malignant)]
-    found += _sizes(groups, seen, malignant)
+    labels = {
+        Label.PATHOLOGY: [rows[group[0]].malignant for group in groups],
+        Label.BIRADS: [_risk([rows[line] for line in group]) for group in groups],
+    }
+    found: list[Association] = []
+    for label, of in labels.items():
+        known = [(group, positive) for group, positive in zip(groups, of, strict=True) if positive is not None]
+        lines, positives = [group for group, _ in known], [positive for _, positive in known]
+        tested = (
+            *_findings(lines, seen, calipers, positives),
+            *_named(lines, rows, seen, positives),
+            *_sizes(lines, seen, positives),
+        )
+        found += [replace(one, label=label) for one in tested]
     return _corrected(found)
 
 
 Groups = Sequence[Sequence[int]]
+
+
+def _risk(images: Sequence[ManifestRow]) -> bool | None:
+    """Whether a lesion is of high risk; ``None`` where no category says so, or two contradict each other."""
+    said = {row.high_risk for row in images} - {None}
+    return said.pop() if len(said) == 1 else None
 
 
 def _findings(
@@ -198,7 +236,7 @@ def _largest(values: Iterator[float | None]) -> float | None:
 
 def _corrected(found: Sequence[Association]) -> tuple[Association, ...]:
     """Holm's step-down correction: the smallest P times their number, the next times one less, never decreasing."""
-    ordered = sorted(found, key=lambda one: (one.p_value, one.feature))
+    ordered = sorted(found, key=lambda one: (one.p_value, one.feature, one.label))
     corrected, least = [], 0.0
     for place, one in enumerate(ordered):
         least = min(1.0, max(least, (len(ordered) - place) * one.p_value))

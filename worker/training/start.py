@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from worker.errors import Code, SetupRefused
+from worker.inference.model_card import BACKBONES
 from worker.inference.network import DlrNetwork, resnet
 from worker.inference.resnet import BasicBlock, Bottleneck
 from worker.inference.weights import differences
@@ -24,6 +25,12 @@ _TORCHVISION = "conv1.weight"
 
 _CLASSIFIER = "fc."
 _PICKLED = (".pth", ".pt")
+_WRAPPERS = "state_dict", "model_state_dict", "model"
+"""What checkpoints call the state dict that they hold beside an optimizer's."""
+
+_BATCHES = "num_batches_tracked"
+_PARALLEL = "module."
+"""What `DataParallel` and `DistributedDataParallel` put before each name."""
 
 
 def new_network(config: TrainingConfig) -> DlrNetwork:
@@ -39,9 +46,9 @@ def new_network(config: TrainingConfig) -> DlrNetwork:
     if config.init == RANDOM:
         _start_as_identity(network)
     elif config.init == IMAGENET:
-        _take(network, _imagenet(config.backbone))
+        _take(network, _imagenet(config.backbone), config.backbone)
     else:
-        _take(network, _of_file(Path(config.init)))
+        _take(network, _of_file(Path(config.init)), config.backbone)
     return network
 
 
@@ -109,14 +116,27 @@ def _of_file(path: Path) -> dict[str, Tensor]:
     try:
         weights = load(content) if path.suffix not in _PICKLED else _pickled(content)
     except (SafetensorError, KeyError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError):
-        reason = "--init: the file is neither safetensors nor, ending in .pth or .pt, a state dict of tensors alone"
+        reason = (
+            "--init: the file is neither safetensors nor, ending in .pth or .pt, a state dict of tensors alone: write "
+            "one by torch.save(model.state_dict(), FILE)"
+        )
         raise SetupRefused(Code.WEIGHTS_UNAVAILABLE, reason) from None
+    weights = {name.removeprefix(_PARALLEL): _as_ours(name, tensor) for name, tensor in weights.items()}
     return _renamed(weights) if _TORCHVISION in weights else weights
 
 
+def _as_ours(name: str, tensor: Tensor) -> Tensor:
+    """Take half precision as float32; whoever halves all tensors halves the counts of batches, too."""
+    if name.endswith(_BATCHES):
+        return tensor.long()
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
 def _pickled(content: bytes) -> dict[str, Tensor]:
-    """Read a state dict as tensors alone: no code in the file is run."""
+    """Read a state dict, or the one in a checkpoint, as tensors alone: no code in the file is run."""
     weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    if isinstance(weights, dict):
+        weights = next((weights[name] for name in _WRAPPERS if isinstance(weights.get(name), dict)), weights)
     if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
         raise ValueError
     return {str(name): tensor for name, tensor in weights.items()}
@@ -125,9 +145,7 @@ def _pickled(content: bytes) -> dict[str, Tensor]:
 def _renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Give torchvision's tensors our names; its classifier, of 1,000 everyday things, is left out."""
     counts = {  # older files count no batches
-        name.replace("running_mean", "num_batches_tracked"): torch.tensor(0)
-        for name in weights
-        if name.endswith("running_mean")
+        name.replace("running_mean", _BATCHES): torch.tensor(0) for name in weights if name.endswith("running_mean")
     }
     named = (counts | weights).items()
     return {f"{_BACKBONE}{name}": tensor for name, tensor in named if not name.startswith(_CLASSIFIER)}
@@ -141,12 +159,37 @@ def _read(path: Path) -> bytes:
         raise SetupRefused(Code.WEIGHTS_UNAVAILABLE, reason) from None
 
 
-def _take(network: DlrNetwork, weights: dict[str, Tensor]) -> None:
+def _take(network: DlrNetwork, weights: dict[str, Tensor], backbone: str) -> None:
     """Take a whole network's weights, its image part's alone, or its backbone's; the rest stays as it is drawn."""
     own = network.state_dict()
     whole, image = (any(name.startswith(prefix) for name in weights) for prefix in (_AGE, _HEAD))
     covered = "" if whole else _IMAGE if image else _BACKBONE
     found = differences({name: tensor for name, tensor in own.items() if name.startswith(covered)}, weights)
     if found:
-        raise SetupRefused(Code.WEIGHTS_UNAVAILABLE, f"--init: the weights do not fit: {'; '.join(found)}")
+        reason = _misfit(weights, backbone, own) or f"the weights do not fit: {'; '.join(found)}"
+        raise SetupRefused(Code.WEIGHTS_UNAVAILABLE, f"--init: {reason}")
     network.load_state_dict(own | weights)
+
+
+def _misfit(weights: dict[str, Tensor], backbone: str, own: dict[str, Tensor]) -> str | None:
+    """Say why nearly all of a file does not fit; ``None`` where it is a few tensors."""
+    other = _backbone_of(weights)
+    if other not in (None, backbone):
+        return f"the weights are of another backbone: give --backbone {other}, or a file of a {backbone}"
+    if own.keys() & weights.keys():
+        return None
+    return (
+        "no tensor in it has a name of ours (image.backbone.conv1.weight) or of torchvision's ResNets (conv1.weight): "
+        "rename them"
+    )
+
+
+def _backbone_of(weights: dict[str, Tensor]) -> str | None:
+    """Say which ResNet has tensors of these names and shapes; ``None`` where none has."""
+    given = {name: tensor.shape for name, tensor in weights.items() if name.startswith(_BACKBONE)}
+    for backbone in BACKBONES:
+        with torch.device("meta"):
+            own = DlrNetwork(backbone).state_dict()
+        if given == {name: tensor.shape for name, tensor in own.items() if name.startswith(_BACKBONE)}:
+            return backbone
+    return None

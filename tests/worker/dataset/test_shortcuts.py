@@ -1,4 +1,4 @@
-"""What goes together with pathology is found, tested by what fits it, and said; what does not is not."""
+"""What goes together with a label is found, tested by what fits it, and said; what does not is not."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from worker.dataset.check import check
 from worker.dataset.importers.bus_bra import import_bus_bra
 from worker.dataset.manifest import Manifest, ManifestRow
 from worker.dataset.manifest_image import Appearance
-from worker.dataset.shortcuts import Association, associations
+from worker.dataset.shortcuts import Association, Label, associations
 
 CALIPERS = (QualityFinding.OVERLAY_IN_ROI,)
 
@@ -103,6 +103,29 @@ def test_holms_correction_never_lessens_and_keeps_the_order() -> None:
     assert all(one.p_value <= one.p_holm <= 1 for one in found)
 
 
+def test_what_goes_together_with_the_category_alone_is_said_as_that() -> None:
+    """Half of each pathology is of high risk, and the calipers are on those: DLR_LH can learn them, DLR_BM cannot."""
+    rows: dict[int, ManifestRow] = {}
+    seen: dict[int, Appearance] = {}
+    for line in range(80):
+        high = line % 2 == 0
+        pathology = "malignant" if line % 4 < 2 else "benign"
+        rows[line] = row(patient_key=f"P{line}", pathology=pathology, birads="4" if high else "3")
+        seen[line] = shown(*(CALIPERS if high and line % 40 >= 8 else ()))
+    rows[80] = row(patient_key="P80", birads=None)
+    rows |= {81: row(patient_key="P81", birads="3"), 82: row(patient_key="P81", birads="4A")}
+    seen |= {line: shown(*CALIPERS) for line in (80, 81, 82)}
+    of = {one.label: one for one in associations(rows, seen, {}) if one.feature == "overlay_in_roi"}
+    assert {label: (one.lesions, one.is_significant) for label, one in of.items()} == {
+        Label.PATHOLOGY: (82, False), Label.BIRADS: (80, True),
+    }  # fmt: skip
+    found = of[Label.BIRADS]
+    assert found.p_holm == pytest.approx(3 * found.p_value)
+    assert found.sentence.startswith(
+        "overlay_in_roi: 80% of high-risk (BI-RADS 4 and above) lesions, 0% of low-risk ones"
+    )
+
+
 @pytest.mark.parametrize("pathology", ["benign", "malignant"])
 def test_of_one_class_alone_nothing_is_tested(pathology: str) -> None:
     looks = [shown(*CALIPERS, scanner="A"), shown(scanner="B"), shown(mm=4), shown(mm=5)]
@@ -115,9 +138,14 @@ def test_the_calipers_of_bus_bra_are_said() -> None:
     source = real_set("bus-bra")
     rows = import_bus_bra(source, source, lambda _done, _total: None).rows
     checked = check(Manifest(source, dict(enumerate(rows, start=2))))
-    found = {one.feature: one for one in associations(checked.sound, checked.seen, checked.calipers)}
-    assert found["overlay_in_roi"].is_significant
-    assert found["overlay_in_roi"].malignant > found["overlay_in_roi"].benign
+    of = {
+        one.label: one
+        for one in associations(checked.sound, checked.seen, checked.calipers)
+        if one.feature == "overlay_in_roi"
+    }
+    assert of[Label.PATHOLOGY].is_significant
+    assert of[Label.PATHOLOGY].malignant > of[Label.PATHOLOGY].benign
+    assert of[Label.BIRADS].lesions == of[Label.PATHOLOGY].lesions
     without = check(Manifest(source, dict(enumerate(rows, start=2))), excluding=CALIPERS)
     assert "overlay_in_roi" not in {one.feature for one in associations(without.sound, without.seen, {})}
     assert sum(row.excluded == "overlay_in_roi" for row in without.manifest.rows.values()) >= 40

@@ -242,6 +242,33 @@ def test_a_resnet_by_torchvisions_names_can_be_started_from(tmp_path: Path, endi
     assert all(torch.equal(found[name], tensor) for name, tensor in taken.items())
 
 
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_checkpoint_of_another_trainer_can_be_started_from(tmp_path: Path, wrapped: bool) -> None:
+    from torchvision import models
+
+    published = {name: tensor.half() for name, tensor in models.resnet18().state_dict().items()}
+    parallel = {f"module.{name}": tensor for name, tensor in published.items()}
+    path = tmp_path / "weights.pth"
+    torch.save({"epoch": 3, "state_dict": parallel} if wrapped else parallel, path)
+    found = new_network(config(init=str(path), seed=3)).state_dict()["image.backbone.layer1.0.conv1.weight"]
+    assert (found.dtype, torch.equal(found, published["layer1.0.conv1.weight"].float())) == (torch.float32, True)
+
+
+def test_a_start_of_another_backbone_or_with_other_names_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    from torchvision import models
+
+    weights = models.resnet34().state_dict()
+    for name, kept, said in (
+        ("other", weights, "give --backbone resnet34"),
+        ("renamed", {f"encoder.{name}": tensor for name, tensor in weights.items()}, "rename"),
+    ):
+        torch.save(kept, tmp_path / f"{name}.pth")
+        with pytest.raises(SetupRefused) as refused:
+            new_network(config(init=str(tmp_path / f"{name}.pth")))
+        assert said in refused.value.reason
+        assert len(refused.value.reason) < 200
+
+
 def test_a_file_that_would_run_code_is_refused_and_runs_none(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> tuple[Any, ...]:

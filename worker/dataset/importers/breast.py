@@ -39,27 +39,35 @@ def import_breast(source: Path, root: Path, on_progress: OnProgress, *, biopsied
     """Read BrEaST's workbook, and look at each image and mask.
 
     Args:
-        source: the folder that the workbook and the images' folder are in.
+        source: the folder that the workbook and the images' folder are in, or the one above.
         root: what the manifest's paths are to be relative to.
         on_progress: told how many images are done, and of how many.
         biopsied_only: leave out lesions that follow-up alone confirmed.
 
     Raises:
-        SetupRefused: ``dataset_invalid``: no workbook, or several, other columns, none of the images, or images
+        SetupRefused: ``dataset_invalid``: no workbook, or several, other columns, no row that can be used, or images
             outside of the root; ``setting_invalid``: without the extra.
     """
-    books = [path for path in sorted(source.glob("*.xlsx")) if not path.name.startswith("~")]
-    if len(books) != 1:
-        raise imported_dataset.refused(f"{len(books)} workbooks are in it; looked for {LAYOUT}")
-    table = _table(books[0])
-    inner = source / IMAGES if (source / IMAGES).is_dir() else source
+    book = _workbook(source)
+    table, folder = _table(book), book.parent
+    inner = folder / IMAGES if (folder / IMAGES).is_dir() else folder
     images, masks = imported_dataset.image_folder(inner), imported_dataset.mask_folder(inner)
     rows = []
     for done, line in enumerate(table, start=1):
         rows.append(_row(line, images, masks, root, biopsied_only=biopsied_only))
         on_progress(done, len(table))
-    imported_dataset.require_images(rows, LAYOUT)
+    imported_dataset.require_usable(rows, f"{LAYOUT}; {imported_dataset.looked_in(source, images, masks)}")
     return Imported(tuple(rows), NOTES)
+
+
+def _workbook(source: Path) -> Path:
+    for pattern in ("*.xlsx", "*/*.xlsx"):
+        books = [path for path in source.glob(pattern) if not path.name.startswith("~")]
+        if len(books) > 1:
+            raise imported_dataset.refused(f"{len(books)} workbooks are in it; looked for {LAYOUT}")
+        if books:
+            return books[0]
+    raise imported_dataset.refused(f"no workbook is in it, nor in a folder of it; looked for {LAYOUT}")
 
 
 def _table(path: Path) -> list[dict[str, str]]:

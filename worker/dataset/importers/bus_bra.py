@@ -40,7 +40,7 @@ def import_bus_bra(source: Path, root: Path, on_progress: OnProgress) -> Importe
 
     Raises:
         SetupRefused: ``dataset_invalid``; no such table, other columns, or images outside of the root;
-            or none of the images is there.
+            or no row can be used.
     """
     folder = next((each for each in (source, source / "BUSBRA") if (each / "bus_data.csv").is_file()), None)
     if folder is None:
@@ -51,7 +51,7 @@ def import_bus_bra(source: Path, root: Path, on_progress: OnProgress) -> Importe
     for done, line in enumerate(table, start=1):
         rows.append(_row(line, images, masks, root))
         on_progress(done, len(table))
-    imported_dataset.require_images(rows, LAYOUT)
+    imported_dataset.require_usable(rows, f"{LAYOUT}; {imported_dataset.looked_in(source, images, masks)}")
     return Imported(tuple(rows), NOTES)
 
 

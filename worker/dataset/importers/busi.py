@@ -47,7 +47,8 @@ def import_busi(source: Path, root: Path, on_progress: OnProgress) -> Imported:
         on_progress: told how many images are done, and of how many.
 
     Raises:
-        SetupRefused: ``dataset_invalid``; there are no such folders, they have no image, or are outside of the root.
+        SetupRefused: ``dataset_invalid``; there are no such folders, they have no image that can be used, or are
+            outside of the root.
     """
     folder = next((each for each in (source, source / "Dataset_BUSI_with_GT") if (each / "benign").is_dir()), None)
     if folder is None:
@@ -63,7 +64,7 @@ def import_busi(source: Path, root: Path, on_progress: OnProgress) -> Imported:
         for (name, path), frame, reason in zip(images, frames, twice, strict=True)
         for row in _rows(name, path, frame, reason, folder / name, root)
     ]
-    imported_dataset.require_images(rows, LAYOUT)
+    imported_dataset.require_usable(rows, LAYOUT)
     return Imported(tuple(rows), NOTES)
 
 

@@ -78,7 +78,8 @@ class DicomImporter:
         """
         relative(self.pictures, self.root)
         found, missing = LesionFinder(self.export, self.marks).find(table)
-        if not found and {fault.code for fault in missing} <= _NOT_THERE:
+        is_excluded = all(row.said.row.excluded is not None for row in found)
+        if is_excluded and (missing or not found) and {fault.code for fault in missing} <= _NOT_THERE:
             files = len(self.export.files)
             raise refused(
                 f"no row of the table is of one of the {files} DICOM files of the folder; looked for {LAYOUT}"

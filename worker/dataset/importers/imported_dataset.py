@@ -1,6 +1,7 @@
 """What an importer makes: rows, those that it leaves out among them, each with the reason."""
 
 import io
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,18 +86,27 @@ def _subfolder(folder: Path, names: Sequence[str]) -> Path:
     return min(found, default=folder)
 
 
-def require_images(rows: Sequence[ManifestRow], layout: str) -> None:
-    """Refuse a data set of which no image was found and read.
+def require_usable(rows: Sequence[ManifestRow], layout: str) -> None:
+    """Refuse a data set of which every row is left out, as where its images or its masks are somewhere else.
 
     Args:
         rows: all that were made.
-        layout: where images were looked for.
+        layout: where images and masks were looked for.
 
     Raises:
         SetupRefused: ``dataset_invalid``.
     """
-    if all(row.excluded == IMAGE_UNREADABLE for row in rows):
-        raise refused(f"none of its images was found and could be read; looked for {layout}")
+    if all(row.excluded is not None for row in rows):
+        reasons = Counter(row.excluded for row in rows).most_common()
+        counted = ", ".join(f"{reason} {count}" for reason, count in reasons) or "it has none"
+        raise refused(f"no row of it can be used ({counted}); looked for {layout}")
+
+
+def looked_in(source: Path, images: Path, masks: Path) -> str:
+    """Say in which folders images and masks were looked for, by their names below the one that was given."""
+    names = (folder.relative_to(source).as_posix() for folder in (images, masks))
+    of_images, of_masks = ("the folder itself" if name == "." else name for name in names)
+    return f"images were looked for in {of_images}, masks in {of_masks}"
 
 
 def duplicates(frames: Sequence[NDArray[np.uint8] | None], classes: Sequence[str]) -> list[str | None]:

@@ -35,11 +35,13 @@ def import_medmnist(source: Path, root: Path, images: Path, on_progress: OnProgr
         on_progress: told how many images are done, and of how many.
 
     Raises:
-        SetupRefused: ``dataset_invalid``; not such a file, or the folder cannot be made.
+        SetupRefused: ``dataset_invalid``; not such a file, or one without an image, or the folder cannot be made.
     """
     relative(images, root)
     arrays = _arrays(source)
     total = sum(len(labels) for _, labels in arrays.values())
+    if not total:
+        raise imported_dataset.refused("it has no image")
     try:
         images.mkdir()
     except OSError:

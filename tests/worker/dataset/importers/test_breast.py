@@ -89,11 +89,13 @@ def test_what_can_not_be_used_is_left_out_with_its_reason(tmp_path: Path) -> Non
         line(4, Classification="unclear"),
         line(5),
         line(6),
+        line(7),
     ])  # fmt: skip
     (tmp_path / IMAGES / "case005.png").unlink()
     (tmp_path / IMAGES / "case006_tumor.png").unlink()
     assert [row.excluded for row in imported(tmp_path)] == [
         "no_lesion", "label_not_of_one_lesion", "mask_missing", "pathology_unknown", "image_unreadable", "mask_missing",
+        None,
     ]  # fmt: skip
 
 
@@ -152,11 +154,34 @@ def test_images_and_masks_may_be_in_folders_of_their_own(tmp_path: Path) -> None
 
 
 def test_a_workbook_without_its_images_is_refused_by_the_layout(tmp_path: Path) -> None:
-    save(tmp_path, [line(1), line(2)])
+    normal = line(3, Classification="normal", Mask_tumor_filename=None, BIRADS=1)
+    save(tmp_path, [line(1), line(2), normal])
     (tmp_path / IMAGES).rename(tmp_path / "elsewhere")
     with pytest.raises(SetupRefused) as refused:
         imported(tmp_path)
     assert LAYOUT in refused.value.reason
+    assert "image_unreadable 2, no_lesion 1" in refused.value.reason
+
+
+def test_masks_in_another_folder_are_refused_by_where_they_were_looked_for(tmp_path: Path) -> None:
+    save(tmp_path, [line(1)])
+    (tmp_path / "masks").mkdir()
+    (tmp_path / IMAGES / "case001_tumor.png").rename(tmp_path / "masks" / "case001_tumor.png")
+    with pytest.raises(SetupRefused) as refused:
+        imported(tmp_path)
+    assert refused.value.reason.endswith(
+        f"(mask_missing 1); looked for {LAYOUT}; images were looked for in {IMAGES}, masks in {IMAGES}"
+    )
+
+
+def test_the_set_may_be_one_folder_below(tmp_path: Path) -> None:
+    save(tmp_path / "BrEaST", [line(1)])
+    (one,) = imported(tmp_path)
+    assert (one.image, one.excluded) == (f"BrEaST/{IMAGES}/case001.png", None)
+    save(tmp_path / "other", [line(1)])
+    with pytest.raises(SetupRefused) as refused:
+        imported(tmp_path)
+    assert refused.value.reason.startswith("2 workbooks")
 
 
 def test_the_real_set_is_read_to_the_row() -> None:

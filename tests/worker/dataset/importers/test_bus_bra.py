@@ -109,6 +109,15 @@ def test_a_table_without_its_images_is_refused_by_the_layout(tmp_path: Path) -> 
     assert LAYOUT in refused.value.reason
 
 
+def test_masks_in_another_folder_are_refused_by_where_they_were_looked_for(tmp_path: Path) -> None:
+    save(tmp_path, [line("1", "1"), line("2", "2")])
+    (tmp_path / "Masks").rename(tmp_path / "elsewhere")
+    with pytest.raises(SetupRefused) as refused:
+        imported(tmp_path)
+    assert "mask_missing 2" in refused.value.reason
+    assert refused.value.reason.endswith("images were looked for in Images, masks in the folder itself")
+
+
 def test_the_real_set_is_read_to_the_row() -> None:
     rows = imported(real_set("bus-bra"))
     left_out = {Path(row.image).stem: row.excluded for row in rows if row.excluded is not None}

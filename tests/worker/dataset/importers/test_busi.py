@@ -144,6 +144,7 @@ def test_images_and_masks_of_a_class_may_be_in_folders_of_their_own(tmp_path: Pa
 
 def test_folders_without_an_image_are_refused_by_the_layout(tmp_path: Path) -> None:
     (tmp_path / "benign").mkdir()
+    add(tmp_path, "normal", 1)
     with pytest.raises(SetupRefused) as refused:
         import_busi(tmp_path, tmp_path, quiet)
     assert LAYOUT in refused.value.reason

@@ -298,7 +298,7 @@ def test_a_folder_or_table_without_any_lesion_is_refused_with_what_was_looked_fo
     assert "DICOM files (PS3.10)" in raised.value.reason
     add(tmp_path / "export", 1)
     with pytest.raises(SetupRefused) as raised:
-        imported(tmp_path, [line(accession_number="ACC9")])
+        imported(tmp_path, [line(accession_number="ACC9"), line(accession_number="ACC1", pathology="")])
     assert "DICOM files (PS3.10)" in raised.value.reason
     assert not (tmp_path / "m-images").exists()
     for lines, said in (

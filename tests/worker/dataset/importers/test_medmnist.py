@@ -67,6 +67,7 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
         "a label of another set": arrays() | {"test_labels": np.array([[0], [1], [2]])},
         "fewer labels than images": arrays() | {"test_labels": np.array([[0]])},
         "images of colour": arrays() | {"test_images": np.zeros((3, 28, 28, 3), np.uint8)},
+        "no image": arrays((0, 0, 0)),
         "a pickle": arrays() | {"train_labels": np.array([[object()]] * 6, dtype=object)},
     }
     for what, made in wrong.items():
