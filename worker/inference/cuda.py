@@ -169,7 +169,7 @@ def _captured(
         stream.synchronize()
         # By default, what another runner's threads do meanwhile, such as to wait for a batch, would end the capture.
         with _LAUNCHING, torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
-            logits = pair(*inputs)
+            logits = pair(*inputs).float()
     return _Graph(layout, memory, logits, graph)
 
 

@@ -96,6 +96,16 @@ def test_a_graph_of_each_bucket_scores_as_pytorch_does(cuda: SimulatedCuda, bm: 
     assert cuda.happened.count("capture") == len(buckets(3))
 
 
+def test_logits_are_float32_of_a_pair_that_rounds_them_too(
+    cuda: SimulatedCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = _small_pair()
+    forward = pair.forward
+    monkeypatch.setattr(pair, "forward", lambda *inputs: forward(*inputs).bfloat16())
+    assert CudaRunner(pair, FIRST, 1).run(*pair.inputs_of.noise(1)).dtype == np.float32
+    assert cuda.contexts == {0}
+
+
 def test_the_weights_that_graphs_read_stay_where_they_are_once_nobody_else_has_the_pair(cuda: SimulatedCuda) -> None:
     pair = _small_pair()
     batch, expected = batch_and_scores(pair, 1)
