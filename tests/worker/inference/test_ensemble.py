@@ -43,7 +43,8 @@ def test_its_score_is_the_mean_of_the_members_scores(logits: np.ndarray) -> None
 def test_a_temperature_is_that_of_the_mean_as_it_is_of_several_images(logits: np.ndarray, temperature: float) -> None:
     mean = probabilities(logits).mean(axis=0)[1]
     found = probabilities(mean_score(logits), np.array([temperature]))[1]
-    assert found == pytest.approx(at_temperature(mean, temperature), abs=1e-4)
+    # A mean nearer to 0 or 1 than 2e-16 is taken for that, which at a temperature of 5 is 0.0006.
+    assert found == pytest.approx(at_temperature(mean, temperature), abs=1e-3)
 
 
 @given(logits=of_members)
