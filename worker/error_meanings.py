@@ -165,8 +165,8 @@ MEANINGS: dict[Code, str] = {
     Code.SPLIT_LEAKS: "A patient, or the same or nearly the same image, is in two splits. Split the manifest again.",
     Code.SPLIT_IMPOSSIBLE: "There are too few patients or sites for the requested splits; see the reason.",
     Code.AGE_UNINFORMATIVE: (
-        "Most patients have the same age, so it was filled in, and a classifier with age cannot learn from it. Give "
-        "the true ages, or train the image network alone (`--stages image`)."
+        "Most patients have the same few ages, so they were filled in, and a classifier with age cannot learn from "
+        "them. Give the true ages, or train the image network alone (`--stages image`)."
     ),
     Code.CONFIG_INVALID: "The training configuration cannot be read, or a field is wrong; the reason names it.",
     Code.TRAINING_DIFFERS: (

@@ -70,5 +70,7 @@ def imported_ledger(
             imported = importer.run(since, on_progress)
     finally:
         decoders.close()
-    not_known = f"not known what these were trained on, so nothing is marked for them: {', '.join(unknown)}"
+    not_known = (
+        f"not known, or not wholly, what these were trained on, so not all of it is marked: {', '.join(unknown)}"
+    )
     return Imported(imported.rows, (*imported.notes, *([not_known] if unknown else [])))

@@ -46,6 +46,7 @@ LIST_COLUMNS = (
     "input_size", "aggregation", "min_images", "threshold", "created_at",
 )  # fmt: skip
 MEMBER_COLUMNS = ("version", "weights_sha256")
+INITIAL_COLUMNS = ("of", "name", "version", "weights_sha256", "data_digest")
 LIST_CARD = Card(LIST_COLUMNS[:2], LIST_COLUMNS[2:])
 HISTORY_COLUMNS = ("at", "event", "name", "version", "replaced", "share", "forced", "actor")
 HISTORY_CARD = Card(HISTORY_COLUMNS[:4], HISTORY_COLUMNS[4:])
@@ -131,7 +132,7 @@ def show(
     model: Annotated[str, typer.Argument(metavar="[NAME/]VERSION", help="As listed by `dlr models list`")],
     fmt: ReportOption = Report.TABLE,
 ) -> None:
-    """Show a version's card: what it is, what was measured, and the members of an ensemble."""
+    """Show a version's card: what it is, what was measured, its members, and what its training started from."""
     found = _registry().named(model)
     if fmt is Report.JSON:
         print_json([entry.card.model_dump(mode="json") | {"active": entry.active} for entry in found])
@@ -139,10 +140,18 @@ def show(
     for entry in found:
         card = entry.card.model_dump(mode="json")
         members = card.pop("members")
+        started = [
+            one | {"of": network["version"], "data_digest": one["training"].get("data_digest")}
+            for network in members or [card]
+            for one in network["initial_weights"]
+        ]
+        del card["initial_weights"]
         rows = [{"field": name, "value": _shown(value)} for name, value in card.items() if value not in (None, {})]
         print_rows(rows, ("field", "value"), Format.TABLE, title=f"{entry.card.name} {entry.card.version}")
         if members:
             print_rows(members, MEMBER_COLUMNS, Format.TABLE, title="members, whose scores' mean is its score")
+        if started:
+            print_rows(started, INITIAL_COLUMNS, Format.TABLE, title="weights that its training started from")
 
 
 def _shown(value: object) -> object:

@@ -1,6 +1,6 @@
 """What several commands refuse alike: options that go together, bad rows, lesions that a model learned from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,18 +138,22 @@ def refuse_learned(split: Split, *cards: ModelCard) -> None:
     """Refuse a split that a model learned from, as far as it is known.
 
     Raises:
-        typer.BadParameter: it is ``train``; or ``validation``, and by a card the classifier with age learned from it.
+        typer.BadParameter: it is ``train``; or ``validation``, and by a card the classifier with age
+            learned from it, or that of the weights that the training started from.
     """
     if split is Split.TRAIN:
         raise typer.BadParameter("a model was trained on this split", param_hint="--split")
     for card in cards:
-        if split is Split.VALIDATION and _learned_on_validation(card):
-            said = f"the age classifier of {card.name} {card.version} was trained on this split"
-            raise typer.BadParameter(said, param_hint="--split")
+        if split is Split.VALIDATION and _learned_on_validation(card.trainings):
+            own = _learned_on_validation([network.training for network in card.members or (card,)])
+            whose = (
+                f"{card.name} {card.version}" if own else f"the weights that {card.name} {card.version} started from"
+            )
+            raise typer.BadParameter(f"the age classifier of {whose} was trained on this split", param_hint="--split")
 
 
-def _learned_on_validation(card: ModelCard) -> bool:
-    """Say whether the second stage of `dlr train` did, in any network; with joint stages there is none."""
+def _learned_on_validation(trainings: Iterable[Mapping[str, int | float | str]]) -> bool:
+    """Say whether a second stage of `dlr train` did, in any network or before it; with joint stages there is none."""
     return any(
-        made.get("stages") != "joint" and made.get("age_learns_on") in ("validation", "both") for made in card.trainings
+        made.get("stages") != "joint" and made.get("age_learns_on") in ("validation", "both") for made in trainings
     )

@@ -1,5 +1,6 @@
 """``dlr train``: a model from lesions with known pathology."""
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -171,20 +172,23 @@ def train(
         "test_time_flip": test_time_flip or None,
         "phantoms.count": phantom, "age.learns_on": age_learns_on,
     }  # fmt: skip
-    read = read_config(config, overrides, None if phantom is None else DEMO)
+    read_config(config, overrides, None if phantom is None else DEMO)  # a wrong one is refused before torch is loaded
     name: ModelName = "DLR_LH" if which is Which.LH else "DLR_BM"
     from worker.training.processes import leads
 
     with _told_when_interrupted(), share_bar("loading torch", hidden=not leads()) as on_progress:
+        from worker.training.start_card import configured
         from worker.training.train import Running, require_startable
         from worker.training.train import train as trained
 
         running = Running(device, log, version, loaders, lambda share: on_progress(f"training {name}", share))
+        read = configured(config, overrides, None if phantom is None else DEMO)
         require_startable(name, read, running)
-        cohort = _cohort(manifest, root, exclude_finding, read, fmt, on_progress)
+        cohort = _cohort(name, manifest, root, exclude_finding, read, fmt, on_progress)
         made = trained(name, cohort, read, output, running)
     if made is not None:
         _print(made.card, cohort, output, fmt, was_finished=made.judged is None)
+        _print_next(made.card, read, exclude_finding or (), output)
 
 
 @contextmanager
@@ -197,6 +201,7 @@ def _told_when_interrupted() -> Iterator[None]:
 
 
 def _cohort(
+    name: "ModelName",
     manifest: Path | None,
     root: Path | None,
     excluding: "Sequence[QualityFinding] | None",
@@ -210,11 +215,15 @@ def _cohort(
         return phantom_cohort(config, lambda done, total: on_progress("drawing phantoms", done / total))
     from worker.dataset.check import check
     from worker.dataset.manifest_file import read_manifest
-    from worker.training.manifest_cohort import faults_of, manifest_cohort
+    from worker.training.labels import rule_of
+    from worker.training.manifest_cohort import faults_of, manifest_cohort, require_ages, require_ages_found
     from worker.training.processes import leads
 
+    read, rule = read_manifest(manifest, root), rule_of(name, config)
+    if not excluding:  # else it is not known yet which rows are left
+        require_ages(read, rule, config)
     checked = check(
-        read_manifest(manifest, root),
+        read,
         on_progress=lambda done, total: on_progress("checking rows", done / total),
         excluding=excluding or (),
     )
@@ -222,6 +231,7 @@ def _cohort(
         say(f"{len(checked.warnings)} warnings: see `dlr dataset validate`")
     what = "are bad, so nothing was trained: fix or exclude them"
     refuse_rows(faults_of(checked, config), Code.DATASET_INVALID, what, fmt, silent=not leads())
+    require_ages_found(checked, rule, config)
     return manifest_cohort(checked, config, lambda done, total: on_progress("reading images", done / total))
 
 
@@ -236,10 +246,34 @@ def _print(card: "ModelCard", cohort: "Cohort", output: Path, fmt: Report, *, wa
             say(f"left out: {count} rows, {reason}")
     if was_finished:
         say("this run had already finished; nothing was done")
+    if any(one.training.get("data_digest") != card.training["data_digest"] for one in card.initial_weights):
+        say("note: not all of its initial weights are known to be of this manifest: make sure that none learned from "
+            "its validation or test")  # fmt: skip
+
+
+def _print_next(
+    card: "ModelCard", config: "TrainingConfig", excluding: "Sequence[QualityFinding]", output: Path
+) -> None:
     if card.stage == "image":
         say("it cannot serve without age; train the second stage from it on lesions that have one:")
-        whose = "lh" if card.name == "DLR_LH" else "bm"
-        say(f"dlr train {whose} --stages age --init {output / 'weights.safetensors'} --manifest FILE --output DIR")
+        say(shlex.join(_second_stage(card, config, excluding, output)))
         return
     say(f"next: read {output / 'card.json'}, state in it what the model is for, and a notice, then run")
     say(f"dlr models add {output / 'card.json'} {output / 'weights.safetensors'}")
+
+
+def _second_stage(
+    card: "ModelCard", config: "TrainingConfig", excluding: "Sequence[QualityFinding]", output: Path
+) -> Iterator[str]:
+    """Give the command: what else than by default the first stage was told, and holds for the second one too."""
+    yield from ("dlr", "train", "lh" if card.name == "DLR_LH" else "bm", "--stages", "age")
+    yield from ("--init", str(output / "weights.safetensors"))
+    plain = type(config)()
+    for field in ("backbone", "input_size", "label_rule", "low_risk_up_to", "aggregation", "fold"):
+        if (value := getattr(config, field)) != getattr(plain, field):
+            yield from (f"--{field.replace('_', '-')}", str(value))
+    if config.test_time_flip:
+        yield "--test-time-flip"
+    for finding in excluding:
+        yield from ("--exclude-finding", str(finding))
+    yield from ("--manifest", "FILE", "--output", "DIR")

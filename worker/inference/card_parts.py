@@ -92,12 +92,32 @@ class SiteScale(CardPart):
     positives: int = Field(ge=0, description="Of them, of the positive class")
 
 
+class InitialWeights(CardPart):
+    """A file of weights that a training started from, and what its own card said of it."""
+
+    weights_sha256: str = Field(pattern=SHA256_PATTERN)
+    name: str | None = Field(default=None, max_length=64, description="Of the model; empty where it had no card")
+    version: str | None = Field(default=None, pattern=VERSION_PATTERN)
+    training_data: str | None = Field(default=None, min_length=1, description="As on its card")
+    training: dict[str, int | float | str] = Field(default_factory=dict, description="How it was made, as on its card")
+
+
+InitialWeightsInTurn = Annotated[
+    tuple[InitialWeights, ...],
+    Field(
+        default=(),
+        description="What the training started from, then what that started from; empty for ImageNet's or random ones",
+    ),
+]
+
+
 class Member(CardPart):
     """One network of an ensemble: a version that could also be used by itself."""
 
     version: str = Field(pattern=VERSION_PATTERN, description="Its own")
     weights_sha256: str = Field(pattern=SHA256_PATTERN)
     training: dict[str, int | float | str] = Field(default_factory=dict, description="How it was made, as on its card")
+    initial_weights: InitialWeightsInTurn
 
 
 def digest_of_members(members: Iterable[Member]) -> str:

@@ -57,7 +57,12 @@ def ensemble_card(cards: Sequence[ModelCard], version: str, threshold: float | N
 
 
 def _member(card: ModelCard) -> Member:
-    return Member(version=card.version, weights_sha256=card.weights_sha256, training=card.training)
+    return Member(
+        version=card.version,
+        weights_sha256=card.weights_sha256,
+        training=card.training,
+        initial_weights=card.initial_weights,
+    )
 
 
 def _require_alike(cards: Sequence[ModelCard]) -> None:

@@ -16,6 +16,7 @@ from worker.inference.card_parts import (
     CardPart,
     Conformal,
     Fraction,
+    InitialWeightsInTurn,
     Member,
     OnUnitScale,
     Positive,
@@ -148,6 +149,7 @@ class ModelCard(CardPart):
     training: dict[str, int | float | str] = Field(
         default_factory=dict, description="How it was made, as `dlr train` writes it: data, label rule, seed, code"
     )
+    initial_weights: InitialWeightsInTurn
     created_at: AwareDatetime
 
     @model_validator(mode="after")
@@ -185,8 +187,9 @@ class ModelCard(CardPart):
 
     @property
     def trainings(self) -> tuple[dict[str, int | float | str], ...]:
-        """How each network was made: what an ensemble has learned from is what any of its members has."""
-        return tuple(member.training for member in self.members) or (self.training,)
+        """How each network was made, and the weights that it started from: it has learned from what any of them has."""
+        networks = self.members or (self,)
+        return tuple(made.training for network in networks for made in (network, *network.initial_weights))
 
     @property
     def preprocessing(self) -> Preprocessing:

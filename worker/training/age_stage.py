@@ -4,19 +4,13 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
-from worker.dataset.manifest import Split
 from worker.inference.network import DlrNetwork
+from worker.training.ages import learns_on
 from worker.training.augment import normalized_ages
 from worker.training.cohort import Lesions
 from worker.training.config import TrainingConfig
 from worker.training.fit import class_weights, embed, weighted_loss
 from worker.training.processes import Team
-
-_LEARNS_ON = {
-    "validation": (Split.VALIDATION,),
-    "train": (Split.TRAIN,),
-    "both": (Split.TRAIN, Split.VALIDATION),
-}
 
 
 def fit_age(network: DlrNetwork, lesions: Lesions, config: TrainingConfig, team: Team) -> float:
@@ -31,7 +25,7 @@ def fit_age(network: DlrNetwork, lesions: Lesions, config: TrainingConfig, team:
     Returns:
         The last loss.
     """
-    chosen = lesions.of(*_LEARNS_ON[config.age.learns_on])
+    chosen = lesions.of(*learns_on(config))
     embeddings = embed(network, chosen, config, team)
     ages = normalized_ages(chosen, config).to(team.device)
     labels = torch.from_numpy(chosen.labels).long().to(team.device)

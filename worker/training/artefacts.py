@@ -14,6 +14,7 @@ import torch
 from worker import __version__
 from worker.evaluation.discrimination import Auc, AucDifference
 from worker.evaluation.scores_file import COLUMN_OF
+from worker.inference.card_parts import InitialWeights
 from worker.inference.model_card import CLASSES, NOT_STATED, ModelCard, ModelName
 from worker.inference.network import DlrNetwork
 from worker.inference.weights import tensors_of
@@ -36,6 +37,7 @@ def write_outcome(
     rule: LabelRule,
     config: TrainingConfig,
     version: str | None,
+    started: tuple[InitialWeights, ...] = (),
 ) -> ModelCard:
     """Write weights, scores and card, the card last.
 
@@ -47,11 +49,12 @@ def write_outcome(
         rule: that labelled them.
         config: how it was trained.
         version: the owner's; one is made where there is none.
+        started: the weights that it started from, the latest first.
     """
     write_tensors(folder.weights_path, tensors_of(network, whole=config.needs_ages))
     write_bytes(folder.scores_path, scores_table(judged, rule.model))
     digest = sha256_of(folder.weights_path)
-    card = _card(judged, lesions, rule, config, digest, version or made_version(lesions, config, digest))
+    card = _card(judged, lesions, rule, config, digest, version or made_version(lesions, config, digest), started)
     write_bytes(folder.card_path, card.to_json().encode())
     return card
 
@@ -90,8 +93,9 @@ def scores_table(judged: Judged, model: ModelName) -> bytes:
 
 
 def _card(
-    judged: Judged, lesions: Lesions, rule: LabelRule, config: TrainingConfig, digest: str, version: str
-) -> ModelCard:
+    judged: Judged, lesions: Lesions, rule: LabelRule, config: TrainingConfig, digest: str, version: str,
+    started: tuple[InitialWeights, ...],
+) -> ModelCard:  # fmt: skip
     taken, cohort, name = config.preprocessing, lesions.cohort, rule.model
     sizes = sizes_of(lesions)
     learned = ", ".join(f"{split} {count}" for split, count in sizes.items())
@@ -116,15 +120,23 @@ def _card(
         threshold=judged.threshold,
         weights_sha256=digest,
         intended_use=f"Trying the service out: {cohort.notice}" if cohort.notice else f"{NOT_STATED}: research only",
-        training_data=f"{cohort.said}; images: {learned}; label: {rule}; data digest {cohort.digest}",
+        training_data=f"{cohort.said}; images: {learned}; label: {rule}; data digest {cohort.digest}{_from(started)}",
         notice=cohort.notice,
         metrics=metrics_of(judged, cohort.notice),
         metrics_by_site=metrics_by_site(judged),
         reference=judged.reference,
         jpeg_decoder=cohort.jpeg_decoder,
         training=_training(lesions, rule, config, {f"{split}_images": count for split, count in sizes.items()}),
+        initial_weights=started,
         created_at=datetime.now(UTC),
     )
+
+
+def _from(started: tuple[InitialWeights, ...]) -> str:
+    if not started:
+        return ""
+    whose = " ".join(filter(None, (started[0].name, started[0].version))) or "a file without a card"
+    return f"; from weights of {whose}, SHA-256 {started[0].weights_sha256}: see initial_weights"
 
 
 def _training(

@@ -19,9 +19,6 @@ from worker.training.labels import LabelRule
 
 OnProgress = Callable[[int, int], None]
 
-MOST_ALIKE = 0.5
-"""The largest share of patients of one age. In whole years it is some 5 % of real cohorts; more were filled in."""
-
 
 @dataclass(frozen=True, slots=True)
 class CohortRow:
@@ -112,22 +109,6 @@ class Lesions:
 def ages_of(rows: Iterable[CohortRow]) -> NDArray[np.float64]:
     """Return years, float64 (N,); NaN where the age is not known."""
     return np.array([np.nan if row.age_years is None else row.age_years for row in rows], np.float64)
-
-
-def require_telling_ages(lesions: Lesions) -> None:
-    """Make sure that the classifier with age can learn from the ages: they differ, and are not one value filled in.
-
-    Raises:
-        SetupRefused: ``age_uninformative``: more than half of the patients have the same age.
-    """
-    of_patient = {row.patient_key: row.age_years for row in lesions.rows}
-    age, count = Counter(of_patient.values()).most_common(1)[0]
-    if count > MOST_ALIKE * len(of_patient):
-        reason = (
-            f"{count} of {len(of_patient)} patients have the age {age:g}: give the true ages, leave out rows without "
-            "one (--missing-age exclude), or train the image network alone (--stages image)"
-        )
-        raise SetupRefused(Code.AGE_UNINFORMATIVE, reason)
 
 
 def labelled(cohort: Cohort, rule: LabelRule) -> Lesions:

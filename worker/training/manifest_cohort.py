@@ -1,19 +1,25 @@
 """A manifest's lesions as a cohort to learn from: sound, split, with ages, and as the service would see them."""
 
 from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
 from worker.dataset.check import Checked
-from worker.dataset.manifest import Fault, ManifestRow, Split
+from worker.dataset.manifest import Fault, Manifest, ManifestRow, Split
 from worker.dataset.manifest_image import read_lesion
 from worker.dataset.near_duplicates import Fingerprint
 from worker.errors import Code, SetupRefused
 from worker.imaging.jpeg_decoder import jpeg_decoder
 from worker.inference.preprocess import pixels_for_each
+from worker.training.ages import learns_on, require_telling_ages
 from worker.training.calipers import painted_over
 from worker.training.cohort import Cohort, CohortRow, OnProgress
 from worker.training.config import TrainingConfig
+from worker.training.labels import LabelRule
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
 def faults_of(checked: Checked, config: TrainingConfig) -> tuple[Fault, ...]:
@@ -28,6 +34,44 @@ def faults_of(checked: Checked, config: TrainingConfig) -> tuple[Fault, ...]:
             )
             faults.append(Fault(line, Code.AGE_MISSING, reason))
     return tuple(sorted(faults, key=lambda fault: fault.line))
+
+
+def require_ages(manifest: Manifest, rule: LabelRule, config: TrainingConfig) -> None:
+    """Make sure, before an image is read, that the ages were not filled in, as far as the manifest tells.
+
+    It tells nothing where rows without an age may be DICOM files, whose headers have one, or are refused anyway.
+
+    Raises:
+        SetupRefused: ``age_uninformative``.
+    """
+    rows = manifest.included
+    ageless = [row for row in rows.values() if row.age_years is None]
+    is_known = config.missing_age == "exclude" and all(_is_picture(row.image) for row in ageless)
+    if is_known or not ageless:
+        _require_telling_ages(rows, {line: row.age_years for line, row in rows.items()}, rule, config)
+
+
+def require_ages_found(checked: Checked, rule: LabelRule, config: TrainingConfig) -> None:
+    """Make sure of the same once headers were read too, before images are read to learn from.
+
+    Raises:
+        SetupRefused: ``age_uninformative``.
+    """
+    _require_telling_ages(checked.sound, checked.ages, rule, config)
+
+
+def _require_telling_ages(
+    rows: Mapping[int, ManifestRow], ages: Mapping[int, float | None], rule: LabelRule, config: TrainingConfig
+) -> None:
+    if config.needs_ages:
+        known = [
+            _row(row, split, ages[line]) for line, row in rows.items() if (split := _split(row, config)) is not None
+        ]
+        require_telling_ages(known, rule, learns_on(config))
+
+
+def _is_picture(path: str) -> bool:
+    return Path(path).suffix.lower() in _PICTURES
 
 
 def manifest_cohort(checked: Checked, config: TrainingConfig, on_progress: OnProgress) -> Cohort:
@@ -94,8 +138,8 @@ def _splits(checked: Checked, config: TrainingConfig) -> dict[int, Split]:
         raise SetupRefused(Code.SPLIT_IMPOSSIBLE, f"the manifest has folds 1 to {len(folds)}: name one by --fold")
     if config.fold is not None and not folds:
         raise SetupRefused(Code.SPLIT_IMPOSSIBLE, "--fold: the manifest has no folds")
-    return {
-        line: Split.VALIDATION if row.fold is not None and row.fold == config.fold else row.split
-        for line, row in checked.sound.items()
-        if row.split is not None
-    }
+    return {line: split for line, row in checked.sound.items() if (split := _split(row, config)) is not None}
+
+
+def _split(row: ManifestRow, config: TrainingConfig) -> Split | None:
+    return Split.VALIDATION if row.fold is not None and row.fold == config.fold else row.split

@@ -13,14 +13,15 @@ import torch
 
 from worker import __version__
 from worker.errors import Code, SetupRefused
-from worker.inference.card_parts import VERSION_PATTERN
+from worker.inference.card_parts import VERSION_PATTERN, InitialWeights
 from worker.inference.devices import choose_device
 from worker.inference.model_card import ModelCard, ModelName, load_card
 from worker.inference.network import DlrNetwork
 from worker.training.age_stage import fit_age
+from worker.training.ages import learns_on, require_telling_ages
 from worker.training.artefacts import write_outcome
 from worker.training.checkpoint import Checkpoints
-from worker.training.cohort import Cohort, Lesions, labelled, require_telling_ages
+from worker.training.cohort import Cohort, Lesions, labelled
 from worker.training.config import Log, TrainingConfig
 from worker.training.fit import Fitting, fit, reproducible
 from worker.training.folder import TrainingFolder
@@ -29,6 +30,7 @@ from worker.training.labels import LabelRule, rule_of
 from worker.training.log import require, writer
 from worker.training.processes import Team, leads, processes, team
 from worker.training.start import init_digest, new_network, require_fitting
+from worker.training.start_card import initial_weights, require_as_on_card
 
 OnShare = Callable[[float], None]
 _FITTING_SHARE = 0.95
@@ -91,29 +93,32 @@ def train(
     rule = rule_of(model, config)
     lesions = labelled(cohort, rule)
     if config.needs_ages:
-        require_telling_ages(lesions)
+        require_telling_ages(lesions.rows, rule, learns_on(config))
     folder = TrainingFolder(output)
     checkpoints = Checkpoints(folder.checkpoints_path)
     with folder.claimed(identity_of(model, cohort, config, running.device)) if leads() else nullcontext():
         if folder.is_finished:
             checkpoints.remove()
             return Trained(load_card(folder.card_path), None) if leads() else None
+        started = initial_weights(config)
         with team(running.device, config.batch) as members:
             network = _fitted(lesions, config, members, checkpoints, folder, running)
         if not members.leads:
             return None
-        return _finished(network, lesions, rule, config, Team(0, 1, members.device), folder, running)
+        return _finished(network, lesions, rule, config, Team(0, 1, members.device), folder, running, started)
 
 
 def require_startable(model: ModelName, config: TrainingConfig, running: Running) -> None:
     """Make sure of all that can be told before lesions are read, which may take long.
 
     Raises:
-        SetupRefused: ``config_invalid``: another label rule than the model has, or no version; ``setting_invalid``: no
-            such device or log; ``weights_unavailable``: no such file to start from, or it does not fit.
+        SetupRefused: ``config_invalid``: another label rule than the model has, no version, or another input than the
+            card of the weights to start from says; ``setting_invalid``: no such device or log;
+            ``weights_unavailable``: no such file to start from, or it does not fit.
     """
     require(running.log)
     rule_of(model, config)
+    require_as_on_card(config)
     require_fitting(config)
     choose_device(running.device)
     if running.version is not None and not re.fullmatch(VERSION_PATTERN, running.version):
@@ -163,7 +168,7 @@ def _fitted(
 
 def _finished(
     network: DlrNetwork, lesions: Lesions, rule: LabelRule, config: TrainingConfig, alone: Team,
-    folder: TrainingFolder, running: Running,
+    folder: TrainingFolder, running: Running, started: tuple[InitialWeights, ...],
 ) -> Trained:  # fmt: skip
     """The second stage, and what comes of both.
 
@@ -174,7 +179,7 @@ def _finished(
         if config.stages in ("two", "age"):
             fit_age(network, lesions, config, alone)
         judged = judge(network, lesions, config, alone)
-    card = write_outcome(folder, network, judged, lesions, rule, config, running.version)
+    card = write_outcome(folder, network, judged, lesions, rule, config, running.version, started)
     Checkpoints(folder.checkpoints_path).remove()
     running.on_share(1.0)
     return Trained(card, judged)

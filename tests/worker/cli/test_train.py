@@ -1,6 +1,7 @@
 """`dlr train` as a user types it: on a manifest and on phantoms, and what is refused."""
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -140,6 +141,38 @@ def test_where_all_are_left_out_it_is_said_why(folder: Path) -> None:
     write_manifest(folder / "ageless.csv", rows)
     refused = refusal(*on_manifest(folder, "bm", folder / "ageless.csv", "--missing-age", "exclude"))
     assert (refused.code, "12 age_missing" in refused.reason) == (Code.LESIONS_TOO_FEW, True)
+
+
+def test_ages_that_were_filled_in_where_the_classifier_learns_are_refused_before_an_image_is_read(folder: Path) -> None:
+    rows = list(read_manifest(split_manifest(folder)).rows.values())
+    alike = [one.model_copy(update={"age_years": 50} if one.split is Split.VALIDATION else {}) for one in rows]
+    write_manifest(folder / "alike.csv", alike)
+    (folder / "0-0.png").unlink()
+    refused = refusal(*on_manifest(folder, "bm", folder / "alike.csv"))
+    assert (refused.code, "of validation, from whom" in refused.reason) == (Code.AGE_UNINFORMATIVE, True)
+    on_train = refusal(*on_manifest(folder, "bm", folder / "alike.csv", "--age-learns-on", "train"))
+    assert on_train.code is Code.DATASET_INVALID, "from train it could learn: the missing image is what is wrong"
+
+
+def test_the_second_stages_command_is_one_that_can_be_given(folder: Path) -> None:
+    manifest = split_manifest(folder)
+    asked = ("--stages", "image", "--aggregation", "max", "--test-time-flip", "--label-rule", "pathology")
+    _, said = run(*on_manifest(folder, "lh", manifest, *asked, "--exclude-finding", "overlay_in_roi"))
+    [line] = [line for line in said.splitlines() if line.startswith("dlr train")]
+    options = {"--backbone resnet18", "--input-size 32", "--aggregation max", "--test-time-flip",
+               "--label-rule pathology", "--exclude-finding overlay_in_roi"}  # fmt: skip
+    assert {option for option in options if option not in line} == set()
+    given = line.replace("FILE", str(manifest)).replace("DIR", str(folder / "two"))
+    _, said = run(*shlex.split(given)[2:], "--device", "cpu", "--format", "json")
+    card = load_card(folder / "two" / "card.json")
+    assert (card.input_size, card.backbone, card.aggregation) == (32, "resnet18", "max")
+    assert card.training["label_rule"] == load_card(folder / "run" / "card.json").training["label_rule"]
+    assert "make sure that none learned" not in said, "both are of one manifest"
+    for name in ("run", "two"):
+        invoked = ["models", "add", str(folder / name / "card.json"), str(folder / name / "weights.safetensors")]
+        assert CliRunner().invoke(app, invoked, catch_exceptions=False).exit_code == 0
+    shown = CliRunner().invoke(app, ["models", "show", card.version], catch_exceptions=False)
+    assert "weights that its training started from" in shown.stdout
 
 
 def test_a_leak_is_refused_before_anything_is_trained(folder: Path) -> None:

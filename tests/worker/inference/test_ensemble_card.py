@@ -36,6 +36,14 @@ def test_it_names_its_members_and_is_known_by_all_of_their_weights() -> None:
     assert parse_card(made.to_json()) == made
 
 
+def test_a_member_keeps_what_its_training_started_from_and_an_old_card_has_nothing_of_it() -> None:
+    first = {"weights_sha256": "f" * 64, "name": "DLR_BM", "version": "image", "training": {"data_digest": "e" * 64}}
+    made = ensemble_card([member(1, initial_weights=[first]), member(2)], "1")
+    assert [len(one.initial_weights) for one in made.members] == [1, 0]
+    assert [training["data_digest"][0] for training in made.trainings] == ["d", "e", "d"]
+    assert parse_card(made.to_json()) == made
+
+
 def test_it_says_of_its_training_what_is_the_same_for_all() -> None:
     made = ensemble_card([member(1), member(2)], "1")
     assert made.training == {"data_digest": "d" * 64, "label_rule": "pathology"}

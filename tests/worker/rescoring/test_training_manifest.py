@@ -24,6 +24,7 @@ from worker.dataset.manifest import Manifest, ManifestRow, Split
 from worker.dataset.manifest_file import read_manifest, write_manifest
 from worker.dataset.manifest_image import read_lesion
 from worker.errors import Code
+from worker.inference.card_parts import InitialWeights
 from worker.inference.ensemble_card import ensemble_card
 from worker.rescoring.training_manifest import LedgerImporter, versions_by_pixels
 from worker.scoring.worklist_place import place_studies
@@ -184,7 +185,7 @@ def test_what_a_version_was_trained_on_is_marked_as_far_as_a_manifest_and_its_ca
     assert [marked[f"{study_id}-1"].trained_on for study_id in studies] == ["DLR_BM 7", "DLR_BM 7", None]
 
 
-def test_an_ensemble_has_learned_from_the_images_of_all_of_its_members(tmp_path: Path) -> None:
+def test_a_version_has_learned_from_what_its_start_and_all_of_its_members_have(tmp_path: Path) -> None:
     names = ("one", "two", "three")
     learned = []
     for number, name in enumerate(names):
@@ -196,6 +197,15 @@ def test_an_ensemble_has_learned_from_the_images_of_all_of_its_members(tmp_path:
         sample_card(version=name, weights_sha256=f"{number:064x}", training={"data_digest": one.digest})
         for number, (name, one) in enumerate(zip(names, learned, strict=True))
     ]
+    second_stage = members[1].model_copy(
+        update={
+            "initial_weights": (InitialWeights(weights_sha256="f" * 64, training={"data_digest": learned[0].digest}),)
+        }
+    )
+    versions, unknown = versions_by_pixels(learned[:2], [second_stage])
+    assert (len(versions), unknown) == (2, []), "it has learned from what its initial weights have"
+    versions, unknown = versions_by_pixels(learned[1:2], [second_stage])
+    assert (len(versions), unknown) == (1, ["DLR_BM two"])
     together = ensemble_card(members, "all")
     versions, unknown = versions_by_pixels(learned, [together])
     assert (set(versions.values()), len(versions), unknown) == ({"DLR_BM all"}, 3, [])

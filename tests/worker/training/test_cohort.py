@@ -12,7 +12,7 @@ from worker.inference.model_card import DEMO_NOTICE
 from worker.inference.preprocess import preprocess
 from worker.phantom.phantom import phantom
 from worker.training.augment import normalized
-from worker.training.cohort import Cohort, CohortRow, labelled, require_telling_ages, sizes_of
+from worker.training.cohort import Cohort, CohortRow, labelled, sizes_of
 from worker.training.labels import rule_of
 
 
@@ -74,31 +74,3 @@ def test_two_images_of_a_lesion_can_not_be_of_both_classes() -> None:
     with pytest.raises(SetupRefused) as refused:
         labelled(of_rows(rows), rule_of("DLR_LH", config()))
     assert refused.value.code is Code.DATASET_INVALID
-
-
-@pytest.mark.parametrize(
-    ("ages", "telling"),
-    [
-        ([50.0] * 12, False),
-        ([50.0] * 7 + [31.0, 42.0, 55.0, 60.0, 71.0], False),
-        ([50.0] * 6 + [31.0, 42.0, 55.0, 60.0, 71.0, 38.0], True),
-        ([30.0 + place for place in range(12)], True),
-    ],
-    ids=["constant", "mostly filled in", "half", "true"],
-)
-def test_an_age_that_was_filled_in_is_nothing_to_learn_from(ages: list[float], telling: bool) -> None:
-    splits = (Split.TRAIN, Split.VALIDATION, Split.TEST)
-    rows = [
-        cohort_row(patient_key=f"P{place}", split=splits[place % 3], malignant=place % 2 == 0, age_years=age)
-        for place, age in enumerate(ages)
-        for _ in range(1 + 3 * (age != 50))  # many images of a patient say no more of ages than one
-    ]
-    lesions = labelled(of_rows(rows), rule_of("DLR_BM", config()))
-    if telling:
-        require_telling_ages(lesions)
-        return
-    with pytest.raises(SetupRefused) as refused:
-        require_telling_ages(lesions)
-    assert refused.value.code is Code.AGE_UNINFORMATIVE
-    assert f"{ages.count(50.0)} of 12 patients have the age 50" in refused.value.reason
-    assert "--stages image" in refused.value.reason

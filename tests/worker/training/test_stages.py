@@ -16,6 +16,7 @@ from worker.inference.model_card import ModelCard, load_card
 from worker.inference.network import DlrNetwork
 from worker.inference.weights import load_network
 from worker.training.cohort import Cohort
+from worker.training.start_card import configured
 from worker.training.train import train
 
 pytestmark = pytest.mark.slow
@@ -104,6 +105,42 @@ def test_the_second_stage_alone_is_refused_without_a_first_one(image_stage: Path
         second(tmp_path / "run", tmp_path / "backbone.safetensors")
     assert refused.value.code is Code.WEIGHTS_UNAVAILABLE
     assert "through its FC2" in refused.value.reason
+
+
+def test_the_card_says_along_a_chain_what_its_weights_started_from_and_that_a_stranger_file_is_one(
+    image_stage: Path, tmp_path: Path
+) -> None:
+    first = load_card(image_stage / "card.json")
+    card = second(tmp_path / "two", image_stage / "weights.safetensors")
+    [start] = card.initial_weights
+    assert (start.weights_sha256, start.version) == (first.weights_sha256, first.version)
+    assert (start.training, start.training_data) == (first.training, first.training_data)
+    assert card.training["data_digest"] in {made["data_digest"] for made in card.trainings}
+    assert (first.version in card.training_data, first.initial_weights) == (True, ())
+    third = second(tmp_path / "three", tmp_path / "two" / "weights.safetensors")
+    assert [one.weights_sha256 for one in third.initial_weights] == [card.weights_sha256, first.weights_sha256]
+    alone = tmp_path / "alone" / "weights.safetensors"
+    alone.parent.mkdir()
+    alone.write_bytes((image_stage / "weights.safetensors").read_bytes())
+    (alone.parent / "card.json").write_text(card.to_json())  # of other weights
+    [unknown] = second(tmp_path / "four", alone).initial_weights
+    assert (unknown.weights_sha256, unknown.version, unknown.training) == (first.weights_sha256, None, {})
+
+
+def test_the_second_stage_takes_the_input_of_the_first_ones_card_and_no_other(
+    image_stage: Path, tmp_path: Path
+) -> None:
+    init = str(image_stage / "weights.safetensors")
+    taken = configured(None, {"init": init, "stages": "age"})
+    first = load_card(image_stage / "card.json")
+    assert (taken.backbone, taken.preprocessing) == (first.backbone, first.preprocessing)
+    assert configured(None, {"init": init, "input_size": 64}).input_size == 64, "both stages may go on at another size"
+    with pytest.raises(SetupRefused) as refused:
+        second(tmp_path / "run", init, input_size=64, resize="stretch")
+    assert refused.value.code is Code.CONFIG_INVALID
+    assert "input_size is 64, and 32 on the card" in refused.value.reason
+    assert "resize is stretch" in refused.value.reason
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("stages", ["two", "joint"])
