@@ -41,8 +41,8 @@ class Label(StrEnum):
 
 
 _CLASSES = {
-    Label.PATHOLOGY: ("malignant", "benign"),
-    Label.BIRADS: ("high-risk (BI-RADS 4 and above)", "low-risk"),
+    Label.PATHOLOGY: ("malignant", "benign", ""),
+    Label.BIRADS: ("high-risk", "low-risk", " by BI-RADS"),
 }
 
 
@@ -87,11 +87,12 @@ class Association:
     def sentence(self) -> str:
         """What goes together, for a person to judge."""
         of = f"P = {self.p_value:.1g}, {self.p_holm:.1g} by Holm's correction; {self.effect} {self.effect_size:.2f}"
-        positive, negative = _CLASSES[self.label]
+        positive, negative, by = _CLASSES[self.label]
         if self.feature in _SIZES:
-            return f"{_SAID[self.feature]}: median {self.malignant:.3g} {positive}, {self.benign:.3g} {negative} ({of})"
+            medians = f"median {self.malignant:.3g} {positive}, {self.benign:.3g} {negative}"
+            return f"{_SAID[self.feature]}: {medians}{by} ({of})"
         what = f"{self.feature} {self.level}".strip()
-        return f"{what}: {self.malignant:.0%} of {positive} lesions, {self.benign:.0%} of {negative} ones ({of})"
+        return f"{what}: {self.malignant:.0%} of {positive} lesions, {self.benign:.0%} of {negative} ones{by} ({of})"
 
 
 def associations(
