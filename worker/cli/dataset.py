@@ -69,10 +69,11 @@ def validate(
     checked = _checked(manifest, root, exclude_finding, with_calipers=True)
     summary = _summary(checked)
     found, untested = _associations(checked)
+    filled_in = _filled_in(checked)
     if fmt is Report.JSON:
         listed = {"bad_rows": list(map(asdict, checked.faults)), "warned_of": list(map(asdict, checked.warnings))}
         tested = [asdict(one) | {"significant": one.is_significant, "sentence": one.sentence} for one in found]
-        print_json(summary | listed | {"associations": tested, "not_tested": untested})
+        print_json(summary | listed | {"associations": tested, "not_tested": untested, "ages_filled_in": filled_in})
     else:
         print_faults(checked.faults, "bad rows")
         if checked.warnings:
@@ -80,6 +81,8 @@ def validate(
             rows = [{"code": code, "rows": count} for code, count in counts]
             print_rows(rows, ("code", "rows"), Format.TABLE, title="warnings (--format json lists their rows)")
         _print_associations(found, untested)
+        if filled_in is not None:
+            say(f"warning: {filled_in}")
         print_rows([summary], list(summary), Format.TABLE, title="manifest")
     raise typer.Exit(EXIT_BAD_ROWS if checked.faults else 0)
 
@@ -92,6 +95,22 @@ def _associations(checked: "Checked") -> "tuple[Sequence[Association], str | Non
         return associations(checked.sound, checked.seen, checked.calipers), None
     except ImportError:
         return (), "what goes together with the labels is tested with the extra: pip install 'dlr-worker[train]'"
+
+
+def _filled_in(checked: "Checked") -> str | None:
+    """Say which ages were filled in, of all patients or of those of a pathology; ``None`` where none were."""
+    from worker.dataset.manifest import Pathology
+    from worker.training.ages import FEWEST, crowded
+
+    aged = [(row, age) for line, row in checked.sound.items() if (age := checked.ages[line]) is not None]
+    whose = {"patients": tuple(Pathology)} | {f"patients with a {one} lesion": (one,) for one in Pathology}
+    for who, pathologies in whose.items():
+        known = {(row.patient_key, int(age)) for row, age in aged if row.pathology in pathologies}
+        ages, having = crowded(age for _, age in known)
+        if ages and (len(pathologies) > 1 or len(known) >= FEWEST):
+            said = f"{having} of {len(known)} {who} have the age {' or '.join(map(str, ages))}"
+            return f"{said}: it seems to be filled in, and `dlr train` refuses that for the classifier with age"
+    return None
 
 
 def _print_associations(found: "Sequence[Association]", untested: str | None) -> None:

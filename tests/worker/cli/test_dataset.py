@@ -203,7 +203,19 @@ def test_what_goes_together_with_pathology_is_said_and_a_finding_excludes(manife
     assert set(of) == {"pathology", "birads"}
     scanner = of["pathology"]
     assert (scanner["significant"], scanner["effect"], told["not_tested"]) == (True, "Cramér's V", None)
+    assert told["ages_filled_in"] is None
     assert "scanner_model" in dlr("validate", manifest.with_name("s.csv"))
+
+
+def test_ages_that_were_filled_in_are_said_of_all_and_of_a_class(tmp_path: Path) -> None:
+    rows = cohort(tmp_path, 30, views=1)
+    for of, said in ((rows, "30 of 30 patients have the age 50"), (rows[::3], "10 of 10 patients with a malignant")):
+        made = [row.model_copy(update={"age_years": 50.5 if row in of else 55 + at}) for at, row in enumerate(rows)]
+        manifest = tmp_path / f"{len(of)}.csv"
+        write_manifest(manifest, made)
+        assert json.loads(dlr("validate", manifest, "-f", "json"))["ages_filled_in"].startswith(said)
+    told = CliRunner().invoke(app, ["dataset", "validate", str(manifest)])
+    assert "it seems to be filled in" in " ".join(told.output.split())
 
 
 def test_rows_with_a_finding_are_left_out_of_a_split(manifest: Path) -> None:
