@@ -220,4 +220,5 @@ def _held_on(match: "Match", found: "Compared") -> Held:
         lacks=f"{lesions - both} are left out" if both < lesions else None,
         versions=hold_against(a.name, found.lesions) if found.lesions else None,
         other=others[0].version if others else None,
+        advises=match.other is not None,
     )

@@ -32,6 +32,9 @@ SITE_COLUMNS = (
     "specificity_b", "auc_a", "auc_b", "auc_b_minus_a",
 )  # fmt: skip
 SITE_CARD = Card(SITE_COLUMNS[:3], SITE_COLUMNS[3:])
+ADVICE = ("newly_downgraded", "missed_cancers", "moves", "arms")
+"""Of a document: what follows from advice."""
+
 TRUTH_COLUMNS = ("version", "missed_cancers", "sensitivity", "specificity", "auc")
 
 
@@ -48,6 +51,7 @@ class Held:
         lacks: what to know of lesions that were not; ``None`` where all were.
         versions: what came of it; ``None`` where no lesion could be compared.
         other: the other model's version whose score advises with theirs; ``None``: of each lesion the one that serves.
+        advises: whether anything follows from their scores; from those of the image alone nothing does.
     """
 
     model: str
@@ -58,6 +62,7 @@ class Held:
     lacks: str | None
     versions: Versions | None
     other: str | None = None
+    advises: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,24 +126,26 @@ def _document(one: Held) -> dict[str, Any]:
     if found is None:
         return said
     return said | {
-        "newly_downgraded": [_row(lesion) for lesion in found.newly_downgraded],
-        "missed_cancers": {
-            side: [_row(lesion) for lesion in of.missed.cancers] for side, of in (("a", found.a), ("b", found.b))
-        },
+        **(_advice_document(found) if one.advises else dict.fromkeys(ADVICE)),
         "differences": asdict(found.differences),
-        "moves": {before.value: {after.value: found.moves[before, after] for after in ARMS} for before in ARMS},
-        "arms": {
-            side: comparison_document(of.arms) | {"uncertain": of.uncertain}
-            for side, of in (("a", found.a), ("b", found.b))
-        },
         "pathology": _pathology(found),
         "category": None if one.model != LH_MODEL else _with_extra(_on_category(found)),
-        "sites": [_site_document(site, at) for site, at in found.sites.items()],
+        "sites": [_site_document(site, at, advises=one.advises) for site, at in found.sites.items()],
     }
 
 
-def _site_document(site: str, at: Versions) -> dict[str, Any]:
-    missed = {"a": len(at.a.missed.cancers), "b": len(at.b.missed.cancers)}
+def _advice_document(found: Versions) -> dict[str, Any]:
+    sides = {"a": found.a, "b": found.b}
+    return {
+        "newly_downgraded": [_row(lesion) for lesion in found.newly_downgraded],
+        "missed_cancers": {side: [_row(lesion) for lesion in of.missed.cancers] for side, of in sides.items()},
+        "moves": {before.value: {after.value: found.moves[before, after] for after in ARMS} for before in ARMS},
+        "arms": {side: comparison_document(of.arms) | {"uncertain": of.uncertain} for side, of in sides.items()},
+    }
+
+
+def _site_document(site: str, at: Versions, *, advises: bool) -> dict[str, Any]:
+    missed = {"a": len(at.a.missed.cancers), "b": len(at.b.missed.cancers)} if advises else None
     said = {"site": site, "lesions": at.lesions, "missed_cancers": missed, "differences": asdict(at.differences)}
     return said | {"pathology": _pathology(at, _of_enough)}
 
@@ -209,6 +216,23 @@ def _print(one: Held) -> None:
     found = one.versions
     if found is None:
         return
+    sides = ((f"A {one.a}", found.a), (f"B {one.b}", found.b))
+    if one.advises:
+        _print_downgraded(found)
+    print_rows([_score_row(one, found)], SCORE_COLUMNS, Format.TABLE, title="scores of the same lesions, B minus A")
+    if one.advises:
+        _print_rates(found, sides)
+    _print_pathology(found, sides, advises=one.advises)
+    if one.model == LH_MODEL:
+        _print_category(found)
+    if found.sites:
+        sites = [_site_row(site, at, advises=one.advises) for site, at in found.sites.items()]
+        print_rows(sites, SITE_COLUMNS, Format.TABLE, "the same by site", SITE_CARD)
+    if not _has_statistics():
+        stdout.print("AUCs need the extra `train`: pip install 'dlr-worker[train]'", markup=False, highlight=False)
+
+
+def _print_downgraded(found: Versions) -> None:
     cancers = len(found.b.missed.cancers)
     if cancers:
         sentence = f"ALERT downgraded_cancer: B advises {cancers} known cancers down to BI-RADS 3"
@@ -217,8 +241,9 @@ def _print(one: Held) -> None:
         print_rows(missed, LESION_COLUMNS, Format.TABLE, "cancers that B misses", LESION_CARD)
     downgraded = [_row(lesion) for lesion in found.newly_downgraded]
     print_rows(downgraded, LESION_COLUMNS, Format.TABLE, "4A lesions that B advises down and A does not", LESION_CARD)
-    print_rows([_score_row(one, found)], SCORE_COLUMNS, Format.TABLE, title="scores of the same lesions, B minus A")
-    sides = ((f"A {one.a}", found.a), (f"B {one.b}", found.b))
+
+
+def _print_rates(found: Versions, sides: Sequence[tuple[str, Side]]) -> None:
     arms = [comparison_row(side.arms) | {"version": name, "not_certain": side.uncertain} for name, side in sides]
     print_rows(
         arms, ARM_COLUMNS, Format.TABLE, title="rates of the 4A lesions; *: the study's rate is outside the interval"
@@ -228,21 +253,14 @@ def _print(one: Held) -> None:
         for before in ARMS
     ]
     print_rows(moves, MOVE_COLUMNS, Format.TABLE, title="4A lesions, from A to B")
-    _print_pathology(found, sides)
-    if one.model == LH_MODEL:
-        _print_category(found)
-    if found.sites:
-        sites = [_site_row(site, at) for site, at in found.sites.items()]
-        print_rows(sites, SITE_COLUMNS, Format.TABLE, "the same by site", SITE_CARD)
-    if not _has_statistics():
-        stdout.print("AUCs need the extra `train`: pip install 'dlr-worker[train]'", markup=False, highlight=False)
 
 
-def _site_row(site: str, at: Versions) -> dict[str, object]:
+def _site_row(site: str, at: Versions, *, advises: bool) -> dict[str, object]:
     aucs = _of_enough(_on_pathology(at)) if _has_statistics() else None
     sides = {"a": at.a, "b": at.b}
     row: dict[str, object] = {"site": site, "lesions": at.lesions, "other_class": at.differences.other_class}
-    row |= {f"missed_by_{name}": len(side.missed.cancers) for name, side in sides.items()}
+    if advises:
+        row |= {f"missed_by_{name}": len(side.missed.cancers) for name, side in sides.items()}
     if at.with_pathology:
         row |= {f"sensitivity_{name}": counted(side.sensitivity) for name, side in sides.items()}
         row |= {f"specificity_{name}": counted(side.specificity) for name, side in sides.items()}
@@ -267,7 +285,7 @@ def _score_row(one: Held, found: Versions) -> dict[str, object]:
     }
 
 
-def _print_pathology(found: Versions, sides: Sequence[tuple[str, Side]]) -> None:
+def _print_pathology(found: Versions, sides: Sequence[tuple[str, Side]], *, advises: bool) -> None:
     if not found.with_pathology:
         stdout.print("none of them has a pathology result: dlr pathology import", highlight=False)
         return
@@ -275,7 +293,7 @@ def _print_pathology(found: Versions, sides: Sequence[tuple[str, Side]]) -> None
     rows = [
         {
             "version": name,
-            "missed_cancers": f"{len(side.missed.cancers)} of {side.missed.downgraded} downgraded",
+            "missed_cancers": f"{len(side.missed.cancers)} of {side.missed.downgraded} downgraded" if advises else None,
             "sensitivity": counted(side.sensitivity),
             "specificity": counted(side.specificity),
             "auc": area,

@@ -154,6 +154,21 @@ def test_each_site_has_its_own_row_and_aucs_where_it_has_enough_lesions(tmp_path
     assert "north" in told.partition("the same by site")[2]
 
 
+def test_of_scores_of_the_image_alone_nothing_is_said_that_advice_alone_can_say(manifest: Path) -> None:
+    rows = [one.model_copy(update={"site": "north"}) for one in read_manifest(manifest).rows.values()]
+    path = written(manifest.with_name("sites.csv"), *rows)
+    asked = ("DLR_BM/1.0", "DLR_BM/2.0", "--manifest", path, "--image-only")
+    [found] = answer(*asked, status=0)["models"]
+    assert [found[name] for name in ("newly_downgraded", "missed_cancers", "moves", "arms")] == [None] * 4
+    assert [one["missed_cancers"] for one in found["sites"]] == [None]
+    assert found["pathology"]["lesions"] == found["coverage"]["both"] == 7
+    told = dlr(*asked).stdout
+    assert "There is no advice of such scores." in told
+    assert "against pathology, on 7 lesions" in told
+    for word in ("advises down", "missed", "downgraded", "4A lesions", "not certain"):
+        assert word not in told, word
+
+
 def test_a_manifest_without_sites_has_no_table_of_them(manifest: Path) -> None:
     assert answer("DLR_BM/1.0", "DLR_BM/2.0", "--manifest", manifest)["models"][0]["sites"] == []
     assert "by site" not in dlr("DLR_BM/1.0", "DLR_BM/2.0", "--manifest", manifest).stdout
