@@ -18,7 +18,9 @@ METRIC_COLUMNS = (
     "specificity",
     "notice",
 )
-SITE_COLUMNS = ("site", "lesions", "positives", "auc", "auc_lower_95", "auc_upper_95", "sensitivity", "specificity")
+SITE_COLUMNS = (
+    "site", "lesions", "positives", "auc", "auc_lower_95", "auc_upper_95", "sensitivity", "specificity", "test_set",
+)  # fmt: skip
 
 
 def print_card(card: ModelCard) -> None:
@@ -28,6 +30,11 @@ def print_card(card: ModelCard) -> None:
     }  # fmt: skip
     title = f"on {card.metrics['test_set']}" if card.metrics else "not measured"
     print_rows([row], METRIC_COLUMNS, Format.TABLE, title=title)
+    print_by_site(card, "the same by site")
+
+
+def print_by_site(card: ModelCard, title: str) -> None:
+    """Print a card's metrics of each site as a table, if there are any."""
     by_site = [{"site": site, **metrics} for site, metrics in card.metrics_by_site.items()]
     if by_site:
-        print_rows(by_site, SITE_COLUMNS, Format.TABLE, title="the same by site")
+        print_rows(by_site, SITE_COLUMNS, Format.TABLE, title=title)

@@ -5,16 +5,20 @@ Why: docs/decisions/0052-sites-are-told-apart.md.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from worker.errors import Code, SetupRefused
 from worker.evaluation.calibration import scaled
-from worker.evaluation.discrimination import Labels, Scores
+from worker.evaluation.discrimination import Labels, Scores, auc
 from worker.evaluation.evaluation_options import SENSITIVITY, Choice, ChosenBy
 from worker.evaluation.recalibration import changed, conformal_of, fitted, rescaled
 from worker.evaluation.subgroups import FEWEST
 from worker.evaluation.thresholds import OperatingPoint, operating_point, sensitivity_threshold, youden_threshold
 from worker.inference.card_parts import SiteScale
 from worker.inference.model_card import ModelCard
+
+CHOSEN_ON = "the lesions that the site's own scale was chosen on"
+"""What a card's metrics of a site with a scale of its own were measured on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ def with_site(
     created_at: datetime | None = None,
 ) -> SiteScaled:
     """Give a card a threshold, a temperature or a conformal set of its own for one site.
+
+    The card's metrics of the site become those of these lesions, and say so: those before are of another threshold.
 
     Args:
         card: of the model whose scores these are, made at the card's temperature.
@@ -85,6 +91,20 @@ def with_site(
         positives=positives,
     )
     sites = {name: one.model_dump(mode="json") for name, one in {**card.sites, site: scale}.items()}
-    made = {"version": version, "created_at": (created_at or datetime.now(UTC)).isoformat(), "sites": sites}
+    made: dict[str, Any] = {
+        "version": version,
+        "created_at": (created_at or datetime.now(UTC)).isoformat(),
+        "sites": sites,
+    }
     after = operating_point(probabilities, labels, threshold, chosen_by, used=True)
+    made["metrics_by_site"] = {**card.metrics_by_site, site: _metrics(probabilities, labels, after)}
     return SiteScaled(changed(card, made), before, after)
+
+
+def _metrics(probabilities: Scores, labels: Labels, at: OperatingPoint) -> dict[str, int | float | str]:
+    area = auc(probabilities, labels)
+    rates = {"auc": area.value, "sensitivity": at.sensitivity.rate, "specificity": at.specificity.rate}
+    if area.interval is not None:
+        rates |= {"auc_lower_95": area.interval.low, "auc_upper_95": area.interval.high}
+    known = {name: round(rate, 4) for name, rate in rates.items() if rate is not None}
+    return {"lesions": len(labels), "positives": int(labels.sum()), **known, "test_set": CHOSEN_ON}
