@@ -58,6 +58,13 @@ def calibrate(
         typer.Option(metavar="MANIFEST", help="Instead: measure calibration and coverage on a manifest; no new card"),
     ] = None,
     root: RootOption = None,
+    image_only: Annotated[
+        bool,
+        typer.Option(
+            "--image-only",
+            help="With --check: score by the image alone (FC2), so that lesions need no age; an image stage always is",
+        ),
+    ] = False,
     exclude_finding: ExcludeFindingOption = None,
     temperature: Annotated[bool, typer.Option("--temperature", help="Fit a temperature")] = False,
     coverage: Annotated[
@@ -104,9 +111,12 @@ def calibrate(
             raise typer.BadParameter("makes no card, so only manifest and split can be given", param_hint="--check")
         from worker.cli.calibration_check import check_on_manifest
 
-        check_on_manifest(str(card), check, root, split, exclude_finding, fmt, by_pathology=pathology)
+        check_on_manifest(
+            str(card), check, root, split, exclude_finding, fmt, by_pathology=pathology, image_only=image_only
+        )
         return
     refuse_without("--root", root, "--check", check)
+    refuse_without("--image-only", image_only or None, "--check", check)
     refuse_without("--exclude-finding", exclude_finding, "--check", check)
     refuse_without("--threshold", threshold, "--site", site)
     if not temperature and coverage is None and threshold is None:

@@ -11,8 +11,9 @@ from worker.cli.calibration_check import shortfalls
 from worker.cli.lazy_commands import COMMANDS, Entry, LazyGroup
 from worker.cli.output import Card, Format, FormatOption, Report, ReportOption, print_json, print_rows, stderr
 from worker.cli.progress import share_bar
+from worker.cli.trained_card import print_by_site
 from worker.inference.active_versions import Event
-from worker.inference.calibration_checks import last
+from worker.inference.calibration_checks import kept, outstanding
 from worker.inference.registry import Registry
 from worker.inference.shares import percent
 from worker.settings import get_settings
@@ -47,6 +48,7 @@ LIST_COLUMNS = (
 )  # fmt: skip
 MEMBER_COLUMNS = ("version", "weights_sha256")
 INITIAL_COLUMNS = ("of", "name", "version", "weights_sha256", "data_digest")
+SCALE_COLUMNS = ("site", "threshold", "temperature", "coverage", "quantile", "lesions", "positives")
 LIST_CARD = Card(LIST_COLUMNS[:2], LIST_COLUMNS[2:])
 HISTORY_COLUMNS = ("at", "event", "name", "version", "replaced", "share", "forced", "actor")
 HISTORY_CARD = Card(HISTORY_COLUMNS[:4], HISTORY_COLUMNS[4:])
@@ -139,25 +141,29 @@ def show(
         return
     for entry in found:
         card = entry.card.model_dump(mode="json")
-        members = card.pop("members")
+        members, sites = card.pop("members"), card.pop("sites")
         started = [
             one | {"of": network["version"], "data_digest": one["training"].get("data_digest")}
             for network in members or [card]
             for one in network["initial_weights"]
         ]
-        del card["initial_weights"]
+        del card["initial_weights"], card["metrics_by_site"]
         rows = [{"field": name, "value": _shown(value)} for name, value in card.items() if value not in (None, {})]
         print_rows(rows, ("field", "value"), Format.TABLE, title=f"{entry.card.name} {entry.card.version}")
         if members:
             print_rows(members, MEMBER_COLUMNS, Format.TABLE, title="members, whose scores' mean is its score")
         if started:
             print_rows(started, INITIAL_COLUMNS, Format.TABLE, title="weights that its training started from")
+        if sites:
+            rows = [{"site": site, **(scale["conformal"] or {}), **scale} for site, scale in sites.items()]
+            print_rows(rows, SCALE_COLUMNS, Format.TABLE, title="of single sites, in place of the card's")
+        print_by_site(entry.card, "metrics by site")
 
 
 def _shown(value: object) -> object:
-    """A value of a card on one line."""
+    """A value of a card on one line; histograms are for programs."""
     if isinstance(value, dict):
-        return ", ".join(f"{name} {one}" for name, one in value.items())
+        return ", ".join(f"{name} {one}" for name, one in value.items() if not isinstance(one, dict))
     return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
@@ -185,7 +191,7 @@ def activate(
         _say(f"{card.name} {card.version} scores {percent(share)} of the studies, {beside} the others; {TAKEN_UP}")
         _say(f"both are compared by: dlr monitor; on: dlr models activate {card.name} {card.version}; "
              f"back: dlr models activate {card.name} {beside}")  # fmt: skip
-    for warning in shortfalls(last(registry.entry(card.name, card.version).folder)):
+    for warning in shortfalls(outstanding(kept(registry.entry(card.name, card.version).folder))):
         _say(f"warning: {warning}")
 
 

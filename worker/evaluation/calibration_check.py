@@ -22,6 +22,8 @@ def checked(
     data_digest: str,
     split: Split | None,
     at: datetime | None = None,
+    *,
+    image_only: bool = False,
 ) -> Check | None:
     """Measure calibration and coverage; ``None`` where no lesion has a score and a known answer.
 
@@ -33,6 +35,7 @@ def checked(
         data_digest: of the manifest that they are of.
         split: theirs.
         at: when; now, unless given.
+        image_only: the scores are of the image alone.
     """
     pooled = _part(card, scorer, lesions, truth)
     if pooled is None:
@@ -44,6 +47,7 @@ def checked(
         data_digest=data_digest,
         split=None if split is None else split.value,
         truth=truth.value,
+        image_only=image_only,
         pooled=pooled,
         sites={site: part for site, part in parts.items() if part is not None},
     )

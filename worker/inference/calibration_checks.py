@@ -5,8 +5,9 @@
 Card and weights of a version never change; this file grows.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -70,6 +71,7 @@ class Check(_Part):
         data_digest: of the manifest.
         split: whose rows were scored; ``None`` where none has a split.
         truth: what was taken for true: ``pathology`` or ``birads``.
+        image_only: the lesions were scored by the image alone, as the service never does.
         pooled: of all lesions.
         sites: of those of each site that is known.
     """
@@ -79,6 +81,7 @@ class Check(_Part):
     data_digest: str
     split: str | None
     truth: str
+    image_only: bool = False
     pooled: Part
     sites: dict[str, Part]
 
@@ -87,6 +90,48 @@ class Check(_Part):
         """Where coverage falls short: by site, and pooled under ``None``."""
         parts: list[tuple[str | None, Part]] = [(None, self.pooled), *self.sites.items()]
         return {site: part.covered for site, part in parts if part.covered and part.covered.is_short}
+
+    @property
+    def names_every_site(self) -> bool:
+        """Each lesion is of a known site."""
+        return sum(part.lesions for part in self.sites.values()) == self.pooled.lesions
+
+
+class Shortfall(NamedTuple):
+    """Where a check found that coverage falls short; ``site`` is ``None`` of all its lesions."""
+
+    check: Check
+    site: str | None
+    covered: Covered
+
+
+def outstanding(checks: Iterable[Check]) -> list[Shortfall]:
+    """Return where coverage fell short when it was checked last: at each site, and of each manifest as a whole.
+
+    What was checked of another site, or against another truth, says nothing of a site. A manifest as a whole counts no
+    more once each of its sites was checked again, and never where it is of one site.
+
+    Args:
+        checks: of one version, the oldest first; those of the image alone say nothing of the score that serves.
+    """
+    of_site: dict[tuple[str, str], Check] = {}
+    of_manifest: dict[tuple[str, str, str | None], Check] = {}
+    for check in checks:
+        if not check.image_only:
+            of_site |= {(check.truth, site): check for site in check.sites}
+            of_manifest[check.truth, check.data_digest, check.split] = check
+    counted: list[tuple[Check, str | None]] = [
+        (check, None) for check in of_manifest.values() if _is_last(check, of_site)
+    ]
+    counted += [(check, site) for (_, site), check in of_site.items()]
+    return [Shortfall(check, site, check.short[site]) for check, site in counted if site in check.short]
+
+
+def _is_last(check: Check, of_site: dict[tuple[str, str], Check]) -> bool:
+    """Whether a check's lesions as a whole say more than the latest checks of their sites."""
+    if not check.names_every_site:
+        return True
+    return len(check.sites) > 1 and any(of_site[check.truth, site] is check for site in check.sites)
 
 
 def keep(check: Check, folder: Path) -> None:
@@ -99,10 +144,17 @@ def keep(check: Check, folder: Path) -> None:
         append(folder / CHECKS_FILE, check.model_dump_json().encode())
 
 
-def last(folder: Path) -> Check | None:
-    """Return the latest check of a version; ``None`` where there is none that can be read."""
+def kept(folder: Path) -> list[Check]:
+    """Return the checks of a version that can be read, the oldest first."""
     try:
         lines = (folder / CHECKS_FILE).read_bytes().splitlines()
-        return Check.model_validate_json(lines[-1])
-    except (OSError, IndexError, ValidationError):
+    except OSError:
+        return []
+    return [check for line in lines if (check := _read(line)) is not None]
+
+
+def _read(line: bytes) -> Check | None:
+    try:
+        return Check.model_validate_json(line)
+    except ValidationError:
         return None

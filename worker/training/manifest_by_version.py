@@ -23,23 +23,25 @@ def score_versions(
     on_progress: Callable[[int, int], None],
     *,
     image_only: bool,
+    also: Sequence[Split] = (Split.VALIDATION,),
 ) -> ScoredManifest:
     """Score the lesions that an evaluation needs, as each version's card says, in float32 on the processor.
 
     Args:
         manifest: its rows and its root.
-        split: that is measured on; ``validation`` is scored too.
+        split: that is measured on.
         entries: the versions, one at least.
         on_progress: told how many rows are done, and of how many.
         image_only: by FC2, which needs no age. Then nothing advises, and the threshold of a version that is not of the
             image stage alone is chosen, since its card's is that of the score with age.
+        also: other splits that are scored too; thresholds are chosen on ``validation``.
 
     Raises:
         ModelRefused: a version is not sound, or ``model_image_only``.
         SetupRefused: ``lesions_too_few``: no row is of the split, or none could be scored.
         Unavailable: the device does not score, or the storage is away.
     """
-    reading = Reading(manifest, split, Split.VALIDATION, needs_ages=not image_only)
+    reading = Reading(manifest, split, *also, needs_ages=not image_only)
     models = {
         _scorer(entry.card, image_only=image_only): SingleModel(entry, torch.device("cpu"), image_only=image_only)
         for entry in entries
@@ -74,6 +76,10 @@ def _scores(models: Mapping[Scorer, SingleModel], lesion: ReadLesion, reading: R
             said[scorer] = model.score(lesion.images)
         except ImagesRefused as refused:
             reading.count_lesion(refused, len(lesion.rows), model.card)
+            continue
+        for one in said[scorer].images:
+            if isinstance(one, LesionRefused):
+                reading.count(one, model.card)
     return said
 
 

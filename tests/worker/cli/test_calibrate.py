@@ -13,13 +13,15 @@ from scipy.special import expit
 from typer.testing import CliRunner
 
 from tests.worker.dataset.manifests import cohort
-from tests.worker.inference.samples import write_model
+from tests.worker.inference.samples import write_image_stage, write_model
 from worker.cli.main import app
 from worker.clinical.categories import Birads
+from worker.dataset.manifest import Split
 from worker.dataset.manifest_file import write_manifest
 from worker.errors import Code, DlrError, ModelRefused, SetupRefused
 from worker.evaluation.recalibration import rescaled
-from worker.inference.calibration_checks import Check, Covered, Part, keep
+from worker.evaluation.site_scale import CHOSEN_ON
+from worker.inference.calibration_checks import Check, Covered, Part, keep, kept
 from worker.inference.model_card import ModelCard, load_card
 from worker.inference.registry import Registry
 from worker.settings import get_settings
@@ -213,13 +215,18 @@ def test_a_site_gets_its_own_scale_from_its_own_lesions_and_the_others_keep_the_
     row = answer(*asked, "--threshold", "sensitivity", "--sensitivity", 0.9, "-o", tmp_path / "1.json")
     card = load_card(tmp_path / "1.json")
     changed = {name for name in ModelCard.model_fields if getattr(card, name) != getattr(before, name)}
-    assert changed == {"version", "created_at", "sites"}
+    assert changed == {"version", "created_at", "sites", "metrics_by_site"}
     scale = card.sites["North"]
     assert (row["threshold"], row["temperature"], row["lesions"]) == (scale.threshold, scale.temperature, scale.lesions)
     assert scale.lesions == 100
     assert scale.temperature > 1.5
     assert row["after"]["sensitivity"]["rate"] >= 0.9
     assert row["before"]["threshold"] == 0.4
+    measured = card.metrics_by_site["North"]
+    assert (measured["lesions"], measured["test_set"]) == (100, CHOSEN_ON)
+    for name in ("sensitivity", "specificity"):
+        assert measured[name] == round(row["after"][name]["rate"], 4)
+    assert 0.5 < float(measured["auc_lower_95"]) < float(measured["auc"]) < 1
     assert (card.at_site("South"), card.at_site(None)) == (card, card)
     carried = answer(*asked, "-o", tmp_path / "2.json")
     assert carried["after"]["true_positives"] == carried["before"]["true_positives"], "no class changes by it"
@@ -232,7 +239,15 @@ def test_a_second_site_joins_the_first(card_path: Path, tmp_path: Path) -> None:
     asked = ("--scores", table, "--threshold", "youden", "--site")
     answer(card_path, *asked, "North", "--version", "2.0", "-o", tmp_path / "1.json")
     answer(tmp_path / "1.json", *asked, "South", "--version", "3.0", "-o", tmp_path / "2.json")
-    assert list(load_card(tmp_path / "2.json").sites) == ["North", "South"]
+    card = load_card(tmp_path / "2.json")
+    assert list(card.sites) == list(card.metrics_by_site) == ["North", "South"]
+    registry = Registry(get_settings().models_dir)
+    registry.add(tmp_path / "2.json", card_path.with_name("weights.safetensors"))
+    shown = CliRunner().invoke(app, ["models", "show", "DLR_BM/3.0"]).stdout
+    assert "{" not in shown, "no Python is shown to people"
+    own = shown.partition("of single sites, in place of the card's")[2]
+    assert f"{card.sites['South'].threshold:.4g}" in own.partition("metrics by site")[0]
+    assert CHOSEN_ON[:11] in own.partition("metrics by site")[2]
 
 
 def test_a_site_with_few_lesions_or_none_is_refused(card_path: Path, tmp_path: Path) -> None:
@@ -278,16 +293,60 @@ def test_a_check_says_where_coverage_falls_short_and_activation_warns_of_it(tmp_
 
 
 @pytest.mark.slow
-def test_a_check_that_finds_nothing_takes_the_last_ones_warning_away(tmp_path: Path) -> None:
+def test_a_check_that_finds_nothing_takes_the_warning_of_its_own_site_away_and_of_no_other(tmp_path: Path) -> None:
     registered(tmp_path, conformal=ANYTHING)
     write_manifest(tmp_path / "m.csv", cohort(tmp_path, 12, views=1))
     [entry] = Registry(get_settings().models_dir).list()
-    keep(short_check(), entry.folder)
+    keep(short_check("A"), entry.folder)
+    keep(short_check("B"), entry.folder)
     done = dlr("1.0", "--check", tmp_path / "m.csv")
     assert done.exit_code == 0, done.output
     assert "DLR_BM 1.0, held against pathology" in done.stdout
     activated = CliRunner().invoke(app, ["models", "activate", "DLR_BM", "1.0"])
-    assert "warning" not in activated.stderr
+    [warning] = [line for line in activated.stderr.splitlines() if line.startswith("warning")]
+    assert warning.startswith("warning: checked 2026-11-29 against pathology, at B: the conformal sets hold the true")
+    assert "of 70.0 %" in warning
+    assert "90.0% was promised" in warning
+
+
+@pytest.mark.slow
+def test_lesions_without_an_age_are_checked_by_the_image_alone_and_it_is_said_and_kept(tmp_path: Path) -> None:
+    registered(tmp_path, conformal=FAR_TOO_SURE)
+    registry = Registry(get_settings().models_dir)
+    registry.add(*write_image_stage(tmp_path / "image", version="image", conformal=FAR_TOO_SURE))
+    rows = [one.model_copy(update={"age_years": None}) for one in cohort(tmp_path, 12, views=1)]
+    write_manifest(tmp_path / "m.csv", rows)
+    assert refused("1.0", "--check", tmp_path / "m.csv").code is Code.LESIONS_TOO_FEW
+    of_image = dlr("image", "--check", tmp_path / "m.csv", "--format", "json")
+    found = json.loads(of_image.stdout)
+    assert (of_image.exit_code, found["image_only"], found["short"]) == (3, True, ["all", "A"])
+    assert "note: DLR_BM image: scored by the image alone" in of_image.stderr
+    assert "by the image alone against pathology, at A" in of_image.stderr
+    whole = dlr("1.0", "--check", tmp_path / "m.csv", "--image-only")
+    assert (whole.exit_code, "coverage is not measured" in whole.stderr) == (0, True), whole.output
+    assert "DLR_BM 1.0 by the image alone, held against pathology" in whole.stdout
+    [of_whole] = kept(registry.entry("DLR_BM", "1.0").folder)
+    assert (of_whole.image_only, of_whole.pooled.lesions, of_whole.pooled.covered) == (True, 12, None)
+
+
+@pytest.mark.slow
+def test_every_row_of_a_checked_manifest_is_counted_once(tmp_path: Path) -> None:
+    registered(tmp_path, name="DLR_LH")
+    rows = cohort(tmp_path, 12, views=2)
+    parts = [Split.TEST] * 6 + [Split.VALIDATION] * 3 + [Split.TRAIN] * 3
+    said: list[dict[str, Any]] = [{"split": parts[place // 2]} for place in range(24)]
+    said[0] = {"split": None, "excluded": "poor_image"}
+    said[2] = said[3] = {"split": Split.TEST, "age_years": None}
+    said[4] = said[5] = {"split": Split.TEST, "birads": Birads.INCOMPLETE}
+    write_manifest(tmp_path / "m.csv", [one.model_copy(update=cells) for one, cells in zip(rows, said, strict=True)])
+    found = answer("1.0", "--check", tmp_path / "m.csv")
+    assert found["left_out"] == {
+        "rows that are excluded": 1, "rows of splits that are not scored": 12, "rows: age_missing": 2,
+        "rows without an answer (birads)": 2,
+    }  # fmt: skip
+    assert (found["rows"], found["rows_scored"], found["pooled"]["lesions"]) == (24, 7, 4)
+    assert sum(found["left_out"].values()) + found["rows_scored"] == found["rows"]
+    assert "scored: 7 of 24 rows" in dlr("1.0", "--check", tmp_path / "m.csv").stderr
 
 
 def test_a_check_makes_no_card(tmp_path: Path) -> None:
@@ -297,7 +356,12 @@ def test_a_check_makes_no_card(tmp_path: Path) -> None:
     assert unknown.code is Code.MODEL_NOT_FOUND
 
 
-def short_check() -> Check:
+def test_only_a_check_is_made_by_the_image_alone(card_path: Path, tmp_path: Path) -> None:
+    done = dlr(card_path, "--scores", tmp_path / "s.csv", "--image-only")
+    assert (done.exit_code, "--image-only: needs --check" in sentence(done)) == (2, True)
+
+
+def short_check(site: str) -> Check:
     covered = Covered(lesions=100, count=70, low=0.6, high=0.8, promised=0.9)
     part = Part(
         lesions=100, positives=40, mean_probability=0.5, observed=0.4, brier=0.2, expected_calibration_error=0.1,
@@ -305,9 +369,9 @@ def short_check() -> Check:
     )  # fmt: skip
     return Check(
         at=datetime(2026, 11, 29, tzinfo=UTC),
-        data_digest="0" * 64,
+        data_digest=site * 64,
         split=None,
         truth="pathology",
         pooled=part,
-        sites={},
+        sites={site: part},
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.worker.dataset.manifests import cohort
 from tests.worker.inference.samples import registry_with_both, write_image_stage, write_model
@@ -118,6 +119,19 @@ def test_with_age_a_row_without_one_is_left_out_and_an_image_stage_is_refused(
     with pytest.raises(SetupRefused) as none:
         scored(registry, tmp_path, without_ages(rows), AGE, image_only=False)
     assert none.value.code is Code.LESIONS_TOO_FEW
+
+
+def test_an_image_that_a_scored_lesion_was_scored_without_is_counted(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "registry")
+    registry.add(*write_model(tmp_path / "fragile", pixel_mean=[0.0] * 3, pixel_std=[1e-39] * 3))
+    rows = cohort(tmp_path, 1, views=2)
+    dark = np.random.default_rng(1).integers(0, 2, (48, 64), np.uint8)
+    Image.fromarray(dark).save(tmp_path / rows[0].image)
+    found = scored(registry, tmp_path, rows, "1.0", image_only=False).material
+    assert [one.images for one in found.lesions] == [1]
+    assert {reason: count for reason, count in found.left_out.items() if count} == {
+        "rows: scores_not_finite by DLR_BM 1.0": 1
+    }
 
 
 def test_two_versions_are_compared_by_the_image_alone_without_any_advice(registry: Registry, tmp_path: Path) -> None:
