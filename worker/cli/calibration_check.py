@@ -32,8 +32,8 @@ PART_COLUMNS = (
 )  # fmt: skip
 NOT_SPLIT = "no row has a split, so all are used: make sure that the model was trained on none of them"
 OF_AGE = (
-    "{name}: temperature and conformal set, where its card has them, are of the score with age: the temperature is used "
-    "all the same, and coverage is not measured"
+    "{name}: temperature and conformal set, where its card has them, are of the score with age: the temperature is "
+    "used all the same, and coverage is not measured"
 )
 
 
