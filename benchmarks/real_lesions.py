@@ -200,7 +200,7 @@ def run(
 
 def _serve(recipe: Recipe, seed: int, folds: int, away: Path, work: Path) -> None:
     """Measure the folds' networks as one version, once all are there, unless that is kept already."""
-    weights = {fold: _folder(work, recipe, seed, fold) / WEIGHTS_FILE for fold in range(1, folds + 1)}
+    weights = {fold: folder_of(work, recipe, seed, fold) / WEIGHTS_FILE for fold in range(1, folds + 1)}
     kept = work / _served_file(seed)
     if not kept.exists() and all(path.exists() for path in weights.values()):
         say_on_stderr(f"{recipe.name}: its {folds} folds as one version, seed {seed}")
@@ -211,7 +211,7 @@ def _served_file(seed: object) -> str:
     return f"served-{seed}.json"
 
 
-def _folder(work: Path, recipe: Recipe, seed: int, fold: int) -> Path:
+def folder_of(work: Path, recipe: Recipe, seed: int, fold: int) -> Path:
     suffix = "" if seed == 1 else f"-seed-{seed}"
     return work / f"{recipe.name.replace(' ', '-')}-{fold}{suffix}"
 
@@ -222,7 +222,7 @@ def _train(
     """Train and keep a fold, unless it is kept already."""
     import time
 
-    kept = _folder(work, recipe, seed, fold)
+    kept = folder_of(work, recipe, seed, fold)
     if (kept / "scores.json").exists() and (not keep_weights or (kept / WEIGHTS_FILE).exists()):
         return False
     say_on_stderr(f"{recipe.name}: fold {fold} of {folds}, seed {seed}")

@@ -1,6 +1,8 @@
 """The second stage (Fig. S3): the classifier with age, on the embeddings of an image network that stays as it is."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import AdamW
 
@@ -27,9 +29,27 @@ def fit_age(network: DlrNetwork, lesions: Lesions, config: TrainingConfig, team:
     """
     chosen = lesions.of(*learns_on(config))
     embeddings = embed(network, chosen, config, team)
-    ages = normalized_ages(chosen, config).to(team.device)
-    labels = torch.from_numpy(chosen.labels).long().to(team.device)
-    weights = class_weights(chosen.labels, config).to(team.device)
+    return learn_age(network, embeddings, normalized_ages(chosen, config), chosen.labels, config)
+
+
+def learn_age(
+    network: DlrNetwork, embeddings: Tensor, normalized_ages: Tensor, labels: NDArray[np.bool_], config: TrainingConfig
+) -> float:
+    """Train the classifier with age, in place, where the embeddings are known.
+
+    Args:
+        network: its image network is trained.
+        embeddings: of lesions, by that, float32 (N, 128), on the network's device.
+        normalized_ages: float32 (N,).
+        labels: bool (N,).
+        config: how.
+
+    Returns:
+        The last loss.
+    """
+    ages = normalized_ages.to(embeddings.device)
+    classes = torch.from_numpy(labels).long().to(embeddings.device)
+    weights = class_weights(labels, config).to(embeddings.device)
     if config.age.start == "image":
         start_from_the_image(network)
     optimizer = AdamW(
@@ -42,7 +62,7 @@ def fit_age(network: DlrNetwork, lesions: Lesions, config: TrainingConfig, team:
     loss = torch.zeros(())
     for _ in range(config.age.steps):
         optimizer.zero_grad()
-        loss = weighted_loss(network.age(embeddings, ages), labels, weights)
+        loss = weighted_loss(network.age(embeddings, ages), classes, weights)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return float(loss.detach())
