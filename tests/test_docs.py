@@ -22,7 +22,7 @@ from pydantic_core import PydanticUndefined
 from redis import Redis
 from sqlalchemy import NullPool
 
-from benchmarks import duplicates, phantom_cohort, real_lesions
+from benchmarks import duplicates, phantom_cohort, real_aged, real_lesions
 from benchmarks.__main__ import ROWS
 from benchmarks.cost import cost_table
 from benchmarks.gpu import __main__ as gpu
@@ -69,6 +69,7 @@ MODEL_OWNER, MODELS = DOCS / "model-owner.md", DOCS / "models.md"
 FIGURES: dict[str, Any] = json.loads((ROOT / "benchmarks" / "figures.json").read_text("utf-8"))
 PHANTOM_COHORT: dict[str, Any] = json.loads((ROOT / "benchmarks" / "phantom_cohort.json").read_text("utf-8"))
 REAL_LESIONS: dict[str, Any] = json.loads((ROOT / "benchmarks" / "real_lesions.json").read_text("utf-8"))
+REAL_AGED: dict[str, Any] = json.loads((ROOT / "benchmarks" / "real_aged.json").read_text("utf-8"))
 DUPLICATES: dict[str, Any] = json.loads((ROOT / "benchmarks" / "duplicates.json").read_text("utf-8"))
 GPU = ROOT / "benchmarks" / "gpu.json"
 """What `make gpu` wrote; it is there once a GPU has run it."""
@@ -197,6 +198,13 @@ def real_lesions_table() -> str:
     return "\n".join([said, "", real_lesions.as_markdown(REAL_LESIONS).rstrip()])
 
 
+def real_aged_table() -> str:
+    machine = REAL_AGED["machine"]
+    commits = ", ".join(dict.fromkeys(commit for one in REAL_AGED["models"] for commit in one["commits"]))
+    said = f"Commit {commits}; one core of {machine['processor']}; torch {machine['torch']}."
+    return "\n".join([said, "", real_aged.as_markdown(REAL_AGED).rstrip()])
+
+
 def duplicates_table() -> str:
     return duplicates.as_markdown(DUPLICATES).rstrip()
 
@@ -221,6 +229,7 @@ TABLES = {
     "configuration": (MODEL_OWNER, configuration_table),
     "phantom cohort": (MODELS, phantom_cohort_table),
     "real lesions": (MODELS, real_lesions_table),
+    "real aged": (MODELS, real_aged_table),
     "duplicates": (LOOK_DECISION, duplicates_table),
     "99DLR": (CONFORMANCE, own_codes_table),
     "codes": (INTEGRATOR, codes_table),
