@@ -56,7 +56,7 @@ class FaultService:
         """Of workers that are another checkout's than this one's, by their names."""
         self.before: Callable[[str], Sequence[str]] = lambda _: ()
         """What stands before the command of a worker, by its name."""
-        self._environment = {**services.environment, "PYTHONPATH": str(ROOT), **environment}
+        self._environment = {**services.environment, "PYTHONPATH": _found_from(ROOT), **environment}
         self._sender: Celery | None = None
 
     @property
@@ -77,7 +77,7 @@ class FaultService:
 
     def environment(self, root: Path = ROOT) -> dict[str, str]:
         """Return what the programs of a checkout find the servers by."""
-        return {**self._environment, "PYTHONPATH": str(root)}
+        return {**self._environment, "PYTHONPATH": _found_from(root)}
 
     def start_program(
         self, name: str, command: Sequence[str], environment: Mapping[str, str], root: Path = ROOT
@@ -287,6 +287,11 @@ class FaultService:
                 return waiting + client.hlen("unacked") + client.hlen(TAKEN)
         except RedisError:
             return -1
+
+
+def _found_from(root: Path) -> str:
+    """Return where Python looks: in a checkout first, and then where this process was told to."""
+    return os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
 
 
 @contextmanager

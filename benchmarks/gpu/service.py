@@ -61,12 +61,20 @@ class _Site:
         waiting = {self.service.workers[name].pid: name for name in names}
         while waiting:
             self._run.left(f"{', '.join(waiting.values())} had scored nothing")
-            self.rate(1)
-            self.service.until(lambda: self.service.waiting() == 0, self._run.left(), "an idle service")
+            push(self.service, self.jobs(1))
+            self.service.until(self._is_idle, self._run.left(), f"the first studies of {', '.join(waiting.values())}")
             for row in self.service.sql(_SCORED):
                 name = waiting.pop(row["process"], None)
                 if name is not None:
                     self.service.until(lambda: self._is_frozen(name), self._run.left(), "a freeze outside of all locks")  # noqa: B023
+
+    def _is_idle(self) -> bool:
+        """Look whether all is done; a worker that has ended will never do it."""
+        for name, process in self.service.workers.items():
+            if process.poll() is not None:
+                said = self.service.services.home.log_file(name).read_text(errors="replace").strip()
+                raise RuntimeError(f"{name} ended with status {process.returncode}: {said.rpartition(chr(10))[2]}")
+        return self.service.waiting() == 0
 
     def _is_frozen(self, name: str) -> bool:
         """Freeze a worker, and thaw it again if the others would wait for a transaction of its."""
