@@ -67,8 +67,6 @@ def _refused(models_dir: Path) -> str:
         if refused.code is not Code.DEVICE_UNAVAILABLE:
             sys.exit(f"refused as {refused.code}")
         return refused.code.value
-    except torch.OutOfMemoryError:
-        return "OutOfMemoryError"
     sys.exit("both models were put on a card without memory")
 
 

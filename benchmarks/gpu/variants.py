@@ -44,7 +44,7 @@ class Bf16WeightsNhwcBytes(NhwcBytes, Bf16Weights):
 def _scored(model: ScoringNetworks, pixels: Tensor, normalized_age: Tensor) -> Tensor:
     scale, shift = (1 / (255 * model.std)).flatten(), (-model.mean / model.std).flatten()
     images = torch.addcmul(shift, pixels.permute(0, 2, 3, 1).float(), scale).permute(0, 3, 1, 2)
-    return torch.stack([network(images, normalized_age) for network in model.each], dim=1)
+    return torch.stack([model._logits(network, images, normalized_age) for network in model.each], dim=1)  # noqa: SLF001
 
 
 class TwoStreams:
