@@ -47,7 +47,7 @@ LIST_COLUMNS = (
     "input_size", "aggregation", "min_images", "threshold", "created_at",
 )  # fmt: skip
 MEMBER_COLUMNS = ("version", "weights_sha256")
-INITIAL_COLUMNS = ("of", "name", "version", "weights_sha256", "data_digest")
+INITIAL_COLUMNS = ("of", "name", "version", "weights_sha256", "training_data")
 SCALE_COLUMNS = ("site", "threshold", "temperature", "coverage", "quantile", "lesions", "positives")
 LIST_CARD = Card(LIST_COLUMNS[:2], LIST_COLUMNS[2:])
 HISTORY_COLUMNS = ("at", "event", "name", "version", "replaced", "share", "forced", "actor")
@@ -143,9 +143,7 @@ def show(
         card = entry.card.model_dump(mode="json")
         members, sites = card.pop("members"), card.pop("sites")
         started = [
-            one | {"of": network["version"], "data_digest": one["training"].get("data_digest")}
-            for network in members or [card]
-            for one in network["initial_weights"]
+            one | {"of": network["version"]} for network in members or [card] for one in network["initial_weights"]
         ]
         del card["initial_weights"], card["metrics_by_site"]
         rows = [{"field": name, "value": _shown(value)} for name, value in card.items() if value not in (None, {})]

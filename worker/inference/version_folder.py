@@ -19,7 +19,7 @@ from worker.inference.weights_file import sha256_of
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "weights.safetensors"
 
-_HOW_IT_WAS_MADE = ("training", "jpeg_decoder", "created_at")
+_HOW_IT_WAS_MADE = ("training", "initial_weights", "jpeg_decoder", "created_at")
 """Fields of a card that may differ when a version is made once more, by later code: its weights are the same."""
 
 

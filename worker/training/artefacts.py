@@ -120,7 +120,7 @@ def _card(
         threshold=judged.threshold,
         weights_sha256=digest,
         intended_use=f"Trying the service out: {cohort.notice}" if cohort.notice else f"{NOT_STATED}: research only",
-        training_data=f"{cohort.said}; images: {learned}; label: {rule}; data digest {cohort.digest}{_from(started)}",
+        training_data=f"{cohort.said}; images: {learned}; label: {rule}; data digest {cohort.digest}",
         notice=cohort.notice,
         metrics=metrics_of(judged, cohort.notice),
         metrics_by_site=metrics_by_site(judged),
@@ -130,13 +130,6 @@ def _card(
         initial_weights=started,
         created_at=datetime.now(UTC),
     )
-
-
-def _from(started: tuple[InitialWeights, ...]) -> str:
-    if not started:
-        return ""
-    whose = " ".join(filter(None, (started[0].name, started[0].version))) or "a file without a card"
-    return f"; from weights of {whose}, SHA-256 {started[0].weights_sha256}: see initial_weights"
 
 
 def _training(
