@@ -105,7 +105,7 @@ def feeding(run: Run) -> Iterator[Row]:
         for processes in steps:
             site.thaw(names[:processes])
             site.rate(8 * processes)  # who was frozen makes new connections first
-            count, rate, share = _fed(run, site, 8 * processes)
+            count, rate, share = _fed(run, site, 32 * processes)
             what = f"{processes} worker {'process' if processes == 1 else 'processes'}, {intakes} of intake"
             yield Row("feeding", f"{what}, {count} studies", rate, "lesions/s")
             yield Row("feeding", f"{what}: the card busy", share, "of the time", why=_unknown(share))
