@@ -272,6 +272,9 @@ def installed() -> Iterator[SimulatedCuda]:
         "current_stream": lambda device: cuda._default(device.index or 0),
         "graph_pool_handle": lambda: POOL,
     }
+    # PyTorch keeps which functions make tensors at the first use of a device as a context, and is to keep its own.
+    with torch.device("cpu"):
+        torch.empty(0)
     with pytest.MonkeyPatch.context() as patched:
         for name, simulated in names.items():
             patched.setattr(torch.cuda, name, simulated)
