@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.aged_figures import COVERAGE, OVER, figures_of, network_scores
 from benchmarks.machine import commit, machine
 from benchmarks.measuring import say_on_stderr
-from benchmarks.real_lesions import NAMES, RECIPES, folder_of
+from benchmarks.real_lesions import NAMES, RECIPES, folder_of, heading, p_value, with_interval
 from benchmarks.real_training import RealSet, read_set, trained_fold
 from worker.dataset.manifest_file import read_manifest
 from worker.inference.model_card import MODEL_NAMES, ModelName
@@ -144,7 +144,7 @@ def _what_was_run(figures: Mapping[str, Any]) -> list[str]:
 
 def _image_stage(figures: Mapping[str, Any]) -> list[str]:
     errors = ("ECE as scored", "ECE at the temperature of BUS-BRA")
-    lines = _heading("image stage of", "on", "lesions (positive)", "AUC", *errors, f"coverage, {COVERAGE} promised")
+    lines = heading("image stage of", "on", "lesions (positive)", "AUC", *errors, f"coverage, {COVERAGE} promised")
     for of in figures["models"]:
         for where, name in NAMES.items():
             row = of["image"][where]
@@ -154,7 +154,7 @@ def _image_stage(figures: Mapping[str, Any]) -> list[str]:
 
 
 def _age_stage(figures: Mapping[str, Any]) -> list[str]:
-    lines = _heading("INTERNAL: age stage of", "on", "lesions (positive)", "image and age", *OVER.values())
+    lines = heading("INTERNAL: age stage of", "on", "lesions (positive)", "image and age", *OVER.values())
     for of in figures["models"]:
         aucs = (_value(of["age"]["auc"][name]) for name in ("both", *OVER))
         where = "BrEaST, cross-validated within it"
@@ -163,17 +163,12 @@ def _age_stage(figures: Mapping[str, Any]) -> list[str]:
 
 
 def _what_age_adds(figures: Mapping[str, Any]) -> list[str]:
-    lines = _heading("INTERNAL: age stage of", "AUC of image and age less that of", "difference", "P")
+    lines = heading("INTERNAL: age stage of", "AUC of image and age less that of", "difference", "P")
     for of in figures["models"]:
         for name, what in OVER.items():
             less = of["age"]["less"][name]
-            p_value = "" if less["p_value"] is None else f"{less['p_value']:.3f}"
-            lines.append(f"| {of['model']} | {what} | {_value(less)} | {p_value.replace('0.000', '< 0.001')} |")
+            lines.append(f"| {of['model']} | {what} | {_value(less)} | {p_value(less['p_value'])} |")
     return lines
-
-
-def _heading(*names: str) -> list[str]:
-    return [f"| {' | '.join(names)} |", f"|{' --- |' * len(names)}"]
 
 
 def _count(of: Mapping[str, Any]) -> str:
@@ -181,8 +176,7 @@ def _count(of: Mapping[str, Any]) -> str:
 
 
 def _value(of: Mapping[str, Any]) -> str:
-    interval = "" if of["low"] is None else f" ({of['low']:.3f} to {of['high']:.3f})"
-    return f"{of['value']:.3f}{interval}"
+    return with_interval(of["value"], of)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

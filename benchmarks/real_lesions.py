@@ -60,7 +60,7 @@ def _what_was_run(figures: Mapping[str, Any]) -> list[str]:
 
 
 def _by_group(figures: Mapping[str, Any]) -> list[str]:
-    lines = _heading("set", "lesions", "recipe", "how many (malignant)", "AUC")
+    lines = heading("set", "lesions", "recipe", "how many (malignant)", "AUC")
     for where, name in NAMES.items():
         for recipe in (one for one in figures["recipes"] if one["name"] in (*SHOWN, *figures["chosen"])):
             for row in recipe["rows"][where]:
@@ -71,7 +71,7 @@ def _by_group(figures: Mapping[str, Any]) -> list[str]:
 
 def _screening(figures: Mapping[str, Any]) -> list[str]:
     less = "AUC less the plain recipe's"
-    lines = _heading("recipe, on BUS-BRA", "what is other", "folds", "seeds", less, "P", "P by Holm", "chosen")
+    lines = heading("recipe, on BUS-BRA", "what is other", "folds", "seeds", less, "P", "P by Holm", "chosen")
     for recipe in figures["recipes"][1:]:
         counts = f"{recipe['folds_of_both']} | {recipe['seeds_of_both']}"
         chosen = "yes" if recipe["name"] in figures["chosen"] else "no"
@@ -82,14 +82,14 @@ def _screening(figures: Mapping[str, Any]) -> list[str]:
 def _confirmation(figures: Mapping[str, Any]) -> list[str]:
     if not figures["confirmed"]:
         return ["No recipe was chosen, so none is held against the plain one on BrEaST."]
-    lines = _heading("recipe, on BrEaST", "lesions", "AUC less the plain recipe's", "P", "P by Holm")
+    lines = heading("recipe, on BrEaST", "lesions", "AUC less the plain recipe's", "P", "P by Holm")
     for one in figures["confirmed"]:
         lines.append(f"| {one['name']} | {one['less_plain']['lesions']} | {_tested(one['less_plain'])} |")
     return lines
 
 
 def _by_seed(figures: Mapping[str, Any]) -> list[str]:
-    lines = _heading("recipe", "seed", "folds", *(f"AUC, {name}" for name in NAMES.values()))
+    lines = heading("recipe", "seed", "folds", *(f"AUC, {name}" for name in NAMES.values()))
     for recipe in (one for one in figures["recipes"] if len(one["seeds"]) > 1):
         for one in recipe["seeds"]:
             away = f"{one['away']:.3f}" if one["away"] is not None else "not looked at"
@@ -98,20 +98,20 @@ def _by_seed(figures: Mapping[str, Any]) -> list[str]:
 
 
 def _ensembles(figures: Mapping[str, Any]) -> list[str]:
-    lines = _heading("ensemble", "set", "each alone, AUC", "together", "together less the mean of each", "P")
+    lines = heading("ensemble", "set", "each alone, AUC", "together", "together less the mean of each", "P")
     for one in figures["ensembles"]:
         alone = ", ".join(f"{value:.3f}" for value in one["alone"])
-        less = f"{_difference(one['less_alone'])} | {_p_value(one['less_alone']['p_value'])}"
+        less = f"{_difference(one['less_alone'])} | {p_value(one['less_alone']['p_value'])}"
         lines.append(f"| {one['of']} | {NAMES[one['set']]} | {alone} | {one['together']:.3f} | {less} |")
     return lines if figures["ensembles"] else []
 
 
 def _served(figures: Mapping[str, Any]) -> list[str]:
-    lines = _heading(f"on {NAMES['away']}", "AUC", "AUC of the version less it", "P", "P by Holm")
+    lines = heading(f"on {NAMES['away']}", "AUC", "AUC of the version less it", "P", "P by Holm")
     for of in figures.get("served", ()):
         name = f"the version of {len(of['members'])} folds' networks, seed {of['seed']} (commit {of['commit']})"
         than = of["less_alone"]
-        against = f"{_difference(than)}, than the mean of theirs | {_p_value(than['p_value'])}"
+        against = f"{_difference(than)}, than the mean of theirs | {p_value(than['p_value'])}"
         lines.append(f"| {name} | {_auc(of['together'])} | {against} | |")
         for one in of["members"]:
             lines.append(f"| fold {one['fold']}'s network alone | {_auc(one)} | {_tested(one['less'])} |")
@@ -119,35 +119,42 @@ def _served(figures: Mapping[str, Any]) -> list[str]:
 
 
 def _auc(of: Mapping[str, Any]) -> str:
-    return f"{of['auc']:.3f} ({of['low']:.3f} to {of['high']:.3f})"
+    return with_interval(of["auc"], of)
 
 
 def _calipers(figures: Mapping[str, Any]) -> list[str]:
-    lines = _heading("recipe", "BUS-BRA's lesions", "how many", "AUC less the plain recipe's", "P")
+    lines = heading("recipe", "BUS-BRA's lesions", "how many", "AUC less the plain recipe's", "P")
     for recipe in (one for one in figures["recipes"][1:] if one["name"] in ("calipers", *figures["chosen"])):
         for group, of in recipe["less_plain_of"].items():
-            values = f"{of['lesions']} | {_difference(of)} | {_p_value(of['p_value'])}"
+            values = f"{of['lesions']} | {_difference(of)} | {p_value(of['p_value'])}"
             lines.append(f"| {recipe['name']} | {group} | {values} |")
     return lines if len(lines) > 2 else []
 
 
-def _heading(*names: str) -> list[str]:
+def heading(*names: str) -> list[str]:
+    """Begin a table in Markdown."""
     return [f"| {' | '.join(names)} |", f"|{' --- |' * len(names)}"]
 
 
-def _tested(of: Mapping[str, Any]) -> str:
-    return f"{_difference(of)} | {_p_value(of['p_value'])} | {_p_value(of['p_holm'])}"
-
-
-def _difference(of: Mapping[str, Any]) -> str:
+def with_interval(value: float, of: Mapping[str, Any]) -> str:
+    """Write a value and, where there is one, its interval (``low``, ``high``)."""
     interval = "" if of["low"] is None else f" ({of['low']:.3f} to {of['high']:.3f})"
-    return f"{of['difference']:.3f}{interval}"
+    return f"{value:.3f}{interval}"
 
 
-def _p_value(value: float | None) -> str:
+def p_value(value: float | None) -> str:
+    """Write a P value; nothing where there is none."""
     if value is None:
         return ""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _tested(of: Mapping[str, Any]) -> str:
+    return f"{_difference(of)} | {p_value(of['p_value'])} | {p_value(of['p_holm'])}"
+
+
+def _difference(of: Mapping[str, Any]) -> str:
+    return with_interval(of["difference"], of)
 
 
 def run(

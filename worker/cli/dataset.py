@@ -100,16 +100,15 @@ def _associations(checked: "Checked") -> "tuple[Sequence[Association], str | Non
 def _filled_in(checked: "Checked") -> str | None:
     """Say which ages were filled in, of all patients or of those of a pathology; ``None`` where none were."""
     from worker.dataset.manifest import Pathology
-    from worker.training.ages import FEWEST, crowded
+    from worker.training.ages import FEWEST, filled_in
 
     aged = [(row, age) for line, row in checked.sound.items() if (age := checked.ages[line]) is not None]
     whose = {"patients": tuple(Pathology)} | {f"patients with a {one} lesion": (one,) for one in Pathology}
     for who, pathologies in whose.items():
-        known = {(row.patient_key, int(age)) for row, age in aged if row.pathology in pathologies}
-        ages, having = crowded(age for _, age in known)
-        if ages and (len(pathologies) > 1 or len(known) >= FEWEST):
-            said = f"{having} of {len(known)} {who} have the age {' or '.join(map(str, ages))}"
-            return f"{said}: it seems to be filled in, and `dlr train` refuses that for the classifier with age"
+        known = [(row.patient_key, age) for row, age in aged if row.pathology in pathologies]
+        found = filled_in(known, who)
+        if found is not None and (len(pathologies) > 1 or len({patient for patient, _ in known}) >= FEWEST):
+            return f"{found}: it seems to be filled in, and `dlr train` refuses that for the classifier with age"
     return None
 
 

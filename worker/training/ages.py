@@ -77,14 +77,26 @@ def require_telling_ages(rows: Sequence[CohortRow], rule: LabelRule, learned_fro
             _require(of_class, f"patients of the {name} class in {there}")
 
 
+def filled_in(ages: Iterable[tuple[str, float]], whose: str) -> str | None:
+    """Say which few ages most patients have; ``None`` where ages are spread as true ones are.
+
+    Args:
+        ages: a patient's key and age in years, of each image: many images of a patient say no more than one.
+        whose: such as ``patients``.
+    """
+    of_patients = {(patient, int(age)) for patient, age in ages}
+    few, having = crowded(age for _, age in of_patients)
+    if not few:
+        return None
+    said = f"the age {few[0]}" if len(few) == 1 else f"the ages {', '.join(map(str, few[:-1]))} or {few[-1]}"
+    return f"{having} of {len(of_patients)} {whose} have {said}"
+
+
 def _require(rows: Iterable[CohortRow], whose: str) -> None:
-    # Many images of a patient say no more of ages than one.
-    of_patients = {(row.patient_key, int(row.age_years)) for row in rows if row.age_years is not None}
-    ages, having = crowded(age for _, age in of_patients)
-    if ages:
-        said = f"the age {ages[0]}" if len(ages) == 1 else f"the ages {', '.join(map(str, ages[:-1]))} or {ages[-1]}"
+    found = filled_in(((row.patient_key, row.age_years) for row in rows if row.age_years is not None), whose)
+    if found is not None:
         reason = (
-            f"{having} of {len(of_patients)} {whose} have {said}: give the true ages in whole years, leave out rows "
-            "without one (--missing-age exclude), or train the image network alone (--stages image)"
+            f"{found}: give the true ages in whole years, leave out rows without one (--missing-age exclude), or train "
+            "the image network alone (--stages image)"
         )
         raise SetupRefused(Code.AGE_UNINFORMATIVE, reason)

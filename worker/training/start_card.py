@@ -1,6 +1,5 @@
 """The card of the weights that a training starts from: what they are fed, and what they were trained on."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -78,11 +77,10 @@ def card_beside(config: TrainingConfig) -> ModelCard | None:
     """Return the card of the file to start from; ``None`` where none lies beside it that names these very weights."""
     if config.init in STARTS:
         return None
-    path = Path(config.init)
     try:
-        card = load_card(path.with_name(CARD_FILE))
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except (ModelRefused, OSError, ValueError):  # a path without a name has nothing beside it
+        card = load_card(Path(config.init).with_name(CARD_FILE))
+        digest = init_digest(config)
+    except (ModelRefused, SetupRefused, ValueError):  # a path without a name has nothing beside it
         return None
     return card if digest in card.weights_digests else None
 
