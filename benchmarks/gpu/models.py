@@ -96,7 +96,7 @@ def memory(run: Run) -> Iterator[Row]:
         return sum(len(run.runner(len(batch[2])).run(*batch)) for batch in batches)
 
     with ThreadPoolExecutor(threads) as pool:
-        done = sum(pool.map(every_size, range(threads)))
+        list(pool.map(every_size, range(threads)))  # what is taken at first is not growth
         before, done = (run.at.memory_mib(), _resident_mib()), 0
         while done < lesions:
             run.left(f"{done:,} of {lesions:,} lesions")

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.gpu.card import Eager, plain
+from benchmarks.gpu.card import H100_FIXED_MS, H100_PER_LESION_MS, Eager, plain
 from benchmarks.gpu.run import LARGEST, Row, Run, noise
 from benchmarks.gpu.variants import Bf16Weights
 from benchmarks.measuring import rate_of
@@ -146,7 +146,7 @@ def _without(provider: str) -> Callable[[], str | None]:
 def _sleeps(_: torch.device) -> Eager:
     from benchmarks.simulated_gpu import SimulatedGpu
 
-    device = SimulatedGpu(2.0, 0.25)
+    device = SimulatedGpu(H100_FIXED_MS, H100_PER_LESION_MS)
     return lambda batch: device.run(*batch)
 
 
