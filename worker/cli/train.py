@@ -184,11 +184,20 @@ def train(
         running = Running(device, log, version, loaders, lambda share: on_progress(f"training {name}", share))
         read = configured(config, overrides, None if phantom is None else DEMO)
         require_startable(name, read, running)
+        _say_if_slow(read, device)
         cohort = _cohort(name, manifest, root, exclude_finding, read, fmt, on_progress)
         made = trained(name, cohort, read, output, running)
     if made is not None:
         _print(made.card, cohort, output, fmt, was_finished=made.judged is None)
         _print_next(made.card, read, exclude_finding or (), output)
+
+
+def _say_if_slow(config: "TrainingConfig", device: str) -> None:
+    from worker.inference.devices import choose_device, emulates_bfloat16
+    from worker.training.processes import leads
+
+    if config.amp == "bfloat16" and emulates_bfloat16(choose_device(device)) and leads():
+        say('note: this processor has no AVX-512, and bfloat16 takes many times as long as amp = "auto"')
 
 
 @contextmanager

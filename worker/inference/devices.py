@@ -45,3 +45,8 @@ def choose_device(wanted: str) -> torch.device:
             Code.SETTING_INVALID, "DLR_DEVICE: this machine has no such device (auto, cpu, cuda, cuda:N)"
         )
     return device
+
+
+def emulates_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes bfloat16 many times slower than float32: an x86 processor without AVX-512."""
+    return device.type == "cpu" and torch.backends.cpu.get_cpu_capability() in ("AVX2", "NO AVX")

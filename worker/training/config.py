@@ -167,7 +167,7 @@ class TrainingConfig(_Part):
     )
     amp: Literal["auto", "bfloat16", "none"] = Field(
         default="auto",
-        description="auto: bfloat16 on CUDA; bfloat16: on a CPU too, quicker if it has AMX or AVX-512 BF16",
+        description="auto: bfloat16 on CUDA; bfloat16: on a CPU too, quicker with AMX, far slower without AVX-512",
     )
 
     calipers: _Fraction = Field(

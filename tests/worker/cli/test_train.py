@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from tests.waiting import patience, until
@@ -238,6 +239,20 @@ def test_dlr_bm_has_no_label_rule(folder: Path, option: tuple[str, ...]) -> None
 def test_what_can_not_be_done_is_refused_with_its_code(folder: Path, options: tuple[str, ...], code: Code) -> None:
     asked = ("lh", "--phantom", "110", "--config", folder / "small.toml", "-o", folder / "run")
     assert refusal(*asked, *options).code is code
+
+
+@pytest.mark.parametrize(
+    ("amp", "capability", "warned"),
+    [("bfloat16", "AVX2", True), ("bfloat16", "AVX512", False), ("auto", "AVX2", False)],
+)
+def test_a_processor_on_which_bfloat16_is_slow_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, amp: str, capability: str, *, warned: bool
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    (folder / "amp.toml").write_text(f'amp = "{amp}"\n{SMALL}')
+    asked = ("bm", "--phantom", "110", "--config", folder / "amp.toml", "--device", "cpu", "-o", folder / "run")
+    _, said = run(*asked)
+    assert ("AVX-512" in said) is warned
 
 
 INTERRUPTIBLE = ("env", "--default-signal=INT")
