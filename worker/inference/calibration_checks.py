@@ -108,8 +108,9 @@ class Shortfall(NamedTuple):
 def outstanding(checks: Iterable[Check]) -> list[Shortfall]:
     """Return where coverage fell short when it was checked last: at each site, and of each manifest as a whole.
 
-    What was checked of another site, or against another truth, says nothing of a site. A manifest as a whole counts no
-    more once each of its sites was checked again, and never where it is of one site.
+    What was checked of another site, or against another truth, says nothing of a site; nor does a check of so few
+    lesions that its interval holds the coverage that fell short there. A manifest as a whole counts no more once each
+    of its sites was checked again, and never where it is of one site.
 
     Args:
         checks: of one version, the oldest first; those of the image alone say nothing of the score that serves.
@@ -118,13 +119,26 @@ def outstanding(checks: Iterable[Check]) -> list[Shortfall]:
     of_manifest: dict[tuple[str, str, str | None], Check] = {}
     for check in checks:
         if not check.image_only:
-            of_site |= {(check.truth, site): check for site in check.sites}
+            of_site |= {
+                (check.truth, site): check
+                for site in check.sites
+                if not _leaves_open(check, of_site.get((check.truth, site)), site)
+            }
             of_manifest[check.truth, check.data_digest, check.split] = check
     counted: list[tuple[Check, str | None]] = [
         (check, None) for check in of_manifest.values() if _is_last(check, of_site)
     ]
     counted += [(check, site) for (_, site), check in of_site.items()]
     return [Shortfall(check, site, check.short[site]) for check, site in counted if site in check.short]
+
+
+def _leaves_open(check: Check, before: Check | None, site: str) -> bool:
+    """Whether a site's coverage may still be what it was when it fell short, for all that a later check says."""
+    short = None if before is None else before.short.get(site)
+    covered = check.sites[site].covered
+    if short is None or covered is None or covered.is_short:
+        return False
+    return covered.low <= short.count / short.lesions
 
 
 def _is_last(check: Check, of_site: dict[tuple[str, str], Check]) -> bool:

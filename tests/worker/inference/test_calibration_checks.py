@@ -39,6 +39,15 @@ def check(
 BAD = check("1", Other=SHORT, Third=SHORT)
 
 
+def few(check: Check) -> Check:
+    """As many were covered, and the interval is wide."""
+    sites = {
+        site: one.model_copy(update={"covered": one.covered and one.covered.model_copy(update={"low": 0.5})})
+        for site, one in check.sites.items()
+    }
+    return check.model_copy(update={"sites": sites})
+
+
 @pytest.mark.parametrize(
     ("later", "short"),
     [
@@ -51,6 +60,10 @@ BAD = check("1", Other=SHORT, Third=SHORT)
         ([check("2", Other=HELD, Third=HELD, truth="birads")], [None, "Other", "Third"]),
         ([check("2", Other=HELD, Third=HELD, image_only=True)], [None, "Other", "Third"]),
         ([check("2", HELD)], [None, "Other", "Third"]),
+        ([few(check("2", Other=HELD))], [None, "Other", "Third"]),
+        ([few(check("2", Other=HELD)), check("3", Other=HELD)], [None, "Third"]),
+        ([few(check("2", Other=HELD, Third=HELD))], [None, "Other", "Third"]),
+        ([check("2", Other=VAGUE)], [None, "Third"]),
     ],
 )  # fmt: skip
 def test_a_site_falls_short_until_that_site_is_checked_again(later: list[Check], short: list[str | None]) -> None:

@@ -22,6 +22,7 @@ from worker.dataset.importers.imported_dataset import (
     made_row,
     refused,
     relative,
+    require_usable,
     write_picture,
 )
 from worker.dataset.importers.lesion_places import FoundRow, LesionFinder, Marks, Place
@@ -72,8 +73,8 @@ class DicomImporter:
             A row for each image of each lesion. Those of the table that are at fault are left out under their codes.
 
         Raises:
-            SetupRefused: ``dataset_invalid``: no row is of a file of the export, pictures cannot be written, or would
-                not be below the root.
+            SetupRefused: ``dataset_invalid``: no row is of a file of the export, each row is left out by the table,
+                pictures cannot be written, or would not be below the root.
             Unavailable: ``storage_unavailable``.
         """
         relative(self.pictures, self.root)
@@ -95,7 +96,10 @@ class DicomImporter:
                 faults.append(Fault(row.line, fault.code, said_of(fault)))
             on_progress(done, len(found))
         faults = sorted(dict.fromkeys(faults), key=lambda fault: fault.line)
-        return Imported(tuple(self._all(table, made, faults)), tuple(self._notes(table, found)), tuple(faults))
+        rows = tuple(self._all(table, made, faults))
+        if not faults:
+            require_usable(rows, LAYOUT)
+        return Imported(rows, tuple(self._notes(table, found)), tuple(faults))
 
     def _rows(self, row: FoundRow) -> list[ManifestRow]:
         patient = row.file.identity.patient

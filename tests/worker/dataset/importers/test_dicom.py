@@ -219,6 +219,15 @@ def test_lesions_without_a_result_or_a_patient_are_counted_and_are_no_fault(tmp_
     assert made.rows[3].patient_key == opaque_name(KEY, "patient", "MRN2")
 
 
+def test_a_table_that_leaves_each_of_its_rows_out_is_refused_with_the_reasons(tmp_path: Path) -> None:
+    export(tmp_path / "export")
+    lines = [line(accession_number="ACC2", pathology=""), line(accession_number="ACC3", excluded="prior_biopsy")]
+    with pytest.raises(SetupRefused) as refused:
+        imported(tmp_path, lines)
+    assert refused.value.code is Code.DATASET_INVALID
+    assert "no_pathology 1, prior_biopsy 1" in refused.value.reason
+
+
 def test_a_frame_of_several_is_taken_and_one_has_to_be_named(tmp_path: Path) -> None:
     add(tmp_path / "export", 1, frames=3)
     lines = [line(accession_number="ACC1", lesion_id=name, frame=frame) for name, frame in (("a", "2"), ("b", ""))]
