@@ -20,7 +20,7 @@ from worker.inference.registry import Registry
 from worker.settings import get_settings
 
 if TYPE_CHECKING:
-    from db.schema.vocabulary import QualityFinding
+    from worker.dataset.finding import Finding
     from worker.dataset.manifest import Manifest
     from worker.evaluation.ground_truth import Truth
     from worker.evaluation.lesions import Material
@@ -42,7 +42,7 @@ def check_on_manifest(
     path: Path,
     root: Path | None,
     split: Split,
-    excluding: "Sequence[QualityFinding] | None",
+    excluding: "Sequence[Finding] | None",
     fmt: Report,
     *,
     by_pathology: bool,

@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 
 from db.reads import version_comparison
 from db.reads.version_comparison import Coverage, RecordedVersion
-from db.schema.vocabulary import QualityFinding
 from worker.cli.compare_rows import Answer, Held, answer_document, print_answer
 from worker.cli.dataset_options import ExcludeFindingOption
 from worker.cli.lesion_options import ImageOnlyOption, RootOption
@@ -21,6 +20,7 @@ from worker.cli.output import Report, ReportOption, print_json
 from worker.cli.progress import progress_bar
 from worker.cli.refusals import refuse_learned, refuse_without, sound_manifest
 from worker.cli.replay import snapshot
+from worker.dataset.finding import Finding
 from worker.dataset.manifest import Split
 from worker.errors import Code, ModelRefused, SetupRefused
 from worker.evaluation.lesions import Source
@@ -160,7 +160,7 @@ def _on_manifest(
     path: Path,
     root: Path | None,
     split: Split,
-    excluding: Sequence[QualityFinding] | None,
+    excluding: Sequence[Finding] | None,
     *,
     skip_bad: bool,
     image_only: bool,

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from db.schema.vocabulary import QualityFinding
 from worker.cli.bad_rows import print_faults, refuse_rows
 from worker.cli.dataset_import import import_dataset
 from worker.cli.dataset_options import ExcludeFindingOption, OutputOption, RootOption
 from worker.cli.output import Format, FormatOption, Report, ReportOption, print_json, print_rows, say
 from worker.cli.progress import progress_bar
+from worker.dataset.finding import Finding
 from worker.errors import Code, SetupRefused
 from worker.extras import require_extra
 
@@ -227,7 +227,7 @@ def schema() -> None:
 def _checked(
     path: Path,
     root: Path | None,
-    excluding: "Sequence[QualityFinding] | None" = None,
+    excluding: "Sequence[Finding] | None" = None,
     *,
     anew: bool = False,
     with_calipers: bool = False,

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from db.schema.vocabulary import QualityFinding
+from worker.dataset.finding import Finding
 
 RootOption = Annotated[Path | None, typer.Option(help="Folder that paths are relative to (default: the manifest's)")]
 ExcludeFindingOption = Annotated[
-    list[QualityFinding] | None,
-    typer.Option(help="Exclude rows whose region has this quality finding, such as overlay_in_roi; may be repeated"),
+    list[Finding] | None,
+    typer.Option(help="Exclude rows whose image shows this, such as overlay_in_roi or calipers; may be repeated"),
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Manifest to write, .csv or .parquet")]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from db.schema.vocabulary import QualityFinding
 from worker.cli.dataset_options import ExcludeFindingOption
 from worker.cli.evaluate_rows import (
     RATES,
@@ -32,6 +31,7 @@ from worker.cli.monitor import SinceOption
 from worker.cli.output import Card, Format, Report, ReportOption, print_json, print_rows, say, stdout
 from worker.cli.progress import progress_bar
 from worker.cli.refusals import refuse_bad_rows, refuse_without, scored_manifest
+from worker.dataset.finding import Finding
 from worker.dataset.manifest import Split
 from worker.errors import Code
 from worker.evaluation.evaluation_options import RESAMPLES, SEED, SENSITIVITY, Choice, Options
@@ -139,7 +139,7 @@ def _material(
     root: Path | None,
     since: datetime | None,
     split: Split,
-    excluding: Sequence[QualityFinding] | None,
+    excluding: Sequence[Finding] | None,
     versions: Sequence[str] | None,
     *,
     skip_bad: bool,

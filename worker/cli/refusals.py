@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from db.schema.vocabulary import QualityFinding
 from worker.cli.bad_rows import folded
 from worker.cli.output import say
 from worker.cli.progress import progress_bar
+from worker.dataset.finding import Finding
 from worker.dataset.manifest import Fault, Manifest, Split
 from worker.errors import Code, SetupRefused
 from worker.extras import require_extra
@@ -53,7 +53,7 @@ def refuse_bad_rows(bad: Sequence[Fault], code: Code, done: str, *, skip_bad: bo
 
 
 def sound_manifest(
-    path: Path, root: Path | None, done: str, excluding: Sequence[QualityFinding] | None = None, *, skip_bad: bool
+    path: Path, root: Path | None, done: str, excluding: Sequence[Finding] | None = None, *, skip_bad: bool
 ) -> Manifest:
     """Read a manifest, look at every row as `dlr dataset validate` does, and stop unless bad ones are to be left out.
 
@@ -78,7 +78,7 @@ def checked_manifest(
     path: Path,
     root: Path | None,
     done: str,
-    excluding: Sequence[QualityFinding] | None = None,
+    excluding: Sequence[Finding] | None = None,
     *,
     skip_bad: bool | None = None,
 ) -> "Checked":
@@ -98,7 +98,7 @@ def scored_manifest(
     root: Path | None,
     split: Split,
     done: str,
-    excluding: Sequence[QualityFinding] | None = None,
+    excluding: Sequence[Finding] | None = None,
     versions: Sequence[str] | None = None,
     *,
     skip_bad: bool,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from db.schema.vocabulary import QualityFinding
 from worker.cli.dataset_options import ExcludeFindingOption
 from worker.cli.lesion_options import (
     BmThresholdOption,
@@ -24,6 +23,7 @@ from worker.cli.policy_given import policy_given
 from worker.cli.progress import progress_bar
 from worker.cli.refusals import refuse_bad_rows, refuse_without, scored_manifest
 from worker.clinical.reading_order.policy import DEFAULT, Policy, built_in, parse_policy
+from worker.dataset.finding import Finding
 from worker.dataset.manifest import Split
 from worker.errors import Code
 from worker.evaluation.evaluation_options import SEED, Options
@@ -146,7 +146,7 @@ def _judged(
     manifest: Path | None,
     root: Path | None,
     options: Options,
-    excluding: Sequence[QualityFinding] | None,
+    excluding: Sequence[Finding] | None,
     *,
     skip_bad: bool,
 ) -> "tuple[Cohort, bool]":

@@ -19,7 +19,7 @@ from worker.extras import require_extra
 from worker.training.config import DEMO, Log, read_config
 
 if TYPE_CHECKING:
-    from db.schema.vocabulary import QualityFinding
+    from worker.dataset.finding import Finding
     from worker.inference.model_card import ModelCard, ModelName
     from worker.training.cohort import Cohort
     from worker.training.config import TrainingConfig
@@ -213,7 +213,7 @@ def _cohort(
     name: "ModelName",
     manifest: Path | None,
     root: Path | None,
-    excluding: "Sequence[QualityFinding] | None",
+    excluding: "Sequence[Finding] | None",
     config: "TrainingConfig",
     fmt: Report,
     on_progress: "Callable[[str, float], None]",
@@ -260,9 +260,7 @@ def _print(card: "ModelCard", cohort: "Cohort", output: Path, fmt: Report, *, wa
             "its validation or test")  # fmt: skip
 
 
-def _print_next(
-    card: "ModelCard", config: "TrainingConfig", excluding: "Sequence[QualityFinding]", output: Path
-) -> None:
+def _print_next(card: "ModelCard", config: "TrainingConfig", excluding: "Sequence[Finding]", output: Path) -> None:
     if card.stage == "image":
         say("it cannot serve without age; train the second stage from it on lesions that have one:")
         say(shlex.join(_second_stage(card, config, excluding, output)))
@@ -272,7 +270,7 @@ def _print_next(
 
 
 def _second_stage(
-    card: "ModelCard", config: "TrainingConfig", excluding: "Sequence[QualityFinding]", output: Path
+    card: "ModelCard", config: "TrainingConfig", excluding: "Sequence[Finding]", output: Path
 ) -> Iterator[str]:
     """Give the command: what else than by default the first stage was told, and holds for the second one too."""
     yield from ("dlr", "train", "lh" if card.name == "DLR_LH" else "bm", "--stages", "age")

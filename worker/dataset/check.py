@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from db.schema.vocabulary import QualityFinding
+from worker.dataset.finding import Finding
 from worker.dataset.manifest import Fault, Manifest, ManifestRow, cells_of
 from worker.dataset.manifest_image import Appearance, read_lesion, said_of
 from worker.dataset.near_duplicates import Fingerprint, fingerprint, same_or_alike
@@ -63,7 +63,7 @@ def check(
     manifest: Manifest,
     limits: Limits = DEFAULT_LIMITS,
     on_progress: OnProgress = lambda _done, _total: None,
-    excluding: Collection[QualityFinding] = (),
+    excluding: Collection[Finding] = (),
     *,
     with_calipers: bool = False,
 ) -> Checked:
@@ -74,7 +74,8 @@ def check(
         limits: the largest file and frame.
         on_progress: told how many rows are done, and of how many.
         excluding: findings by which a row is excluded, as if the manifest said so: in ``excluded`` it has the finding.
-        with_calipers: look for calipers too, which takes longer than all else.
+            To look for calipers takes longer than all else.
+        with_calipers: look for calipers in any case.
 
     Raises:
         Unavailable: ``storage_unavailable``: the disk is away, which says nothing about the rows.
@@ -89,14 +90,16 @@ def check(
     for done, (line, row) in enumerate(manifest.included.items(), start=1):
         try:
             lesion = read_lesion(manifest.root, row, limits)
+            has_calipers = (with_calipers or Finding.CALIPERS in excluding) and lesion.has_calipers
             findings = lesion.appearance.quality_findings
-            if (against := next((finding for finding in findings if finding in excluding), None)) is not None:
+            shown = [*map(Finding, findings), *([Finding.CALIPERS] if has_calipers else [])]
+            if (against := next((finding for finding in shown if finding in excluding), None)) is not None:
                 left_out[line] = row.model_copy(update={"excluded": str(against), "split": None, "fold": None})
                 continue
             prints[line] = fingerprint(manifest.root, row, lesion.frame, lesion.region, limits)
             ages[line], seen[line] = lesion.age_years, lesion.appearance
             if with_calipers:
-                calipers[line] = lesion.has_calipers
+                calipers[line] = has_calipers
             warnings += [Fault(line, Code(reason), MEANINGS[Code(reason)]) for reason in findings]
         except Refused as refused:
             faults.append(Fault(line, refused.code, said_of(refused)))

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from db.schema.vocabulary import QualityFinding
 from tests.worker.dataset.manifests import ROI, checked, cohort, row, save_picture, with_calipers
 from worker.dataset.check import Checked, check, unsplit
+from worker.dataset.finding import Finding
 from worker.dataset.manifest import Fault
 from worker.dataset.manifest_file import read_manifest, write_manifest
 from worker.errors import Code
@@ -138,17 +140,22 @@ def test_progress_is_told(tmp_path: Path) -> None:
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-def test_rows_with_a_finding_are_excluded_where_that_is_asked(tmp_path: Path) -> None:
+@pytest.mark.parametrize("finding", [Finding.OVERLAY_IN_ROI, Finding.CALIPERS])
+def test_rows_with_a_finding_are_excluded_where_that_is_asked(tmp_path: Path, finding: Finding) -> None:
     save_picture(tmp_path / "1.png", 1)
     with_calipers(tmp_path / "2.png")
     write_manifest(tmp_path / "m.csv", [row(), row(image="2.png", patient_key="P2", split="train", fold=1)])
     manifest = read_manifest(tmp_path / "m.csv")
     assert QualityFinding.OVERLAY_IN_ROI in check(manifest).seen[3].quality_findings
-    found = check(manifest, excluding=(QualityFinding.OVERLAY_IN_ROI,))
+    found = check(manifest, excluding=(finding,))
     assert (found.faults, list(found.sound)) == ((), [2])
     left_out = found.manifest.rows[3]
-    assert (left_out.excluded, left_out.split, left_out.fold) == ("overlay_in_roi", None, None)
+    assert (left_out.excluded, left_out.split, left_out.fold) == (finding, None, None)
     assert 3 not in found.prints
+
+
+def test_a_row_can_be_excluded_by_each_finding_of_the_service() -> None:
+    assert {*Finding} == {*QualityFinding, "calipers"}
 
 
 def test_what_an_image_shows_is_measured_in_the_manifests_pixels(tmp_path: Path) -> None:
