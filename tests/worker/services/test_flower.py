@@ -218,8 +218,11 @@ def test_its_history_is_there_again_after_it_was(redis_url: str, tmp_path: Path,
         told: dict[str, Any] = json.loads(answer(port, "GET", "/api/tasks?limit=1000", KNOWN)[1])
         return told
 
-    def saved() -> bytes:
-        return b"".join(file.read_bytes() for file in (tmp_path / "flower").iterdir())
+    def is_saved() -> bool:
+        # Flower writes beside the history, and renames what it wrote, a file at a time.
+        files = list((tmp_path / "flower").iterdir())
+        is_writing = any(file.name.startswith("history.tmp") for file in files)
+        return not is_writing and any(study_id.encode() in file.read_bytes() for file in files)
 
     study_id = str(uuid4())
     app = Celery(broker=redis_url, set_as_current=False)
@@ -236,7 +239,7 @@ def test_its_history_is_there_again_after_it_was(redis_url: str, tmp_path: Path,
         until(heard, every_s=0.5)
         told = tasks(port)[study_id]
         if is_killed:
-            until(lambda: study_id.encode() in saved())
+            until(is_saved)
             process.kill()
     with running_flower(redis_url, tmp_path) as (port, _):
         again = tasks(port)[study_id]
