@@ -87,13 +87,16 @@ def check(
     seen: dict[int, Appearance] = {}
     calipers: dict[int, bool] = {}
     left_out: dict[int, ManifestRow] = {}
+    looks_for_calipers = with_calipers or Finding.CALIPERS in excluding
     for done, (line, row) in enumerate(manifest.included.items(), start=1):
         try:
             lesion = read_lesion(manifest.root, row, limits)
-            has_calipers = (with_calipers or Finding.CALIPERS in excluding) and lesion.has_calipers
             findings = lesion.appearance.quality_findings
-            shown = [*map(Finding, findings), *([Finding.CALIPERS] if has_calipers else [])]
-            if (against := next((finding for finding in shown if finding in excluding), None)) is not None:
+            against = next((finding for finding in map(Finding, findings) if finding in excluding), None)
+            has_calipers = against is None and looks_for_calipers and lesion.has_calipers
+            if has_calipers and Finding.CALIPERS in excluding:
+                against = Finding.CALIPERS
+            if against is not None:
                 left_out[line] = row.model_copy(update={"excluded": str(against), "split": None, "fold": None})
                 continue
             prints[line] = fingerprint(manifest.root, row, lesion.frame, lesion.region, limits)
