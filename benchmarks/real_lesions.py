@@ -24,7 +24,7 @@ from benchmarks.served_folds import served
 from worker.inference.version_folder import WEIGHTS_FILE
 
 RECIPES = (
-    Recipe("plain", "the trainer's defaults, but ResNet-18 at 64 pixels, 4 epochs, from random weights, bfloat16"),
+    Recipe("plain", "the trainer's defaults, but ResNet-18 at 64 pixels, 4 epochs, from random weights, float32"),
     Recipe("calipers", "calipers painted over and others drawn in, each with probability 0.5", {"calipers": 0.5}),
     Recipe("flips", "scores: the mean of an image and its mirror image", flipped=True),
     Recipe("margin 0", "no context around the lesion's rectangle", {"roi_margin": 0.0}),

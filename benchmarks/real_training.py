@@ -22,7 +22,7 @@ from worker.training.config import RANDOM, TrainingConfig
 
 PLAIN: Mapping[str, Any] = {
     "stages": "image", "backbone": "resnet18", "input_size": 64, "init": RANDOM, "epochs": 4, "patience": None,
-    "learning_rate": 1e-3, "amp": "bfloat16", "pixel_mean": (0.5, 0.5, 0.5), "pixel_std": (0.25, 0.25, 0.25),
+    "learning_rate": 1e-3, "amp": "none", "pixel_mean": (0.5, 0.5, 0.5), "pixel_std": (0.25, 0.25, 0.25),
 }  # fmt: skip
 
 START_FILE = "start.safetensors"
