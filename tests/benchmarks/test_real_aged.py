@@ -33,7 +33,7 @@ from worker.training import age_stage
 from worker.training.config import TrainingConfig
 from worker.training.labels import rule_of
 
-SMALL: dict[str, Any] = {"epochs": 1, "input_size": 32, "batch": 8, "amp": "none"}
+SMALL: dict[str, Any] = {"epochs": 1, "input_size": 32, "batch": 8}
 
 
 def drawn(seed: int, count: int, overconfident: float = 1.0) -> dict[str, list[Any]]:

@@ -168,7 +168,7 @@ def test_a_run_trains_each_fold_once_and_tells_what_it_did(tmp_path: Path, monke
     write_manifest(tmp_path / "folds.csv", [row.model_copy(update={"split": Split.TRAIN}) for row in rows])
     (tmp_path / "away").mkdir()
     write_manifest(tmp_path / "away" / "away.csv", cohort(tmp_path / "away", 36, views=1))
-    small = {"epochs": 1, "input_size": 32, "batch": 8, "amp": "none"}
+    small = {"epochs": 1, "input_size": 32, "batch": 8}
     recipes = [
         Recipe("plain", "", small),
         Recipe("calipers", "drawn in", {**small, "calipers": 0.5}),

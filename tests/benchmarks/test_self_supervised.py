@@ -20,7 +20,7 @@ from worker.training.cohort import phantom_cohort
 from worker.training.config import TrainingConfig
 from worker.training.start import new_network
 
-SMALL = {"epochs": 1, "input_size": 32, "batch": 8, "amp": "none"}
+SMALL = {"epochs": 1, "input_size": 32, "batch": 8}
 PLAIN, STARTED = Recipe("plain", "", SMALL), Recipe("self-supervised start", "", SMALL, self_supervised=1)
 CONFIG = PLAIN.config(seed=1)
 FOLDS = 3
