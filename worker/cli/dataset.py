@@ -156,14 +156,15 @@ def join_manifests(
 ) -> None:
     """Put manifests together, and check them as one: images, patients and splits that they share.
 
-    Nothing is written if a row is bad. Lines are those of the joined manifest.
+    Nothing is written if a row is bad. Lines are those of the joined manifest. A manifest none of whose images is in
+    its own folder is read with --root.
     """
     from worker.cli.dataset_join import write_joined
 
     require_extra("worker", "dlr dataset", "PIL")
     if len(manifests) < 2:
         raise typer.BadParameter("two manifests or more", param_hint="MANIFESTS")
-    write_joined(manifests, output, root or output.parent, fmt, apart=keys is Keys.APART, same=keys is Keys.SAME)
+    write_joined(manifests, output, root, fmt, apart=keys is Keys.APART, same=keys is Keys.SAME)
 
 
 @app.command()

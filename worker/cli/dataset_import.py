@@ -1,5 +1,6 @@
 """``dlr dataset import``: a manifest of a PACS export, of what is on record here, or of a public data set."""
 
+import shlex
 from collections import Counter
 from dataclasses import asdict
 from datetime import datetime
@@ -106,11 +107,11 @@ def import_dataset(
         with progress_bar("images") as on_progress:
             imported = _imported(layout, source, output, folder, on_progress, biopsied_only=biopsied_only)
     write_manifest(output, imported.rows)
-    _tell(imported, output, fmt)
+    _tell(imported, output, root, fmt)
     raise typer.Exit(EXIT_BAD_ROWS if imported.faults else 0)
 
 
-def _tell(imported: "Imported", output: Path, fmt: Report) -> None:
+def _tell(imported: "Imported", output: Path, root: Path | None, fmt: Report) -> None:
     left_out = Counter(row.excluded for row in imported.rows if row.excluded is not None)
     if fmt is Report.JSON:
         listed = [{"image": row.image, "excluded": row.excluded} for row in imported.rows if row.excluded is not None]
@@ -120,7 +121,8 @@ def _tell(imported: "Imported", output: Path, fmt: Report) -> None:
     print_faults(imported.faults, "bad rows of the table, which were left out")
     rows = [{"excluded": reason, "rows": count} for reason, count in left_out.most_common()]
     print_rows(rows, ("excluded", "rows"), Format.TABLE, title=f"left out of {len(imported.rows)} rows")
-    for line in (*(f"note: {note}" for note in imported.notes), f"next: dlr dataset validate {output}"):
+    validate = ["dlr", "dataset", "validate", str(output), *([] if root is None else ["--root", str(root)])]
+    for line in (*(f"note: {note}" for note in imported.notes), f"next: {shlex.join(validate)}"):
         say(line)
 
 

@@ -9,20 +9,24 @@ from worker.cli.output import Format, Report, print_json, print_rows
 from worker.cli.progress import progress_bar
 from worker.dataset.check import check
 from worker.dataset.join import join
+from worker.dataset.manifest import Manifest
 from worker.dataset.manifest_file import read_manifest, require_free, write_manifest
-from worker.errors import Code
+from worker.errors import Code, SetupRefused
 
 COLUMNS = ("manifest", "from_line", "rows")
 _REFUSED = "are bad, so nothing was written: fix or exclude them"
 
 
-def write_joined(manifests: Sequence[Path], output: Path, root: Path, fmt: Report, *, apart: bool, same: bool) -> None:
+def write_joined(
+    manifests: Sequence[Path], output: Path, root: Path | None, fmt: Report, *, apart: bool, same: bool
+) -> None:
     """Join manifests, check them as one, and write them unless a row is bad.
 
     Args:
-        manifests: to read.
+        manifests: to read. The paths of each are relative to its folder or, if none of its images is there, to the
+            root.
         output: the manifest to write.
-        root: what its paths are relative to.
+        root: what its paths are relative to; its folder, unless it is given.
         fmt: how is said what was done.
         apart: patients of two manifests are never the same; their keys get their manifest's name.
         same: patients with the same key in two manifests are the same.
@@ -32,10 +36,11 @@ def write_joined(manifests: Sequence[Path], output: Path, root: Path, fmt: Repor
         Unavailable: ``storage_unavailable``.
     """
     require_free(output)
-    read = [read_manifest(path) for path in manifests]
+    prefixes = _prefixes(manifests) if apart else None
+    read = [_read(path, root) for path in manifests]
     for path, each in zip(manifests, read, strict=True):
         refuse_rows(each.faults, Code.DATASET_INVALID, f"of {path.name} {_REFUSED}", fmt)
-    joined = join(read, root, [f"{path.stem}-" for path in manifests] if apart else None)
+    joined = join(read, root or output.parent, prefixes)
     parts = [
         {"manifest": path.name, "from_line": start, "rows": len(each.rows)}
         for path, start, each in zip(manifests, joined.starts, read, strict=True)
@@ -52,3 +57,25 @@ def write_joined(manifests: Sequence[Path], output: Path, root: Path, fmt: Repor
         print_json({"joined": parts, "digest": checked.digest, "warned_of": list(map(asdict, shared))})
         return
     print_faults(shared, "images of two patients, which `dlr dataset split` keeps together")
+
+
+def _prefixes(manifests: Sequence[Path]) -> list[str]:
+    names = [path.stem for path in manifests]
+    if len(set(names)) != len(names):
+        reason = "--keys apart puts a manifest's name before its keys, and two have the same name: rename one"
+        raise SetupRefused(Code.DATASET_INVALID, reason)
+    return [f"{name}-" for name in names]
+
+
+def _read(path: Path, root: Path | None) -> Manifest:
+    manifest = read_manifest(path)
+    if root is None or any(_is_there(manifest.root / row.image) for row in manifest.included.values()):
+        return manifest
+    return read_manifest(path, root)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False

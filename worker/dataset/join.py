@@ -7,6 +7,9 @@ from pathlib import Path, PurePosixPath
 from worker.dataset.manifest import Fault, Manifest, ManifestRow
 from worker.errors import Code, SetupRefused
 
+_SHARED = "its patient_key is another manifest's too: make the keys differ, or say --keys apart or same"
+_SHARED_APART = "with its manifest's name before it, its patient_key is another manifest's too: rename a manifest"
+
 
 @dataclass(frozen=True, slots=True)
 class Joined:
@@ -46,8 +49,7 @@ def join(manifests: Sequence[Manifest], root: Path, prefixes: Sequence[str] | No
             line = len(rows) + 2
             rows[line] = _moved(row, below, "" if prefixes is None else prefixes[number])
             if owner.setdefault(rows[line].patient_key, number) != number:
-                reason = "its patient_key is another manifest's too: make the keys differ, or say --keys apart or same"
-                faults.append(Fault(line, Code.ROW_REPEATED, reason))
+                faults.append(Fault(line, Code.ROW_REPEATED, _SHARED if prefixes is None else _SHARED_APART))
     return Joined(Manifest(root.resolve(), rows), tuple(starts), tuple(faults))
 
 
@@ -55,7 +57,7 @@ def _below(own: Path, root: Path) -> PurePosixPath:
     try:
         return PurePosixPath(own.relative_to(root.resolve()).as_posix())
     except ValueError:
-        reason = "images of a manifest are not below the folder to write into: write it above them, or give --root"
+        reason = "images of a manifest are not below the folder to write into, or --root: it has to be above them all"
         raise SetupRefused(Code.DATASET_INVALID, reason) from None
 
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from worker.dataset.manifest import COLUMNS, REQUIRED_COLUMNS, Fault, Manifest, ManifestRow, cells_of, reason_of, row_of
 from worker.durable_files import write_private
 from worker.errors import Code, SetupRefused
+from worker.tables.csv_json import csv_rows
 from worker.tables.parquet import is_parquet, pyarrow, read_parquet, text_of
 
 MAX_BYTES = 256 << 20
@@ -34,7 +35,7 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
         SetupRefused: ``dataset_invalid``: it is not there, too large, not such a file, or has other columns;
             ``setting_invalid``: Parquet without the extra.
     """
-    cells = _parquet_rows(path) if is_parquet(path) else _csv_rows(_text(path))
+    cells = _parquet_rows(path) if is_parquet(path) else csv_rows(_text(path), Code.DATASET_INVALID, _header_fault)
     rows: dict[int, ManifestRow] = {}
     faults: list[Fault] = []
     for line, row in cells:
@@ -108,36 +109,13 @@ def _text(path: Path) -> str:
         raise _refused("the manifest is not UTF-8") from None
 
 
-def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, object]]]:
-    first = text.split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in first else ",", strict=True)
-    try:
-        names = [name.strip().lower() for name in next(reader, [])]
-        if (fault := _header_fault(names)) is not None:
-            raise _refused(fault)
-        before = reader.line_num
-        for cells in reader:
-            line, before = before + 1, reader.line_num
-            if any(cell.strip() for cell in cells):
-                yield line, _filled(names, cells)
-    except csv.Error:
-        raise _refused(f"line {reader.line_num}: not CSV") from None
-
-
-def _filled(names: list[str], cells: list[str]) -> dict[str, object]:
-    filled: dict[str, object] = {name: cell.strip() for name, cell in zip(names, cells, strict=False) if cell.strip()}
-    return filled | ({"": None} if len(cells) > len(names) else {})
-
-
 def _header_fault(names: Sequence[str]) -> str | None:
     unknown = [str(place) for place, name in enumerate(names, start=1) if name not in COLUMNS]
     if unknown:
         # A heading that is not ours came with the file, and may be anything.
         return f"column {', '.join(unknown)}: no column of a manifest (`dlr dataset schema` lists them)"
     missing = [name for name in REQUIRED_COLUMNS if name not in names]
-    if missing:
-        return f"the manifest has no column {', '.join(missing)}"
-    return "two columns have the same name" if len(set(names)) != len(names) else None
+    return f"the manifest has no column {', '.join(missing)}" if missing else None
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:

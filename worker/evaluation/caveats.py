@@ -31,6 +31,7 @@ LEARNED = (
     "These are lesions of the split {split}. A model that was trained with these splits has learned from them, or was "
     "selected on them, and does better on them than on others."
 )
+NO_SPLITS = "No row has a split, so all are used. Make sure that no model was trained on any of them."
 VALIDATED = "Thresholds that are not on a card, and temperatures, were found on the lesions of the split validation."
 FITTED = "Temperatures were fitted on the lesions that they are measured on; with one parameter, the bias is small."
 UNFITTED = (
@@ -78,6 +79,8 @@ def _notices(
     yield NEVER_A_DIAGNOSIS
     yield from material.notices
     yield from (LEARNED.format(split=split) for split in (Split.TRAIN, Split.VALIDATION) if _are_of(tested, split))
+    if material.source is Source.MANIFEST and all(lesion.split is None for lesion in tested):
+        yield NO_SPLITS
     chosen_here = [one.name for one, found in operating.items() if found.chosen_on_tested]
     if chosen_here:
         yield OPTIMISTIC.format(names=" and of ".join(chosen_here))

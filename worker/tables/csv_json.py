@@ -27,13 +27,14 @@ def read_rows(
         header_fault: says what is wrong with CSV's column names, in lower case; ``None`` where nothing is.
 
     Returns:
-        Each row with its line, from 1: a line of CSV, an entry of JSON. Empty lines and cells are left out.
+        Each row with its line, from 1: a line of CSV, an entry of JSON. Empty lines and cells are left out; so are
+        columns at the end without a name, which spreadsheets leave, unless something is in them.
 
     Raises:
         SetupRefused: with the code: it is not there, too large, neither, or has other columns.
     """
     text = _text(path, code)
-    return _json_rows(text, code, key) if text.lstrip()[:1] in ("[", "{") else _csv_rows(text, code, header_fault)
+    return _json_rows(text, code, key) if text.lstrip()[:1] in ("[", "{") else csv_rows(text, code, header_fault)
 
 
 def _text(path: Path, code: Code) -> str:
@@ -61,13 +62,14 @@ def _json_rows(text: str, code: Code, key: str) -> Iterator[tuple[int, Any]]:
     return enumerate(rows, start=1)
 
 
-def _csv_rows(
+def csv_rows(
     text: str, code: Code, header_fault: Callable[[Sequence[str]], str | None]
 ) -> Iterator[tuple[int, dict[str, str | None]]]:
+    """Read the text of a CSV file as `read_rows` does."""
     first = text.split("\n", 1)[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in first else ",", strict=True)
     try:
-        names = [name.strip().lower() for name in next(reader, [])]
+        names = _names(next(reader, []))
         fault = "two columns have the same name" if len(set(names)) != len(names) else header_fault(names)
         if fault is not None:
             raise SetupRefused(code, fault)
@@ -80,7 +82,14 @@ def _csv_rows(
         raise SetupRefused(code, f"line {reader.line_num}: not CSV") from None
 
 
+def _names(heading: Sequence[str]) -> list[str]:
+    names = [name.strip().lower() for name in heading]
+    while names and not names[-1]:
+        names.pop()
+    return names
+
+
 def _cells(names: list[str], cells: list[str]) -> dict[str, str | None]:
     """A row by its columns; a cell too many has no name, and one that is empty or missing is as if not there."""
     filled = {name: cell.strip() for name, cell in zip(names, cells, strict=False) if cell.strip()}
-    return filled | ({TOO_MANY_CELLS: None} if len(cells) > len(names) else {})
+    return filled | ({TOO_MANY_CELLS: None} if any(cell.strip() for cell in cells[len(names) :]) else {})

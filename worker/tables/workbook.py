@@ -17,7 +17,7 @@ def read_workbook(path: Path, code: Code = Code.DATASET_INVALID) -> list[tuple[s
         code: of what is refused.
 
     Returns:
-        Each row, from the first one on; an empty cell is an empty text.
+        Each row, from the first one on, at least as long as that; an empty cell is an empty text.
 
     Raises:
         SetupRefused: with the code: it is not there, or no such workbook, or too long; ``setting_invalid``: without
@@ -30,13 +30,16 @@ def read_workbook(path: Path, code: Code = Code.DATASET_INVALID) -> list[tuple[s
         raise SetupRefused(Code.SETTING_INVALID, reason) from None
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        cells = list(book.worksheets[0].iter_rows(values_only=True, max_row=MAX_ROWS + 1))
+        sheet = book.worksheets[0]
+        sheet.reset_dimensions()  # some programs write others than the sheet's, and what is beyond would not be read
+        cells = list(sheet.iter_rows(values_only=True, max_row=MAX_ROWS + 1))
         book.close()
     except Exception:  # noqa: BLE001  openpyxl raises many things on what is no workbook
         raise SetupRefused(code, "the workbook cannot be read") from None
     if len(cells) > MAX_ROWS:
         raise SetupRefused(code, f"the workbook has more than {MAX_ROWS} rows")
-    return [tuple(map(_text, row)) for row in cells]
+    width = len(cells[0]) if cells else 0
+    return [tuple(map(_text, (*row, *[None] * (width - len(row))))) for row in cells]
 
 
 def _text(cell: Any) -> str:

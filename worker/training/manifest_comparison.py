@@ -8,7 +8,7 @@ import torch
 from db.reads.version_comparison import ComparedLesion, Coverage
 from worker.dataset.manifest import Manifest, Split
 from worker.errors import LesionRefused
-from worker.evaluation.caveats import NAMES
+from worker.evaluation.caveats import NAMES, NO_SPLITS
 from worker.inference.entry import Entry
 from worker.inference.runner import Logits
 from worker.inference.single_model import SingleModel
@@ -16,7 +16,6 @@ from worker.study import Score, site_of
 from worker.training.manifest_rows import Reading, ReadLesion, about_images, about_rules, about_the_image_alone
 
 ADVISED_WITH = "{model}: the advice under each version uses the score of the active {other}."
-NO_SPLITS = "No row has a split, so all are compared. Make sure that no model was trained on any of them."
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """`dlr dataset` as a user types it: what is printed, what is written, and the exit status."""
 
+import csv
 import json
 import shlex
 from pathlib import Path
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 
 from tests.places import ROOT
 from tests.worker.dataset.importers import test_breast, test_bus_bra, test_busi, test_dicom, test_medmnist
-from tests.worker.dataset.manifests import cohort, save_picture, with_calipers
+from tests.worker.dataset.manifests import cohort, save_mask, save_picture, with_calipers
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from worker.cli.main import app
 from worker.dataset.manifest import Split
@@ -259,6 +260,44 @@ def test_manifests_are_joined_and_whose_patients_are_whose_is_asked(tmp_path: Pa
     assert [row.patient_key for row in rows[::6]] == ["a-P0", "b-P0"]
     assert json.loads(dlr("validate", tmp_path / "c.csv", "-f", "json"))["digest"] == told["digest"]
     dlr("join", one, "-o", tmp_path / "d.csv", status=2)
+
+
+def test_manifests_of_images_that_lie_elsewhere_are_joined_by_their_root(tmp_path: Path) -> None:
+    one, other = two_manifests(tmp_path / "share")
+    moved = [path.rename(tmp_path / path.name) for path in (one, other)]
+    refusal("join", *moved, "-o", tmp_path / "c.csv", "--keys", "same", "--root", tmp_path / "nowhere")
+    told = json.loads(
+        dlr("join", *moved, "-o", tmp_path / "c.csv", "--keys", "same", "--root", tmp_path / "share", "-f", "json")
+    )
+    assert [part["rows"] for part in told["joined"]] == [6, 6]
+    assert read_manifest(tmp_path / "c.csv").rows[2].image == "a/0-0.png"
+    dlr("validate", tmp_path / "c.csv", "--root", tmp_path / "share")
+
+
+def test_manifests_of_one_name_have_no_names_that_keep_their_keys_apart(tmp_path: Path) -> None:
+    one, other = two_manifests(tmp_path)
+    moved = []
+    for path in (one, other):
+        (tmp_path / f"of-{path.stem}").mkdir()
+        moved.append(path.rename(tmp_path / f"of-{path.stem}" / "m.csv"))
+    refused = refusal("join", *moved, "-o", tmp_path / "c.csv", "--keys", "apart", "--root", tmp_path)
+    assert (refused.code, "rename" in refused.reason) == (Code.DATASET_INVALID, True)
+
+
+def test_the_next_command_of_an_import_finds_the_images(tmp_path: Path) -> None:
+    table = [("ID", "Case", "Pathology", "BIRADS", "Width", "Height", "BBOX")]
+    table.append(("bus_1", "1", "benign", "3", "64", "48", "[6, 8, 20, 10]"))
+    save_picture(tmp_path / "share" / "Images" / "bus_1.png", 1)
+    save_mask(tmp_path / "share" / "Masks" / "mask_1.png", 5, 7, 20, 10)
+    with (tmp_path / "share" / "bus_data.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(table)
+    said = CliRunner().invoke(
+        app,
+        ["dataset", "import", "bus-bra", str(tmp_path / "share"), "-o", str(tmp_path / "m.csv"), "--root",
+         str(tmp_path / "share")],
+    )  # fmt: skip
+    (following,) = [line.removeprefix("next: ") for line in said.stderr.splitlines() if line.startswith("next: ")]
+    assert CliRunner().invoke(app, shlex.split(following)[1:]).exit_code == 0
 
 
 def test_an_image_of_two_manifests_in_two_splits_is_found(tmp_path: Path) -> None:

@@ -80,6 +80,13 @@ def test_excels_csv_is_read(tmp_path: Path) -> None:
     assert (read.patient_key, read.birads, read.pathology) == ("007", "4A", "benign")
 
 
+def test_columns_at_the_end_that_a_spreadsheet_left_without_a_name_are_passed_over(tmp_path: Path) -> None:
+    content = "image;pathology;patient_key;lesion_id;;\na.png;benign;P1;1;;\nb.png;benign;P2;1;;Mrs Example\n"
+    read = read_manifest(written(tmp_path, content))
+    assert [row.patient_key for row in read.rows.values()] == ["P1"]
+    assert [(fault.line, fault.reason) for fault in read.faults] == [(3, "more cells than columns")]
+
+
 def test_parquet_of_pandas_with_numbers_for_text_and_nan_for_nothing_is_read(tmp_path: Path) -> None:
     table = pa.table(
         {

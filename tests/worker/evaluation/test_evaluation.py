@@ -126,6 +126,14 @@ def test_lesions_that_a_model_may_have_learned_from_are_said_to_be_such(split: S
     assert said is (split in (Split.TRAIN, Split.VALIDATION))
 
 
+def test_of_a_manifest_without_splits_a_reader_is_told_that_all_of_it_was_used() -> None:
+    made = replace(material(), source=Source.MANIFEST)
+    assert caveats.NO_SPLITS in evaluate(made, QUICK, NOW).notices
+    split = tuple(replace(one, split=Split.TEST) for one in many())
+    assert caveats.NO_SPLITS not in evaluate(replace(made, lesions=split), QUICK, NOW).notices
+    assert caveats.NO_SPLITS not in evaluate(material(), QUICK, NOW).notices
+
+
 def test_patients_with_several_lesions_are_told_of_and_drawn_together() -> None:
     found = evaluate(material(), QUICK, NOW)
     by = found.questions[0].judged[0].bootstrap

@@ -54,10 +54,11 @@ def import_breast(source: Path, root: Path, on_progress: OnProgress, *, biopsied
     images, masks = imported_dataset.image_folder(inner), imported_dataset.mask_folder(inner)
     rows = []
     for done, line in enumerate(table, start=1):
-        rows.append(_row(line, images, masks, root, biopsied_only=biopsied_only))
+        rows.append(_row(done + 1, line, images, masks, root, biopsied_only=biopsied_only))
         on_progress(done, len(table))
     imported_dataset.require_usable(rows, f"{LAYOUT}; {imported_dataset.looked_in(source, images, masks)}")
-    return Imported(tuple(rows), NOTES)
+    unread = imported_dataset.unread(table, _READERS)
+    return Imported(tuple(rows), (*NOTES, *unread))
 
 
 def _workbook(source: Path) -> Path:
@@ -77,10 +78,12 @@ def _table(path: Path) -> list[dict[str, str]]:
     if missing:
         raise imported_dataset.refused(f"the workbook's first sheet has no column {', '.join(missing)}")
     rows = [dict(zip(names, row, strict=False)) for row in cells[1:]]
-    return [row for row in rows if row["CaseID"]]
+    return [row for row in rows if row["CaseID"] or row["Image_filename"]]
 
 
-def _row(line: Mapping[str, str], images: Path, masks: Path, root: Path, *, biopsied_only: bool) -> ManifestRow:
+def _row(
+    number: int, line: Mapping[str, str], images: Path, masks: Path, root: Path, *, biopsied_only: bool
+) -> ManifestRow:
     marked = [name.strip() for name in line["Mask_tumor_filename"].split("&") if name.strip()]
     if any(Path(name).name != name for name in (line["Image_filename"], *marked)):
         raise imported_dataset.refused("the workbook has an invalid file name")
@@ -89,6 +92,8 @@ def _row(line: Mapping[str, str], images: Path, masks: Path, root: Path, *, biop
     verification = _VERIFICATION.get(line.get("Verification", "").lower())
     if reason is None and biopsied_only and verification is not Verification.BIOPSY:
         reason = imported_dataset.NOT_BIOPSIED
+    if not line["CaseID"]:
+        reason = imported_dataset.PATIENT_UNKNOWN
     return imported_dataset.made_row(
         {
             "image": relative(image, root),
@@ -99,7 +104,7 @@ def _row(line: Mapping[str, str], images: Path, masks: Path, root: Path, *, biop
             "pathology": pathology,
             "verification": verification,
             "descriptors": descriptors_of(line),
-            "patient_key": f"breast-{line['CaseID']}",
+            "patient_key": f"breast-{line['CaseID'] or f'row-{number}'}",
             "lesion_id": "1",
             "site": "breast",
             "excluded": reason,
@@ -136,6 +141,9 @@ def _spacing(text: str) -> float | None:
     except ValueError:
         return None
     return millimetres if millimetres > 0 else None
+
+
+_READERS = {"Age": _age, "BIRADS": imported_dataset.category_of, "Pixel_size": _spacing}
 
 
 def descriptors_of(line: Mapping[str, str]) -> dict[str, str]:

@@ -52,13 +52,16 @@ def import_bus_bra(source: Path, root: Path, on_progress: OnProgress) -> Importe
         rows.append(_row(line, images, masks, root))
         on_progress(done, len(table))
     imported_dataset.require_usable(rows, f"{LAYOUT}; {imported_dataset.looked_in(source, images, masks)}")
-    return Imported(tuple(rows), NOTES)
+    unread = imported_dataset.unread(table, {"BIRADS": imported_dataset.category_of})
+    return Imported(tuple(rows), (*NOTES, *unread))
 
 
 def _table(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="", restkey="")
+            delimiter = ";" if ";" in file.readline() else ","
+            file.seek(0)
+            reader = csv.DictReader(file, restval="", restkey="", delimiter=delimiter)
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
                 raise imported_dataset.refused(f"bus_data.csv has no column {', '.join(missing)}")
@@ -73,14 +76,19 @@ def _row(line: Mapping[str, str], images: Path, masks: Path, root: Path) -> Mani
         raise imported_dataset.refused("bus_data.csv has an ID that is not a valid file name")
     image, mask = images / f"{name}.png", masks / f"mask_{name.removeprefix('bus_')}.png"
     pathology = imported_dataset.pathology_of(line["Pathology"])
-    reason = _reason(line, image, mask) or (imported_dataset.PATHOLOGY_UNKNOWN if pathology is None else None)
+    reason = _reason(line, image, mask)
+    if pathology is None:
+        reason = reason or imported_dataset.PATHOLOGY_UNKNOWN
+    case = line["Case"].strip()
+    if not case:
+        reason = imported_dataset.PATIENT_UNKNOWN
     return imported_dataset.made_row(
         {
             "image": relative(image, root),
             "mask": relative(mask, root) if reason is None else None,
             "birads": imported_dataset.category_of(line["BIRADS"]),
             "pathology": pathology,
-            "patient_key": f"bus-bra-{line['Case'].strip()}",
+            "patient_key": f"bus-bra-{case or name}",
             # 722 benign and 342 malignant tumours of 1064 patients, so one each: a patient's images are views of it,
             # whatever their Side.
             "lesion_id": "1",

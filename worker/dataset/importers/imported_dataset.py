@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from worker.clinical.categories import Birads
 from worker.dataset.looks import alike, look_of
 from worker.dataset.manifest import Fault, ManifestRow, Pathology, reason_of
-from worker.dataset.manifest_image import mask_roi
+from worker.dataset.manifest_image import mask_roi, read_picture
 from worker.dataset.near_duplicates import joined
 from worker.durable_files import write_private
 from worker.errors import Code, LesionRefused, SetupRefused
@@ -35,6 +35,9 @@ PATHOLOGY_UNKNOWN = "pathology_unknown"
 NOT_BIOPSIED = "not_biopsied"
 NO_PATHOLOGY = "no_pathology"
 PATIENT_UNKNOWN = "patient_unknown"
+
+NOT_KNOWN = ("", "not available", "not applicable", "n/a", "na", "none", "-")
+"""What a table has in the cell of a value that nobody knows."""
 
 PICTURES_ARE_WHOLE_FRAMES = "pictures are whole frames without a header; a name that is burned into one is still in it"
 
@@ -157,13 +160,33 @@ def category_of(text: str) -> str | None:
     return word if word in tuple(Birads) else None
 
 
+def unread(table: Sequence[Mapping[str, str]], readers: Mapping[str, Callable[[str], object]]) -> Iterator[str]:
+    """Say how many values of each column cannot be read, which are as if they were not known, and where the first is.
+
+    Args:
+        table: its rows under the heading, which is row 1.
+        readers: of columns' cells, by their names; ``None`` is what they make of a cell that they cannot read.
+    """
+    for name, read in readers.items():
+        cells = [(number, line.get(name, "").strip()) for number, line in enumerate(table, start=2)]
+        rows = [number for number, cell in cells if cell.lower() not in NOT_KNOWN and read(cell) is None]
+        if rows:
+            yield f"{len(rows)} values of {name} cannot be read, and count as not known; the first is in row {rows[0]}"
+
+
 def write_picture(path: Path, frame: NDArray[np.uint8]) -> None:
     """Write a frame as a PNG that its owner alone may read, unless it is there.
 
     Raises:
-        SetupRefused: ``dataset_invalid``.
+        SetupRefused: ``dataset_invalid``: it cannot be written, or another frame is there.
     """
     if path.exists():
+        # Whoever painted over a name in it would have the name back if it were overwritten.
+        if not _is_of(path, frame):
+            raise refused(
+                f"{path.parent.name} has pictures of an earlier import that are other than these: remove that folder, "
+                "or write the manifest under another name"
+            )
         return
     content = io.BytesIO()
     Image.fromarray(frame).save(content, "PNG")
@@ -171,6 +194,13 @@ def write_picture(path: Path, frame: NDArray[np.uint8]) -> None:
         write_private(path, content.getvalue())
     except OSError:
         raise refused("a picture cannot be written: is there space?") from None
+
+
+def _is_of(path: Path, frame: NDArray[np.uint8]) -> bool:
+    try:
+        return np.array_equal(read_picture(path), frame)
+    except LesionRefused:
+        return False
 
 
 def made_row(cells: Mapping[str, object]) -> ManifestRow:

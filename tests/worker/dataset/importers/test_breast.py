@@ -1,5 +1,7 @@
 """BrEaST's layout: a workbook with ages, categories, classes and the lexicon's descriptors."""
 
+import re
+import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import pytest
 
 from tests.shared import real_set
 from tests.worker.dataset.manifests import save_mask, save_picture
-from worker.dataset.importers.breast import IMAGES, LAYOUT, descriptors_of, import_breast
+from worker.dataset.importers.breast import IMAGES, LAYOUT, NOTES, descriptors_of, import_breast
 from worker.dataset.manifest import ManifestRow
 from worker.errors import Code, SetupRefused
 
@@ -193,3 +195,42 @@ def test_the_real_set_is_read_to_the_row() -> None:
     assert sum(row.age_years is not None for row in kept) == 211
     assert Counter(row.pathology for row in kept if row.birads == "4A") == {"benign": 43, "malignant": 1}
     assert all(0.04 < (row.pixel_spacing_mm or 0) < 0.14 for row in kept)
+
+
+def test_a_row_without_its_patient_is_left_out_and_not_lost(tmp_path: Path) -> None:
+    save(tmp_path, [line(1), line(2), line(3)])
+    (book_path,) = tmp_path.glob("*.xlsx")
+    book = openpyxl.load_workbook(book_path)
+    book.worksheets[0]["A3"] = None
+    book.worksheets[0].append([])
+    book.save(book_path)
+    rows = imported(tmp_path)
+    assert [row.excluded for row in rows] == [None, "patient_unknown", None]
+    assert len({row.patient_key for row in rows}) == 3
+
+
+def test_values_that_can_not_be_read_are_counted_and_those_that_nobody_knows_are_not(tmp_path: Path) -> None:
+    save(tmp_path, [
+        line(1, Age="57 years", BIRADS="BI-RADS 4A"),
+        line(2, Age="not available", BIRADS=None),
+        line(3, Age=570, Pixel_size="0,0078"),
+    ])  # fmt: skip
+    notes = import_breast(tmp_path, tmp_path, lambda _done, _total: None).notes[len(NOTES) :]
+    assert [note.split(" cannot be read")[0] for note in notes] == [
+        "2 values of Age", "1 values of BIRADS", "1 values of Pixel_size",
+    ]  # fmt: skip
+    assert notes[0].endswith("the first is in row 2")
+
+
+def test_a_workbook_that_says_it_is_smaller_than_it_is_is_read_whole(tmp_path: Path) -> None:
+    save(tmp_path, [line(1), line(2, Age=None, Classification="")])
+    (book,) = tmp_path.glob("*.xlsx")
+    with zipfile.ZipFile(book) as found:
+        parts = {name: found.read(name) for name in found.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    parts[sheet] = re.sub(rb'<dimension ref="[A-Z0-9:]+"', b'<dimension ref="A1:C2"', parts[sheet])
+    with zipfile.ZipFile(book, "w") as written:
+        for name, content in parts.items():
+            written.writestr(name, content)
+    one, other = imported(tmp_path)
+    assert (one.age_years, one.birads, other.age_years, other.excluded) == (57, "4C", None, "pathology_unknown")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.shared import real_set
 from tests.worker.dataset.manifests import save_mask, save_picture
-from worker.dataset.importers.bus_bra import LAYOUT, import_bus_bra
+from worker.dataset.importers.bus_bra import LAYOUT, NOTES, import_bus_bra
 from worker.dataset.manifest import ManifestRow
 from worker.errors import Code, SetupRefused
 
@@ -127,3 +127,30 @@ def test_the_real_set_is_read_to_the_row() -> None:
     assert left_out == {name: left_out[name] for name in (
         "bus_0845-s", "bus_0856-l", "bus_0857-r", "bus_0912-l", "bus_0990-l",
     )}  # fmt: skip
+
+
+def test_rows_without_their_patient_are_left_out_and_are_not_one_woman(tmp_path: Path) -> None:
+    save(tmp_path, [line("1", ""), line("2", " ", Pathology="malignant"), line("3", "3")])
+    rows = imported(tmp_path)
+    assert [row.excluded for row in rows] == ["patient_unknown", "patient_unknown", None]
+    assert len({row.patient_key for row in rows}) == 3
+
+
+def test_a_category_that_can_not_be_read_is_counted(tmp_path: Path) -> None:
+    save(tmp_path, [line("1", "1"), line("2", "2", BIRADS="BI-RADS 4"), line("3", "3", BIRADS="")])
+    made = import_bus_bra(tmp_path, tmp_path, lambda _done, _total: None)
+    assert [row.birads for row in made.rows] == ["3", None, None]
+    assert made.notes[len(NOTES) :] == (
+        "1 values of BIRADS cannot be read, and count as not known; the first is in row 3",
+    )
+
+
+def test_a_table_with_semicolons_is_read(tmp_path: Path) -> None:
+    save(tmp_path, [line("1", "1")])
+    table = tmp_path / "bus_data.csv"
+    with table.open(newline="") as file:
+        cells = list(csv.reader(file))
+    with table.open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file, delimiter=";").writerows(cells)
+    (one,) = imported(tmp_path)
+    assert (one.patient_key, one.birads, one.excluded) == ("bus-bra-1", "3", None)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openpyxl import Workbook
 from PIL import Image
+from pydicom import dcmread
 
 from tests.worker.imaging.dicom_files import picture, region, write
 from worker.clinical.categories import Birads
@@ -297,6 +298,26 @@ def test_thousands_of_other_files_and_copies_of_an_image_are_passed_over(tmp_pat
     (other / "copy").write_bytes(copy[:-2] + b"\7\7")
     made = imported(tmp_path, [line(sop_instance_uid=image_uid(2, 1), **ROI), line(accession_number="ACC4")])
     assert faults(made) == [(2, "sop_instance_ambiguous")]
+
+
+def test_pictures_of_an_earlier_export_are_not_taken_for_those_of_another(tmp_path: Path) -> None:
+    add(tmp_path / "export", 1)
+    lines = [line(accession_number="ACC1", **ROI)]
+    (first,) = imported(tmp_path, lines).rows
+    (again,) = imported(tmp_path, lines).rows
+    assert again == first
+    kept = (tmp_path / first.image).read_bytes()
+    (exported,) = (tmp_path / "export").rglob("IM1")
+    file = dcmread(exported)
+    pixels = file.pixel_array.copy()
+    pixels[:10] = 0
+    file.PixelData = pixels.tobytes()
+    file.save_as(exported)
+    with pytest.raises(SetupRefused) as raised:
+        imported(tmp_path, lines)
+    assert raised.value.code is Code.DATASET_INVALID
+    assert "m-images" in raised.value.reason
+    assert (tmp_path / first.image).read_bytes() == kept
 
 
 def test_a_folder_or_table_without_any_lesion_is_refused_with_what_was_looked_for(tmp_path: Path) -> None:
