@@ -78,9 +78,7 @@ def _notices(
     yield from (f"{one.name}: {one.notice}" for one in material.scorers if one.notice)
     yield NEVER_A_DIAGNOSIS
     yield from material.notices
-    yield from (LEARNED.format(split=split) for split in (Split.TRAIN, Split.VALIDATION) if _are_of(tested, split))
-    if material.source is Source.MANIFEST and all(lesion.split is None for lesion in tested):
-        yield NO_SPLITS
+    yield from about_splits(material.source, tested)
     chosen_here = [one.name for one, found in operating.items() if found.chosen_on_tested]
     if chosen_here:
         yield OPTIMISTIC.format(names=" and of ".join(chosen_here))
@@ -99,6 +97,13 @@ def _notices(
         yield from (STUDIES, SELECTED)
     else:
         yield NAMES
+
+
+def about_splits(source: Source, tested: Sequence[JudgedLesion]) -> Iterator[str]:
+    """Say where a model may have learned from the lesions that are measured on."""
+    yield from (LEARNED.format(split=split) for split in (Split.TRAIN, Split.VALIDATION) if _are_of(tested, split))
+    if source is Source.MANIFEST and all(lesion.split is None for lesion in tested):
+        yield NO_SPLITS
 
 
 def _are_of(tested: Sequence[JudgedLesion], split: Split) -> bool:

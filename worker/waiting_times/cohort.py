@@ -12,7 +12,7 @@ from worker.clinical.reading_order.place import place
 from worker.clinical.reading_order.policy import Policy, built_in
 from worker.clinical.restratify import restratify
 from worker.errors import Code, SetupRefused
-from worker.evaluation.caveats import LEARNED, OPTIMISTIC
+from worker.evaluation.caveats import OPTIMISTIC, about_splits
 from worker.evaluation.evaluation import set_apart
 from worker.evaluation.evaluation_options import Options
 from worker.evaluation.lesions import JudgedLesion, Material, Pair, Source
@@ -130,7 +130,7 @@ def judged_cohort(material: Material, unscored: Sequence[JudgedLesion], options:
         left_out={
             reason: count for reason, count in {**left_out, "of another split, or of none": others}.items() if count
         },
-        notices=tuple(_notices(material, tested, pair, (lh, bm), options)),
+        notices=tuple(_notices(material, tested, pair, (lh, bm))),
     )
 
 
@@ -172,14 +172,13 @@ def _lesion(lesion: JudgedLesion, pair: Pair, lh_threshold: float, bm_threshold:
 
 
 def _notices(
-    material: Material, tested: Sequence[JudgedLesion], pair: Pair, operating: Sequence[Operating], options: Options
+    material: Material, tested: Sequence[JudgedLesion], pair: Pair, operating: Sequence[Operating]
 ) -> Iterator[str]:
     yield from (f"{one.name}: {one.notice}" for one in (pair.lh, pair.bm) if one.notice)
     yield from material.notices
     if len(material.scorers) > len({pair.lh, pair.bm}):
         yield FIRST_PAIR.format(pair.lh.name, pair.bm.name)
-    if any(lesion.split is options.split for lesion in tested) and options.split.value in ("train", "validation"):
-        yield LEARNED.format(split=options.split.value)
+    yield from about_splits(material.source, tested)
     chosen = [one.name for one, at in zip((pair.lh, pair.bm), operating, strict=True) if at.chosen_on_tested]
     if chosen:
         yield OPTIMISTIC.format(names=" and of ".join(chosen))

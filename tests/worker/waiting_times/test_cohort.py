@@ -1,6 +1,7 @@
 """Lesions with pathology become studies: what a policy may know of each, which are cancers, what a reader is told."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from worker.clinical.categories import Outcome, Priority
 from worker.clinical.reading_order.policy import built_in
 from worker.dataset.manifest import Split
 from worker.errors import Code, SetupRefused
+from worker.evaluation.caveats import NO_SPLITS
 from worker.evaluation.evaluation_options import Options
 from worker.evaluation.lesions import JudgedLesion, Material, Pair, Scorer, Source
 from worker.waiting_times import cohort as notices
@@ -154,6 +156,12 @@ def test_a_cohort_is_of_the_split_that_is_asked_for_and_counts_the_rest() -> Non
 
 
 # --- what a reader is told
+
+
+def test_of_a_manifest_without_splits_a_reader_is_told_that_all_of_it_was_used() -> None:
+    given = replace(material((lesion("L1"), lesion("L2"))), source=Source.MANIFEST)
+    assert NO_SPLITS in judged_cohort(given, (), Options()).notices
+    assert NO_SPLITS not in cohort(lesion("L1"), lesion("L2")).notices
 
 
 @pytest.mark.parametrize(
