@@ -15,6 +15,8 @@ from worker.cli.dataset_options import OutputOption, RootOption
 from worker.cli.failed import moment
 from worker.cli.output import Format, Report, ReportOption, print_json, print_rows, say
 from worker.cli.progress import progress_bar
+from worker.cli.refusals import refuse_without
+from worker.dataset.finding import Finding
 from worker.extras import require_extra
 
 if TYPE_CHECKING:
@@ -62,6 +64,10 @@ def import_dataset(
         list[Path] | None,
         typer.Option(help="ledger: manifest that a model was trained on, to mark its lesions; may be repeated"),
     ] = None,
+    exclude_finding: Annotated[
+        list[Finding] | None,
+        typer.Option(help="ledger: finding by which rows of --trained-on were left out in training; may be repeated"),
+    ] = None,
     biopsied_only: Annotated[
         bool, typer.Option("--biopsied-only", help="breast: leave out lesions that follow-up alone confirmed")
     ] = False,
@@ -85,7 +91,7 @@ def import_dataset(
         raise typer.BadParameter("only breast says what was biopsied", param_hint="--biopsied-only")
     if (table is not None) != (layout is Layout.DICOM):
         raise typer.BadParameter("dicom needs a table, and nothing else takes one", param_hint="--table")
-    of_ledger = label_from_verdicts or trained_on or since
+    of_ledger = label_from_verdicts or trained_on or since or exclude_finding
     folder = root or output.parent
     if layout is Layout.LEDGER:
         if source is not None or key is None:
@@ -93,8 +99,9 @@ def import_dataset(
         require_extra("worker", "dlr dataset import ledger", "PIL")
         from worker.cli.dataset_ledger import imported_ledger
 
+        refuse_without("--exclude-finding", exclude_finding, "--trained-on", trained_on)
         imported = imported_ledger(
-            output, folder, key, since, trained_on or (), label_from_verdicts=label_from_verdicts
+            output, folder, key, since, trained_on or (), exclude_finding or (), label_from_verdicts=label_from_verdicts
         )
     elif source is None or of_ledger or (key is not None) != (layout is Layout.DICOM):
         raise typer.BadParameter("SOURCE is needed; --key is of dicom, which needs it, and of ledger, as are others")

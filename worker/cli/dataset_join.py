@@ -9,8 +9,7 @@ from worker.cli.output import Format, Report, print_json, print_rows
 from worker.cli.progress import progress_bar
 from worker.dataset.check import check
 from worker.dataset.join import join
-from worker.dataset.manifest import Manifest
-from worker.dataset.manifest_file import read_manifest, require_free, write_manifest
+from worker.dataset.manifest_file import read_manifest_of, require_free, write_manifest
 from worker.errors import Code, SetupRefused
 
 COLUMNS = ("manifest", "from_line", "rows")
@@ -37,7 +36,7 @@ def write_joined(
     """
     require_free(output)
     prefixes = _prefixes(manifests) if apart else None
-    read = [_read(path, root) for path in manifests]
+    read = [read_manifest_of(path, root) for path in manifests]
     for path, each in zip(manifests, read, strict=True):
         refuse_rows(each.faults, Code.DATASET_INVALID, f"of {path.name} {_REFUSED}", fmt)
     joined = join(read, root or output.parent, prefixes)
@@ -65,17 +64,3 @@ def _prefixes(manifests: Sequence[Path]) -> list[str]:
         reason = "--keys apart puts a manifest's name before its keys, and two have the same name: rename one"
         raise SetupRefused(Code.DATASET_INVALID, reason)
     return [f"{name}-" for name in names]
-
-
-def _read(path: Path, root: Path | None) -> Manifest:
-    manifest = read_manifest(path)
-    if root is None or any(_is_there(manifest.root / row.image) for row in manifest.included.values()):
-        return manifest
-    return read_manifest(path, root)
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:
-        return False

@@ -9,6 +9,7 @@ from worker.cli.progress import progress_bar
 from worker.settings import get_settings
 
 if TYPE_CHECKING:
+    from worker.dataset.finding import Finding
     from worker.dataset.importers.imported_dataset import Imported
 
 
@@ -18,6 +19,7 @@ def imported_ledger(
     key: Path,
     since: datetime | None,
     trained_on: Sequence[Path],
+    excluding: "Sequence[Finding]",
     *,
     label_from_verdicts: bool,
 ) -> "Imported":
@@ -28,7 +30,9 @@ def imported_ledger(
         root: what its paths are relative to.
         key: the file of the secret by which patients get their keys.
         since: only studies that arrived then or later.
-        trained_on: manifests that versions in the registry may have been trained on.
+        trained_on: manifests that versions in the registry may have been trained on; their paths are relative to their
+            folders or, if none of the images is there, to the root.
+        excluding: findings by which rows of these were left out in training.
         label_from_verdicts: label lesions without pathology by their final category.
 
     Raises:
@@ -37,7 +41,7 @@ def imported_ledger(
     """
     from worker.dataset.check import check
     from worker.dataset.importers.imported_dataset import Imported
-    from worker.dataset.manifest_file import read_manifest
+    from worker.dataset.manifest_file import read_manifest_of
     from worker.dataset.opaque_names import key_of
     from worker.imaging.decoder_pool import DecoderPool
     from worker.imaging.image_source import ImageSource, remove_abandoned
@@ -49,7 +53,9 @@ def imported_ledger(
     settings = get_settings()
     cards = [entry.card for entry in Registry(settings.models_dir).list()]
     with progress_bar("manifests") as on_progress:
-        checked = [check(read_manifest(path), on_progress=on_progress) for path in trained_on]
+        checked = [
+            check(read_manifest_of(path, root), on_progress=on_progress, excluding=excluding) for path in trained_on
+        ]
     versions, unknown = versions_by_pixels(checked, cards)
     remove_abandoned()
     decoders = DecoderPool(settings.limits, settings.decoders, settings.decode_timeout_s)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.dataset_options import ExcludeFindingOption
 from worker.cli.lesion_options import RootOption
 from worker.cli.output import Report, ReportOption, print_json, say
 from worker.cli.progress import progress_bar
@@ -37,6 +38,7 @@ def ensemble(
         typer.Option(metavar="FILE", help="The members' manifest: measure on its test and external lesions"),
     ] = None,
     root: RootOption = None,
+    exclude_finding: ExcludeFindingOption = None,
     threshold: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Of the mean AI score (default: the mean of the members' thresholds)"),
@@ -50,13 +52,14 @@ def ensemble(
     """
     require_extra("worker", "dlr models ensemble")
     refuse_without("--root", root, "--manifest", manifest)
+    refuse_without("--exclude-finding", exclude_finding, "--manifest", manifest)
     from worker.evaluation.report_folder import check_writable, write_folder
     from worker.inference.ensemble_card import ensemble_card
 
     found = [_member(one) for one in members]
     card = ensemble_card([one.card for one in found], version, threshold)
     check_writable(output)
-    checked = None if manifest is None else checked_manifest(manifest, root, "measured")
+    checked = None if manifest is None else checked_manifest(manifest, root, "measured", exclude_finding)
     made: list[tuple[ModelCard, Measured | None]] = []
     write_folder(output, lambda folder: made.append(_write(folder, card, found, checked)))
     [(card, measured)] = made

@@ -40,7 +40,7 @@ def sentence_of(error: Exception) -> tuple[str, str] | None:
             return "service_unavailable", f"Redis {reason_of(error)}. {recorded}"
         case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EROFS):
             return "setting_invalid", f"a file cannot be written ({error.strerror})"
-        case OSError(errno=errno.EIO | errno.EACCES | errno.EPERM):
+        case OSError(errno=errno.EIO | errno.EACCES | errno.EPERM | errno.ENAMETOOLONG | errno.EEXIST | errno.ENOTDIR):
             return "setting_invalid", f"a file cannot be read or written ({error.strerror})"
         case _:
             return None

@@ -84,7 +84,10 @@ def parts_of(rows: Iterable[ManifestRow]) -> tuple[Part, ...]:
 
 def _step(step: str, of: str, rows: Iterable[ManifestRow], unread: int = 0) -> FlowStep:
     known = list(rows)
-    lesions = {(row.patient_key, row.lesion_id): row.pathology for row in known}
+    lesions: dict[tuple[str, str], Pathology | None] = {}
+    for row in known:
+        lesion = row.patient_key, row.lesion_id
+        lesions[lesion] = lesions.get(lesion) or row.pathology
     found = Counter(lesions.values())
     return FlowStep(
         step,

@@ -48,6 +48,25 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
     return Manifest(_root(root or path.parent), rows, tuple(faults))
 
 
+def read_manifest_of(path: Path, root: Path | None) -> Manifest:
+    """Read a manifest whose paths are relative to its folder or, if none of its images is there, to a root.
+
+    Raises:
+        SetupRefused: as `read_manifest`.
+    """
+    manifest = read_manifest(path)
+    if root is None or any(_is_there(manifest.root / row.image) for row in manifest.included.values()):
+        return manifest
+    return read_manifest(path, root)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
     """Write a manifest that its owner alone may read: Parquet where the path ends in ``.parquet``, else CSV.
 

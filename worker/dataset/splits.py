@@ -71,8 +71,8 @@ def split_rows(rows: Rows, pairs: Pairs, plan: Plan) -> dict[int, ManifestRow]:
         The same rows by the same lines, each with a split.
 
     Raises:
-        SetupRefused: ``split_impossible``: a site that no row has, or too few patients for a benign and a
-            malignant lesion in each split and fold.
+        SetupRefused: ``split_impossible``: a site that no row has, an external one that a version was trained on, or
+            too few patients for a benign and a malignant lesion in each split and fold.
     """
     _check_sites(rows, plan)
     external = {line for line, row in rows.items() if row.site is not None and row.site in plan.external}
@@ -124,6 +124,10 @@ def _check_sites(rows: Rows, plan: Plan) -> None:
         raise _impossible("rows without a site could belong to an external one: give each a site")
     if not rows:
         raise _impossible("there are no rows to split")
+    learned = sum(row.site in plan.external and row.trained_on is not None for row in rows.values())
+    if learned:
+        reason = f"{learned} rows of external sites have trained_on, and would test that version on what it learned"
+        raise _impossible(f"{reason}: exclude them, or keep another site external")
 
 
 def _check_classes(rows: Rows, plan: Plan) -> None:

@@ -32,8 +32,13 @@ LEARNED = (
     "selected on them, and does better on them than on others."
 )
 NO_SPLITS = "No row has a split, so all are used. Make sure that no model was trained on any of them."
-VALIDATED = "Thresholds that are not on a card, and temperatures, were found on the lesions of the split validation."
-FITTED = "Temperatures were fitted on the lesions that they are measured on; with one parameter, the bias is small."
+VALIDATED = (
+    "Temperatures of {names}, and thresholds that are not on a card, were found on the lesions of the split validation."
+)
+FITTED = (
+    "Temperatures of {names}, and thresholds by Youden's index and by sensitivity, were found on the lesions that they "
+    "are measured on. Of a temperature the bias is small; at these thresholds figures are better than on new lesions."
+)
 UNFITTED = (
     "No temperature fits {names}: the scores separate the classes perfectly, or hardly at all. The figures after "
     "scaling are at a limit of the search range, and mean nothing."
@@ -52,8 +57,7 @@ def notices_of(
     tested: Sequence[JudgedLesion],
     operating: Mapping[Scorer, Operating],
     questions: Sequence[Question],
-    *,
-    on_validation: bool,
+    validated: Mapping[str, bool],
 ) -> tuple[str, ...]:
     """Return what a reader has to know, the models' own notices first.
 
@@ -62,9 +66,10 @@ def notices_of(
         tested: the lesions that are measured on.
         operating: the threshold of each version.
         questions: what was found.
-        on_validation: some lesions were set aside to choose thresholds and temperatures.
+        validated: of each version, whether its temperature and the thresholds for comparison were found on other
+            lesions than the tested ones.
     """
-    return tuple(dict.fromkeys(_notices(material, tested, operating, questions, on_validation=on_validation)))
+    return tuple(dict.fromkeys(_notices(material, tested, operating, questions, validated)))
 
 
 def _notices(
@@ -72,8 +77,7 @@ def _notices(
     tested: Sequence[JudgedLesion],
     operating: Mapping[Scorer, Operating],
     questions: Sequence[Question],
-    *,
-    on_validation: bool,
+    validated: Mapping[str, bool],
 ) -> Iterator[str]:
     yield from (f"{one.name}: {one.notice}" for one in material.scorers if one.notice)
     yield NEVER_A_DIAGNOSIS
@@ -82,7 +86,9 @@ def _notices(
     chosen_here = [one.name for one, found in operating.items() if found.chosen_on_tested]
     if chosen_here:
         yield OPTIMISTIC.format(names=" and of ".join(chosen_here))
-    yield VALIDATED if on_validation else FITTED
+    for sentence, apart in ((VALIDATED, True), (FITTED, False)):
+        if names := [name for name, is_apart in validated.items() if is_apart is apart]:
+            yield sentence.format(names=" and of ".join(names))
     judged = [one for question in questions for one in question.judged]
     unfitted = [
         f"{one.model} {one.version}" for one in judged if one.calibration and not fits(one.calibration.temperature)

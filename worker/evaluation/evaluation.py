@@ -59,11 +59,25 @@ def evaluate(material: Material, options: Options, created_at: datetime | None =
         created_at=created_at or datetime.now(UTC),
         software=f"dlr-worker {__version__}",
         source=material.source,
-        notices=notices_of(material, tested, operating, questions, on_validation=bool(validation)),
+        notices=notices_of(material, tested, operating, questions, _validated(validation, questions, operating)),
         restratifications=tuple(one for one in advised if one is not None),
         cohort=_cohort(material, tested, len(validation)),
         questions=questions,
     )
+
+
+def _validated(
+    validation: Sequence[JudgedLesion], questions: Sequence[Question], operating: Mapping[Scorer, Operating]
+) -> dict[str, bool]:
+    """Whether each version's temperature and thresholds for comparison are of ``validation``, and not of the tested."""
+    scorers = {(one.model, one.version): one for one in operating}
+    found: dict[str, bool] = {}
+    for question in questions:
+        for judged in question.judged:
+            scorer = scorers[judged.model, judged.version]
+            is_apart = answers(validation, scorer, question.truth).has_both
+            found[scorer.name] = is_apart and found.get(scorer.name, True)
+    return found
 
 
 def _restratification(

@@ -142,7 +142,12 @@ def named_apart(keys: Sequence[tuple[str | None, str]]) -> list[str]:
     ids = [lesion_id for _, lesion_id in keys]
     if len(set(ids)) == len(ids):
         return ids
-    return [lesion_id if patient is None else f"{patient}/{lesion_id}" for patient, lesion_id in keys]
+    return [lesion_id if patient is None else f"{_without_slash(patient)}/{lesion_id}" for patient, lesion_id in keys]
+
+
+def _without_slash(key: str) -> str:
+    """A key with its slashes in percent-encoding, so that the first slash of a name parts it from a lesion's id."""
+    return key.replace("%", "%25").replace("/", "%2F")
 
 
 def by_lesion(keys: Sequence[tuple[str, str]]) -> dict[str, list[int]]:

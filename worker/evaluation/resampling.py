@@ -16,7 +16,7 @@ GRID = tuple(percent / 100 for percent in range(0, 101, 2))
 """False positive rates at which the ROC curve's band is given."""
 
 FEWEST_OF_A_CLASS = 10
-"""Below so many lesions of a class nothing is drawn: the draws would be of the same few again and again."""
+"""Below so many patients with a lesion of a class nothing is drawn: the draws would be of the same few each time."""
 
 _PERCENTILES = (2.5, 97.5)
 
@@ -66,12 +66,11 @@ def bootstrap(
         seed: of the draws.
 
     Returns:
-        ``None`` without resamples, or with fewer than ``FEWEST_OF_A_CLASS`` lesions of a class.
+        ``None`` without resamples, or with fewer than ``FEWEST_OF_A_CLASS`` patients, or lesions, of a class.
     """
-    positives = int(labels.sum())
-    if resamples < 1 or min(positives, len(labels) - positives) < FEWEST_OF_A_CLASS:
-        return None
     units = np.unique(patients, return_inverse=True)[1] if patients is not None else np.arange(len(labels))
+    if resamples < 1 or min(len(np.unique(units[labels == kind])) for kind in (True, False)) < FEWEST_OF_A_CLASS:
+        return None
     drawn = np.array(list(_draws(scores, labels, units, threshold, resamples, seed)))
     low, high = np.percentile(drawn, _PERCENTILES, axis=0)
     intervals = [Interval(float(one), float(other)) for one, other in zip(low, high, strict=True)]

@@ -11,7 +11,7 @@ from worker.errors import Code, SetupRefused
 from worker.evaluation.calibration import scaled
 from worker.evaluation.discrimination import Labels, Scores, auc
 from worker.evaluation.evaluation_options import SENSITIVITY, Choice, ChosenBy
-from worker.evaluation.recalibration import changed, conformal_of, fitted, rescaled
+from worker.evaluation.recalibration import at_temperature, changed, conformal_of, fitted, rescaled
 from worker.evaluation.subgroups import FEWEST
 from worker.evaluation.thresholds import OperatingPoint, operating_point, sensitivity_threshold, youden_threshold
 from worker.inference.card_parts import SiteScale
@@ -59,10 +59,12 @@ def with_site(
         probabilities: of the site's lesions alone, float (N,), 0 to 1.
         labels: bool (N,), whether the positive class was the true one.
         version: of the new card.
-        choose: how to choose the threshold; ``None``: the card's, carried to the site's temperature.
+        choose: how to choose the threshold; ``None``: the site's on the card, else the card's, carried to the
+            temperature.
         sensitivity: that it has to reach with ``Choice.SENSITIVITY``.
-        fit_temperature: find the temperature with the least negative log-likelihood; else the card's.
-        coverage: of a conformal set, 0.5 to 0.999; ``None``: the card's set, carried likewise.
+        fit_temperature: find the temperature with the least negative log-likelihood; else the site's on the card, else
+            the card's.
+        coverage: of a conformal set, 0.5 to 0.999; ``None``: the site's set, else the card's, carried likewise.
         created_at: for the card; now, unless given.
 
     Raises:
@@ -74,19 +76,21 @@ def with_site(
         reason = f"a site's own scale takes {FEWEST} lesions of either class at least: {positives} of {len(labels)}"
         raise SetupRefused(Code.LESIONS_TOO_FEW, reason)
     before = operating_point(probabilities, labels, card.threshold, ChosenBy.CARD, used=False)
-    own = card
+    own, has_set = card.at_site(site), site in card.sites and card.sites[site].conformal is not None
+    probabilities = at_temperature(own, probabilities, card.temperature)
     if fit_temperature:
         by = fitted(probabilities, labels)
-        own, probabilities = rescaled(card, by), scaled(probabilities, by)
+        own, probabilities = rescaled(own, by), scaled(probabilities, by)
     threshold, chosen_by = own.threshold, ChosenBy.CARD
     if choose is Choice.YOUDEN:
         threshold, chosen_by = youden_threshold(probabilities, labels), ChosenBy.YOUDEN
     elif choose is Choice.SENSITIVITY:
         threshold, chosen_by = sensitivity_threshold(probabilities, labels, sensitivity), ChosenBy.SENSITIVITY
+    conformal = own.conformal if has_set else None
     scale = SiteScale(
         threshold=threshold,
         temperature=own.temperature,
-        conformal=None if coverage is None else conformal_of(probabilities, labels, coverage),
+        conformal=conformal if coverage is None else conformal_of(probabilities, labels, coverage),
         lesions=len(labels),
         positives=positives,
     )

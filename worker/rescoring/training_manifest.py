@@ -22,6 +22,7 @@ from worker.dataset.importers.imported_dataset import (
     PICTURES_ARE_WHOLE_FRAMES,
     Imported,
     made_row,
+    make_folder,
     relative,
     write_picture,
 )
@@ -79,7 +80,7 @@ class LedgerImporter:
             Unavailable: the storage or the DICOMweb server is away.
         """
         relative(self.pictures, self.root)
-        self.pictures.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self.pictures)
         with self.sessions() as session:
             ids = labelled_ids(session, since)
         rows: list[ManifestRow] = []

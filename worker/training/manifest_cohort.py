@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from worker.dataset.check import Checked
+from worker.dataset.lesion_facts import with_lesion_facts
 from worker.dataset.manifest import Fault, Manifest, ManifestRow, Split
 from worker.dataset.manifest_image import read_lesion
 from worker.dataset.near_duplicates import Fingerprint
@@ -44,7 +45,7 @@ def require_ages(manifest: Manifest, rule: LabelRule, config: TrainingConfig) ->
     Raises:
         SetupRefused: ``age_uninformative``.
     """
-    rows = manifest.included
+    rows = with_lesion_facts(manifest.included)
     ageless = [row for row in rows.values() if row.age_years is None]
     is_known = config.missing_age == "exclude" and all(_is_picture(row.image) for row in ageless)
     if is_known or not ageless:
@@ -57,7 +58,7 @@ def require_ages_found(checked: Checked, rule: LabelRule, config: TrainingConfig
     Raises:
         SetupRefused: ``age_uninformative``.
     """
-    _require_telling_ages(checked.sound, checked.ages, rule, config)
+    _require_telling_ages(with_lesion_facts(checked.sound), checked.ages, rule, config)
 
 
 def _require_telling_ages(
@@ -90,7 +91,7 @@ def manifest_cohort(checked: Checked, config: TrainingConfig, on_progress: OnPro
         LesionRefused: an image changed since it was looked at.
         Unavailable: ``storage_unavailable``.
     """
-    splits, sound = _splits(checked, config), checked.sound
+    splits, sound = _splits(checked, config), with_lesion_facts(checked.sound)
     ages = checked.ages
     taken = [line for line in splits if ages[line] is not None or not config.needs_ages]
     lines = sorted(taken, key=lambda line: _place_of(sound[line], checked.prints[line]))

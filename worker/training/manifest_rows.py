@@ -7,6 +7,7 @@ from math import nan
 from pathlib import Path
 
 from db.schema.vocabulary import AgeSource, RegionSource
+from worker.dataset.lesion_facts import with_lesion_facts
 from worker.dataset.manifest import Manifest, ManifestRow, Split
 from worker.dataset.manifest_image import read_lesion
 from worker.errors import Code, ImagesRefused, LesionRefused, SetupRefused
@@ -63,7 +64,7 @@ class Reading:
 
     def __init__(self, manifest: Manifest, split: Split, *also: Split, needs_ages: bool = True) -> None:
         self._needs_ages = needs_ages
-        included = tuple(manifest.included.values())
+        included = tuple(with_lesion_facts(manifest.included).values())
         self.root: Path = manifest.root
         self.rows = _of_splits(included, split, also) if manifest.has_splits else included
         self.places = by_lesion([(row.patient_key, row.lesion_id) for row in self.rows])

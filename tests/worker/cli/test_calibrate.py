@@ -250,6 +250,24 @@ def test_a_second_site_joins_the_first(card_path: Path, tmp_path: Path) -> None:
     assert CHOSEN_ON[:11] in own.partition("metrics by site")[2]
 
 
+def test_what_a_site_has_of_its_own_stays_where_only_the_rest_is_asked_for(card_path: Path, tmp_path: Path) -> None:
+    table = write_scores(tmp_path / "scores.csv", sites=("North", "South"))
+    asked = ("--scores", table, "--site", "North", "--scores-temperature", 1)
+    ways = (("--threshold", "sensitivity", "--temperature"), ("--coverage", 0.9), ("--temperature",))
+    scales, present = [], card_path
+    for number, way in enumerate(ways, start=2):
+        made = tmp_path / f"{number}.json"
+        answer(present, *asked, *way, "--version", f"{number}.0", "-o", made)
+        scales.append(load_card(made).at_site("North"))
+        present = made
+    first, second, third = scales
+    assert (second.threshold, second.temperature) == (first.threshold, first.temperature)
+    assert second.conformal is not None
+    assert third.conformal is not None
+    assert third.conformal.quantile == pytest.approx(second.conformal.quantile, abs=1e-3)
+    assert (third.temperature, third.threshold) == pytest.approx((first.temperature, first.threshold), rel=1e-3)
+
+
 def test_a_site_with_few_lesions_or_none_is_refused(card_path: Path, tmp_path: Path) -> None:
     table = write_scores(tmp_path / "scores.csv", sites=("North",) * 39 + ("Small",))
     asked = (card_path, "--scores", table, "--threshold", "youden", "--version", "2.0", "-o", tmp_path / "new.json")

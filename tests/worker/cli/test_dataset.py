@@ -13,6 +13,7 @@ from tests.worker.dataset.importers import test_breast, test_bus_bra, test_busi,
 from tests.worker.dataset.manifests import cohort, save_mask, save_picture, with_calipers
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from worker.cli.main import app
+from worker.cli.sentences import sentence_of
 from worker.dataset.manifest import Split
 from worker.dataset.manifest_file import read_manifest, write_manifest
 from worker.errors import Code, SetupRefused
@@ -319,3 +320,11 @@ def test_images_that_are_not_below_the_joined_manifest_are_refused(tmp_path: Pat
     one, other = two_manifests(tmp_path)
     (tmp_path / "inner").mkdir()
     assert "--root" in refusal("join", one, other, "-o", tmp_path / "inner" / "c.csv", "--keys", "same").reason
+
+
+def test_a_name_that_no_disk_takes_is_told_in_a_sentence(manifest: Path) -> None:
+    with pytest.raises(OSError, match="name too long") as raised:
+        dlr("split", manifest, "-o", manifest.parent / f"{'n' * 300}.csv")
+    told = sentence_of(raised.value)
+    assert told is not None
+    assert told[0] == "setting_invalid"

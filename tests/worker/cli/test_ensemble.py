@@ -1,6 +1,7 @@
 """`dlr models ensemble` as a user types it: from folds of a manifest to one version, as docs/model-owner.md has it."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tests.worker.dataset.manifests import cohort
+from tests.worker.dataset.manifests import cohort, with_calipers
 from tests.worker.inference.samples import write_ensemble, write_image_stage, write_model
 from worker.cli.main import app
 from worker.cli.refusals import refuse_learned
 from worker.dataset.manifest import Split
-from worker.dataset.manifest_file import write_manifest
+from worker.dataset.manifest_file import read_manifest, write_manifest
 from worker.errors import Code, ModelRefused, SetupRefused
 from worker.evaluation.scores_file import read_scores
 from worker.inference.model_card import load_card
@@ -98,6 +99,22 @@ def test_without_a_manifest_it_has_no_metrics_and_says_so(folder: Path, tmp_path
     assert (card.metrics, card.reference, card.threshold) == ({}, None, 0.3)
     assert "it has no metrics" in said
     assert not (tmp_path / "two" / "scores.csv").exists()
+
+
+def test_rows_that_its_members_left_out_are_left_out_of_what_it_is_measured_on(folder: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "copied"
+    shutil.copytree(folder, copied, ignore=shutil.ignore_patterns("bm-*"))
+    manifest, left_out = copied / "folds.csv", ("--exclude-finding", "overlay_in_roi")
+    rows = read_manifest(manifest).rows.values()
+    with_calipers(next(copied / row.image for row in rows if row.split is Split.TRAIN))
+    for fold in (1, 2):
+        run("train", "bm", "--manifest", manifest, "--fold", fold, "--seed", fold, "--device", "cpu", "--config",
+            folder / "small.toml", "-o", copied / f"bm-{fold}", "--version", f"fold-{fold}", *left_out)  # fmt: skip
+    members = [copied / f"bm-{fold}" for fold in (1, 2)]
+    asked = ("models", "ensemble", *members, "--version", "all", "--manifest", manifest)
+    note = "not every card says that its version was trained on this manifest"
+    assert note in run(*asked, "-o", tmp_path / "whole")[1]
+    assert note not in run(*asked, "-o", tmp_path / "same", *left_out)[1]
 
 
 def registered(tmp_path: Path, *versions: str, name: str = "DLR_BM", **changes: Any) -> None:

@@ -60,6 +60,14 @@ def test_each_row_is_counted_once_whatever_is_wrong_with_it(fates: list[str]) ->
     assert sum(step.rows for step in steps if step.of.startswith("BI-RADS")) == whole["included"]
 
 
+def test_a_lesion_has_the_result_that_any_row_of_it_has() -> None:
+    rows = {2: row(pathology="benign"), 3: row(image="2.png", pathology=None, excluded="blurred")}
+    steps = flow_of(Checked(Manifest(Path(), rows), (), (), {}, dict.fromkeys(rows, 47.0), (), {}, {}))
+    assert [(one.step, one.lesions, one.benign) for one in steps if one.of in ("", "blurred")] == [
+        ("found", 1, 1), ("excluded", 1, 0), ("included", 1, 1),
+    ]  # fmt: skip
+
+
 def test_the_parts_of_a_split_are_counted_with_their_folds() -> None:
     rows = [
         row(split="train", fold=1),

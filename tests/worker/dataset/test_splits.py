@@ -186,6 +186,10 @@ IMPOSSIBLE: dict[str, tuple[Rows, Plan, str]] = {
         table([1] * 40, sites=("A", "B")) | {1: row(patient_key="Q", site=None)},
         Plan(external=frozenset({"B"})), "each a site",
     ),
+    "an external site that a version was trained on": (
+        table([1] * 40, sites=("A", "B")) | {1: row(patient_key="Q", site="B", trained_on="DLR_BM 1")},
+        Plan(external=frozenset({"B"})), "1 rows of external sites have trained_on",
+    ),
 }  # fmt: skip
 
 

@@ -5,9 +5,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from tests.worker.evaluation.samples import BM, LH, lesion, many, material
+from worker.clinical.categories import Birads
 from worker.dataset.manifest import Split
 from worker.errors import Code, SetupRefused
 from worker.evaluation import caveats
@@ -106,8 +109,23 @@ def test_validation_chooses_and_test_is_measured_on() -> None:
     calibration = found.questions[0].judged[0].calibration
     assert calibration is not None
     assert calibration.fitted_on == "validation"
-    assert caveats.VALIDATED in found.notices
+    assert caveats.VALIDATED.format(names="DLR_BM 1.0 and of DLR_LH 1.0") in found.notices
+    assert not any("are measured on" in notice for notice in found.notices)
     assert evaluate(material(made), Options(split=Split.TRAIN, resamples=0), NOW).cohort.lesions == 60
+
+
+def test_what_a_validation_of_one_class_could_not_choose_is_said_to_be_of_the_tested_lesions() -> None:
+    tested = tuple(replace(one, split=Split.TEST) for one in many())
+    benign = tuple(
+        replace(one, lesion_id=f"V{one.lesion_id}", split=Split.VALIDATION, malignant=False, birads=Birads("3"))
+        for one in many()[:5]
+    )
+    found = evaluate(material((*tested, *benign)), QUICK, NOW)
+    names = "DLR_BM 1.0 and of DLR_LH 1.0"
+    assert caveats.FITTED.format(names=names) in found.notices
+    assert not any("of the split validation" in notice for notice in found.notices)
+    assert found.questions[0].judged[0].calibration is not None
+    assert found.questions[0].judged[0].calibration.fitted_on == "same_lesions"
 
 
 def test_a_split_that_no_lesion_is_of_is_told_with_those_that_there_are() -> None:
@@ -227,3 +245,11 @@ def test_the_images_of_a_lesion_are_put_together_under_its_name() -> None:
     assert by_lesion([]) == {}
     assert by_lesion([("P1", "L2"), ("P2", "L1"), ("P1", "L2")]) == {"L2": [0, 2], "L1": [1]}
     assert by_lesion([("P1", "L1"), ("P2", "L1"), ("P1", "L1")]) == {"P1/L1": [0, 2], "P2/L1": [1]}
+
+
+KEYS = st.tuples(st.text("p/%25F", max_size=4), st.text("p/%25F", max_size=4))
+
+
+@given(st.lists(KEYS, unique=True))
+def test_no_two_lesions_have_one_name_whatever_their_keys(keys: list[tuple[str, str]]) -> None:
+    assert sorted(place for places in by_lesion(keys).values() for place in places) == list(range(len(keys)))

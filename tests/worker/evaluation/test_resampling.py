@@ -63,6 +63,16 @@ def test_too_few_of_a_class_are_not_drawn(positives: int) -> None:
     assert bootstrap(np.linspace(0, 1, 50), ~labels, None, 0.5, resamples=100, seed=1) is None
 
 
+@pytest.mark.parametrize("cancers", [1, FEWEST_OF_A_CLASS - 1])
+def test_too_few_patients_with_a_lesion_of_a_class_are_not_drawn(cancers: int) -> None:
+    labels = np.arange(80) < 30
+    patients = [f"C{place % cancers}" if place < 30 else f"P{place}" for place in range(80)]
+    scores = np.linspace(1, 0, 80)
+    assert bootstrap(scores, labels, patients, 0.5, resamples=100, seed=1) is None
+    assert bootstrap(scores, ~labels, patients, 0.5, resamples=100, seed=1) is None
+    assert bootstrap(scores, labels, None, 0.5, resamples=100, seed=1) is not None
+
+
 def test_none_is_drawn_where_none_is_asked_for() -> None:
     assert bootstrap(*samples(100), None, 0.5, resamples=0, seed=1) is None
 

@@ -10,6 +10,7 @@ from tests.worker.training.small import config
 from worker.dataset.manifest import ManifestRow, Split
 from worker.training.cohort import Cohort
 from worker.training.manifest_cohort import manifest_cohort
+from worker.training.manifest_rows import Reading
 
 
 def rows_of(folder: Path) -> list[ManifestRow]:
@@ -33,3 +34,17 @@ def test_rows_in_another_order_and_another_folder_are_the_same_cohort(tmp_path: 
     other = read(tmp_path / "there", moved)
     assert (other.digest, other.rows) == (first.digest, first.rows)
     assert (other.pixels == first.pixels).all()
+
+
+def test_each_image_of_a_lesion_has_the_category_and_the_site_that_a_row_of_it_names(tmp_path: Path) -> None:
+    rows = [one.model_copy(update={"split": Split.TRAIN, "site": "A"}) for one in cohort(tmp_path, 3)]
+    rows[0] = rows[0].model_copy(update={"birads": None, "site": None})
+    found = read(tmp_path, rows)
+    assert {(one.birads, one.site) for one in found.rows if one.patient_key == "P0"} == {(rows[1].birads, "A")}
+
+
+def test_a_lesion_that_is_measured_has_them_too(tmp_path: Path) -> None:
+    rows = [one.model_copy(update={"site": "A"}) for one in cohort(tmp_path, 3)]
+    rows[0] = rows[0].model_copy(update={"birads": None, "site": None})
+    [first, *_] = Reading(checked(tmp_path, rows).manifest, Split.TEST).lesions(lambda _done, _total: None)
+    assert (first.rows[0].birads, first.rows[0].site, first.images[0].scanner.site) == (rows[1].birads, "A", "A")

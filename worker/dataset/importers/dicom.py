@@ -20,6 +20,7 @@ from worker.dataset.importers.imported_dataset import (
     Imported,
     OnProgress,
     made_row,
+    make_folder,
     refused,
     relative,
     require_usable,
@@ -85,8 +86,8 @@ class DicomImporter:
             raise refused(
                 f"no row of the table is of one of the {files} DICOM files of the folder; looked for {LAYOUT}"
             )
-        self.pictures.mkdir(mode=0o700, parents=True, exist_ok=True)
-        faults = [*table.faults, *missing, *_contradictory(found), *_in_one_place(found)]
+        make_folder(self.pictures)
+        faults = [*table.faults, *missing, *_of_two_patients(found), *_contradictory(found), *_in_one_place(found)]
         bad = {fault.line for fault in faults}
         made: dict[int, list[ManifestRow]] = {}
         for done, row in enumerate(found, start=1):
@@ -135,7 +136,7 @@ class DicomImporter:
 
     def _left_out(self, line: int, reason: str, said: ManifestRow | None, known: Mapping[str, str]) -> ManifestRow:
         """Make the row of a lesion that is not taken: it has no picture."""
-        name = self._name("row", line)
+        name = self._name("row", self.pictures.resolve(), line)
         labels = {} if said is None else {"birads": said.birads, "pathology": said.pathology, "site": said.site}
         image = relative(self.pictures / f"{name}.png", self.root)
         nobody = {"patient_key": name, "lesion_id": name}
@@ -173,6 +174,21 @@ class DicomImporter:
 def _square(spacing: Spacing | None) -> float | None:
     is_one = spacing is not None and isclose(spacing.x_mm, spacing.y_mm, rel_tol=_ALIKE)
     return spacing.x_mm if spacing is not None and is_one else None
+
+
+def _of_two_patients(found: Sequence[FoundRow]) -> Iterator[Fault]:
+    """Give each row of a study whose images on the table's rows are of several patients."""
+    studies: defaultdict[str, list[FoundRow]] = defaultdict(list)
+    for row in found:
+        if row.said.row.excluded is None:
+            studies[row.lesion[0]].append(row)
+    for rows in studies.values():
+        files = [file for row in rows for file in (row.file, *(place.file for place in row.places))]
+        if len({file.identity.patient.text for file in files} - {""}) > 1:
+            reason = (
+                "its study has images of several patients: correct the files, or leave the other patient's rows out"
+            )
+            yield from (Fault(row.line, Code.PATIENT_MISMATCH, reason) for row in rows)
 
 
 def _contradictory(found: Sequence[FoundRow]) -> Iterator[Fault]:

@@ -174,6 +174,18 @@ def unread(table: Sequence[Mapping[str, str]], readers: Mapping[str, Callable[[s
             yield f"{len(rows)} values of {name} cannot be read, and count as not known; the first is in row {rows[0]}"
 
 
+def make_folder(pictures: Path) -> None:
+    """Make the folder of pictures, for its owner alone, unless it is there.
+
+    Raises:
+        SetupRefused: ``dataset_invalid``.
+    """
+    try:
+        pictures.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        raise refused(f"the folder {pictures.name} for the pictures cannot be made: is a file of that name?") from None
+
+
 def write_picture(path: Path, frame: NDArray[np.uint8]) -> None:
     """Write a frame as a PNG that its owner alone may read, unless it is there.
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from worker.dataset.importers.imported_dataset import NO_PATHOLOGY
 from worker.dataset.manifest import COLUMNS, Fault, ManifestRow, reason_of, row_of
 from worker.errors import Code, SetupRefused
-from worker.tables.csv_json import read_rows
+from worker.tables.csv_json import TOO_MANY_CELLS, read_rows
 from worker.tables.parquet import text_of
 from worker.tables.workbook import SUFFIX, read_workbook
 from worker.text import composed, on_one_line
@@ -73,6 +73,9 @@ def read_lesion_table(path: Path) -> LesionTable:
     rows: dict[int, TableRow] = {}
     faults: list[Fault] = []
     for line, cells in _workbook(path) if path.suffix.lower() == SUFFIX else _text(path):
+        if TOO_MANY_CELLS in cells:
+            faults.append(Fault(line, Code.ROW_INVALID, TOO_MANY_CELLS))
+            continue
         known = {name: cell for name, cell in cells.items() if name in (*TAKEN, UID, NUMBER, PATIENT)}
         unread |= cells.keys() - known.keys()
         try:
@@ -99,7 +102,10 @@ def _text(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
     for line, cells in read_rows(path, Code.DATASET_INVALID, "lesions", fault):
         if not isinstance(cells, dict):
             raise SetupRefused(Code.DATASET_INVALID, "a JSON list of objects is expected")
-        yield line, {_column(name): str(text_of(cell)) for name, cell in cells.items() if cell not in (None, "")}
+        filled: dict[str, object] = {
+            _column(name): str(text_of(cell)) for name, cell in cells.items() if cell not in (None, "")
+        }
+        yield line, filled | ({TOO_MANY_CELLS: None} if TOO_MANY_CELLS in cells else {})
 
 
 def _workbook(path: Path) -> Iterator[tuple[int, dict[str, object]]]:

@@ -342,6 +342,43 @@ def test_a_folder_or_table_without_any_lesion_is_refused_with_what_was_looked_fo
         assert raised.value.code is Code.DATASET_INVALID
 
 
+def test_a_row_with_a_cell_too_many_is_bad_since_its_values_may_be_those_of_other_columns(tmp_path: Path) -> None:
+    table = tmp_path / "lesions.csv"
+    table.write_text("accession_number,pathology,age_years,birads\nACC1,benign,47,5,3\nACC2,benign,47,3\n")
+    read = read_lesion_table(table)
+    assert [(fault.line, fault.reason) for fault in read.faults] == [(2, "more cells than columns")]
+    assert list(read.rows) == [3]
+
+
+def test_rows_of_a_study_that_is_of_two_patients_are_bad(tmp_path: Path) -> None:
+    add(tmp_path / "export", 1, 1)
+    add(tmp_path / "export", 1, 2, patient=9)
+    add(tmp_path / "export", 2)
+    lines = [
+        line(sop_instance_uid=image_uid(study, image), lesion_id="a", **ROI)
+        for study, image in ((1, 1), (1, 2), (2, 1))
+    ]
+    assert faults(imported(tmp_path, lines)) == [(2, "patient_mismatch"), (3, "patient_mismatch")]
+    kept = [lines[0], lines[1] | {"excluded": "other_patient"}, lines[2] | {"excluded": ""}]
+    assert faults(imported(tmp_path, kept)) == []
+
+
+def test_bad_rows_of_two_tables_are_of_no_one_patient(tmp_path: Path) -> None:
+    keys = set()
+    for name in ("a", "b"):
+        add(tmp_path / name / "export", 1)
+        bad = imported(tmp_path / name, [line(accession_number="ACC1", **ROI), line(accession_number="ACC9")])
+        keys.add(bad.rows[1].patient_key)
+    assert len(keys) == 2
+
+
+def test_a_file_where_the_pictures_folder_would_be_is_told(tmp_path: Path) -> None:
+    add(tmp_path / "export", 1)
+    (tmp_path / "m-images").write_text("")
+    with pytest.raises(SetupRefused, match="dataset_invalid"):
+        imported(tmp_path, [line(accession_number="ACC1", **ROI)])
+
+
 LINES = st.fixed_dictionaries(
     {
         "sop_instance_uid": st.sampled_from(["", *(image_uid(study, 1) for study in (1, 2, 3, 9)), image_uid(1, 2)]),
