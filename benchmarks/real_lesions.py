@@ -13,6 +13,7 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from benchmarks.served_folds import served
 from worker.inference.version_folder import WEIGHTS_FILE
 
 RECIPES = (
-    Recipe("plain", "the trainer's defaults, but ResNet-18 at 64 pixels, 4 epochs, from random weights, float32"),
+    Recipe("plain", "the trainer's defaults, but ResNet-18 at 64 pixels, 4 epochs, from random weights"),
     Recipe("calipers", "calipers painted over and others drawn in, each with probability 0.5", {"calipers": 0.5}),
     Recipe("flips", "scores: the mean of an image and its mirror image", flipped=True),
     Recipe("margin 0", "no context around the lesion's rectangle", {"roi_margin": 0.0}),
@@ -54,9 +55,9 @@ def _what_was_run(figures: Mapping[str, Any]) -> list[str]:
         f"{recipe['name']} {', '.join(str(seed['folds']) for seed in recipe['seeds'])}" for recipe in figures["recipes"]
     )
     not_run = ", ".join(figures["not_run"])
-    return [
-        f"Folds of {figures['folds']} that are done, of each seed: {done}.{f' Not run: {not_run}.' if not_run else ''}"
-    ]
+    precision = "float32" if figures["recipe"]["amp"] == "none" else figures["recipe"]["amp"]
+    said = f"In {precision}. Folds of {figures['folds']} that are done, of each seed: {done}."
+    return [f"{said} Not run: {not_run}." if not_run else said]
 
 
 def _by_group(figures: Mapping[str, Any]) -> list[str]:
@@ -166,6 +167,7 @@ def run(
     seeds: Sequence[int] = (1,),
     *,
     serve: bool = False,
+    bfloat16: bool = False,
 ) -> dict[str, Any]:
     """Train what is not there yet: of each seed, one fold of each recipe after the other; write the figures after each.
 
@@ -178,17 +180,20 @@ def run(
         seeds: of the trainings.
         serve: keep the weights of the plain recipe, and make one version of its folds' for each of the seeds. A fold
             without weights is trained again.
+        bfloat16: train in that, and not in float32; ``work`` keeps one of the two.
     """
     import torch
 
     torch.set_num_threads(1)
     work.mkdir(parents=True, exist_ok=True)
+    _require_one_precision(work, bfloat16=bfloat16)
+    precision = {"amp": "bfloat16"} if bfloat16 else {}
     plain = RECIPES[0].config(seed=1)
     sets = read_set(home, plain, work), read_set(away, plain, work)
     folds = max(image.fold or 0 for image in sets[0].images)
 
     def told() -> dict[str, Any]:
-        figures = {"machine": machine(), "recipe": {**PLAIN}, "folds": folds}
+        figures = {"machine": machine(), "recipe": {**PLAIN, **precision}, "folds": folds}
         figures |= figures_of(RECIPES, _runs(work), *sets, folds)
         figures["served"] = [json.loads(path.read_text()) for path in sorted(work.glob(_served_file("*")))]
         if out is not None:
@@ -198,7 +203,9 @@ def run(
     for seed in seeds:
         for fold in range(1, folds + 1):
             for recipe in (recipe for recipe in recipes if not recipe.flipped):
-                if _train(recipe, seed, fold, folds, (home, away), work, keep_weights=serve and recipe is RECIPES[0]):
+                keep = serve and recipe is RECIPES[0]
+                asked = replace(recipe, changes={**recipe.changes, **precision})
+                if _train(asked, seed, fold, folds, (home, away), work, keep_weights=keep):
                     told()
         if serve:
             _serve(RECIPES[0], seed, folds, away, work)
@@ -239,9 +246,22 @@ def _train(
         own, [other], fold, folds, config, kept, keep_weights=keep_weights, self_supervised=recipe.self_supervised
     )
     seconds = round(time.monotonic() - begun)
-    told = {"recipe": recipe.name, "seed": seed, "fold": fold, "commit": commit(), "seconds": seconds}
+    told = {
+        "recipe": recipe.name,
+        "seed": seed,
+        "fold": fold,
+        "amp": config.amp,
+        "commit": commit(),
+        "seconds": seconds,
+    }
     (kept / "scores.json").write_text(json.dumps({**told, "losses": losses, "scores": scores}))
     return True
+
+
+def _require_one_precision(work: Path, *, bfloat16: bool) -> None:
+    kept = {json.loads(path.read_text()).get("amp") for path in work.glob("*/scores.json")}
+    if kept & {"none" if bfloat16 else "bfloat16"}:
+        sys.exit("--work has folds that were trained in another precision: give another folder")
 
 
 def _runs(work: Path) -> dict[str, dict[int, OfSeed]]:
@@ -265,9 +285,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--serve", action="store_true", help="keep the plain recipe's weights, and measure its folds as one version"
     )
+    parser.add_argument(
+        "--bfloat16", action="store_true", help="in place of float32; fast on a processor with AMX alone"
+    )
     asked = parser.parse_args(arguments)
     recipes = [recipe for recipe in RECIPES if recipe.name in asked.only]
-    figures = run(asked.folds, asked.external, asked.work, recipes, asked.out, asked.seeds, serve=asked.serve)
+    figures = run(
+        asked.folds, asked.external, asked.work, recipes, asked.out, asked.seeds, serve=asked.serve,
+        bfloat16=asked.bfloat16,
+    )  # fmt: skip
     sys.stdout.write(as_markdown(figures))
     return 0
 

@@ -8,6 +8,8 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_args
 from uuid import uuid4
@@ -69,6 +71,9 @@ MODEL_OWNER, MODELS = DOCS / "model-owner.md", DOCS / "models.md"
 FIGURES: dict[str, Any] = json.loads((ROOT / "benchmarks" / "figures.json").read_text("utf-8"))
 PHANTOM_COHORT: dict[str, Any] = json.loads((ROOT / "benchmarks" / "phantom_cohort.json").read_text("utf-8"))
 REAL_LESIONS: dict[str, Any] = json.loads((ROOT / "benchmarks" / "real_lesions.json").read_text("utf-8"))
+REAL_LESIONS_BFLOAT16: dict[str, Any] = json.loads(
+    (ROOT / "benchmarks" / "real_lesions_bfloat16.json").read_text("utf-8")
+)
 REAL_AGED: dict[str, Any] = json.loads((ROOT / "benchmarks" / "real_aged.json").read_text("utf-8"))
 DUPLICATES: dict[str, Any] = json.loads((ROOT / "benchmarks" / "duplicates.json").read_text("utf-8"))
 GPU = ROOT / "benchmarks" / "gpu.json"
@@ -191,11 +196,11 @@ def phantom_cohort_table() -> str:
     return "\n".join([said, "", phantom_cohort.as_markdown(PHANTOM_COHORT).rstrip()])
 
 
-def real_lesions_table() -> str:
-    machine = REAL_LESIONS["machine"]
-    commits = ", ".join(dict.fromkeys(commit for one in REAL_LESIONS["recipes"] for commit in one["commits"]))
+def real_lesions_table(figures: Mapping[str, Any]) -> str:
+    machine = figures["machine"]
+    commits = ", ".join(dict.fromkeys(commit for one in figures["recipes"] for commit in one["commits"]))
     said = f"Commit {commits}; one core of {machine['processor']}; torch {machine['torch']}."
-    return "\n".join([said, "", real_lesions.as_markdown(REAL_LESIONS).rstrip()])
+    return "\n".join([said, "", real_lesions.as_markdown(figures).rstrip()])
 
 
 def real_aged_table() -> str:
@@ -228,7 +233,8 @@ TABLES = {
     "outages": (OUTAGE_DECISION, outages_table),
     "configuration": (MODEL_OWNER, configuration_table),
     "phantom cohort": (MODELS, phantom_cohort_table),
-    "real lesions": (MODELS, real_lesions_table),
+    "real lesions": (MODELS, partial(real_lesions_table, REAL_LESIONS)),
+    "real lesions in bfloat16": (MODELS, partial(real_lesions_table, REAL_LESIONS_BFLOAT16)),
     "real aged": (MODELS, real_aged_table),
     "duplicates": (LOOK_DECISION, duplicates_table),
     "99DLR": (CONFORMANCE, own_codes_table),

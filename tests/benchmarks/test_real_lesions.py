@@ -128,7 +128,7 @@ def test_what_gains_at_home_on_every_fold_is_chosen_and_alone_looked_at_on_the_o
     assert of_images["less_alone"]["lesions"] == 150
     assert of_folds["less_alone"]["difference"] == pytest.approx(of_folds["together"] - np.mean(of_folds["alone"]))
     assert of_folds["together"] > max(of_folds["alone"]), "independent errors of equal networks cancel out"
-    table = as_markdown({**figures, "folds": 3})
+    table = as_markdown({**figures, "folds": 3, "recipe": {"amp": "none"}})
     assert "| better |  | 3 | 2 |" in table
     assert "Not run: not there." in table
 
@@ -186,6 +186,9 @@ def test_a_run_trains_each_fold_once_and_tells_what_it_did(tmp_path: Path, monke
         name: value for name, value in figures["recipes"][1]["less_plain"].items() if name != "p_holm"
     }
     assert "| flips | mirrored | 3 | 1 |" in as_markdown(figures)
+    assert as_markdown(figures).startswith("In float32. Folds of 3")
+    with pytest.raises(SystemExit, match="another precision"):
+        real_lesions.run(*asked, recipes, None, bfloat16=True)
     whole = (tmp_path / "work" / "calipers-3" / "scores.json").rename(tmp_path / "kept.json")
     (plain, partly, *_) = real_lesions.run(*asked, recipes[:1], None)["recipes"]
     assert (plain["folds"], partly["folds"], partly["folds_of_both"]) == (3, 2, 2)
