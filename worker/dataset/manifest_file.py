@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -57,7 +58,7 @@ def read_manifest_of(path: Path, root: Path | None) -> Manifest:
     manifest = read_manifest(path)
     if root is None or any(_is_there(manifest.root / row.image) for row in manifest.included.values()):
         return manifest
-    return read_manifest(path, root)
+    return replace(manifest, root=_root(root))
 
 
 def _is_there(path: Path) -> bool:

@@ -76,7 +76,7 @@ def with_site(
         reason = f"a site's own scale takes {FEWEST} lesions of either class at least: {positives} of {len(labels)}"
         raise SetupRefused(Code.LESIONS_TOO_FEW, reason)
     before = operating_point(probabilities, labels, card.threshold, ChosenBy.CARD, used=False)
-    own, has_set = card.at_site(site), site in card.sites and card.sites[site].conformal is not None
+    own = card.at_site(site)
     probabilities = at_temperature(own, probabilities, card.temperature)
     if fit_temperature:
         by = fitted(probabilities, labels)
@@ -86,11 +86,14 @@ def with_site(
         threshold, chosen_by = youden_threshold(probabilities, labels), ChosenBy.YOUDEN
     elif choose is Choice.SENSITIVITY:
         threshold, chosen_by = sensitivity_threshold(probabilities, labels, sensitivity), ChosenBy.SENSITIVITY
-    conformal = own.conformal if has_set else None
+    if coverage is not None:
+        conformal = conformal_of(probabilities, labels, coverage)
+    else:
+        conformal = own.conformal if site in card.sites and card.sites[site].conformal is not None else None
     scale = SiteScale(
         threshold=threshold,
         temperature=own.temperature,
-        conformal=conformal if coverage is None else conformal_of(probabilities, labels, coverage),
+        conformal=conformal,
         lesions=len(labels),
         positives=positives,
     )

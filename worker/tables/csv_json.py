@@ -66,8 +66,7 @@ def csv_rows(
     text: str, code: Code, header_fault: Callable[[Sequence[str]], str | None]
 ) -> Iterator[tuple[int, dict[str, str | None]]]:
     """Read the text of a CSV file as `read_rows` does."""
-    first = text.split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in first else ",", strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text.split("\n", 1)[0]), strict=True)
     try:
         names = _names(next(reader, []))
         fault = "two columns have the same name" if len(set(names)) != len(names) else header_fault(names)
@@ -80,6 +79,11 @@ def csv_rows(
                 yield line, _cells(names, cells)
     except csv.Error:
         raise SetupRefused(code, f"line {reader.line_num}: not CSV") from None
+
+
+def delimiter_of(heading: str) -> str:
+    """Return what parts the cells of a CSV file, by its first line: a semicolon where it has one, else a comma."""
+    return ";" if ";" in heading else ","
 
 
 def _names(heading: Sequence[str]) -> list[str]:

@@ -45,7 +45,7 @@ def require_ages(manifest: Manifest, rule: LabelRule, config: TrainingConfig) ->
     Raises:
         SetupRefused: ``age_uninformative``.
     """
-    rows = with_lesion_facts(manifest.included)
+    rows = manifest.included
     ageless = [row for row in rows.values() if row.age_years is None]
     is_known = config.missing_age == "exclude" and all(_is_picture(row.image) for row in ageless)
     if is_known or not ageless:
@@ -58,7 +58,7 @@ def require_ages_found(checked: Checked, rule: LabelRule, config: TrainingConfig
     Raises:
         SetupRefused: ``age_uninformative``.
     """
-    _require_telling_ages(with_lesion_facts(checked.sound), checked.ages, rule, config)
+    _require_telling_ages(checked.sound, checked.ages, rule, config)
 
 
 def _require_telling_ages(
@@ -66,7 +66,9 @@ def _require_telling_ages(
 ) -> None:
     if config.needs_ages:
         known = [
-            _row(row, split, ages[line]) for line, row in rows.items() if (split := _split(row, config)) is not None
+            _row(row, split, ages[line])
+            for line, row in with_lesion_facts(rows).items()
+            if (split := _split(row, config)) is not None
         ]
         require_telling_ages(known, rule, learns_on(config))
 

@@ -1,6 +1,5 @@
 """`dlr dataset` as a user types it: what is printed, what is written, and the exit status."""
 
-import csv
 import json
 import shlex
 from pathlib import Path
@@ -10,7 +9,7 @@ from typer.testing import CliRunner
 
 from tests.places import ROOT
 from tests.worker.dataset.importers import test_breast, test_bus_bra, test_busi, test_dicom, test_medmnist
-from tests.worker.dataset.manifests import cohort, save_mask, save_picture, with_calipers
+from tests.worker.dataset.manifests import cohort, save_picture, with_calipers
 from tests.worker.intake.reports import Finding, rectangle, write_report
 from worker.cli.main import app
 from worker.cli.sentences import sentence_of
@@ -286,12 +285,7 @@ def test_manifests_of_one_name_have_no_names_that_keep_their_keys_apart(tmp_path
 
 
 def test_the_next_command_of_an_import_finds_the_images(tmp_path: Path) -> None:
-    table = [("ID", "Case", "Pathology", "BIRADS", "Width", "Height", "BBOX")]
-    table.append(("bus_1", "1", "benign", "3", "64", "48", "[6, 8, 20, 10]"))
-    save_picture(tmp_path / "share" / "Images" / "bus_1.png", 1)
-    save_mask(tmp_path / "share" / "Masks" / "mask_1.png", 5, 7, 20, 10)
-    with (tmp_path / "share" / "bus_data.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(table)
+    test_bus_bra.save(tmp_path / "share", [test_bus_bra.line("1", "1")])
     said = CliRunner().invoke(
         app,
         ["dataset", "import", "bus-bra", str(tmp_path / "share"), "-o", str(tmp_path / "m.csv"), "--root",

@@ -18,6 +18,7 @@ from worker.dataset.manifest import ManifestRow
 from worker.dataset.manifest_image import mask_roi, read_picture
 from worker.errors import LesionRefused
 from worker.study import Roi
+from worker.tables.csv_json import delimiter_of
 
 COLUMNS = ("ID", "Case", "Pathology", "BIRADS", "Width", "Height", "BBOX")
 BBOX_TOLERANCE = 2
@@ -59,7 +60,7 @@ def import_bus_bra(source: Path, root: Path, on_progress: OnProgress) -> Importe
 def _table(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            delimiter = ";" if ";" in file.readline() else ","
+            delimiter = delimiter_of(file.readline())
             file.seek(0)
             reader = csv.DictReader(file, restval="", restkey="", delimiter=delimiter)
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
