@@ -86,10 +86,8 @@ def with_site(
         threshold, chosen_by = youden_threshold(probabilities, labels), ChosenBy.YOUDEN
     elif choose is Choice.SENSITIVITY:
         threshold, chosen_by = sensitivity_threshold(probabilities, labels, sensitivity), ChosenBy.SENSITIVITY
-    if coverage is not None:
-        conformal = conformal_of(probabilities, labels, coverage)
-    else:
-        conformal = own.conformal if site in card.sites and card.sites[site].conformal is not None else None
+    of_site = own.conformal if site in card.sites and card.sites[site].conformal is not None else None
+    conformal = of_site if coverage is None else conformal_of(probabilities, labels, coverage)
     scale = SiteScale(
         threshold=threshold,
         temperature=own.temperature,
